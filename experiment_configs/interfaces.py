@@ -1,0 +1,197 @@
+"""What a researcher writes: a `Config(RolloutConfig)` class in one module.
+
+Nothing here needs Django, so a config can be tried in a notebook.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeAlias
+
+from experiment_configs.answers import extract_last_answer, is_same_answer
+
+ChatMessage: TypeAlias = Mapping[str, str]
+Prompt: TypeAlias = str | list[ChatMessage]
+DatasetItem: TypeAlias = Any
+Api: TypeAlias = Literal["chat", "completions"]
+
+APIS: tuple[Api, ...] = ("chat", "completions")
+CHAT_ROLES = ("system", "user", "assistant")
+
+
+class ConfigError(Exception):
+    """A config, or an item it yields, cannot be used; the message is one line with the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutWorkerConfig:
+    """How the trees of a forest are grown. Frozen into the forest when it is seeded."""
+
+    model: str | None = None
+    """Model name sent to the server. None: the first model that the server lists."""
+    api: Api = "completions"
+    """Which OpenAI endpoint continues a prefix."""
+    strategy: str = "branching"
+    """Name of a growth strategy: see `rollouts.core.strategies`."""
+
+    step_delimiter: str = "\n"
+    """Text that ends a step. It stays at the end of the step."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the whole solution, such as the next question of a few-shot prompt."""
+    stop_at_answer: bool = True
+    """Whether a step in which `extract_answer` finds an answer ends the solution."""
+
+    temperature: float = 0.8
+    top_p: float = 1.0
+    seed: int = 0
+    """Base of every request's seed, so that a server which honours seeds repeats the forest."""
+    logprobs: bool = True
+    """Whether to ask for log-probabilities (also how some servers tell a stop from an end)."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the request body, for what only one kind of server knows."""
+
+    num_rollouts: int = 8
+    """`sampled`: complete rollouts from the root of each tree."""
+    branching: tuple[int, ...] = (4, 2)
+    """`branching`: samples from a node at depth 0, 1, …; the last number serves deeper nodes."""
+
+    max_depth: int = 12
+    """Steps on a path; a solution that is longer is truncated."""
+    max_nodes: int = 500
+    """Nodes of a tree; when reached, open nodes are closed as truncated."""
+    max_tokens_per_step: int = 128
+    """Tokens of one step (strategies that go step by step)."""
+    max_tokens_per_rollout: int = 512
+    """Tokens of one complete rollout."""
+
+    concurrency: int = 16
+    """Requests that one worker process keeps in flight."""
+    request_timeout_seconds: float = 120.0
+    max_attempts: int = 6
+    """Attempts of one request before its tree is marked failed."""
+
+    def branching_at(self, depth: int) -> int:
+        """Return how many samples a node at `depth` gets (the last entry serves deeper nodes)."""
+        return self.branching[min(depth, len(self.branching) - 1)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types: what a forest stores."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RolloutWorkerConfig":
+        """Return the config that `as_dict` wrote.
+
+        Raises:
+            ConfigError: a field is unknown, so the forest comes from another version.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(f"unknown worker setting {', '.join(unknown)}: upgrade this site")
+        tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**tuples)
+
+    def problems(self) -> list[str]:
+        """Return one line for each setting that cannot be used; empty when all are good."""
+        found = [
+            f"rollout_worker_config.{name} is {getattr(self, name)!r}: it must be {rule}"
+            for name, rule, good in self._rules()
+            if not good
+        ]
+        return found
+
+    def _rules(self) -> list[tuple[str, str, bool]]:
+        positive_integers = (
+            "num_rollouts", "max_depth", "max_nodes", "max_tokens_per_step",
+            "max_tokens_per_rollout", "concurrency", "max_attempts",
+        )  # fmt: skip
+        rules = [
+            (name, "a whole number of at least 1", _is_positive_integer(getattr(self, name)))
+            for name in positive_integers
+        ]
+        return [
+            *rules,
+            ("model", "a name or None", self.model is None or _is_text(self.model)),
+            ("api", "one of " + ", ".join(APIS), self.api in APIS),
+            ("strategy", "the name of a growth strategy", _is_text(self.strategy)),
+            ("step_delimiter", "a text of at least one character", _is_text(self.step_delimiter)),
+            ("stop", "a tuple of texts", _all_of(self.stop, _is_text)),
+            ("temperature", "a number from 0 to 2", _is_between(self.temperature, 0, 2)),
+            ("top_p", "a number above 0, up to 1", _is_between(self.top_p, 1e-9, 1)),
+            ("seed", "a whole number", isinstance(self.seed, int)),
+            (
+                "branching",
+                "a tuple of whole numbers of at least 1",
+                bool(self.branching) and _all_of(self.branching, _is_positive_integer),
+            ),
+            (
+                "request_timeout_seconds",
+                "a number above 0",
+                _is_between(self.request_timeout_seconds, 1e-9, float("inf")),
+            ),
+        ]
+
+
+class RolloutConfig(ABC):
+    """Which dataset, which prompt, which label, and how to grow.
+
+    A subclass named `Config` in `experiment_configs/rollout/<name>.py`, or in a directory named
+    by `PRM_CONFIG_PATH`, is loaded by its file name.
+    """
+
+    rollout_worker_config: RolloutWorkerConfig = RolloutWorkerConfig()
+
+    source: str = ""
+    """Where the dataset comes from, for the dataset card (such as `openai/gsm8k`)."""
+    licence: str = ""
+    """Licence of the dataset, for the dataset card (such as `mit`)."""
+
+    @abstractmethod
+    def get_dataset_iterator(self, dataset_split: str) -> Iterator[DatasetItem]:
+        """Yield the items of a split, lazily and in the same order each time.
+
+        Raises:
+            ConfigError: there is no such split, or the data cannot be read.
+        """
+
+    @abstractmethod
+    def get_root_prompt(self, item: DatasetItem) -> Prompt:
+        """Return what the model is asked: a text, or a list of chat messages."""
+
+    @abstractmethod
+    def get_label(self, item: DatasetItem) -> str:
+        """Return the right answer."""
+
+    def serialize_dataset_item(self, item: DatasetItem) -> str:
+        """Return the item as Markdown for the pages; default: its JSON."""
+        text = json.dumps(item, indent=2, ensure_ascii=False, default=str)
+        return f"```json\n{text}\n```"
+
+    def extract_answer(self, completion: str) -> str | None:
+        r"""Return the answer given in a solution, or None where there is none.
+
+        Default: the last `#### x`, `\boxed{x}` or `The answer is x`.
+        """
+        return extract_last_answer(completion)
+
+    def is_correct(self, answer: str, label: str) -> bool:
+        """Return whether an answer means the label; default: math-verify with a time limit."""
+        return is_same_answer(answer, label)
+
+
+def _is_positive_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_between(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _all_of(values: object, test: Any) -> bool:
+    return isinstance(values, tuple) and all(test(value) for value in values)

@@ -1,0 +1,158 @@
+"""How every command of the project behaves: errors, exit codes, data and words."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.table import Table
+
+from experiment_configs.interfaces import ConfigError
+from forests.models import Forest
+
+EXIT_PARTLY_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+_EXIT_CODES = """\
+exit codes:
+  0    done
+  1    could not run; one line on stderr says why
+  2    bad usage
+  3    partly failed; stderr says what
+  130  interrupted; what was finished is kept
+"""
+
+
+class ProjectCommand(BaseCommand):
+    """A command whose failures are one line on stderr with a remedy, never a traceback.
+
+    Data goes to stdout, words and progress go to stderr.
+    """
+
+    examples: str = ""
+    """Command lines shown at the end of `--help`."""
+    needs_database = True
+    requires_system_checks: Sequence[str] = ()
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        examples = "".join(f"  {line}\n" for line in self.examples.strip().splitlines())
+        epilog = (f"examples:\n{examples}\n" if examples else "") + _EXIT_CODES
+        parser = super().create_parser(prog_name, subcommand, epilog=epilog, **kwargs)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        return parser
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            if self.needs_database and not settings.MONGODB_URI:
+                raise CommandError(
+                    "no database: set MONGODB_URI in .env, or start the embedded services with "
+                    "`python manage.py services`"
+                )
+            return super().execute(*args, **options)
+        except ConfigError as error:
+            raise CommandError(str(error)) from error
+        except PyMongoError as error:
+            raise CommandError(
+                f"MongoDB at {without_password(settings.MONGODB_URI)} failed: "
+                f"{first_line(error)} (check MONGODB_URI, or restart `manage.py services`)"
+            ) from error
+        except RedisError as error:
+            raise CommandError(
+                f"the queue at {without_password(settings.REDIS_URL)} failed: "
+                f"{first_line(error)} (check REDIS_URL, or restart `manage.py services`)"
+            ) from error
+        except KeyboardInterrupt as error:
+            raise CommandError(
+                "interrupted; run the same command again to continue", returncode=EXIT_INTERRUPTED
+            ) from error
+        except BrokenPipeError as error:
+            sys.stderr.close()
+            raise SystemExit(1) from error
+
+    def say(self, words: str) -> None:
+        """Write words for a person to stderr."""
+        self.stderr.write(words, style_func=str)
+
+    def show_json(self, data: Any) -> None:
+        self.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+
+    def show_table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = ""
+    ) -> None:
+        """Write a table to stdout, as wide as it needs to be where that is no terminal."""
+        table = Table(*columns, title=title or None, title_justify="left")
+        for row in rows:
+            table.add_row(*("–" if cell is None else str(cell) for cell in row))
+        is_terminal = self.stdout.isatty()
+        console = Console(
+            file=self.stdout._out,  # type: ignore[attr-defined]  # noqa: SLF001
+            width=None if is_terminal else 200,
+            markup=False,
+            highlight=False,
+        )
+        console.print(table)
+
+
+def add_json_argument(parser: CommandParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def add_forest_argument(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--forest_name", required=True, help="name of a forest, as `seed_forest` printed it"
+    )
+
+
+def get_forest(name: str) -> Forest:
+    """Return a forest.
+
+    Raises:
+        CommandError: there is none of this name; the message lists the nearest.
+    """
+    try:
+        return Forest.objects.get(pk=name)
+    except Forest.DoesNotExist:
+        names = sorted(Forest.objects.values_list("name", flat=True))
+        known = f"known: {', '.join(names[:10])}" if names else "none is seeded: run seed_forest"
+        raise CommandError(f"no forest named {name!r}; {known}") from None
+
+
+def get_seeded_forest(name: str) -> Forest:
+    """Return a forest whose trees are all there.
+
+    Raises:
+        CommandError: there is no such forest, or its seeding was interrupted.
+    """
+    forest = get_forest(name)
+    if not forest.is_seeded:
+        raise CommandError(
+            f"forest {name!r} is only partly seeded: run the same seed_forest command again"
+        )
+    return forest
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its class name where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def without_password(uri: str) -> str:
+    """Return an address without the user and password in it."""
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def as_percent(share: float | None) -> str:
+    """Return "41.7 %", or a dash for no result."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def pick(document: object, names: Iterable[str]) -> Mapping[str, Any]:
+    return {name: getattr(document, name) for name in names}

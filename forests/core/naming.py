@@ -1,0 +1,64 @@
+"""Names and ids: where a document belongs, readable in the id itself."""
+
+import re
+
+from forests.core.tree import NodePath, format_path, parse_path
+
+# Addresses of the site that come before /<forest_name>/.
+RESERVED_NAMES = frozenset(
+    "accounts admin api django-rq docs forests healthz login logout metrics readyz rq static".split()
+)
+MAX_NAME_LENGTH = 120
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+class ForestNameError(ValueError):
+    """A name cannot be used; the message says why."""
+
+
+def forest_name(config_name: str, dataset_split: str, suffix: str) -> str:
+    """Return the name of a forest: `<config>-<split>-<suffix>`, a URL slug.
+
+    Raises:
+        ForestNameError: a part is no slug, or the name is a page of the site or too long.
+    """
+    for what, part in (("dataset split", dataset_split), ("forest name suffix", suffix)):
+        check_slug(part, what)
+    name = "-".join((config_name, dataset_split, suffix))
+    if name in RESERVED_NAMES:
+        raise ForestNameError(f"forest name {name!r} is a page of the site: choose another suffix")
+    if len(name) > MAX_NAME_LENGTH:
+        raise ForestNameError(
+            f"forest name {name!r} has {len(name)} characters: at most {MAX_NAME_LENGTH}"
+        )
+    return name
+
+
+def check_slug(text: str, what: str) -> None:
+    """Refuse a text that cannot stand in an address.
+
+    Raises:
+        ForestNameError: it is no slug.
+    """
+    if not _SLUG.fullmatch(text):
+        raise ForestNameError(
+            f"{what} {text!r} cannot be part of an address: use a-z, 0-9, - and _, "
+            "and begin with a letter or digit"
+        )
+
+
+def tree_id(forest: str, index: int) -> str:
+    """Return `<forest>/<index>`; the zeros make ids sort as the dataset does."""
+    return f"{forest}/{index:07d}"
+
+
+def node_id(tree: str, path: NodePath) -> str:
+    return f"{tree}/{format_path(path)}"
+
+
+def index_of_tree(tree: str) -> int:
+    return int(tree.rpartition("/")[2])
+
+
+def path_of_node(node: str) -> NodePath:
+    return parse_path(node.rpartition("/")[2])

@@ -1,0 +1,152 @@
+"""A tree of reasoning steps in memory: what strategies grow and metrics read."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+NodePath: TypeAlias = tuple[int, ...]
+"""Positions from the root: () is the root, (0, 2) the third child of the root's first child."""
+
+ROOT: NodePath = ()
+
+
+class Grade(StrEnum):
+    """What a leaf's answer is worth. A node that is no finished leaf has no grade (None)."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    UNANSWERED = "unanswered"
+
+
+@dataclass(slots=True)
+class TreeNode:
+    """One reasoning step (the root: the prompt, with an empty text).
+
+    `terminal`: the model finished its solution here. `truncated`: a limit cut it here. A node
+    that is neither and has no children is *open*: growth has not come to it yet.
+    """
+
+    path: NodePath
+    text: str = ""
+    count: int = 1
+    """Samples that gave this same step under this prefix; values weigh samples, not texts."""
+    terminal: bool = False
+    truncated: bool = False
+    answer: str | None = None
+    grade: Grade | None = None
+    tokens: int = 0
+    """Completion tokens of this step, of one sample."""
+    logprob: float | None = None
+    """Sum of the log-probabilities of the step's tokens, where the server gave them."""
+    finish_reason: str = ""
+    model: str = ""
+    """Model as the server named it."""
+    seed: int | None = None
+    ended_samples: int = 0
+    """Samples under this node that were empty: the model had nothing to add to the prefix."""
+
+    @property
+    def depth(self) -> int:
+        return len(self.path)
+
+    @property
+    def position(self) -> int:
+        """Position among the siblings; 0 for the root."""
+        return self.path[-1] if self.path else 0
+
+    @property
+    def is_finished(self) -> bool:
+        return self.terminal or self.truncated
+
+
+@dataclass(slots=True)
+class ReasoningTree:
+    """All nodes of one tree by path; parents come before their children.
+
+    Children of a node have the positions 0, 1, 2, … without a gap.
+    """
+
+    nodes: dict[NodePath, TreeNode] = field(default_factory=lambda: {ROOT: TreeNode(ROOT)})
+    _children: dict[NodePath, list[NodePath]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_nodes(cls, nodes: Iterable[TreeNode]) -> "ReasoningTree":
+        """Return the tree of these nodes, given in any order.
+
+        Raises:
+            ValueError: the root, or the parent of a node, is missing.
+        """
+        ordered = sorted(nodes, key=lambda node: (node.depth, node.path))
+        tree = cls(nodes={})
+        for node in ordered:
+            tree.add(node)
+        if ROOT not in tree.nodes:
+            raise ValueError("a tree needs a root node")
+        return tree
+
+    def add(self, node: TreeNode) -> None:
+        """Put a node below its parent.
+
+        Raises:
+            ValueError: the node is there already, or its parent is missing.
+        """
+        if node.path in self.nodes:
+            raise ValueError(f"node {node.path} is there already")
+        if node.path:
+            if node.path[:-1] not in self.nodes:
+                raise ValueError(f"the parent of node {node.path} is missing")
+            self._children.setdefault(node.path[:-1], []).append(node.path)
+        self.nodes[node.path] = node
+
+    @property
+    def root(self) -> TreeNode:
+        return self.nodes[ROOT]
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[TreeNode]:
+        return iter(self.nodes.values())
+
+    def children(self, path: NodePath) -> list[TreeNode]:
+        return [self.nodes[child] for child in self._children.get(path, ())]
+
+    def is_leaf(self, path: NodePath) -> bool:
+        return not self._children.get(path)
+
+    def leaves(self) -> list[TreeNode]:
+        return [node for node in self if self.is_leaf(node.path)]
+
+    def next_position(self, path: NodePath) -> int:
+        """Return the position that the next child of a node takes."""
+        return len(self._children.get(path, ()))
+
+    def path_nodes(self, path: NodePath) -> list[TreeNode]:
+        """Return the nodes from the first step to `path` (without the root)."""
+        return [self.nodes[path[:depth]] for depth in range(1, len(path) + 1)]
+
+    def steps_text(self, path: NodePath) -> str:
+        """Return what the model wrote from the root to the end of this node."""
+        return "".join(node.text for node in self.path_nodes(path))
+
+    def bottom_up(self) -> list[TreeNode]:
+        """Return all nodes, each after its descendants."""
+        return sorted(self, key=lambda node: -node.depth)
+
+
+def format_path(path: NodePath) -> str:
+    """Return the path as it stands in a node id: the root is "0", its third child "0.2"."""
+    return ".".join(map(str, (0, *path)))
+
+
+def parse_path(text: str) -> NodePath:
+    """Return the path that `format_path` wrote.
+
+    Raises:
+        ValueError: the text is no such path.
+    """
+    numbers = tuple(int(part) for part in text.split(".") if part.isdecimal())
+    if format_path(numbers[1:]) != text or numbers[0] != 0:
+        raise ValueError(f"{text!r} is no node path: expected numbers such as 0.2.1")
+    return numbers[1:]

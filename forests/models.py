@@ -1,0 +1,203 @@
+"""Forests, trees and nodes as MongoDB documents.
+
+Primary keys are texts that say where a document belongs (`gsm8k_baseline-test-first`,
+`…/0000012`, `…/0000012/0.2.1`), so a repeated write is recognised and the documents of a tree
+are found without a join. Foreign keys are plain references: `forests.store` deletes.
+"""
+
+from typing import Any
+
+from django.db import models
+from django.urls import reverse
+
+from forests.core.naming import index_of_tree, path_of_node
+from forests.core.tree import NodePath
+
+
+class Forest(models.Model):
+    """All trees of one (config, split, suffix), with the config frozen as it was when seeded."""
+
+    name = models.CharField(primary_key=True, max_length=120, db_column="_id")
+    config_name = models.CharField(max_length=80)
+    config_source = models.TextField()
+    config_sha256 = models.CharField(max_length=64)
+    config_git_commit = models.CharField(max_length=64, blank=True)
+    config_git_branch = models.CharField(max_length=200, blank=True)
+    dataset_split = models.CharField(max_length=80)
+    dataset_source = models.CharField(max_length=300, blank=True)
+    dataset_licence = models.CharField(max_length=80, blank=True)
+    worker_config = models.JSONField()
+
+    is_seeded = models.BooleanField(default=False)  # False while items may still be missing
+    is_paused = models.BooleanField(default=False)
+
+    num_trees = models.IntegerField(default=0)
+    num_complete = models.IntegerField(default=0)
+    num_failed = models.IntegerField(default=0)
+    num_nodes = models.IntegerField(default=0)
+    num_leaves = models.IntegerField(default=0)
+    num_correct = models.IntegerField(default=0)
+    num_incorrect = models.IntegerField(default=0)
+    num_unanswered = models.IntegerField(default=0)
+    num_truncated = models.IntegerField(default=0)
+    prompt_tokens = models.BigIntegerField(default=0)
+    completion_tokens = models.BigIntegerField(default=0)
+    requests = models.IntegerField(default=0)
+    retries = models.IntegerField(default=0)
+    failures = models.JSONField(default=dict)  # failed attempts by kind, such as {"timeout": 3}
+    backend_message = models.TextField(blank=True)  # why workers wait; empty while they do not
+
+    created_at = models.DateTimeField()
+    growth_started_at = models.DateTimeField(null=True)
+    growth_finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("forest", args=[self.name])
+
+    @property
+    def num_pending(self) -> int:
+        """Trees that are neither complete nor failed."""
+        return max(0, self.num_trees - self.num_complete - self.num_failed)
+
+
+class TreeStatus(models.TextChoices):
+    PENDING = "pending"
+    GROWING = "growing"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+class Tree(models.Model):
+    """One dataset item; the root of the tree is its prompt."""
+
+    id = models.CharField(primary_key=True, max_length=140, db_column="_id")
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+", db_index=False)
+    index = models.IntegerField()
+    item = models.TextField()  # Markdown
+    label = models.TextField()
+    prompt = models.JSONField()  # a text, or a list of chat messages
+    status = models.CharField(
+        max_length=10, choices=TreeStatus.choices, default=TreeStatus.PENDING
+    )
+    error = models.TextField(blank=True)
+    lease_holder = models.CharField(max_length=100, blank=True)
+    lease_expires_at = models.DateTimeField(null=True)
+
+    num_nodes = models.IntegerField(default=0)
+    num_leaves = models.IntegerField(default=0)
+    num_correct = models.IntegerField(default=0)
+    num_incorrect = models.IntegerField(default=0)
+    num_unanswered = models.IntegerField(default=0)
+    num_truncated = models.IntegerField(default=0)
+    prompt_tokens = models.BigIntegerField(default=0)
+    completion_tokens = models.BigIntegerField(default=0)
+    requests = models.IntegerField(default=0)
+    retries = models.IntegerField(default=0)
+    failures = models.JSONField(default=dict)
+    root_ended_samples = models.IntegerField(default=0)
+    root_value = models.FloatField(null=True)  # share of correct leaves; None: no result yet
+
+    created_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["forest_id", "index"]
+        indexes = [
+            # The trees of a forest that still have to grow, and those of one status on a page.
+            models.Index(fields=["forest", "status"], name="tree_forest_status"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+    def get_absolute_url(self) -> str:
+        return reverse("tree", args=[self.forest_id, self.index])
+
+
+class Node(models.Model):
+    """One reasoning step below the root."""
+
+    id = models.CharField(primary_key=True, max_length=600, db_column="_id")
+    tree = models.ForeignKey(Tree, models.DO_NOTHING, related_name="+", db_index=False)
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+", db_index=False)
+    parent_id = models.CharField(max_length=600)
+    depth = models.IntegerField()
+    position = models.IntegerField()
+    text = models.TextField()
+    count = models.IntegerField(default=1)
+    terminal = models.BooleanField(default=False)
+    truncated = models.BooleanField(default=False)
+    answer = models.TextField(null=True)  # noqa: DJ001  None: no answer; "" is an answer
+    grade = models.CharField(max_length=10, null=True)  # noqa: DJ001  None: not graded
+    tokens = models.IntegerField(default=0)
+    logprob = models.FloatField(null=True)
+    finish_reason = models.CharField(max_length=20, blank=True)
+    model = models.CharField(max_length=200, blank=True)
+    seed = models.BigIntegerField(null=True)
+    ended_samples = models.IntegerField(default=0)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["tree"], name="node_tree")]  # a whole tree in one query
+
+    def __str__(self) -> str:
+        return self.id
+
+    def get_absolute_url(self) -> str:
+        return reverse("tree", args=[self.forest_id, self.tree_index]) + f"#{self.anchor}"
+
+    @property
+    def path(self) -> NodePath:
+        return path_of_node(self.id)
+
+    @property
+    def tree_index(self) -> int:
+        return index_of_tree(self.tree_id)
+
+    @property
+    def anchor(self) -> str:
+        return "node-" + self.id.rpartition("/")[2].replace(".", "-")
+
+
+class Activity(models.Model):
+    """What workers did for a forest in one minute: the source of rate and ETA."""
+
+    id = models.CharField(primary_key=True, max_length=160, db_column="_id")
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
+    minute = models.DateTimeField()
+    trees = models.IntegerField(default=0)
+    nodes = models.IntegerField(default=0)
+    tokens = models.IntegerField(default=0)
+    requests = models.IntegerField(default=0)
+
+    class Meta:
+        ordering = ["forest_id", "minute"]
+        verbose_name_plural = "activity"
+
+    def __str__(self) -> str:
+        return self.id
+
+
+def counters_of(document: Any) -> dict[str, int]:
+    """Return the counters that a forest sums over its trees, from a `Tree` or a `Forest`."""
+    return {name: getattr(document, name) for name in COUNTERS}
+
+
+COUNTERS = (
+    "num_nodes",
+    "num_leaves",
+    "num_correct",
+    "num_incorrect",
+    "num_unanswered",
+    "num_truncated",
+    "prompt_tokens",
+    "completion_tokens",
+    "requests",
+    "retries",
+)

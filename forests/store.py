@@ -1,0 +1,193 @@
+"""The few reads and writes that must be fast, straight through pymongo.
+
+Everything else uses the ORM. Queries are flat equality filters or small `$in` lists, which every
+MongoDB server answers from an index; trees are found by their computed ids.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from django.db import connection, models
+from pymongo import UpdateOne
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
+
+from forests.core.naming import node_id, path_of_node, tree_id
+from forests.core.tree import Grade, ReasoningTree, TreeNode
+from forests.models import Activity, Forest, Node, Tree
+
+Document: TypeAlias = dict[str, Any]
+
+TREES_PER_READ = 32
+"""Trees whose nodes one query fetches: bounded memory, and short `$in` lists."""
+
+_DUPLICATE_KEY = 11000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTree:
+    """One tree as it is in the database, with all its nodes."""
+
+    id: str
+    index: int
+    item: str
+    label: str
+    prompt: Any
+    """A text, or a list of chat messages."""
+    status: str
+    tree: ReasoningTree
+
+
+def collection(model: type[models.Model]) -> Collection[Document]:
+    found: Collection[Document] = connection.get_collection(model._meta.db_table)  # noqa: SLF001
+    return found
+
+
+def insert_new(model: type[models.Model], documents: Sequence[Document]) -> int:
+    """Insert documents in order and return how many were new.
+
+    In order, so that a killed writer leaves a beginning of the list and never a gap: a node
+    without its parent, or sibling 2 without sibling 1. A document that is there already stays.
+    """
+    inserted, rest = 0, list(documents)
+    while rest:
+        try:
+            collection(model).insert_many(rest, ordered=True)
+        except BulkWriteError as error:
+            first = error.details["writeErrors"][0]
+            if first["code"] != _DUPLICATE_KEY:
+                raise
+            inserted += first["index"]
+            rest = rest[first["index"] + 1 :]
+        else:
+            return inserted + len(rest)
+    return inserted
+
+
+def tree_ids(forest: Forest, indexes: Iterable[int]) -> list[str]:
+    return [tree_id(forest.name, index) for index in indexes]
+
+
+def read_tree(forest: Forest, index: int) -> StoredTree | None:
+    """Return a tree with its nodes, or None where the forest has no such tree."""
+    return next(iter(read_trees(forest, [index])), None)
+
+
+def iter_trees(forest: Forest, indexes: Sequence[int] | None = None) -> Iterator[StoredTree]:
+    """Yield the trees of a forest in the order of the dataset, in bounded memory."""
+    wanted = range(forest.num_trees) if indexes is None else indexes
+    for start in range(0, len(wanted), TREES_PER_READ):
+        yield from read_trees(forest, wanted[start : start + TREES_PER_READ])
+
+
+def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
+    """Return these trees with their nodes: two queries, so keep the list short."""
+    ids = tree_ids(forest, indexes)
+    documents = {d["_id"]: d for d in collection(Tree).find({"_id": {"$in": ids}})}
+    nodes = defaultdict(list)
+    for document in collection(Node).find({"tree_id": {"$in": list(documents)}}):
+        nodes[document["tree_id"]].append(_tree_node(document))
+    return [_stored_tree(documents[id_], nodes[id_]) for id_ in ids if id_ in documents]
+
+
+def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Document:
+    """Return the document of a node, as `Node` reads it."""
+    return {
+        "_id": node_id(tree, node.path),
+        "tree_id": tree,
+        "forest_id": forest,
+        "parent_id": node_id(tree, node.path[:-1]),
+        "depth": node.depth,
+        "position": node.position,
+        "text": node.text,
+        "count": node.count,
+        "terminal": node.terminal,
+        "truncated": node.truncated,
+        "answer": node.answer,
+        "grade": None if node.grade is None else str(node.grade),
+        "tokens": node.tokens,
+        "logprob": node.logprob,
+        "finish_reason": node.finish_reason,
+        "model": node.model,
+        "seed": node.seed,
+        "ended_samples": node.ended_samples,
+        "created_at": now,
+    }
+
+
+def update_nodes(forest: str, tree: str, nodes: Sequence[TreeNode], now: datetime) -> None:
+    """Write nodes that changed after they were inserted; the root has no document of its own."""
+    updates = []
+    for node in nodes:
+        document = node_document(forest, tree, node, now)
+        del document["created_at"]
+        updates.append(UpdateOne({"_id": document.pop("_id")}, {"$set": document}))
+    if updates:
+        collection(Node).bulk_write(updates, ordered=True)
+
+
+def add_to_forest(forest: str, deltas: dict[str, int]) -> None:
+    """Add to the counters of a forest."""
+    changes = {name: delta for name, delta in deltas.items() if delta}
+    if changes:
+        collection(Forest).update_one({"_id": forest}, {"$inc": changes})
+
+
+def record_activity(forest: str, deltas: dict[str, int]) -> None:
+    """Add to what happened in this minute; deltas for trees, nodes, tokens, requests."""
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    collection(Activity).update_one(
+        {"_id": f"{forest}/{minute:%Y%m%d%H%M}"},
+        {"$inc": deltas, "$setOnInsert": {"forest_id": forest, "minute": minute}},
+        upsert=True,
+    )
+
+
+def delete_forest(forest: Forest) -> dict[str, int]:
+    """Delete a forest with its trees and nodes; return how many documents of each kind went.
+
+    The forest goes last, so that an interrupted deletion can be repeated.
+    """
+    gone = {"nodes": 0, "trees": 0, "forests": 0}
+    for start in range(0, forest.num_trees, TREES_PER_READ):
+        ids = tree_ids(forest, range(start, min(start + TREES_PER_READ, forest.num_trees)))
+        gone["nodes"] += collection(Node).delete_many({"tree_id": {"$in": ids}}).deleted_count
+        gone["trees"] += collection(Tree).delete_many({"_id": {"$in": ids}}).deleted_count
+    collection(Activity).delete_many({"forest_id": forest.name})
+    gone["forests"] = collection(Forest).delete_one({"_id": forest.name}).deleted_count
+    return gone
+
+
+def _tree_node(document: Document) -> TreeNode:
+    grade = document["grade"]
+    return TreeNode(
+        path=path_of_node(document["_id"]),
+        text=document["text"],
+        count=document["count"],
+        terminal=document["terminal"],
+        truncated=document["truncated"],
+        answer=document["answer"],
+        grade=None if grade is None else Grade(grade),
+        tokens=document["tokens"],
+        logprob=document["logprob"],
+        finish_reason=document["finish_reason"],
+        model=document["model"],
+        seed=document["seed"],
+        ended_samples=document["ended_samples"],
+    )
+
+
+def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
+    root = TreeNode((), ended_samples=document["root_ended_samples"])
+    return StoredTree(
+        id=document["_id"],
+        index=document["index"],
+        item=document["item"],
+        label=document["label"],
+        prompt=document["prompt"],
+        status=document["status"],
+        tree=ReasoningTree.from_nodes([root, *nodes]),
+    )

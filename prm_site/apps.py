@@ -1,0 +1,31 @@
+"""Django's own apps with MongoDB's primary keys (their default AutoField does not exist there)."""
+
+from django.contrib.admin.apps import AdminConfig
+from django.contrib.auth.apps import AuthConfig
+from django.contrib.contenttypes.apps import ContentTypesConfig
+from django.apps import AppConfig
+from django_rq.apps import DjangoRqAdminConfig
+
+_OBJECT_ID = "django_mongodb_backend.fields.ObjectIdAutoField"
+
+
+class MongoAdminConfig(AdminConfig):
+    default_auto_field = _OBJECT_ID
+
+
+class MongoAuthConfig(AuthConfig):
+    default_auto_field = _OBJECT_ID
+
+
+class MongoContentTypesConfig(ContentTypesConfig):
+    default_auto_field = _OBJECT_ID
+
+
+class MongoDjangoRqConfig(DjangoRqAdminConfig):
+    default_auto_field = _OBJECT_ID
+
+
+class PrmSiteConfig(AppConfig):
+    """The project itself, for its commands and templates."""
+
+    name = "prm_site"

@@ -1,0 +1,193 @@
+"""Settings from the environment and `.env`; every one is explained in `.env.example`."""
+
+import sys
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from prm_site.secret_key import read_or_create_secret_key
+from prm_site.services.registry import running_addresses
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+
+
+def _refuse(problem: str) -> None:
+    raise ImproperlyConfigured(f"{problem} (every setting is explained in .env.example)")
+
+
+PRODUCTION = env.bool("PRM_PRODUCTION", default=False)
+DEBUG = env.bool("PRM_DEBUG", default=False)
+PUBLIC = env.bool("PRM_PUBLIC", default=False)
+DATA_DIR = Path(env.str("PRM_DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
+CONFIG_PATH = [Path(p) for p in env.str("PRM_CONFIG_PATH", default="").split(":") if p]
+
+if (engine := env.str("DATABASE_ENGINE", default="django_mongodb_backend")) != (
+    "django_mongodb_backend"
+):
+    _refuse(
+        f"DATABASE_ENGINE={engine} is not supported: remove it, the engine is "
+        "django_mongodb_backend (see docs/decisions/001-database-engine.md)"
+    )
+
+# An address that is not set is that of the embedded service, where one is running.
+_embedded = running_addresses(DATA_DIR)
+MONGODB_URI: str = env.str("MONGODB_URI", default="") or _embedded.get("mongodb", "")
+REDIS_URL: str = env.str("REDIS_URL", default="") or _embedded.get("queue", "")
+OPENAI_BASE_URL: str = env.str("OPENAI_BASE_URL", default="") or _embedded.get("model", "")
+OPENAI_API_KEY: str = env.str("OPENAI_API_KEY", default="")
+
+if PRODUCTION:
+    for name in (
+        "PRM_SECRET_KEY", "PRM_ALLOWED_HOSTS", "MONGODB_URI", "REDIS_URL", "OPENAI_BASE_URL",
+    ):  # fmt: skip
+        if not env.str(name, default=""):
+            _refuse(f"{name} is not set, and PRM_PRODUCTION=1 needs it: add it to .env")
+    if DEBUG:
+        _refuse("PRM_DEBUG=1 shows secrets to visitors: unset it, or unset PRM_PRODUCTION")
+
+SECRET_KEY = env.str("PRM_SECRET_KEY", default="") or read_or_create_secret_key(DATA_DIR)
+ALLOWED_HOSTS = env.list("PRM_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("PRM_CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "prm_site.apps.PrmSiteConfig",
+    "prm_site.apps.MongoAdminConfig",
+    "prm_site.apps.MongoAuthConfig",
+    "prm_site.apps.MongoContentTypesConfig",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "prm_site.apps.MongoDjangoRqConfig",
+    "django_htmx",
+    "markdownify.apps.MarkdownifyConfig",
+    "forests",
+    "rollouts",
+    "metrics",
+    "preferences",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "prm_site.middleware.LoginUnlessPublicMiddleware",
+    "prm_site.middleware.ContentSecurityPolicyMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "prm_site.urls"
+WSGI_APPLICATION = "prm_site.wsgi.application"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "forests"
+LOGOUT_REDIRECT_URL = "login"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django_mongodb_backend",
+        "HOST": MONGODB_URI or "mongodb://127.0.0.1:27017",
+        "NAME": env.str("PRM_DATABASE_NAME", default="prm_site"),
+        "OPTIONS": {
+            "serverSelectionTimeoutMS": env.int("PRM_MONGODB_TIMEOUT_SECONDS", default=5) * 1000,
+        },
+    },
+}
+DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
+MIGRATION_MODULES = {
+    "admin": "prm_site.mongo_migrations.admin",
+    "auth": "prm_site.mongo_migrations.auth",
+    "contenttypes": "prm_site.mongo_migrations.contenttypes",
+    "django_rq": "prm_site.mongo_migrations.django_rq",
+}
+
+ROLLOUT_QUEUE = "rollouts"
+RQ_QUEUES = {
+    ROLLOUT_QUEUE: {
+        "URL": REDIS_URL or "redis://127.0.0.1:6379",
+        "DEFAULT_TIMEOUT": -1,  # a job ends when its trees are grown; leases guard against hangs
+        "SERIALIZER": "rq.serializers.JSONSerializer",
+    },
+}
+# "auto" enqueues at once: MongoDB has no open transaction whose end one could wait for.
+RQ = {"COMMIT_MODE": "auto"}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "prm_site" / "static"]
+WHITENOISE_USE_FINDERS = not PRODUCTION
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+if PRODUCTION:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = env.bool("PRM_SSL_REDIRECT", default=True)
+    SECURE_HSTS_SECONDS = env.int("PRM_HSTS_SECONDS", default=31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    }
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}
+    },
+    "root": {"handlers": ["stderr"], "level": env.str("PRM_LOG_LEVEL", default="WARNING")},
+    "loggers": {"django.request": {"level": "ERROR"}},
+}
+
+# What of a model's Markdown reaches a browser: see forests/markup.py.
+MARKDOWNIFY = {
+    "default": {
+        "MARKDOWN_EXTENSIONS": ["fenced_code", "tables", "sane_lists", "nl2br"],
+        "WHITELIST_TAGS": [
+            "a", "abbr", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5",
+            "h6", "hr", "li", "ol", "p", "pre", "strong", "sub", "sup", "table", "tbody", "td",
+            "th", "thead", "tr", "ul",
+        ],
+        "WHITELIST_ATTRS": {"a": ["href", "title"]},
+        "WHITELIST_STYLES": [],
+        "WHITELIST_PROTOCOLS": ["http", "https"],
+        "STRIP": False,
+        "LINKIFY_TEXT": {"PARSE_URLS": False},
+    },
+}  # fmt: skip
