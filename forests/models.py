@@ -100,7 +100,6 @@ class Tree(models.Model):
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)
-    root_ended_samples = models.IntegerField(default=0)
     root_value = models.FloatField(null=True)  # share of correct leaves; None: no result yet
 
     created_at = models.DateTimeField()
@@ -140,7 +139,6 @@ class Node(models.Model):
     finish_reason = models.CharField(max_length=20, blank=True)
     model = models.CharField(max_length=200, blank=True)
     seed = models.BigIntegerField(null=True)
-    ended_samples = models.IntegerField(default=0)
     created_at = models.DateTimeField()
 
     class Meta:

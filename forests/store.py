@@ -16,7 +16,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from forests.core.naming import node_id, path_of_node, tree_id
-from forests.core.tree import Grade, ReasoningTree, TreeNode
+from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
 from forests.models import Activity, Forest, Node, Tree
 
 Document: TypeAlias = dict[str, Any]
@@ -113,7 +113,6 @@ def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Docu
         "finish_reason": node.finish_reason,
         "model": node.model,
         "seed": node.seed,
-        "ended_samples": node.ended_samples,
         "created_at": now,
     }
 
@@ -176,12 +175,10 @@ def _tree_node(document: Document) -> TreeNode:
         finish_reason=document["finish_reason"],
         model=document["model"],
         seed=document["seed"],
-        ended_samples=document["ended_samples"],
     )
 
 
 def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
-    root = TreeNode((), ended_samples=document["root_ended_samples"])
     return StoredTree(
         id=document["_id"],
         index=document["index"],
@@ -189,5 +186,5 @@ def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
         label=document["label"],
         prompt=document["prompt"],
         status=document["status"],
-        tree=ReasoningTree.from_nodes([root, *nodes]),
+        tree=ReasoningTree.from_nodes([TreeNode(ROOT), *nodes]),
     )

@@ -25,6 +25,9 @@ class TreeNode:
 
     `terminal`: the model finished its solution here. `truncated`: a limit cut it here. A node
     that is neither and has no children is *open*: growth has not come to it yet.
+
+    Steps are not blank, but for one case: where a sample adds nothing to a step that other samples
+    continue, its end is a terminal child with a blank text, so that no sample is lost.
     """
 
     path: NodePath
@@ -43,8 +46,6 @@ class TreeNode:
     model: str = ""
     """Model as the server named it."""
     seed: int | None = None
-    ended_samples: int = 0
-    """Samples under this node that were empty: the model had nothing to add to the prefix."""
 
     @property
     def depth(self) -> int:
