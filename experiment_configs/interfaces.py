@@ -39,8 +39,12 @@ class RolloutWorkerConfig:
     """Text that ends a step. It stays at the end of the step."""
     stop: tuple[str, ...] = ()
     """Texts that end the whole solution, such as the next question of a few-shot prompt."""
-    stop_at_answer: bool = True
-    """Whether a step in which `extract_answer` finds an answer ends the solution."""
+    stop_at_answer: bool | None = None
+    """Whether a solution ends with the step after which `extract_answer` finds an answer.
+
+    None: yes where the config keeps the default `extract_answer`. One of its own may find something
+    in any text, so it must ask for this.
+    """
 
     temperature: float = 0.8
     top_p: float = 1.0
@@ -53,8 +57,10 @@ class RolloutWorkerConfig:
 
     num_rollouts: int = 8
     """`sampled`: complete rollouts from the root of each tree."""
-    branching: tuple[int, ...] = (4, 2)
+    branching: tuple[int, ...] = (4, 2, 1)
     """`branching`: samples from a node at depth 0, 1, …; the last number serves deeper nodes."""
+    samples_per_request: int = 64
+    """Most samples (`n`) that the server gives in one request."""
 
     max_depth: int = 12
     """Steps on a path; a solution that is longer is truncated."""
@@ -90,22 +96,24 @@ class RolloutWorkerConfig:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ConfigError(f"unknown worker setting {', '.join(unknown)}: upgrade this site")
-        tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        tuples: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
         return cls(**tuples)
 
     def problems(self) -> list[str]:
         """Return one line for each setting that cannot be used; empty when all are good."""
-        found = [
+        return [
             f"rollout_worker_config.{name} is {getattr(self, name)!r}: it must be {rule}"
             for name, rule, good in self._rules()
             if not good
         ]
-        return found
 
     def _rules(self) -> list[tuple[str, str, bool]]:
         positive_integers = (
             "num_rollouts", "max_depth", "max_nodes", "max_tokens_per_step",
-            "max_tokens_per_rollout", "concurrency", "max_attempts",
+            "max_tokens_per_rollout", "samples_per_request", "concurrency", "max_attempts",
         )  # fmt: skip
         rules = [
             (name, "a whole number of at least 1", _is_positive_integer(getattr(self, name)))
@@ -168,6 +176,13 @@ class RolloutConfig(ABC):
         """Return the item as Markdown for the pages; default: its JSON."""
         text = json.dumps(item, indent=2, ensure_ascii=False, default=str)
         return f"```json\n{text}\n```"
+
+    @property
+    def stops_at_answer(self) -> bool:
+        """Whether a solution ends where an answer is found: see `stop_at_answer`."""
+        asked = self.rollout_worker_config.stop_at_answer
+        keeps_default = type(self).extract_answer is RolloutConfig.extract_answer
+        return keeps_default if asked is None else asked
 
     def extract_answer(self, completion: str) -> str | None:
         r"""Return the answer given in a solution, or None where there is none.

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -38,7 +38,7 @@ class ProjectCommand(BaseCommand):
     examples: str = ""
     """Command lines shown at the end of `--help`."""
     needs_database = True
-    requires_system_checks: Sequence[str] = ()
+    requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         examples = "".join(f"  {line}\n" for line in self.examples.strip().splitlines())
@@ -88,10 +88,10 @@ class ProjectCommand(BaseCommand):
         """Write a table to stdout, as wide as it needs to be where that is no terminal."""
         table = Table(*columns, title=title or None, title_justify="left")
         for row in rows:
-            table.add_row(*("–" if cell is None else str(cell) for cell in row))
+            table.add_row(*("-" if cell is None else str(cell) for cell in row))
         is_terminal = self.stdout.isatty()
         console = Console(
-            file=self.stdout._out,  # type: ignore[attr-defined]  # noqa: SLF001
+            file=cast("TextIO", self.stdout._out),  # noqa: SLF001
             width=None if is_terminal else 200,
             markup=False,
             highlight=False,
@@ -151,7 +151,7 @@ def without_password(uri: str) -> str:
 
 def as_percent(share: float | None) -> str:
     """Return "41.7 %", or a dash for no result."""
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def pick(document: object, names: Iterable[str]) -> Mapping[str, Any]:

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from django.db import connection, models
+from django_mongodb_backend.base import DatabaseWrapper
 from pymongo import UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
@@ -42,7 +43,8 @@ class StoredTree:
 
 
 def collection(model: type[models.Model]) -> Collection[Document]:
-    found: Collection[Document] = connection.get_collection(model._meta.db_table)  # noqa: SLF001
+    database = cast(DatabaseWrapper, connection)
+    found: Collection[Document] = database.get_collection(model._meta.db_table)  # noqa: SLF001
     return found
 
 

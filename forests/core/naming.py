@@ -6,8 +6,11 @@ from forests.core.tree import NodePath, format_path, parse_path
 
 # Addresses of the site that come before /<forest_name>/.
 RESERVED_NAMES = frozenset(
-    "accounts admin api django-rq docs forests healthz login logout metrics readyz rq static".split()
-)
+    {
+        "accounts", "admin", "api", "django-rq", "docs", "forests", "healthz", "login", "logout",
+        "metrics", "readyz", "rq", "static",
+    }
+)  # fmt: skip
 MAX_NAME_LENGTH = 120
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 

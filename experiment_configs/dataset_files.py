@@ -1,0 +1,49 @@
+"""Read a split through `datasets`, from the hub or from local JSON lines."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from experiment_configs.interfaces import ConfigError
+
+
+def iter_split(
+    repository: str, split: str, *, subset: str | None = None, directory_setting: str
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a split.
+
+    Where the environment variable `directory_setting` names a directory, rows come from its file
+    `<split>.jsonl` instead of the hub.
+
+    Raises:
+        ConfigError: there is no such split or file, or the hub cannot be reached.
+    """
+    if directory := os.environ.get(directory_setting):
+        source = _local(Path(directory).expanduser(), split, directory_setting)
+    else:
+        source = _from_hub(repository, subset, split, directory_setting)
+    for row in source:
+        yield dict(row)
+
+
+def _local(directory: Path, split: str, setting: str) -> Any:
+    path = directory / f"{split}.jsonl"
+    if not path.is_file():
+        found = ", ".join(sorted(file.stem for file in directory.glob("*.jsonl"))) or "none"
+        raise ConfigError(f"no split {split!r} in {setting}={directory}: it has {found}")
+    return datasets.load_dataset("json", data_files={split: str(path)}, split=split, streaming=True)
+
+
+def _from_hub(repository: str, subset: str | None, split: str, setting: str) -> Any:
+    try:
+        return datasets.load_dataset(repository, subset, split=split)
+    except ValueError as error:  # datasets names the splits that there are
+        raise ConfigError(f"{repository}: {' '.join(str(error).split())}") from error
+    except Exception as error:  # noqa: BLE001  the hub client raises a dozen kinds
+        raise ConfigError(
+            f"{repository} cannot be loaded ({type(error).__name__}): check the network, or set "
+            f"{setting} to a directory with {split}.jsonl"
+        ) from error

@@ -1,0 +1,172 @@
+"""What all growth strategies share: expansions, and how samples become nodes."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from experiment_configs.interfaces import RolloutWorkerConfig
+from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
+from rollouts.core.completions import Completion, Ending
+from rollouts.core.steps import share_logprobs, share_tokens, split_steps
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Samples to draw from one node."""
+
+    node: NodePath
+    num_samples: int
+    to_end: bool
+    """Whether the samples are whole solutions; otherwise one step each."""
+    seed: int
+
+
+@dataclass(slots=True)
+class Changes:
+    """Nodes that came to a tree, parents first, and nodes that were there and changed."""
+
+    added: dict[NodePath, TreeNode] = field(default_factory=dict)
+    changed: dict[NodePath, TreeNode] = field(default_factory=dict)
+
+    def note(self, node: TreeNode, *, is_new: bool) -> None:
+        if is_new:
+            self.added[node.path] = node
+        elif node.path not in self.added:
+            self.changed[node.path] = node
+
+
+class GrowthStrategy(Protocol):
+    """Decides which nodes to expand next, and when a tree is complete.
+
+    Pure: a strategy knows the tree and nothing else, so growth goes on from what the database
+    holds, wherever it stopped.
+    """
+
+    def __init__(self, config: RolloutWorkerConfig, finds_answer: Callable[[str], bool]) -> None:
+        """`finds_answer`: whether a solution so far ends with its answer."""
+
+    def plan(self, tree: ReasoningTree) -> list[Expansion]:
+        """Return the expansions that may run now, at the same time; none: the tree is complete."""
+
+    def apply(
+        self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
+    ) -> Changes:
+        """Put samples into the tree and return what changed."""
+
+
+def sample_seed(config: RolloutWorkerConfig, path: NodePath, num_drawn: int) -> int:
+    """Return the seed (31 bits) of a request, the same whenever it is asked again.
+
+    `num_drawn`: samples already drawn from the node, so that a second request differs. Trees need
+    not differ: their prompts do.
+    """
+    key = f"{config.seed}/{format_path(path)}/{num_drawn}"
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest()) >> 1
+
+
+def expansions_of(
+    config: RolloutWorkerConfig, node: NodePath, num_drawn: int, num_wanted: int, *, to_end: bool
+) -> Iterable[Expansion]:
+    """Yield the requests for the samples that a node still lacks."""
+    while num_drawn < num_wanted:
+        size = min(num_wanted - num_drawn, config.samples_per_request)
+        yield Expansion(node, size, to_end, sample_seed(config, node, num_drawn))
+        num_drawn += size
+
+
+def num_samples_below(tree: ReasoningTree, path: NodePath) -> int:
+    """Return how many samples were drawn from a node: every sample is a child, or merged."""
+    return sum(child.count for child in tree.children(path))
+
+
+def add_completions(
+    tree: ReasoningTree,
+    expansion: Expansion,
+    completions: Iterable[Completion],
+    config: RolloutWorkerConfig,
+    finds_answer: Callable[[str], bool],
+) -> Changes:
+    """Put samples below the expanded node, step by step, merging steps that are there already.
+
+    A solution ends with the first step that `finds_answer`, and is truncated at `max_depth`.
+    """
+    changes = Changes()
+    prefix = tree.steps_text(expansion.node)
+    for completion in completions:
+        parent = expansion.node
+        for step in _new_steps(expansion, completion, config, prefix, finds_answer):
+            step.path = (*parent, tree.next_position(parent))
+            node, is_new = add_or_merge(tree, step)
+            changes.note(node, is_new=is_new)
+            parent = node.path
+    return changes
+
+
+def add_or_merge(tree: ReasoningTree, step: TreeNode) -> tuple[TreeNode, bool]:
+    """Put a step into the tree, or count it on a sibling that says and ends the same.
+
+    Returns the node and whether it is new. A step that ends a solution and one that goes on stay
+    apart, so every leaf is the end of samples and every other node of none.
+    """
+    for sibling in tree.children(step.path[:-1]):
+        if (sibling.text, sibling.terminal, sibling.truncated) == (
+            step.text, step.terminal, step.truncated,
+        ):  # fmt: skip
+            sibling.count += 1
+            return sibling, False
+    tree.add(step)
+    return step, True
+
+
+def close_open_leaves(tree: ReasoningTree) -> list[TreeNode]:
+    """Mark as truncated, and return, the leaves that growth did not come to before a limit."""
+    open_leaves = [node for node in tree.leaves() if node.path and not node.is_finished]
+    for node in open_leaves:
+        node.truncated = True
+    return open_leaves
+
+
+def _new_steps(
+    expansion: Expansion,
+    completion: Completion,
+    config: RolloutWorkerConfig,
+    prefix: str,
+    finds_answer: Callable[[str], bool],
+) -> list[TreeNode]:
+    """Return the steps of a sample as nodes that have no path yet."""
+    texts = split_steps(completion.text, config.step_delimiter) or [completion.text]
+    tokens = share_tokens(completion.tokens, texts)
+    logprobs = share_logprobs(completion.token_logprobs, texts)
+    depth_left = config.max_depth - len(expansion.node)
+    num_kept, has_answer = _until_answer(texts[:depth_left], prefix, finds_answer)
+    is_whole = num_kept == len(texts)
+    terminal = has_answer or (is_whole and completion.ending is Ending.SOLUTION)
+    is_cut = completion.ending is Ending.LIMIT or num_kept == depth_left
+    steps = [
+        TreeNode(
+            path=(),
+            text=texts[number],
+            tokens=tokens[number],
+            logprob=logprobs[number],
+            model=completion.model,
+            seed=expansion.seed,
+        )
+        for number in range(num_kept)
+    ]
+    steps[-1].terminal = terminal
+    steps[-1].truncated = is_cut and not terminal
+    steps[-1].finish_reason = completion.finish_reason
+    return steps
+
+
+def _until_answer(
+    steps: Sequence[str], prefix: str, finds_answer: Callable[[str], bool]
+) -> tuple[int, bool]:
+    """Return how many steps there are up to the answer, and whether there is one."""
+    text = prefix
+    for number, step in enumerate(steps, start=1):
+        text += step
+        if finds_answer(text):
+            return number, True
+    return len(steps), False

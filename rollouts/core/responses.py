@@ -1,0 +1,144 @@
+"""Read what an OpenAI-compatible server answers.
+
+Servers differ in what they say about the end of a sample; all of it is gathered here. Works on the
+parsed JSON, as servers fill fields that the `openai` types do not know, and leave out others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rollouts.core.completions import Completion, Ending
+from rollouts.core.steps import split_steps
+
+
+class ResponseError(Exception):
+    """A response is not what the protocol says; asking again may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRules:
+    """What ends a sample, and what stood before it."""
+
+    prefix: str
+    """Steps before the sample: a stop text may begin in their end."""
+    stop: Sequence[str]
+    delimiter: str | None
+    """Set where the sample is one step."""
+    echo: str = ""
+    """What some servers (llama.cpp, continuing a chat message) repeat before the sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion], Usage]:
+    """Return the samples of a response of either API, and the tokens it took.
+
+    Raises:
+        ResponseError: there are no choices, or a choice has no text.
+    """
+    choices = response.get("choices") if isinstance(response, Mapping) else None
+    if not isinstance(choices, list) or not choices:
+        raise ResponseError("the response has no choices")
+    usage = _mapping(response.get("usage"))
+    reported = int(usage.get("completion_tokens") or 0)
+    model = str(response.get("model") or "")
+    completions = [
+        _read_choice(choice, rules, model, reported // len(choices)) for choice in choices
+    ]
+    # Some servers count the tokens of the first choice only.
+    counted = sum(completion.tokens for completion in completions)
+    return completions, Usage(int(usage.get("prompt_tokens") or 0), max(reported, counted))
+
+
+def cut_at_stop(text: str, rules: StopRules) -> tuple[str, bool]:
+    """Return the text before the first stop text, and whether there was one.
+
+    A stop text that begins in the prefix leaves nothing.
+    """
+    longest = max(map(len, rules.stop), default=0)
+    tail = rules.prefix[len(rules.prefix) - longest + 1 :] if longest > 1 else ""
+    found = [at for at in ((tail + text).find(stop) for stop in rules.stop) if at >= 0]
+    # A stop text that lies in the prefix as a whole cannot be: the prefix would have ended there.
+    if not found:
+        return text, False
+    return text[: max(0, min(found) - len(tail))], True
+
+
+def _read_choice(
+    choice: Any, rules: StopRules, model: str, tokens_if_not_listed: int
+) -> Completion:
+    choice = _mapping(choice)
+    message = _mapping(choice.get("message"))
+    text = message.get("content") if message else choice.get("text")
+    if not isinstance(text, str):
+        raise ResponseError("a choice has no text")
+    text = text.removeprefix(rules.echo)
+    token_logprobs = _token_logprobs(choice.get("logprobs"))
+    finish_reason = str(choice.get("finish_reason") or "")
+    text, ending = _find_end(text, choice, finish_reason, token_logprobs, rules)
+    return Completion(
+        text=text,
+        ending=ending,
+        tokens=len(token_logprobs) if token_logprobs else tokens_if_not_listed,
+        token_logprobs=token_logprobs,
+        finish_reason=finish_reason,
+        model=model,
+    )
+
+
+def _find_end(
+    text: str,
+    choice: Mapping[str, Any],
+    finish_reason: str,
+    token_logprobs: tuple[tuple[str, float], ...] | None,
+    rules: StopRules,
+) -> tuple[str, Ending]:
+    """Return the text of a sample and why it ended.
+
+    "stop" stands for both the end of the solution and the delimiter. What tells them apart: vLLM's
+    `stop_reason`, a delimiter left in the text, or llama.cpp's end token, listed with an empty
+    text. With none of these the delimiter is assumed; where that is wrong, the next sample is
+    empty and ends the solution then.
+    """
+    is_step = False
+    if rules.delimiter is not None:
+        text = next(iter(split_steps(text, rules.delimiter)), text)
+        is_step = text.endswith(rules.delimiter)
+        text = text.removesuffix(rules.delimiter)
+        if not is_step and finish_reason == "stop":
+            is_step = not _ended_by_model(choice, token_logprobs)
+    text, is_stopped = cut_at_stop(text, rules)
+    if is_stopped:
+        return text, Ending.SOLUTION
+    if is_step:
+        return text + str(rules.delimiter), Ending.STEP
+    return text, Ending.SOLUTION if finish_reason == "stop" else Ending.LIMIT
+
+
+def _ended_by_model(
+    choice: Mapping[str, Any], token_logprobs: tuple[tuple[str, float], ...] | None
+) -> bool:
+    if "stop_reason" in choice:
+        return not isinstance(choice["stop_reason"], str)
+    return bool(token_logprobs) and token_logprobs[-1][0] == ""
+
+
+def _token_logprobs(logprobs: Any) -> tuple[tuple[str, float], ...] | None:
+    """Return tokens with their log-probabilities, from either form in which servers list them."""
+    found = _mapping(logprobs)
+    if isinstance(content := found.get("content"), list):
+        pairs = [(_mapping(t).get("token"), _mapping(t).get("logprob")) for t in content]
+    else:
+        pairs = list(
+            zip(found.get("tokens") or (), found.get("token_logprobs") or (), strict=False)
+        )
+    return tuple((str(token or ""), float(logprob or 0.0)) for token, logprob in pairs) or None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
