@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
+from datasets import load_dataset
 
 from experiment_configs.interfaces import ConfigError
 
@@ -34,15 +34,15 @@ def _local(directory: Path, split: str, setting: str) -> Any:
     if not path.is_file():
         found = ", ".join(sorted(file.stem for file in directory.glob("*.jsonl"))) or "none"
         raise ConfigError(f"no split {split!r} in {setting}={directory}: it has {found}")
-    return datasets.load_dataset("json", data_files={split: str(path)}, split=split, streaming=True)
+    return load_dataset("json", data_files={split: str(path)}, split=split, streaming=True)
 
 
 def _from_hub(repository: str, subset: str | None, split: str, setting: str) -> Any:
     try:
-        return datasets.load_dataset(repository, subset, split=split)
+        return load_dataset(repository, subset, split=split)
     except ValueError as error:  # datasets names the splits that there are
         raise ConfigError(f"{repository}: {' '.join(str(error).split())}") from error
-    except Exception as error:  # noqa: BLE001  the hub client raises a dozen kinds
+    except Exception as error:
         raise ConfigError(
             f"{repository} cannot be loaded ({type(error).__name__}): check the network, or set "
             f"{setting} to a directory with {split}.jsonl"

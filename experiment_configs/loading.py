@@ -88,7 +88,7 @@ def _import(name: str, path: Path) -> ModuleType:
     sys.modules[module_name] = module  # dataclasses and pickle look a class's module up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  whatever a user's module raises, it is a bad config
+    except Exception as error:
         del sys.modules[module_name]
         raise ConfigError(f"config {path} cannot be imported: {_describe(error, path)}") from error
     return module
@@ -108,7 +108,7 @@ def _make_config(module: ModuleType, path: Path) -> RolloutConfig:
         )
     try:
         return found()
-    except Exception as error:  # noqa: BLE001  a user's __init__
+    except Exception as error:
         raise ConfigError(
             f"class Config in {path} cannot be created: {_describe(error, path)}"
         ) from error

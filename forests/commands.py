@@ -156,3 +156,10 @@ def as_percent(share: float | None) -> str:
 
 def pick(document: object, names: Iterable[str]) -> Mapping[str, Any]:
     return {name: getattr(document, name) for name in names}
+
+
+def positive_integer(text: str) -> int:
+    """Return a whole number of at least 1, for `type=` of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)

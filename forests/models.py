@@ -5,8 +5,6 @@ Primary keys are texts that say where a document belongs (`gsm8k_baseline-test-f
 are found without a join. Foreign keys are plain references: `forests.store` deletes.
 """
 
-from typing import Any
-
 from django.db import models
 from django.urls import reverse
 
@@ -182,20 +180,18 @@ class Activity(models.Model):
         return self.id
 
 
-def counters_of(document: Any) -> dict[str, int]:
-    """Return the counters that a forest sums over its trees, from a `Tree` or a `Forest`."""
-    return {name: getattr(document, name) for name in COUNTERS}
-
-
-COUNTERS = (
+LEAF_COUNTERS = (
     "num_nodes",
     "num_leaves",
     "num_correct",
     "num_incorrect",
     "num_unanswered",
     "num_truncated",
-    "prompt_tokens",
-    "completion_tokens",
-    "requests",
-    "retries",
 )
+"""What the nodes of a tree tell: see `forests.core.counting`."""
+
+SPENT_COUNTERS = ("prompt_tokens", "completion_tokens", "requests", "retries")
+"""What growing cost, retries and lost samples included."""
+
+COUNTERS = (*LEAF_COUNTERS, *SPENT_COUNTERS)
+"""What a forest sums over its trees."""

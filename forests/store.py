@@ -5,7 +5,7 @@ MongoDB server answers from an index; trees are found by their computed ids.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, cast
@@ -18,7 +18,7 @@ from pymongo.errors import BulkWriteError
 
 from forests.core.naming import node_id, path_of_node, tree_id
 from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
-from forests.models import Activity, Forest, Node, Tree
+from forests.models import SPENT_COUNTERS, Activity, Forest, Node, Tree
 
 Document: TypeAlias = dict[str, Any]
 
@@ -40,6 +40,9 @@ class StoredTree:
     """A text, or a list of chat messages."""
     status: str
     tree: ReasoningTree
+    spent: Mapping[str, int]
+    """`SPENT_COUNTERS` so far: what a recount of the nodes cannot tell."""
+    failures: Mapping[str, int]
 
 
 def collection(model: type[models.Model]) -> Collection[Document]:
@@ -189,4 +192,6 @@ def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
         prompt=document["prompt"],
         status=document["status"],
         tree=ReasoningTree.from_nodes([TreeNode(ROOT), *nodes]),
+        spent={name: document[name] for name in SPENT_COUNTERS},
+        failures=document["failures"],
     )

@@ -133,7 +133,7 @@ RQ_QUEUES = {
     },
 }
 # "auto" enqueues at once: MongoDB has no open transaction whose end one could wait for.
-RQ = {"COMMIT_MODE": "auto"}
+RQ = {"COMMIT_MODE": "auto", "WORKER_CLASS": "rollouts.workers.RolloutWorker"}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},

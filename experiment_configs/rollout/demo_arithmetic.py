@@ -16,12 +16,12 @@ NAMES = ("Tom", "Ana", "Ben", "Mia", "Sam", "Eva")
 THINGS = ("apples", "pens", "books", "coins", "shells", "stamps")
 
 EXAMPLES = """\
-Question: Leo has 2 cards. He gets 3 more cards. Then he loses 1 card. How many cards has he now?
+Question: Leo has 2 cards. He gets 3 more cards. Then he loses 1 card. How many cards has he?
 Answer: He has 2 + 3 = 5 cards.
 Then he has 5 - 1 = 4 cards.
 The answer is 4.
 
-Question: Zoe has 5 balls. She gets 2 more balls. Then she loses 4 balls. How many balls has she now?
+Question: Zoe has 5 balls. She gets 2 more balls. Then she loses 4 balls. How many balls has she?
 Answer: She has 5 + 2 = 7 balls.
 Then she has 7 - 4 = 3 balls.
 The answer is 3.
@@ -74,5 +74,5 @@ class Config(RolloutConfig):
         name, thing = item["name"], item["thing"]
         return (
             f"{name} has {item['has']} {thing}. {name} gets {item['gets']} more {thing}. "
-            f"Then {name} loses {item['loses']} {thing}. How many {thing} has {name} now?"
+            f"Then {name} loses {item['loses']} {thing}. How many {thing} has {name}?"
         )

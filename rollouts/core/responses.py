@@ -125,7 +125,7 @@ def _ended_by_model(
 ) -> bool:
     if "stop_reason" in choice:
         return not isinstance(choice["stop_reason"], str)
-    return bool(token_logprobs) and token_logprobs[-1][0] == ""
+    return token_logprobs is not None and token_logprobs[-1][0] == ""
 
 
 def _token_logprobs(logprobs: Any) -> tuple[tuple[str, float], ...] | None:

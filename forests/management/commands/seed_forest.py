@@ -1,0 +1,44 @@
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandParser
+
+from experiment_configs.loading import load_config
+from forests.commands import ProjectCommand, positive_integer
+from forests.seeding import seed_forest
+
+
+class Command(ProjectCommand):
+    help = "Make a forest: one tree for each item of a dataset split, its root the prompt."
+    examples = """
+manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test \\
+    --forest_name_suffix first --limit 20
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dataset_config_name", required=True, help="name of a config")
+        parser.add_argument("--dataset_split", required=True, help="such as train or test")
+        parser.add_argument(
+            "--forest_name_suffix",
+            required=True,
+            help="last part of the forest's name: <config>-<split>-<suffix>",
+        )
+        parser.add_argument(
+            "--limit", type=positive_integer, help="only the first LIMIT items (default: all)"
+        )
+        parser.add_argument("--json", action="store_true", help="print the forest as JSON")
+
+    def handle(self, **options: Any) -> None:
+        loaded = load_config(options["dataset_config_name"], settings.CONFIG_PATH)
+        forest = seed_forest(
+            loaded,
+            options["dataset_split"],
+            options["forest_name_suffix"],
+            limit=options["limit"],
+            report=lambda number: self.say(f"{number} trees seeded"),
+        )
+        if options["json"]:
+            self.show_json({"forest_name": forest.name, "num_trees": forest.num_trees})
+        else:
+            self.stdout.write(f"forest_name: {forest.name}")
+            self.say(f"{forest.num_trees} trees; look at them at {forest.get_absolute_url()}")

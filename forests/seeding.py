@@ -1,0 +1,219 @@
+"""Turn a dataset split into a forest of root prompts."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from experiment_configs.interfaces import CHAT_ROLES, ConfigError, Prompt, RolloutConfig
+from experiment_configs.loading import LoadedConfig
+from forests.core.naming import ForestNameError, forest_name, tree_id
+from forests.models import COUNTERS, Forest, Tree, TreeStatus
+from forests.store import Document, collection, delete_forest, insert_new
+
+TREES_PER_WRITE = 500
+
+
+def seed_forest(
+    loaded: LoadedConfig,
+    dataset_split: str,
+    suffix: str,
+    *,
+    limit: int | None = None,
+    report: Callable[[int], None] = lambda _: None,
+) -> Forest:
+    """Return the forest, with one tree for each item; `report` gets the number of trees so far.
+
+    A forest that is there already is continued where its seeding stopped, so repeating is safe, and
+    a larger limit adds trees. A new forest that turns out to be unusable is removed again.
+
+    Raises:
+        ConfigError: the name or an item is not usable, the split is empty, or the forest was
+            seeded from something else; the message says what differs.
+    """
+    try:
+        name = forest_name(loaded.name, dataset_split, suffix)
+    except ForestNameError as error:
+        raise ConfigError(str(error)) from error
+    items = _first_items(loaded.config, dataset_split, limit)
+    forest, is_new = _get_or_create(name, loaded, dataset_split)
+    try:
+        _check_continuation(forest, loaded.config, items)
+        _insert_trees(forest, loaded.config, itertools.chain(*items), report)
+    except ConfigError:
+        if is_new:
+            delete_forest(Forest.objects.get(pk=name))
+        raise
+    collection(Forest).update_one({"_id": name}, {"$set": {"is_seeded": True}})
+    return Forest.objects.get(pk=name)
+
+
+def check_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str]:
+    """Return the root prompt, label and serialised form of an item.
+
+    Raises:
+        ConfigError: a method of the config fails or gives the wrong type.
+    """
+    prompt = _call(config.get_root_prompt, item)
+    label = _call(config.get_label, item)
+    serialized = _call(config.serialize_dataset_item, item)
+    if problem := prompt_problem(prompt, config.rollout_worker_config.api):
+        raise ConfigError(f"get_root_prompt {problem}")
+    for method, text in (("get_label", label), ("serialize_dataset_item", serialized)):
+        if not isinstance(text, str):
+            raise ConfigError(f"{method} must return a str, not {type(text).__name__}")
+    if not label.strip():
+        raise ConfigError("get_label returned an empty label")
+    return prompt, label, serialized
+
+
+def prompt_problem(prompt: object, api: str) -> str | None:
+    """Return what keeps a prompt from being sent, or None."""
+    if isinstance(prompt, str):
+        return None if prompt.strip() else "returned an empty prompt"
+    if not isinstance(prompt, list) or not prompt:
+        return f"must return a str or a list of messages, not {type(prompt).__name__}"
+    if api != "chat":
+        return 'returned chat messages, but api is "completions": return a str, or set api="chat"'
+    for message in prompt:
+        if not (
+            isinstance(message, Mapping)
+            and message.get("role") in CHAT_ROLES
+            and isinstance(message.get("content"), str)
+        ):
+            return (
+                f"returned the message {message!r:.80}: it needs a role ({', '.join(CHAT_ROLES)}) "
+                "and a content text"
+            )
+    return None
+
+
+def _call(method: Callable[[Any], Any], item: Any) -> Any:
+    try:
+        return method(item)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{method.__name__} failed: {_one_line(error)}") from error
+
+
+def _first_items(
+    config: RolloutConfig, split: str, limit: int | None
+) -> tuple[list[Any], Iterator[Any]]:
+    """Return the first item and an iterator of the others: an empty split fails before a write."""
+    items = iterate_items(config, split)
+    limited = itertools.islice(items, limit)
+    first = list(itertools.islice(limited, 1))
+    if not first:
+        raise ConfigError(f"split {split!r} has no items")
+    return first, limited
+
+
+def iterate_items(config: RolloutConfig, split: str) -> Iterator[Any]:
+    """Yield the items of a split.
+
+    Raises:
+        ConfigError: also for whatever else the config's iterator raises.
+    """
+    try:
+        yield from config.get_dataset_iterator(split)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"get_dataset_iterator({split!r}) failed: {_one_line(error)}") from error
+
+
+def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest, bool]:
+    forest = Forest(
+        name=name,
+        config_name=loaded.name,
+        config_source=loaded.source,
+        config_sha256=loaded.sha256,
+        config_git_commit=loaded.git_commit,
+        config_git_branch=loaded.git_branch,
+        dataset_split=split,
+        dataset_source=loaded.config.source,
+        dataset_licence=loaded.config.licence,
+        worker_config=loaded.config.rollout_worker_config.as_dict(),
+        created_at=datetime.now(UTC),
+    )
+    if existing := Forest.objects.filter(pk=name).first():
+        if differences := _differences(existing, forest):
+            raise ConfigError(
+                f"forest {name!r} was seeded from another config: {'; '.join(differences)}. "
+                "Use another --forest_name_suffix, or put the config back"
+            )
+        return existing, False
+    forest.save(force_insert=True)
+    return forest, True
+
+
+def _differences(old: Forest, new: Forest) -> list[str]:
+    found = [
+        f"{setting} was {old.worker_config.get(setting)!r} and is {value!r}"
+        for setting, value in new.worker_config.items()
+        if old.worker_config.get(setting) != value
+    ]
+    if old.config_sha256 != new.config_sha256:
+        found.append(
+            f"the source had SHA-256 {old.config_sha256[:12]} and has {new.config_sha256[:12]}"
+        )
+    return found
+
+
+def _check_continuation(
+    forest: Forest, config: RolloutConfig, items: tuple[list[Any], Iterator[Any]]
+) -> None:
+    """Refuse to continue from a dataset that is not the one before: its first item tells."""
+    first = collection(Tree).find_one({"_id": tree_id(forest.name, 0)})
+    if first is None:
+        return
+    prompt, label, _ = check_item(config, items[0][0])
+    if (first["prompt"], first["label"]) != (prompt, label):
+        raise ConfigError(
+            f"forest {forest.name!r} was seeded from other data: its first item differs. "
+            "Use another --forest_name_suffix, or put the data back"
+        )
+
+
+def _insert_trees(
+    forest: Forest, config: RolloutConfig, items: Iterator[Any], report: Callable[[int], None]
+) -> None:
+    """Insert the trees that are missing; what is there already was written before `num_trees`."""
+    numbered = itertools.islice(enumerate(items), forest.num_trees, None)
+    while batch := list(itertools.islice(numbered, TREES_PER_WRITE)):
+        insert_new(Tree, [_tree_document(forest, config, index, item) for index, item in batch])
+        num_trees = batch[-1][0] + 1
+        collection(Forest).update_one(
+            {"_id": forest.name},
+            {"$set": {"num_trees": num_trees, "is_seeded": False, "growth_finished_at": None}},
+        )
+        report(num_trees)
+
+
+def _tree_document(forest: Forest, config: RolloutConfig, index: int, item: Any) -> Document:
+    try:
+        prompt, label, serialized = check_item(config, item)
+    except ConfigError as error:
+        raise ConfigError(f"item {index}: {error}") from error
+    return {
+        "_id": tree_id(forest.name, index),
+        "forest_id": forest.name,
+        "index": index,
+        "item": serialized,
+        "label": label,
+        "prompt": prompt,
+        "status": str(TreeStatus.PENDING),
+        "error": "",
+        "lease_holder": "",
+        "lease_expires_at": None,
+        **dict.fromkeys(COUNTERS, 0),
+        "failures": {},
+        "root_value": None,
+        "created_at": datetime.now(UTC),
+        "completed_at": None,
+    }
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,0 +1,258 @@
+"""Grow many trees at once: keep the model server busy, record what comes, stop cleanly."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from experiment_configs.interfaces import RolloutConfig, RolloutWorkerConfig
+from forests.core.naming import tree_id
+from forests.models import Forest, Tree, TreeStatus
+from forests.store import collection, read_tree
+from rollouts import leases
+from rollouts.client import (
+    BackendUnavailableError,
+    CompletionClient,
+    RequestFailedError,
+    SampleRequest,
+)
+from rollouts.core.completions import Completion
+from rollouts.core.growing import Changes, Expansion, close_open_leaves
+from rollouts.core.strategies import STRATEGIES
+from rollouts.grading import GradingError, grade_nodes
+from rollouts.recording import Growth, Recorder
+
+SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
+LONGEST_WAIT_FOR_BACKEND_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one call of `grow` did."""
+
+    complete: int = 0
+    failed: int = 0
+
+
+class ForestGrower:
+    """Grows trees of one forest from one process, with `concurrency` requests in flight."""
+
+    def __init__(self, forest: Forest, config: RolloutConfig, client: CompletionClient) -> None:
+        self.forest = forest
+        self.config = config
+        self.client = client
+        self.worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
+        self.strategy = STRATEGIES[self.worker_config.strategy](
+            self.worker_config, self._finds_answer
+        )
+        self.holder = leases.own_name()
+        self.recorder = Recorder(forest.name, self.holder)
+        self.outcome = Outcome()
+        self._held: dict[str, Growth] = {}
+        self._slots = asyncio.Semaphore(self.worker_config.concurrency)
+        self._backend = _Backend(forest.name, client)
+        # One thread, since a config's methods need not be safe in several.
+        self._grading_thread = ThreadPoolExecutor(1, thread_name_prefix="grading")
+
+    async def grow(self, indexes: Iterable[int], stop: asyncio.Event) -> Outcome:
+        """Grow these trees until each is complete or failed, or until `stop` is set.
+
+        Whatever ends this, what has arrived is written and the leases are given back.
+
+        Raises:
+            BackendRefusedError: the server will not serve this forest as things are set.
+            pymongo.errors.PyMongoError: the database does not answer.
+        """
+        background = [
+            asyncio.create_task(self.recorder.run()),
+            asyncio.create_task(self._keep_leases(stop)),
+        ]
+        growing = asyncio.create_task(self._grow_all(list(indexes)))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait(
+                [growing, stopping, *background], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in (growing, *background):
+                if task.done():
+                    task.result()
+        finally:
+            await _cancel([growing, stopping, *background])
+            await self.recorder.write()
+            await asyncio.to_thread(leases.release, list(self._held), self.holder)
+            self._grading_thread.shutdown(wait=False, cancel_futures=True)
+        return self.outcome
+
+    async def _grow_all(self, indexes: list[int]) -> None:
+        """Grow a sliding window of trees, then those that others held, when they let go."""
+        # One tree more than there are slots: as one is claimed or written, the others are asked.
+        window = self.worker_config.concurrency + 2
+        busy = indexes
+        while busy:
+            rest, busy = iter(busy), []
+            running: set[asyncio.Task[int | None]] = set()
+            try:
+                while True:
+                    for index in rest:
+                        running.add(asyncio.create_task(self._grow_if_free(index)))
+                        if len(running) >= window:
+                            break
+                    if not running:
+                        break
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    busy += [index for task in done if (index := task.result()) is not None]
+            finally:
+                await _cancel(running)
+            if busy:
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES)
+
+    async def _grow_if_free(self, index: int) -> int | None:
+        """Grow a tree; return its index where somebody else is growing it."""
+        tree = tree_id(self.forest.name, index)
+        if not await asyncio.to_thread(leases.claim, tree, self.holder):
+            return index if await asyncio.to_thread(_is_unfinished, tree) else None
+        stored = await asyncio.to_thread(read_tree, self.forest, index)
+        if stored is None:
+            return None
+        growth = self._held[tree] = Growth.of(stored)
+        try:
+            await self._grow_tree(growth)
+        except (RequestFailedError, GradingError) as error:
+            self.recorder.finish(growth, TreeStatus.FAILED, str(error))
+            self.outcome.failed += 1
+        else:
+            self.recorder.finish(growth, TreeStatus.COMPLETE)
+            self.outcome.complete += 1
+        del self._held[tree]
+        return None
+
+    async def _grow_tree(self, growth: Growth) -> None:
+        tree = growth.stored.tree
+        while expansions := self.strategy.plan(tree):
+            await _all([self._expand(growth, expansion) for expansion in expansions])
+        closed = close_open_leaves(tree)
+        await self._record(growth, Changes(changed={node.path: node for node in closed}))
+
+    async def _expand(self, growth: Growth, expansion: Expansion) -> None:
+        completions = await self._sample(growth, expansion)
+        changes = self.strategy.apply(growth.stored.tree, expansion, completions)
+        await self._record(growth, changes)
+
+    async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
+        request = SampleRequest(
+            prompt=growth.stored.prompt,
+            steps=growth.stored.tree.steps_text(expansion.node),
+            num_samples=expansion.num_samples,
+            to_end=expansion.to_end,
+            seed=expansion.seed,
+        )
+        while True:
+            try:
+                async with self._slots:
+                    return await self.client.sample(request, growth.spending)
+            except BackendUnavailableError as error:
+                await self._backend.wait_until_back(error)
+
+    async def _record(self, growth: Growth, changes: Changes) -> None:
+        nodes = [*changes.added.values(), *changes.changed.values()]
+        await asyncio.get_running_loop().run_in_executor(
+            self._grading_thread,
+            grade_nodes,
+            self.config,
+            growth.stored.label,
+            growth.stored.tree,
+            nodes,
+        )
+        self.recorder.note(growth, changes)
+
+    def _finds_answer(self, solution: str) -> bool:
+        if not self.config.stops_at_answer:
+            return False
+        try:
+            return self.config.extract_answer(solution) is not None
+        except Exception as error:
+            raise GradingError(f"extract_answer failed: {type(error).__name__}: {error}") from error
+
+    async def _keep_leases(self, stop: asyncio.Event) -> None:
+        """Renew the leases, and stop where the forest is paused."""
+        while True:
+            await asyncio.sleep(leases.RENEWAL_SECONDS)
+            await asyncio.to_thread(leases.renew, list(self._held), self.holder)
+            if await asyncio.to_thread(_is_paused, self.forest.name):
+                stop.set()
+
+
+class _Backend:
+    """Waits, once for all trees, until a server that went away answers again."""
+
+    def __init__(self, forest_name: str, client: CompletionClient) -> None:
+        self.forest_name = forest_name
+        self.client = client
+        self._waiting: asyncio.Future[None] | None = None
+
+    async def wait_until_back(self, problem: BackendUnavailableError) -> None:
+        """Return when the server lists its models; the forest shows why its workers wait.
+
+        Raises:
+            BackendRefusedError: the server is back and refuses.
+        """
+        if self._waiting is None:
+            self._waiting = asyncio.ensure_future(self._wait(str(problem)))
+        await asyncio.shield(self._waiting)
+
+    async def _wait(self, message: str) -> None:
+        await self._show(f"waiting for the model server: {message}")
+        seconds = 1.0
+        try:
+            while True:
+                await asyncio.sleep(seconds)
+                seconds = min(2 * seconds, LONGEST_WAIT_FOR_BACKEND_SECONDS)
+                with contextlib.suppress(BackendUnavailableError, RequestFailedError):
+                    await self.client.list_models()
+                    return
+        finally:
+            self._waiting = None
+            await self._show("")
+
+    async def _show(self, message: str) -> None:
+        await asyncio.to_thread(show_backend_message, self.forest_name, message)
+
+
+def show_backend_message(forest_name: str, message: str) -> None:
+    """Set the line that the pages and commands show about the model server."""
+    collection(Forest).update_one({"_id": forest_name}, {"$set": {"backend_message": message}})
+
+
+def mark_started(forest: Forest) -> None:
+    if forest.growth_started_at is None:
+        collection(Forest).update_one(
+            {"_id": forest.name}, {"$set": {"growth_started_at": datetime.now(UTC)}}
+        )
+
+
+async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:
+    """Run all to the end, so that what arrives is recorded; then raise the first error."""
+    results = await asyncio.gather(*coroutines, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_unfinished(tree: str) -> bool:
+    document = collection(Tree).find_one({"_id": tree}, {"status": 1})
+    return document is not None and document["status"] in leases.UNFINISHED
+
+
+def _is_paused(forest_name: str) -> bool:
+    document = collection(Forest).find_one({"_id": forest_name}, {"is_paused": 1})
+    return document is None or bool(document["is_paused"])

@@ -1,0 +1,176 @@
+"""What the queue holds: slices of forests. The database knows what is left to do in each."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+import django_rq
+from django.conf import settings
+from django.db import connection
+from django_mongodb_backend.base import DatabaseWrapper
+from rq.job import Job, JobStatus
+from rq.queue import Queue
+
+from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
+from experiment_configs.loading import LoadedConfig, load_config
+from forests.models import Forest, Tree
+from forests.store import collection
+from rollouts import leases
+from rollouts.client import BackendRefusedError, CompletionClient
+from rollouts.growth import ForestGrower, mark_started, show_backend_message
+from rollouts.recording import settle_counters
+
+SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
+_JOBS_PER_WRITE = 500
+
+
+def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
+    """Job: grow the unfinished trees with indexes from `start` to before `stop`.
+
+    Returns how many trees it completed and how many failed.
+
+    Raises:
+        ConfigError: the forest is gone, or its config is not the one it was seeded with.
+        BackendRefusedError: the model server refuses; the forest's page says so.
+    """
+    close_inherited_connections()
+    forest = Forest.objects.filter(pk=forest_name).first()
+    if forest is None:
+        raise ConfigError(f"no forest named {forest_name!r}")
+    loaded = load_frozen_config(forest)
+    mark_started(forest)
+    leases.release_dead(forest)
+    indexes = unfinished_indexes(forest, range(start, min(stop, forest.num_trees)))
+    try:
+        done = asyncio.run(_grow(forest, loaded, indexes))
+    except BackendRefusedError as error:
+        show_backend_message(forest.name, f"stopped: {error}")
+        raise
+    finally:
+        settle_counters(Forest.objects.get(pk=forest_name))
+    return done
+
+
+def load_frozen_config(forest: Forest) -> LoadedConfig:
+    """Return the config of a forest.
+
+    Raises:
+        ConfigError: the file is gone, or is not what the forest was seeded with.
+    """
+    loaded = load_config(forest.config_name, settings.CONFIG_PATH)
+    if loaded.sha256 != forest.config_sha256:
+        raise ConfigError(
+            f"config {loaded.path} has changed since forest {forest.name!r} was seeded "
+            f"(SHA-256 {forest.config_sha256[:12]}, now {loaded.sha256[:12]}): "
+            "put it back, or seed a new forest with another suffix"
+        )
+    return loaded
+
+
+def make_client(forest: Forest) -> CompletionClient:
+    return CompletionClient(
+        settings.OPENAI_BASE_URL,
+        settings.OPENAI_API_KEY,
+        RolloutWorkerConfig.from_dict(forest.worker_config),
+    )
+
+
+def unfinished_indexes(forest: Forest, indexes: range | None = None) -> list[int]:
+    """Return the indexes of the trees that are neither complete nor failed, in order."""
+    found = [document["index"] for document in _unfinished(forest)]
+    return sorted(found if indexes is None else (index for index in found if index in indexes))
+
+
+def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
+    """Put slices with unfinished trees into the queue and return how many were put there.
+
+    Slices that are in the queue, or that a living worker is growing, are left alone, so this may be
+    repeated at any time, also after the queue was lost.
+    """
+    leases.release_dead(forest)
+    slices: dict[int, bool] = {}
+    for document in _unfinished(forest):
+        number = document["index"] // trees_per_job
+        slices[number] = slices.get(number, False) or leases.has_live_lease(document)
+    free = sorted(number for number, is_held in slices.items() if not is_held)
+    queue = rollout_queue()
+    return sum(_enqueue_batch(queue, forest, batch, trees_per_job) for batch in _batches(free))
+
+
+def rollout_queue() -> Queue:
+    return cast(Queue, django_rq.get_queue(settings.ROLLOUT_QUEUE))
+
+
+def close_inherited_connections() -> None:
+    """Drop a connection opened before a fork: a pymongo client does not survive one."""
+    cast(DatabaseWrapper, connection).close_pool()
+
+
+def _enqueue_batch(queue: Queue, forest: Forest, numbers: list[int], trees_per_job: int) -> int:
+    spans = {
+        f"grow:{forest.name}:{number * trees_per_job}-{(number + 1) * trees_per_job}": (
+            number * trees_per_job,
+            (number + 1) * trees_per_job,
+        )
+        for number in numbers
+    }
+    known = Job.fetch_many(list(spans), connection=queue.connection, serializer=queue.serializer)
+    for job in known:
+        if job is None:
+            continue
+        if job.get_status() is JobStatus.QUEUED and queue.get_job_position(job.id) is not None:
+            del spans[job.id]
+        else:  # finished, failed, or started by a worker that is no more
+            job.delete()
+    queue.enqueue_many(
+        Queue.prepare_data(
+            grow_slice,
+            args=(forest.name, start, stop),
+            job_id=job_id,
+            timeout=-1,
+            result_ttl=3600,
+            failure_ttl=86_400,
+            description=f"grow {forest.name} {start}-{stop}",
+        )
+        for job_id, (start, stop) in spans.items()
+    )
+    return len(spans)
+
+
+def _batches(numbers: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(numbers), _JOBS_PER_WRITE):
+        yield numbers[start : start + _JOBS_PER_WRITE]
+
+
+def _unfinished(forest: Forest) -> Iterable[dict[str, object]]:
+    for status in leases.UNFINISHED:  # two equality filters, which every server has an index for
+        yield from collection(Tree).find(
+            {"forest_id": forest.name, "status": status}, {"index": 1, "lease_expires_at": 1}
+        )
+
+
+async def _grow(forest: Forest, loaded: LoadedConfig, indexes: list[int]) -> dict[str, int]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Tests run jobs outside the main thread, where signals cannot be caught.
+        with contextlib.suppress(ValueError, RuntimeError):
+            loop.add_signal_handler(number, stop.set)
+    watching = asyncio.create_task(_stop_with_parent(stop))
+    try:
+        async with make_client(forest) as client:
+            outcome = await ForestGrower(forest, loaded.config, client).grow(indexes, stop)
+    finally:
+        watching.cancel()
+    return {"complete": outcome.complete, "failed": outcome.failed}
+
+
+async def _stop_with_parent(stop: asyncio.Event) -> None:
+    """Stop where the worker that started this process was killed: nobody would stop it later."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_PARENT)
+    stop.set()

@@ -1,0 +1,107 @@
+"""Which worker grows which tree: a lease on the tree, renewed while its holder lives."""
+
+import os
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from forests.models import Forest, Tree, TreeStatus
+from forests.store import collection
+
+LEASE_SECONDS = 30.0
+RENEWAL_SECONDS = 10.0
+
+UNFINISHED = [str(TreeStatus.PENDING), str(TreeStatus.GROWING)]
+
+
+def own_name() -> str:
+    """Return the name under which this process holds leases: `<host>/<pid namespace>/<pid>`."""
+    return f"{_process_space()}/{os.getpid()}"
+
+
+def claim(tree: str, holder: str) -> bool:
+    """Take an unfinished tree that nobody holds; False where somebody does, or it is finished.
+
+    One update that matches at most one document, so of two workers one succeeds.
+    """
+    now = datetime.now(UTC)
+    result = collection(Tree).update_one(
+        {
+            "_id": tree,
+            "status": {"$in": UNFINISHED},
+            "lease_expires_at": {"$not": {"$gt": now}},
+        },
+        {
+            "$set": {
+                "status": str(TreeStatus.GROWING),
+                "lease_holder": holder,
+                "lease_expires_at": now + timedelta(seconds=LEASE_SECONDS),
+            }
+        },
+    )
+    return result.matched_count == 1
+
+
+def renew(trees: Sequence[str], holder: str) -> bool:
+    """Prolong the leases; False where one was lost to another worker."""
+    until = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
+    result = collection(Tree).update_many(
+        {"_id": {"$in": list(trees)}, "lease_holder": holder},
+        {"$set": {"lease_expires_at": until}},
+    )
+    return result.matched_count == len(trees)
+
+
+def release(trees: Sequence[str], holder: str) -> None:
+    """Give unfinished trees back, so that the next worker need not wait for the lease to end."""
+    collection(Tree).update_many(
+        {"_id": {"$in": list(trees)}, "lease_holder": holder},
+        {
+            "$set": {
+                "status": str(TreeStatus.PENDING),
+                "lease_holder": "",
+                "lease_expires_at": None,
+            }
+        },
+    )
+
+
+def release_dead(forest: Forest) -> int:
+    """Give back the trees held by processes of this machine that are gone; return how many."""
+    held = collection(Tree).find(
+        {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}, {"lease_holder": 1}
+    )
+    dead: dict[str, list[str]] = {}
+    for document in held:
+        if _is_dead(document["lease_holder"]):
+            dead.setdefault(document["lease_holder"], []).append(document["_id"])
+    for holder, trees in dead.items():
+        release(trees, holder)
+    return sum(map(len, dead.values()))
+
+
+def has_live_lease(document: dict[str, object]) -> bool:
+    """Return whether a tree document is held by somebody now."""
+    expires = document.get("lease_expires_at")
+    return isinstance(expires, datetime) and expires.replace(tzinfo=UTC) > datetime.now(UTC)
+
+
+def _is_dead(holder: str) -> bool:
+    space, _, pid = holder.rpartition("/")
+    if space != _process_space() or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _process_space() -> str:
+    """Return what a process id must be read with: containers may share a host name."""
+    namespace = Path("/proc/self/ns/pid")
+    number = namespace.readlink().name if namespace.exists() else ""
+    return f"{socket.gethostname()}/{number}"

@@ -1,0 +1,25 @@
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from forests.commands import ProjectCommand, add_forest_argument, add_json_argument, get_forest
+from rollouts.recounting import recount_forest
+
+
+class Command(ProjectCommand):
+    help = "Rebuild the counters of a forest and its trees from their nodes."
+    examples = "manage.py recount_forest --forest_name gsm8k_baseline-test-first"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_forest_argument(parser)
+        add_json_argument(parser)
+
+    def handle(self, **options: Any) -> None:
+        differences = recount_forest(get_forest(options["forest_name"]))
+        if options["json"]:
+            self.show_json(differences)
+        elif differences:
+            rows = [(name, old, new) for name, (old, new) in differences.items()]
+            self.show_table(("counter", "was", "is"), rows)
+        else:
+            self.say("all counters were right")

@@ -1,0 +1,238 @@
+"""Write what has grown: in batches, off the request path, in an order that survives a kill."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import UpdateOne
+
+from forests.core.counting import count_tree, root_value
+from forests.models import COUNTERS, Forest, Node, Tree, TreeStatus
+from forests.store import (
+    Document,
+    StoredTree,
+    add_to_forest,
+    collection,
+    insert_new,
+    node_document,
+    record_activity,
+)
+from rollouts.client import Spending
+from rollouts.core.growing import Changes
+
+SECONDS_BETWEEN_WRITES = 0.25
+
+
+@dataclass(slots=True, eq=False)
+class Growth:
+    """One tree while it grows."""
+
+    stored: StoredTree
+    spending: Spending
+    reported: dict[str, int]
+    """The counters as the forest's counters know them."""
+    reported_failures: Counter[str]
+    status: TreeStatus = TreeStatus.GROWING
+    error: str = ""
+
+    @classmethod
+    def of(cls, stored: StoredTree) -> "Growth":
+        failures = Counter(stored.failures)
+        return cls(
+            stored=stored,
+            spending=Spending(**stored.spent, failures=failures),
+            reported={**count_tree(stored.tree), **stored.spent},
+            reported_failures=failures.copy(),
+        )
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters as they are now."""
+        spent = {
+            name: getattr(self.spending, name)
+            for name in ("prompt_tokens", "completion_tokens", "requests", "retries")
+        }
+        return {**count_tree(self.stored.tree), **spent}
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Documents as they were when noted, not yet written."""
+
+    inserts: dict[str, Document] = field(default_factory=dict)
+    updates: dict[str, Document] = field(default_factory=dict)
+    growths: set[Growth] = field(default_factory=set)
+
+
+class Recorder:
+    """Collects changes on the event loop and writes them in a thread, one batch at a time."""
+
+    def __init__(self, forest_name: str, holder: str) -> None:
+        self.forest_name = forest_name
+        self.holder = holder
+        self._batch = _Batch()
+        self._lock = asyncio.Lock()
+
+    def note(self, growth: Growth, changes: Changes) -> None:
+        """Remember nodes that came or changed, as they are now."""
+        tree, now = growth.stored.id, datetime.now(UTC)
+        for node in (*changes.added.values(), *changes.changed.values()):
+            document = node_document(self.forest_name, tree, node, now)
+            is_new = node.path in changes.added or document["_id"] in self._batch.inserts
+            (self._batch.inserts if is_new else self._batch.updates)[document["_id"]] = document
+        self._batch.growths.add(growth)
+
+    def finish(self, growth: Growth, status: TreeStatus, error: str = "") -> None:
+        """Remember that a tree is complete or failed."""
+        growth.status, growth.error = status, error
+        self._batch.growths.add(growth)
+
+    async def run(self) -> None:
+        """Write what has come, again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(SECONDS_BETWEEN_WRITES)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write all that has come so far."""
+        async with self._lock:
+            batch, self._batch = self._batch, _Batch()
+            if batch.growths:
+                states = [_TreeState.of(growth) for growth in batch.growths]
+                # A thread cannot be stopped, so a cancelled job still waits for its last batch.
+                await asyncio.shield(asyncio.to_thread(self._write, batch, states))
+
+    def _write(self, batch: _Batch, states: list["_TreeState"]) -> None:
+        """Counts before the nodes they announce, nodes before the tree, the tree before the sum.
+
+        A writer killed in between leaves a tree that lacks samples, which growth draws again, or a
+        forest whose counters lag behind its trees, which `settle_counters` mends.
+        """
+        updates = [
+            UpdateOne({"_id": id_}, {"$set": {k: v for k, v in doc.items() if k != "_id"}})
+            for id_, doc in batch.updates.items()
+        ]
+        if updates:
+            collection(Node).bulk_write(updates, ordered=True)
+        insert_new(Node, list(batch.inserts.values()))
+        collection(Tree).bulk_write([state.update(self.holder) for state in states])
+        self._write_sums(states, len(batch.inserts))
+        finishes = [state for state in states if state.status is not TreeStatus.GROWING]
+        if finishes:
+            self._write_finishes(finishes)
+
+    def _write_sums(self, states: list["_TreeState"], num_nodes: int) -> None:
+        deltas: Counter[str] = Counter()
+        for state in states:
+            deltas.update(state.deltas)
+        add_to_forest(self.forest_name, dict(deltas))
+        record_activity(
+            self.forest_name,
+            {
+                "trees": sum(state.status is TreeStatus.COMPLETE for state in states),
+                "nodes": num_nodes,
+                "tokens": deltas["completion_tokens"],
+                "requests": deltas["requests"],
+            },
+        )
+
+    def _write_finishes(self, states: list["_TreeState"]) -> None:
+        """Set the status last: when all trees are finished, all sums are in."""
+        result = collection(Tree).bulk_write([state.finish(self.holder) for state in states])
+        numbers = Counter(state.status for state in states)
+        if result.matched_count == len(states):
+            add_to_forest(
+                self.forest_name,
+                {
+                    "num_complete": numbers[TreeStatus.COMPLETE],
+                    "num_failed": numbers[TreeStatus.FAILED],
+                },
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _TreeState:
+    """A tree when its batch was taken, and what its counters have grown by since the last one."""
+
+    tree_id: str
+    status: TreeStatus
+    error: str
+    counters: dict[str, int]
+    failures: dict[str, int]
+    value: float | None
+    deltas: dict[str, int]
+
+    @classmethod
+    def of(cls, growth: Growth) -> "_TreeState":
+        counters, failures = growth.counters(), growth.spending.failures.copy()
+        deltas = {name: counters[name] - growth.reported[name] for name in COUNTERS}
+        for kind, number in failures.items():
+            deltas[f"failures.{kind}"] = number - growth.reported_failures[kind]
+        growth.reported, growth.reported_failures = counters, failures
+        return cls(
+            tree_id=growth.stored.id,
+            status=growth.status,
+            error=growth.error,
+            counters=counters,
+            failures=dict(failures),
+            value=root_value(growth.stored.tree),
+            deltas=deltas,
+        )
+
+    def update(self, holder: str) -> UpdateOne:
+        return self._update(
+            holder, {**self.counters, "failures": self.failures, "root_value": self.value}
+        )
+
+    def finish(self, holder: str) -> UpdateOne:
+        return self._update(
+            holder,
+            {
+                "status": str(self.status),
+                "error": self.error,
+                "lease_holder": "",
+                "lease_expires_at": None,
+                "completed_at": datetime.now(UTC),
+            },
+        )
+
+    def _update(self, holder: str, fields: dict[str, Any]) -> UpdateOne:
+        return UpdateOne({"_id": self.tree_id, "lease_holder": holder}, {"$set": fields})
+
+
+def settle_counters(forest: Forest) -> bool:
+    """Set a forest's counters to the sums over its trees; False where trees are still growing.
+
+    Sums drift by what a killed worker had not added yet. When no tree is growing nobody adds, so
+    the sums can be set.
+    """
+    if collection(Tree).count_documents(
+        {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}, limit=1
+    ):
+        return False
+    collection(Forest).update_one({"_id": forest.name}, {"$set": sum_of_trees(forest)})
+    return True
+
+
+def sum_of_trees(forest: Forest) -> Document:
+    """Return the forest's counters as its tree documents give them, in one pass over these."""
+    sums: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+    failures: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
+    fields = dict.fromkeys((*COUNTERS, "failures", "status"), 1)
+    for document in collection(Tree).find({"forest_id": forest.name}, fields):
+        sums.update({name: document[name] for name in COUNTERS})
+        failures.update(document["failures"])
+        statuses[document["status"]] += 1
+    complete, failed = statuses[TreeStatus.COMPLETE], statuses[TreeStatus.FAILED]
+    is_finished = 0 < forest.num_trees == complete + failed
+    return {
+        **sums,
+        "failures": dict(failures),
+        "num_complete": complete,
+        "num_failed": failed,
+        "growth_finished_at": (
+            (forest.growth_finished_at or datetime.now(UTC)) if is_finished else None
+        ),
+    }

@@ -1,0 +1,33 @@
+"""Rebuild counters from what is stored."""
+
+from pymongo import UpdateOne
+
+from forests.core.counting import count_tree, root_value
+from forests.models import Forest, Tree
+from forests.store import collection, iter_trees
+from rollouts.recording import sum_of_trees
+
+_TREES_PER_WRITE = 200
+
+
+def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
+    """Set the counters of all trees and of the forest; return what was wrong in the forest's.
+
+    Run it while no worker grows the forest: what they add meanwhile is counted twice or not at all.
+    """
+    updates = []
+    for stored in iter_trees(forest):
+        fields = {**count_tree(stored.tree), "root_value": root_value(stored.tree)}
+        updates.append(UpdateOne({"_id": stored.id}, {"$set": fields}))
+        if len(updates) == _TREES_PER_WRITE:
+            collection(Tree).bulk_write(updates)
+            updates = []
+    if updates:
+        collection(Tree).bulk_write(updates)
+    sums = sum_of_trees(forest)
+    collection(Forest).update_one({"_id": forest.name}, {"$set": sums})
+    return {
+        name: (getattr(forest, name), value)
+        for name, value in sums.items()
+        if name != "growth_finished_at" and getattr(forest, name) != value
+    }

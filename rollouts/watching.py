@@ -1,0 +1,93 @@
+"""Watch a forest grow from a terminal or a log."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.core.management.base import OutputWrapper
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from forests.models import Forest
+
+SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_PLAIN_LINES = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthSummary:
+    """A forest's progress at one moment, and its speed since watching began."""
+
+    forest_name: str
+    num_trees: int
+    num_complete: int
+    num_failed: int
+    num_nodes: int
+    num_leaves: int
+    requests: int
+    retries: int
+    completion_tokens: int
+    seconds: float
+    leaves_per_second: float
+    tokens_per_second: float
+
+
+def watch_growth(
+    forest_name: str, stderr: OutputWrapper, *, goes_on: Callable[[Forest], bool]
+) -> GrowthSummary:
+    """Show progress until no tree is unfinished or `goes_on` says no; return the last state.
+
+    A terminal gets a moving bar, a log a line now and then.
+    """
+    began = time.monotonic()
+    first = last = Forest.objects.get(pk=forest_name)
+    console = Console(stderr=True, file=None if stderr.isatty() else stderr._out)  # noqa: SLF001
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("trees, {task.fields[speed]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    next_line = 0.0
+    with Progress(*columns, console=console, disable=not stderr.isatty(), transient=True) as bar:
+        task = bar.add_task(forest_name, total=first.num_trees, speed="")
+        while True:
+            summary = _summary(first, last, time.monotonic() - began)
+            bar.update(
+                task, completed=last.num_complete + last.num_failed, speed=_speed(summary, last)
+            )
+            if bar.disable and time.monotonic() >= next_line:
+                next_line = time.monotonic() + _SECONDS_BETWEEN_PLAIN_LINES
+                stderr.write(_line(summary, last), style_func=str)
+            if not last.num_pending or not goes_on(last):
+                return summary
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            last = Forest.objects.get(pk=forest_name)
+
+
+def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
+    leaves = last.num_leaves - first.num_leaves
+    tokens = last.completion_tokens - first.completion_tokens
+    return GrowthSummary(
+        forest_name=last.name,
+        num_trees=last.num_trees,
+        num_complete=last.num_complete,
+        num_failed=last.num_failed,
+        num_nodes=last.num_nodes,
+        num_leaves=last.num_leaves,
+        requests=last.requests,
+        retries=last.retries,
+        completion_tokens=last.completion_tokens,
+        seconds=round(seconds, 2),
+        leaves_per_second=round(leaves / seconds, 2) if seconds else 0.0,
+        tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
+    )
+
+
+def _speed(summary: GrowthSummary, forest: Forest) -> str:
+    if forest.backend_message:
+        return forest.backend_message
+    return f"{summary.leaves_per_second} rollouts/s, {summary.tokens_per_second} tokens/s"
+
+
+def _line(summary: GrowthSummary, forest: Forest) -> str:
+    done = summary.num_complete + summary.num_failed
+    return f"{done}/{summary.num_trees} trees, {_speed(summary, forest)}"

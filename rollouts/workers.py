@@ -1,0 +1,40 @@
+"""The RQ worker for rollouts: `rqworker rollouts` uses it through the setting RQ."""
+
+import ctypes
+import os
+import signal
+import sys
+from typing import Any
+
+from rq import Worker
+from rq.serializers import JSONSerializer
+
+from rollouts import jobs
+
+STOP_WITH_PARENT = "PRM_STOP_WITH_PARENT"
+"""Set in the environment of workers that must not outlive the command that started them."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class RolloutWorker(Worker):
+    """Forks a process for each job, and passes a stop on to it.
+
+    RQ's own worker lets the job run to its end; ours ends when what has arrived is written.
+    """
+
+    preloaded = jobs  # imported before the fork, not once in each job
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # The commands of django-rq pass their default, which is not the queue's.
+        super().__init__(*args, **(kwargs | {"serializer": JSONSerializer}))
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> None:
+        if os.environ.get(STOP_WITH_PARENT) and sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        super().bootstrap(*args, **kwargs)
+
+    def handle_warm_shutdown_request(self) -> None:
+        super().handle_warm_shutdown_request()
+        if self.horse_pid:
+            self.kill_horse(signal.SIGTERM)
