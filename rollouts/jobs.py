@@ -111,7 +111,7 @@ def close_inherited_connections() -> None:
 
 def _enqueue_batch(queue: Queue, forest: Forest, numbers: list[int], trees_per_job: int) -> int:
     spans = {
-        f"grow:{forest.name}:{number * trees_per_job}-{(number + 1) * trees_per_job}": (
+        f"grow_{forest.name}_{number * trees_per_job}-{(number + 1) * trees_per_job}": (
             number * trees_per_job,
             (number + 1) * trees_per_job,
         )
