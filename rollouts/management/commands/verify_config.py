@@ -1,0 +1,67 @@
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+
+from experiment_configs.interfaces import RolloutConfig
+from forests.commands import ProjectCommand
+from rollouts.client import CompletionClient
+from rollouts.commands import require_backend
+from rollouts.verification import ShownItem, Verification, sample_once, verify
+
+
+class Command(ProjectCommand):
+    help = "Check a config before anything is written: one line for each check."
+    needs_database = False
+    examples = """
+manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with_backend
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--config_name", required=True, help="name of a config")
+        parser.add_argument("--dataset_split", required=True, help="such as train or test")
+        parser.add_argument(
+            "--with_backend", action="store_true", help="also do one real rollout, and show it"
+        )
+        parser.add_argument("--json", action="store_true", help="print checks and items as JSON")
+
+    def handle(self, **options: Any) -> None:
+        if options["with_backend"]:
+            require_backend()
+        verification, loaded = verify(
+            options["config_name"], settings.CONFIG_PATH, options["dataset_split"]
+        )
+        if options["with_backend"] and loaded and verification.items:
+            self._check_backend(verification, loaded.config)
+        if options["json"]:
+            self.show_json(asdict(verification))
+        else:
+            self._show(verification)
+        if verification.failures:
+            raise CommandError(f"{verification.failures} checks failed")
+
+    def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
+        async def ask() -> str:
+            client = CompletionClient(
+                settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY, config.rollout_worker_config
+            )
+            async with client:
+                return await sample_once(client, verification.items[0], config)
+
+        verification.attempt("backend", lambda: asyncio.run(ask()))
+
+    def _show(self, verification: Verification) -> None:
+        for number, item in enumerate(verification.items):
+            self._show_item(number, item)
+        for check in verification.checks:
+            self.stdout.write(f"{'ok  ' if check.is_ok else 'FAIL'} {check.name}: {check.detail}")
+
+    def _show_item(self, number: int, item: ShownItem) -> None:
+        prompt = item.prompt
+        if not isinstance(prompt, str):
+            prompt = "\n".join(f"[{message['role']}] {message['content']}" for message in prompt)
+        for name, text in (("prompt", prompt), ("label", item.label), ("item", item.serialized)):
+            self.stdout.write(f"--- item {number}: {name}\n{text}")
+        self.stdout.write("")
