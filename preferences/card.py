@@ -1,0 +1,100 @@
+"""The dataset card (README.md) and the manifest of an exported dataset."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasets import DatasetInfo, Features
+from datasets.info import DatasetInfosDict
+from huggingface_hub import DatasetCardData
+
+from forests.models import Forest
+
+MANIFEST = "manifest.json"
+CARD = "README.md"
+
+
+def dataset_card(
+    manifest: Mapping[str, Any], schema: pa.Schema, task: str, files: Mapping[str, str]
+) -> str:
+    """Return the card; `files` is the path of each split, for `datasets.load_dataset`."""
+    forest = manifest["forest"]
+    data = DatasetCardData(
+        license=forest["dataset_licence"] or None,
+        task_categories=[task],
+        tags=["preferences", "process-reward-model", manifest["format"]],
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": path} for split, path in files.items()],
+            }
+        ],
+    )
+    # Explicit types: a label that is read back as a number, or a text as a date, trains wrongly.
+    info = DatasetInfo(features=Features.from_arrow_schema(schema))
+    DatasetInfosDict({"default": info}).to_dataset_card_data(data)
+    return f"---\n{data.to_yaml()}\n---\n\n{_body(manifest, schema)}"
+
+
+def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
+    forest, chosen = manifest["forest"], manifest["preference_set"]
+    facts = {
+        "Forest": forest["name"],
+        "Source": forest["dataset_source"] or "not given",
+        "Split of the source": forest["dataset_split"],
+        "Config": f"{forest['config_name']} (SHA-256 `{forest['config_sha256']}`)",
+        "Model": manifest["model"] or "not known",
+        "Trees complete": f"{forest['num_complete']} of {forest['num_trees']}",
+        "Preference set": chosen["name"] if chosen else "none: every step is labelled",
+    }
+    parameters = {**(chosen["parameters"] if chosen else {}), **manifest["parameters"]}
+    sections = [
+        f"# {forest['name']} ({manifest['format']})",
+        "Made by rollouts of a language model, graded against the labels of the source; "
+        "the value of a step is estimated from the solutions below it.",
+        _table(("", ""), facts.items()),
+        "## Splits",
+        _table(("split", "rows"), manifest["rows"].items()),
+        "No prompt is in two splits.",
+        "## Columns",
+        _table(("column", "type"), ((column.name, f"`{column.type}`") for column in schema)),
+        "## Parameters",
+        _table(("parameter", "value"), parameters.items()),
+    ]
+    if manifest["left_out"]:
+        sections += ["## Left out", _table(("reason", "number"), manifest["left_out"].items())]
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(columns: tuple[str, str], rows: Iterable[tuple[object, object]]) -> str:
+    lines = [columns, ("---", "---"), *rows]
+    return "\n".join(f"| {_cell(left)} | {_cell(right)} |" for left, right in lines)
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def forest_facts(forest: Forest) -> dict[str, Any]:
+    """Return what a dataset says of the forest that it comes from."""
+    names = (
+        "name", "config_name", "config_sha256", "config_git_commit", "config_git_branch",
+        "dataset_split", "dataset_source", "dataset_licence", "worker_config",
+        "num_trees", "num_complete",
+    )  # fmt: skip
+    return {name: getattr(forest, name) for name in names}
+
+
+def checksums(root: Path) -> dict[str, dict[str, Any]]:
+    """Return the size in bytes and the SHA-256 of each file under a directory."""
+    found = {}
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path.relative_to(root).as_posix()] = {
+            "bytes": path.stat().st_size,
+            "sha256": digest,
+        }
+    return found

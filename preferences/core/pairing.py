@@ -1,0 +1,224 @@
+"""Choose preference pairs in a tree: two continuations of the same prefix, the better one chosen.
+
+`best_vs_worst`, `adjacent` and `all_pairs` differ in how many pairs a prefix gives: 1, n - 1 and
+n (n - 1) / 2 for n continuations of different value. Pairs whose sides have equal values, equal
+texts, too small a margin or too little evidence are left out, and counted by reason.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations, pairwise
+from random import Random
+from typing import Any
+
+from forests.core.tree import ROOT, NodePath, ReasoningTree
+from metrics.core.values import NodeValue
+
+PAIRINGS = ("best_vs_worst", "adjacent", "all_pairs")
+LEVELS = ("step", "trajectory")
+
+REASONS = {
+    "prefixes_with_one_continuation": "prefixes with fewer than two continuations to compare",
+    "nodes_without_result": "continuations with no result under them",
+    "nodes_with_too_few_leaves": "continuations with fewer leaves than --min_leaves",
+    "nodes_with_blank_text": "ends of a solution that add no text",
+    "nodes_with_repeated_text": "continuations whose text a sibling has too",
+    "pairs_with_equal_values": "pairs with equal values",
+    "pairs_below_min_margin": "pairs with a margin below --min_margin",
+    "pairs_repeated": "pairs with the texts of another pair",
+    "pairs_over_prefix_cap": "pairs beyond --max_pairs_per_prefix",
+    "pairs_over_tree_cap": "pairs beyond --max_pairs_per_tree",
+}
+"""Why something was left out, as counted and as said."""
+
+# Shares such as 0.7 and 0.2 are no exact binary numbers; their difference is still 0.5.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairingOptions:
+    """Which pairs are wanted; the same options give the same pairs of a tree."""
+
+    pairing: str = "best_vs_worst"
+    min_margin: float = 0.0
+    """Least difference of the two values; the values must differ in any case."""
+    min_leaves: int = 1
+    """Least number of leaves that the value of each side rests on."""
+    level: str = "step"
+    """`step`: next steps of a prefix. `trajectory`: whole solutions of the root prompt."""
+    max_pairs_per_tree: int | None = None
+    max_pairs_per_prefix: int | None = None
+    seed: int = 0
+    """Which pairs are kept where a cap bites."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be used.
+
+        Raises:
+            ValueError: with one line for the first such option.
+        """
+        caps = (self.max_pairs_per_tree, self.max_pairs_per_prefix)
+        rules = (
+            (self.pairing in PAIRINGS, f"pairing must be one of {', '.join(PAIRINGS)}"),
+            (self.level in LEVELS, f"level must be one of {', '.join(LEVELS)}"),
+            (0 <= self.min_margin <= 1, "min_margin must be a number from 0 to 1"),
+            (self.min_leaves >= 1, "min_leaves must be at least 1"),
+            (all(cap is None or cap >= 1 for cap in caps), "a cap on pairs must be at least 1"),
+        )
+        for good, rule in rules:
+            if not good:
+                raise ValueError(rule)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One continuation of a prefix."""
+
+    path: NodePath
+    text: str
+    value: float
+    leaves: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two continuations of one prefix; prefix + side is exactly what the model wrote."""
+
+    prefix: NodePath
+    prefix_text: str
+    chosen: Side
+    rejected: Side
+
+    @property
+    def margin(self) -> float:
+        return self.chosen.value - self.rejected.value
+
+    @property
+    def texts(self) -> tuple[str, str, str]:
+        return self.prefix_text, self.chosen.text, self.rejected.text
+
+
+@dataclass(frozen=True, slots=True)
+class PairSelection:
+    """The pairs of a tree in the order of their prefixes, and what was left out by reason."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+def select_pairs(
+    tree: ReasoningTree,
+    values: Mapping[NodePath, NodeValue],
+    options: PairingOptions,
+    *,
+    key: str = "",
+) -> PairSelection:
+    """Return the preference pairs of a tree.
+
+    Args:
+        tree: a tree that has been grown.
+        values: the value of each node; a node without one is no side of a pair.
+        options: which pairs are wanted.
+        key: name of the tree, so that caps sample other positions in each tree.
+    """
+    random = Random(f"{options.seed}/{key}")  # a text seeds alike on every machine
+    dropped: Counter[str] = Counter()
+    pairs: list[Pair] = []
+    for prefix, nodes in _continuations(tree, options.level):
+        sides = _usable_sides(tree, prefix, nodes, values, options, dropped)
+        found = _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped)
+        kept = _sample(found, options.max_pairs_per_prefix, random)
+        dropped["pairs_over_prefix_cap"] += len(found) - len(kept)
+        pairs += kept
+    by_texts: dict[tuple[str, str, str], Pair] = {}
+    for pair in pairs:
+        by_texts.setdefault(pair.texts, pair)
+    unique = list(by_texts.values())
+    dropped["pairs_repeated"] += len(pairs) - len(unique)
+    kept = _sample(unique, options.max_pairs_per_tree, random)
+    dropped["pairs_over_tree_cap"] += len(unique) - len(kept)
+    return PairSelection(kept, +dropped)
+
+
+def _continuations(tree: ReasoningTree, level: str) -> Iterator[tuple[NodePath, list[NodePath]]]:
+    """Yield each prefix with the nodes at which its continuations end."""
+    if level == "trajectory":
+        yield ROOT, [leaf.path for leaf in tree.leaves() if leaf.path]
+        return
+    for node in tree:
+        if children := tree.children(node.path):
+            yield node.path, [child.path for child in children]
+
+
+def _usable_sides(
+    tree: ReasoningTree,
+    prefix: NodePath,
+    nodes: Iterable[NodePath],
+    values: Mapping[NodePath, NodeValue],
+    options: PairingOptions,
+    dropped: Counter[str],
+) -> list[Side]:
+    """Return the continuations that may be compared, the best first.
+
+    Of continuations with one text the one with most leaves stays: as both sides of different
+    pairs the text would be called better and worse than the same sibling.
+    """
+    by_text: dict[str, Side] = {}
+    for path in nodes:
+        text = "".join(node.text for node in tree.path_nodes(path)[len(prefix) :])
+        value, leaves = values[path].value, values[path].leaves
+        if value is None:
+            dropped["nodes_without_result"] += 1
+        elif leaves < options.min_leaves:
+            dropped["nodes_with_too_few_leaves"] += 1
+        elif not text.strip():
+            dropped["nodes_with_blank_text"] += 1
+        else:
+            side = Side(path, text, value, leaves)
+            known = by_text.setdefault(text, side)
+            if known is not side:
+                dropped["nodes_with_repeated_text"] += 1
+                by_text[text] = max(known, side, key=lambda side: side.leaves)
+    return sorted(by_text.values(), key=lambda side: (-side.value, -side.leaves, side.path))
+
+
+def _pairs_of(
+    prefix: NodePath,
+    prefix_text: str,
+    ranked: Sequence[Side],
+    options: PairingOptions,
+    dropped: Counter[str],
+) -> list[Pair]:
+    if len(ranked) < 2:  # noqa: PLR2004
+        dropped["prefixes_with_one_continuation"] += 1
+        return []
+    pairs = []
+    for chosen, rejected in _candidates(ranked, options.pairing):
+        margin = chosen.value - rejected.value
+        if margin < _ROUNDING:
+            dropped["pairs_with_equal_values"] += 1
+        elif margin < options.min_margin - _ROUNDING:
+            dropped["pairs_below_min_margin"] += 1
+        else:
+            pairs.append(Pair(prefix, prefix_text, chosen, rejected))
+    return pairs
+
+
+def _candidates(ranked: Sequence[Side], pairing: str) -> Iterable[tuple[Side, Side]]:
+    if pairing == "all_pairs":
+        return combinations(ranked, 2)
+    if pairing == "adjacent":
+        return pairwise(ranked)
+    worst = min(ranked, key=lambda side: (side.value, -side.leaves, side.path))
+    return [(ranked[0], worst)]
+
+
+def _sample(pairs: list[Pair], cap: int | None, random: Random) -> list[Pair]:
+    """Return at most `cap` of the pairs, in their order."""
+    if cap is None or len(pairs) <= cap:
+        return pairs
+    return [pairs[position] for position in sorted(random.sample(range(len(pairs)), cap))]

@@ -1,0 +1,57 @@
+"""A prompt as the model saw it, and as text for formats that know only text."""
+
+from typing import Any
+
+from experiment_configs.interfaces import Prompt
+
+Message = dict[str, str]
+
+
+class FormatError(Exception):
+    """What is in a forest cannot be written in the wanted format; the message names another."""
+
+
+def as_seen(prompt: Any, api: str) -> Prompt:
+    """Return what the model was given: over the chat API a text is the message of a user."""
+    if isinstance(prompt, str):
+        return [message("user", prompt)] if api == "chat" else prompt
+    return [message(str(part["role"]), str(part["content"])) for part in prompt]
+
+
+def message(role: str, content: str) -> Message:
+    return {"role": role, "content": content}
+
+
+def as_text(prompt: Prompt) -> str:
+    """Return a prompt as one text.
+
+    A single user message is its content; of more messages each is `<role>: <content>`, with blank
+    lines between them. Formats for reward models of steps have no chat form, and there the prompt
+    only poses the question.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) == 1 and prompt[0]["role"] == "user":
+        return prompt[0]["content"]
+    return "\n\n".join(f"{part['role']}: {part['content']}" for part in prompt)
+
+
+def as_messages(prompt: Prompt) -> list[Message]:
+    """Return a prompt as messages; a text is the message of a user."""
+    if isinstance(prompt, str):
+        return [message("user", prompt)]
+    return [dict(part) for part in prompt]
+
+
+def exact_text(prompt: Prompt) -> str:
+    """Return a prompt that was a text.
+
+    Raises:
+        FormatError: it was a chat, whose text only the model's chat template knows.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    raise FormatError(
+        "format trl holds texts, and the prompts of this forest are chats: "
+        "use --format trl_conversational"
+    )

@@ -1,0 +1,181 @@
+"""Formats that label every step of a tree, for process reward models."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
+from preferences.core.formats import TEXT, Format, Item, Row, RowOptions, of_texts
+from preferences.core.prompts import as_text
+
+STEP_TAG = "ки"
+"""What Math-Shepherd (2312.08935) puts after each step: one token in Llama's vocabulary."""
+
+_STEP_NUMBER = re.compile(r"\A\s*step\s*\d+\s*:\s*", re.IGNORECASE)
+
+DROPPED = {
+    "solutions_without_result": "solutions whose last step has no result",
+    "solutions_repeated": "solutions with the steps of another solution of the tree",
+    "solutions_with_step_tag": "solutions in which the step tag or `Step 1:` is part of the text",
+    "trees_without_steps": "trees without a step",
+}
+"""Why rows are missing from an export, as counted and as said."""
+
+
+def _solutions(
+    tree: ReasoningTree, item: Item, dropped: Counter[str]
+) -> Iterator[list[tuple[str, float]]]:
+    """Yield each solution as its (step, value), without the blank end that a sample may have."""
+    seen: set[tuple[str, ...]] = set()
+    for leaf in tree.leaves():
+        steps = [node for node in tree.path_nodes(leaf.path) if node.text.strip()]
+        values = [item.values[node.path].value for node in steps]
+        known = [value for value in values if value is not None]
+        texts = tuple(node.text for node in steps)
+        if not texts or len(known) < len(values) or item.values[leaf.path].value is None:
+            dropped["solutions_without_result" if texts else "trees_without_steps"] += 1
+        elif texts in seen:
+            dropped["solutions_repeated"] += 1
+        else:
+            seen.add(texts)
+            yield list(zip(texts, known, strict=True))
+
+
+def _trl_stepwise(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+    for solution in _solutions(item.tree, item, dropped):
+        row: Row = {
+            "prompt": as_text(item.prompt),
+            "completions": [step for step, _ in solution],
+            "labels": [options.is_good(value) for _, value in solution],
+        }
+        if options.with_values:
+            row["values"] = [value for _, value in solution]
+        yield row
+
+
+def _stepwise_schema(_is_chat: bool, options: RowOptions) -> pa.Schema:
+    columns = [
+        ("prompt", TEXT),
+        ("completions", pa.list_(TEXT)),
+        ("labels", pa.list_(pa.bool_())),
+    ]
+    if options.with_values:
+        columns.append(("values", pa.list_(pa.float64())))
+    return pa.schema(columns)
+
+
+def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+    """Yield rows for readers that find the first step at the only `Step 1:`."""
+    question = as_text(item.prompt).strip()
+    for solution in _solutions(item.tree, item, dropped):
+        steps = [_STEP_NUMBER.sub("", step, count=1).strip() for step, _ in solution]
+        text = " ".join((question, *steps))
+        if STEP_TAG in text or "Step 1:" in question or "Step 1:" in steps[0]:
+            dropped["solutions_with_step_tag"] += 1
+            continue
+        numbered = [f"Step {number}: {step}" for number, step in enumerate(steps, start=1)]
+        marks = ["+" if options.is_good(value) else "-" for _, value in solution]
+        yield {
+            "input": _tagged(question, numbered, [STEP_TAG] * len(numbered)),
+            "label": _tagged(question, numbered, marks),
+            "task": item.dataset,
+        }
+
+
+def _tagged(question: str, steps: list[str], tags: list[str]) -> str:
+    lines = (f"{step} {tag}" for step, tag in zip(steps, tags, strict=True))
+    return f"{question} " + "\n".join(lines)
+
+
+def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+    """Yield a labelling session: the best path, with every alternative beside it rated.
+
+    As in PRM800K it ends at the solution, or where no alternative is right.
+    """
+    steps, reason = [], "solution"
+    path: NodePath = ROOT
+    while children := [node for node in item.tree.children(path) if node.text.strip()]:
+        best = max(range(len(children)), key=lambda position: _rank(item, children[position]))
+        ratings = [_rating(item, node, options) for node in children]
+        is_right = ratings[best] in (0, 1)
+        if not is_right:
+            reason = "give_up" if ratings[best] is None else "found_error"
+        steps.append(
+            {
+                "completions": [
+                    {"text": node.text, "rating": rating, "flagged": False}
+                    for node, rating in zip(children, ratings, strict=True)
+                ],
+                "human_completion": None,
+                "chosen_completion": best if is_right else None,
+            }
+        )
+        if not is_right:
+            break
+        path = children[best].path
+    if not steps:
+        dropped["trees_without_steps"] += 1
+        return
+    yield {
+        "labeler": options.labeler,
+        "timestamp": item.timestamp,
+        "generation": None,
+        "is_quality_control_question": False,
+        "is_initial_screening_question": False,
+        "question": {"problem": as_text(item.prompt), "ground_truth_answer": item.label},
+        "label": {"steps": steps, "total_time": 0, "finish_reason": reason},
+    }
+
+
+def _rank(item: Item, node: TreeNode) -> tuple[float, int, int]:
+    value = item.values[node.path]
+    known = -1.0 if value.value is None else value.value
+    return known, value.leaves, -node.position
+
+
+def _rating(item: Item, node: TreeNode, options: RowOptions) -> int | None:
+    """Return 1 for a value above the threshold, -1 for 0, 0 for one between, None for none."""
+    value = item.values[node.path].value
+    if value is None:
+        return None
+    if options.is_good(value):
+        return 1
+    return 0 if value > 0 else -1
+
+
+_COMPLETION = pa.struct([("text", TEXT), ("rating", pa.int64()), ("flagged", pa.bool_())])
+_STEP = pa.struct(
+    [
+        ("completions", pa.list_(_COMPLETION)),
+        ("human_completion", _COMPLETION),
+        ("chosen_completion", pa.int64()),
+    ]
+)
+_PRM800K = pa.schema(
+    [
+        ("labeler", TEXT),
+        ("timestamp", TEXT),
+        ("generation", pa.int64()),
+        ("is_quality_control_question", pa.bool_()),
+        ("is_initial_screening_question", pa.bool_()),
+        ("question", pa.struct([("problem", TEXT), ("ground_truth_answer", TEXT)])),
+        (
+            "label",
+            pa.struct(
+                [("steps", pa.list_(_STEP)), ("total_time", pa.int64()), ("finish_reason", TEXT)]
+            ),
+        ),
+    ]
+)
+
+STEP_TASK = "token-classification"
+
+STEP_FORMATS = (
+    Format("trl_stepwise", "trees", _trl_stepwise, _stepwise_schema, 0.0, STEP_TASK),
+    Format(
+        "math_shepherd", "trees", _math_shepherd, of_texts("input", "label", "task"), 0.0, STEP_TASK
+    ),
+    Format("prm800k", "trees", _prm800k, lambda _is_chat, _options: _PRM800K, 0.0, STEP_TASK),
+)

@@ -1,0 +1,194 @@
+"""Make a preference set from the complete trees of a forest."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from forests.core.naming import check_slug
+from forests.models import Forest, TreeStatus
+from forests.store import Document, StoredTree, iter_trees
+from metrics.core.values import estimate_values
+from preferences.core.pairing import PairingOptions, select_pairs
+from preferences.models import PreferenceSet, set_id
+from preferences.store import (
+    count_pairs,
+    delete_set,
+    insert_preferences,
+    preference_document,
+    update_set,
+)
+
+PAIRS_PER_WRITE = 500
+TREES_PER_WRITE = 256
+
+
+class SetMismatchError(Exception):
+    """A set of this name has other parameters; the message says which."""
+
+
+@dataclass(frozen=True)
+class SetParameters:
+    """Everything that decides which pairs a forest gives."""
+
+    options: PairingOptions = field(default_factory=PairingOptions)
+    estimator: str = "leaf_mean"
+    ungraded: str = "incorrect"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"estimator": self.estimator, "ungraded": self.ungraded, **self.options.as_dict()}
+
+    @property
+    def default_name(self) -> str:
+        """Name that says the pairing and tells the other parameters apart."""
+        text = json.dumps(self.as_dict(), sort_keys=True)
+        return f"{self.options.pairing}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+Report = Callable[[int], None]
+"""Called with the number of trees done."""
+
+
+def create_preferences(
+    forest: Forest, name: str, parameters: SetParameters, report: Report
+) -> PreferenceSet:
+    """Make a preference set, or go on with it, and return it complete.
+
+    A set that is complete gains the pairs of trees that were completed since, and nothing else
+    changes: what was there keeps its id and its place.
+
+    Raises:
+        SetMismatchError: the forest has a set of this name with other parameters.
+        ForestNameError: the name cannot be part of an address.
+    """
+    check_slug(name, "set name")
+    preference_set, is_new = _find_or_start(forest, name, parameters)
+    if preference_set.is_complete:
+        if preference_set.num_trees_used == forest.num_complete:
+            return preference_set
+        update_set(preference_set, is_complete=False, **_from_the_start())
+    if not is_new:
+        update_set(preference_set, num_pairs=count_pairs(preference_set))
+    _Writer(forest, preference_set, parameters, may_exist=not is_new).run(report)
+    update_set(preference_set, is_complete=True, completed_at=datetime.now(UTC))
+    return preference_set
+
+
+def _find_or_start(
+    forest: Forest, name: str, parameters: SetParameters
+) -> tuple[PreferenceSet, bool]:
+    """Return the set and whether it is new."""
+    id_ = set_id(forest.name, name)
+    known = PreferenceSet.objects.filter(pk=id_).first()
+    if known is not None and known.forest_created_at != forest.created_at:
+        delete_set(known, num_trees=max(forest.num_trees, known.next_tree))
+        known = None
+    if known is not None:
+        _refuse_other_parameters(known, parameters)
+        return known, False
+    started = PreferenceSet.objects.create(
+        id=id_,
+        forest_id=forest.name,
+        forest_created_at=forest.created_at,
+        name=name,
+        parameters=parameters.as_dict(),
+        created_at=datetime.now(UTC),
+        **_from_the_start(),
+    )
+    return started, True
+
+
+def _refuse_other_parameters(known: PreferenceSet, parameters: SetParameters) -> None:
+    wanted = parameters.as_dict()
+    there = known.parameters
+    different = sorted(
+        key for key in wanted.keys() | there.keys() if wanted.get(key) != there.get(key)
+    )
+    if different:
+        what = ", ".join(f"{key} is {there.get(key)}, not {wanted.get(key)}" for key in different)
+        raise SetMismatchError(
+            f"preference set {known.name!r} of {known.forest_id} is there with other parameters "
+            f"({what}): choose another --set_name, or --replace it"
+        )
+
+
+def _from_the_start() -> dict[str, Any]:
+    return {
+        "next_tree": 0,
+        "num_trees_used": 0,
+        "num_trees_with_pairs": 0,
+        "num_trees_incomplete": 0,
+        "sum_of_margins": 0.0,
+        "dropped": {},
+    }
+
+
+class _Writer:
+    """Goes through the trees and writes pairs and progress together.
+
+    Progress is noted after the pairs, so a killed writer repeats at most one batch, and pairs that
+    are there already are recognised by their ids.
+    """
+
+    def __init__(
+        self,
+        forest: Forest,
+        preference_set: PreferenceSet,
+        parameters: SetParameters,
+        *,
+        may_exist: bool,
+    ) -> None:
+        self.forest = forest
+        self.set = preference_set
+        self.parameters = parameters
+        self.may_exist = may_exist
+        self.documents: list[Document] = []
+        self.counts: Counter[str] = Counter()
+        self.margins = 0.0
+        self.dropped: Counter[str] = Counter(preference_set.dropped)
+
+    def run(self, report: Report) -> None:
+        first = self.set.next_tree
+        for stored in iter_trees(self.forest, range(first, self.forest.num_trees)):
+            self._take(stored)
+            done = stored.index + 1
+            is_due = (done - self.set.next_tree) >= TREES_PER_WRITE
+            if is_due or len(self.documents) >= PAIRS_PER_WRITE:
+                self._write(next_tree=done)
+            report(done)
+        self._write(next_tree=self.forest.num_trees)
+
+    def _take(self, stored: StoredTree) -> None:
+        if stored.status != TreeStatus.COMPLETE:
+            self.counts["num_trees_incomplete"] += 1
+            return
+        values = estimate_values(stored.tree, self.parameters.estimator, self.parameters.ungraded)
+        chosen = select_pairs(stored.tree, values, self.parameters.options, key=f"{stored.index}")
+        self.dropped += chosen.dropped
+        self.margins += sum(pair.margin for pair in chosen.pairs)
+        self.counts["num_trees_used"] += 1
+        self.counts["num_trees_with_pairs"] += bool(chosen.pairs)
+        self.documents += [
+            preference_document(self.set, stored.id, stored.index, number, pair)
+            for number, pair in enumerate(chosen.pairs)
+        ]
+
+    def _write(self, next_tree: int) -> None:
+        inserted = insert_preferences(self.set, self.documents, may_exist=self.may_exist)
+        update_set(
+            self.set,
+            next_tree=next_tree,
+            num_pairs=self.set.num_pairs + inserted,
+            sum_of_margins=self.set.sum_of_margins + self.margins,
+            dropped=dict(self.dropped),
+            **{name: getattr(self.set, name) + count for name, count in self.counts.items()},
+        )
+        self.documents, self.margins = [], 0.0
+        self.counts.clear()
+
+
+def stored_set(forest: Forest, name: str) -> PreferenceSet | None:
+    return PreferenceSet.objects.filter(pk=set_id(forest.name, name)).first()

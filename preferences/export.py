@@ -1,0 +1,219 @@
+"""Write a preference dataset: aside first, then moved, so that nothing half-written remains."""
+
+import json
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from forests.models import Forest, TreeStatus
+from forests.store import iter_trees
+from preferences.card import CARD, MANIFEST, checksums, dataset_card, forest_facts
+from preferences.containers import CONTAINERS, Batch, Container
+from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
+from preferences.core.splits import split_of
+from preferences.core.step_formats import STEP_FORMATS
+from preferences.models import PreferenceSet
+from preferences.rows import iter_pair_items, iter_tree_items
+
+FORMATS: dict[str, Format] = {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)}
+ROWS_PER_WRITE = 1000
+
+
+class ExportError(Exception):
+    """The dataset cannot be written; the message is one line with the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What is to be written, and where."""
+
+    forest: Forest
+    format: Format
+    containers: tuple[str, ...]
+    output: Path
+    preference_set: PreferenceSet | None
+    """Needed by formats of pairs; gives other formats its estimator."""
+    options: RowOptions
+    estimator: str
+    ungraded: str
+    test_fraction: float = 0.0
+    seed: int = 0
+
+    @property
+    def is_chat(self) -> bool:
+        return bool(self.forest.worker_config.get("api") == "chat")
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.format.schema(self.is_chat, self.options)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides which rows there are, beside the preference set."""
+        given: dict[str, Any] = {"test_fraction": self.test_fraction, "seed": self.seed}
+        if self.format.default_threshold is not None:
+            given["label_threshold"] = self.options.label_threshold
+        if self.format.source == "trees":
+            given |= {"estimator": self.estimator, "ungraded": self.ungraded}
+        return given
+
+
+Report = Callable[[int], None]
+"""Called with the number of rows written."""
+
+
+def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[str, Any]:
+    """Write the dataset and return its manifest.
+
+    Raises:
+        ExportError: the output is there already, or there is nothing to write.
+        FormatError: the format cannot hold what is in the forest.
+        OSError: the disk is full, or the directory cannot be written; nothing is left behind.
+    """
+    check_output(request.output, overwrite=overwrite)
+    with _written_aside(request.output) as directory:
+        rows, left_out = _write_rows(request, directory, report)
+        if not rows:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+            raise ExportError(f"there is no row to write{f' ({reasons})' if reasons else ''}")
+        manifest = _manifest(request, rows, left_out)
+        files = {split: _card_container(request).pattern.format(split=split) for split in rows}
+        card = dataset_card(manifest, request.schema, request.format.task, files)
+        (directory / CARD).write_text(card, encoding="utf-8")
+        manifest["files"] = checksums(directory)
+        text = json.dumps(manifest, ensure_ascii=False, indent=2)
+        (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return manifest
+
+
+def check_output(output: Path, *, overwrite: bool) -> None:
+    """Refuse to write over anything but an earlier export.
+
+    Raises:
+        ExportError: something is there.
+    """
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not (output / MANIFEST).is_file():
+        raise ExportError(f"{output} is there and is no export: choose another --output")
+    if not overwrite:
+        raise ExportError(f"{output} is there: choose another --output, or --overwrite it")
+
+
+@contextmanager
+def _written_aside(output: Path) -> Iterator[Path]:
+    """Give a directory beside the output, which takes its place if all goes well."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    aside = output.with_name(f".{output.name}.partial")
+    replaced = output.with_name(f".{output.name}.replaced")
+    for leftover in (aside, replaced):
+        shutil.rmtree(leftover, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+        if output.exists():
+            output.rename(replaced)
+        aside.rename(output)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _write_rows(
+    request: ExportRequest, directory: Path, report: Report
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Write all rows; return how many each split has, and what was left out by reason."""
+    left_out: Counter[str] = Counter()
+    with ExitStack() as stack:
+        containers = [
+            kind(directory, request.schema)
+            for name, kind in CONTAINERS.items()
+            if name in request.containers
+        ]
+        for container in containers:
+            stack.callback(container.files.close)
+        sink = _Sink(containers, request.schema, report)
+        for prompt, item in _items(request):
+            split = split_of(prompt, request.test_fraction, request.seed)
+            for row in request.format.rows(item, request.options, left_out):
+                sink.add(split, row)
+        sink.flush()
+        if sink.counts:
+            for container in containers:
+                container.close()
+    return dict(sorted(sink.counts.items(), reverse=True)), dict(+left_out)
+
+
+def _items(request: ExportRequest) -> Iterator[tuple[Any, Item]]:
+    if request.format.source == "trees":
+        return iter_tree_items(request.forest, request.estimator, request.ungraded)
+    if request.preference_set is None:
+        raise ExportError(f"format {request.format.name} needs a preference set")
+    return iter_pair_items(request.forest, request.preference_set)
+
+
+class _Sink:
+    """Collects rows by split and hands them to every container in batches."""
+
+    def __init__(self, containers: Sequence[Container], schema: pa.Schema, report: Report) -> None:
+        self.containers = containers
+        self.schema = schema
+        self.report = report
+        self.waiting: defaultdict[str, list[Row]] = defaultdict(list)
+        self.counts: Counter[str] = Counter()
+
+    def add(self, split: str, row: Row) -> None:
+        rows = self.waiting[split]
+        rows.append(row)
+        if len(rows) >= ROWS_PER_WRITE:
+            self._write(split)
+
+    def flush(self) -> None:
+        for split in list(self.waiting):
+            self._write(split)
+
+    def _write(self, split: str) -> None:
+        if rows := self.waiting.pop(split, []):
+            batch = Batch(rows, pa.Table.from_pylist(rows, schema=self.schema))
+            for container in self.containers:
+                container.write(split, batch)
+            self.counts[split] += len(rows)
+            self.report(self.counts.total())
+
+
+def _card_container(request: ExportRequest) -> type[Container]:
+    return next(kind for name, kind in CONTAINERS.items() if name in request.containers)
+
+
+def _manifest(
+    request: ExportRequest, rows: dict[str, int], left_out: dict[str, int]
+) -> dict[str, Any]:
+    forest, chosen = request.forest, request.preference_set
+    names = ("name", "parameters", "num_pairs", "num_trees_used", "num_trees_incomplete", "dropped")
+    return {
+        "format": request.format.name,
+        "containers": [name for name in CONTAINERS if name in request.containers],
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "forest": forest_facts(forest),
+        "model": _model_of(forest),
+        "preference_set": {name: getattr(chosen, name) for name in names} if chosen else None,
+        "parameters": request.parameters,
+        "rows": rows,
+        "left_out": left_out,
+    }
+
+
+def _model_of(forest: Forest) -> str:
+    """Return the model as its server named it, or as the config names it."""
+    for stored in iter_trees(forest):
+        if stored.status == TreeStatus.COMPLETE:
+            named = sorted({node.model for node in stored.tree if node.model})
+            return ", ".join(named)
+    return str(forest.worker_config.get("model") or "")

@@ -1,0 +1,138 @@
+"""Make synthetic preferences from the values of a forest."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import (
+    ProjectCommand,
+    add_forest_argument,
+    add_json_argument,
+    get_seeded_forest,
+    pick,
+)
+from forests.core.naming import ForestNameError
+from forests.models import Forest
+from preferences.arguments import add_value_arguments
+from preferences.core.pairing import LEVELS, PAIRINGS, REASONS, PairingOptions
+from preferences.creation import (
+    SetMismatchError,
+    SetParameters,
+    create_preferences,
+    stored_set,
+)
+from preferences.models import PreferenceSet
+from preferences.store import delete_set
+
+
+class Command(ProjectCommand):
+    help = (
+        "Make a preference set: pairs of continuations of the same prefix, the one with the higher "
+        "value chosen. The same parameters on the same forest give the same set; run again after "
+        "an interruption, it goes on, and after more trees are complete it adds their pairs."
+    )
+    examples = """
+python manage.py create_preferences --forest_name gsm8k_baseline-test-first
+python manage.py create_preferences --forest_name F --pairing all_pairs --min_margin 0.5
+python manage.py create_preferences --forest_name F --level trajectory --max_pairs_per_tree 8
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_forest_argument(parser)
+        parser.add_argument(
+            "--set_name", help="name of the set; default: from the pairing and the parameters"
+        )
+        parser.add_argument(
+            "--replace", action="store_true", help="delete the set of this name first"
+        )
+        _add_pairing_arguments(parser)
+        add_value_arguments(parser)
+        add_json_argument(parser)
+
+    def handle(
+        self, *, forest_name: str, set_name: str | None, replace: bool, **options: Any
+    ) -> None:
+        forest = get_seeded_forest(forest_name)
+        if not forest.num_complete:
+            raise CommandError(
+                f"forest {forest.name!r} has no complete tree: run populate_forest first"
+            )
+        parameters = _parameters(options)
+        name = set_name or parameters.default_name
+        if replace and (known := stored_set(forest, name)):
+            gone = delete_set(known, max(forest.num_trees, known.next_tree))
+            self.say(f"deleted preference set {name} with {gone} pairs")
+        try:
+            made = create_preferences(forest, name, parameters, report=lambda _trees: None)
+        except (SetMismatchError, ForestNameError) as error:
+            raise CommandError(str(error)) from error
+        self._show(forest, made, as_json=options["json"])
+
+    def _show(self, forest: Forest, made: PreferenceSet, *, as_json: bool) -> None:
+        facts = {"forest_name": forest.name, "set_name": made.name, **pick(made, _COUNTS)}
+        if as_json:
+            self.show_json({**facts, "parameters": made.parameters, "dropped": made.dropped})
+        else:
+            for name, value in facts.items():
+                shown = f"{value:.3f}" if isinstance(value, float) else value
+                self.stdout.write(f"{name}: {'none' if shown is None else shown}")
+            if made.dropped:
+                rows = [(REASONS.get(key, key), made.dropped[key]) for key in sorted(made.dropped)]
+                self.show_table(("left out", "number"), rows)
+        if made.num_trees_incomplete:
+            self.say(
+                f"{made.num_trees_incomplete} of {forest.num_trees} trees are not complete and "
+                "were left out; run the same command again when they are"
+            )
+        if not made.num_pairs:
+            self.say(
+                "no pair was found: see what was left out, and grow more rollouts, lower "
+                "--min_margin or --min_leaves, or use a model that is sometimes right"
+            )
+
+
+_COUNTS = (
+    "num_pairs", "mean_margin", "num_trees_used", "num_trees_with_pairs", "num_trees_incomplete",
+)  # fmt: skip
+
+
+def _add_pairing_arguments(parser: CommandParser) -> None:
+    default = PairingOptions()
+    parser.add_argument(
+        "--pairing",
+        choices=PAIRINGS,
+        default=default.pairing,
+        help="which continuations of a prefix are paired (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--level",
+        choices=LEVELS,
+        default=default.level,
+        help="step: next steps of a prefix; trajectory: whole solutions (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min_margin",
+        type=float,
+        default=default.min_margin,
+        help="least difference of the values, 0 to 1 (default: %(default)s: they differ)",
+    )
+    parser.add_argument(
+        "--min_leaves",
+        type=int,
+        default=default.min_leaves,
+        help="least number of leaves under each side (default: %(default)s)",
+    )
+    parser.add_argument("--max_pairs_per_tree", type=int, help="default: no limit")
+    parser.add_argument("--max_pairs_per_prefix", type=int, help="default: no limit")
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help="which pairs a limit keeps (default: 0)"
+    )
+
+
+def _parameters(options: dict[str, Any]) -> SetParameters:
+    wanted = {name: options[name] for name in PairingOptions().as_dict()}
+    try:
+        pairing = PairingOptions(**wanted)
+    except ValueError as error:
+        raise CommandError(str(error), returncode=2) from error
+    return SetParameters(pairing, options["estimator"], options["ungraded"])

@@ -1,0 +1,178 @@
+"""Write a preference dataset for trainers."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import ProjectCommand, add_json_argument, first_line, get_forest
+from forests.models import Forest
+from preferences.arguments import add_value_arguments
+from preferences.containers import CONTAINERS
+from preferences.core.formats import RowOptions
+from preferences.core.prompts import FormatError
+from preferences.export import FORMATS, ExportError, ExportRequest, check_output, export
+from preferences.hub import HubError, check_hub, push_to_hub
+from preferences.models import PreferenceSet
+from preferences.store import sets_of
+
+
+class Command(ProjectCommand):
+    help = (
+        "Write a preference set, or the labelled steps of a forest, as a dataset with card and "
+        "manifest. It is written aside and moved, so an interrupted export leaves nothing behind."
+    )
+    examples = """
+python manage.py export_preferences --forest_name F --format trl --container parquet --output out
+python manage.py export_preferences --forest_name F --format trl --container jsonl parquet dataset --output out
+python manage.py export_preferences --forest_name F --format trl_stepwise --test_fraction 0.1 --output steps
+"""  # noqa: E501
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--forest_name", help="name of a forest, as `seed_forest` printed it")
+        parser.add_argument(
+            "--set",
+            dest="set_name",
+            help="preference set: its name, or <forest>/<name>; default: the forest's only one",
+        )
+        parser.add_argument("--format", choices=FORMATS, default="trl", help="default: %(default)s")
+        parser.add_argument(
+            "--container",
+            choices=CONTAINERS,
+            nargs="+",
+            default=["parquet"],
+            help="kinds of files, one or more (default: parquet)",
+        )
+        parser.add_argument("--output", required=True, type=Path, help="directory to be made")
+        parser.add_argument(
+            "--overwrite", action="store_true", help="replace an earlier export in the directory"
+        )
+        parser.add_argument(
+            "--test_fraction",
+            type=float,
+            default=0.0,
+            help="share of the prompts that go to the split test, 0 to below 1 (default: 0)",
+        )
+        parser.add_argument("--seed", type=int, default=0, help="of the division into splits")
+        parser.add_argument(
+            "--label_threshold",
+            type=float,
+            help="a label is positive where the value is above this "
+            "(default: 0 for steps, 0.5 for trl_unpaired)",
+        )
+        parser.add_argument(
+            "--with_values",
+            action="store_true",
+            help="trl_stepwise: a column `values` beside the labels",
+        )
+        parser.add_argument(
+            "--push_to_hub",
+            metavar="REPO",
+            help="then upload to this dataset repository of the Hugging Face hub",
+        )
+        add_value_arguments(parser)
+        add_json_argument(parser)
+
+    def handle(self, *, output: Path, overwrite: bool, **options: Any) -> None:
+        try:
+            check_output(output, overwrite=overwrite)
+            repository = options["push_to_hub"]
+            if repository:
+                check_hub()
+            request = _request(output, options)
+            manifest = export(request, overwrite=overwrite, report=lambda _rows: None)
+            url = push_to_hub(output, repository) if repository else None
+        except (ExportError, FormatError, HubError) as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(
+                f"{output} could not be written: {first_line(error)}; nothing is left behind"
+            ) from error
+        self._show(output, manifest, url, as_json=options["json"])
+
+    def _show(
+        self, output: Path, manifest: dict[str, Any], url: str | None, *, as_json: bool
+    ) -> None:
+        if as_json:
+            self.show_json({"output": str(output), "url": url, **manifest})
+            return
+        self.stdout.write(f"output: {output}")
+        if url:
+            self.stdout.write(f"url: {url}")
+        rows = [(path, f"{file['bytes']:,}") for path, file in manifest["files"].items()]
+        self.show_table(("file", "bytes"), rows)
+        for split, count in manifest["rows"].items():
+            self.say(f"{split}: {count} rows")
+        for reason, count in manifest["left_out"].items():
+            self.say(f"left out: {count} {reason.replace('_', ' ')}")
+        self.say(f"read it back: {_how_to_read(output, manifest['containers'])}")
+
+
+def _how_to_read(output: Path, containers: list[str]) -> str:
+    if containers == ["dataset"]:
+        return f'datasets.load_from_disk("{output / "dataset"}")'
+    return f'datasets.load_dataset("{output}")'
+
+
+def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
+    if not 0 <= options["test_fraction"] < 1:
+        raise CommandError("--test_fraction must be a number from 0 to below 1", returncode=2)
+    chosen_format = FORMATS[options["format"]]
+    forest, preference_set = _source(options, needs_set=chosen_format.source == "pairs")
+    threshold = options["label_threshold"]
+    if threshold is None:
+        threshold = chosen_format.default_threshold or 0.0
+    values = preference_set.parameters if preference_set else options
+    return ExportRequest(
+        forest=forest,
+        format=chosen_format,
+        containers=tuple(options["container"]),
+        output=output,
+        preference_set=preference_set,
+        options=RowOptions(
+            label_threshold=threshold,
+            with_values=options["with_values"],
+            labeler=f"prm_site/{values['estimator']}",
+        ),
+        estimator=values["estimator"],
+        ungraded=values["ungraded"],
+        test_fraction=options["test_fraction"],
+        seed=options["seed"],
+    )
+
+
+def _source(options: dict[str, Any], *, needs_set: bool) -> tuple[Forest, PreferenceSet | None]:
+    """Return the forest and, where one is named or needed, its preference set."""
+    forest_name, set_name = options["forest_name"], options["set_name"]
+    if set_name and "/" in set_name:
+        named_forest, _, set_name = set_name.partition("/")
+        if forest_name not in (None, named_forest):
+            raise CommandError(
+                f"--set names forest {named_forest!r} and --forest_name {forest_name!r}",
+                returncode=2,
+            )
+        forest_name = named_forest
+    if not forest_name:
+        raise CommandError("give --forest_name, or --set <forest>/<name>", returncode=2)
+    forest = get_forest(forest_name)
+    if not (set_name or needs_set):
+        return forest, None
+    return forest, _preference_set(forest, set_name)
+
+
+def _preference_set(forest: Forest, name: str | None) -> PreferenceSet:
+    sets = sets_of(forest)
+    known = ", ".join(one.name for one in sets)
+    found = [one for one in sets if name in (None, one.name)]
+    if not sets:
+        raise CommandError(f"forest {forest.name!r} has no preference set: run create_preferences")
+    if not found:
+        raise CommandError(f"forest {forest.name!r} has no preference set {name!r}; known: {known}")
+    if len(found) > 1:
+        raise CommandError(f"forest {forest.name!r} has several sets; name one by --set: {known}")
+    if not found[0].is_complete:
+        raise CommandError(
+            f"preference set {found[0].name!r} is not complete: run the same create_preferences "
+            "command again"
+        )
+    return found[0]

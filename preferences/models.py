@@ -1,0 +1,98 @@
+"""Preference sets and their pairs as MongoDB documents; references are plain, as in a forest."""
+
+from django.db import models
+from django.urls import reverse
+
+from forests.models import Forest
+
+PAIRS_PER_PAGE = 10
+
+
+class PreferenceSet(models.Model):
+    """The pairs that one choice of parameters gives in one forest."""
+
+    id = models.CharField(primary_key=True, max_length=250, db_column="_id")
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
+    forest_created_at = models.DateTimeField()  # tells an earlier forest of the same name
+    name = models.CharField(max_length=120)
+    parameters = models.JSONField()
+
+    is_complete = models.BooleanField(default=False)
+    next_tree = models.IntegerField(default=0)  # where an interrupted command goes on
+    num_pairs = models.IntegerField(default=0)
+    num_trees_used = models.IntegerField(default=0)
+    num_trees_with_pairs = models.IntegerField(default=0)
+    num_trees_incomplete = models.IntegerField(default=0)  # left out
+    sum_of_margins = models.FloatField(default=0)
+    dropped = models.JSONField(default=dict)  # how many by reason: see core.pairing.REASONS
+
+    created_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.id
+
+    def get_absolute_url(self) -> str:
+        return reverse("preferences", args=[self.forest_id]) + f"?set={self.name}"
+
+    @property
+    def mean_margin(self) -> float | None:
+        return self.sum_of_margins / self.num_pairs if self.num_pairs else None
+
+
+class Preference(models.Model):
+    """Two continuations of one prefix; prefix + side is exactly what the model wrote."""
+
+    id = models.CharField(primary_key=True, max_length=280, db_column="_id")
+    preference_set = models.ForeignKey(
+        PreferenceSet, models.DO_NOTHING, related_name="+", db_index=False
+    )
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+", db_index=False)
+    tree_index = models.IntegerField()
+    tree_key = models.CharField(max_length=270)  # <set>/<tree index>: the pairs of a tree
+    page_key = models.CharField(max_length=270)  # <set>/page-<n>: the pairs of a page
+
+    prefix_id = models.CharField(max_length=600)
+    chosen_id = models.CharField(max_length=600)
+    rejected_id = models.CharField(max_length=600)
+    prefix = models.TextField(blank=True)
+    chosen = models.TextField()
+    rejected = models.TextField()
+    chosen_value = models.FloatField()
+    rejected_value = models.FloatField()
+    chosen_leaves = models.IntegerField()
+    rejected_leaves = models.IntegerField()
+    margin = models.FloatField()
+    depth = models.IntegerField()  # of the prefix
+
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["tree_key"], name="preference_tree"),
+            models.Index(fields=["page_key"], name="preference_page"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+    @property
+    def number(self) -> int:
+        """Position among the pairs of its tree."""
+        return int(self.id.rpartition("/")[2])
+
+
+def set_id(forest: str, name: str) -> str:
+    return f"{forest}/{name}"
+
+
+def tree_key(preference_set: str, index: int) -> str:
+    return f"{preference_set}/{index:07d}"
+
+
+def page_key(preference_set: str, page: int) -> str:
+    """Return the key of a page of pairs; the first page is 0."""
+    return f"{preference_set}/page-{page}"

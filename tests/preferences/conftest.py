@@ -1,0 +1,65 @@
+"""A small forest in the database, as seeding and rollouts would have left it."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from experiment_configs.interfaces import RolloutWorkerConfig
+from forests.core.naming import tree_id
+from forests.core.tree import ReasoningTree
+from forests.models import Forest, Node, Tree, TreeStatus
+from forests.store import insert_new, node_document
+from tests.preferences.trees import addition_tree
+
+MakeForest = Callable[..., Forest]
+
+
+def _make_forest(
+    name: str = "sums-test-first",
+    trees: Sequence[ReasoningTree] | None = None,
+    prompts: Sequence[Any] | None = None,
+    incomplete: Sequence[int] = (),
+    api: str = "completions",
+) -> Forest:
+    trees = [addition_tree() for _ in range(6)] if trees is None else trees
+    now = datetime.now(UTC)
+    Forest.objects.create(
+        name=name,
+        config_name="sums",
+        config_source="class Config: ...",
+        config_sha256="ab" * 32,
+        dataset_split="test",
+        dataset_source="example/sums",
+        dataset_licence="mit",
+        worker_config=RolloutWorkerConfig(model="asked-model", api=api).as_dict(),
+        is_seeded=True,
+        num_trees=len(trees),
+        num_complete=len(trees) - len(incomplete),
+        created_at=now,
+    )
+    for index, tree in enumerate(trees):
+        id_ = tree_id(name, index)
+        Tree.objects.create(
+            id=id_,
+            forest_id=name,
+            index=index,
+            item=f"item {index}",
+            label="5",
+            prompt=prompts[index] if prompts else f"Question {index}: 2 + 3?\n",
+            status=TreeStatus.GROWING if index in incomplete else TreeStatus.COMPLETE,
+            created_at=now,
+        )
+        insert_new(Node, [node_document(name, id_, node, now) for node in tree if node.path])
+    return Forest.objects.get(pk=name)
+
+
+@pytest.fixture
+def make_forest(db) -> MakeForest:
+    return _make_forest
+
+
+@pytest.fixture
+def forest(make_forest: MakeForest) -> Forest:
+    return make_forest()

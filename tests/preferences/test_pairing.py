@@ -1,0 +1,223 @@
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forests.core.tree import Grade, ReasoningTree, TreeNode
+from metrics.core.values import NodeValue, estimate_values
+from preferences.core.pairing import (
+    LEVELS,
+    PAIRINGS,
+    REASONS,
+    PairingOptions,
+    PairSelection,
+    select_pairs,
+)
+from tests.preferences.trees import RIGHT, WRONG, addition_tree, tree_of
+
+
+def select(tree: ReasoningTree, key: str = "", **options) -> PairSelection:
+    values = estimate_values(tree, "leaf_mean", "incorrect")
+    return select_pairs(tree, values, PairingOptions(**options), key=key)
+
+
+def three_steps(first: float | None, second: float | None, third: float | None):
+    """Return a tree of three leaves and these values for them."""
+    tree = tree_of({"0.0": ("a", RIGHT), "0.1": ("b", RIGHT), "0.2": ("c", RIGHT)})
+    values = {(): NodeValue(0.5, 3)}
+    values |= {(i,): NodeValue(v, 4) for i, v in enumerate((first, second, third))}
+    return tree, values
+
+
+def texts(selection: PairSelection) -> list[tuple[str, str]]:
+    return [(pair.chosen.text, pair.rejected.text) for pair in selection.pairs]
+
+
+def test_the_better_sibling_is_chosen_at_every_prefix():
+    selection = select(addition_tree())
+    assert [(pair.prefix, pair.chosen.path, pair.rejected.path) for pair in selection.pairs] == [
+        ((), (0,), (1,)),
+        ((0,), (0, 0), (0, 1)),
+        ((1,), (1, 1), (1, 0)),
+    ]
+    assert [pair.margin for pair in selection.pairs] == [0.5, 1.0, 1.0]
+    assert selection.dropped == Counter()
+
+
+@pytest.mark.parametrize(
+    ("pairing", "expected"),
+    [
+        ("best_vs_worst", [("b", "c")]),
+        ("adjacent", [("b", "a"), ("a", "c")]),
+        ("all_pairs", [("b", "a"), ("b", "c"), ("a", "c")]),
+    ],
+)
+def test_a_pairing_decides_how_many_pairs_a_prefix_gives(pairing, expected):
+    tree, values = three_steps(0.5, 0.75, 0.25)
+    assert texts(select_pairs(tree, values, PairingOptions(pairing=pairing))) == expected
+
+
+def test_no_result_is_never_a_side_of_a_pair():
+    tree, values = three_steps(None, 0.75, 0.25)
+    selection = select_pairs(tree, values, PairingOptions(pairing="all_pairs"))
+    assert texts(selection) == [("b", "c")]
+    assert selection.dropped == Counter(nodes_without_result=1)
+
+
+def test_equal_values_and_small_margins_are_counted_apart():
+    tree, values = three_steps(0.5, 0.5, 0.25)
+    selection = select_pairs(tree, values, PairingOptions(pairing="all_pairs", min_margin=0.3))
+    assert selection.pairs == []
+    assert selection.dropped == Counter(pairs_with_equal_values=1, pairs_below_min_margin=2)
+
+
+def test_a_margin_of_the_wanted_size_is_enough_despite_binary_fractions():
+    tree, values = three_steps(0.7, 0.2, 0.2)  # 0.7 - 0.2 < 0.5 in binary
+    assert texts(select_pairs(tree, values, PairingOptions(min_margin=0.5))) == [("a", "b")]
+
+
+def test_sides_with_too_few_leaves_are_left_out():
+    selection = select(addition_tree(), min_leaves=2)
+    assert [pair.prefix for pair in selection.pairs] == [()]
+    assert selection.dropped["nodes_with_too_few_leaves"] == 2
+
+
+def test_of_siblings_with_one_text_the_one_with_most_leaves_stays():
+    tree = tree_of(
+        {
+            "0.0": ("same", WRONG, 1),
+            "0.1": ("same", None),
+            "0.1.0": (" on", RIGHT, 2),
+            "0.2": ("other", WRONG, 1),
+        }
+    )
+    selection = select(tree, pairing="all_pairs")
+    assert [(pair.chosen.path, pair.rejected.path) for pair in selection.pairs] == [((1,), (2,))]
+    assert selection.dropped["nodes_with_repeated_text"] == 1
+
+
+def test_the_blank_end_of_a_sample_is_no_continuation():
+    tree = tree_of({"0.0": ("a", None), "0.0.0": ("\n", RIGHT), "0.0.1": ("b", WRONG)})
+    selection = select(tree)
+    assert selection.pairs == []
+    assert selection.dropped["nodes_with_blank_text"] == 1
+
+
+def test_trajectories_are_whole_solutions_right_against_wrong():
+    tree = addition_tree()
+    selection = select(tree, level="trajectory", pairing="all_pairs")
+    assert len(selection.pairs) == 4
+    for pair in selection.pairs:
+        assert tree.nodes[pair.chosen.path].grade is RIGHT
+        assert tree.nodes[pair.rejected.path].grade is WRONG
+        assert pair.chosen.text == tree.steps_text(pair.chosen.path)
+        assert pair.prefix_text == ""
+
+
+def test_caps_keep_a_sample_that_the_seed_decides():
+    tree = tree_of({f"0.{i}": (f"step {i}", RIGHT if i % 2 else WRONG) for i in range(12)})
+    everything = select(tree, pairing="all_pairs").pairs
+    assert len(everything) == 36
+    samples = [
+        select(tree, pairing="all_pairs", max_pairs_per_prefix=9, seed=seed) for seed in range(5)
+    ]
+    assert all(len(sample.pairs) == 9 for sample in samples)
+    assert all(sample.dropped["pairs_over_prefix_cap"] == 27 for sample in samples)
+    assert all(set(sample.pairs) <= set(everything) for sample in samples)
+    assert len({tuple(texts(sample)) for sample in samples}) > 1
+    again = select(tree, pairing="all_pairs", max_pairs_per_prefix=9, seed=0)
+    assert again == samples[0]
+
+
+def test_caps_sample_other_positions_in_another_tree():
+    tree = tree_of({f"0.{i}": (f"step {i}", RIGHT if i % 2 else WRONG) for i in range(12)})
+    kept = {
+        tuple(texts(select(tree, key=str(key), pairing="all_pairs", max_pairs_per_tree=5)))
+        for key in range(5)
+    }
+    assert len(kept) > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pairing": "random"}, "pairing must be one of best_vs_worst, adjacent, all_pairs"),
+        ({"level": "word"}, "level must be one of step, trajectory"),
+        ({"min_margin": 1.5}, "min_margin must be a number from 0 to 1"),
+        ({"min_margin": float("nan")}, "min_margin must be a number from 0 to 1"),
+        ({"min_leaves": 0}, "min_leaves must be at least 1"),
+        ({"max_pairs_per_tree": 0}, "a cap on pairs must be at least 1"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        PairingOptions(**options)
+
+
+STEP_TEXTS = st.text(alphabet=" \n\tabé数ки\u2028🙂", max_size=4)
+
+
+@st.composite
+def trees(draw) -> ReasoningTree:
+    """Any tree of up to three levels, leaves graded or not, texts that repeat and are blank."""
+    random = Random(draw(st.integers(0, 2**32)))
+    tree = ReasoningTree()
+    level: list[tuple[int, ...]] = [()]
+    for _ in range(draw(st.integers(1, 3))):
+        following = []
+        for parent in level:
+            for position in range(random.randint(0, 4)):
+                path = (*parent, position)
+                tree.add(TreeNode(path, text=draw(STEP_TEXTS), count=random.randint(1, 3)))
+                following.append(path)
+        level = following
+    for leaf in tree.leaves():
+        leaf.terminal = True
+        leaf.grade = random.choice([None, *Grade])
+    return tree
+
+
+@st.composite
+def options(draw) -> PairingOptions:
+    caps = st.none() | st.integers(1, 4)
+    return PairingOptions(
+        pairing=draw(st.sampled_from(PAIRINGS)),
+        level=draw(st.sampled_from(LEVELS)),
+        min_margin=draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])),
+        min_leaves=draw(st.integers(1, 3)),
+        max_pairs_per_tree=draw(caps),
+        max_pairs_per_prefix=draw(caps),
+        seed=draw(st.integers(0, 3)),
+    )
+
+
+@given(trees(), options(), st.sampled_from(["incorrect", "exclude"]))
+def test_every_pair_keeps_the_promises_of_its_options(tree, wanted, ungraded):
+    values = estimate_values(tree, "leaf_mean", ungraded)
+    selection = select_pairs(tree, values, wanted, key="t")
+    assert selection == select_pairs(tree, values, wanted, key="t")
+    assert selection.dropped.keys() <= REASONS.keys()
+    assert all(count > 0 for count in selection.dropped.values())
+    for pair in selection.pairs:
+        assert pair.margin > 0
+        assert pair.margin >= wanted.min_margin - 1e-9
+        assert pair.chosen.text != pair.rejected.text
+        for side in (pair.chosen, pair.rejected):
+            assert pair.prefix_text + side.text == tree.steps_text(side.path)
+            assert side.path[: len(pair.prefix)] == pair.prefix
+            assert side.text.strip()
+            assert (side.value, side.leaves) == (values[side.path].value, values[side.path].leaves)
+            assert side.leaves >= wanted.min_leaves
+    assert len({pair.texts for pair in selection.pairs}) == len(selection.pairs)
+    by_prefix = Counter(pair.prefix for pair in selection.pairs)
+    assert max(by_prefix.values(), default=0) <= (wanted.max_pairs_per_prefix or 1000)
+    assert len(selection.pairs) <= (wanted.max_pairs_per_tree or 1000)
+
+
+@given(trees())
+def test_no_text_is_both_better_and_worse_than_the_same_sibling(tree):
+    selection = select(tree, pairing="all_pairs")
+    ordered = {pair.texts for pair in selection.pairs}
+    assert not any((prefix, worse, better) in ordered for prefix, better, worse in ordered)
