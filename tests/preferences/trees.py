@@ -16,7 +16,7 @@ def tree_of(steps: dict[str, tuple[str, Grade | None] | tuple[str, Grade | None,
                 count=count[0] if count else 1,
                 terminal=grade is not None,
                 grade=grade,
-                answer=None if grade is None else text.split()[-1],
+                answer=None if grade is None else text.strip()[-1:],
                 model="test-model",
                 finish_reason="stop" if grade is not None else "",
             )

@@ -1,0 +1,214 @@
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from datasets import load_dataset, load_from_disk
+
+from preferences import containers
+from preferences.core.formats import RowOptions
+from preferences.core.pairing import PairingOptions
+from preferences.core.prompts import FormatError
+from preferences.creation import SetParameters, create_preferences
+from preferences.export import FORMATS, ExportError, ExportRequest, export
+from tests.preferences.trees import RIGHT, addition_tree, tree_of
+
+pytestmark = pytest.mark.django_db
+
+EVERY_CONTAINER = ("parquet", "jsonl", "dataset")
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def request_of(forest, tmp_path):
+    """Return a maker of requests for a forest with one preference set."""
+    made: dict = {}
+
+    def make(name: str = "trl", of=forest, **changes) -> ExportRequest:
+        if of.name not in made:
+            parameters = SetParameters(PairingOptions(pairing="all_pairs"))
+            made[of.name] = create_preferences(of, "all", parameters, report=lambda _trees: None)
+        wanted = ExportRequest(
+            forest=of,
+            format=FORMATS[name],
+            containers=EVERY_CONTAINER,
+            output=tmp_path / "out",
+            preference_set=made[of.name],
+            options=RowOptions(label_threshold=FORMATS[name].default_threshold or 0.0),
+            estimator="leaf_mean",
+            ungraded="incorrect",
+        )
+        return replace(wanted, **changes)
+
+    return make
+
+
+def write(request: ExportRequest, *, overwrite: bool = False) -> dict:
+    return export(request, overwrite=overwrite, report=lambda _rows: None)
+
+
+def names_under(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_datasets_reads_the_same_rows_back_from_every_container(name, request_of):
+    request = request_of(name)
+    manifest = write(request)
+    by_card = load_dataset(str(request.output), split="train")
+    on_disk = load_from_disk(str(request.output / "dataset"))["train"]
+    jsonl = [
+        json.loads(line)
+        for line in (request.output / "jsonl" / "train.jsonl").read_text("utf-8").splitlines()
+    ]
+    assert manifest["rows"] == {"train": len(by_card)}
+    assert len(by_card) > 0
+    assert by_card.features == on_disk.features
+    assert by_card.to_list() == on_disk.to_list()
+    if name != "prm800k":  # Parquet has null where a field of a struct is missing
+        assert by_card.to_list() == jsonl
+
+
+@pytest.mark.parametrize("container", EVERY_CONTAINER)
+@pytest.mark.parametrize("name", ["trl", "trl_conversational", "trl_stepwise", "prm800k"])
+def test_the_card_finds_the_files_of_each_container_with_their_types(name, container, request_of):
+    request = request_of(name, containers=(container,))
+    write(request)
+    loaded = load_dataset(str(request.output))
+    assert list(loaded) == ["train"]
+    assert loaded["train"].features.arrow_schema.equals(request.schema)
+
+
+def test_chats_are_written_as_messages(make_forest, request_of):
+    chat = make_forest("chats-test-first", api="chat")
+    request = request_of("trl_conversational", of=chat)
+    write(request)
+    first = load_dataset(str(request.output), split="train")[0]
+    assert first["prompt"] == [{"role": "user", "content": "Question 0: 2 + 3?\n"}]
+    assert [turn["role"] for turn in first["chosen"]] == ["assistant"]
+
+
+def test_a_format_that_cannot_hold_chats_leaves_nothing_behind(make_forest, request_of, tmp_path):
+    chat = make_forest("chats-test-first", api="chat")
+    with pytest.raises(FormatError, match="trl_conversational"):
+        write(request_of("trl", of=chat))
+    assert names_under(tmp_path) == []
+
+
+def test_no_prompt_is_in_two_splits(make_forest, request_of):
+    prompts = [f"Question {index // 2}?\n" for index in range(24)]  # each twice, as datasets do
+    many = make_forest("many-test-first", [addition_tree() for _ in prompts], prompts)
+    request = request_of("trl_stepwise", of=many, test_fraction=0.3)
+    manifest = write(request)
+    loaded = load_dataset(str(request.output))
+    assert {name: len(rows) for name, rows in loaded.items()} == manifest["rows"]
+    train, test = (set(loaded[name]["prompt"]) for name in ("train", "test"))
+    assert train
+    assert test
+    assert not train & test
+    assert train | test == set(prompts)
+
+
+def test_the_manifest_says_where_the_rows_come_from_and_what_each_file_holds(request_of):
+    request = request_of("trl", test_fraction=0.5)
+    returned = write(request)
+    manifest = json.loads((request.output / "manifest.json").read_text("utf-8"))
+    assert manifest == returned
+    assert manifest["forest"]["config_sha256"] == "ab" * 32
+    assert manifest["model"] == "test-model"
+    assert manifest["preference_set"]["parameters"]["pairing"] == "all_pairs"
+    assert manifest["parameters"] == {"test_fraction": 0.5, "seed": 0}
+    assert sum(manifest["rows"].values()) == 18
+    files = [
+        path.relative_to(request.output).as_posix()
+        for path in request.output.rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    ]
+    assert sorted(manifest["files"]) == sorted(files)
+    for path, facts in manifest["files"].items():
+        content = (request.output / path).read_bytes()
+        assert facts == {
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+
+
+def test_the_label_threshold_is_recorded_where_there_are_labels(request_of):
+    manifest = write(request_of("trl_stepwise"))
+    assert manifest["parameters"]["label_threshold"] == 0.0
+    assert manifest["parameters"]["estimator"] == "leaf_mean"
+
+
+def test_the_same_export_twice_has_the_same_data(request_of, tmp_path):
+    first = write(request_of("trl", output=tmp_path / "first"))
+    second = write(request_of("trl", output=tmp_path / "second"))
+    for path in ("parquet/train.parquet", "jsonl/train.jsonl", "README.md"):
+        assert first["files"][path] == second["files"][path]
+
+
+def test_rows_are_written_in_groups_and_not_all_at_once(request_of, monkeypatch):
+    monkeypatch.setattr("preferences.export.ROWS_PER_WRITE", 4)
+    request = request_of("trl", containers=("parquet",))
+    write(request)
+    file = pq.ParquetFile(request.output / "parquet" / "train.parquet")
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [
+        4, 4, 4, 4, 2,
+    ]  # fmt: skip
+
+
+def test_an_output_that_is_there_is_refused_and_stays(request_of):
+    request = request_of("trl")
+    write(request)
+    before = (request.output / "manifest.json").read_bytes()
+    with pytest.raises(ExportError, match="is there: choose another --output, or --overwrite it"):
+        write(request)
+    assert (request.output / "manifest.json").read_bytes() == before
+
+
+def test_an_earlier_export_is_replaced_as_a_whole_when_asked(request_of, tmp_path):
+    write(request_of("trl"))
+    write(request_of("trl_stepwise", containers=("jsonl",)), overwrite=True)
+    assert names_under(tmp_path / "out") == ["README.md", "jsonl", "manifest.json"]
+    assert names_under(tmp_path) == ["out"]
+
+
+def test_a_directory_that_is_no_export_is_never_replaced(request_of, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(ExportError, match="is there and is no export"):
+        write(request_of("trl"), overwrite=True)
+    assert names_under(tmp_path / "out") == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_full_disk_leaves_the_directory_as_it_was(request_of, monkeypatch, tmp_path, is_there):
+    request = request_of("trl")
+    if is_there:
+        write(request)
+    before = [path.name for path in tmp_path.rglob("*")]
+
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(containers.JsonLines, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(request, overwrite=True)
+    assert [path.name for path in tmp_path.rglob("*")] == before
+
+
+def test_an_export_without_a_row_is_refused_with_the_reasons(make_forest, request_of):
+    russian = make_forest("russian-test-first", [tree_of({"0.0": ("сутки", RIGHT)})])
+    with pytest.raises(ExportError, match=r"no row to write \(1 solutions_with_step_tag\)"):
+        write(request_of("math_shepherd", of=russian))
+
+
+def test_trees_that_are_not_complete_are_not_exported(make_forest, request_of):
+    partial = make_forest("partial-test-first", incomplete=[0, 1, 2])
+    manifest = write(request_of("trl_stepwise", of=partial, containers=("jsonl",)))
+    assert manifest["rows"] == {"train": 3 * 4}

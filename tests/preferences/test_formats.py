@@ -1,0 +1,226 @@
+import re
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+
+from forests.core.tree import ReasoningTree
+from metrics.core.values import NodeValue, estimate_values
+from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
+from preferences.core.pairing import PairingOptions, select_pairs
+from preferences.core.prompts import FormatError, as_seen, as_text
+from preferences.core.step_formats import STEP_FORMATS, STEP_TAG
+from tests.preferences.test_pairing import options, trees
+from tests.preferences.trees import RIGHT, WRONG, addition_tree, tree_of
+
+FORMATS = {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)}
+QUESTION = "What is 2 + 3? "
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 3?"}]
+
+
+def item_of(tree: ReasoningTree, prompt=QUESTION, ungraded="incorrect", **wanted) -> Item:
+    values = estimate_values(tree, "leaf_mean", ungraded)
+    pairs = select_pairs(tree, values, PairingOptions(**wanted)).pairs
+    return Item(prompt=prompt, label="5", dataset="sums", pairs=pairs, tree=tree, values=values)
+
+
+def rows_of(name: str, item: Item, threshold: float = 0.0, **given_options) -> list[Row]:
+    """Return the rows, having seen that the schema of the format holds all of each."""
+    wanted = RowOptions(label_threshold=threshold, **given_options)
+    rows = list(FORMATS[name].rows(item, wanted, Counter()))
+    schema = FORMATS[name].schema(not isinstance(item.prompt, str), wanted)
+    assert all(list(row) == schema.names for row in rows)
+    assert pa.Table.from_pylist(rows, schema=schema).to_pylist() == rows or name == "prm800k"
+    return rows
+
+
+def test_trl_rows_divide_at_the_step_and_not_inside_it():
+    assert rows_of("trl", item_of(addition_tree())) == [
+        {
+            "prompt": QUESTION,
+            "chosen": " Add: 2 + 3 = 5 — naïve, ｔｈｅ way.\n",
+            "rejected": "\tSubtract: 3 - 2 = 1 \n",
+        },
+        {
+            "prompt": QUESTION + " Add: 2 + 3 = 5 — naïve, ｔｈｅ way.\n",
+            "chosen": "The answer is 5",
+            "rejected": "The answer is 6",
+        },
+        {
+            "prompt": QUESTION + "\tSubtract: 3 - 2 = 1 \n",
+            "chosen": "  The answer is 5",
+            "rejected": "The answer is 1",
+        },
+    ]
+
+
+@given(trees(), options())
+def test_prompt_and_side_are_exactly_what_the_model_saw_and_wrote(tree, wanted):
+    values = estimate_values(tree, "leaf_mean", "incorrect")
+    pairs = select_pairs(tree, values, wanted).pairs
+    written = [
+        (QUESTION + tree.steps_text(p.chosen.path), QUESTION + tree.steps_text(p.rejected.path))
+        for p in pairs
+    ]
+    item = Item(prompt=QUESTION, label="", dataset="", pairs=pairs)
+    in_text = [
+        (r["prompt"] + r["chosen"], r["prompt"] + r["rejected"]) for r in rows_of("trl", item)
+    ]
+    in_chat = [
+        tuple(r["prompt"][0]["content"] + r[side][0]["content"] for side in ("chosen", "rejected"))
+        for r in rows_of("trl_conversational", item)
+    ]
+    in_steps = [
+        tuple(r["prompt"] + r["prefix"] + r[side] for side in ("chosen", "rejected"))
+        for r in rows_of("step_dpo", item)
+    ]
+    assert in_text == in_chat == in_steps == written
+
+
+def test_a_chat_is_refused_by_the_format_of_texts_which_names_the_other():
+    with pytest.raises(FormatError, match="use --format trl_conversational"):
+        rows_of("trl", item_of(addition_tree(), prompt=CHAT))
+
+
+def test_conversational_rows_have_one_assistant_turn_that_begins_with_the_prefix():
+    row = rows_of("trl_conversational", item_of(addition_tree(), prompt=CHAT))[1]
+    prefix = " Add: 2 + 3 = 5 — naïve, ｔｈｅ way.\n"
+    assert row == {
+        "prompt": CHAT,
+        "chosen": [{"role": "assistant", "content": prefix + "The answer is 5"}],
+        "rejected": [{"role": "assistant", "content": prefix + "The answer is 6"}],
+    }
+
+
+def test_unpaired_rows_have_each_side_once_labelled_by_its_value():
+    tree = tree_of({f"0.{i}": (f"step {i}", RIGHT if i else WRONG) for i in range(3)})
+    rows = rows_of("trl_unpaired", item_of(tree, pairing="all_pairs"), threshold=0.5)
+    assert sorted((row["completion"], row["label"]) for row in rows) == [
+        ("step 0", False), ("step 1", True), ("step 2", True),
+    ]  # fmt: skip
+    chat = rows_of("trl_unpaired", item_of(tree, prompt=CHAT), threshold=0.5)
+    assert chat[0]["completion"] == [{"role": "assistant", "content": "step 1"}]
+
+
+def test_stepwise_rows_label_every_step_of_every_solution():
+    rows = rows_of("trl_stepwise", item_of(addition_tree()), threshold=0.5, with_values=True)
+    assert [row["labels"] for row in rows] == [
+        [True, True], [True, False], [False, False], [False, True],
+    ]  # fmt: skip
+    assert [row["values"] for row in rows] == [[0.75, 1.0], [0.75, 0.0], [0.25, 0.0], [0.25, 1.0]]
+    assert rows[0]["completions"] == [" Add: 2 + 3 = 5 — naïve, ｔｈｅ way.\n", "The answer is 5"]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "labels"), [(0.0, [True, True]), (0.5, [False, True]), (0.999, [False, True])]
+)
+def test_the_threshold_decides_what_hard_means(threshold, labels):
+    rows = rows_of("trl_stepwise", item_of(addition_tree()), threshold=threshold)
+    assert rows[3]["labels"] == labels
+
+
+@given(trees())
+def test_stepwise_rows_are_the_solutions_of_the_tree_each_once(tree):
+    item = item_of(tree, ungraded="exclude")
+    solutions = set()
+    for leaf in tree.leaves():
+        steps = [node for node in tree.path_nodes(leaf.path) if node.text.strip()]
+        if steps and item.values[leaf.path].value is not None:
+            solutions.add(tuple(node.text for node in steps))
+    rows = rows_of("trl_stepwise", item)
+    assert sorted(tuple(row["completions"]) for row in rows) == sorted(solutions)
+    assert all(len(row["completions"]) == len(row["labels"]) for row in rows)
+
+
+def test_a_solution_without_result_is_left_out_and_counted():
+    tree = tree_of({"0.0": ("a", None), "0.0.0": ("b", RIGHT), "0.0.1": ("c", None)})
+    dropped: Counter[str] = Counter()
+    item = item_of(tree, ungraded="exclude")
+    rows = list(FORMATS["trl_stepwise"].rows(item, RowOptions(label_threshold=0), dropped))
+    assert [row["completions"] for row in rows] == [["a", "b"]]
+    assert dropped == Counter(solutions_without_result=1)
+
+
+def read_math_shepherd(row: Row) -> tuple[str, list[str], list[bool]]:
+    """Return prompt, steps and labels as TRL's reader of Math-Shepherd finds them."""
+    text = row["input"].replace(STEP_TAG, "ⶻ")
+    places = [found.start() for found in re.finditer("ⶻ", text)]
+    assert len(text) == len(row["label"])
+    assert {row["label"][place] for place in places} <= {"+", "-"}
+    labels = [row["label"][place] == "+" for place in places]
+    first, *rest = [part.removeprefix("ⶻ").strip() for part in re.split("(?=ⶻ)", text)][:-1]
+    prompt, first_step = first.split("Step 1:")
+    return prompt.strip(), ["Step 1:" + first_step, *rest], labels
+
+
+def test_math_shepherd_rows_are_read_by_the_reader_of_the_paper_s_dataset():
+    rows = rows_of("math_shepherd", item_of(addition_tree()))
+    assert read_math_shepherd(rows[1]) == (
+        "What is 2 + 3?",
+        ["Step 1: Add: 2 + 3 = 5 — naïve, ｔｈｅ way.", "Step 2: The answer is 6"],
+        [True, False],
+    )
+    assert rows[0]["task"] == "sums"
+
+
+def test_steps_that_are_numbered_already_are_not_numbered_twice():
+    tree = tree_of(
+        {"0.0": ("Step 1: add\n", None), "0.0.0": ("step 2 : it is 5, not Step 3:", RIGHT)}
+    )
+    [row] = rows_of("math_shepherd", item_of(tree))
+    assert row["input"] == (
+        f"What is 2 + 3? Step 1: add {STEP_TAG}\nStep 2: it is 5, not Step 3: {STEP_TAG}"
+    )
+
+
+@pytest.mark.parametrize("text", ["сутки", "Step 1: so. Step 1: again"])
+def test_a_text_that_holds_the_marks_of_math_shepherd_is_left_out_and_counted(text):
+    dropped: Counter[str] = Counter()
+    item = item_of(tree_of({"0.0": (text, RIGHT)}))
+    assert not list(FORMATS["math_shepherd"].rows(item, RowOptions(label_threshold=0), dropped))
+    assert dropped == Counter(solutions_with_step_tag=1)
+
+
+def test_prm800k_rates_every_alternative_beside_the_best_path():
+    [row] = rows_of(
+        "prm800k", item_of(addition_tree()), threshold=0.5, labeler="prm_site/leaf_mean"
+    )
+    first, second = row["label"]["steps"]
+    assert [c["rating"] for c in first["completions"]] == [1, 0]
+    assert [c["rating"] for c in second["completions"]] == [1, -1]
+    assert first["chosen_completion"] == second["chosen_completion"] == 0
+    assert row["label"]["finish_reason"] == "solution"
+    assert row["question"] == {"problem": QUESTION, "ground_truth_answer": "5"}
+
+
+def test_prm800k_ends_at_the_step_where_nothing_is_right():
+    tree = tree_of({"0.0": ("a", None), "0.0.0": ("b", WRONG), "0.1": ("c", WRONG)})
+    [row] = rows_of("prm800k", item_of(tree))
+    [step] = row["label"]["steps"]
+    assert step["chosen_completion"] is None
+    assert row["label"]["finish_reason"] == "found_error"
+
+
+def test_no_result_is_a_rating_of_none_and_not_minus_one():
+    tree = tree_of({"0.0": ("a", None), "0.1": ("b", WRONG)})
+    values = {(): NodeValue(0.0, 1), (0,): NodeValue(None, 0), (1,): NodeValue(0.0, 1)}
+    item = Item(prompt=QUESTION, label="5", dataset="sums", tree=tree, values=values)
+    [row] = rows_of("prm800k", item)
+    assert [c["rating"] for c in row["label"]["steps"][0]["completions"]] == [None, -1]
+
+
+@pytest.mark.parametrize("one", FORMATS.values(), ids=FORMATS)
+def test_a_chat_can_be_written_in_every_format_but_that_of_texts(one: Format):
+    if one.name != "trl":
+        assert rows_of(one.name, item_of(addition_tree(), prompt=CHAT))
+
+
+def test_a_text_sent_to_the_chat_api_was_the_message_of_a_user():
+    assert as_seen("2 + 3?", "chat") == [{"role": "user", "content": "2 + 3?"}]
+    assert as_seen("2 + 3?", "completions") == "2 + 3?"
+
+
+def test_a_chat_as_text_names_the_roles_unless_it_is_one_question():
+    assert as_text([{"role": "user", "content": "2 + 3?"}]) == "2 + 3?"
+    assert as_text(CHAT) == "system: Be brief.\n\nuser: 2 + 3?"
