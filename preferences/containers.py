@@ -73,9 +73,10 @@ class Parquet(Container):
 
     def write(self, split: str, batch: Batch) -> None:
         if split not in self.splits:
-            writer = pq.ParquetWriter(self.directory / f"{split}.parquet", self.schema)
+            path = self.directory / f"{split}.parquet"
+            writer = pq.ParquetWriter(path, self.schema)  # type: ignore[no-untyped-call]
             self.splits[split] = self.files.enter_context(writer)
-        self.splits[split].write_table(batch.table)
+        self.splits[split].write_table(batch.table)  # type: ignore[no-untyped-call]
 
 
 class DatasetDirectory(Container):
@@ -93,7 +94,8 @@ class DatasetDirectory(Container):
     def write(self, split: str, batch: Batch) -> None:
         if split not in self.splits:
             file = self.files.enter_context(pa.OSFile(str(self._stream(split)), "wb"))
-            self.splits[split] = self.files.enter_context(pa.ipc.new_stream(file, self.schema))
+            stream = pa.ipc.new_stream(file, self.schema)  # type: ignore[no-untyped-call]
+            self.splits[split] = self.files.enter_context(stream)
         self.splits[split].write_table(batch.table)
 
     def close(self) -> None:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import httpx
 from huggingface_hub import HfApi, constants, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
+
+from forests.commands import first_line
 
 
 class HubError(Exception):
@@ -33,14 +34,8 @@ def push_to_hub(directory: Path, repository: str) -> str:
     try:
         url = api.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=directory, repo_type="dataset")
-    except (
-        HfHubHTTPError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        httpx.HTTPError,
-        OSError,
-    ) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    except (HTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+        reason = first_line(error)
         raise HubError(
             f"{repository} could not be pushed: {reason} ({directory} is complete: "
             f"`hf upload {repository} {directory} --repo-type dataset` sends it)"

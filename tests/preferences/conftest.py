@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiment_configs.interfaces import RolloutWorkerConfig
+from experiment_configs.interfaces import Api, RolloutWorkerConfig
 from forests.core.naming import tree_id
 from forests.core.tree import ReasoningTree
 from forests.models import Forest, Node, Tree, TreeStatus
@@ -21,7 +21,7 @@ def _make_forest(
     trees: Sequence[ReasoningTree] | None = None,
     prompts: Sequence[Any] | None = None,
     incomplete: Sequence[int] = (),
-    api: str = "completions",
+    api: Api = "completions",
 ) -> Forest:
     trees = [addition_tree() for _ in range(6)] if trees is None else trees
     now = datetime.now(UTC)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from datasets import load_dataset, load_from_disk
+from datasets import DatasetDict, load_dataset
 
 from preferences import containers
 from preferences.core.formats import RowOptions
@@ -61,8 +61,8 @@ def names_under(directory: Path) -> list[str]:
 def test_datasets_reads_the_same_rows_back_from_every_container(name, request_of):
     request = request_of(name)
     manifest = write(request)
-    by_card = load_dataset(str(request.output), split="train")
-    on_disk = load_from_disk(str(request.output / "dataset"))["train"]
+    by_card = load_dataset(str(request.output))["train"]
+    on_disk = DatasetDict.load_from_disk(str(request.output / "dataset"))["train"]
     jsonl = [
         json.loads(line)
         for line in (request.output / "jsonl" / "train.jsonl").read_text("utf-8").splitlines()

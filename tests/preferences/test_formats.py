@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
+from experiment_configs.interfaces import Prompt
 from forests.core.tree import ReasoningTree
 from metrics.core.values import NodeValue, estimate_values
 from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
@@ -16,7 +17,7 @@ from tests.preferences.trees import RIGHT, WRONG, addition_tree, tree_of
 
 FORMATS = {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)}
 QUESTION = "What is 2 + 3? "
-CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 3?"}]
+CHAT: Prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 3?"}]
 
 
 def item_of(tree: ReasoningTree, prompt=QUESTION, ungraded="incorrect", **wanted) -> Item:
@@ -39,11 +40,11 @@ def test_trl_rows_divide_at_the_step_and_not_inside_it():
     assert rows_of("trl", item_of(addition_tree())) == [
         {
             "prompt": QUESTION,
-            "chosen": " Add: 2 + 3 = 5 — naïve, ｔｈｅ way.\n",
+            "chosen": " Add: 2 + 3 = 5 — naïve, 足す.\n",
             "rejected": "\tSubtract: 3 - 2 = 1 \n",
         },
         {
-            "prompt": QUESTION + " Add: 2 + 3 = 5 — naïve, ｔｈｅ way.\n",
+            "prompt": QUESTION + " Add: 2 + 3 = 5 — naïve, 足す.\n",
             "chosen": "The answer is 5",
             "rejected": "The answer is 6",
         },
@@ -85,7 +86,7 @@ def test_a_chat_is_refused_by_the_format_of_texts_which_names_the_other():
 
 def test_conversational_rows_have_one_assistant_turn_that_begins_with_the_prefix():
     row = rows_of("trl_conversational", item_of(addition_tree(), prompt=CHAT))[1]
-    prefix = " Add: 2 + 3 = 5 — naïve, ｔｈｅ way.\n"
+    prefix = " Add: 2 + 3 = 5 — naïve, 足す.\n"
     assert row == {
         "prompt": CHAT,
         "chosen": [{"role": "assistant", "content": prefix + "The answer is 5"}],
@@ -109,7 +110,7 @@ def test_stepwise_rows_label_every_step_of_every_solution():
         [True, True], [True, False], [False, False], [False, True],
     ]  # fmt: skip
     assert [row["values"] for row in rows] == [[0.75, 1.0], [0.75, 0.0], [0.25, 0.0], [0.25, 1.0]]
-    assert rows[0]["completions"] == [" Add: 2 + 3 = 5 — naïve, ｔｈｅ way.\n", "The answer is 5"]
+    assert rows[0]["completions"] == [" Add: 2 + 3 = 5 — naïve, 足す.\n", "The answer is 5"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_math_shepherd_rows_are_read_by_the_reader_of_the_paper_s_dataset():
     rows = rows_of("math_shepherd", item_of(addition_tree()))
     assert read_math_shepherd(rows[1]) == (
         "What is 2 + 3?",
-        ["Step 1: Add: 2 + 3 = 5 — naïve, ｔｈｅ way.", "Step 2: The answer is 6"],
+        ["Step 1: Add: 2 + 3 = 5 — naïve, 足す.", "Step 2: The answer is 6"],
         [True, False],
     )
     assert rows[0]["task"] == "sums"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forests.core.tree import Grade, ReasoningTree, TreeNode
+from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 from metrics.core.values import NodeValue, estimate_values
 from preferences.core.pairing import (
     LEVELS,
@@ -26,7 +26,7 @@ def select(tree: ReasoningTree, key: str = "", **options) -> PairSelection:
 def three_steps(first: float | None, second: float | None, third: float | None):
     """Return a tree of three leaves and these values for them."""
     tree = tree_of({"0.0": ("a", RIGHT), "0.1": ("b", RIGHT), "0.2": ("c", RIGHT)})
-    values = {(): NodeValue(0.5, 3)}
+    values: dict[NodePath, NodeValue] = {(): NodeValue(0.5, 3)}
     values |= {(i,): NodeValue(v, 4) for i, v in enumerate((first, second, third))}
     return tree, values
 

@@ -1,11 +1,16 @@
 """Trees for tests, written as indented text would be: path, step, and what became of it."""
 
+from typing import TypeAlias
+
 from forests.core.tree import Grade, ReasoningTree, TreeNode, parse_path
 
 RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT
 
 
-def tree_of(steps: dict[str, tuple[str, Grade | None] | tuple[str, Grade | None, int]]):
+Step: TypeAlias = tuple[str, Grade | None] | tuple[str, Grade | None, int]
+
+
+def tree_of(steps: dict[str, Step]) -> ReasoningTree:
     """Return the tree of {"0.1": (text, grade of a leaf or None[, number of samples])}."""
     nodes = [TreeNode(())]
     for path, (text, grade, *count) in steps.items():
@@ -28,7 +33,7 @@ def addition_tree() -> ReasoningTree:
     """Return a tree whose first steps have the values 0.75 and 0.25."""
     return tree_of(
         {
-            "0.0": (" Add: 2 + 3 = 5 — naïve, ｔｈｅ way.\n", None),
+            "0.0": (" Add: 2 + 3 = 5 — naïve, 足す.\n", None),
             "0.1": ("\tSubtract: 3 - 2 = 1 \n", None),
             "0.0.0": ("The answer is 5", RIGHT, 3),
             "0.0.1": ("The answer is 6", WRONG),
