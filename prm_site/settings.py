@@ -12,7 +12,8 @@ from prm_site.services.registry import running_addresses
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
-env.read_env(BASE_DIR / ".env")
+if env_file := env.str("PRM_ENV_FILE", default=str(BASE_DIR / ".env")):
+    env.read_env(env_file)
 
 
 def _refuse(problem: str) -> None:
@@ -178,15 +179,17 @@ LOGGING = {
 # What of a model's Markdown reaches a browser: see forests/markup.py.
 MARKDOWNIFY = {
     "default": {
-        "MARKDOWN_EXTENSIONS": ["fenced_code", "tables", "sane_lists", "nl2br"],
-        "WHITELIST_TAGS": [
-            "a", "abbr", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5",
-            "h6", "hr", "li", "ol", "p", "pre", "strong", "sub", "sup", "table", "tbody", "td",
-            "th", "thead", "tr", "ul",
+        "MARKDOWN_EXTENSIONS": [
+            "fenced_code", "tables", "sane_lists", "nl2br",
+            "forests.markdown_subset:MarkdownSubset",
         ],
-        "WHITELIST_ATTRS": {"a": ["href", "title"]},
+        "WHITELIST_TAGS": [
+            "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol",
+            "p", "pre", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+        ],
+        "WHITELIST_ATTRS": {},
         "WHITELIST_STYLES": [],
-        "WHITELIST_PROTOCOLS": ["http", "https"],
+        "WHITELIST_PROTOCOLS": [],
         "STRIP": False,
         "LINKIFY_TEXT": {"PARSE_URLS": False},
     },

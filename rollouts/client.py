@@ -16,7 +16,7 @@ from rollouts.core.responses import ResponseError, StopRules, read_completions
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
-_MOST_BLANK_CONTINUATIONS = 4
+_MOST_BLANK_LINES = 4
 
 _RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
 _REFUSING_STATUSES = frozenset({401, 403, 404})
@@ -106,7 +106,10 @@ class CompletionClient:
         try:
             return [model.id async for model in self._openai.models.list()]
         except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
-            raise self._failure(error, Spending()) from error
+            failure = self._failure(error, Spending())
+            if isinstance(failure, _RetryableError):
+                failure = failure.final()
+            raise failure from error
 
     async def sample(self, request: SampleRequest, spending: Spending) -> list[Completion]:
         """Return up to `num_samples` samples; servers may give fewer. Adds to `spending`.
@@ -117,23 +120,22 @@ class CompletionClient:
         Raises:
             BackendError: what the retries could not mend.
         """
-        completions = await self._sample_once(request, spending)
-        finished = [c for c in completions if not _is_blank_line(c)]
-        blank = Counter(c.text for c in completions if _is_blank_line(c))
-        for text, number in blank.items():
-            finished += await self._continue_blank(request, text, number, spending)
+        finished: list[Completion] = []
+        open_requests = [("", request)]
+        while open_requests:
+            blank, current = open_requests.pop()
+            completions = [
+                replace(completion, text=blank + completion.text)
+                for completion in await self._sample_once(current, spending)
+            ]
+            finished += [c for c in completions if not _is_blank_step(c)]
+            for text, number in Counter(c.text for c in completions if _is_blank_step(c)).items():
+                if len(text) > len(self.config.step_delimiter) * _MOST_BLANK_LINES:
+                    finished += [Completion(text, Ending.LIMIT, finish_reason="blank")] * number
+                else:
+                    rest = replace(request, steps=request.steps + text, num_samples=number)
+                    open_requests.append((text, rest))
         return finished
-
-    async def _continue_blank(
-        self, request: SampleRequest, text: str, number: int, spending: Spending
-    ) -> list[Completion]:
-        if text.count(self.config.step_delimiter) > _MOST_BLANK_CONTINUATIONS:
-            return [Completion(text, Ending.LIMIT, finish_reason="blank")] * number
-        rest = replace(request, steps=request.steps + text, num_samples=number)
-        return [
-            replace(completion, text=text + completion.text)
-            for completion in await self.sample(rest, spending)
-        ]
 
     async def _sample_once(self, request: SampleRequest, spending: Spending) -> list[Completion]:
         body = self._body(request, await self.model())
@@ -269,7 +271,7 @@ def _messages(request: SampleRequest) -> list[Mapping[str, str]]:
     return [*asked, {"role": "assistant", "content": request.steps}] if request.steps else asked
 
 
-def _is_blank_line(completion: Completion) -> bool:
+def _is_blank_step(completion: Completion) -> bool:
     return completion.ending is Ending.STEP and not completion.text.strip()
 
 

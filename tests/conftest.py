@@ -1,0 +1,51 @@
+"""Fixtures for every test."""
+
+from collections.abc import Iterator
+from typing import NoReturn
+
+import django_rq
+import pytest
+from django.conf import settings
+from django_mongodb_backend.base import DatabaseWrapper
+
+from tests.openai_server import OpenAIServer
+
+_DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
+
+
+@pytest.fixture(autouse=True)
+def _no_database_unless_asked(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refuse MongoDB to tests that do not ask for it.
+
+    pytest-django blocks `ensure_connection`, which this backend does not go through, so an
+    unmarked test would read and write the development database.
+    """
+    if request.node.get_closest_marker("django_db"):
+        return
+    if _DATABASE_FIXTURES & set(request.fixturenames):
+        return
+
+    def refuse(self: DatabaseWrapper, *args: object, **kwargs: object) -> NoReturn:
+        pytest.fail("This test touches MongoDB. Mark it with @pytest.mark.django_db.")
+
+    for name in ("connect", "get_collection", "get_database"):
+        monkeypatch.setattr(DatabaseWrapper, name, refuse)
+
+
+@pytest.fixture
+def queue() -> Iterator[django_rq.queues.DjangoRQ]:
+    """The rollout queue, empty before and after."""
+    queue = django_rq.get_queue(settings.ROLLOUT_QUEUE)
+    queue.connection.flushdb()
+    yield queue
+    queue.connection.flushdb()
+
+
+@pytest.fixture
+def model_server(settings) -> Iterator[OpenAIServer]:
+    """A scripted model server that the site is set to use."""
+    with OpenAIServer() as server:
+        settings.OPENAI_BASE_URL = server.url
+        yield server

@@ -1,0 +1,62 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollouts.core.steps import share_logprobs, share_tokens, split_steps
+
+TEXTS = st.text(alphabet="ab \nß→", max_size=40)
+DELIMITERS = st.sampled_from(["\n", "\n\n", "ab", "→"])
+
+
+@given(TEXTS, DELIMITERS)
+def test_steps_put_together_are_exactly_the_text(text: str, delimiter: str):
+    steps = split_steps(text, delimiter)
+
+    assert "".join(steps) == text or (not text.strip() and steps == [])
+
+
+@given(TEXTS, DELIMITERS)
+def test_no_step_is_blank(text: str, delimiter: str):
+    assert all(step.strip() for step in split_steps(text, delimiter))
+
+
+@given(TEXTS, DELIMITERS)
+def test_every_step_but_the_last_ends_with_the_delimiter(text: str, delimiter: str):
+    assert all(step.endswith(delimiter) for step in split_steps(text, delimiter)[:-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("a\nb", ["a\n", "b"]),
+        ("a\nb\n", ["a\n", "b\n"]),
+        ("\n\na\n\nb\n\n", ["\n\na\n", "\nb\n\n"]),
+        (" \n ", []),
+        ("", []),
+    ],
+)
+def test_blank_lines_go_with_the_next_step_or_the_last(text: str, steps: list[str]):
+    assert split_steps(text, "\n") == steps
+
+
+def test_an_empty_delimiter_is_refused():
+    with pytest.raises(ValueError, match="separator"):
+        split_steps("a", "")
+
+
+@given(st.integers(0, 1000), st.lists(st.text(min_size=1), min_size=1, max_size=6))
+def test_tokens_of_the_steps_add_up(tokens: int, steps: list[str]):
+    shares = share_tokens(tokens, steps)
+
+    assert sum(shares) == tokens
+    assert min(shares) >= 0
+
+
+def test_logprobs_go_to_the_step_in_which_a_token_begins():
+    tokens = [("He", -1.0), (" has", -2.0), ("\n4", -4.0), (".", -8.0), ("", -16.0)]
+
+    assert share_logprobs(tokens, ["He has\n", "4."]) == [-7.0, -24.0]
+
+
+def test_steps_have_no_logprobs_where_the_server_gave_none():
+    assert share_logprobs(None, ["a", "b"]) == [None, None]

@@ -1,0 +1,217 @@
+"""All strategies are run against a policy of our own, without any server."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiment_configs.interfaces import RolloutWorkerConfig
+from forests.core.tree import ReasoningTree, TreeNode
+from rollouts.core.completions import Completion, Ending
+from rollouts.core.growing import Expansion, GrowthStrategy, close_open_leaves
+from rollouts.core.strategies import STRATEGIES
+
+LETTERS = "abc"
+
+
+def sample(expansion: Expansion, steps: str, max_steps: int) -> list[Completion]:
+    """Write lines of one letter, and end after `max_steps` lines or by chance."""
+    completions = []
+    for number in range(expansion.num_samples):
+        chance = random.Random(expansion.seed + number)
+        text, ended = "", False
+        while not ended:
+            text += chance.choice(LETTERS) + "\n"
+            ended = chance.random() < 0.2 or (steps + text).count("\n") >= max_steps
+            if not expansion.to_end:
+                break
+        ending = Ending.SOLUTION if ended else Ending.STEP
+        completions.append(Completion(text, ending, tokens=text.count("\n"), model="letters"))
+    return completions
+
+
+def make(name: str, **fields: object) -> GrowthStrategy:
+    config = RolloutWorkerConfig(strategy=name, **fields)  # type: ignore[arg-type]
+    return STRATEGIES[name](config, lambda _: False)
+
+
+def grow(strategy: GrowthStrategy, tree: ReasoningTree, max_steps: int = 6) -> Iterator[Expansion]:
+    """Grow a tree to its end, and yield each expansion after it was applied."""
+    while expansions := strategy.plan(tree):
+        for expansion in expansions:
+            completions = sample(expansion, tree.steps_text(expansion.node), max_steps)
+            strategy.apply(tree, expansion, completions)
+            yield expansion
+    close_open_leaves(tree)
+
+
+def grown(strategy: GrowthStrategy, **options: int) -> ReasoningTree:
+    tree = ReasoningTree()
+    for _ in grow(strategy, tree, **options):
+        pass
+    return tree
+
+
+def shape(tree: ReasoningTree) -> list[TreeNode]:
+    return sorted(tree, key=lambda node: node.path)
+
+
+CONFIGS = {
+    "sampled": {"num_rollouts": 9, "samples_per_request": 4},
+    "branching": {"branching": (3, 2, 1), "max_depth": 8},
+}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_leaf_of_a_complete_tree_is_finished(name: str):
+    tree = grown(make(name, **CONFIGS[name]))
+
+    assert all(leaf.is_finished for leaf in tree.leaves())
+    assert not any(node.is_finished for node in tree if not tree.is_leaf(node.path))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_siblings_differ_and_stand_without_gaps(name: str):
+    tree = grown(make(name, **CONFIGS[name]))
+
+    for node in tree:
+        children = tree.children(node.path)
+        assert [child.position for child in children] == list(range(len(children)))
+        assert len({(child.text, child.is_finished) for child in children}) == len(children)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_growth_repeats_itself(name: str):
+    strategy = make(name, **CONFIGS[name])
+
+    assert shape(grown(strategy)) == shape(grown(strategy))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@settings(max_examples=25)
+@given(stop_after=st.integers(0, 40), lost=st.integers(0, 3))
+def test_growth_goes_on_from_whatever_was_stored(name: str, stop_after: int, lost: int):
+    """A killed worker stored the first nodes it inserted, and nothing of the rest."""
+    strategy = make(name, **CONFIGS[name])
+    tree = ReasoningTree()
+    stored: list[TreeNode] = [tree.root]
+    for number, _ in enumerate(grow(strategy, tree)):
+        if number >= stop_after:
+            break
+        known = {id(node) for node in stored}
+        stored += [node for node in tree if id(node) not in known]
+    kept = ReasoningTree.from_nodes(stored[: max(1, len(stored) - lost)])
+
+    for _ in grow(strategy, kept):
+        pass
+
+    assert num_leaf_samples(kept) == num_leaf_samples(grown(strategy)) or name == "branching"
+    assert all(leaf.is_finished for leaf in kept.leaves())
+    assert strategy.plan(kept) == []
+
+
+def num_leaf_samples(tree: ReasoningTree) -> int:
+    return sum(leaf.count for leaf in tree.leaves())
+
+
+def test_sampled_gives_as_many_leaves_as_rollouts_were_asked():
+    tree = grown(make("sampled", **CONFIGS["sampled"]))
+
+    assert num_leaf_samples(tree) == 9
+
+
+def test_sampled_merges_equal_prefixes_and_counts_them():
+    tree = grown(make("sampled", num_rollouts=50))
+
+    first_steps = [node for node in tree.children(()) if not node.terminal]
+    assert len(first_steps) == len(LETTERS)
+    assert sum(node.count for node in tree.children(())) == 50
+
+
+def test_sampled_asks_for_no_more_than_the_server_gives_at_once():
+    tree = ReasoningTree()
+
+    plan = make("sampled", num_rollouts=9, samples_per_request=4).plan(tree)
+
+    assert [expansion.num_samples for expansion in plan] == [4, 4, 1]
+    assert len({expansion.seed for expansion in plan}) == 3
+
+
+def test_branching_gives_a_merged_step_the_samples_of_all_it_stands_for():
+    strategy = make("branching", branching=(6, 2), max_depth=3)
+    tree = ReasoningTree()
+    strategy.apply(tree, strategy.plan(tree)[0], [Completion("same\n", Ending.STEP)] * 6)
+
+    assert [node.count for node in tree.children(())] == [6]
+    assert [expansion.num_samples for expansion in strategy.plan(tree)] == [12]
+
+
+def test_branching_draws_again_what_a_server_left_out():
+    strategy = make("branching", branching=(4,), max_depth=1)
+    tree = ReasoningTree()
+    first = strategy.plan(tree)[0]
+    strategy.apply(tree, first, [Completion("a", Ending.SOLUTION)])
+
+    second = strategy.plan(tree)[0]
+
+    assert second.num_samples == 3
+    assert second.seed != first.seed
+
+
+def test_branching_stops_at_the_node_limit_and_closes_what_is_open():
+    tree = grown(make("branching", branching=(3,), max_depth=20, max_nodes=30), max_steps=99)
+
+    assert len(tree) - 1 <= 30
+    assert any(leaf.truncated for leaf in tree.leaves())
+
+
+def test_a_solution_is_truncated_at_the_depth_limit():
+    tree = grown(make("sampled", num_rollouts=8, max_depth=2), max_steps=50)
+
+    deepest = [node for node in tree if node.depth == 2]
+    assert max(node.depth for node in tree) == 2
+    assert any(node.truncated for node in deepest)
+
+
+@pytest.mark.parametrize("to_end", [True, False])
+def test_a_solution_ends_where_its_answer_is_found(to_end: bool):
+    config = RolloutWorkerConfig(strategy="branching")
+    strategy = STRATEGIES["branching"](config, lambda text: "answer" in text)
+    tree = ReasoningTree()
+    text = "a\nThe answer is 4.\nmore\n"
+
+    strategy.apply(tree, Expansion((), 1, to_end, 0), [Completion(text, Ending.STEP)])
+
+    assert [node.text for node in shape(tree)] == ["", "a\n", "The answer is 4.\n"]
+    assert tree.leaves()[0].terminal
+
+
+def test_the_end_of_one_sample_among_siblings_that_go_on_is_kept():
+    strategy = make("branching", branching=(1, 2), max_depth=5)
+    tree = ReasoningTree()
+    strategy.apply(tree, strategy.plan(tree)[0], [Completion("a\n", Ending.STEP)])
+
+    strategy.apply(
+        tree,
+        strategy.plan(tree)[0],
+        [Completion("", Ending.SOLUTION), Completion("b\n", Ending.STEP)],
+    )
+
+    ends = [node for node in tree.leaves() if node.terminal]
+    assert [node.text for node in ends] == [""]
+    assert [expansion.node for expansion in strategy.plan(tree)] == [(0, 1)]
+
+
+def test_a_sample_that_ends_and_one_that_goes_on_are_two_siblings():
+    strategy = make("sampled", num_rollouts=2)
+    tree = ReasoningTree()
+
+    strategy.apply(
+        tree,
+        strategy.plan(tree)[0],
+        [Completion("a\n", Ending.SOLUTION), Completion("a\nb", Ending.SOLUTION)],
+    )
+
+    assert [(n.text, n.terminal) for n in tree.children(())] == [("a\n", True), ("a\n", False)]

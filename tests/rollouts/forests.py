@@ -1,0 +1,64 @@
+"""Forests to grow in tests."""
+
+from collections import Counter
+
+from experiment_configs.loading import load_config
+from forests.models import COUNTERS, Forest, Tree
+from forests.seeding import seed_forest
+from forests.store import iter_trees
+from rollouts.core.strategies import STRATEGIES
+from rollouts.recording import sum_of_trees
+from rollouts.recounting import recount_forest
+
+WORKER_SETTINGS = {
+    "branching": [3, 2],
+    "concurrency": 4,
+    "max_attempts": 2,
+    "request_timeout_seconds": 5.0,
+}
+
+
+def seeded(limit: int = 4, suffix: str = "a", **settings: object) -> Forest:
+    """Return a small forest of `demo_arithmetic` with quick settings."""
+    forest = seed_forest(load_config("demo_arithmetic"), "train", suffix, limit=limit)
+    forest.worker_config |= WORKER_SETTINGS | settings
+    forest.save()
+    return forest
+
+
+def reread(forest: Forest) -> Forest:
+    return Forest.objects.get(pk=forest.pk)
+
+
+def statuses(forest: Forest) -> dict[str, int]:
+    return dict(Counter(Tree.objects.filter(forest_id=forest.pk).values_list("status", flat=True)))
+
+
+def assert_whole(forest: Forest) -> None:
+    """Check what must hold of a finished forest, whatever happened on the way."""
+    forest = reread(forest)
+    config = load_config(forest.config_name).config
+    from_trees = sum_of_trees(forest)
+    assert {name: getattr(forest, name) for name in COUNTERS} == {
+        name: from_trees[name] for name in COUNTERS
+    }
+    assert recount_forest(forest) == {}
+    for stored in iter_trees(forest):
+        assert stored.status == "complete"
+        worker_config = config.rollout_worker_config.from_dict(forest.worker_config)
+        strategy = STRATEGIES[worker_config.strategy](worker_config, lambda _: False)
+        assert strategy.plan(stored.tree) == []
+        for node in stored.tree:
+            children = stored.tree.children(node.path)
+            assert sorted(child.position for child in children) == list(range(len(children)))
+            assert bool(children) != node.is_finished
+            assert (node.grade is not None) == node.is_finished
+
+
+def shape(forest: Forest) -> list[tuple[object, ...]]:
+    """Return what two growths of the same forest must agree on."""
+    return [
+        (stored.index, node.path, node.text, node.count, node.grade)
+        for stored in iter_trees(reread(forest))
+        for node in sorted(stored.tree, key=lambda node: node.path)
+    ]

@@ -1,0 +1,207 @@
+"""The client against a real HTTP server."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from experiment_configs.interfaces import RolloutWorkerConfig
+from rollouts import client as client_module
+from rollouts.client import (
+    BackendRefusedError,
+    BackendUnavailableError,
+    CompletionClient,
+    RequestFailedError,
+    SampleRequest,
+    Spending,
+)
+from rollouts.core.completions import Completion, Ending
+from tests.openai_server import Fault, OpenAIServer, Style
+
+
+@pytest.fixture
+def server() -> Iterator[OpenAIServer]:
+    with OpenAIServer() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(client_module, "FIRST_BACKOFF_SECONDS", 0.01)
+
+
+def ask(
+    url: str, request: SampleRequest, spending: Spending | None = None, **fields: object
+) -> list[Completion]:
+    config = RolloutWorkerConfig(**{"max_attempts": 3, **fields})  # type: ignore[arg-type]
+
+    async def sample() -> list[Completion]:
+        async with CompletionClient(url, "", config) as client:
+            return await client.sample(request, spending or Spending())
+
+    return asyncio.run(sample())
+
+
+def request(steps: str = "", *, n: int = 1, to_end: bool = False) -> SampleRequest:
+    return SampleRequest("Q Answer:", steps, n, to_end, seed=4)
+
+
+@pytest.mark.parametrize("style", ["vllm", "llama", "plain"])
+def test_a_step_ends_with_its_delimiter_whatever_the_server_tells(
+    server: OpenAIServer, style: Style
+):
+    server.style = style
+
+    (completion,) = ask(server.url, request())
+
+    assert (completion.text, completion.ending) == (" Try 0.\n", Ending.STEP)
+
+
+@pytest.mark.parametrize("style", ["vllm", "llama"])
+def test_the_end_of_a_solution_is_told_from_the_end_of_a_step(server: OpenAIServer, style: Style):
+    server.style = style
+    server.write = lambda prefix, seed: "no newline at the end"
+
+    (completion,) = ask(server.url, request())
+
+    assert completion.ending is Ending.SOLUTION
+
+
+def test_a_whole_solution_comes_as_written(server: OpenAIServer):
+    completions = ask(server.url, request(n=3, to_end=True))
+
+    assert [c.text for c in completions] == [
+        " Try 0.\nThe answer is 0.\n",
+        " Try 1.\nThe answer is 0.\n",
+        " Try 0.\nThe answer is 1.\n",
+    ]
+    assert {c.ending for c in completions} == {Ending.SOLUTION}
+
+
+def test_prefix_and_sampling_settings_reach_the_server(server: OpenAIServer):
+    ask(server.url, request(" Try 1.\n"), temperature=0.3, extra_body={"min_p": 0.1})
+
+    (asked,) = server.requests
+    assert asked["prompt"] == "Q Answer: Try 1.\n"
+    assert (asked["temperature"], asked["seed"], asked["min_p"]) == (0.3, 4, 0.1)
+    assert asked["model"] == "scripted"
+
+
+def test_a_chat_continues_its_own_message(server: OpenAIServer):
+    prompt = [{"role": "user", "content": "Q"}]
+
+    ask(server.url, SampleRequest(prompt, " Try 1.\n", 1, to_end=False, seed=0), api="chat")
+
+    (asked,) = server.requests
+    assert asked["messages"] == [*prompt, {"role": "assistant", "content": " Try 1.\n"}]
+    assert asked["continue_final_message"] is True
+
+
+def test_blank_lines_before_a_step_are_continued(server: OpenAIServer):
+    server.write = lambda prefix, seed: "\nstep\n" if prefix.endswith(":") else "step\n"
+
+    (completion,) = ask(server.url, request())
+
+    assert completion.text == "\nstep\n"
+    assert [asked["prompt"] for asked in server.requests] == ["Q Answer:", "Q Answer:\n"]
+
+
+def test_blank_lines_without_end_are_given_up(server: OpenAIServer):
+    server.write = lambda prefix, seed: "\n"
+
+    (completion,) = ask(server.url, request())
+
+    assert completion.ending is Ending.LIMIT
+    assert len(server.requests) < 10
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault(status=429, headers={"Retry-After": "0"}), "http_429"),
+        (Fault(status=500, body="oops"), "http_500"),
+        (Fault(body='{"choices": [{"te'), "bad_response"),
+        (Fault(body='{"choices": []}'), "bad_response"),
+        (Fault(drops_connection=True), "connection"),
+    ],
+)
+def test_a_passing_fault_is_retried_and_counted(server: OpenAIServer, fault: Fault, kind: str):
+    server.faults.append(fault)
+    spending = Spending()
+
+    (completion,) = ask(server.url, request(), spending)
+
+    assert completion.text == " Try 0.\n"
+    assert (spending.requests, spending.retries) == (2, 1)
+    assert spending.failures == {kind: 1}
+
+
+def test_a_hanging_server_times_out_and_is_asked_again(server: OpenAIServer):
+    server.faults.append(Fault(hangs_seconds=5))
+    spending = Spending()
+
+    ask(server.url, request(), spending, request_timeout_seconds=0.2)
+
+    assert spending.failures == {"timeout": 1}
+
+
+def test_retry_after_is_waited_for(server: OpenAIServer, monkeypatch):
+    waits = []
+
+    async def record(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(client_module.asyncio, "sleep", record)
+    server.faults.append(Fault(status=429, headers={"Retry-After": "7"}))
+
+    ask(server.url, request())
+
+    assert waits == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "remedy"),
+    [
+        (401, BackendRefusedError, "OPENAI_API_KEY"),
+        (404, BackendRefusedError, "OPENAI_BASE_URL and `model`"),
+        (400, RequestFailedError, "400"),
+    ],
+)
+def test_a_lasting_fault_is_not_retried(
+    server: OpenAIServer, status: int, error: type[Exception], remedy: str
+):
+    server.faults.append(Fault(status=status, body='{"error": {"message": "no"}}'))
+
+    with pytest.raises(error, match=remedy):
+        ask(server.url, request())
+
+    assert len(server.requests) == 1
+
+
+def test_a_dead_server_is_unavailable_not_wrong():
+    with OpenAIServer() as server:
+        url = server.url
+
+    with pytest.raises(BackendUnavailableError, match="check OPENAI_BASE_URL"):
+        ask(url, request())
+
+
+def test_an_overloaded_gateway_is_unavailable_after_the_last_attempt(server: OpenAIServer):
+    server.faults.extend([Fault(status=503)] * 3)
+
+    with pytest.raises(BackendUnavailableError, match="503"):
+        ask(server.url, request(), model="scripted")
+
+
+def test_a_request_that_keeps_failing_is_given_up(server: OpenAIServer):
+    server.faults.extend([Fault(status=500)] * 3)
+
+    with pytest.raises(RequestFailedError, match="500"):
+        ask(server.url, request(), model="scripted")
+
+
+def test_a_server_without_models_is_refused(server: OpenAIServer):
+    server.models = []
+
+    with pytest.raises(BackendRefusedError, match="lists no model"):
+        ask(server.url, request())

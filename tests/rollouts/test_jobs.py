@@ -1,0 +1,225 @@
+"""Jobs against a real database, a real queue and a real HTTP model server."""
+
+import threading
+import time
+
+import pytest
+from rq import SimpleWorker
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+
+from experiment_configs.interfaces import ConfigError
+from forests.models import Activity, Forest, Node, Tree
+from rollouts import client, growth, leases
+from rollouts.client import BackendRefusedError
+from rollouts.jobs import enqueue_forest, grow_slice, unfinished_indexes
+from tests.openai_server import Fault, OpenAIServer
+from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(client, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(growth, "SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES", 0.05)
+
+
+@pytest.mark.parametrize("strategy", ["branching", "sampled"])
+def test_a_job_completes_its_trees(model_server: OpenAIServer, strategy: str):
+    forest = seeded(strategy=strategy)
+
+    assert grow_slice(forest.name, 0, 4) == {"complete": 4, "failed": 0}
+
+    assert_whole(forest)
+    grown = reread(forest)
+    assert (grown.num_complete, grown.num_failed) == (4, 0)
+    assert grown.growth_finished_at is not None
+    assert grown.requests == len(model_server.requests)
+    assert sum(Activity.objects.values_list("nodes", flat=True)) == grown.num_nodes
+
+
+def test_a_job_leaves_other_slices_alone(model_server: OpenAIServer):
+    forest = seeded(5)
+
+    grow_slice(forest.name, 1, 3)
+
+    assert unfinished_indexes(forest) == [0, 3, 4]
+
+
+def test_the_same_forest_grows_again_to_the_same_trees(model_server: OpenAIServer):
+    first, second = seeded(suffix="a"), seeded(suffix="b")
+
+    grow_slice(first.name, 0, 4)
+    grow_slice(second.name, 0, 4)
+
+    assert shape(first) == shape(second)
+
+
+def test_a_finished_job_run_again_asks_for_nothing(model_server: OpenAIServer):
+    forest = seeded()
+    grow_slice(forest.name, 0, 4)
+    before, asked = shape(forest), len(model_server.requests)
+
+    assert grow_slice(forest.name, 0, 4) == {"complete": 0, "failed": 0}
+
+    assert shape(forest) == before
+    assert len(model_server.requests) == asked
+
+
+def test_growth_goes_on_where_a_killed_worker_stopped(model_server: OpenAIServer):
+    """The worker wrote the first steps of a tree and was killed with its lease."""
+    whole, torn = seeded(suffix="whole"), seeded(suffix="torn")
+    for forest in (whole, torn):
+        grow_slice(forest.name, 0, 4)
+    Node.objects.filter(tree_id=f"{torn.name}/0000001", depth__gte=2).delete()
+    Tree.objects.filter(pk=f"{torn.name}/0000001").update(
+        status="growing", lease_holder="elsewhere/1", lease_expires_at=None
+    )
+
+    grow_slice(torn.name, 0, 4)
+
+    assert shape(torn) == shape(whole)
+    assert_whole(torn)
+
+
+def test_a_tree_whose_requests_keep_failing_is_failed_and_the_others_are_not(
+    model_server: OpenAIServer,
+):
+    forest = seeded(concurrency=1)
+    model_server.faults.extend([Fault(status=500, body="{}")] * 2)
+
+    assert grow_slice(forest.name, 0, 4) == {"complete": 3, "failed": 1}
+
+    assert statuses(forest) == {"failed": 1, "complete": 3}
+    failed = Tree.objects.get(forest_id=forest.name, status="failed")
+    assert "500" in failed.error
+    assert reread(forest).failures == {"http_500": 2}
+
+
+def test_a_refusing_server_stops_the_job_and_the_forest_says_why(model_server: OpenAIServer):
+    forest = seeded()
+    model_server.faults.extend([Fault(status=401, body="{}")] * 10)
+
+    with pytest.raises(BackendRefusedError):
+        grow_slice(forest.name, 0, 4)
+
+    assert "OPENAI_API_KEY" in reread(forest).backend_message
+    assert statuses(forest) == {"pending": 4}
+
+
+def test_a_server_that_goes_away_is_waited_for(model_server: OpenAIServer):
+    forest = seeded(2)
+    model_server.faults.extend([Fault(drops_connection=True)] * 4)
+
+    assert grow_slice(forest.name, 0, 2) == {"complete": 2, "failed": 0}
+
+    assert reread(forest).backend_message == ""
+    assert_whole(forest)
+
+
+def test_a_tree_that_another_worker_holds_is_left_until_it_lets_go(model_server: OpenAIServer):
+    forest = seeded(2)
+    held = f"{forest.name}/0000000"
+    assert leases.claim(held, "elsewhere/1")
+
+    def let_go() -> None:
+        time.sleep(0.5)
+        leases.release([held], "elsewhere/1")
+
+    thread = threading.Thread(target=let_go)
+    thread.start()
+    grow_slice(forest.name, 0, 2)
+    thread.join()
+
+    assert_whole(forest)
+
+
+def test_of_two_workers_one_gets_the_tree(model_server: OpenAIServer):
+    forest = seeded(1)
+    tree = f"{forest.name}/0000000"
+
+    assert leases.claim(tree, "one/1")
+    assert not leases.claim(tree, "two/2")
+
+
+def test_leases_of_dead_processes_of_this_machine_end_at_once():
+    forest = seeded(1)
+    space = leases.own_name().rpartition("/")[0]
+    leases.claim(f"{forest.name}/0000000", f"{space}/4194305")
+
+    assert leases.release_dead(forest) == 1
+    assert statuses(forest) == {"pending": 1}
+
+
+def test_a_changed_config_is_refused(model_server: OpenAIServer):
+    forest = seeded()
+    Forest.objects.filter(pk=forest.pk).update(config_sha256="0" * 64)
+
+    with pytest.raises(ConfigError, match="has changed since"):
+        grow_slice(forest.name, 0, 4)
+
+
+def test_a_failing_grader_fails_the_tree_with_its_reason(model_server: OpenAIServer, monkeypatch):
+    forest = seeded(1)
+
+    def fail(*_: object) -> bool:
+        raise RuntimeError("no grader today")
+
+    monkeypatch.setattr("experiment_configs.interfaces.RolloutConfig.is_correct", fail)
+
+    grow_slice(forest.name, 0, 1)
+
+    assert "no grader today" in Tree.objects.get(forest_id=forest.name).error
+
+
+def test_each_slice_is_enqueued_once(queue):
+    forest = seeded(5)
+
+    assert enqueue_forest(forest, 2) == 3
+    assert enqueue_forest(forest, 2) == 0
+    assert len(queue.job_ids) == 3
+
+
+def test_a_lost_queue_is_rebuilt_from_the_database(queue):
+    forest = seeded(5)
+    enqueue_forest(forest, 2)
+
+    queue.connection.flushdb()
+
+    assert enqueue_forest(forest, 2) == 3
+
+
+def test_only_slices_with_unfinished_trees_are_enqueued(queue, model_server: OpenAIServer):
+    forest = seeded(5)
+    grow_slice(forest.name, 0, 2)
+
+    assert enqueue_forest(forest, 2) == 2
+
+
+def test_a_job_that_failed_before_is_enqueued_anew(queue):
+    forest = seeded(2)
+    enqueue_forest(forest, 2)
+    (job,) = queue.jobs
+    queue.remove(job)
+    job.set_status(JobStatus.FAILED)
+
+    assert enqueue_forest(forest, 2) == 1
+    assert len(queue.job_ids) == 1
+
+
+def test_a_slice_that_a_living_worker_grows_is_left_alone(queue):
+    forest = seeded(2)
+    leases.claim(f"{forest.name}/0000000", leases.own_name())
+
+    assert enqueue_forest(forest, 2) == 0
+
+
+def test_an_rq_worker_runs_the_jobs(queue, model_server: OpenAIServer):
+    forest = seeded(3)
+    enqueue_forest(forest, 2)
+
+    worker = SimpleWorker([queue], connection=queue.connection, serializer=JSONSerializer)
+    worker.work(burst=True)
+
+    assert_whole(forest)
