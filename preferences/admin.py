@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002  Django gives more than is needed
 """Preference sets and pairs in the admin: to look at, since commands make them."""
 
 from typing import Any

@@ -82,7 +82,7 @@ def test_a_forest_that_is_partly_seeded_is_refused(forest):
 def test_another_set_under_the_same_name_needs_to_be_asked_for(forest):
     run("--forest_name", forest.name, "--set_name", "mine")
     other = ("--forest_name", forest.name, "--set_name", "mine", "--seed", "1")
-    with pytest.raises(CommandError, match="seed is 0, not 1.*: choose another --set_name"):
+    with pytest.raises(CommandError, match=r"seed is 0, not 1.*: choose another --set_name"):
         run(*other)
     out, err = run(*other, "--replace")
     assert err == "deleted preference set mine with 18 pairs\n"

@@ -22,6 +22,7 @@ from preferences.creation import (
     stored_set,
 )
 from preferences.models import PreferenceSet
+from preferences.progress import shown_progress
 from preferences.store import delete_set
 
 
@@ -63,7 +64,8 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
             gone = delete_set(known, max(forest.num_trees, known.next_tree))
             self.say(f"deleted preference set {name} with {gone} pairs")
         try:
-            made = create_preferences(forest, name, parameters, report=lambda _trees: None)
+            with shown_progress("trees", total=forest.num_trees) as report:
+                made = create_preferences(forest, name, parameters, report)
         except (SetMismatchError, ForestNameError) as error:
             raise CommandError(str(error)) from error
         self._show(forest, made, as_json=options["json"])

@@ -14,6 +14,7 @@ from preferences.core.prompts import FormatError
 from preferences.export import FORMATS, ExportError, ExportRequest, check_output, export
 from preferences.hub import HubError, check_hub, push_to_hub
 from preferences.models import PreferenceSet
+from preferences.progress import shown_progress
 from preferences.store import sets_of
 
 
@@ -80,7 +81,8 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             if repository:
                 check_hub()
             request = _request(output, options)
-            manifest = export(request, overwrite=overwrite, report=lambda _rows: None)
+            with shown_progress("rows", total=None) as report:
+                manifest = export(request, overwrite=overwrite, report=report)
             url = push_to_hub(output, repository) if repository else None
         except (ExportError, FormatError, HubError) as error:
             raise CommandError(str(error)) from error
