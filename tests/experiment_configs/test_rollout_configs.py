@@ -1,0 +1,98 @@
+"""The configs that come with the project, on items as their datasets have them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiment_configs.interfaces import ConfigError, RolloutConfig
+from experiment_configs.loading import config_names, load_config
+from forests.seeding import check_item
+
+ITEMS: dict[str, tuple[dict[str, Any], str]] = {
+    "gsm8k_baseline": ({"question": "2 + 2?", "answer": "It is <<2+2=4>>4.\n#### 1,004"}, "1,004"),
+    "math_500": ({"problem": "Find $x$.", "answer": "\\frac{1}{2}", "level": 3}, "\\frac{1}{2}"),
+    "liar_new_summarized": (
+        {"statement": "Snow is hot.", "date": "May 1, 2022", "label": "pants-fire"},
+        "false",
+    ),
+}
+
+
+def config(name: str) -> RolloutConfig:
+    return load_config(name).config
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_the_worker_config_has_no_problems(name: str):
+    assert config(name).rollout_worker_config.problems() == []
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_an_item_gives_prompt_label_and_text(name: str):
+    item, expected = ITEMS[name]
+
+    prompt, label, serialized = check_item(config(name), item)
+
+    assert label == expected
+    question = str(item.get("question") or item.get("problem") or item["statement"])
+    assert question in json.dumps(prompt) + serialized
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [("true", "true"), ("half-true", "true"), ("barely-true", "false"), ("false", "false")],
+)
+def test_liar_new_ratings_become_two_labels(label: str, expected: str):
+    assert config("liar_new_summarized").get_label({"label": label}) == expected
+
+
+def test_liar_new_takes_the_verdict_and_nothing_else():
+    liar = config("liar_new_summarized")
+
+    assert liar.extract_answer("It is not true.\n**Verdict: False**") == "false"
+    assert liar.extract_answer("It is not true.") is None
+    assert liar.stops_at_answer
+
+
+def test_demo_items_repeat_and_have_labels_that_fit():
+    demo = config("demo_arithmetic")
+
+    first, again = (list(demo.get_dataset_iterator("train")) for _ in range(2))
+
+    assert first == again
+    assert len(first) == 200
+    assert all(int(demo.get_label(item)) > 0 for item in first)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("gsm8k_baseline", "GSM8K_DATA_DIR"), ("liar_new_summarized", "LIAR_NEW_DATA_DIR")],
+)
+def test_local_json_lines_are_read_through_datasets(
+    name: str, setting: str, tmp_path: Path, monkeypatch
+):
+    item, _ = ITEMS[name]
+    (tmp_path / "test.jsonl").write_text(json.dumps(item) + "\n")
+    monkeypatch.setenv(setting, str(tmp_path))
+
+    assert list(config(name).get_dataset_iterator("test")) == [item]
+
+
+def test_a_missing_local_split_names_those_there_are(tmp_path: Path, monkeypatch):
+    (tmp_path / "train.jsonl").write_text("{}\n")
+    monkeypatch.setenv("GSM8K_DATA_DIR", str(tmp_path))
+
+    with pytest.raises(ConfigError, match=r"no split 'dev' in GSM8K_DATA_DIR=.*: it has train"):
+        next(config("gsm8k_baseline").get_dataset_iterator("dev"))
+
+
+def test_a_hub_that_cannot_be_reached_names_the_local_way():
+    with pytest.raises(ConfigError, match=r"set MATH_500_DATA_DIR to a directory with test.jsonl"):
+        next(config("math_500").get_dataset_iterator("test"))
+
+
+def test_a_missing_demo_split_names_those_there_are():
+    with pytest.raises(ConfigError, match="there are train, test"):
+        next(config("demo_arithmetic").get_dataset_iterator("dev"))

@@ -1,0 +1,192 @@
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
+from experiment_configs.loading import LoadedConfig, load_config
+from forests import seeding
+from forests.models import Forest, Tree
+from forests.seeding import seed_forest
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Numbers(RolloutConfig):
+    """Ten items; `bad` names one that has no label."""
+
+    def __init__(self, size: int = 10, bad: int | None = None) -> None:
+        self.size = size
+        self.bad = bad
+
+    def get_dataset_iterator(self, dataset_split: str) -> Iterator[int]:
+        yield from range(self.size)
+
+    def get_root_prompt(self, item: int) -> str:
+        return f"Say {item}."
+
+    def get_label(self, item: int) -> Any:
+        return None if item == self.bad else str(item)
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(seeding, "TREES_PER_WRITE", 4)
+
+
+def loaded(config: RolloutConfig | None = None) -> LoadedConfig:
+    return replace(load_config("demo_arithmetic"), name="numbers", config=config or Numbers())
+
+
+def seed(config: RolloutConfig | None = None, **options: Any) -> Forest:
+    return seed_forest(loaded(config), "test", "a", **options)
+
+
+def indexes() -> list[int]:
+    return sorted(Tree.objects.values_list("index", flat=True))
+
+
+def test_each_item_becomes_a_tree_with_its_prompt_and_label():
+    forest = seed()
+
+    assert (forest.name, forest.num_trees, forest.is_seeded) == ("numbers-test-a", 10, True)
+    tree = Tree.objects.get(pk="numbers-test-a/0000003")
+    assert (tree.prompt, tree.label, tree.status) == ("Say 3.", "3", "pending")
+
+
+def test_a_limit_takes_the_first_items_and_a_larger_one_adds_to_them():
+    assert seed(limit=3).num_trees == 3
+    assert seed(limit=7).num_trees == 7
+    assert seed(limit=2).num_trees == 7
+    assert indexes() == list(range(7))
+
+
+def test_the_config_is_frozen_into_the_forest():
+    forest = seed()
+
+    assert forest.config_source == load_config("demo_arithmetic").source
+    assert RolloutWorkerConfig.from_dict(forest.worker_config) == Numbers.rollout_worker_config
+
+
+def test_an_interrupted_seeding_goes_on_without_a_double():
+    counter = itertools.count()
+
+    def interrupt(_: int) -> None:
+        if next(counter) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        seed(report=interrupt)
+    assert not Forest.objects.get().is_seeded
+
+    assert seed().is_seeded
+    assert indexes() == list(range(10))
+
+
+def test_trees_written_before_the_count_was_are_not_doubled():
+    seed(limit=6)
+    Forest.objects.update(num_trees=4)
+
+    assert seed().num_trees == 10
+    assert indexes() == list(range(10))
+
+
+def test_a_changed_source_is_refused_with_both_hashes():
+    seed()
+    changed = replace(loaded(), sha256="f" * 64)
+
+    with pytest.raises(ConfigError, match=r"the source had SHA-256 .* and has ffffffffffff"):
+        seed_forest(changed, "test", "a")
+
+
+def test_changed_settings_are_refused_by_name():
+    seed()
+    changed = Numbers()
+    changed.rollout_worker_config = RolloutWorkerConfig(temperature=0.1)
+
+    with pytest.raises(ConfigError, match=r"temperature was 0\.8 and is 0\.1"):
+        seed(changed)
+
+
+def test_other_data_under_the_same_config_is_refused():
+    class Shifted(Numbers):
+        def get_root_prompt(self, item: int) -> str:
+            return "Something else."
+
+    seed(limit=3)
+
+    with pytest.raises(ConfigError, match="its first item differs"):
+        seed(Shifted())
+
+
+@pytest.mark.parametrize("bad", [0, 7])
+def test_a_bad_item_is_named_and_nothing_stays(bad: int):
+    with pytest.raises(ConfigError, match=f"item {bad}: get_label must return a str, not NoneType"):
+        seed(Numbers(bad=bad))
+
+    assert (Forest.objects.count(), Tree.objects.count()) == (0, 0)
+
+
+def test_a_bad_item_behind_a_seeded_forest_leaves_the_forest():
+    seed(Numbers(), limit=4)
+
+    with pytest.raises(ConfigError, match="item 7"):
+        seed(Numbers(bad=7))
+
+    assert Forest.objects.get().num_trees == 4
+
+
+def test_an_empty_split_is_refused_before_anything_is_written():
+    with pytest.raises(ConfigError, match="split 'test' has no items"):
+        seed(Numbers(size=0))
+
+    assert Forest.objects.count() == 0
+
+
+@pytest.mark.parametrize("suffix", ["", "Ä", "a b", "../x", "A"])
+def test_a_suffix_that_cannot_stand_in_an_address_is_refused(suffix: str):
+    with pytest.raises(ConfigError, match="cannot be part of an address"):
+        seed_forest(loaded(), "test", suffix)
+
+
+def test_an_iterator_that_fails_is_told_in_one_line():
+    class Broken(Numbers):
+        def get_dataset_iterator(self, dataset_split: str) -> Iterator[int]:
+            raise OSError("disk\ngone")
+
+    with pytest.raises(
+        ConfigError, match=r"get_dataset_iterator\('test'\) failed: OSError: disk gone"
+    ):
+        seed(Broken())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "complaint"),
+    [
+        ("  ", "returned an empty prompt"),
+        (7, "must return a str or a list of messages, not int"),
+        ([], "must return a str or a list"),
+        ([{"role": "user", "content": "Q"}], 'api is "completions"'),
+    ],
+)
+def test_a_prompt_that_cannot_be_sent_is_refused(prompt: Any, complaint: str):
+    class Prompts(Numbers):
+        def get_root_prompt(self, item: int) -> Any:
+            return prompt
+
+    with pytest.raises(ConfigError, match=complaint):
+        seed(Prompts())
+
+
+def test_chat_messages_are_kept_as_they_are():
+    class Chat(Numbers):
+        rollout_worker_config = RolloutWorkerConfig(api="chat")
+
+        def get_root_prompt(self, item: int) -> Any:
+            return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Q"}]
+
+    seed(Chat(), limit=1)
+
+    assert Tree.objects.get().prompt[1] == {"role": "user", "content": "Q"}
