@@ -1,0 +1,76 @@
+"""Exact values of nodes, estimated from the graded leaves under them.
+
+`leaf_mean` is the Monte-Carlo ("soft") estimate of Math-Shepherd (2312.08935, eq. 4) and OmegaPRM
+(2406.06592), `any` the "hard" one (Math-Shepherd, eq. 3).
+"""
+
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
+
+Estimator: TypeAlias = Literal["leaf_mean", "child_mean", "any"]
+Ungraded: TypeAlias = Literal["incorrect", "exclude"]
+
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+UNGRADED: tuple[Ungraded, ...] = get_args(Ungraded)
+
+
+class NodeValue(NamedTuple):
+    """What is known of a node."""
+
+    value: float | None
+    """From 0 to 1; None where no leaf under the node has a result."""
+    leaves: int
+    """Samples with a result that ended under the node."""
+
+
+NO_RESULT = NodeValue(None, 0)
+
+
+def estimate_values(
+    tree: ReasoningTree,
+    estimator: Estimator = "leaf_mean",
+    ungraded: Ungraded = "incorrect",
+) -> dict[NodePath, NodeValue]:
+    """Return the value of every node of a tree.
+
+    `leaf_mean`: share of correct samples among those that ended under the node. `child_mean`: mean
+    of the children's values, each with the samples that gave it as its weight. `any`: 1 if a sample
+    under the node is correct. Leaves that were cut or gave no answer count as incorrect, or with
+    `ungraded="exclude"` have no result; so do leaves to which growth has not come.
+    """
+    values: dict[NodePath, NodeValue] = {}
+    for node in tree.bottom_up():
+        children = tree.children(node.path)
+        values[node.path] = (
+            _combine(children, values, estimator) if children else _leaf_value(node, ungraded)
+        )
+    return values
+
+
+def _leaf_value(leaf: TreeNode, ungraded: Ungraded) -> NodeValue:
+    if not leaf.is_finished:
+        return NO_RESULT
+    has_result = leaf.grade in (Grade.CORRECT, Grade.INCORRECT) and not leaf.truncated
+    if ungraded == "exclude" and not has_result:
+        return NO_RESULT
+    return NodeValue(float(leaf.grade is Grade.CORRECT and not leaf.truncated), leaf.count)
+
+
+def _combine(
+    children: list[TreeNode], values: dict[NodePath, NodeValue], estimator: Estimator
+) -> NodeValue:
+    known = [
+        (values[child.path], child.count)
+        for child in children
+        if values[child.path].value is not None
+    ]
+    if not known:
+        return NO_RESULT
+    leaves = sum(value.leaves for value, _ in known)
+    numbers = [value.value or 0.0 for value, _ in known]
+    if estimator == "any":
+        return NodeValue(max(numbers), leaves)
+    weights = [value.leaves if estimator == "leaf_mean" else count for value, count in known]
+    total = sum(number * weight for number, weight in zip(numbers, weights, strict=True))
+    return NodeValue(total / sum(weights), leaves)
