@@ -1,0 +1,136 @@
+r"""LaTeX in a text: where it is, and as MathML.
+
+`$…$`, `$$…$$`, `\(…\)`, `\[…\]` and the common display environments are formulas. Prices
+("$2 per egg and $3") and GSM8K's calculator notes (`<<48/2=24>>`) are not.
+"""
+
+import re
+
+from django.utils.html import escape
+from math_core import LatexError, LatexToMathML
+
+MAX_LENGTH = 4000
+MAX_NESTING_UNITS = 250
+"""Commands and braces in one formula: the converter recurses, and a deep one ends the process."""
+
+_ENVIRONMENTS = "align|aligned|equation|gather|gathered|multline|cases|array|[bpvBV]?matrix"
+_NO_DELIMITER = r"(?:\\[^()\[\]]|[^\\])++"
+
+TOKEN = re.compile(
+    rf"""
+    (?P<fence> ^[ ]{{0,3}} (?P<bar>`{{3,}}|~{{3,}}) [^\n]*\n .*? ^[ ]{{0,3}} (?P=bar) [ ]*$ )
+  | (?P<code> (?<!`) (?P<ticks>`+) (?!`) (?:(?!\n\n).)+? (?<!`) (?P=ticks) (?!`) )
+  | (?P<answer> ^\#{{4}} (?=[ ]*[-$]?\d) )
+  | (?P<times> (?<=[\w)\]$%]) \* (?=[\w($\\]) )
+  | (?P<entity> & (?=\#?\w+;) )
+  | \$\$ (?P<dollars> (?:\\.|[^$\\])++ ) \$\$
+  | \\\[ (?P<brackets> {_NO_DELIMITER} ) \\\]
+  | \\\( (?P<parentheses> {_NO_DELIMITER} ) \\\)
+  | (?P<environment> \\begin\{{ (?P<name>(?:{_ENVIRONMENTS})\*?) \}} .*? \\end\{{ (?P=name) \}} )
+  | \$ (?!\s) (?P<dollar> (?:\\.|[^$\\\n]|\n(?!\n))++ ) (?<!\s) \$ (?![\d<])
+  | \\ (?P<escaped> [$()\[\]{{}}] )
+    """,
+    re.VERBOSE | re.MULTILINE | re.DOTALL,
+)
+"""What of a text Markdown must not read: code, formulas, and marks that mean something else."""
+
+_DISPLAY = ("dollars", "brackets", "environment")
+_INLINE = ("parentheses", "dollar")
+
+_converter = LatexToMathML(fancy_error=False, max_expansions=100)
+_DEFINITION = re.compile(
+    r"\\(?:(?:re|provide)?newcommand|[gex]?def|let|DeclareMathOperator)(?![a-zA-Z])"
+)
+_NESTING_UNIT = re.compile(r"\\[a-zA-Z]+|[{\[^_]")
+_COMMAND_OR_GROUP = re.compile(r"\\[a-zA-Z]+|\{[^{}]*\}")
+
+_TAG = re.compile(r"<(/?)([a-z]+)((?: [a-z]+=\"[^\"<>]*\")*)(/?)>")
+_ATTRIBUTE = re.compile(r" ([a-z]+)=\"([^\"<>]*)\"")
+_TAGS = frozenset(
+    {
+        "math", "menclose", "mfrac", "mi", "mmultiscripts", "mn", "mo", "mover", "mpadded",
+        "mphantom", "mprescripts", "mroot", "mrow", "mspace", "msqrt", "mstyle", "msub", "msubsup",
+        "msup", "mtable", "mtd", "mtext", "mtr", "munder", "munderover",
+    }
+)  # fmt: skip
+_ATTRIBUTES = frozenset(
+    {
+        "accent", "accentunder", "depth", "display", "displaystyle", "form", "height",
+        "largeop", "linethickness", "lspace", "mathvariant", "maxsize", "minsize",
+        "movablelimits", "notation", "rspace", "scriptlevel", "stretchy", "symmetric", "voffset",
+        "width",
+    }
+)  # fmt: skip
+# The converter writes style attributes, which the site's Content-Security-Policy refuses.
+_CLASS_OF_STYLE = {
+    "width: 100%": "m-wide",
+    "width: 50%": "m-half",
+    "text-align: left": "m-left",
+    "text-align: right": "m-right",
+    "padding-left: 0": "m-pl0",
+    "padding-right: 0": "m-pr0",
+    "padding-left:1em": "m-pl1",
+    "border-left: 0.05em solid currentcolor": "m-bl",
+    "border-right: 0.05em solid currentcolor": "m-br",
+    "border-top: 0.05em solid currentcolor": "m-bt",
+    "border-bottom: 0.05em solid currentcolor": "m-bb",
+}
+
+
+def formula_of(match: re.Match[str]) -> tuple[str, bool] | None:
+    """Return the LaTeX of a `TOKEN`, and whether it is displayed; None where it is no formula."""
+    kind = match.lastgroup if match["environment"] is None else "environment"
+    if kind in _DISPLAY:
+        return match[kind], True
+    if kind in _INLINE and not (kind == "dollar" and _is_about_money(match["dollar"])):
+        return match[kind], False
+    return None
+
+
+def to_mathml(latex: str, *, display: bool) -> str | None:
+    """Return MathML Core without style, id or link; None where the formula is not understood."""
+    if len(latex) > MAX_LENGTH or _DEFINITION.search(latex):
+        return None
+    if len(_NESTING_UNIT.findall(latex)) > MAX_NESTING_UNITS:
+        return None
+    try:
+        mathml = _converter.convert_with_local_state(latex, displaystyle=display)
+    except LatexError:
+        return None
+    rest = _TAG.sub("", mathml)
+    names = {found[1] for found in _TAG.findall(mathml)}
+    if "<" in rest or ">" in rest or not names <= _TAGS:
+        return None
+    return _TAG.sub(_tidied, mathml)
+
+
+def as_source(text: str) -> str:
+    """Return a formula that is not understood as it was written, as HTML."""
+    return f'<code class="formula">{escape(text)}</code>'
+
+
+def _is_about_money(text: str) -> bool:
+    """Return whether the text between two dollar signs reads as prose about prices."""
+    plain = _COMMAND_OR_GROUP.sub(" ", text)
+    if text[0].isdigit():
+        return bool(re.search(r"[a-zA-Z]{2}", plain)) or text[-1] in "=+-*/(,"
+    return len(re.findall(r"[a-zA-Z]{3,}", plain)) > 1
+
+
+def _tidied(match: re.Match[str]) -> str:
+    closing, name, attributes, empty = match.groups()
+    kept = "".join(_tidied_attribute(*found) for found in _ATTRIBUTE.findall(attributes))
+    return f"<{closing}{name}{kept}{empty}>"
+
+
+def _tidied_attribute(name: str, value: str) -> str:
+    if name == "style":
+        styles = [style.strip() for style in value.split(";")]
+        color = next((s[6:] for s in styles if re.fullmatch(r"color:#[0-9A-Fa-f]{6}", s)), None)
+        classes = [_CLASS_OF_STYLE[style] for style in styles if style in _CLASS_OF_STYLE]
+        return (f' class="{" ".join(classes)}"' if classes else "") + (
+            f' mathcolor="{color}"' if color else ""
+        )
+    if name in _ATTRIBUTES and re.fullmatch(r"[\w.%+-]*", value):
+        return f' {name}="{value}"'
+    return ""

@@ -1,0 +1,30 @@
+"""Filters for texts of a model or a dataset: see `forests.markup`."""
+
+from typing import Any
+
+from django import template
+from django.utils.safestring import SafeString
+
+from forests import markup
+
+register = template.Library()
+
+
+@register.filter
+def render_markdown(text: object) -> SafeString:
+    return markup.render_markdown(text)
+
+
+@register.filter
+def render_prompt(prompt: Any) -> SafeString:
+    return markup.render_prompt(prompt)
+
+
+@register.filter
+def render_raw(text: object) -> SafeString:
+    return markup.render_raw(text)
+
+
+@register.filter
+def one_line(text: object, length: int) -> str:
+    return markup.one_line(text, length)
