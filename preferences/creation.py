@@ -11,7 +11,7 @@ from typing import Any
 from forests.core.naming import check_slug
 from forests.models import Forest, TreeStatus
 from forests.store import Document, StoredTree, iter_trees
-from metrics.core.values import estimate_values
+from metrics.core.values import Estimator, Ungraded, estimate_values
 from preferences.core.pairing import PairingOptions, select_pairs
 from preferences.models import PreferenceSet, set_id
 from preferences.store import (
@@ -35,8 +35,8 @@ class SetParameters:
     """Everything that decides which pairs a forest gives."""
 
     options: PairingOptions = field(default_factory=PairingOptions)
-    estimator: str = "leaf_mean"
-    ungraded: str = "incorrect"
+    estimator: Estimator = "leaf_mean"
+    ungraded: Ungraded = "incorrect"
 
     def as_dict(self) -> dict[str, Any]:
         return {"estimator": self.estimator, "ungraded": self.ungraded, **self.options.as_dict()}

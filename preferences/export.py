@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from forests.models import Forest, TreeStatus
 from forests.store import iter_trees
+from metrics.core.values import Estimator, Ungraded
 from preferences.card import CARD, MANIFEST, checksums, dataset_card, forest_facts
 from preferences.containers import CONTAINERS, Batch, Container
 from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
@@ -39,12 +40,12 @@ class ExportRequest:
     containers: tuple[str, ...]
     output: Path
     preference_set: PreferenceSet | None
-    """Needed by formats of pairs; gives other formats its estimator."""
+    """Where formats of pairs find them; other formats read the trees."""
     options: RowOptions
-    estimator: str
-    ungraded: str
+    estimator: Estimator
+    ungraded: Ungraded
     test_fraction: float = 0.0
-    seed: int = 0
+    split_seed: int = 0
 
     @property
     def is_chat(self) -> bool:
@@ -57,7 +58,7 @@ class ExportRequest:
     @property
     def parameters(self) -> dict[str, Any]:
         """What decides which rows there are, beside the preference set."""
-        given: dict[str, Any] = {"test_fraction": self.test_fraction, "seed": self.seed}
+        given: dict[str, Any] = {"test_fraction": self.test_fraction, "split_seed": self.split_seed}
         if self.format.default_threshold is not None:
             given["label_threshold"] = self.options.label_threshold
         if self.format.source == "trees":
@@ -141,7 +142,7 @@ def _write_rows(
             stack.callback(container.files.close)
         sink = _Sink(containers, request.schema, report)
         for prompt, item in _items(request):
-            split = split_of(prompt, request.test_fraction, request.seed)
+            split = split_of(prompt, request.test_fraction, request.split_seed)
             for row in request.format.rows(item, request.options, left_out):
                 sink.add(split, row)
         sink.flush()

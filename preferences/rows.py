@@ -5,7 +5,7 @@ from typing import Any
 
 from forests.models import Forest, Tree, TreeStatus
 from forests.store import Document, collection, iter_trees, tree_ids
-from metrics.core.values import estimate_values
+from metrics.core.values import Estimator, Ungraded, estimate_values
 from preferences.core.formats import Item
 from preferences.core.prompts import as_seen
 from preferences.models import PreferenceSet
@@ -22,7 +22,9 @@ def iter_pair_items(forest: Forest, preference_set: PreferenceSet) -> Iterator[t
             yield tree["prompt"], Item(**_common(forest, tree), pairs=pairs)
 
 
-def iter_tree_items(forest: Forest, estimator: str, ungraded: str) -> Iterator[tuple[Any, Item]]:
+def iter_tree_items(
+    forest: Forest, estimator: Estimator, ungraded: Ungraded
+) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each complete tree, in the order of the dataset."""
     for stored in iter_trees(forest):
         if stored.status != TreeStatus.COMPLETE:

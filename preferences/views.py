@@ -7,10 +7,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
+from forests.markup import clean
 from forests.models import Forest, Tree
 from preferences.core.difference import Span, difference
 from preferences.core.pairing import REASONS
-from preferences.core.prompts import as_messages, message
 from preferences.models import PAIRS_PER_PAGE, Preference, PreferenceSet
 from preferences.store import read_page, sets_of
 
@@ -20,7 +20,8 @@ class ShownPair:
     """A pair with what stands before it."""
 
     preference: Preference
-    prompt: list[dict[str, str]]
+    prompt: Any
+    """A text, or a list of chat messages."""
     spans: list[Span] | None
 
 
@@ -66,13 +67,8 @@ def _shown(pairs: list[Preference]) -> list[ShownPair]:
     return [
         ShownPair(
             preference=pair,
-            prompt=_messages(prompts.get(pair.tree_index, "")),
-            spans=difference(pair.chosen, pair.rejected),
+            prompt=prompts.get(pair.tree_index, ""),
+            spans=difference(clean(pair.chosen), clean(pair.rejected)),
         )
         for pair in pairs
     ]
-
-
-def _messages(prompt: Any) -> list[dict[str, str]]:
-    """Return a prompt as messages to show; a text has no role."""
-    return [message("", prompt)] if isinstance(prompt, str) else as_messages(prompt)

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from experiment_configs.interfaces import Prompt
 from forests.core.tree import ReasoningTree
-from metrics.core.values import NodeValue, estimate_values
+from metrics.core.values import NodeValue, Ungraded, estimate_values
 from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
 from preferences.core.pairing import PairingOptions, select_pairs
 from preferences.core.prompts import FormatError, as_seen, as_text
@@ -20,7 +20,9 @@ QUESTION = "What is 2 + 3? "
 CHAT: Prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 3?"}]
 
 
-def item_of(tree: ReasoningTree, prompt=QUESTION, ungraded="incorrect", **wanted) -> Item:
+def item_of(
+    tree: ReasoningTree, prompt=QUESTION, ungraded: Ungraded = "incorrect", **wanted
+) -> Item:
     values = estimate_values(tree, "leaf_mean", ungraded)
     pairs = select_pairs(tree, values, PairingOptions(**wanted)).pairs
     return Item(prompt=prompt, label="5", dataset="sums", pairs=pairs, tree=tree, values=values)

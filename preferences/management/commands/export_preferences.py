@@ -34,7 +34,8 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
         parser.add_argument(
             "--set",
             dest="set_name",
-            help="preference set: its name, or <forest>/<name>; default: the forest's only one",
+            help="preference set: its name, or <forest>/<name>; default: the forest's only one "
+            "(formats of steps take its estimator)",
         )
         parser.add_argument("--format", choices=FORMATS, default="trl", help="default: %(default)s")
         parser.add_argument(
@@ -54,7 +55,9 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             default=0.0,
             help="share of the prompts that go to the split test, 0 to below 1 (default: 0)",
         )
-        parser.add_argument("--seed", type=int, default=0, help="of the division into splits")
+        parser.add_argument(
+            "--seed", type=int, default=0, help="divides the prompts into splits (default: 0)"
+        )
         parser.add_argument(
             "--label_threshold",
             type=float,
@@ -120,7 +123,8 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
     if not 0 <= options["test_fraction"] < 1:
         raise CommandError("--test_fraction must be a number from 0 to below 1", returncode=2)
     chosen_format = FORMATS[options["format"]]
-    forest, preference_set = _source(options, needs_set=chosen_format.source == "pairs")
+    reads_pairs = chosen_format.source == "pairs"
+    forest, preference_set = _source(options, needs_set=reads_pairs)
     threshold = options["label_threshold"]
     if threshold is None:
         threshold = chosen_format.default_threshold or 0.0
@@ -130,7 +134,7 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
         format=chosen_format,
         containers=tuple(options["container"]),
         output=output,
-        preference_set=preference_set,
+        preference_set=preference_set if reads_pairs else None,
         options=RowOptions(
             label_threshold=threshold,
             with_values=options["with_values"],
@@ -139,7 +143,7 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
         estimator=values["estimator"],
         ungraded=values["ungraded"],
         test_fraction=options["test_fraction"],
-        seed=options["seed"],
+        split_seed=options["seed"],
     )
 
 
