@@ -43,6 +43,8 @@ class StoredTree:
     spent: Mapping[str, int]
     """`SPENT_COUNTERS` so far: what a recount of the nodes cannot tell."""
     failures: Mapping[str, int]
+    error: str = ""
+    """Why growth gave the tree up; empty where it did not."""
 
 
 def collection(model: type[models.Model]) -> Collection[Document]:
@@ -194,4 +196,5 @@ def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
         tree=ReasoningTree.from_nodes([TreeNode(ROOT), *nodes]),
         spent={name: document[name] for name in SPENT_COUNTERS},
         failures=document["failures"],
+        error=document["error"],
     )

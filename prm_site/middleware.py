@@ -1,10 +1,11 @@
 """Who may read, and what a page may load."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -19,11 +20,21 @@ class LoginUnlessPublicMiddleware(LoginRequiredMiddleware):
     Writing, the admin and the queue pages always need a login.
     """
 
-    def process_view(self, request, view_func, view_args, view_kwargs):  # type: ignore[no-untyped-def]
+    def process_view(
+        self,
+        request: HttpRequest,
+        view_func: Callable[..., Any],
+        view_args: tuple[Any, ...],
+        view_kwargs: dict[str, Any],
+    ) -> HttpResponseBase | None:
         is_read = request.method in ("GET", "HEAD", "OPTIONS")
         if settings.PUBLIC and is_read:
             return None
-        return super().process_view(request, view_func, view_args, view_kwargs)
+        refusal = super().process_view(request, view_func, view_args, view_kwargs)
+        if refusal is not None and request.headers.get("HX-Request") == "true":
+            # A fragment cannot show the login form: its whole page is loaded again, and sent there.
+            return HttpResponse(status=401, headers={"HX-Refresh": "true"})
+        return refusal
 
 
 class ContentSecurityPolicyMiddleware:

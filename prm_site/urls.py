@@ -1,10 +1,17 @@
-"""Addresses of the site."""
+"""Addresses of the site; the first part of each is in `forests.core.naming.RESERVED_NAMES`."""
 
 from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
+from prm_site.views import healthz
+
 urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/rq/", include("django_rq.urls")),
     path("admin/", admin.site.urls),
+    path("", include("preferences.urls")),
     path("", include("forests.urls")),
 ]

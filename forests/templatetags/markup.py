@@ -28,3 +28,9 @@ def render_raw(text: object) -> SafeString:
 @register.filter
 def one_line(text: object, length: int) -> str:
     return markup.one_line(text, length)
+
+
+@register.filter
+def is_text(prompt: object) -> bool:
+    """Return whether a prompt is a text, not a list of chat messages."""
+    return isinstance(prompt, str)

@@ -1,0 +1,50 @@
+"""Filters for numbers and settings, the same on every page."""
+
+import json
+from datetime import timedelta
+from itertools import pairwise
+
+from django import template
+
+register = template.Library()
+
+NO_RESULT = "-"
+_UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+@register.filter
+def thousands(number: float | None) -> str:
+    """Return 1234567 as "1,234,567"; no result as a dash."""
+    return NO_RESULT if number is None else f"{number:,}"
+
+
+@register.filter
+def share(value: float | None) -> str:
+    """Return a value between 0 and 1 with two digits; no result as a dash."""
+    return NO_RESULT if value is None else f"{value:.2f}"
+
+
+@register.filter
+def rate(value: float) -> str:
+    """Return a rate with as many digits as tell something: 1,234 or 56.7 or 0.89."""
+    magnitude = len(str(int(value)))
+    return f"{value:,.{max(0, 3 - magnitude)}f}"
+
+
+@register.filter
+def duration(time: timedelta | None) -> str:
+    """Return a time as "2 h 5 min", to two units; an unknown time as a dash."""
+    if time is None:
+        return NO_RESULT
+    seconds = round(time.total_seconds())
+    for (unit, length), (smaller, part) in pairwise(_UNITS):
+        if seconds >= length:
+            whole, rest = divmod(seconds, length)
+            return f"{whole} {unit} {rest // part} {smaller}"
+    return f"{seconds} s"
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """Return a setting as JSON on one line."""
+    return json.dumps(value, ensure_ascii=False, default=str)

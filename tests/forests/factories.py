@@ -1,0 +1,114 @@
+"""Forests for tests, written as seeding and rollouts would have left them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from experiment_configs.interfaces import RolloutWorkerConfig
+from forests.core.counting import count_tree, root_value
+from forests.core.naming import tree_id
+from forests.core.tree import Grade, ReasoningTree, TreeNode, parse_path
+from forests.models import Activity, Forest, Node, Tree, TreeStatus
+from forests.store import collection, insert_new, node_document
+
+RIGHT, WRONG, NO_ANSWER = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
+
+QUESTION = (
+    "Janet’s ducks lay 16 eggs per day. She eats three for breakfast and bakes muffins with four. "
+    "She sells the rest for $2 per egg. How much does she make every day?"
+)
+ITEM = (
+    f"{QUESTION}\n\n**Solution**\n\nJanet sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs.\n"
+    "She makes 9 * 2 = $<<9*2=18>>18 every day.\n#### 18"
+)
+
+
+def leaf(path: str, text: str, grade: Grade | None, **fields: Any) -> TreeNode:
+    """Return a node where the model finished its solution."""
+    return step(path, text, terminal=True, grade=grade, finish_reason="stop", **fields)
+
+
+def step(path: str, text: str, **fields: Any) -> TreeNode:
+    return TreeNode(parse_path(path), text=text, tokens=max(1, len(text) // 4), **fields)
+
+
+def tree_of(*nodes: TreeNode) -> ReasoningTree:
+    return ReasoningTree.from_nodes([TreeNode(()), *nodes])
+
+
+def duck_tree() -> ReasoningTree:
+    """Return a tree with every kind of node: graded, cut, repeated, with formulas."""
+    return tree_of(
+        step("0.0", "She uses $3 + 4 = 7$ eggs, so **9 eggs** are left.\n", count=3, logprob=-1.25),
+        step("0.1", "She sells $16 - 3 = 13$ eggs a day.\n", logprob=-3.5),
+        step("0.0.0", "\\[ 9 \\times \\$2 = \\$18 \\]\n", count=2),
+        step("0.0.1", "At $2 per egg and 9 eggs, that is `9 * 2`.\n"),
+        leaf("0.0.0.0", "#### 18", RIGHT, answer="18", count=2, logprob=-0.02),
+        leaf("0.0.0.1", "The answer is $\\boxed{18}$.", RIGHT, answer="18"),
+        leaf("0.0.1.0", "So she makes $\\frac{36}{2} = 18$ dollars.\n#### 18", RIGHT, answer="18"),
+        leaf("0.0.1.1", "#### 19", WRONG, answer="19"),
+        step("0.1.0", "13 * 2 = 26\n"),
+        leaf("0.1.0.0", "#### 26", WRONG, answer="26", count=3),
+        leaf("0.1.0.1", "I am not sure how to go on.", NO_ANSWER),
+        leaf("0.1.1", "She keeps 4 more for muffins, " * 6, NO_ANSWER, truncated=True),
+    )
+
+
+def open_tree() -> ReasoningTree:
+    """Return a tree that is still growing."""
+    return tree_of(step("0.0", "First, count the eggs.\n"), step("0.1", "Let $x$ be the price.\n"))
+
+
+def make_forest(name: str = "ducks-test-first", **fields: Any) -> Forest:
+    """Insert a forest without trees."""
+    config, split, _ = name.split("-", 2)
+    values: dict[str, Any] = {
+        "config_name": config,
+        "config_source": "class Config(RolloutConfig):\n    source = 'ducks'\n",
+        "config_sha256": "0123456789abcdef" * 4,
+        "config_git_commit": "f" * 40,
+        "config_git_branch": "main",
+        "dataset_split": split,
+        "dataset_source": "example/ducks",
+        "worker_config": RolloutWorkerConfig(model="small-model").as_dict(),
+        "is_seeded": True,
+        "created_at": datetime.now(UTC),
+    }
+    return Forest.objects.create(name=name, **values | fields)
+
+
+def add_trees(forest: Forest, trees: Sequence[ReasoningTree], **fields: Any) -> Forest:
+    """Insert trees after those that the forest has, and add to its counters; return it anew."""
+    for index, tree in enumerate(trees, start=forest.num_trees):
+        add_tree(forest, index, tree, **fields)
+    return Forest.objects.get(pk=forest.name)
+
+
+def add_tree(forest: Forest, index: int, tree: ReasoningTree, **fields: Any) -> None:
+    now = datetime.now(UTC)
+    id_, counters = tree_id(forest.name, index), count_tree(tree)
+    values: dict[str, Any] = {
+        "item": ITEM,
+        "label": "18",
+        "prompt": f"Question: {QUESTION}\nAnswer:",
+        "status": TreeStatus.COMPLETE,
+        "completion_tokens": sum(node.tokens for node in tree),
+        "requests": len(tree),
+        "root_value": root_value(tree),
+        "created_at": now,
+    }
+    stored = Tree(id=id_, forest_id=forest.name, index=index, **values | counters | fields)
+    stored.save(force_insert=True)
+    insert_new(Node, [node_document(forest.name, id_, node, now) for node in tree if node.path])
+    finished = {TreeStatus.COMPLETE: "num_complete", TreeStatus.FAILED: "num_failed"}
+    sums = {**counters, "num_trees": 1, "completion_tokens": stored.completion_tokens}
+    if status := finished.get(TreeStatus(stored.status)):
+        sums[status] = 1
+    collection(Forest).update_one({"_id": forest.name}, {"$inc": sums})
+
+
+def add_activity(forest: Forest, minute: datetime, **numbers: int) -> None:
+    """Insert what workers did in a minute."""
+    start = minute.replace(second=0, microsecond=0)
+    id_ = f"{forest.name}/{start:%Y%m%d%H%M}"
+    Activity(id=id_, forest_id=forest.name, minute=start, **numbers).save(force_insert=True)
