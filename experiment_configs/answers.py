@@ -1,2 +1,93 @@
-def extract_last_answer(text): ...
-def is_same_answer(a, b): ...
+"""Find the answer in a solution, and tell whether it means the same as a label."""
+
+import re
+
+from experiment_configs.formulas import is_formula, is_same_formula
+from experiment_configs.plain_answers import compare_plainly, normalise
+
+MAX_ANSWER_LENGTH = 1_000
+"""Characters; a longer text is no answer and is compared letter by letter only."""
+
+_MARKER = re.compile(r"(?<!#)####(?!#)|\\boxed\s*\{|\banswer\s+is\b", re.IGNORECASE)
+_BRACE = re.compile(r"(\\boxed\s*\{)|\\.|[{}]", re.DOTALL)
+_HEADING = re.compile(r"(?:step|part|case)\b.*|.*:", re.IGNORECASE)
+_END_OF_SENTENCE = re.compile(r"\.(?=\s|$)")
+
+
+def extract_last_answer(text: str) -> str | None:
+    r"""Return the answer that a solution states last, or None where it states none.
+
+    Recognised are `#### x`, `\boxed{x}` with balanced braces, and "The answer is x", which ends
+    with its line or sentence. Markdown headings such as `#### Step 2` are no answers. Takes time
+    in proportion to the length of the text.
+    """
+    boxes = _boxes(text)
+    end = len(text)
+    for marker in reversed(list(_MARKER.finditer(text))):
+        if marker.start() in boxes:
+            found = text[marker.end() : boxes[marker.start()]]
+        elif marker[0].startswith("\\"):
+            found = ""  # a box that is never closed
+        else:
+            found = _stated(marker[0], text[marker.end() : end])
+        answer = _without_markup(found) if len(found) <= MAX_ANSWER_LENGTH else ""
+        if answer:
+            return answer
+        end = marker.start()
+    return None
+
+
+def is_same_answer(answer: str, label: str) -> bool:
+    r"""Return whether an answer means the label, as `18.0 dollars` means `18`.
+
+    Texts, numbers with units, yes and no, and multiple-choice letters are compared here; formulas
+    by math-verify, in a child process with a deadline. What cannot be compared is not the same.
+    """
+    if answer.strip() == label.strip():
+        return True
+    if max(len(answer), len(label)) > MAX_ANSWER_LENGTH:
+        return False
+    same = compare_plainly(answer, label)
+    if same is not None:
+        return same
+    formulas = normalise(answer), normalise(label)
+    return all(map(is_formula, formulas)) and is_same_formula(*formulas)
+
+
+def _boxes(text: str) -> dict[int, int]:
+    """Return where each closed box begins and where its content ends."""
+    boxes: dict[int, int] = {}
+    open_braces: list[int | None] = []
+    for token in _BRACE.finditer(text):
+        if token[1]:
+            open_braces.append(token.start())
+        elif token[0] == "{":
+            open_braces.append(None)
+        elif token[0] == "}" and open_braces and (start := open_braces.pop()) is not None:
+            boxes[start] = token.start()
+    return boxes
+
+
+def _stated(marker: str, rest: str) -> str:
+    """Return what follows `####` or "answer is" up to the end of the line or sentence."""
+    if marker == "####":
+        line = rest.partition("\n")[0].strip()
+        return "" if _HEADING.fullmatch(line) else line
+    rest = rest.lstrip(" \t")
+    if rest.startswith(":"):
+        rest = rest[1:].lstrip()
+    line = rest.partition("\n")[0]
+    return _END_OF_SENTENCE.split(line, maxsplit=1)[0]
+
+
+def _without_markup(text: str) -> str:
+    """Return an answer without emphasis, math delimiters and a final full stop."""
+    before = None
+    while text != before:
+        before = text
+        text = text.strip().strip("*`").rstrip(".,;").strip()
+        for opening, closing in (("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
+            if len(text) >= 2 * len(opening) and text.startswith(opening):  # noqa: SIM102
+                if text.endswith(closing):
+                    text = text[len(opening) : -len(closing)]
+    return text
