@@ -1,9 +1,9 @@
 """Django's own apps with MongoDB's primary keys (their default AutoField does not exist there)."""
 
+from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 from django.contrib.auth.apps import AuthConfig
 from django.contrib.contenttypes.apps import ContentTypesConfig
-from django.apps import AppConfig
 from django_rq.apps import DjangoRqAdminConfig
 
 _OBJECT_ID = "django_mongodb_backend.fields.ObjectIdAutoField"

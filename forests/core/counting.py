@@ -1,5 +1,7 @@
 """What a tree's counters say, from its nodes."""
 
+from collections import Counter
+
 from forests.core.tree import Grade, ReasoningTree
 
 
@@ -7,19 +9,20 @@ def count_tree(tree: ReasoningTree) -> dict[str, int]:
     """Return the counters of a tree: nodes below the root, and samples that ended, by grade.
 
     Leaves are counted in samples: one step that ended three samples is three leaves. Open leaves,
-    to which growth has not come yet, are none.
+    to which growth has not come yet, are none. A solution that was cut is not correct, whatever it
+    says.
     """
     finished = [node for node in tree.leaves() if node.is_finished]
-
-    def samples(grade: Grade) -> int:
-        return sum(node.count for node in finished if node.grade is grade)
-
+    grades: Counter[Grade | None] = Counter()
+    for node in finished:
+        is_cut = node.truncated and node.grade is Grade.CORRECT
+        grades[Grade.INCORRECT if is_cut else node.grade] += node.count
     return {
         "num_nodes": len(tree) - 1,
-        "num_leaves": sum(node.count for node in finished),
-        "num_correct": samples(Grade.CORRECT),
-        "num_incorrect": samples(Grade.INCORRECT),
-        "num_unanswered": samples(Grade.UNANSWERED),
+        "num_leaves": grades.total(),
+        "num_correct": grades[Grade.CORRECT],
+        "num_incorrect": grades[Grade.INCORRECT],
+        "num_unanswered": grades[Grade.UNANSWERED],
         "num_truncated": sum(node.count for node in finished if node.truncated),
     }
 

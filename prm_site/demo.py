@@ -1,0 +1,159 @@
+"""The whole flow on the embedded services: what `manage.py demo` runs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from forests.commands import EXIT_INTERRUPTED, EXIT_PARTLY_FAILED
+from prm_site.services import processes, registry
+from prm_site.services.definitions import ALL
+
+CONFIG = "demo_arithmetic"
+SPLIT = "train"
+SUFFIX = "demo"
+FOREST = f"{CONFIG}-{SPLIT}-{SUFFIX}"
+SECONDS_TO_START_SERVICES = 240.0
+
+
+class DemoError(Exception):
+    """A stage failed; the message is one line, the stage itself has said why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the flow, a command that a user would type."""
+
+    title: str
+    arguments: Sequence[str]
+
+
+def stages(limit: int, output: Path) -> list[Stage]:
+    """Return the flow in the users' order."""
+    forest = ["--forest_name", FOREST]
+    return [
+        Stage("Verify the config", [
+            "verify_config", "--config_name", CONFIG, "--dataset_split", SPLIT, "--with_backend",
+        ]),
+        Stage("Seed the forest", [
+            "seed_forest", "--dataset_config_name", CONFIG, "--dataset_split", SPLIT,
+            "--forest_name_suffix", SUFFIX, "--limit", str(limit),
+        ]),
+        Stage("Populate it with rollouts", ["rollout_worker", "--num_processes", "1", *forest]),
+        Stage("Preliminary metrics", [
+            "beam_search", "--num_beam_values", "1,5", "--value_function_option", "labelled",
+            "--aggregation", "mean", *forest,
+        ]),
+        Stage("Create preferences", ["create_preferences", *forest]),
+        Stage("Export them for TRL", [
+            "export_preferences", "--format", "trl", "--container", "jsonl,parquet,dataset",
+            "--output", str(output), "--overwrite", *forest,
+        ]),
+    ]  # fmt: skip
+
+
+def run_stages(base_dir: Path, flow: Sequence[Stage], say: Callable[[str], None]) -> None:
+    """Run each stage as its own command; the next run skips what is done.
+
+    Raises:
+        DemoError: a stage could not run.
+    """
+    for number, stage in enumerate(flow, start=1):
+        say(f"\n=== {number}/{len(flow)} {stage.title}: manage.py {' '.join(stage.arguments)}")
+        began = time.monotonic()
+        status = _run([sys.executable, "manage.py", *stage.arguments], base_dir)
+        if status == EXIT_INTERRUPTED:
+            raise KeyboardInterrupt
+        if status not in (0, EXIT_PARTLY_FAILED):
+            raise DemoError(f"stage {stage.title!r} ended with status {status}")
+        say(f"=== {stage.title}: {time.monotonic() - began:.1f} s")
+
+
+@contextmanager
+def services(base_dir: Path, data_dir: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Run inside it with all services up: those that run already, else some of our own.
+
+    Raises:
+        DemoError: they do not start.
+    """
+    missing = [service for service in ALL if not _is_there(data_dir, service.name, service.setting)]
+    if not missing:
+        say("services are running already")
+        yield
+        return
+    say("starting MongoDB, queue and model server (embedded)")
+    child = processes.start([sys.executable, "manage.py", "services"], cwd=base_dir)
+    try:
+        deadline = time.monotonic() + SECONDS_TO_START_SERVICES
+        while not _are_ready(data_dir):
+            if child.poll() is not None:
+                raise DemoError("the services did not start")
+            if time.monotonic() > deadline:
+                raise DemoError(f"the services took over {SECONDS_TO_START_SERVICES:g} s to start")
+            time.sleep(0.2)
+        yield
+    finally:
+        processes.stop(child)
+
+
+def serve_site(base_dir: Path, port: int, say: Callable[[str], None]) -> None:
+    """Serve the pages until interrupted.
+
+    Raises:
+        DemoError: the server ended by itself.
+    """
+    port = processes.free_port(port)
+    login = _login(base_dir)
+    command = [
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1",
+        "--port", str(port), "--no-ws", "--log-level", "warning", "prm_site.wsgi:application",
+    ]  # fmt: skip
+    child = processes.start(command, cwd=base_dir)
+    say(f"\nThe forest: http://127.0.0.1:{port}/{FOREST}/")
+    say(f"Log in as {login['username']} with password {login['password']}")
+    say("Ctrl-C stops everything; the next `make demo` goes on with the same data.")
+    try:
+        status = child.wait()
+    finally:
+        processes.stop(child)
+    raise DemoError(f"the site ended with status {status}")
+
+
+def _login(base_dir: Path) -> dict[str, str]:
+    """Return the demo user's name and password, made on the first run."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "demo_user"],
+        cwd=base_dir,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise DemoError(f"the demo user cannot be made: {done.stderr.strip()}")
+    login: dict[str, str] = json.loads(done.stdout)
+    return login
+
+
+def _run(command: Sequence[str], base_dir: Path) -> int:
+    """Run a child to its end; an interruption of ours is passed on, and its end waited for."""
+    child = processes.start(command, cwd=base_dir)
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        processes.stop(child)
+        raise
+
+
+def _is_there(data_dir: Path, name: str, setting: str) -> bool:
+    return bool(os.environ.get(setting)) or name in registry.running_addresses(data_dir)
+
+
+def _are_ready(data_dir: Path) -> bool:
+    return registry.ready_file(data_dir).exists() and all(
+        _is_there(data_dir, service.name, service.setting) for service in ALL
+    )

@@ -1,0 +1,53 @@
+import signal
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import ProjectCommand, positive_integer
+from prm_site import demo
+from prm_site.services.supervisor import ServiceError
+
+DEFAULT_LIMIT = 10
+DEFAULT_PORT = 8000
+
+
+class Command(ProjectCommand):
+    help = (
+        "The whole flow with a real small model: start the services, seed, populate, measure, "
+        "create and export preferences, then serve the site."
+    )
+    needs_database = False
+    examples = """
+manage.py demo
+manage.py demo --exit --limit 4
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--exit", action="store_true", help="end after the export")
+        parser.add_argument(
+            "--limit",
+            type=positive_integer,
+            default=DEFAULT_LIMIT,
+            help="trees of the forest (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--port",
+            type=positive_integer,
+            default=DEFAULT_PORT,
+            help="port of the site, or else any that is free (default: %(default)s)",
+        )
+
+    def handle(self, **options: Any) -> None:
+        base_dir: Path = settings.BASE_DIR
+        output = base_dir / "exports" / demo.FOREST
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with demo.services(base_dir, settings.DATA_DIR, self.say):
+                demo.run_stages(base_dir, demo.stages(options["limit"], output), self.say)
+                self.say(f"\nThe dataset: {output}")
+                if not options["exit"]:
+                    demo.serve_site(base_dir, options["port"], self.say)
+        except (demo.DemoError, ServiceError) as error:
+            raise CommandError(str(error)) from error

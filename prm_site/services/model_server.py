@@ -1,0 +1,47 @@
+"""llama.cpp's own OpenAI-compatible server, from the package xllamacpp.
+
+usage: python -m prm_site.services.model_server MODEL.gguf --port PORT [--alias NAME]
+"""
+
+import argparse
+import os
+import signal
+import threading
+
+import xllamacpp
+
+TOKENS_PER_SLOT = 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="path of a GGUF file")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--alias", default="local", help="name of the model for clients")
+    parser.add_argument("--parallel", type=int, default=8, help="requests served at once")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server = xllamacpp.Server(_parameters(options))
+    stop.wait()
+    del server
+
+
+def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = options.model
+    parameters.model_alias = {options.alias}
+    parameters.n_ctx = options.parallel * TOKENS_PER_SLOT
+    parameters.n_parallel = options.parallel
+    parameters.cpuparams.n_threads = options.threads
+    parameters.cpuparams_batch.n_threads = options.threads
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = options.port
+    return parameters
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Child processes that do not outlive their parent."""
+
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+SECONDS_TO_STOP = 10.0
+
+_PR_SET_PDEATHSIG = 1
+# Loaded before any fork: the child may not take the loader's lock.
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def start(
+    command: Sequence[str],
+    *,
+    log: Path | None = None,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own, so that Ctrl-C reaches its parent only.
+
+    Linux ends the child when the parent dies, however that happens.
+    """
+    output = log.open("ab") if log else None
+    try:
+        return subprocess.Popen(  # noqa: S603
+            command,
+            stdout=output,
+            stderr=output,
+            cwd=cwd,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  one call into the kernel
+        )
+    finally:
+        if output:
+            output.close()
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a child to end, and kill it where it does not."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port(preferred: int | None = None) -> int:
+    """Return a free port of this machine, the preferred one where that is free."""
+    for port in (preferred, 0):
+        if port is None:
+            continue
+        with socket.socket() as found:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(found.getsockname()[1])
+    raise OSError("this machine has no free port")
+
+
+def _die_with_parent() -> None:
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

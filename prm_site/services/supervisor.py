@@ -1,0 +1,177 @@
+"""Start the embedded services on one data directory, keep them running, stop them."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from prm_site.services import processes, registry
+from prm_site.services.definitions import Service
+
+SECONDS_BETWEEN_LOOKS = 0.5
+MOST_RESTARTS = 5
+"""Restarts of one service in a row before the supervisor gives up."""
+SECONDS_OF_HEALTH = 60.0
+"""A service that ran this long counts as healthy, and its restarts are forgotten."""
+
+
+class ServiceError(Exception):
+    """A service cannot be started or kept running; the message is one line with the remedy."""
+
+
+class Supervisor:
+    """Use as a context manager: services run inside it. One for each data directory."""
+
+    def __init__(
+        self, data_dir: Path, services: Sequence[Service], say: Callable[[str], None]
+    ) -> None:
+        self.data_dir = data_dir
+        self.services = services
+        self.say = say
+        self._directory = registry.services_directory(data_dir)
+        self._lock: IO[str] | None = None
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started_at: dict[str, float] = {}
+        self._restarts: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        """Start all services.
+
+        Raises:
+            ServiceError: a supervisor is at work on this directory, or a service does not start.
+            MissingPackageError: a package is not installed.
+        """
+        self._take_lock()
+        try:
+            for service in self.services:
+                self._end_leftover(service)
+                self._start(service)
+        except BaseException:
+            self._stop_all()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop_all()
+
+    def mark_ready(self) -> None:
+        """Tell those who wait that the services can be used."""
+        registry.ready_file(self.data_dir).touch()
+
+    def watch(self) -> None:
+        """Restart what dies, until interrupted.
+
+        Raises:
+            ServiceError: a service dies again and again.
+        """
+        while True:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            self.restart_dead()
+
+    def restart_dead(self) -> None:
+        """Restart, on its data and port, each service whose process has ended."""
+        for service in self.services:
+            status = self._running[service.name].poll()
+            if status is None:
+                continue
+            if time.monotonic() - self._started_at[service.name] > SECONDS_OF_HEALTH:
+                self._restarts[service.name] = 0
+            self._restarts[service.name] = self._restarts.get(service.name, 0) + 1
+            if self._restarts[service.name] > MOST_RESTARTS:
+                raise ServiceError(f"{service.name} keeps dying: {self._log_hint(service)}")
+            self.say(f"{service.name} ended with status {status}: restarting it")
+            self._start(service)
+
+    def _start(self, service: Service) -> None:
+        directory = self.data_dir / service.name
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        before = registry.read_entry(self.data_dir, service.name)
+        port = processes.free_port(before.port if before else None)
+        child = processes.start(service.command(directory, port), log=self._log(service))
+        self._running[service.name] = child
+        self._started_at[service.name] = time.monotonic()
+        address = service.address(port)
+        self._wait_until_ready(service, child, address)
+        registry.write_entry(
+            self.data_dir,
+            service.name,
+            registry.Entry(child.pid, registry.start_time(child.pid), address, port),
+        )
+
+    def _wait_until_ready(
+        self, service: Service, child: subprocess.Popen[bytes], address: str
+    ) -> None:
+        deadline = time.monotonic() + service.seconds_to_start
+        while not service.is_ready(address):
+            if child.poll() is not None:
+                raise ServiceError(
+                    f"{service.name} ended with status {child.returncode} while starting: "
+                    f"{self._log_hint(service)}"
+                )
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{service.name} was not ready in {service.seconds_to_start:g} s: "
+                    f"{self._log_hint(service)}"
+                )
+            time.sleep(0.1)
+
+    def _take_lock(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        lock = (self._directory / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            holder = lock.read().strip()
+            lock.close()
+            raise ServiceError(
+                f"services are running on {self.data_dir} already (process {holder}): "
+                "use those, or stop them first"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+        registry.ready_file(self.data_dir).unlink(missing_ok=True)
+
+    def _end_leftover(self, service: Service) -> None:
+        """End a process whose supervisor was killed where the system did not end it with that."""
+        entry = registry.read_entry(self.data_dir, service.name)
+        if entry is None or not registry.is_running(entry):
+            return
+        deadline = time.monotonic() + processes.SECONDS_TO_STOP
+        with suppress(ProcessLookupError):
+            os.kill(entry.pid, signal.SIGTERM)
+            while registry.is_running(entry):
+                if time.monotonic() > deadline:
+                    os.kill(entry.pid, signal.SIGKILL)
+                time.sleep(0.1)
+
+    def _stop_all(self) -> None:
+        """Stop in reverse order: what others use goes last."""
+        for name in reversed(self._running):
+            processes.stop(self._running[name])
+        self._running.clear()
+        registry.ready_file(self.data_dir).unlink(missing_ok=True)
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def _log(self, service: Service) -> Path:
+        return self._directory / f"{service.name}.log"
+
+    def _log_hint(self, service: Service) -> str:
+        lines = self._log(service).read_text(errors="replace").strip().splitlines()
+        return f"see {self._log(service)}" + (f" ({lines[-1][:200]})" if lines else "")
