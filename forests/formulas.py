@@ -41,6 +41,7 @@ _converter = LatexToMathML(fancy_error=False, max_expansions=100)
 _DEFINITION = re.compile(
     r"\\(?:(?:re|provide)?newcommand|[gex]?def|let|DeclareMathOperator)(?![a-zA-Z])"
 )
+_ROW_SPACE = re.compile(r"\\\\\[-?[\d.]+ ?[a-z]{2}\]")  # `\\[2pt]`, which is taken for text
 _NESTING_UNIT = re.compile(r"\\[a-zA-Z]+|[{\[^_]")
 _COMMAND_OR_GROUP = re.compile(r"\\[a-zA-Z]+|\{[^{}]*\}")
 
@@ -94,7 +95,8 @@ def to_mathml(latex: str, *, display: bool) -> str | None:
     if len(_NESTING_UNIT.findall(latex)) > MAX_NESTING_UNITS:
         return None
     try:
-        mathml = _converter.convert_with_local_state(latex, displaystyle=display)
+        source = _ROW_SPACE.sub(r"\\\\", latex)
+        mathml = _converter.convert_with_local_state(source, displaystyle=display)
     except LatexError:
         return None
     rest = _TAG.sub("", mathml)

@@ -14,7 +14,7 @@ from forests.store import collection, insert_new, node_document
 RIGHT, WRONG, NO_ANSWER = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
 
 QUESTION = (
-    "Janet’s ducks lay 16 eggs per day. She eats three for breakfast and bakes muffins with four. "
+    "Janet's ducks lay 16 eggs per day. She eats three for breakfast and bakes muffins with four. "
     "She sells the rest for $2 per egg. How much does she make every day?"
 )
 ITEM = (
@@ -43,7 +43,7 @@ def duck_tree() -> ReasoningTree:
         step("0.1", "She sells $16 - 3 = 13$ eggs a day.\n", logprob=-3.5),
         step("0.0.0", "\\[ 9 \\times \\$2 = \\$18 \\]\n", count=2),
         step("0.0.1", "At $2 per egg and 9 eggs, that is `9 * 2`.\n"),
-        leaf("0.0.0.0", "#### 18", RIGHT, answer="18", count=2, logprob=-0.02),
+        leaf("0.0.0.0", "#### 18", RIGHT, answer="18", count=2, logprob=-0.02),  # noqa: S104
         leaf("0.0.0.1", "The answer is $\\boxed{18}$.", RIGHT, answer="18"),
         leaf("0.0.1.0", "So she makes $\\frac{36}{2} = 18$ dollars.\n#### 18", RIGHT, answer="18"),
         leaf("0.0.1.1", "#### 19", WRONG, answer="19"),

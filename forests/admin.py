@@ -1,0 +1,140 @@
+# ruff: noqa: ARG002  Django gives more than is needed
+"""What is stored, for staff to look at: growing a tree by hand would break it.
+
+Lists stay cheap in a forest of a million trees: no ordering by fields without an index, no count of
+all documents, and filters that an index answers. A tree or node is found by its id.
+"""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import cached_property
+
+from forests.models import Activity, Forest, Node, Tree
+
+MAX_LISTED = 1000
+"""Documents that a list offers; what lies beyond is found by filter or id."""
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # no runtime subscript
+    """Counts no further than the last page that it offers."""
+
+    @cached_property
+    def count(self) -> int:
+        documents = cast("QuerySet[Any]", self.object_list)
+        return documents[:MAX_LISTED].count()
+
+    def _check_object_list_is_ordered(self) -> None:
+        """Documents come as the database has them: ordering a million of them is not cheap."""
+
+
+class UnorderedChangeList(ChangeList):
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        return []
+
+
+class ForestFilter(admin.SimpleListFilter):
+    title = "forest"
+    parameter_name = "forest"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        names = Forest.objects.order_by().values_list("name", flat=True)
+        return [(name, name) for name in sorted(names)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(forest_id=self.value()) if self.value() else queryset
+
+
+class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime subscript
+    """A model that commands and workers write."""
+
+    show_full_result_count = False
+    list_per_page = 50
+    sortable_by = ()
+    actions = None
+    paginator = BoundedPaginator
+    search_fields = ["pk"]
+    search_help_text = "the whole id"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return UnorderedChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return (queryset.filter(pk=search_term.strip()) if search_term else queryset), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def view_on_site(self, obj: Any) -> str:
+        return str(obj.get_absolute_url())
+
+
+@admin.register(Forest)
+class ForestAdmin(StoredAdmin):
+    """Forests can be paused and resumed; the rest is what seeding and workers wrote."""
+
+    list_display = ["name", "num_trees", "num_complete", "num_failed", "is_paused", "created_at"]
+    list_filter = ["is_paused"]
+
+    def get_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[str]:
+        return ["is_paused", *_field_names(Forest, but="is_paused")]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[str]:
+        return _field_names(Forest, but="is_paused")
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return admin.ModelAdmin.has_change_permission(self, request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Forest, form: Any, change: bool) -> None:
+        """Write the one field that can be edited: workers add to the others meanwhile."""
+        Forest.objects.filter(pk=obj.pk).update(is_paused=obj.is_paused)
+
+
+@admin.register(Tree)
+class TreeAdmin(StoredAdmin):
+    list_display = ["id", "status", "num_nodes", "num_leaves", "root_value", "lease_holder"]
+    list_filter = [ForestFilter, "status"]
+
+
+@admin.register(Node)
+class NodeAdmin(StoredAdmin):
+    """Nodes are found by their id, or all those of a tree by the tree's."""
+
+    list_display = ["id", "depth", "grade", "truncated", "tokens", "model"]
+    search_help_text = "id of a node or of a tree, such as gsm8k_baseline-test-first/0000012"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        is_node = term.count("/") > 1
+        return queryset.filter(**{"pk" if is_node else "tree_id": term}), False
+
+
+@admin.register(Activity)
+class ActivityAdmin(StoredAdmin):
+    list_display = ["id", "trees", "nodes", "tokens", "requests"]
+    list_filter = [ForestFilter]
+
+    def view_on_site(self, obj: Activity) -> str:
+        return reverse("forest", args=[obj.forest_id])
+
+
+def _field_names(model: type[Model], *, but: str) -> list[str]:
+    return [field.name for field in model._meta.fields if field.name != but]  # noqa: SLF001

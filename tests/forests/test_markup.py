@@ -1,0 +1,338 @@
+r"""What a model or a dataset may have written, and what a browser is given of it."""
+
+import subprocess
+import sys
+import threading
+import time
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forests.formulas import to_mathml
+from forests.markup import (
+    MAX_MARKDOWN_LENGTH,
+    MAX_SHOWN_LENGTH,
+    clean,
+    one_line,
+    render_markdown,
+    render_prompt,
+    render_raw,
+)
+
+ALLOWED_TAGS = {
+    "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol",
+    "p", "pre", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul", "bdi",
+    "math", "menclose", "mfrac", "mi", "mmultiscripts", "mn", "mo", "mover", "mpadded", "mphantom",
+    "mprescripts", "mroot", "mrow", "mspace", "msqrt", "mstyle", "msub", "msubsup", "msup",
+    "mtable", "mtd", "mtext", "mtr", "munder", "munderover",
+}  # fmt: skip
+ALLOWED_ATTRIBUTES = {
+    "accent", "accentunder", "class", "depth", "dir", "display", "displaystyle", "form", "height",
+    "largeop", "linethickness", "lspace", "mathcolor", "mathvariant", "maxsize", "minsize",
+    "movablelimits", "notation", "rspace", "scriptlevel", "stretchy", "symmetric", "voffset",
+    "width",
+}  # fmt: skip
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<SCRIPT SRC=//evil.example/x.js></SCRIPT>",
+    "<img src=x onerror=alert(1)>",
+    "<img src='https://evil.example/pixel.png'>",
+    "![x](https://evil.example/pixel.png)",
+    "![x](javascript:alert(1))",
+    "[x](javascript:alert(1))",
+    "[x](data:text/html;base64,PHNjcmlwdD4=)",
+    "[x]: javascript:alert(1)\n\n[x]",
+    "[x](https://evil.example/ 'onmouseover=alert(1)')",
+    "<javascript:alert(1)>",
+    "<https://evil.example>",
+    "<a href='jav&#x09;ascript:alert(1)'>x</a>",
+    "<svg/onload=alert(1)>",
+    "<svg><script>alert(1)</script></svg>",
+    "<svg><animate onbegin=alert(1) attributeName=x></svg>",
+    "<math><annotation-xml encoding='text/html'><img src=x onerror=a()></annotation-xml></math>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=a()></style></mglyph></table></math>",
+    "<form><math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'></noscript>",
+    "<style>@import 'https://evil.example/x.css';</style>",
+    "<div style='background:url(https://evil.example)'>x</div>",
+    "<link rel=stylesheet href=//evil.example>",
+    "<meta http-equiv=refresh content='0;url=https://evil.example'>",
+    "<base href=//evil.example>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    "<object data=//evil.example></object><embed src=//evil.example>",
+    "<details open ontoggle=alert(1)>",
+    "<p id=progress hx-get=/admin/ hx-trigger=load>x</p>",
+    "</div></div><script>alert(1)</script>",
+    "<!--<img src='--><img src=x onerror=alert(1)//'>",
+    "<![CDATA[<script>alert(1)</script>]]>",
+    "&#60;script&#62;alert(1)&#60;/script&#62;",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "```\n</code></pre><script>alert(1)</script>\n```",
+    "```html onload=alert(1)\n<b>\n```",
+    "`<script>alert(1)</script>`",
+    "| <script> | <img src=x onerror=alert(1)> |\n|---|---|\n| a | b |",
+    "$<script>alert(1)</script>$",
+    r"$\text{<img src=x onerror=alert(1)>}$",
+    r"$\href{javascript:alert(1)}{x}$",
+    r"$\url{https://evil.example}$",
+    r"$\class{x}{y}\style{color:red}{z}\cssId{progress}{w}$",
+    r"$\includegraphics{https://evil.example/x.png}$",
+    r"$$\begin{align}\label{progress} a \end{align}$$ $\eqref{progress}$",
+    r"\(\text{</mtext></math><script>alert(1)</script>}\)",
+    r"\[ \color{red;background:url(https://evil.example)} x \]",
+    r"$\newcommand{\a}{<script>}\a$",
+    "[a]($x$ 'onclick=alert(1)')",
+    '<a href="$x$">$y$</a>',
+    "<img src=x $onerror=alert(1)$>",
+    "M0123456789abcdefN0E $x$ M0123456789abcdefN99E",
+    "\u0002klzzwxh:0000\u0003 **x** \u0002amp\u0003",
+    "\ud800<script>\udfff",
+    "\x00<scr\x00ipt>alert(1)</scr\x00ipt>",
+    "\u202e<script>alert(1)</script>\u2066",
+]
+
+
+class Reading(HTMLParser):
+    """The tags, attributes and text of an HTML fragment."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in ("br", "hr", "mspace", "mprescripts"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def assert_inert(html: str) -> Reading:
+    reading = Reading(html)
+    assert set(reading.tags) <= ALLOWED_TAGS
+    assert {name for name, _ in reading.attributes} <= ALLOWED_ATTRIBUTES
+    for _, value in reading.attributes:
+        assert ":" not in (value or "")
+        assert "/" not in (value or "")
+    assert reading.open == []
+    html.encode()
+    return reading
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("frame", ["{}", "> {}", "- {}", "# {}", "**{}**", "a\n\n    {}", "$x$ {}"])
+def test_hostile_text_is_inert(text, frame):
+    assert_inert(render_markdown(frame.replace("{}", text)))
+    assert_inert(render_raw(text))
+    assert_inert(render_prompt([{"role": text, "content": text}]))
+    assert_inert(render_prompt({"unexpected": [text]}))
+
+
+_PIECES = st.sampled_from(
+    [*HOSTILE, "$", "$$", "\\(", "\\)", "\\[", "\\]", "`", "```\n", "*", "_", "\n", "\n\n", "<",
+     ">", "&", '"', "'", "x", "1", " ", "|", "#", "\\", "{", "}", "\\frac", "^", "- ", "    ",
+     "~~~\n", "\\begin{align}", "\\end{align}", "<b", "=", "javascript:", "onerror="]
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_PIECES | st.text(max_size=5), max_size=12).map("".join))
+def test_any_mixture_of_marks_is_inert(text):
+    assert_inert(render_markdown(text))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(alphabet="$\\{}()[]^_&abfrcsqt12 \n<>`*'\"#", max_size=60))
+def test_any_formula_is_inert(text):
+    assert_inert(render_markdown(f"${text}$ \\[{text}\\]"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Eggs cost $2 per egg and $3 per dozen.",
+        "He pays $5 each, so 3*$5 and 4*$5*2.",
+        "$10 bill + 5$ in coins",
+        "She makes 9 * 2 = $<<9*2=18>>18 every day.",
+        "He earns $10*5=$<<10*5=50>>50 and 3*4*5 more",
+        "48/2 = <<48/2=24>>24 clips",
+        "#### 18",
+        "#### -1,234",
+        "#### $5",
+        r"\boxed{42} outside of a formula",
+        r"an unclosed \[ and \( and \{a\}",
+        "a &lt;b&gt; &amp; c < d > e",
+        "[x](https://example.org) ![y](z.png) <b>bold</b>",
+        "snake_case_name and x_1*y_2*z_3",
+    ],
+)
+def test_text_that_only_looks_like_markup_is_shown_as_written(text):
+    reading = assert_inert(render_markdown(text))
+    assert reading.text == text
+    assert set(reading.tags) == {"div", "p"}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_display"),
+    [
+        (r"$\frac{1}{2}$", False),
+        (r"\(\frac{1}{2}\)", False),
+        (r"$$\frac{1}{2}$$", True),
+        ("\\[\n\\frac{1}{2}\n\\]", True),
+        ("\\begin{align*}\nx &= \\frac{1}{2} \\\\[2pt]\ny &= 2\n\\end{align*}", True),
+        (r"$10 \text{ of } \frac{1}{2}$", False),
+        (r"so $x_1*y_1*z_1 = \frac{1}{2}$", False),
+    ],
+)
+def test_formulas_become_mathml(text, is_display):
+    html = render_markdown(text)
+    assert "<mfrac><mn>1</mn><mn>2</mn></mfrac>" in html
+    assert ('<math display="block">' in html) is is_display
+    assert " style=" not in html
+    assert "<mi>p</mi>" not in html
+    assert "$" not in html
+    assert_inert(html)
+
+
+def test_styles_of_the_converter_become_classes_and_colours():
+    html = render_markdown(r"\begin{align*} \color{red} a &= b \end{align*}")
+    assert 'mathcolor="#FF0000"' in html
+    assert 'class="m-right m-pr0"' in html
+
+
+def test_a_formula_that_is_not_understood_is_shown_as_its_source():
+    html = render_markdown(r"so $\foo{<b>}$ holds")
+    assert r'so <code class="formula">$\foo{&lt;b&gt;}$</code> holds' in html
+
+
+@pytest.mark.parametrize("text", ["`$x$`", "```\n$x$\n```", "~~~\n\\(x\\)\n~~~"])
+def test_code_holds_no_formula(text):
+    assert "<math" not in render_markdown(text)
+
+
+def test_markdown_is_rendered():
+    html = render_markdown("**bold**, `code`\nnext line\n\n- one\n- two\n\n| a |\n|---|\n| 1 |")
+    for part in (
+        "<strong>bold</strong>",
+        "<code>code</code>",
+        "<br>",
+        "<li>one</li>",
+        "<td>1</td>",
+    ):
+        assert part in html
+
+
+def test_text_in_other_scripts_is_isolated_and_kept():
+    reading = assert_inert(render_markdown("\u202eשלל **עלל**"))
+    assert reading.text == "\u202eשלל עלל"
+    assert ("dir", "auto") in reading.attributes
+
+
+def test_what_cannot_be_encoded_or_drawn_is_made_visible():
+    assert clean("a\ud800b") == "a\ufffdb"
+    assert clean("\ud83d\ude00") == "\U0001f600"
+    assert clean("a\x00\x1b[31m\tb\n") == "a\u2400\u241b[31m\tb\n"
+
+
+@pytest.mark.parametrize("text", [None, "", "   \n"])
+def test_nothing_renders_as_nothing(text):
+    assert Reading(render_markdown(text)).text.strip() == ""
+
+
+def test_a_long_text_is_markdown_first_then_raw_then_counted():
+    text = "**a**\n" * (MAX_SHOWN_LENGTH // 3)
+    reading = assert_inert(render_markdown(text))
+    assert 0 < reading.tags.count("strong") <= MAX_MARKDOWN_LENGTH // 6
+    assert reading.tags.count("pre") == 1
+    assert f"{len(text) - MAX_SHOWN_LENGTH:,} more characters are not shown." in reading.text
+    assert reading.text.count("a\n") + reading.text.count("a**") >= MAX_SHOWN_LENGTH // 6 - 1
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["[", "![", "*a ", "**a", "` ", "<a ", "> ", "```a\n", "~~~a\n", "| a | b |\n|---|---|\n", "&",
+     "\\(", "\\[", "$a", "$$a", "${", "\\begin{align}a", "{", "- a\n", "a", "_a", "#### 1\n"],
+)  # fmt: skip
+def test_a_megabyte_of_any_mark_takes_bounded_time(piece):
+    text = piece * (1_000_000 // len(piece))
+    began = time.process_time()
+    assert_inert(render_markdown(text))
+    assert time.process_time() - began < 3
+
+
+_NESTED = ["{", "\\sqrt{", "\\frac", "\\left(", "x^{", "\\begin{matrix}", "\\sqrt[", "\\color{red}",
+           "\\text{$", "\\mathbf", "\\frac x", "\\underbrace{", "^\\frac"]  # fmt: skip
+
+
+def test_a_deeply_nested_formula_does_not_end_the_process():
+    """The converter recurses in C: too deep a formula is a segmentation fault, in a small stack."""
+    script = f"""
+import threading
+from forests.formulas import MAX_LENGTH, to_mathml
+def convert():
+    for piece in {_NESTED!r}:
+        for number in (10, 60, 100, 124, 200, 249, 1000, 10**6):
+            to_mathml(piece * number, display=True)
+            to_mathml(piece * number + "x" + "}}" * number, display=True)
+threading.stack_size(1024 * 1024)
+thread = threading.Thread(target=convert)
+thread.start()
+thread.join()
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_definitions_and_endless_macros_are_refused():
+    assert to_mathml(r"\newcommand{\a}{\a\a}\a", display=False) is None
+    assert to_mathml(r"\def\a{b}\a", display=False) is None
+    assert to_mathml(r"\deg 5", display=False) is not None
+
+
+def test_rendering_in_threads_does_not_mix_texts():
+    wrong = []
+
+    def render(name: str) -> None:
+        for number in range(40):
+            html = render_markdown(f"*{name}* $x_{{{number}}}$ `{name}{number}`")
+            if f"<em>{name}</em>" not in html or f"<code>{name}{number}</code>" not in html:
+                wrong.append(html)
+
+    threads = [threading.Thread(target=render, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_prompt_shows_the_role_of_each_message():
+    html = render_prompt(
+        [{"role": "system", "content": "Be *brief*."}, {"role": "user", "content": "$2+2$?"}]
+    )
+    reading = assert_inert(html)
+    assert reading.text == "systemBe brief.user2+2?"
+    assert html.count('class="chat"') == 2
+
+
+def test_one_line_is_cut_to_its_length():
+    assert one_line(" a\n\n b\tc ", 10) == "a b c"
+    assert one_line("abcdefgh", 5) == "abcd…"
+    assert one_line("x " * 10**6, 5) == "x x…"
