@@ -1,0 +1,167 @@
+"""The embedded services, started for real on directories of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pymongo
+import pytest
+import redis
+
+from prm_site.services import processes, registry
+from prm_site.services.definitions import ALL, MODEL, MONGODB, QUEUE, MissingPackageError
+from prm_site.services.supervisor import ServiceError, Supervisor
+
+
+def say(_: str) -> None:
+    """Tests look at what happens, not at what is said of it."""
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def address(data_dir: Path, service: str) -> str:
+    return registry.running_addresses(data_dir)[service]
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[Path]:
+    """A data directory with MongoDB and queue running, and their supervisor in a process."""
+    child = processes.start(
+        [sys.executable, "manage.py", "services", "--only", "mongodb,queue"],
+        environment=os.environ | {
+            "PRM_DATA_DIR": str(tmp_path), "MONGODB_URI": "", "REDIS_URL": "",
+        },
+        log=tmp_path / "supervisor.log",
+    )  # fmt: skip
+    wait_until(registry.ready_file(tmp_path).exists, 90)
+    yield tmp_path
+    processes.stop(child)
+
+
+def test_services_start_keep_their_data_and_stop(tmp_path: Path):
+    for number in range(2):
+        with Supervisor(tmp_path, (MONGODB, QUEUE), say):
+            with pymongo.MongoClient(address(tmp_path, "mongodb")) as client:
+                client.test.numbers.insert_one({"_id": number})
+                assert client.test.numbers.count_documents({}) == number + 1
+            with redis.Redis.from_url(address(tmp_path, "queue")) as queue:
+                assert queue.incr("runs") == number + 1
+
+    assert registry.running_addresses(tmp_path) == {}
+
+
+def test_a_directory_has_one_supervisor(tmp_path: Path):
+    with (
+        Supervisor(tmp_path, (), say),
+        pytest.raises(ServiceError, match=f"running on {tmp_path} already .process {os.getpid()}"),
+        Supervisor(tmp_path, (), say),
+    ):
+        pytest.fail("two supervisors on one directory")
+
+
+def test_a_killed_service_comes_back_with_its_data_and_address(tmp_path: Path):
+    with Supervisor(tmp_path, (QUEUE,), say) as supervisor:
+        before = address(tmp_path, "queue")
+        with redis.Redis.from_url(before) as queue:
+            queue.set("kept", "yes")
+            queue.execute_command("WAITAOF", 1, 0, 2000)
+        entry = registry.read_entry(tmp_path, "queue")
+        assert entry is not None
+        os.kill(entry.pid, signal.SIGKILL)
+        wait_until(lambda: not registry.is_running(entry))
+
+        supervisor.restart_dead()
+
+        assert address(tmp_path, "queue") == before
+        with redis.Redis.from_url(before) as queue:
+            assert queue.get("kept") == b"yes"
+
+
+def test_services_end_with_a_killed_supervisor(supervised: Path):
+    entries = [registry.read_entry(supervised, name) for name in ("mongodb", "queue")]
+    holder = int((registry.services_directory(supervised) / "lock").read_text())
+
+    os.kill(holder, signal.SIGKILL)
+
+    wait_until(lambda: not any(entry and registry.is_running(entry) for entry in entries))
+
+
+def test_commands_find_running_services_by_themselves(supervised: Path):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "recount_forest", "--forest_name", "none"],
+        env=os.environ | {"PRM_DATA_DIR": str(supervised), "MONGODB_URI": "", "REDIS_URL": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "CommandError: no forest named 'none'; none is seeded: run seed_forest"
+    )
+
+
+def test_a_second_services_command_is_refused_in_one_line(supervised: Path):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "services", "--only", "queue"],
+        env=os.environ | {"PRM_DATA_DIR": str(supervised), "REDIS_URL": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "already" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_server_named_in_the_environment_is_checked_and_not_started(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "services", "--only", "queue"],
+        env=os.environ | {"PRM_DATA_DIR": str(tmp_path), "REDIS_URL": "redis://127.0.0.1:1/0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "REDIS_URL=redis://127.0.0.1:1/0 does not answer" in done.stderr
+
+
+def test_the_packaged_model_answers(tmp_path: Path):
+    try:
+        MODEL.command(tmp_path, 1)
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+
+    with Supervisor(tmp_path, (MODEL,), say):
+        request = urllib.request.Request(
+            f"{address(tmp_path, 'model')}/completions",
+            data=json.dumps({"prompt": "1, 2, 3,", "max_tokens": 4}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer = json.load(response)
+
+    assert answer["choices"][0]["text"]
+
+
+def test_a_process_id_that_came_back_is_not_taken_for_the_service(tmp_path: Path):
+    registry.write_entry(tmp_path, "queue", registry.Entry(os.getpid(), "0", "redis://x", 1))
+
+    assert registry.running_addresses(tmp_path) == {}
+
+
+def test_every_service_that_can_be_registered_is_defined():
+    assert tuple(service.name for service in ALL) == registry.SERVICES

@@ -1,0 +1,333 @@
+"""Commands as a user types them, each a process of its own where a process matters."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.management import CommandError, call_command
+
+from forests.models import Forest
+from rollouts import client, jobs
+from tests.openai_server import Fault, OpenAIServer, write_two_steps
+from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def run(name: str, *arguments: str) -> tuple[str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    call_command(name, *arguments, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def start(server: OpenAIServer, *arguments: str) -> subprocess.Popen[str]:
+    """Start a command on the test database."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        env=os.environ | {
+            "OPENAI_BASE_URL": server.url,
+            "PRM_DATABASE_NAME": django_settings.DATABASES["default"]["NAME"],
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=seconds)
+    return process.returncode, out, err
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def slowly(prefix: str, seed: int) -> str:
+    time.sleep(0.1)
+    return write_two_steps(prefix, seed)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(client, "FIRST_BACKOFF_SECONDS", 0.01)
+
+
+def test_seed_forest_prints_the_name_and_says_the_rest_aside():
+    out, err = run(
+        "seed_forest", "--dataset_config_name", "demo_arithmetic", "--dataset_split", "test",
+        "--forest_name_suffix", "first", "--limit", "3",
+    )  # fmt: skip
+
+    assert out == "forest_name: demo_arithmetic-test-first\n"
+    assert "3 trees" in err
+
+
+def test_seed_forest_speaks_json():
+    out, _ = run(
+        "seed_forest", "--dataset_config_name", "demo_arithmetic", "--dataset_split", "test",
+        "--forest_name_suffix", "first", "--limit", "3", "--json",
+    )  # fmt: skip
+
+    assert json.loads(out) == {"forest_name": "demo_arithmetic-test-first", "num_trees": 3}
+
+
+def test_rollout_worker_grows_a_forest_to_its_end(queue, model_server: OpenAIServer):
+    forest = seeded(5)
+
+    status, out, err = finish(
+        start(model_server, "rollout_worker", "--num_processes", "2", "--forest_name", forest.name,
+              "--json")
+    )  # fmt: skip
+
+    assert status == 0, err
+    assert json.loads(out)["num_complete"] == 5
+    assert_whole(forest)
+
+
+def test_rollout_worker_exits_with_3_where_trees_failed(queue, model_server: OpenAIServer):
+    forest = seeded(3, concurrency=1)
+    model_server.faults.extend([Fault(status=400, body='{"error": {"message": "too long"}}')])
+
+    status, _, err = finish(start(model_server, "rollout_worker", "--forest_name", forest.name))
+
+    assert status == 3
+    assert "1 trees failed" in err
+    assert statuses(forest) == {"failed": 1, "complete": 2}
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
+def test_an_interrupted_rollout_worker_writes_what_it_has_and_goes_on_later(
+    queue, model_server: OpenAIServer, number: signal.Signals, status: int
+):
+    model_server.write = slowly
+    whole, torn = seeded(6, "whole"), seeded(6, "torn")
+    jobs.grow_slice(whole.name, 0, 6)
+    process = start(model_server, "rollout_worker", "--forest_name", torn.name)
+    wait_until(lambda: reread(torn).num_nodes > 0)
+
+    process.send_signal(number)
+
+    assert finish(process)[0] == status
+    assert "growing" not in statuses(torn)
+    assert_resumes_to(torn, whole, model_server)
+
+
+def test_a_killed_rollout_worker_leaves_no_double_and_no_gap(queue, model_server: OpenAIServer):
+    model_server.write = slowly
+    whole, torn = seeded(6, "whole"), seeded(6, "torn")
+    jobs.grow_slice(whole.name, 0, 6)
+    asked = len(model_server.requests)
+    process = start(model_server, "rollout_worker", "--forest_name", torn.name)
+    wait_until(lambda: reread(torn).num_nodes > 0)
+
+    os.kill(process.pid, signal.SIGKILL)
+    finish(process)
+
+    assert_resumes_to(torn, whole, model_server)
+    in_flight = torn.worker_config["concurrency"]
+    written_late = 2 * in_flight  # requests answered since the last write
+    assert len(model_server.requests) - 2 * asked <= in_flight + written_late
+
+
+def assert_resumes_to(torn: Forest, whole: Forest, server: OpenAIServer) -> None:
+    status, _, err = finish(start(server, "rollout_worker", "--forest_name", torn.name))
+    assert status == 0, err
+    assert shape(torn) == shape(whole)
+    assert_whole(torn)
+
+
+def test_populate_forest_fills_the_queue_once(queue, model_server: OpenAIServer):
+    forest = seeded(5)
+
+    out, _ = run("populate_forest", "--forest_name", forest.name, "--trees_per_job", "2", "--json")
+    _, again = run("populate_forest", "--forest_name", forest.name, "--trees_per_job", "2")
+
+    assert json.loads(out)["jobs"] == 3
+    assert again.startswith("0 jobs put into the queue")
+
+
+def test_a_plain_rqworker_grows_what_populate_forest_enqueued(queue, model_server: OpenAIServer):
+    forest = seeded(3)
+    run("populate_forest", "--forest_name", forest.name)
+
+    status, _, err = finish(start(model_server, "rqworker", "rollouts", "--burst", "-v", "0"))
+
+    assert status == 0, err
+    assert_whole(forest)
+
+
+def test_recount_forest_mends_counters_and_says_which(model_server: OpenAIServer):
+    forest = seeded(2)
+    jobs.grow_slice(forest.name, 0, 2)
+    right = reread(forest).num_nodes
+    Forest.objects.filter(pk=forest.pk).update(num_nodes=1)
+
+    out, _ = run("recount_forest", "--forest_name", forest.name, "--json")
+
+    assert json.loads(out) == {"num_nodes": [1, right]}
+    assert run("recount_forest", "--forest_name", forest.name)[1] == "all counters were right\n"
+
+
+def test_delete_forest_asks_first(model_server: OpenAIServer):
+    forest = seeded(2)
+
+    with pytest.raises(CommandError, match="has 2 trees and 0 nodes: add --yes"):
+        run("delete_forest", "--forest_name", forest.name)
+
+    assert "2 trees" in run("delete_forest", "--forest_name", forest.name, "--yes")[1]
+    assert Forest.objects.count() == 0
+
+
+def test_verify_config_shows_items_and_a_real_rollout(model_server: OpenAIServer):
+    out, _ = run(
+        "verify_config", "--config_name", "demo_arithmetic", "--dataset_split", "test",
+        "--with_backend",
+    )  # fmt: skip
+
+    assert out.count("--- item") == 9
+    assert "FAIL" not in out
+    assert "ok   backend: scripted wrote 2 steps" in out
+
+
+def test_verify_config_shows_all_failures_at_once(tmp_path, settings):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "bad.py").write_text("""
+from experiment_configs.interfaces import RolloutConfig, RolloutWorkerConfig
+
+class Config(RolloutConfig):
+    rollout_worker_config = RolloutWorkerConfig(strategy="magic", temperature=9)
+    def get_dataset_iterator(self, dataset_split):
+        yield from (1, 2)
+    def get_root_prompt(self, item):
+        return "Q" if item == 1 else 7
+    def get_label(self, item):
+        return "1"
+    def is_correct(self, answer, label):
+        return True
+""")
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match="4 checks failed"):
+        call_command(
+            "verify_config", "--config_name", "bad", "--dataset_split", "x", stdout=out
+        )  # fmt: skip
+
+    failures = [line for line in out.getvalue().splitlines() if line.startswith("FAIL")]
+    assert len(failures) == 4
+    for word, line in zip(("temperature", "magic", "get_root_prompt", "is_correct"), failures,
+                          strict=True):  # fmt: skip
+        assert word in line
+
+
+@pytest.mark.parametrize("command", ["rollout_worker", "populate_forest"])
+class TestRefusals:
+    """One line, a remedy, nothing written."""
+
+    def test_an_unknown_forest_lists_those_known(self, command: str):
+        seeded(1)
+
+        with pytest.raises(
+            CommandError, match="no forest named 'x'; known: demo_arithmetic-train-a"
+        ):
+            run(command, "--forest_name", "x")
+
+    def test_a_partly_seeded_forest_says_to_seed_on(self, command: str):
+        forest = seeded(1)
+        Forest.objects.update(is_seeded=False)
+
+        with pytest.raises(CommandError, match="run the same seed_forest command again"):
+            run(command, "--forest_name", forest.name)
+
+    def test_a_paused_forest_says_how_to_resume(self, command: str):
+        forest = seeded(1)
+        Forest.objects.update(is_paused=True)
+
+        with pytest.raises(CommandError, match="is paused"):
+            run(command, "--forest_name", forest.name)
+
+    def test_an_unset_backend_says_what_to_set(self, command: str, settings):
+        settings.OPENAI_BASE_URL = ""
+
+        with pytest.raises(CommandError, match="set OPENAI_BASE_URL in .env"):
+            run(command, "--forest_name", seeded(1).name)
+
+    def test_a_dead_backend_is_named(self, command: str, settings):
+        settings.OPENAI_BASE_URL = "http://127.0.0.1:9/v1"
+
+        with pytest.raises(CommandError, match=r"http://127\.0\.0\.1:9/v1 .*check OPENAI_BASE_URL"):
+            run(command, "--forest_name", seeded(1).name)
+
+    def test_a_model_that_the_server_lacks_is_named_with_those_it_has(
+        self, command: str, model_server: OpenAIServer
+    ):
+        with pytest.raises(CommandError, match="has no model 'big': it has scripted"):
+            run(command, "--forest_name", seeded(1, model="big").name)
+
+    def test_an_unset_queue_says_what_to_set(self, command: str, settings):
+        settings.REDIS_URL = ""
+
+        with pytest.raises(CommandError, match="set REDIS_URL in .env"):
+            run(command, "--forest_name", seeded(1).name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("MONGODB_URI", "mongodb://user:secret@127.0.0.1:9/", "MongoDB at mongodb://127.0.0.1:9/"),
+        ("REDIS_URL", "redis://:secret@127.0.0.1:9/0", "the queue at redis://127.0.0.1:9/0 failed"),
+        ("MONGODB_URI", "", "set MONGODB_URI in .env"),
+    ],
+)
+def test_a_dead_service_is_one_line_without_its_password(
+    model_server: OpenAIServer, variable: str, value: str, complaint: str
+):
+    forest = seeded(1)
+    os_environment = dict(os.environ)
+    try:
+        os.environ[variable] = value
+        os.environ["PRM_MONGODB_TIMEOUT_SECONDS"] = "1"
+        status, out, err = finish(
+            start(model_server, "rollout_worker", "--forest_name", forest.name)
+        )
+    finally:
+        os.environ.clear()
+        os.environ.update(os_environment)
+
+    assert (status, out) == (1, "")
+    assert complaint in err
+    assert "secret" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_bad_usage_exits_with_2(model_server: OpenAIServer):
+    status, _, err = finish(
+        start(model_server, "rollout_worker", "--forest_name", "x", "--num_processes", "0")
+    )
+
+    assert status == 2
+    assert "'0' is not a whole number of at least 1" in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["seed_forest", "verify_config", "populate_forest", "rollout_worker", "recount_forest"],
+)
+def test_help_tells_examples_and_exit_codes(command: str, capsys):
+    with pytest.raises(SystemExit):
+        call_command(command, "--help")
+
+    text = capsys.readouterr().out
+    assert f"manage.py {command}" in text
+    assert "3    partly failed" in text
