@@ -90,10 +90,10 @@ class ForestAdmin(StoredAdmin):
     list_display = ["name", "num_trees", "num_complete", "num_failed", "is_paused", "created_at"]
     list_filter = ["is_paused"]
 
-    def get_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[Any]:
         return ["is_paused", *_field_names(Forest, but="is_paused")]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[str]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[Any]:
         return _field_names(Forest, but="is_paused")
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

@@ -110,7 +110,7 @@ class Reading(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.attributes += attrs
-        if tag not in ("br", "hr", "mspace", "mprescripts"):
+        if tag not in ("br", "hr", "img", "input", "link", "meta", "mspace", "mprescripts"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
