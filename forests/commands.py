@@ -8,6 +8,7 @@ from typing import Any, TextIO, cast
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 from rich.console import Console
@@ -57,10 +58,12 @@ class ProjectCommand(BaseCommand):
             return super().execute(*args, **options)
         except ConfigError as error:
             raise CommandError(str(error)) from error
-        except PyMongoError as error:
+        except (PyMongoError, DatabaseError) as error:
+            # The ORM wraps what pymongo raised, without its message.
+            reason = error.__cause__ if isinstance(error.__cause__, PyMongoError) else error
             raise CommandError(
                 f"MongoDB at {without_password(settings.MONGODB_URI)} failed: "
-                f"{first_line(error)} (check MONGODB_URI, or restart `manage.py services`)"
+                f"{first_line(reason)} (check MONGODB_URI, or restart `manage.py services`)"
             ) from error
         except RedisError as error:
             raise CommandError(

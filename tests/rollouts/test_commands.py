@@ -260,7 +260,7 @@ class TestRefusals:
     def test_an_unset_backend_says_what_to_set(self, command: str, settings):
         settings.OPENAI_BASE_URL = ""
 
-        with pytest.raises(CommandError, match="set OPENAI_BASE_URL in .env"):
+        with pytest.raises(CommandError, match=r"set OPENAI_BASE_URL in \.env"):
             run(command, "--forest_name", seeded(1).name)
 
     def test_a_dead_backend_is_named(self, command: str, settings):
@@ -278,7 +278,7 @@ class TestRefusals:
     def test_an_unset_queue_says_what_to_set(self, command: str, settings):
         settings.REDIS_URL = ""
 
-        with pytest.raises(CommandError, match="set REDIS_URL in .env"):
+        with pytest.raises(CommandError, match=r"set REDIS_URL in \.env"):
             run(command, "--forest_name", seeded(1).name)
 
 
