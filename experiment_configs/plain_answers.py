@@ -102,6 +102,15 @@ def normalise(text: str) -> str:
     return text.strip().strip("*`\"'").rstrip(".,;:").strip()
 
 
+def canonical(answer: str) -> str:
+    """Return one spelling of answers that are the same number, choice or text, to count votes."""
+    text = normalise(answer)
+    quantity = _quantity(text)
+    if quantity is not None:
+        return str(quantity.number)
+    return _group(_ANSWER_CHOICE, text) or _SPACE_OUTSIDE_NUMBERS.sub("", text).casefold()
+
+
 def _same_text(answer: str, label: str) -> bool:
     answer, label = (_SPACE_OUTSIDE_NUMBERS.sub("", text) for text in (answer, label))
     # A single letter is a variable, where x and X differ; words do not.

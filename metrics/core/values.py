@@ -4,6 +4,7 @@
 (2406.06592), `any` the "hard" one (Math-Shepherd, eq. 3).
 """
 
+from math import fsum
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
@@ -48,13 +49,19 @@ def estimate_values(
     return values
 
 
-def _leaf_value(leaf: TreeNode, ungraded: Ungraded) -> NodeValue:
+def leaf_result(leaf: TreeNode, ungraded: Ungraded = "incorrect") -> bool | None:
+    """Return whether a leaf is correct; None where it has no result."""
     if not leaf.is_finished:
-        return NO_RESULT
+        return None
     has_result = leaf.grade in (Grade.CORRECT, Grade.INCORRECT) and not leaf.truncated
     if ungraded == "exclude" and not has_result:
-        return NO_RESULT
-    return NodeValue(float(leaf.grade is Grade.CORRECT and not leaf.truncated), leaf.count)
+        return None
+    return leaf.grade is Grade.CORRECT and not leaf.truncated
+
+
+def _leaf_value(leaf: TreeNode, ungraded: Ungraded) -> NodeValue:
+    result = leaf_result(leaf, ungraded)
+    return NO_RESULT if result is None else NodeValue(float(result), leaf.count)
 
 
 def _combine(
@@ -71,6 +78,10 @@ def _combine(
     numbers = [value.value or 0.0 for value, _ in known]
     if estimator == "any":
         return NodeValue(max(numbers), leaves)
-    weights = [value.leaves if estimator == "leaf_mean" else count for value, count in known]
-    total = sum(number * weight for number, weight in zip(numbers, weights, strict=True))
-    return NodeValue(total / sum(weights), leaves)
+    # Sums that do not depend on the order of the siblings, so that equal values stay equal.
+    if estimator == "leaf_mean":
+        correct = sum(round((value.value or 0.0) * value.leaves) for value, _ in known)
+        return NodeValue(correct / leaves, leaves)
+    weight = sum(count for _, count in known)
+    total = fsum(number * count for number, (_, count) in zip(numbers, known, strict=True))
+    return NodeValue(total / weight, leaves)

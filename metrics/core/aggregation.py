@@ -1,0 +1,32 @@
+"""One number for a beam, from the values of its nodes."""
+
+from collections.abc import Callable, Sequence
+from math import fsum, prod
+from typing import TypeAlias
+
+Aggregate: TypeAlias = Callable[[Sequence[float]], float]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fsum(values) / len(values)
+
+
+def _last(values: Sequence[float]) -> float:
+    return values[-1]
+
+
+AGGREGATIONS: dict[str, Aggregate] = {
+    "min": min,
+    "product": prod,
+    "mean": _mean,
+    "last": _last,
+    "max": max,
+    "sum": fsum,
+}
+"""By name. Each takes the values from the first step to the last, at least one."""
+
+
+def aggregate_path(values: Sequence[float | None], aggregate: Aggregate) -> float | None:
+    """Return the overall value of a path; nodes without a value have no part in it."""
+    known = [value for value in values if value is not None]
+    return aggregate(known) if known else None

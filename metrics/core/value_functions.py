@@ -1,0 +1,123 @@
+"""What a beam search goes by: values of nodes, and which leaves it may end in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from math import exp
+from random import Random
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+from forests.core.tree import NodePath, ReasoningTree, TreeNode
+from metrics.core.values import Estimator, Ungraded, estimate_values
+
+ValueFunctionName: TypeAlias = Literal["labelled", "labelled_held_out", "logprob", "random"]
+
+VALUE_FUNCTIONS: tuple[ValueFunctionName, ...] = get_args(ValueFunctionName)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueOptions:
+    """How values are found."""
+
+    value_function: ValueFunctionName = "labelled"
+    estimator: Estimator = "leaf_mean"
+    """`labelled`, `labelled_held_out`: see `estimate_values`."""
+    ungraded: Ungraded = "incorrect"
+    seed: int = 0
+    """`random`: together with the tree's id, what the values follow from."""
+
+
+class Search(NamedTuple):
+    """A tree to search, and the values to go by; None where a node has none."""
+
+    tree: ReasoningTree
+    values: Mapping[NodePath, float | None]
+
+
+ValueFunction: TypeAlias = Callable[[str, ReasoningTree], list[Search]]
+"""From the id of a tree and the tree to searches, whose results are averaged."""
+
+
+def value_function(options: ValueOptions) -> ValueFunction:
+    """Return the value function of this name.
+
+    `labelled`: exact values from all leaves, those that the search ends in included: an oracle.
+    `labelled_held_out`: one half of the samples votes and the other half is searched, then the
+    other way round. `logprob`: the model's own confidence in the path. `random`: the floor.
+    """
+    functions: dict[ValueFunctionName, ValueFunction] = {
+        "labelled": partial(_labelled, options),
+        "labelled_held_out": partial(_labelled_held_out, options),
+        "logprob": _logprob,
+        "random": partial(_random, options.seed),
+    }
+    return functions[options.value_function]
+
+
+def _labelled(options: ValueOptions, _tree_id: str, tree: ReasoningTree) -> list[Search]:
+    return [Search(tree, _estimates(options, tree))]
+
+
+def _labelled_held_out(options: ValueOptions, _tree_id: str, tree: ReasoningTree) -> list[Search]:
+    """Return two searches in which no leaf votes for itself.
+
+    To leave out only a beam's own leaf would not do: under a common parent a right leaf then sees
+    one right vote less than its wrong sibling, and the search would prefer the wrong one.
+    """
+    halves = _halves(tree)
+    return [
+        Search(searched, _estimates(options, voting))
+        for searched, voting in (halves, reversed(halves))
+        if len(searched) > 1
+    ]
+
+
+def _estimates(options: ValueOptions, tree: ReasoningTree) -> dict[NodePath, float | None]:
+    values = estimate_values(tree, options.estimator, options.ungraded)
+    return {path: value for path, (value, _) in values.items()}
+
+
+def _halves(tree: ReasoningTree) -> list[ReasoningTree]:
+    """Return the tree with every other sample, and the tree with the rest."""
+    counts: list[dict[NodePath, int]] = [{}, {}]
+    number = 0
+    for leaf in sorted(tree.leaves(), key=lambda leaf: leaf.path):
+        for half in (0, 1):
+            samples = (leaf.count + (number + half + 1) % 2) // 2
+            if samples:
+                counts[half][leaf.path] = samples
+        number += leaf.count
+    return [_with_leaves(tree, half) for half in counts]
+
+
+def _with_leaves(tree: ReasoningTree, counts: Mapping[NodePath, int]) -> ReasoningTree:
+    kept = {path[:depth] for path in counts for depth in range(len(path))}
+    nodes = [tree.root, *(tree.nodes[path] for path in kept if path)]
+    leaves = [replace(tree.nodes[path], count=count) for path, count in counts.items() if path]
+    return ReasoningTree.from_nodes([*nodes, *leaves])
+
+
+def _logprob(_tree_id: str, tree: ReasoningTree) -> list[Search]:
+    """Return the geometric mean of the token probabilities on the path up to each node.
+
+    Nodes below a step whose tokens have no log-probabilities have no value.
+    """
+    sums: dict[NodePath, tuple[float, int] | None] = {tree.root.path: (0.0, 0)}
+    values: dict[NodePath, float | None] = {}
+    for node in tree:  # parents come first
+        if node.path:
+            total = _longer(sums[node.path[:-1]], node)
+            sums[node.path] = total
+            values[node.path] = exp(min(0.0, total[0] / total[1])) if total and total[1] else None
+    return [Search(tree, values)]
+
+
+def _longer(before: tuple[float, int] | None, node: TreeNode) -> tuple[float, int] | None:
+    if before is None or (node.tokens and node.logprob is None):
+        return None
+    return before[0] + (node.logprob or 0.0), before[1] + node.tokens
+
+
+def _random(seed: int, tree_id: str, tree: ReasoningTree) -> list[Search]:
+    numbers = Random(f"{seed}/{tree_id}")
+    return [Search(tree, {path: numbers.random() for path in tree.nodes})]
