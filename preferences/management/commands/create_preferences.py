@@ -13,6 +13,7 @@ from forests.commands import (
 )
 from forests.core.naming import ForestNameError
 from forests.models import Forest
+from forests.progress_bar import shown_progress
 from preferences.arguments import add_value_arguments
 from preferences.core.pairing import LEVELS, PAIRINGS, REASONS, PairingOptions
 from preferences.creation import (
@@ -22,7 +23,6 @@ from preferences.creation import (
     stored_set,
 )
 from preferences.models import PreferenceSet
-from preferences.progress import shown_progress
 from preferences.store import delete_set
 
 

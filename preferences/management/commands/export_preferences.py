@@ -7,6 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, add_json_argument, first_line, get_forest
 from forests.models import Forest
+from forests.progress_bar import shown_progress
 from preferences.arguments import add_value_arguments
 from preferences.containers import CONTAINERS
 from preferences.core.formats import RowOptions
@@ -14,7 +15,6 @@ from preferences.core.prompts import FormatError
 from preferences.export import FORMATS, ExportError, ExportRequest, check_output, export
 from preferences.hub import HubError, check_hub, push_to_hub
 from preferences.models import PreferenceSet
-from preferences.progress import shown_progress
 from preferences.store import sets_of
 
 
