@@ -2,6 +2,7 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 _REWRITES = tuple(
@@ -102,6 +103,7 @@ def normalise(text: str) -> str:
     return text.strip().strip("*`\"'").rstrip(".,;:").strip()
 
 
+@lru_cache(maxsize=4096)  # the samples of a tree repeat few answers
 def canonical(answer: str) -> str:
     """Return one spelling of answers that are the same number, choice or text, to count votes."""
     text = normalise(answer)

@@ -12,6 +12,7 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/rq/", include("django_rq.urls")),
     path("admin/", admin.site.urls),
+    path("", include("metrics.urls")),
     path("", include("preferences.urls")),
     path("", include("forests.urls")),
 ]

@@ -1,0 +1,172 @@
+"""Preliminary metrics by beam search over the values of a forest."""
+
+import argparse
+import csv
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import (
+    ProjectCommand,
+    add_forest_argument,
+    add_json_argument,
+    get_seeded_forest,
+)
+from forests.models import Forest
+from forests.progress_bar import shown_progress
+from metrics.core.aggregation import AGGREGATIONS
+from metrics.core.evaluation import Evaluation, EvaluationOptions
+from metrics.core.value_functions import VALUE_FUNCTIONS, ValueOptions
+from metrics.core.values import ESTIMATORS, UNGRADED
+from metrics.models import MetricRun
+from metrics.runs import evaluate_forest, metric_run
+from metrics.tables import baseline_table, beam_table, left_out, note
+
+MAX_BEAMS = 1024
+
+
+class Command(ProjectCommand):
+    help = (
+        "Search each complete tree of a forest by the values of its nodes, and show how often the "
+        "beams found give the right answer, beside what the same leaves give without a search."
+    )
+    examples = """
+python manage.py beam_search --num_beam_values 1,5 --value_function_option labelled \
+--forest_name F --aggregation mean
+python manage.py beam_search --forest_name F --aggregation mean,min,last --output csv
+python manage.py beam_search --forest_name F --value_function_option labelled_held_out
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_forest_argument(parser)
+        parser.add_argument(
+            "--num_beam_values",
+            default="1,5",
+            metavar="N,N",
+            help="numbers of beams to keep (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--value_function_option",
+            choices=VALUE_FUNCTIONS,
+            default="labelled",
+            help="labelled: exact values, an oracle; labelled_held_out: exact values without a "
+            "leaf's own vote; logprob: the model's confidence; random: the floor "
+            "(default: %(default)s)",
+        )
+        parser.add_argument(
+            "--aggregation",
+            action="append",
+            metavar="NAME,NAME",
+            help="how a beam's value follows from those of its nodes: "
+            f"{', '.join(AGGREGATIONS)}; several at once (default: mean)",
+        )
+        _add_value_arguments(parser)
+        parser.add_argument(
+            "--output",
+            choices=("table", "json", "csv"),
+            default="table",
+            help="how the numbers are printed (default: %(default)s)",
+        )
+        add_json_argument(parser)
+        parser.add_argument(
+            "--save",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="keep the result for the forest's metrics page (default: yes)",
+        )
+
+    def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
+        wanted = _evaluation_options(options)
+        forest = get_seeded_forest(forest_name)
+        if not forest.num_complete:
+            raise CommandError(
+                f"forest {forest.name!r} has no complete tree: run populate_forest first"
+            )
+        with shown_progress("trees", total=forest.num_trees) as report:
+            evaluation = evaluate_forest(forest, wanted, report)
+        run = metric_run(forest, evaluation)
+        if save:
+            run.save()
+        self._show(forest, evaluation, run, "json" if options["json"] else output)
+
+    def _show(self, forest: Forest, evaluation: Evaluation, run: MetricRun, output: str) -> None:
+        if output == "json":
+            self.show_json(_as_json(forest, run))
+        elif output == "csv":
+            rows = [asdict(row) for row in evaluation.rows()]
+            writer = csv.DictWriter(self.stdout, fieldnames=list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            for table in (beam_table(run), baseline_table(run)):
+                self.show_table(table.columns, table.rows)
+            self.stdout.write(f"trees used: {run.num_trees_used} of {run.num_trees}")
+        self.say(f"{note(run)}.")
+        if reasons := left_out(run):
+            self.say(f"trees left out: {', '.join(reasons)}")
+
+
+def _add_value_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--estimator",
+        choices=ESTIMATORS,
+        default="leaf_mean",
+        help="how a labelled value follows from the leaves under a node (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ungraded",
+        choices=UNGRADED,
+        default="incorrect",
+        help="what an unanswered or truncated leaf counts as (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of random values (default: 0)")
+
+
+def _evaluation_options(options: dict[str, Any]) -> EvaluationOptions:
+    return EvaluationOptions(
+        num_beam_values=_numbers_of_beams(options["num_beam_values"]),
+        aggregations=_aggregations(options["aggregation"] or ["mean"]),
+        values=ValueOptions(
+            value_function=options["value_function_option"],
+            estimator=options["estimator"],
+            ungraded=options["ungraded"],
+            seed=options["seed"],
+        ),
+    )
+
+
+def _numbers_of_beams(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= MAX_BEAMS for part in parts):
+        raise CommandError(
+            f"--num_beam_values {text!r} is not allowed: give whole numbers from 1 to {MAX_BEAMS} "
+            "with commas between, such as 1,5",
+            returncode=2,
+        )
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _aggregations(texts: list[str]) -> tuple[str, ...]:
+    names = [name.strip() for text in texts for name in text.split(",")]
+    if unknown := [name for name in names if name not in AGGREGATIONS]:
+        raise CommandError(
+            f"--aggregation {unknown[0]!r} is not known: choose from {', '.join(AGGREGATIONS)}",
+            returncode=2,
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def _as_json(forest: Forest, run: MetricRun) -> dict[str, Any]:
+    return {
+        "forest_name": forest.name,
+        "parameters": run.parameters,
+        "is_oracle": run.parameters["value_function"] == "labelled",
+        "note": note(run),
+        "trees": {
+            "total": run.num_trees,
+            "used": run.num_trees_used,
+            "left_out": run.left_out,
+        },
+        "rows": run.rows,
+    }

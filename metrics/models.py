@@ -1,0 +1,33 @@
+"""Results of beam searches as MongoDB documents; references are plain, as in a forest."""
+
+from django.db import models
+from django.urls import reverse
+
+from forests.models import Forest
+
+
+class MetricRun(models.Model):
+    """What one choice of parameters gave for a forest, the last time it was tried."""
+
+    id = models.CharField(primary_key=True, max_length=180, db_column="_id")
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
+    forest_created_at = models.DateTimeField()  # tells an earlier forest of the same name
+    parameters = models.JSONField()
+    rows = models.JSONField()  # see metrics.core.evaluation.Row
+    num_trees = models.IntegerField()
+    num_trees_used = models.IntegerField()
+    left_out = models.JSONField(default=dict)  # trees by reason: see metrics.core.evaluation
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.id
+
+    def get_absolute_url(self) -> str:
+        return reverse("metrics", args=[self.forest_id]) + f"#{self.anchor}"
+
+    @property
+    def anchor(self) -> str:
+        return "run-" + self.id.rpartition("/")[2]

@@ -1,0 +1,94 @@
+"""The numbers of a run as tables for a terminal and a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forests.commands import as_percent
+from metrics.core.accuracy import ACCURACIES
+from metrics.core.evaluation import LEFT_OUT
+from metrics.models import MetricRun
+
+_HEADINGS = {
+    "accuracy": "top beam",
+    "majority_vote": "majority vote",
+    "weighted_vote": "weighted vote",
+    "coverage": "coverage",
+}
+_BASELINES = {"pass": "pass@{k}", "majority": "maj@{k}"}
+
+_NOTES = {
+    "labelled": (
+        "labelled values know the answers: this search is an oracle, an upper bound and no "
+        "estimate of a reward model; compare coverage and the baselines, or use "
+        "--value_function_option labelled_held_out"
+    ),
+    "labelled_held_out": (
+        "one half of each tree's samples votes and the other half is searched, then the other way "
+        "round: no leaf votes for itself, and each search has half the leaves"
+    ),
+    "logprob": "values are the model's own mean token probability along the path",
+    "random": "values are random: this search is the floor",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number with its 95 % interval, as text."""
+
+    value: str
+    interval: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.interval}".strip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings, and rows of the same length."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def note(run: MetricRun) -> str:
+    """Return what one must know to read the numbers."""
+    return _NOTES[run.parameters["value_function"]]
+
+
+def left_out(run: MetricRun) -> list[str]:
+    """Return how many trees have no part in the numbers, and why."""
+    return [f"{number} {LEFT_OUT[reason]}" for reason, number in sorted(run.left_out.items())]
+
+
+def beam_table(run: MetricRun) -> Table:
+    found = {(row["aggregation"], row["k"], row["metric"]): row for row in run.rows}
+    searches = dict.fromkeys(
+        (row["aggregation"], row["k"]) for row in run.rows if row["aggregation"] is not None
+    )
+    return Table(
+        ("aggregation", "beams", *_HEADINGS.values(), "trees"),
+        [
+            (
+                aggregation,
+                k,
+                *(_cell(found[aggregation, k, name]) for name in ACCURACIES),
+                found[aggregation, k, "accuracy"]["trees"],
+            )
+            for aggregation, k in searches
+        ],
+    )
+
+
+def baseline_table(run: MetricRun) -> Table:
+    rows = [row for row in run.rows if row["aggregation"] is None]
+    return Table(
+        ("baseline", "share of trees", "trees"),
+        [(_BASELINES[row["metric"]].format(k=row["k"]), _cell(row), row["trees"]) for row in rows],
+    )
+
+
+def _cell(row: dict[str, Any]) -> Cell:
+    if row["value"] is None:
+        return Cell(as_percent(None))
+    return Cell(as_percent(row["value"]), f"({100 * row['low']:.1f}-{100 * row['high']:.1f})")
