@@ -103,7 +103,9 @@ class ForestGrower:
                     if not running:
                         break
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    busy += [index for task in done if (index := task.result()) is not None]
+                    busy += [
+                        task_index for task in done if (task_index := task.result()) is not None
+                    ]
             finally:
                 await _cancel(running)
             if busy:

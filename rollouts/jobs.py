@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import cast
 
 import django_rq
@@ -17,7 +17,7 @@ from rq.queue import Queue
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.models import Forest, Tree
-from forests.store import collection
+from forests.store import Document, collection
 from rollouts import leases
 from rollouts.client import BackendRefusedError, CompletionClient
 from rollouts.growth import ForestGrower, mark_started, show_backend_message
@@ -101,7 +101,7 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
 
 
 def rollout_queue() -> Queue:
-    return cast(Queue, django_rq.get_queue(settings.ROLLOUT_QUEUE))
+    return django_rq.get_queue(settings.ROLLOUT_QUEUE)
 
 
 def close_inherited_connections() -> None:
@@ -145,7 +145,7 @@ def _batches(numbers: list[int]) -> Iterator[list[int]]:
         yield numbers[start : start + _JOBS_PER_WRITE]
 
 
-def _unfinished(forest: Forest) -> Iterable[dict[str, object]]:
+def _unfinished(forest: Forest) -> Iterator[Document]:
     for status in leases.UNFINISHED:  # two equality filters, which every server has an index for
         yield from collection(Tree).find(
             {"forest_id": forest.name, "status": status}, {"index": 1, "lease_expires_at": 1}

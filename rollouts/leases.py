@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from forests.models import Forest, Tree, TreeStatus
-from forests.store import collection
+from forests.store import Document, collection
 
 LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 10.0
@@ -81,7 +81,7 @@ def release_dead(forest: Forest) -> int:
     return sum(map(len, dead.values()))
 
 
-def has_live_lease(document: dict[str, object]) -> bool:
+def has_live_lease(document: Document) -> bool:
     """Return whether a tree document is held by somebody now."""
     expires = document.get("lease_expires_at")
     return isinstance(expires, datetime) and expires.replace(tzinfo=UTC) > datetime.now(UTC)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TextIO, cast
 
 from django.core.management.base import OutputWrapper
 from rich.console import Console
@@ -41,7 +42,7 @@ def watch_growth(
     """
     began = time.monotonic()
     first = last = Forest.objects.get(pk=forest_name)
-    console = Console(stderr=True, file=None if stderr.isatty() else stderr._out)  # noqa: SLF001
+    console = Console(file=cast("TextIO", stderr._out))  # noqa: SLF001
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("trees, {task.fields[speed]}"), TimeRemainingColumn(),

@@ -35,6 +35,6 @@ class RolloutWorker(Worker):
         super().bootstrap(*args, **kwargs)
 
     def handle_warm_shutdown_request(self) -> None:
-        super().handle_warm_shutdown_request()
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)

@@ -7,6 +7,7 @@ import django_rq
 import pytest
 from django.conf import settings
 from django_mongodb_backend.base import DatabaseWrapper
+from rq.queue import Queue
 
 from tests.openai_server import OpenAIServer
 
@@ -35,7 +36,7 @@ def _no_database_unless_asked(
 
 
 @pytest.fixture
-def queue() -> Iterator[django_rq.queues.DjangoRQ]:
+def queue() -> Iterator[Queue]:
     """The rollout queue, empty before and after."""
     queue = django_rq.get_queue(settings.ROLLOUT_QUEUE)
     queue.connection.flushdb()

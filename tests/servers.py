@@ -28,7 +28,7 @@ def _start_mongodb() -> str:
     global _mongodb  # noqa: PLW0603  started once in a process, stopped by the hook below
     port = _free_port()
     command = [
-        Path(sys.executable).with_name("secantusd-py"), "--standalone",
+        str(Path(sys.executable).with_name("secantusd-py")), "--standalone",
         "--host", "127.0.0.1", "--port", str(port),
         "--storage-path", str(_directory / "mongodb"),
     ]  # fmt: skip

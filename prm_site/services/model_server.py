@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 
-import xllamacpp
+import xllamacpp  # type: ignore[import-untyped]  # a compiled module
 
 TOKENS_PER_SLOT = 1024
 

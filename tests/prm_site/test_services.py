@@ -52,7 +52,7 @@ def supervised(tmp_path: Path) -> Iterator[Path]:
 def test_services_start_keep_their_data_and_stop(tmp_path: Path):
     for number in range(2):
         with Supervisor(tmp_path, (MONGODB, QUEUE), say):
-            with pymongo.MongoClient(address(tmp_path, "mongodb")) as client:
+            with pymongo.MongoClient[dict[str, int]](address(tmp_path, "mongodb")) as client:
                 client.test.numbers.insert_one({"_id": number})
                 assert client.test.numbers.count_documents({}) == number + 1
             with redis.Redis.from_url(address(tmp_path, "queue")) as queue:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from experiment_configs.interfaces import RolloutWorkerConfig
+from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from rollouts import client as client_module
 from rollouts.client import (
     BackendRefusedError,
@@ -88,7 +88,7 @@ def test_prefix_and_sampling_settings_reach_the_server(server: OpenAIServer):
 
 
 def test_a_chat_continues_its_own_message(server: OpenAIServer):
-    prompt = [{"role": "user", "content": "Q"}]
+    prompt: Prompt = [{"role": "user", "content": "Q"}]
 
     ask(server.url, SampleRequest(prompt, " Try 1.\n", 1, to_end=False, seed=0), api="chat")
 

@@ -33,7 +33,7 @@ def start(server: OpenAIServer, *arguments: str) -> subprocess.Popen[str]:
         [sys.executable, "manage.py", *arguments],
         env=os.environ | {
             "OPENAI_BASE_URL": server.url,
-            "PRM_DATABASE_NAME": django_settings.DATABASES["default"]["NAME"],
+            "PRM_DATABASE_NAME": str(django_settings.DATABASES["default"]["NAME"]),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -32,8 +33,8 @@ def sample(expansion: Expansion, steps: str, max_steps: int) -> list[Completion]
     return completions
 
 
-def make(name: str, **fields: object) -> GrowthStrategy:
-    config = RolloutWorkerConfig(strategy=name, **fields)  # type: ignore[arg-type]
+def make(name: str, **fields: Any) -> GrowthStrategy:
+    config = RolloutWorkerConfig(strategy=name, **fields)
     return STRATEGIES[name](config, lambda _: False)
 
 
@@ -58,7 +59,7 @@ def shape(tree: ReasoningTree) -> list[TreeNode]:
     return sorted(tree, key=lambda node: node.path)
 
 
-CONFIGS = {
+CONFIGS: dict[str, dict[str, Any]] = {
     "sampled": {"num_rollouts": 9, "samples_per_request": 4},
     "branching": {"branching": (3, 2, 1), "max_depth": 8},
 }
