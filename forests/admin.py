@@ -18,6 +18,8 @@ from django.utils.functional import cached_property
 
 from forests.models import Activity, Forest, Node, Tree
 
+admin.site.site_header = admin.site.site_title = "PRM forests"
+
 MAX_LISTED = 1000
 """Documents that a list offers; what lies beyond is found by filter or id."""
 

@@ -19,6 +19,7 @@ class ForestState(StrEnum):
     GROWING = "growing"
     STALLED = "no worker"
     BLOCKED = "waiting"
+    STOPPED = "stopped"
     PAUSED = "paused"
     FINISHED = "finished"
 
@@ -86,6 +87,7 @@ def _state(forest: Forest, *, is_active: bool) -> ForestState:
         (ForestState.EMPTY, not forest.num_trees),
         (ForestState.FINISHED, not forest.num_pending),
         (ForestState.PAUSED, forest.is_paused),
+        (ForestState.STOPPED, forest.backend_message.startswith("stopped")),
         (ForestState.BLOCKED, bool(forest.backend_message)),
         (ForestState.GROWING, is_active),
         (ForestState.WAITING, forest.growth_started_at is None),
@@ -122,6 +124,7 @@ def next_commands(forest: Forest, state: ForestState) -> list[NextCommand]:
         ForestState.SEEDING: [seed],
         ForestState.WAITING: [grow, populate],
         ForestState.STALLED: [grow, populate],
+        ForestState.STOPPED: [grow, populate],
         ForestState.FINISHED: [measure, prefer] if forest.num_complete else [],
     }.get(state, [])
 

@@ -204,6 +204,12 @@ def blocked() -> Forest:
     return forest
 
 
+def stopped() -> Forest:
+    forest = growing()
+    Forest.objects.filter(pk=forest.pk).update(backend_message="stopped: no model named x")
+    return forest
+
+
 def paused() -> Forest:
     forest = growing()
     Forest.objects.filter(pk=forest.pk).update(is_paused=True)
@@ -223,6 +229,7 @@ def finished() -> Forest:
         (stalled, "no worker", "populate_forest --forest_name ducks-test-first --watch", 15),
         (growing, "growing", None, 2),
         (blocked, "waiting", None, 15),
+        (stopped, "stopped", "rollout_worker --num_processes 4 --forest_name ducks", 15),
         (paused, "paused", None, 15),
         (finished, "finished", "create_preferences --forest_name ducks-test-first", 15),
         (make_forest, "empty", None, 15),
