@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO, cast
 
 from django.conf import settings
@@ -166,3 +166,18 @@ def positive_integer(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def names_among(allowed: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return a reader of comma-separated names of these, for `type=` of an argument."""
+    known = tuple(allowed)
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(
+                f"{', '.join(map(repr, unknown))} is not among {', '.join(known)}"
+            )
+        return names
+
+    return read

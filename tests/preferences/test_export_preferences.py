@@ -43,7 +43,7 @@ def test_the_only_set_of_a_forest_is_exported_and_the_line_that_reads_it_is_show
 ):
     output = tmp_path / "out"
     out, err = run(
-        "--forest_name", with_set.name, "--container", "jsonl", "parquet", "dataset",
+        "--forest_name", with_set.name, "--container", "jsonl,parquet,dataset",
         "--output", output,
     )  # fmt: skip
     assert out.startswith(f"output: {output}\n")

@@ -5,7 +5,13 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand, add_json_argument, first_line, get_forest
+from forests.commands import (
+    ProjectCommand,
+    add_json_argument,
+    first_line,
+    get_forest,
+    names_among,
+)
 from forests.models import Forest
 from forests.progress_bar import shown_progress
 from preferences.arguments import add_value_arguments
@@ -25,7 +31,7 @@ class Command(ProjectCommand):
     )
     examples = """
 python manage.py export_preferences --forest_name F --format trl --container parquet --output out
-python manage.py export_preferences --forest_name F --format trl --container jsonl parquet dataset --output out
+python manage.py export_preferences --forest_name F --format trl --container jsonl,parquet,dataset --output out
 python manage.py export_preferences --forest_name F --format trl_stepwise --test_fraction 0.1 --output steps
 """  # noqa: E501
 
@@ -40,10 +46,10 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
         parser.add_argument("--format", choices=FORMATS, default="trl", help="default: %(default)s")
         parser.add_argument(
             "--container",
-            choices=CONTAINERS,
-            nargs="+",
-            default=["parquet"],
-            help="kinds of files, one or more (default: parquet)",
+            type=names_among(CONTAINERS),
+            default=("parquet",),
+            metavar="NAME,NAME",
+            help=f"kinds of files, of {', '.join(CONTAINERS)} (default: parquet)",
         )
         parser.add_argument("--output", required=True, type=Path, help="directory to be made")
         parser.add_argument(
@@ -132,7 +138,7 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
     return ExportRequest(
         forest=forest,
         format=chosen_format,
-        containers=tuple(options["container"]),
+        containers=options["container"],
         output=output,
         preference_set=preference_set if reads_pairs else None,
         options=RowOptions(
