@@ -37,7 +37,7 @@ manage.py services --only mongodb,queue --json
         for service in chosen:
             if service not in embedded:
                 self._check(service)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # unwinds, so all are stopped
         try:
             with Supervisor(settings.DATA_DIR, embedded, self.say) as supervisor:
                 if MONGODB in chosen:
