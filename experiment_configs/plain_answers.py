@@ -110,7 +110,7 @@ def canonical(answer: str) -> str:
     quantity = _quantity(text)
     if quantity is not None:
         return str(quantity.number)
-    return _group(_ANSWER_CHOICE, text) or _SPACE_OUTSIDE_NUMBERS.sub("", text).casefold()
+    return (_group(_ANSWER_CHOICE, text) or _SPACE_OUTSIDE_NUMBERS.sub("", text)).casefold()
 
 
 def _same_text(answer: str, label: str) -> bool:

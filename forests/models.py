@@ -80,9 +80,7 @@ class Tree(models.Model):
     item = models.TextField()  # Markdown
     label = models.TextField()
     prompt = models.JSONField()  # a text, or a list of chat messages
-    status = models.CharField(
-        max_length=10, choices=TreeStatus.choices, default=TreeStatus.PENDING
-    )
+    status = models.CharField(max_length=10, choices=TreeStatus.choices, default=TreeStatus.PENDING)
     error = models.TextField(blank=True)
     lease_holder = models.CharField(max_length=100, blank=True)
     lease_expires_at = models.DateTimeField(null=True)

@@ -95,7 +95,7 @@ def test_whatever_a_model_writes_is_inert(reader, make_forest):
     create(make_forest(trees=trees, prompts=[[{"role": ATTACK, "content": ATTACK}]]))
     html = page(reader)
     assert "<script>alert" not in html
-    assert "<img src" not in html
+    assert html.count("<img") == 1  # the icon of the site
     assert "alert(1)" in html
 
 
