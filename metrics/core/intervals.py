@@ -41,4 +41,7 @@ def wilson_interval(successes: float, trials: int, z: float = Z_95) -> tuple[flo
     centre = share + z * z / (2 * trials)
     half = z * sqrt(max(0.0, share * (1 - share)) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # Rounding must not leave the share itself outside.
+    return max(0.0, min(share, (centre - half) / scale)), min(
+        1.0, max(share, (centre + half) / scale)
+    )

@@ -1,0 +1,82 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forests.core.tree import Grade, TreeNode
+from metrics.core.accuracy import score_beams
+from metrics.core.beam_search import Beam, beam_search
+from metrics.core.values import UNGRADED, leaf_result
+from tests.metrics.trees import leaf, trees
+
+RIGHT, WRONG, SILENT = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
+
+
+def beams_of(*answers):
+    """Return beams of (answer, grade, value)."""
+    return [
+        Beam(leaf((number,), grade, answer=answer), value)
+        for number, (answer, grade, value) in enumerate(answers)
+    ]
+
+
+def test_each_way_to_choose_looks_at_the_beams_in_its_own_way():
+    beams = beams_of(
+        ("7", WRONG, 0.9), ("8", RIGHT, 0.5), ("8.0", RIGHT, 0.3), ("9", WRONG, 0.0)
+    )  # fmt: skip
+    assert score_beams(beams, "incorrect") == {
+        "accuracy": False,
+        "majority_vote": True,
+        "weighted_vote": False,
+        "coverage": True,
+    }
+
+
+@pytest.mark.parametrize("answers", [("18", "18.0 dollars"), ("(B)", "b"), ("x +1", "X+1")])
+def test_spellings_of_one_answer_vote_together(answers):
+    one, other = answers
+    beams = beams_of(("3", WRONG, 0.9), (one, RIGHT, 0.5), (other, RIGHT, 0.5))
+    assert score_beams(beams, "incorrect")["majority_vote"] is True
+
+
+def test_a_tie_goes_to_the_answer_of_the_better_beam():
+    right_first = beams_of(("1", RIGHT, 0.5), ("2", WRONG, 0.5))
+    assert score_beams(right_first, "incorrect")["majority_vote"] is True
+    wrong_first = beams_of(("2", WRONG, 0.5), ("1", RIGHT, 0.5))
+    assert score_beams(wrong_first, "incorrect")["weighted_vote"] is False
+
+
+def test_beams_without_an_answer_have_no_vote():
+    cut = Beam(leaf((0,), WRONG, truncated=True, answer="2"), 0.9)
+    silent = Beam(leaf((1,), SILENT), 0.8)
+    right = Beam(leaf((2,), RIGHT), 0.1)
+    scores = score_beams([cut, silent, right], "incorrect")
+    assert scores == {
+        "accuracy": False,
+        "majority_vote": True,
+        "weighted_vote": True,
+        "coverage": True,
+    }
+    assert not any(score_beams([cut, silent], "incorrect").values())
+
+
+@pytest.mark.parametrize(
+    ("beams", "ungraded"),
+    [
+        ([], "incorrect"),
+        ([Beam(TreeNode((0,), text="Open."), 0.5)], "incorrect"),
+        ([Beam(leaf((0,), SILENT), 0.5)], "exclude"),
+    ],
+)
+def test_no_result_is_none_and_not_wrong(beams, ungraded):
+    assert set(score_beams(beams, ungraded).values()) == {None}
+
+
+@given(trees(), st.integers(1, 5), st.sampled_from(UNGRADED))
+def test_all_beams_cover_what_fewer_beams_cover(tree, num_beams, ungraded):
+    overall = {path: float(len(path)) for path in tree.nodes}
+    some = score_beams(beam_search(tree, overall, num_beams), ungraded)
+    every = score_beams(beam_search(tree, overall, len(tree.leaves())), ungraded)
+    results = [leaf_result(node, ungraded) for node in tree.leaves()]
+    assert every["coverage"] is (True if True in results else False if False in results else None)
+    assert not some["coverage"] or every["coverage"]
+    assert not any(some[name] and not some["coverage"] for name in some)

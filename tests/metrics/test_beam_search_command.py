@@ -1,0 +1,155 @@
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from forests.models import Forest, TreeStatus
+from metrics.models import MetricRun
+from metrics.runs import runs_of
+from tests.forests.factories import add_trees, duck_tree, make_forest, open_tree
+from tests.metrics.trees import coin_tree
+
+pytestmark = pytest.mark.django_db
+
+NAME = "ducks-test-first"
+
+
+@pytest.fixture
+def forest(db) -> Forest:
+    forest = add_trees(make_forest(NAME), [duck_tree(), duck_tree(), open_tree()])
+    forest = add_trees(forest, [open_tree()], status=TreeStatus.GROWING)
+    return add_trees(forest, [open_tree()], status=TreeStatus.FAILED)
+
+
+def run(capsys, *arguments: str) -> tuple[str, str]:
+    call_command("beam_search", "--forest_name", NAME, *arguments)
+    return tuple(capsys.readouterr())
+
+
+def test_the_table_shows_searches_and_baselines_and_says_it_is_an_oracle(forest, capsys):
+    words = ["--num_beam_values", "1,5", "--value_function_option", "labelled"]
+    out, err = run(capsys, *words, "--aggregation", "mean")
+    lines = [line.replace("│", " ").split() for line in out.splitlines()]
+    assert ["mean", "1", *["100.0", "%", "(34.2-100.0)"] * 4, "2"] in lines
+    assert ["pass@1", "40.0", "%", "(6.3-86.8)", "2"] in lines
+    assert {"pass@5", "maj@5"} <= {line[0] for line in lines if line}
+    assert "trees used: 2 of 5" in out
+    assert "an oracle, an upper bound" in err
+    assert "trees left out: 1 failed, 1 no leaf with a result, 1 not complete" in err
+
+
+def test_json_has_the_rows_the_trees_and_the_warning(forest, capsys):
+    out, _ = run(capsys, "--json", "--aggregation", "mean,min", "--aggregation", "last")
+    found = json.loads(out)
+    assert found["is_oracle"]
+    assert "oracle" in found["note"]
+    left_out = {"failed": 1, "not_complete": 1, "no_result": 1}
+    assert found["trees"] == {"total": 5, "used": 2, "left_out": left_out}
+    searches = {(row["aggregation"], row["k"]) for row in found["rows"] if row["aggregation"]}
+    assert searches == {(name, k) for name in ("mean", "min", "last") for k in (1, 5)}
+    pass_at_1 = next(row for row in found["rows"] if (row["metric"], row["k"]) == ("pass", 1))
+    assert pass_at_1["value"] == pytest.approx(4 / 10)
+
+
+def test_csv_has_the_same_rows_as_json(forest, capsys):
+    as_json = json.loads(run(capsys, "--output", "json")[0])["rows"]
+    as_csv = list(csv.DictReader(io.StringIO(run(capsys, "--output", "csv")[0])))
+    assert as_csv == [
+        {key: "" if value is None else str(value) for key, value in row.items()} for row in as_json
+    ]
+
+
+def test_running_twice_gives_the_same_numbers_and_keeps_one_result(forest, capsys):
+    options = ["--value_function_option", "random", "--seed", "5"]
+    assert run(capsys, *options) == run(capsys, *options)
+    [stored] = runs_of(forest)
+    assert stored.parameters["seed"] == 5
+    run(capsys, "--value_function_option", "random", "--seed", "6")
+    assert [one.parameters["seed"] for one in runs_of(forest)] == [6, 5]
+
+
+def test_no_save_stores_nothing(forest, capsys):
+    run(capsys, "--no-save")
+    assert not MetricRun.objects.exists()
+
+
+def test_results_of_an_earlier_forest_of_the_same_name_are_not_shown(forest, capsys):
+    run(capsys)
+    Forest.objects.filter(pk=NAME).delete()
+    assert runs_of(make_forest(NAME)) == []
+
+
+def test_a_forest_without_log_probabilities_has_no_numbers_and_says_so(db, capsys):
+    add_trees(make_forest(NAME), [tree_without_logprobs()])
+    out, err = run(capsys, "--value_function_option", "logprob")
+    assert "trees used: 0 of 1" in out
+    assert "1 no node with a value" in err
+
+
+def tree_without_logprobs():
+    tree = coin_tree(Random(1), (2, 2))
+    for node in tree:
+        node.tokens = 4
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--num_beam_values", "0,x"],
+            "--num_beam_values '0,x' is not allowed: give whole numbers from 1 to 1024 with commas "
+            "between, such as 1,5",
+        ),
+        (
+            ["--num_beam_values", ""],
+            "--num_beam_values '' is not allowed: give whole numbers from 1 to 1024 with commas "
+            "between, such as 1,5",
+        ),
+        (
+            ["--aggregation", "mean,median"],
+            "--aggregation 'median' is not known: choose from min, product, mean, last, max, sum",
+        ),
+    ],
+)
+def test_a_bad_option_is_one_line_that_says_what_is_allowed(forest, arguments, message):
+    with pytest.raises(CommandError) as raised:
+        call_command("beam_search", "--forest_name", NAME, *arguments)
+    assert str(raised.value) == message
+    assert raised.value.returncode == 2
+
+
+def test_an_unknown_forest_is_one_line_with_the_known_ones(forest):
+    with pytest.raises(CommandError) as raised:
+        call_command("beam_search", "--forest_name", "nope")
+    assert str(raised.value) == f"no forest named 'nope'; known: {NAME}"
+
+
+def test_a_forest_without_a_complete_tree_says_what_to_run(db):
+    add_trees(make_forest(NAME), [open_tree()], status=TreeStatus.GROWING)
+    with pytest.raises(CommandError) as raised:
+        call_command("beam_search", "--forest_name", NAME)
+    assert str(raised.value) == (f"forest {NAME!r} has no complete tree: run populate_forest first")
+    assert raised.value.returncode == 1
+
+
+def test_a_bad_option_exits_with_2_and_without_a_traceback(db):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "beam_search", "--forest_name", "x",
+         "--num_beam_values", "0,x"],
+        check=False,
+        cwd=Path(settings.BASE_DIR),
+        env=os.environ,
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1

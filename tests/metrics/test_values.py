@@ -1,0 +1,102 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
+from metrics.core.values import ESTIMATORS, UNGRADED, NodeValue, estimate_values, leaf_result
+from tests.metrics.trees import leaf, permuted, tree_of, trees
+
+RIGHT, WRONG, SILENT = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
+OPEN = TreeNode((2,), text="Open.")
+
+
+def test_leaf_mean_weighs_samples():
+    tree = tree_of(leaf((0, 0), RIGHT, count=3), leaf((0, 1), WRONG), leaf((1,), WRONG))
+    assert estimate_values(tree) == {
+        (): NodeValue(3 / 5, 5),
+        (0,): NodeValue(3 / 4, 4),
+        (0, 0): NodeValue(1.0, 3),
+        (0, 1): NodeValue(0.0, 1),
+        (1,): NodeValue(0.0, 1),
+    }
+
+
+def test_child_mean_weighs_children_by_their_samples():
+    tree = tree_of(
+        TreeNode((0,), text="A step.\n", count=2),
+        leaf((0, 0), RIGHT),
+        leaf((0, 1), RIGHT),
+        leaf((0, 2), WRONG),
+        leaf((0, 3), WRONG),
+        leaf((1,), WRONG),
+    )
+    values = estimate_values(tree, "child_mean")
+    assert values[(0,)] == NodeValue(0.5, 4)
+    assert values[ROOT].value == pytest.approx((2 * 0.5 + 1 * 0) / 3)
+
+
+def test_any_asks_for_one_correct_leaf():
+    tree = tree_of(leaf((0, 0), RIGHT), leaf((0, 1), WRONG), leaf((1,), WRONG))
+    values = estimate_values(tree, "any")
+    assert [values[path].value for path in ((), (0,), (1,))] == [1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_an_open_leaf_has_no_result_and_no_part_in_its_parents_value(estimator):
+    tree = tree_of(leaf((0,), RIGHT), leaf((1,), RIGHT), OPEN)
+    values = estimate_values(tree, estimator)
+    assert values[(2,)] == NodeValue(None, 0)
+    assert values[ROOT] == NodeValue(1.0, 2)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_tree_without_a_finished_leaf_has_no_value(estimator):
+    assert estimate_values(ReasoningTree(), estimator) == {(): NodeValue(None, 0)}
+
+
+@pytest.mark.parametrize(
+    ("node", "as_incorrect", "excluded"),
+    [
+        (leaf((0,), RIGHT), True, True),
+        (leaf((0,), WRONG), False, False),
+        (leaf((0,), SILENT), False, None),
+        (leaf((0,), None), False, None),
+        (leaf((0,), RIGHT, truncated=True), False, None),
+        (leaf((0,), WRONG, truncated=True), False, None),
+        (OPEN, None, None),
+    ],
+)
+def test_unanswered_and_truncated_leaves_count_as_incorrect_or_not_at_all(
+    node, as_incorrect, excluded
+):
+    assert leaf_result(node, "incorrect") is as_incorrect
+    assert leaf_result(node, "exclude") is excluded
+
+
+@given(trees(), st.sampled_from(ESTIMATORS), st.sampled_from(UNGRADED))
+def test_values_lie_between_0_and_1_and_only_no_result_is_none(tree, estimator, ungraded):
+    values = estimate_values(tree, estimator, ungraded)
+    assert values.keys() == tree.nodes.keys()
+    for value, leaves in values.values():
+        assert (value is None) == (leaves == 0)
+        assert value is None or 0 <= value <= 1
+
+
+@given(trees(), st.sampled_from(UNGRADED))
+def test_leaf_mean_is_the_share_of_correct_samples(tree, ungraded):
+    value, leaves = estimate_values(tree, "leaf_mean", ungraded)[ROOT]
+    results = [
+        result
+        for node in tree.leaves()
+        for result in [leaf_result(node, ungraded)] * node.count
+        if result is not None
+    ]
+    assert leaves == len(results)
+    assert value == (sum(results) / len(results) if results else None)
+
+
+@given(trees(), st.sampled_from(ESTIMATORS), st.randoms(use_true_random=False))
+def test_the_order_of_siblings_changes_no_value(tree, estimator, numbers):
+    shuffled, moved = permuted(tree, numbers)
+    before, after = estimate_values(tree, estimator), estimate_values(shuffled, estimator)
+    assert {moved[path]: value for path, value in before.items()} == after
