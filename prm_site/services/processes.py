@@ -1,6 +1,7 @@
 """Child processes that do not outlive their parent."""
 
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -24,8 +25,17 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, so that Ctrl-C reaches its parent only.
 
-    Linux ends the child when the parent dies, however that happens.
+    Linux ends the child when the parent dies, however that happens. (To Linux the parent is the
+    thread that calls this: call it from one that stays.)
     """
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        if _libc is not None:
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:  # it died before we asked
+                os._exit(1)
+
     output = log.open("ab") if log else None
     try:
         return subprocess.Popen(  # noqa: S603
@@ -35,7 +45,7 @@ def start(
             cwd=cwd,
             env=environment,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  one call into the kernel
+            preexec_fn=die_with_parent,  # noqa: PLW1509  one call into the kernel
         )
     finally:
         if output:
@@ -66,8 +76,3 @@ def free_port(preferred: int | None = None) -> int:
                 continue
             return int(found.getsockname()[1])
     raise OSError("this machine has no free port")
-
-
-def _die_with_parent() -> None:
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
