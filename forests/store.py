@@ -18,7 +18,8 @@ from pymongo.errors import BulkWriteError
 
 from forests.core.naming import node_id, path_of_node, tree_id
 from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
-from forests.models import SPENT_COUNTERS, Activity, Forest, Node, Tree
+from forests.models import SPENT_COUNTERS, Activity, Forest, Node, Tree, TreeStatus
+from forests.signals import forest_deleted
 
 Document: TypeAlias = dict[str, Any]
 
@@ -152,11 +153,29 @@ def record_activity(forest: str, deltas: dict[str, int]) -> None:
     )
 
 
+def retry_failed(forest: Forest) -> int:
+    """Make the failed trees of a forest pending again, keeping their nodes; return how many."""
+    changed = (
+        collection(Tree)
+        .update_many(
+            {"forest_id": forest.name, "status": str(TreeStatus.FAILED)},
+            {"$set": {"status": str(TreeStatus.PENDING), "error": "", "completed_at": None}},
+        )
+        .modified_count
+    )
+    collection(Forest).update_one(
+        {"_id": forest.name},
+        {"$inc": {"num_failed": -changed}, "$set": {"growth_finished_at": None}},
+    )
+    return changed
+
+
 def delete_forest(forest: Forest) -> dict[str, int]:
     """Delete a forest with its trees and nodes; return how many documents of each kind went.
 
     The forest goes last, so that an interrupted deletion can be repeated.
     """
+    forest_deleted.send(sender=Forest, forest_name=forest.name)
     gone = {"nodes": 0, "trees": 0, "forests": 0}
     for start in range(0, forest.num_trees, TREES_PER_READ):
         ids = tree_ids(forest, range(start, min(start + TREES_PER_READ, forest.num_trees)))

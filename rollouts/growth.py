@@ -51,7 +51,8 @@ class ForestGrower:
         self.holder = leases.own_name()
         self.recorder = Recorder(forest.name, self.holder)
         self.outcome = Outcome()
-        self._held: dict[str, Growth] = {}
+        self._held: set[str] = set()
+        self._claims: set[asyncio.Future[bool]] = set()
         self._slots = asyncio.Semaphore(self.worker_config.concurrency)
         self._backend = _Backend(forest.name, client)
         # One thread, since a config's methods need not be safe in several.
@@ -81,6 +82,8 @@ class ForestGrower:
                     task.result()
         finally:
             await _cancel([growing, stopping, *background])
+            # A claim runs in a thread and cannot be cancelled: what it gets must be given back.
+            await asyncio.gather(*self._claims, return_exceptions=True)
             await self.recorder.write()
             await asyncio.to_thread(leases.release, list(self._held), self.holder)
             self._grading_thread.shutdown(wait=False, cancel_futures=True)
@@ -114,12 +117,12 @@ class ForestGrower:
     async def _grow_if_free(self, index: int) -> int | None:
         """Grow a tree; return its index where somebody else is growing it."""
         tree = tree_id(self.forest.name, index)
-        if not await asyncio.to_thread(leases.claim, tree, self.holder):
+        if not await self._claim(tree):
             return index if await asyncio.to_thread(_is_unfinished, tree) else None
         stored = await asyncio.to_thread(read_tree, self.forest, index)
         if stored is None:
             return None
-        growth = self._held[tree] = Growth.of(stored)
+        growth = Growth.of(stored)
         try:
             await self._grow_tree(growth)
         except (RequestFailedError, GradingError) as error:
@@ -128,8 +131,18 @@ class ForestGrower:
         else:
             self.recorder.finish(growth, TreeStatus.COMPLETE)
             self.outcome.complete += 1
-        del self._held[tree]
+        self._held.discard(tree)
         return None
+
+    async def _claim(self, tree: str) -> bool:
+        claim = asyncio.ensure_future(asyncio.to_thread(leases.claim, tree, self.holder))
+        self._held.add(tree)
+        self._claims.add(claim)
+        claim.add_done_callback(self._claims.discard)
+        is_ours = await asyncio.shield(claim)
+        if not is_ours:
+            self._held.discard(tree)
+        return is_ours
 
     async def _grow_tree(self, growth: Growth) -> None:
         tree = growth.stored.tree

@@ -180,6 +180,20 @@ def test_recount_forest_mends_counters_and_says_which(model_server: OpenAIServer
     assert run("recount_forest", "--forest_name", forest.name)[1] == "all counters were right\n"
 
 
+def test_retry_failed_lets_failed_trees_grow_on(model_server: OpenAIServer):
+    forest = seeded(3, concurrency=1)
+    model_server.faults.extend([Fault(status=400, body="{}")])
+    jobs.grow_slice(forest.name, 0, 3)
+    assert statuses(forest) == {"failed": 1, "complete": 2}
+
+    out, _ = run("retry_failed", "--forest_name", forest.name, "--json")
+
+    assert json.loads(out)["retried"] == 1
+    assert statuses(forest) == {"pending": 1, "complete": 2}
+    jobs.grow_slice(forest.name, 0, 3)
+    assert_whole(forest)
+
+
 def test_delete_forest_asks_first(model_server: OpenAIServer):
     forest = seeded(2)
 

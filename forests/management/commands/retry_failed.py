@@ -1,0 +1,22 @@
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from forests.commands import ProjectCommand, add_forest_argument, get_forest
+from forests.store import retry_failed
+
+
+class Command(ProjectCommand):
+    help = "Make a forest's failed trees pending again; what they have grown so far is kept."
+    examples = "manage.py retry_failed --forest_name gsm8k_baseline-test-first"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_forest_argument(parser)
+        parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    def handle(self, **options: Any) -> None:
+        forest = get_forest(options["forest_name"])
+        number = retry_failed(forest)
+        if options["json"]:
+            self.show_json({"forest_name": forest.name, "retried": number})
+        self.say(f"{number} trees made pending; grow them with rollout_worker or populate_forest")

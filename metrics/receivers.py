@@ -1,0 +1,14 @@
+"""What metrics do when a forest goes."""
+
+from typing import Any
+
+from django.dispatch import receiver
+
+from forests.signals import forest_deleted
+from forests.store import collection
+from metrics.models import MetricRun
+
+
+@receiver(forest_deleted)
+def delete_runs(forest_name: str, **_: Any) -> None:
+    collection(MetricRun).delete_many({"forest_id": forest_name})

@@ -1,0 +1,17 @@
+"""What preferences do when a forest goes."""
+
+from typing import Any
+
+from django.dispatch import receiver
+
+from forests.models import Forest
+from forests.signals import forest_deleted
+from preferences.models import PreferenceSet
+from preferences.store import delete_set
+
+
+@receiver(forest_deleted)
+def delete_sets(forest_name: str, **_: Any) -> None:
+    forest = Forest.objects.filter(pk=forest_name).first()
+    for found in PreferenceSet.objects.filter(forest_id=forest_name):
+        delete_set(found, max(forest.num_trees if forest else 0, found.next_tree))
