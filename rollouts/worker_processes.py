@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ from rollouts.watching import GrowthSummary, watch_growth
 from rollouts.workers import STOP_WITH_PARENT
 
 SECONDS_TO_STOP = 30.0
+SECONDS_TO_END_UNASKED = 5.0
 _ROUNDS_WITHOUT_PROGRESS = 2
 
 
@@ -67,9 +69,17 @@ def _workers(number: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield workers
+        _wait(workers, SECONDS_TO_END_UNASKED)
     finally:
         signal.signal(signal.SIGTERM, previous)
         _stop(workers)
+
+
+def _wait(workers: list[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Let workers that find the queue empty end by themselves."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(worker.poll() is None for worker in workers):
+        time.sleep(0.1)
 
 
 def _stop(workers: list[subprocess.Popen[bytes]]) -> None:

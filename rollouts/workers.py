@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from rq import Worker
+from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
 from rollouts import jobs
@@ -33,6 +34,12 @@ class RolloutWorker(Worker):
         if os.environ.get(STOP_WITH_PARENT) and sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         super().bootstrap(*args, **kwargs)
+
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        try:
+            return super().work(*args, **kwargs)
+        except StopRequested:  # RQ catches it only while it waits for a job
+            return False
 
     def handle_warm_shutdown_request(self) -> None:
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
