@@ -89,7 +89,7 @@ def test_a_new_dataset_becomes_a_preference_dataset(forest: Forest, tmp_path: Pa
         "--container", "jsonl,parquet,dataset", "--output", str(output),
     )  # fmt: skip
 
-    rows = load_dataset(str(output), split="train", cache_dir=str(tmp_path / "cache")).to_list()
+    rows = list(load_dataset(str(output), split="train", cache_dir=str(tmp_path / "cache")))
     assert rows == load_from_disk(str(output / "dataset"))["train"].to_list()
     assert len(rows) == pairs["num_pairs"]
     texts = {node.text for node in Node.objects.all()}
