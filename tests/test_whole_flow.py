@@ -90,7 +90,7 @@ def test_a_new_dataset_becomes_a_preference_dataset(forest: Forest, tmp_path: Pa
     )  # fmt: skip
 
     rows = list(load_dataset(str(output), split="train", cache_dir=str(tmp_path / "cache")))
-    assert rows == load_from_disk(str(output / "dataset"))["train"].to_list()
+    assert rows == list(load_from_disk(str(output / "dataset"))["train"])
     assert len(rows) == pairs["num_pairs"]
     texts = {node.text for node in Node.objects.all()}
     for row in rows:

@@ -23,11 +23,6 @@ def services_directory(data_dir: Path) -> Path:
     return data_dir / "services"
 
 
-def ready_file(data_dir: Path) -> Path:
-    """Return the file that is there while all services run and the database is prepared."""
-    return services_directory(data_dir) / "ready"
-
-
 def read_entry(data_dir: Path, service: str) -> Entry | None:
     """Return what was last started, running or not; None where nothing was."""
     try:

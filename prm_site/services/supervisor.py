@@ -25,6 +25,29 @@ class ServiceError(Exception):
     """A service cannot be started or kept running; the message is one line with the remedy."""
 
 
+def holder(data_dir: Path) -> str:
+    """Return the id of the process that supervises a data directory; empty where none does."""
+    try:
+        lock = _lock_file(data_dir).open()
+    except FileNotFoundError:
+        return ""
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return lock.read().strip()
+    return ""
+
+
+def is_ready(data_dir: Path) -> bool:
+    """Return whether services run on a directory and can be used."""
+    process = holder(data_dir)
+    try:
+        return bool(process) and _ready_file(data_dir).read_text() == process
+    except FileNotFoundError:
+        return False
+
+
 class Supervisor:
     """Use as a context manager: services run inside it. One for each data directory."""
 
@@ -67,7 +90,7 @@ class Supervisor:
 
     def mark_ready(self) -> None:
         """Tell those who wait that the services can be used."""
-        registry.ready_file(self.data_dir).touch()
+        _ready_file(self.data_dir).write_text(str(os.getpid()))
 
     def watch(self) -> None:
         """Restart what dies, until interrupted.
@@ -129,22 +152,19 @@ class Supervisor:
 
     def _take_lock(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        lock = (self._directory / "lock").open("a+")
+        lock = _lock_file(self.data_dir).open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            lock.seek(0)
-            holder = lock.read().strip()
             lock.close()
             raise ServiceError(
-                f"services are running on {self.data_dir} already (process {holder}): "
-                "use those, or stop them first"
+                f"services are running on {self.data_dir} already "
+                f"(process {holder(self.data_dir)}): use those, or stop them first"
             ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         self._lock = lock
-        registry.ready_file(self.data_dir).unlink(missing_ok=True)
 
     def _end_leftover(self, service: Service) -> None:
         """End a process whose supervisor was killed where the system did not end it with that."""
@@ -164,7 +184,7 @@ class Supervisor:
         for name in reversed(self._running):
             processes.stop(self._running[name])
         self._running.clear()
-        registry.ready_file(self.data_dir).unlink(missing_ok=True)
+        _ready_file(self.data_dir).unlink(missing_ok=True)
         if self._lock:
             self._lock.close()
             self._lock = None
@@ -175,3 +195,12 @@ class Supervisor:
     def _log_hint(self, service: Service) -> str:
         lines = self._log(service).read_text(errors="replace").strip().splitlines()
         return f"see {self._log(service)}" + (f" ({lines[-1][:200]})" if lines else "")
+
+
+def _lock_file(data_dir: Path) -> Path:
+    return registry.services_directory(data_dir) / "lock"
+
+
+def _ready_file(data_dir: Path) -> Path:
+    """Return the file that names the supervisor whose services can be used."""
+    return registry.services_directory(data_dir) / "ready"
