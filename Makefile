@@ -21,7 +21,6 @@ lint: $(VENV)/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/python manage.py makemigrations --check --dry-run
 
 install: $(VENV)/.runtime
 
@@ -40,4 +39,4 @@ $(VENV)/.development: $(VENV)/.runtime
 	@touch $@
 
 clean:
-	rm -rf $(VENV) data exports build *.egg-info
+	rm -rf $(VENV) build *.egg-info

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forests.commands import EXIT_INTERRUPTED, EXIT_PARTLY_FAILED
-from prm_site.services import processes, registry
+from prm_site.services import processes, registry, supervisor
 from prm_site.services.definitions import ALL
 
 CONFIG = "demo_arithmetic"
@@ -79,23 +79,17 @@ def services(base_dir: Path, data_dir: Path, say: Callable[[str], None]) -> Iter
     """Run inside it with all services up: those that run already, else some of our own.
 
     Raises:
-        DemoError: they do not start.
+        DemoError: they do not start, or those that run lack one.
     """
-    missing = [service for service in ALL if not _is_there(data_dir, service.name, service.setting)]
-    if not missing:
-        say("services are running already")
+    if process := supervisor.holder(data_dir):
+        say(f"using the services that process {process} runs")
+        _wait_for_services(data_dir, lambda: bool(supervisor.holder(data_dir)))
         yield
         return
-    say("starting MongoDB, queue and model server (embedded)")
+    say("starting the services")
     child = processes.start([sys.executable, "manage.py", "services"], cwd=base_dir)
     try:
-        deadline = time.monotonic() + SECONDS_TO_START_SERVICES
-        while not _are_ready(data_dir):
-            if child.poll() is not None:
-                raise DemoError("the services did not start")
-            if time.monotonic() > deadline:
-                raise DemoError(f"the services took over {SECONDS_TO_START_SERVICES:g} s to start")
-            time.sleep(0.2)
+        _wait_for_services(data_dir, lambda: child.poll() is None)
         yield
     finally:
         processes.stop(child)
@@ -149,11 +143,17 @@ def _run(command: Sequence[str], base_dir: Path) -> int:
         raise
 
 
-def _is_there(data_dir: Path, name: str, setting: str) -> bool:
-    return bool(os.environ.get(setting)) or name in registry.running_addresses(data_dir)
-
-
-def _are_ready(data_dir: Path) -> bool:
-    return registry.ready_file(data_dir).exists() and all(
-        _is_there(data_dir, service.name, service.setting) for service in ALL
-    )
+def _wait_for_services(data_dir: Path, are_starting: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START_SERVICES
+    while not supervisor.is_ready(data_dir):
+        if not are_starting():
+            raise DemoError("the services did not start")
+        if time.monotonic() > deadline:
+            raise DemoError(f"the services took over {SECONDS_TO_START_SERVICES:g} s to start")
+        time.sleep(0.2)
+    running = registry.running_addresses(data_dir)
+    missing = [s.name for s in ALL if s.name not in running and not os.environ.get(s.setting)]
+    if missing:
+        raise DemoError(
+            f"the services that run lack {', '.join(missing)}: stop them, and the demo starts all"
+        )

@@ -9,14 +9,22 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pymongo
 import pytest
 import redis
 
 from prm_site.services import processes, registry
-from prm_site.services.definitions import ALL, MODEL, MONGODB, QUEUE, MissingPackageError
-from prm_site.services.supervisor import ServiceError, Supervisor
+from prm_site.services.definitions import (
+    ALL,
+    MODEL,
+    MONGODB,
+    QUEUE,
+    MissingPackageError,
+    Service,
+)
+from prm_site.services.supervisor import ServiceError, Supervisor, holder, is_ready
 
 
 def say(_: str) -> None:
@@ -44,7 +52,7 @@ def supervised(tmp_path: Path) -> Iterator[Path]:
         },
         log=tmp_path / "supervisor.log",
     )  # fmt: skip
-    wait_until(registry.ready_file(tmp_path).exists, 90)
+    wait_until(lambda: is_ready(tmp_path), 90)
     yield tmp_path
     processes.stop(child)
 
@@ -70,31 +78,61 @@ def test_a_directory_has_one_supervisor(tmp_path: Path):
         pytest.fail("two supervisors on one directory")
 
 
-def test_a_killed_service_comes_back_with_its_data_and_address(tmp_path: Path):
-    with Supervisor(tmp_path, (QUEUE,), say) as supervisor:
-        before = address(tmp_path, "queue")
-        with redis.Redis.from_url(before) as queue:
-            queue.set("kept", "yes")
-            queue.execute_command("WAITAOF", 1, 0, 2000)
-        entry = registry.read_entry(tmp_path, "queue")
-        assert entry is not None
-        os.kill(entry.pid, signal.SIGKILL)
-        wait_until(lambda: not registry.is_running(entry))
+def count_in_mongodb(uri: str) -> int:
+    with pymongo.MongoClient[dict[str, Any]](uri) as client:
+        client.test.counts.update_one({"_id": "runs"}, {"$inc": {"n": 1}}, upsert=True)
+        found = client.test.counts.find_one({"_id": "runs"})
+    assert found is not None
+    return int(found["n"])
 
-        supervisor.restart_dead()
 
-        assert address(tmp_path, "queue") == before
-        with redis.Redis.from_url(before) as queue:
-            assert queue.get("kept") == b"yes"
+def count_in_queue(url: str) -> int:
+    with redis.Redis.from_url(url) as queue:
+        return int(queue.incr("runs"))
+
+
+@pytest.mark.parametrize(
+    ("service", "count"), [(MONGODB, count_in_mongodb), (QUEUE, count_in_queue)]
+)
+def test_a_killed_service_comes_back_with_all_it_acknowledged_and_its_address(
+    tmp_path: Path, service: Service, count: Callable[[str], int]
+):
+    said: list[str] = []
+    with Supervisor(tmp_path, (service,), said.append) as supervisor:
+        before = registry.read_entry(tmp_path, service.name)
+        assert before is not None
+
+        def came_back() -> bool:
+            supervisor.restart_dead()
+            return registry.read_entry(tmp_path, service.name) != before
+
+        assert count(before.address) == 1
+        os.kill(before.pid, signal.SIGKILL)
+        wait_until(came_back)
+
+        assert address(tmp_path, service.name) == before.address
+        assert count(before.address) == 2
+    assert said == [f"{service.name} ended with status -9: restarting it"]
 
 
 def test_services_end_with_a_killed_supervisor(supervised: Path):
-    entries = [registry.read_entry(supervised, name) for name in ("mongodb", "queue")]
-    holder = int((registry.services_directory(supervised) / "lock").read_text())
+    assert set(registry.running_addresses(supervised)) == {"mongodb", "queue"}
 
-    os.kill(holder, signal.SIGKILL)
+    os.kill(int(holder(supervised)), signal.SIGKILL)
 
-    wait_until(lambda: not any(entry and registry.is_running(entry) for entry in entries))
+    wait_until(lambda: registry.running_addresses(supervised) == {})
+    assert not is_ready(supervised)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_the_services_command_stops_its_services(supervised: Path, number: int, status: int):
+    process = int(holder(supervised))
+
+    os.kill(process, number)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == status
+    assert registry.running_addresses(supervised) == {}
+    assert not is_ready(supervised)
 
 
 def test_commands_find_running_services_by_themselves(supervised: Path):
