@@ -56,9 +56,21 @@ class RolloutWorkerConfig:
     """Further fields of the request body, for what only one kind of server knows."""
 
     num_rollouts: int = 8
-    """`sampled`: complete rollouts from the root of each tree."""
+    """`sampled`: complete rollouts from the root; `math_shepherd`: solutions to annotate (N)."""
+    rollouts_per_state: int = 8
+    """`math_shepherd`, `omega_prm`: rollouts drawn from each annotated prefix (K, k)."""
     branching: tuple[int, ...] = (4, 2, 1)
     """`branching`: samples from a node at depth 0, 1, …; the last number serves deeper nodes."""
+    num_searches: int = 20
+    """`omega_prm`: binary searches in a tree (the search limit of the paper)."""
+    omega_alpha: float = 0.5
+    """`omega_prm`: alpha of Q; smaller prefers states nearer to certain success."""
+    omega_beta: float = 0.9
+    """`omega_prm`: beta of Q; smaller punishes long rollouts more."""
+    omega_length: int = 500
+    """`omega_prm`: L of Q, the length penalty's unit in tokens."""
+    omega_c_puct: float = 0.125
+    """`omega_prm`: weight of exploration in U."""
     samples_per_request: int = 64
     """Most samples (`n`) that the server gives in one request."""
 
@@ -113,7 +125,8 @@ class RolloutWorkerConfig:
     def _rules(self) -> list[tuple[str, str, bool]]:
         positive_integers = (
             "num_rollouts", "max_depth", "max_nodes", "max_tokens_per_step",
-            "max_tokens_per_rollout", "samples_per_request", "concurrency", "max_attempts",
+            "max_tokens_per_rollout", "samples_per_request",
+            "rollouts_per_state", "num_searches", "omega_length", "concurrency", "max_attempts",
         )  # fmt: skip
         rules = [
             (name, "a whole number of at least 1", _is_positive_integer(getattr(self, name)))
@@ -129,6 +142,9 @@ class RolloutWorkerConfig:
             ("temperature", "a number from 0 to 2", _is_between(self.temperature, 0, 2)),
             ("top_p", "a number above 0, up to 1", _is_between(self.top_p, 1e-9, 1)),
             ("seed", "a whole number", isinstance(self.seed, int)),
+            ("omega_alpha", "a number above 0, up to 1", _is_between(self.omega_alpha, 1e-9, 1)),
+            ("omega_beta", "a number above 0, up to 1", _is_between(self.omega_beta, 1e-9, 1)),
+            ("omega_c_puct", "a number of at least 0", _is_between(self.omega_c_puct, 0, 1e9)),
             (
                 "branching",
                 "a tuple of whole numbers of at least 1",

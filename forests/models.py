@@ -126,6 +126,7 @@ class Node(models.Model):
     position = models.IntegerField()
     text = models.TextField()
     count = models.IntegerField(default=1)
+    drawn = models.JSONField(default=dict)  # the count by the depth from which it was drawn
     terminal = models.BooleanField(default=False)
     truncated = models.BooleanField(default=False)
     answer = models.TextField(null=True)  # noqa: DJ001  None: no answer; "" is an answer

@@ -34,6 +34,8 @@ class TreeNode:
     text: str = ""
     count: int = 1
     """Samples that gave this same step under this prefix; values weigh samples, not texts."""
+    drawn: dict[int, int] = field(default_factory=dict)
+    """The same samples by the depth of the ancestor from which they were drawn."""
     terminal: bool = False
     truncated: bool = False
     answer: str | None = None

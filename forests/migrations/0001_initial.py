@@ -107,6 +107,7 @@ class Migration(migrations.Migration):
                 ('position', models.IntegerField()),
                 ('text', models.TextField()),
                 ('count', models.IntegerField(default=1)),
+                ('drawn', models.JSONField(default=dict)),
                 ('terminal', models.BooleanField(default=False)),
                 ('truncated', models.BooleanField(default=False)),
                 ('answer', models.TextField(null=True)),

@@ -1,15 +1,18 @@
 """Exact values of nodes, estimated from the graded leaves under them.
 
-`leaf_mean` is the Monte-Carlo ("soft") estimate of Math-Shepherd (2312.08935, eq. 4) and OmegaPRM
-(2406.06592), `any` the "hard" one (Math-Shepherd, eq. 3).
+`own_rollouts` is the Monte-Carlo ("soft") estimate of Math-Shepherd (2312.08935, eq. 4) and of
+OmegaPRM (2406.06592), `any` the "hard" one (Math-Shepherd, eq. 3). Where all samples of a node go
+on by themselves, as in `branching` and `sampled` growth, `leaf_mean` is the same estimate from more
+samples.
 """
 
+from collections import Counter
 from math import fsum
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 
-Estimator: TypeAlias = Literal["leaf_mean", "child_mean", "any"]
+Estimator: TypeAlias = Literal["leaf_mean", "child_mean", "any", "own_rollouts"]
 Ungraded: TypeAlias = Literal["incorrect", "exclude"]
 
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
@@ -37,16 +40,34 @@ def estimate_values(
 
     `leaf_mean`: share of correct samples among those that ended under the node. `child_mean`: mean
     of the children's values, each with the samples that gave it as its weight. `any`: 1 if a sample
-    under the node is correct. Leaves that were cut or gave no answer count as incorrect, or with
+    under the node is correct. `own_rollouts`: share of correct samples among those drawn from the
+    node itself, not from its ancestors or descendants; nodes from which none was drawn to its end
+    have their `leaf_mean`. Leaves that were cut or gave no answer count as incorrect, or with
     `ungraded="exclude"` have no result; so do leaves to which growth has not come.
     """
+    combining: Estimator = "leaf_mean" if estimator == "own_rollouts" else estimator
     values: dict[NodePath, NodeValue] = {}
     for node in tree.bottom_up():
         children = tree.children(node.path)
         values[node.path] = (
-            _combine(children, values, estimator) if children else _leaf_value(node, ungraded)
+            _combine(children, values, combining) if children else _leaf_value(node, ungraded)
         )
+    if estimator == "own_rollouts":
+        values |= _own_rollout_values(tree, ungraded)
     return values
+
+
+def _own_rollout_values(tree: ReasoningTree, ungraded: Ungraded) -> dict[NodePath, NodeValue]:
+    """Return the values of the nodes from which rollouts were drawn."""
+    drawn: Counter[NodePath] = Counter()
+    correct: Counter[NodePath] = Counter()
+    for leaf in tree.leaves():
+        result = leaf_result(leaf, ungraded)
+        for depth, number in leaf.drawn.items():
+            if result is not None and depth < leaf.depth:
+                drawn[leaf.path[:depth]] += number
+                correct[leaf.path[:depth]] += number * result
+    return {path: NodeValue(correct[path] / number, number) for path, number in drawn.items()}
 
 
 def leaf_result(leaf: TreeNode, ungraded: Ungraded = "incorrect") -> bool | None:

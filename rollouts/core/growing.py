@@ -1,7 +1,7 @@
 """What all growth strategies share: expansions, and how samples become nodes."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +20,12 @@ class Expansion:
     to_end: bool
     """Whether the samples are whole solutions; otherwise one step each."""
     seed: int
+    origin: int | None = None
+    """Depth of the ancestor that the samples count for, where they continue torn ones of its."""
+
+    @property
+    def drawn_from(self) -> int:
+        return len(self.node) if self.origin is None else self.origin
 
 
 @dataclass(slots=True)
@@ -65,19 +71,55 @@ def sample_seed(config: RolloutWorkerConfig, path: NodePath, num_drawn: int) -> 
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest()) >> 1
 
 
-def expansions_of(
-    config: RolloutWorkerConfig, node: NodePath, num_drawn: int, num_wanted: int, *, to_end: bool
-) -> Iterable[Expansion]:
-    """Yield the requests for the samples that a node still lacks."""
-    while num_drawn < num_wanted:
-        size = min(num_wanted - num_drawn, config.samples_per_request)
-        yield Expansion(node, size, to_end, sample_seed(config, node, num_drawn))
-        num_drawn += size
+def steps_from(
+    config: RolloutWorkerConfig, tree: ReasoningTree, node: TreeNode, num_wanted: int
+) -> Iterator[Expansion]:
+    """Yield the requests for the single steps that a node still lacks."""
+    missing = num_wanted - num_drawn(tree, node.path, node.depth)
+    yield from _requests(config, tree, node, missing, to_end=False)
 
 
-def num_samples_below(tree: ReasoningTree, path: NodePath) -> int:
-    """Return how many samples were drawn from a node: every sample is a child, or merged."""
-    return sum(child.count for child in tree.children(path))
+def rollouts_from(
+    config: RolloutWorkerConfig, tree: ReasoningTree, node: TreeNode, num_wanted: int
+) -> Iterator[Expansion]:
+    """Yield the requests for the rollouts that a node still lacks."""
+    missing = num_wanted - num_drawn(tree, node.path, node.depth)
+    yield from _requests(config, tree, node, missing, to_end=True)
+
+
+def torn_rollouts(config: RolloutWorkerConfig, tree: ReasoningTree) -> Iterator[Expansion]:
+    """Yield the requests that continue rollouts of which only the beginning was stored.
+
+    They count for the node from which the rollout was drawn.
+    """
+    for node in tree:
+        if node.is_finished:
+            continue
+        for origin, number in sorted(node.drawn.items()):
+            missing = number - num_drawn(tree, node.path, origin)
+            yield from _requests(config, tree, node, missing, to_end=True, origin=origin)
+
+
+def num_drawn(tree: ReasoningTree, path: NodePath, origin: int) -> int:
+    """Return how many samples of an ancestor at depth `origin`, or of the node, pass below it."""
+    return sum(child.drawn.get(origin, 0) for child in tree.children(path))
+
+
+def _requests(
+    config: RolloutWorkerConfig,
+    tree: ReasoningTree,
+    node: TreeNode,
+    missing: int,
+    *,
+    to_end: bool,
+    origin: int | None = None,
+) -> Iterator[Expansion]:
+    done = sum(child.count for child in tree.children(node.path))
+    while missing > 0:
+        size = min(missing, config.samples_per_request)
+        yield Expansion(node.path, size, to_end, sample_seed(config, node.path, done), origin)
+        missing -= size
+        done += size
 
 
 def add_completions(
@@ -113,7 +155,9 @@ def add_or_merge(tree: ReasoningTree, step: TreeNode) -> tuple[TreeNode, bool]:
         if (sibling.text, sibling.terminal, sibling.truncated) == (
             step.text, step.terminal, step.truncated,
         ):  # fmt: skip
-            sibling.count += 1
+            sibling.count += step.count
+            for depth, number in step.drawn.items():
+                sibling.drawn[depth] = sibling.drawn.get(depth, 0) + number
             return sibling, False
     tree.add(step)
     return step, True
@@ -151,6 +195,7 @@ def _new_steps(
             logprob=logprobs[number],
             model=completion.model,
             seed=expansion.seed,
+            drawn={expansion.drawn_from: 1},
         )
         for number in range(num_kept)
     ]

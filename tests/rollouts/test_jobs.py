@@ -25,7 +25,7 @@ def short_waits(monkeypatch):
     monkeypatch.setattr(growth, "SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES", 0.05)
 
 
-@pytest.mark.parametrize("strategy", ["branching", "sampled"])
+@pytest.mark.parametrize("strategy", ["branching", "sampled", "math_shepherd", "omega_prm"])
 def test_a_job_completes_its_trees(model_server: OpenAIServer, strategy: str):
     forest = seeded(strategy=strategy)
 

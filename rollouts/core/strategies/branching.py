@@ -5,13 +5,7 @@ from collections.abc import Callable, Sequence
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import ReasoningTree
 from rollouts.core.completions import Completion
-from rollouts.core.growing import (
-    Changes,
-    Expansion,
-    add_completions,
-    expansions_of,
-    num_samples_below,
-)
+from rollouts.core.growing import Changes, Expansion, add_completions, num_drawn, steps_from
 
 
 class Branching:
@@ -33,13 +27,11 @@ class Branching:
         nodes_left = self.config.max_nodes - (len(tree) - 1)
         expansions = []
         for node in sorted(tree, key=lambda node: (node.depth, node.path)):
-            if node.is_finished:
+            if node.is_finished or nodes_left <= 0:
                 continue
-            drawn = num_samples_below(tree, node.path)
             wanted = self.config.branching_at(node.depth) * node.count
-            for expansion in expansions_of(
-                self.config, node.path, drawn, min(wanted, drawn + nodes_left), to_end=False
-            ):
+            affordable = num_drawn(tree, node.path, node.depth) + nodes_left
+            for expansion in steps_from(self.config, tree, node, min(wanted, affordable)):
                 nodes_left -= expansion.num_samples
                 expansions.append(expansion)
         return expansions

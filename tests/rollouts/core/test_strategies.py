@@ -1,5 +1,6 @@
 """All strategies are run against a policy of our own, without any server."""
 
+import math
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiment_configs.interfaces import RolloutWorkerConfig
-from forests.core.tree import ReasoningTree, TreeNode
+from forests.core.tree import Grade, ReasoningTree, TreeNode
+from metrics.core.values import estimate_values
 from rollouts.core.completions import Completion, Ending
-from rollouts.core.growing import Expansion, GrowthStrategy, close_open_leaves
+from rollouts.core.growing import Expansion, GrowthStrategy, close_open_leaves, num_drawn
 from rollouts.core.strategies import STRATEGIES
+from rollouts.core.strategies.omega_prm import OmegaPRM, Search, State
 
 LETTERS = "abc"
 
@@ -33,6 +36,25 @@ def sample(expansion: Expansion, steps: str, max_steps: int) -> list[Completion]
     return completions
 
 
+def grade(tree: ReasoningTree) -> None:
+    """Grade finished leaves: a solution is wrong from its first "c" on."""
+    for leaf in tree.leaves():
+        if leaf.is_finished and leaf.grade is None:
+            is_wrong = "c" in tree.steps_text(leaf.path)
+            leaf.grade = Grade.INCORRECT if is_wrong else Grade.CORRECT
+
+
+def true_value(steps: str, max_steps: int = 6) -> float:
+    """Return the chance that a prefix which goes on becomes a correct solution."""
+    if "c" in steps:
+        return 0.0
+    number = steps.count("\n")
+    if number >= max_steps:
+        return 1.0
+    ends = 1.0 if number + 1 >= max_steps else 0.2
+    return 2 / 3 * (ends + (1 - ends) * true_value(steps + "a\n", max_steps))
+
+
 def make(name: str, **fields: Any) -> GrowthStrategy:
     config = RolloutWorkerConfig(strategy=name, **fields)
     return STRATEGIES[name](config, lambda _: False)
@@ -44,6 +66,7 @@ def grow(strategy: GrowthStrategy, tree: ReasoningTree, max_steps: int = 6) -> I
         for expansion in expansions:
             completions = sample(expansion, tree.steps_text(expansion.node), max_steps)
             strategy.apply(tree, expansion, completions)
+            grade(tree)
             yield expansion
     close_open_leaves(tree)
 
@@ -60,6 +83,8 @@ def shape(tree: ReasoningTree) -> list[TreeNode]:
 
 
 CONFIGS: dict[str, dict[str, Any]] = {
+    "math_shepherd": {"num_rollouts": 3, "rollouts_per_state": 4},
+    "omega_prm": {"rollouts_per_state": 6, "num_searches": 4},
     "sampled": {"num_rollouts": 9, "samples_per_request": 4},
     "branching": {"branching": (3, 2, 1), "max_depth": 8},
 }
@@ -108,7 +133,8 @@ def test_growth_goes_on_from_whatever_was_stored(name: str, stop_after: int, los
     for _ in grow(strategy, kept):
         pass
 
-    assert num_leaf_samples(kept) == num_leaf_samples(grown(strategy)) or name == "branching"
+    if name == "sampled":
+        assert num_leaf_samples(kept) == num_leaf_samples(grown(strategy))
     assert all(leaf.is_finished for leaf in kept.leaves())
     assert strategy.plan(kept) == []
 
@@ -216,3 +242,140 @@ def test_a_sample_that_ends_and_one_that_goes_on_are_two_siblings():
     )
 
     assert [(n.text, n.terminal) for n in tree.children(())] == [("a\n", True), ("a\n", False)]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_samples_of_a_node_add_up_by_where_they_were_drawn(name: str):
+    for node in grown(make(name, **CONFIGS[name])):
+        assert not node.path or node.count == sum(node.drawn.values())
+
+
+@pytest.mark.parametrize(("name", "searches"), [("math_shepherd", 0), ("omega_prm", 20)])
+def test_estimates_lie_around_the_true_values(name: str, searches: int):
+    """Each within 4.5 standard deviations of the binomial: one in 10^5 falls outside."""
+    num = 400
+    strategy = make(
+        name, num_rollouts=5, rollouts_per_state=num, num_searches=max(searches, 1),
+        samples_per_request=1000, max_nodes=100_000,
+    )  # fmt: skip
+    tree = grown(strategy)
+
+    annotated = [
+        (path, value)
+        for path, value in estimate_values(tree, "own_rollouts").items()
+        if value.leaves == num and not tree.is_leaf(path)
+    ]
+
+    assert len(annotated) > 5
+    for path, value in annotated:
+        truth = true_value(tree.steps_text(path))
+        assert value.value is not None
+        assert abs(value.value - truth) <= 4.5 * math.sqrt(truth * (1 - truth) / num)
+
+
+def test_math_shepherd_annotates_every_step_of_every_solution():
+    tree = grown(make("math_shepherd", num_rollouts=4, rollouts_per_state=7))
+
+    steps = [node for node in tree if node.path and node.drawn.get(0) and not node.is_finished]
+    assert steps
+    assert all(num_drawn(tree, node.path, node.depth) == 7 for node in steps)
+    others = [node for node in tree if node.path and not node.drawn.get(0)]
+    assert all(num_drawn(tree, node.path, node.depth) == 0 for node in others)
+
+
+def test_omega_prm_finds_the_first_wrong_step_of_each_rollout_it_searches():
+    strategy = OmegaPRM(
+        RolloutWorkerConfig(
+            strategy="omega_prm", rollouts_per_state=64, num_searches=10, max_nodes=10**6
+        ),
+        lambda _: False,
+    )
+    tree = grown(strategy, max_steps=12)
+
+    errors = strategy.search(tree).first_errors
+
+    assert len(errors) == 10
+    for path in errors:
+        assert tree.nodes[path].text == "c\n"
+        assert "c" not in tree.steps_text(path[:-1])
+
+
+def test_omega_prm_looks_at_logarithmically_many_prefixes():
+    """A chain of 64 steps, wrong from step 40 on, is searched with six states besides the root."""
+    strategy = OmegaPRM(
+        RolloutWorkerConfig(rollouts_per_state=4, num_searches=1, max_depth=64), lambda _: False
+    )
+    tree = ReasoningTree()
+    requests = 0
+    while expansions := strategy.plan(tree):
+        for expansion in expansions:
+            requests += 1
+            done = len(expansion.node)
+            wrong = "".join(f"{n}\n" for n in range(done, 64))
+            right = "good\n"
+            is_lost = done >= 40
+            texts = [wrong] * 4 if is_lost else [wrong, wrong, right, right]
+            strategy.apply(tree, expansion, [Completion(text, Ending.SOLUTION) for text in texts])
+            for leaf in tree.leaves():
+                good = leaf.text == right
+                leaf.grade = Grade.CORRECT if good else Grade.INCORRECT
+
+    assert requests == 1 + 6
+    assert [len(path) for path in strategy.search(tree).first_errors] == [40]
+
+
+def test_omega_prm_prefers_rollouts_of_states_that_nearly_succeed_and_short_ones():
+    strategy = OmegaPRM(RolloutWorkerConfig(), lambda _: False)
+    likely = State((0,), 0.9, [((0, 0), 100)])
+    unlikely = State((1,), 0.1, [((1, 0), 100)])
+    long = State((2,), 0.9, [((2, 0), 900)])
+
+    picked = strategy._pick(Search({s.path: s for s in (unlikely, long, likely)}))
+
+    assert picked == (likely, (0, 0))
+    q = 0.5 ** (1 - 0.9) * 0.9 ** (100 / 500)
+    assert strategy._exploitation(0.9, 100) == pytest.approx(q)
+
+
+def test_omega_prm_explores_states_that_were_visited_less():
+    strategy = OmegaPRM(RolloutWorkerConfig(omega_c_puct=10), lambda _: False)
+    often = State((0,), 0.9, [((0, 0), 100)], visits=9)
+    never = State((1,), 0.1, [((1, 0), 100)])
+
+    picked = strategy._pick(Search({s.path: s for s in (often, never)}))
+
+    assert picked is not None
+    assert picked[0] is never
+
+
+@pytest.mark.parametrize("letter", ["a", "c"])
+def test_omega_prm_leaves_trees_alone_that_are_all_right_or_all_wrong(letter: str):
+    strategy = make("omega_prm", rollouts_per_state=4)
+    tree = ReasoningTree()
+    (expansion,) = strategy.plan(tree)
+    strategy.apply(tree, expansion, [Completion(f"{letter}\n", Ending.SOLUTION)] * 4)
+    grade(tree)
+
+    assert strategy.plan(tree) == []
+
+
+def test_omega_prm_finds_a_first_error_for_fewer_tokens_than_math_shepherd():
+    """The paper's point; `benchmarks/annotation.py` reports the ratio over lengths."""
+    costs = {}
+    for name in ("math_shepherd", "omega_prm"):
+        tree = grown(
+            make(name, num_rollouts=4, rollouts_per_state=8, max_nodes=10**6, max_depth=40),
+            max_steps=30,
+        )
+        annotated = estimate_values(tree, "own_rollouts")
+        first_errors = [
+            node
+            for node in tree
+            if node.text == "c\n"
+            and num_drawn(tree, node.path, node.depth)
+            and annotated[node.path].value == 0
+            and "c" not in tree.steps_text(node.path[:-1])
+        ]
+        costs[name] = sum(node.tokens * node.count for node in tree) / len(first_errors)
+
+    assert costs["omega_prm"] < costs["math_shepherd"]

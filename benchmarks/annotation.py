@@ -1,0 +1,149 @@
+"""What an annotated step costs: `omega_prm` against `math_shepherd` on the same simulated policy.
+
+The policy makes solutions of known length in which each step is wrong with a known chance, so both
+strategies see the same world. Reported are tokens for each annotated step, for each first wrong step
+that got annotated, and the ratio of the strategies.
+
+usage: python benchmarks/annotation.py [--quick] [--json]
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from experiment_configs.interfaces import RolloutWorkerConfig
+from forests.core.tree import Grade, ReasoningTree
+from metrics.core.values import estimate_values
+from rollouts.core.completions import Completion, Ending
+from rollouts.core.growing import Expansion, GrowthStrategy, close_open_leaves
+from rollouts.core.strategies import STRATEGIES
+
+CHANCE_OF_SUCCESS = 0.5
+"""Of a whole solution, whatever its length."""
+TOKENS_OF_A_STEP = 20
+ROLLOUTS_PER_STATE = 8
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one strategy spent and got on one length of solutions."""
+
+    strategy: str
+    steps: int
+    annotated_steps: int
+    annotated_first_errors: int
+    tokens: int
+    tokens_per_annotated_step: float
+    tokens_per_first_error: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer trees and lengths")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    lengths = (4, 16) if options.quick else (4, 8, 16, 32, 64)
+    num_trees = 20 if options.quick else 100
+    costs = [
+        measure(name, steps, num_trees)
+        for steps in lengths
+        for name in ("math_shepherd", "omega_prm")
+    ]
+    ratios = {
+        steps: {
+            "tokens_per_annotated_step": _ratio(costs, steps, "tokens_per_annotated_step"),
+            "tokens_per_first_error": _ratio(costs, steps, "tokens_per_first_error"),
+        }
+        for steps in lengths
+    }
+    if options.json:
+        print(json.dumps({"ratios": ratios, "costs": [asdict(cost) for cost in costs]}))
+        return
+    print("steps  strategy        steps annotated  first errors  tokens/step  tokens/first error")
+    for cost in costs:
+        print(
+            f"{cost.steps:5}  {cost.strategy:14}  {cost.annotated_steps:15}"
+            f"  {cost.annotated_first_errors:12}  {cost.tokens_per_annotated_step:11.0f}"
+            f"  {cost.tokens_per_first_error:18.0f}"
+        )
+    for steps, ratio in ratios.items():
+        print(f"{steps:5}  math_shepherd / omega_prm: " + ", ".join(
+            f"{name} {value:.2f}" for name, value in ratio.items()
+        ))  # fmt: skip
+
+
+def measure(name: str, steps: int, num_trees: int) -> Cost:
+    """Return what a strategy spends on trees of solutions with this many steps."""
+    config = RolloutWorkerConfig(
+        strategy=name,
+        num_rollouts=ROLLOUTS_PER_STATE,
+        rollouts_per_state=ROLLOUTS_PER_STATE,
+        num_searches=10,
+        max_depth=steps,
+        max_nodes=10**6,
+    )
+    tokens = annotated = first_errors = 0
+    for number in range(num_trees):
+        tree, spent = grow(STRATEGIES[name](config, lambda _: False), steps, number)
+        tokens += spent
+        values = {
+            path: value.value
+            for path, value in estimate_values(tree, "own_rollouts").items()
+            if not tree.is_leaf(path) and tree.nodes[path].depth
+            and any(child.drawn.get(len(path)) for child in tree.children(path))
+        }  # fmt: skip
+        annotated += len(values)
+        first_errors += sum(
+            tree.nodes[path].text.startswith("wrong") and "wrong" not in tree.steps_text(path[:-1])
+            for path in values
+        )
+    return Cost(
+        name, steps, annotated, first_errors, tokens,
+        tokens / max(1, annotated), tokens / max(1, first_errors),
+    )  # fmt: skip
+
+
+def grow(strategy: GrowthStrategy, steps: int, number: int) -> tuple[ReasoningTree, int]:
+    """Return a grown tree and the tokens that were sampled for it."""
+    tree, tokens = ReasoningTree(), 0
+    while expansions := strategy.plan(tree):
+        for expansion in expansions:
+            completions = sample(expansion, steps, number)
+            tokens += sum(completion.tokens for completion in completions)
+            strategy.apply(tree, expansion, completions)
+            for leaf in tree.leaves():
+                if leaf.grade is None:
+                    is_wrong = "wrong" in tree.steps_text(leaf.path)
+                    leaf.grade = Grade.INCORRECT if is_wrong else Grade.CORRECT
+    close_open_leaves(tree)
+    return tree, tokens
+
+
+def sample(expansion: Expansion, steps: int, number: int) -> Sequence[Completion]:
+    """Return whole solutions; no two steps are the same text, as of a model at temperature 1."""
+    chance_of_error = 1 - CHANCE_OF_SUCCESS ** (1 / steps)
+    chance = random.Random(f"{number}/{expansion.seed}")
+    completions = []
+    for _ in range(expansion.num_samples):
+        texts = [
+            f"{'wrong' if chance.random() < chance_of_error else 'right'} {chance.random()}\n"
+            for _ in range(steps - len(expansion.node))
+        ]
+        completions.append(
+            Completion("".join(texts), Ending.SOLUTION, tokens=TOKENS_OF_A_STEP * len(texts))
+        )
+    return completions
+
+
+def _ratio(costs: Sequence[Cost], steps: int, name: str) -> float:
+    brute, searched = (
+        next(getattr(cost, name) for cost in costs if (cost.steps, cost.strategy) == (steps, which))
+        for which in ("math_shepherd", "omega_prm")
+    )
+    return round(float(brute / searched), 2)
+
+
+if __name__ == "__main__":
+    main()
