@@ -105,7 +105,8 @@ def serve_site(base_dir: Path, port: int, say: Callable[[str], None]) -> None:
     login = _login(base_dir)
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1",
-        "--port", str(port), "--no-ws", "--log-level", "warning", "prm_site.wsgi:application",
+        "--port", str(port), "--no-ws", "--blocking-threads", "8", "--backpressure", "64",
+        "--log-level", "warning", "prm_site.wsgi:application",
     ]  # fmt: skip
     child = processes.start(command, cwd=base_dir)
     say(f"\nThe forest: http://127.0.0.1:{port}/{FOREST}/")

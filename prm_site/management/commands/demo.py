@@ -34,14 +34,23 @@ manage.py demo --exit --limit 4
         )
         parser.add_argument(
             "--port",
-            type=positive_integer,
+            type=int,
+            choices=range(1, 65536),
+            metavar="PORT",
             default=DEFAULT_PORT,
             help="port of the site, or else any that is free (default: %(default)s)",
         )
 
+        parser.add_argument(
+            "--output",
+            type=Path,
+            default=Path("exports") / demo.FOREST,
+            help="directory of the dataset (default: %(default)s)",
+        )
+
     def handle(self, **options: Any) -> None:
         base_dir: Path = settings.BASE_DIR
-        output = base_dir / "exports" / demo.FOREST
+        output: Path = options["output"].resolve()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with demo.services(base_dir, settings.DATA_DIR, self.say):
