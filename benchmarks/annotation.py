@@ -1,8 +1,8 @@
 """What an annotated step costs: `omega_prm` against `math_shepherd` on the same simulated policy.
 
 The policy makes solutions of known length in which each step is wrong with a known chance, so both
-strategies see the same world. Reported are tokens for each annotated step, for each first wrong step
-that got annotated, and the ratio of the strategies.
+strategies see the same world. Reported are tokens for each annotated step and for each first wrong
+step that got annotated, and the ratio of the strategies.
 
 usage: python benchmarks/annotation.py [--quick] [--json]
 """

@@ -1,0 +1,128 @@
+"""An OpenAI-compatible server that only waits: the model of the throughput benchmarks.
+
+Real HTTP in a process of its own. Every answer comes after a log-normal latency with a long tail,
+and is cheap to make, so that what is measured is the client.
+
+usage: python benchmarks/openai_simulator.py --port PORT --latency SECONDS
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import random
+import time
+from typing import Any
+
+SIGMA = 0.5
+"""Of the log-normal: one answer in a hundred takes about three times the median."""
+STEPS_OF_A_SOLUTION = 3
+WORDS = ("so", "we", "add", "two", "and", "three", "which", "gives", "five", "apples", "today")
+
+
+class Simulator:
+    """Answers completions and counts them."""
+
+    def __init__(self, latency: float) -> None:
+        self.latency = latency
+        self.reset()
+
+    def reset(self) -> None:
+        self.requests = 0
+        self.samples = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.first = 0.0
+        self.last = 0.0
+
+    def stats(self) -> dict[str, float]:
+        return {
+            "requests": self.requests,
+            "samples": self.samples,
+            "most_in_flight": self.most_in_flight,
+            "seconds": self.last - self.first,
+        }
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection until it closes."""
+        try:
+            while line := await reader.readline():
+                _, path, _ = line.decode().split(" ")
+                length = 0
+                while (header := await reader.readline()) not in (b"\r\n", b""):
+                    if header.lower().startswith(b"content-length:"):
+                        length = int(header.split(b":")[1])
+                body = json.loads(await reader.readexactly(length)) if length else {}
+                data = json.dumps(await self.answer(path, body)).encode()
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                    b"Content-Length: %d\r\n\r\n%b" % (len(data), data)
+                )
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if path == "/v1/models":
+            return {"data": [{"id": "simulated"}]}
+        if path == "/stats":
+            return self.stats()
+        if path == "/reset":
+            self.reset()
+            return {}
+        self.first = self.first or time.monotonic()
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(self.latency * math.exp(random.gauss(0, SIGMA)))
+        self.in_flight -= 1
+        self.requests += 1
+        self.samples += body.get("n", 1)
+        self.last = time.monotonic()
+        return self._completion(body)
+
+    def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
+        written = body["prompt"].rpartition("Answer:")[2].count("\n")
+        is_step = bool(body.get("stop"))
+        choices = [
+            {
+                "index": index,
+                "text": self._text(written, is_step=is_step),
+                "finish_reason": "stop",
+                "stop_reason": "\n" if is_step and written < STEPS_OF_A_SOLUTION - 1 else None,
+            }
+            for index in range(body.get("n", 1))
+        ]
+        tokens = 16 * len(choices)
+        return {
+            "id": "s", "object": "text_completion", "created": 0, "model": "simulated",
+            "choices": choices,
+            "usage": {"prompt_tokens": 100, "completion_tokens": tokens, "total_tokens": tokens},
+        }  # fmt: skip
+
+    def _text(self, written: int, *, is_step: bool) -> str:
+        lines = [
+            " ".join(random.choices(WORDS, k=12))
+            for _ in range(1 if is_step else STEPS_OF_A_SOLUTION - written)
+        ]
+        if written + len(lines) >= STEPS_OF_A_SOLUTION:
+            lines[-1] = f"The answer is {random.randint(1, 4)}."
+        return "\n".join(lines)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--latency", type=float, required=True, help="median, in seconds")
+    options = parser.parse_args()
+    simulator = Simulator(options.latency)
+    server = await asyncio.start_server(
+        simulator.serve, "127.0.0.1", options.port, backlog=2048, limit=2**20
+    )
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,244 @@
+"""Throughput of growing a forest, as a ratio to a bare `AsyncOpenAI` loop in the same run.
+
+Both send requests of the same size to the same simulated server (real HTTP, a process of its own)
+with the same number of requests in flight, and the server counts. Growing runs on an embedded
+MongoDB, which shares the machine's cores; a bare loop writes nothing.
+
+usage: python benchmarks/populate.py [--quick] [--json]
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+SECONDS_OF_LOAD = 12.0
+GOAL = 0.9
+
+
+@dataclass(frozen=True)
+class Case:
+    """One setting of the load."""
+
+    concurrency: int
+    processes: int
+    latency: float
+    strategy: str = "branching"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Requests a second of both, and what one request cost the growing process."""
+
+    case: Case
+    bare: float
+    grown: float
+    ratio: float
+    bare_milliseconds_cpu: float
+    grown_milliseconds_cpu: float
+    most_in_flight: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one latency, two concurrencies")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    cases = (
+        [Case(16, 1, 0.1), Case(64, 1, 0.1)]
+        if options.quick
+        else [
+            Case(concurrency, processes, latency)
+            for latency in (0.1, 1.0)
+            for concurrency in (16, 64, 256)
+            for processes in (1, 2)
+        ]
+    )
+    with tempfile.TemporaryDirectory() as directory, mongodb(Path(directory)) as uri:
+        os.environ |= {
+            "MONGODB_URI": uri, "PRM_DATA_DIR": directory, "PRM_DATABASE_NAME": "benchmark",
+            "PRM_ENV_FILE": "", "DJANGO_SETTINGS_MODULE": "prm_site.settings",
+        }  # fmt: skip
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=PROJECT, check=True)
+        results = [measure(case, 6.0 if options.quick else SECONDS_OF_LOAD) for case in cases]
+    report(results, as_json=options.json)
+
+
+def measure(case: Case, seconds: float) -> Result:
+    """Return what both loads reach against one server."""
+    print(f"{case} …", file=sys.stderr)
+    with simulator(case.latency) as url:
+        most = case.concurrency / case.latency
+        num_requests = int(min(most, 350.0 * case.processes) * seconds)
+        each = max(1, case.concurrency // case.processes)
+        bare_cpu = run(bare_load, case.processes, url, each, num_requests // case.processes)
+        bare = stats(url)
+        ask(url, "/reset")
+        grown_cpu = run(grow_load, case.processes, url, each, num_requests, case)
+        grown = stats(url)
+    bare_rate = bare["requests"] / bare["seconds"]
+    grown_rate = grown["requests"] / grown["seconds"]
+    return Result(
+        case=case,
+        bare=round(bare_rate, 1),
+        grown=round(grown_rate, 1),
+        ratio=round(grown_rate / bare_rate, 3),
+        bare_milliseconds_cpu=round(1000 * bare_cpu / bare["requests"], 2),
+        grown_milliseconds_cpu=round(1000 * grown_cpu / grown["requests"], 2),
+        most_in_flight=grown["most_in_flight"],
+    )
+
+
+def run(load: Any, processes: int, *arguments: Any) -> float:
+    """Run a load in processes of their own; return the CPU seconds that it took."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes) as pool:
+        calls = [
+            pool.apply_async(load, (number, processes, *arguments)) for number in range(processes)
+        ]
+        return float(sum(call.get() for call in calls))
+
+
+def bare_load(_: int, __: int, url: str, concurrency: int, num_requests: int) -> float:
+    """Ask the same things with nothing around; return the CPU seconds."""
+    import openai  # noqa: PLC0415  in the load's own process, and nothing of Django
+
+    async def load() -> float:
+        left = iter(range(num_requests))
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
+
+            async def ask_on() -> None:
+                for number in left:
+                    await client.completions.create(
+                        model="simulated", prompt="Question: 2 + 3?\nAnswer:", n=2,
+                        max_tokens=64, temperature=0.8, top_p=1.0, seed=number, stop=["\n"],
+                        logprobs=1,
+                    )  # fmt: skip
+
+            began = time.process_time()
+            await asyncio.gather(*(ask_on() for _ in range(concurrency)))
+            return time.process_time() - began
+
+    return asyncio.run(load())
+
+
+def grow_load(
+    number: int, processes: int, url: str, concurrency: int, num_requests: int, case: Case
+) -> float:
+    """Grow a forest that needs about so many requests; return the CPU seconds."""
+    os.environ["OPENAI_BASE_URL"] = f"{url}/v1"
+    import django  # noqa: PLC0415  the settings read the environment
+
+    django.setup()
+    from benchmarks.populating import grow_share, seed_share  # noqa: PLC0415
+
+    requests_per_tree = 11  # 1 + 4 + ~6 of three steps with branching 4, 2, 1
+    trees = max(processes, num_requests // requests_per_tree // processes)
+    forest = seed_share(f"p{number}", trees, concurrency, case.strategy)
+    began = time.process_time()
+    grow_share(forest)
+    return time.process_time() - began
+
+
+def report(results: list[Result], *, as_json: bool) -> None:
+    if as_json:
+        ratios = [
+            {**asdict(r.case), **{k: v for k, v in asdict(r).items() if k != "case"}}
+            for r in results
+        ]
+        print(json.dumps({"benchmark": "populate", "goal": GOAL, "results": ratios}))
+        return
+    print("latency  concurrency  processes  bare/s  grown/s  ratio  CPU ms bare  CPU ms grown")
+    for r in results:
+        print(
+            f"{r.case.latency:7}  {r.case.concurrency:11}  {r.case.processes:9}  {r.bare:6.0f}"
+            f"  {r.grown:7.0f}  {r.ratio:5.2f}  {r.bare_milliseconds_cpu:11.2f}"
+            f"  {r.grown_milliseconds_cpu:12.2f}"
+        )
+
+
+def stats(url: str) -> dict[str, float]:
+    found: dict[str, float] = ask(url, "/stats")
+    return found
+
+
+def ask(url: str, path: str) -> Any:
+    with urllib.request.urlopen(f"{url}{path}", timeout=10) as response:  # noqa: S310  ours
+        return json.load(response)
+
+
+@contextlib.contextmanager
+def simulator(latency: float) -> Iterator[str]:
+    port = free_port()
+    script = Path(__file__).with_name("openai_simulator.py")
+    child = subprocess.Popen(
+        [sys.executable, str(script), "--port", str(port), "--latency", str(latency)]
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: ask(url, "/reset"))
+        yield url
+    finally:
+        child.terminate()
+        child.wait()
+
+
+@contextlib.contextmanager
+def mongodb(directory: Path) -> Iterator[str]:
+    """Run an embedded MongoDB, unless BENCHMARK_MONGODB_URI names another."""
+    if uri := os.environ.get("BENCHMARK_MONGODB_URI"):
+        yield uri
+        return
+    import pymongo  # noqa: PLC0415  only here
+
+    port = free_port()
+    uri = f"mongodb://127.0.0.1:{port}/"
+    program = Path(sys.executable).with_name("secantusd-py")
+    child = subprocess.Popen(
+        [str(program), "--standalone", "--port", str(port), "--storage-path", str(directory / "db"),
+         "--log-level", "WARNING"],
+    )  # fmt: skip
+    try:
+        with pymongo.MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=500) as client:
+            wait_for(lambda: client.admin.command("ping"))
+        yield uri
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def wait_for(attempt: Any, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            attempt()
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(PROJECT))
+    main()

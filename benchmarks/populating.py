@@ -1,0 +1,51 @@
+"""The growing half of `benchmarks/populate.py`: needs Django to be set up."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from experiment_configs.interfaces import Prompt, RolloutConfig, RolloutWorkerConfig
+from experiment_configs.loading import load_config
+from forests.models import Forest
+from forests.seeding import seed_forest
+from forests.store import delete_forest
+from rollouts import jobs
+
+
+class Questions(RolloutConfig):
+    """As many items as asked for, all alike."""
+
+    def __init__(self, size: int, concurrency: int, strategy: str) -> None:
+        self.size = size
+        self.rollout_worker_config = RolloutWorkerConfig(
+            strategy=strategy, concurrency=concurrency, branching=(4, 2, 1), max_depth=4
+        )
+
+    def get_dataset_iterator(self, dataset_split: str) -> Iterator[int]:
+        yield from range(self.size)
+
+    def get_root_prompt(self, item: Any) -> Prompt:
+        return "Question: 2 + 3?\nAnswer:"
+
+    def get_label(self, item: Any) -> str:
+        return "3"
+
+
+def seed_share(suffix: str, size: int, concurrency: int, strategy: str) -> Forest:
+    """Return a fresh forest for one process."""
+    config = Questions(size, concurrency, strategy)
+    loaded = replace(load_config("demo_arithmetic"), name="benchmark", config=config)
+    if old := Forest.objects.filter(pk=f"benchmark-test-{suffix}").first():
+        delete_forest(old)
+    return seed_forest(loaded, "test", suffix)
+
+
+def grow_share(forest: Forest) -> None:
+    """Grow the forest as a job does."""
+    loaded = replace(
+        load_config("demo_arithmetic"), name="benchmark", config=Questions(0, 1, "branching")
+    )
+    jobs.load_frozen_config = lambda _: loaded  # type: ignore[assignment]  # no file of its own
+    done = jobs.grow_slice(forest.name, 0, forest.num_trees)
+    if done != {"complete": forest.num_trees, "failed": 0}:
+        raise RuntimeError(f"the forest did not grow: {done}")
