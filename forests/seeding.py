@@ -5,7 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from experiment_configs.interfaces import CHAT_ROLES, ConfigError, Prompt, RolloutConfig
+from experiment_configs.interfaces import (
+    CHAT_ROLES,
+    ConfigError,
+    Prompt,
+    RolloutConfig,
+    RolloutWorkerConfig,
+)
 from experiment_configs.loading import LoadedConfig
 from forests.core.naming import ForestNameError, forest_name, tree_id
 from forests.models import COUNTERS, Forest, Tree, TreeStatus
@@ -149,10 +155,12 @@ def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest,
 
 
 def _differences(old: Forest, new: Forest) -> list[str]:
+    # A setting that is younger than the forest has had its default in it.
+    worker_config = RolloutWorkerConfig.from_dict(old.worker_config).as_dict()
     found = [
-        f"{setting} was {old.worker_config.get(setting)!r} and is {value!r}"
+        f"{setting} was {worker_config[setting]!r} and is {value!r}"
         for setting, value in new.worker_config.items()
-        if old.worker_config.get(setting) != value
+        if worker_config[setting] != value
     ]
     if old.config_sha256 != new.config_sha256:
         found.append(

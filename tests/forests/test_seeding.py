@@ -110,6 +110,14 @@ def test_changed_settings_are_refused_by_name():
         seed(changed)
 
 
+def test_a_forest_that_is_older_than_a_setting_can_be_continued():
+    forest = seed(limit=3)
+    del forest.worker_config["max_attempts"]
+    forest.save()
+
+    assert seed().num_trees == 10
+
+
 def test_other_data_under_the_same_config_is_refused():
     class Shifted(Numbers):
         def get_root_prompt(self, item: int) -> str:
