@@ -39,12 +39,16 @@ _embedded = running_addresses(DATA_DIR)
 MONGODB_URI: str = env.str("MONGODB_URI", default="") or _embedded.get("mongodb", "")
 REDIS_URL: str = env.str("REDIS_URL", default="") or _embedded.get("queue", "")
 OPENAI_BASE_URL: str = env.str("OPENAI_BASE_URL", default="") or _embedded.get("model", "")
+OPENAI_BASE_URLS: list[str] = env.list("OPENAI_BASE_URLS", default=[])
+OPENAI_BASE_URL = OPENAI_BASE_URL or ",".join(OPENAI_BASE_URLS[:1])
 OPENAI_API_KEY: str = env.str("OPENAI_API_KEY", default="")
 
 if PRODUCTION:
     for name in (
         "PRM_SECRET_KEY", "PRM_ALLOWED_HOSTS", "MONGODB_URI", "REDIS_URL", "OPENAI_BASE_URL",
     ):  # fmt: skip
+        if name == "OPENAI_BASE_URL" and OPENAI_BASE_URLS:
+            continue
         if not env.str(name, default=""):
             _refuse(f"{name} is not set, and PRM_PRODUCTION=1 needs it: add it to .env")
     if DEBUG:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import openai
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from rollouts.core.completions import Completion, Ending
 from rollouts.core.responses import ResponseError, StopRules, read_completions
+from rollouts.endpoints import Endpoint, EndpointPool
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -63,24 +64,18 @@ class SampleRequest:
 
 
 class CompletionClient:
-    """Draws samples from one OpenAI-compatible server. Use as an async context manager."""
+    """Draws samples from OpenAI-compatible servers. Use as an async context manager."""
 
-    def __init__(self, base_url: str, api_key: str, config: RolloutWorkerConfig) -> None:
-        self.base_url = base_url
+    def __init__(self, base_urls: Sequence[str], api_key: str, config: RolloutWorkerConfig) -> None:
         self.config = config
         self._model = config.model
-        self._openai = openai.AsyncOpenAI(
-            base_url=base_url,
-            api_key=api_key or "none",  # local servers ask for none, the library does
-            timeout=config.request_timeout_seconds,
-            max_retries=0,  # there is one retry policy, below
-        )
+        self._pool = EndpointPool(base_urls, api_key, config.request_timeout_seconds)
 
     async def __aenter__(self) -> "CompletionClient":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._openai.close()
+        await self._pool.close()
 
     async def model(self) -> str:
         """Return the model to ask for: the configured one, or the first that the server lists.
@@ -92,7 +87,7 @@ class CompletionClient:
             names = await self.list_models()
             if not names:
                 raise BackendRefusedError(
-                    f"{self.base_url} lists no model: set `model` in the rollout_worker_config"
+                    "the model server lists no model: set `model` in the rollout_worker_config"
                 )
             self._model = names[0]
         return self._model
@@ -103,13 +98,16 @@ class CompletionClient:
         Raises:
             BackendError: it does not, or refuses.
         """
-        try:
-            return [model.id async for model in self._openai.models.list()]
-        except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
-            failure = self._failure(error, Spending())
-            if isinstance(failure, _RetryableError):
-                failure = failure.final()
-            raise failure from error
+        with self._pool.pick() as endpoint:
+            try:
+                return [model.id async for model in endpoint.openai.models.list()]
+            except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
+                _, failure = self._classify(error, endpoint.base_url)
+                if not isinstance(failure, _RetryableError):
+                    raise failure from error
+                if failure.is_unavailable and self._pool.eject(endpoint):
+                    return await self.list_models()
+                raise failure.final() from error
 
     async def sample(self, request: SampleRequest, spending: Spending) -> list[Completion]:
         """Return up to `num_samples` samples; servers may give fewer. Adds to `spending`.
@@ -147,27 +145,31 @@ class CompletionClient:
         )
         for attempt in range(1, self.config.max_attempts + 1):
             spending.requests += 1
-            try:
-                response = await self._post(body)
-                completions, usage = read_completions(response, rules)
-            except (openai.OpenAIError, ResponseError, ValueError) as error:
-                failure = self._failure(error, spending)
-                if not isinstance(failure, _RetryableError):
-                    raise failure from error
-                if attempt == self.config.max_attempts:
-                    raise failure.final() from error
-                spending.retries += 1
-                await asyncio.sleep(failure.wait_seconds(attempt))
-            else:
-                spending.prompt_tokens += usage.prompt_tokens
-                spending.completion_tokens += usage.completion_tokens
-                return completions
+            with self._pool.pick() as endpoint:
+                try:
+                    response = await self._post(endpoint, body)
+                    completions, usage = read_completions(response, rules)
+                except (openai.OpenAIError, ResponseError, ValueError) as error:
+                    kind, failure = self._classify(error, endpoint.base_url)
+                    spending.failures[kind] += 1
+                    if not isinstance(failure, _RetryableError):
+                        raise failure from error
+                    if attempt == self.config.max_attempts:
+                        raise failure.final() from error
+                    others_left = failure.is_unavailable and self._pool.eject(endpoint)
+                else:
+                    spending.prompt_tokens += usage.prompt_tokens
+                    spending.completion_tokens += usage.completion_tokens
+                    return completions
+            spending.retries += 1
+            await asyncio.sleep(0 if others_left else failure.wait_seconds(attempt))
         raise AssertionError("max_attempts is at least 1")
 
-    async def _post(self, body: dict[str, Any]) -> Any:
+    async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> Any:
         """Return the parsed JSON; the library's own types cost more than the request itself."""
+        server = endpoint.openai
         create = (
-            self._openai.chat.completions if self.config.api == "chat" else self._openai.completions
+            server.chat.completions if self.config.api == "chat" else server.completions
         ).with_raw_response.create
         raw = await create(**body)
         return json.loads(raw.content)
@@ -203,14 +205,8 @@ class CompletionClient:
             body["extra_body"] = extra | dict(config.extra_body)
         return body
 
-    def _failure(self, error: Exception, spending: Spending) -> BackendError:
-        """Return what an error means, and count its kind."""
-        kind, failure = self._classify(error)
-        spending.failures[kind] += 1
-        return failure
-
-    def _classify(self, error: Exception) -> tuple[str, BackendError]:
-        where = self.base_url
+    def _classify(self, error: Exception, where: str) -> tuple[str, BackendError]:
+        """Return the kind of an error, for counting, and what it means."""
         if isinstance(error, openai.APITimeoutError):
             limit = self.config.request_timeout_seconds
             return "timeout", _RetryableError(f"no answer from {where} in {limit:g} s")
@@ -221,24 +217,10 @@ class CompletionClient:
                 is_unavailable=True,
             )
         if isinstance(error, openai.APIStatusError):
-            return f"http_{error.status_code}", self._classify_status(error)
+            return f"http_{error.status_code}", _classify_status(error, where)
         if isinstance(error, ResponseError):
             return "bad_response", _RetryableError(f"{where}: {error}")
         return "bad_response", _RetryableError(f"{where} did not answer with JSON")
-
-    def _classify_status(self, error: openai.APIStatusError) -> BackendError:
-        status = error.status_code
-        said = f"{self.base_url} answered {status}: {_one_line(error.message)}"
-        if status in _REFUSING_STATUSES:
-            setting = "OPENAI_API_KEY" if status != 404 else "OPENAI_BASE_URL and `model`"  # noqa: PLR2004
-            return BackendRefusedError(f"{said} (check {setting})")
-        if status in _RETRYABLE_STATUSES or status >= 500:  # noqa: PLR2004
-            return _RetryableError(
-                said,
-                is_unavailable=status in _UNAVAILABLE_STATUSES,
-                retry_after=_retry_after(error.response.headers),
-            )
-        return RequestFailedError(said)
 
 
 class _RetryableError(BackendError):
@@ -284,3 +266,18 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 def _one_line(message: str) -> str:
     return " ".join(message.split())[:300]
+
+
+def _classify_status(error: openai.APIStatusError, where: str) -> BackendError:
+    status = error.status_code
+    said = f"{where} answered {status}: {_one_line(error.message)}"
+    if status in _REFUSING_STATUSES:
+        setting = "OPENAI_API_KEY" if status != 404 else "OPENAI_BASE_URL and `model`"  # noqa: PLR2004
+        return BackendRefusedError(f"{said} (check {setting})")
+    if status in _RETRYABLE_STATUSES or status >= 500:  # noqa: PLR2004
+        return _RetryableError(
+            said,
+            is_unavailable=status in _UNAVAILABLE_STATUSES,
+            retry_after=_retry_after(error.response.headers),
+        )
+    return RequestFailedError(said)

@@ -72,7 +72,7 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
 
 def make_client(forest: Forest) -> CompletionClient:
     return CompletionClient(
-        settings.OPENAI_BASE_URL,
+        settings.OPENAI_BASE_URLS or [settings.OPENAI_BASE_URL],
         settings.OPENAI_API_KEY,
         RolloutWorkerConfig.from_dict(forest.worker_config),
     )

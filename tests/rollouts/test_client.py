@@ -31,12 +31,16 @@ def short_waits(monkeypatch):
 
 
 def ask(
-    url: str, request: SampleRequest, spending: Spending | None = None, **fields: object
+    url: str,
+    request: SampleRequest,
+    spending: Spending | None = None,
+    others: tuple[str, ...] = (),
+    **fields: object,
 ) -> list[Completion]:
     config = RolloutWorkerConfig(**{"max_attempts": 3, **fields})  # type: ignore[arg-type]
 
     async def sample() -> list[Completion]:
-        async with CompletionClient(url, "", config) as client:
+        async with CompletionClient([url, *others], "", config) as client:
             return await client.sample(request, spending or Spending())
 
     return asyncio.run(sample())
@@ -205,3 +209,46 @@ def test_a_server_without_models_is_refused(server: OpenAIServer):
 
     with pytest.raises(BackendRefusedError, match="lists no model"):
         ask(server.url, request())
+
+
+def test_work_is_shared_by_several_servers():
+    with OpenAIServer() as first, OpenAIServer() as second:
+
+        async def sample() -> None:
+            config = RolloutWorkerConfig(model="scripted")
+            async with CompletionClient([first.url, second.url], "", config) as client:
+                await asyncio.gather(*(client.sample(request(), Spending()) for _ in range(10)))
+
+        asyncio.run(sample())
+
+        assert (len(first.requests), len(second.requests)) == (5, 5)
+
+
+def test_a_dead_server_is_left_alone_while_another_lives(server: OpenAIServer):
+    with OpenAIServer() as gone:
+        dead = gone.url
+    spending = Spending()
+
+    for _ in range(3):
+        ask(dead, request(), spending, others=(server.url,))
+
+    assert len(server.requests) == 3
+    assert spending.failures["connection"] <= 3
+
+
+def test_a_client_asks_a_dead_server_once():
+    with OpenAIServer() as gone:
+        dead = gone.url
+    with OpenAIServer() as alive:
+        spending = Spending()
+
+        async def sample() -> None:
+            config = RolloutWorkerConfig(model="scripted")
+            async with CompletionClient([dead, alive.url], "", config) as client:
+                for _ in range(5):
+                    await client.sample(request(), spending)
+
+        asyncio.run(sample())
+
+        assert len(alive.requests) == 5
+        assert spending.failures == {"connection": 1}

@@ -45,7 +45,9 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
     def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
         async def ask() -> str:
             client = CompletionClient(
-                settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY, config.rollout_worker_config
+                settings.OPENAI_BASE_URLS or [settings.OPENAI_BASE_URL],
+                settings.OPENAI_API_KEY,
+                config.rollout_worker_config,
             )
             async with client:
                 return await sample_once(client, verification.items[0], config)

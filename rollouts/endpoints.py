@@ -1,0 +1,62 @@
+"""The model servers that share the work: the least busy one is asked, a dead one is left alone."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import openai
+
+SECONDS_OF_EJECTION = 10.0
+
+
+@dataclass(slots=True, eq=False)
+class Endpoint:
+    """One server."""
+
+    base_url: str
+    openai: openai.AsyncOpenAI
+    outstanding: int = 0
+    """Requests that it has not answered yet."""
+    ejected_until: float = 0.0
+    """On the monotonic clock; asked before then only where no other server is left."""
+
+
+class EndpointPool:
+    """Servers with the same models."""
+
+    def __init__(self, base_urls: Sequence[str], api_key: str, timeout_seconds: float) -> None:
+        self.endpoints = [
+            Endpoint(
+                base_url,
+                openai.AsyncOpenAI(
+                    base_url=base_url,
+                    api_key=api_key or "none",  # local servers ask for none, the library does
+                    timeout=timeout_seconds,
+                    max_retries=0,  # the client has the one retry policy
+                ),
+            )
+            for base_url in base_urls
+        ]
+
+    async def close(self) -> None:
+        for endpoint in self.endpoints:
+            await endpoint.openai.close()
+
+    @contextmanager
+    def pick(self) -> Iterator[Endpoint]:
+        """Use the server with the fewest requests in flight, of those that are not ejected."""
+        now = time.monotonic()
+        endpoint = min(
+            self.endpoints, key=lambda one: (max(0.0, one.ejected_until - now), one.outstanding)
+        )
+        endpoint.outstanding += 1
+        try:
+            yield endpoint
+        finally:
+            endpoint.outstanding -= 1
+
+    def eject(self, endpoint: Endpoint) -> bool:
+        """Leave a dead server alone for a while; return whether another one is left to ask."""
+        endpoint.ejected_until = time.monotonic() + SECONDS_OF_EJECTION
+        return any(one.ejected_until <= time.monotonic() for one in self.endpoints)
