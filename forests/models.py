@@ -29,6 +29,9 @@ class Forest(models.Model):
     is_seeded = models.BooleanField(default=False)  # False while items may still be missing
     is_paused = models.BooleanField(default=False)
 
+    max_requests = models.IntegerField(null=True)  # growth stops there; None: no limit
+    max_tokens_total = models.BigIntegerField(null=True)  # prompt and completion tokens
+
     num_trees = models.IntegerField(default=0)
     num_complete = models.IntegerField(default=0)
     num_failed = models.IntegerField(default=0)
@@ -57,6 +60,16 @@ class Forest(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("forest", args=[self.name])
+
+    @property
+    def spent_limit(self) -> str:
+        """The limit that growth has reached, in words; empty where there is none."""
+        tokens = self.prompt_tokens + self.completion_tokens
+        if self.max_requests is not None and self.requests >= self.max_requests:
+            return f"{self.requests} of {self.max_requests} requests are spent"
+        if self.max_tokens_total is not None and tokens >= self.max_tokens_total:
+            return f"{tokens} of {self.max_tokens_total} tokens are spent"
+        return ""
 
     @property
     def num_pending(self) -> int:

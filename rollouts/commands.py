@@ -1,11 +1,18 @@
 """What the commands that grow forests share."""
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import get_seeded_forest
+from forests.commands import (
+    EXIT_PARTLY_FAILED,
+    add_forest_argument,
+    get_seeded_forest,
+    positive_integer,
+)
 from forests.models import Forest
 from rollouts.client import BackendError
 from rollouts.jobs import load_frozen_config, make_client, rollout_queue
@@ -13,14 +20,41 @@ from rollouts.jobs import load_frozen_config, make_client, rollout_queue
 DEFAULT_TREES_PER_JOB = 16
 
 
-def get_growable_forest(name: str) -> Forest:
-    """Return a forest whose config, queue and model server are ready.
+def add_growth_arguments(parser: CommandParser) -> None:
+    """Add what all commands that grow a forest take."""
+    add_forest_argument(parser)
+    parser.add_argument(
+        "--trees_per_job",
+        type=positive_integer,
+        default=DEFAULT_TREES_PER_JOB,
+        help="trees that one job grows (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max_requests",
+        type=positive_integer,
+        help="stop when the forest has taken so many requests; a larger limit goes on",
+    )
+    parser.add_argument(
+        "--max_tokens_total",
+        type=positive_integer,
+        help="stop when the forest has taken so many prompt and completion tokens",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def get_growable_forest(options: Mapping[str, Any]) -> Forest:
+    """Return a forest whose config, queue and model server are ready, with its limits set.
 
     Raises:
         CommandError, ConfigError, redis.RedisError: one of them is not.
     """
+    name = options["forest_name"]
     forest = get_seeded_forest(name)
     load_frozen_config(forest)
+    forest.max_requests = options["max_requests"]
+    forest.max_tokens_total = options["max_tokens_total"]
+    if forest.spent_limit:
+        raise CommandError(f"{forest.spent_limit}: raise the limit to go on")
     if forest.is_paused:
         raise CommandError(f"forest {name!r} is paused: resume it in the admin")
     if not settings.REDIS_URL:
@@ -30,7 +64,32 @@ def get_growable_forest(name: str) -> Forest:
         )
     rollout_queue().connection.ping()
     check_backend(forest)
+    forest.save(update_fields=["max_requests", "max_tokens_total"])
     return forest
+
+
+def check_outcome(name: str) -> None:
+    """Say what is left when growing has ended.
+
+    Raises:
+        CommandError: trees are unfinished or failed.
+    """
+    forest = Forest.objects.get(pk=name)
+    if forest.num_pending and forest.spent_limit:
+        raise CommandError(
+            f"{forest.num_pending} trees are unfinished; {forest.spent_limit}: "
+            "raise the limit to go on",
+            returncode=EXIT_PARTLY_FAILED,
+        )
+    if forest.num_pending:
+        reason = forest.backend_message or "workers ended early: their output says why"
+        raise CommandError(f"{forest.num_pending} trees are unfinished; {reason}")
+    if forest.num_failed:
+        raise CommandError(
+            f"{forest.num_failed} trees failed: the forest's page shows why, and retry_failed "
+            "tries them again",
+            returncode=EXIT_PARTLY_FAILED,
+        )
 
 
 def check_backend(forest: Forest) -> str:

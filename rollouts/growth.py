@@ -26,6 +26,7 @@ from rollouts.grading import GradingError, grade_nodes
 from rollouts.recording import Growth, Recorder
 
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
+SECONDS_BETWEEN_LOOKS_AT_FOREST = 1.0
 LONGEST_WAIT_FOR_BACKEND_SECONDS = 15.0
 
 
@@ -69,7 +70,8 @@ class ForestGrower:
         """
         background = [
             asyncio.create_task(self.recorder.run()),
-            asyncio.create_task(self._keep_leases(stop)),
+            asyncio.create_task(self._keep_leases()),
+            asyncio.create_task(self._obey_forest(stop)),
         ]
         growing = asyncio.create_task(self._grow_all(list(indexes)))
         stopping = asyncio.create_task(stop.wait())
@@ -191,13 +193,17 @@ class ForestGrower:
         except Exception as error:
             raise GradingError(f"extract_answer failed: {type(error).__name__}: {error}") from error
 
-    async def _keep_leases(self, stop: asyncio.Event) -> None:
-        """Renew the leases, and stop where the forest is paused."""
+    async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(leases.RENEWAL_SECONDS)
             await asyncio.to_thread(leases.renew, list(self._held), self.holder)
-            if await asyncio.to_thread(_is_paused, self.forest.name):
-                stop.set()
+
+    async def _obey_forest(self, stop: asyncio.Event) -> None:
+        """Stop where the forest is paused, has spent its limit, or is gone."""
+        while await asyncio.to_thread(may_grow, self.forest.name):
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
+        stop.set()
+        await asyncio.Event().wait()  # until cancelled: ending is for `grow` to do
 
 
 class _Backend:
@@ -268,6 +274,7 @@ def _is_unfinished(tree: str) -> bool:
     return document is not None and document["status"] in leases.UNFINISHED
 
 
-def _is_paused(forest_name: str) -> bool:
-    document = collection(Forest).find_one({"_id": forest_name}, {"is_paused": 1})
-    return document is None or bool(document["is_paused"])
+def may_grow(forest_name: str) -> bool:
+    """Return whether a forest is there, is not paused, and has not spent its limit."""
+    forest = Forest.objects.filter(pk=forest_name).first()
+    return forest is not None and not forest.is_paused and not forest.spent_limit

@@ -20,7 +20,7 @@ from forests.models import Forest, Tree
 from forests.store import Document, collection
 from rollouts import leases
 from rollouts.client import BackendRefusedError, CompletionClient
-from rollouts.growth import ForestGrower, mark_started, show_backend_message
+from rollouts.growth import ForestGrower, mark_started, may_grow, show_backend_message
 from rollouts.recording import settle_counters
 
 SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
@@ -41,6 +41,8 @@ def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
     if forest is None:
         raise ConfigError(f"no forest named {forest_name!r}")
     loaded = load_frozen_config(forest)
+    if not may_grow(forest.name):
+        return {"complete": 0, "failed": 0}
     mark_started(forest)
     leases.release_dead(forest)
     indexes = unfinished_indexes(forest, range(start, min(stop, forest.num_trees)))

@@ -48,8 +48,8 @@ def grow_with_processes(
         settle_counters(before)
         after = Forest.objects.get(pk=forest.name)
         idle_rounds = idle_rounds + 1 if after.num_pending == before.num_pending else 0
-        is_refused = after.backend_message.startswith("stopped")
-        if not after.num_pending or is_refused or idle_rounds >= _ROUNDS_WITHOUT_PROGRESS:
+        is_over = after.backend_message.startswith("stopped") or after.spent_limit
+        if not after.num_pending or is_over or idle_rounds >= _ROUNDS_WITHOUT_PROGRESS:
             return summary
 
 

@@ -27,6 +27,8 @@ class Migration(migrations.Migration):
                 ('worker_config', models.JSONField()),
                 ('is_seeded', models.BooleanField(default=False)),
                 ('is_paused', models.BooleanField(default=False)),
+                ('max_requests', models.IntegerField(null=True)),
+                ('max_tokens_total', models.BigIntegerField(null=True)),
                 ('num_trees', models.IntegerField(default=0)),
                 ('num_complete', models.IntegerField(default=0)),
                 ('num_failed', models.IntegerField(default=0)),

@@ -148,6 +148,24 @@ def assert_resumes_to(torn: Forest, whole: Forest, server: OpenAIServer) -> None
     assert_whole(torn)
 
 
+@pytest.mark.parametrize("limit", ["--max_requests", "--max_tokens_total"])
+def test_a_forest_stops_at_its_limit_and_goes_on_with_a_larger_one(
+    queue, model_server: OpenAIServer, limit: str
+):
+    model_server.write = slowly
+    forest = seeded(12, concurrency=1)
+    command = ("rollout_worker", "--forest_name", forest.name)
+
+    status, _, err = finish(start(model_server, *command, limit, "9"))
+
+    assert status == 3
+    assert "raise the limit to go on" in err
+    assert reread(forest).num_pending > 0
+    assert finish(start(model_server, *command, limit, "9"))[0] == 1
+    assert finish(start(model_server, *command))[0] == 0
+    assert_whole(forest)
+
+
 def test_populate_forest_fills_the_queue_once(queue, model_server: OpenAIServer):
     forest = seeded(5)
 

@@ -1,16 +1,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from forests.commands import (
-    EXIT_PARTLY_FAILED,
-    ProjectCommand,
-    add_forest_argument,
-    positive_integer,
-)
-from forests.models import Forest
-from rollouts.commands import DEFAULT_TREES_PER_JOB, get_growable_forest
+from forests.commands import ProjectCommand, positive_integer
+from rollouts.commands import add_growth_arguments, check_outcome, get_growable_forest
 from rollouts.worker_processes import grow_with_processes
 
 
@@ -18,10 +12,11 @@ class Command(ProjectCommand):
     help = "Grow a forest with worker processes of this machine, until each tree is finished."
     examples = """
 manage.py rollout_worker --num_processes 12 --forest_name gsm8k_baseline-test-first
+manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_total 1000000
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
-        add_forest_argument(parser)
+        add_growth_arguments(parser)
         parser.add_argument(
             "--num_processes",
             type=positive_integer,
@@ -29,16 +24,9 @@ manage.py rollout_worker --num_processes 12 --forest_name gsm8k_baseline-test-fi
             help="worker processes; each keeps `concurrency` requests in flight "
             "(default: %(default)s)",
         )
-        parser.add_argument(
-            "--trees_per_job",
-            type=positive_integer,
-            default=DEFAULT_TREES_PER_JOB,
-            help="trees that one job grows (default: %(default)s)",
-        )
-        parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
     def handle(self, **options: Any) -> None:
-        forest = get_growable_forest(options["forest_name"])
+        forest = get_growable_forest(options)
         summary = grow_with_processes(
             forest, options["num_processes"], options["trees_per_job"], self.stderr
         )
@@ -49,14 +37,4 @@ manage.py rollout_worker --num_processes 12 --forest_name gsm8k_baseline-test-fi
             f"{summary.num_failed} failed; {summary.num_leaves} rollouts, "
             f"{summary.completion_tokens} tokens, {summary.leaves_per_second} rollouts/s"
         )
-        self._check_outcome(Forest.objects.get(pk=forest.name))
-
-    def _check_outcome(self, forest: Forest) -> None:
-        if forest.num_pending:
-            reason = forest.backend_message or "workers ended early: their output says why"
-            raise CommandError(f"{forest.num_pending} trees are unfinished; {reason}")
-        if forest.num_failed:
-            raise CommandError(
-                f"{forest.num_failed} trees failed: the forest's page shows why",
-                returncode=EXIT_PARTLY_FAILED,
-            )
+        check_outcome(forest.name)
