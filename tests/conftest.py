@@ -13,6 +13,9 @@ from rq.queue import Queue
 
 from tests.openai_server import OpenAIServer
 
+# Helpers that assert: a failure in them shows its values too.
+pytest.register_assert_rewrite("tests.rollouts.forests")
+
 _DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
 _MADE_BY_MIGRATE = {"auth_permission", "django_content_type", "django_migrations"}
 
