@@ -25,6 +25,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     hangs_seconds: float = 0.0
     drops_connection: bool = False
+    cuts_body: bool = False
+    """Whether the connection ends in the middle of the body that was announced."""
 
 
 def write_two_steps(prefix: str, seed: int) -> str:
@@ -35,18 +37,29 @@ def write_two_steps(prefix: str, seed: int) -> str:
     return f"The answer is {seed % 2}.\n"
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: tests kill clients in the middle of an answer."""
+
+
 class OpenAIServer:
     """Use as a context manager; `url` is the base address, `requests` what was asked."""
 
-    def __init__(self, write: Writer = write_two_steps, style: Style = "vllm") -> None:
+    def __init__(
+        self, write: Writer = write_two_steps, style: Style = "vllm", port: int = 0
+    ) -> None:
         self.write = write
         self.style = style
         self.models = ["scripted"]
         self.most_samples = 1000
         self.faults: deque[Fault] = deque()
+        self.misbehave: Callable[[], Fault | None] = lambda: None
         self.requests: list[dict[str, Any]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self.num_answered = 0
+        self._server = _Server(("127.0.0.1", port), self._handler())
         self._released = threading.Event()
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
@@ -136,15 +149,24 @@ class OpenAIServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 scripted.requests.append(body)
-                if scripted.faults:
-                    self._fail(scripted.faults.popleft())
+                fault = scripted.faults.popleft() if scripted.faults else scripted.misbehave()
+                if fault:
+                    self._fail(fault)
                 else:
-                    self._send(200, json.dumps(scripted.answer(self.path, body)))
+                    answer = json.dumps(scripted.answer(self.path, body))
+                    scripted.num_answered += 1  # also where nobody is left to read it
+                    self._send(200, answer)
 
             def _fail(self, fault: Fault) -> None:
                 scripted._released.wait(fault.hangs_seconds)
                 if fault.drops_connection:
                     self.close_connection = True
+                elif fault.cuts_body:
+                    self.close_connection = True
+                    self.send_response(200)
+                    self.send_header("Content-Length", "1000")
+                    self.end_headers()
+                    self.wfile.write(b'{"choices": [{"te')
                 else:
                     self._send(fault.status, fault.body, fault.headers)
 
