@@ -153,7 +153,7 @@ def _wait_for_services(data_dir: Path, are_starting: Callable[[], bool]) -> None
             raise DemoError(f"the services took over {SECONDS_TO_START_SERVICES:g} s to start")
         time.sleep(0.2)
     running = registry.running_addresses(data_dir)
-    missing = [s.name for s in ALL if s.name not in running and not os.environ.get(s.setting)]
+    missing = [s.name for s in ALL if s.name not in running and not s.named_addresses(os.environ)]
     if missing:
         raise DemoError(
             f"the services that run lack {', '.join(missing)}: stop them, and the demo starts all"

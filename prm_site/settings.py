@@ -38,9 +38,10 @@ if (engine := env.str("DATABASE_ENGINE", default="django_mongodb_backend")) != (
 _embedded = running_addresses(DATA_DIR)
 MONGODB_URI: str = env.str("MONGODB_URI", default="") or _embedded.get("mongodb", "")
 REDIS_URL: str = env.str("REDIS_URL", default="") or _embedded.get("queue", "")
-OPENAI_BASE_URL: str = env.str("OPENAI_BASE_URL", default="") or _embedded.get("model", "")
 OPENAI_BASE_URLS: list[str] = env.list("OPENAI_BASE_URLS", default=[])
-OPENAI_BASE_URL = OPENAI_BASE_URL or ",".join(OPENAI_BASE_URLS[:1])
+OPENAI_BASE_URL: str = env.str(
+    "OPENAI_BASE_URL", default=OPENAI_BASE_URLS[0] if OPENAI_BASE_URLS else ""
+) or _embedded.get("model", "")
 OPENAI_API_KEY: str = env.str("OPENAI_API_KEY", default="")
 
 if PRODUCTION:

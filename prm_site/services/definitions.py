@@ -4,7 +4,7 @@ import importlib.util
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,11 @@ class Service:
     is_ready: Callable[[str], bool]
     """From the address."""
     seconds_to_start: float
+
+    def named_addresses(self, environment: Mapping[str, str]) -> list[str]:
+        """Return the addresses of the servers that the environment names instead."""
+        several = environment.get(f"{self.setting}S", "").split(",")  # OPENAI_BASE_URLS
+        return [one for one in (environment.get(self.setting, ""), *several) if one]
 
 
 def _mongodb_command(directory: Path, port: int) -> list[str]:

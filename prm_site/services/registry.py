@@ -54,7 +54,7 @@ def is_running(entry: Entry) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        return bool(entry.started) and start_time(entry.pid) == entry.started
     return start_time(entry.pid) == entry.started
 
 

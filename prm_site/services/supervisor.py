@@ -15,6 +15,7 @@ from prm_site.services import processes, registry
 from prm_site.services.definitions import Service
 
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_TO_GET_LOCK = 0.5
 MOST_RESTARTS = 5
 """Restarts of one service in a row before the supervisor gives up."""
 SECONDS_OF_HEALTH = 60.0
@@ -153,14 +154,20 @@ class Supervisor:
     def _take_lock(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         lock = _lock_file(self.data_dir).open("a+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise ServiceError(
-                f"services are running on {self.data_dir} already "
-                f"(process {holder(self.data_dir)}): use those, or stop them first"
-            ) from error
+        # Who asks for the holder has the lock for a moment too.
+        deadline = time.monotonic() + SECONDS_TO_GET_LOCK
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    lock.close()
+                    raise ServiceError(
+                        f"services are running on {self.data_dir} already "
+                        f"(process {holder(self.data_dir)}): use those, or stop them first"
+                    ) from error
+                time.sleep(0.02)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -199,6 +200,34 @@ def test_a_process_id_that_came_back_is_not_taken_for_the_service(tmp_path: Path
     registry.write_entry(tmp_path, "queue", registry.Entry(os.getpid(), "0", "redis://x", 1))
 
     assert registry.running_addresses(tmp_path) == {}
+
+
+def test_asking_for_the_holder_keeps_nobody_from_starting(tmp_path: Path):
+    registry.services_directory(tmp_path).mkdir()
+    (registry.services_directory(tmp_path) / "lock").touch()
+    asking = threading.Event()
+
+    def ask() -> None:
+        while not asking.is_set():
+            holder(tmp_path)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for _ in range(50):
+            with Supervisor(tmp_path, (), say):
+                pass
+    finally:
+        asking.set()
+        thread.join()
+
+
+def test_several_model_servers_in_the_environment_are_all_named():
+    environment = {"OPENAI_BASE_URLS": "http://a/v1,http://b/v1", "MONGODB_URI": "mongodb://a,b/"}
+
+    assert MODEL.named_addresses(environment) == ["http://a/v1", "http://b/v1"]
+    assert MONGODB.named_addresses(environment) == ["mongodb://a,b/"]
+    assert QUEUE.named_addresses(environment) == []
 
 
 def test_every_service_that_can_be_registered_is_defined():

@@ -33,7 +33,7 @@ manage.py services --only mongodb,queue --json
 
     def handle(self, **options: Any) -> None:
         chosen = _chosen(options["only"])
-        embedded = [service for service in chosen if not os.environ.get(service.setting)]
+        embedded = [service for service in chosen if not service.named_addresses(os.environ)]
         for service in chosen:
             if service not in embedded:
                 self._check(service)
@@ -49,17 +49,18 @@ manage.py services --only mongodb,queue --json
             raise CommandError(str(error)) from error
 
     def _check(self, service: Service) -> None:
-        address = os.environ[service.setting]
-        if not service.is_ready(address):
-            raise CommandError(
-                f"{service.setting}={without_password(address)} does not answer: "
-                "check it, or unset it to use the embedded one"
-            )
+        for address in service.named_addresses(os.environ):
+            if not service.is_ready(address):
+                raise CommandError(
+                    f"{service.setting}={without_password(address)} does not answer: "
+                    "check it, or unset it to use the embedded one"
+                )
 
     def _show_addresses(self, services: list[Service], *, as_json: bool) -> None:
         running = registry.running_addresses(settings.DATA_DIR)
         addresses = {
-            service.name: running.get(service.name) or without_password(os.environ[service.setting])
+            service.name: ",".join(map(without_password, service.named_addresses(os.environ)))
+            or running[service.name]
             for service in services
         }
         if as_json:
