@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import pymongo
@@ -96,8 +97,11 @@ def _model_is_ready(address: str) -> bool:
         with urllib.request.urlopen(  # noqa: S310  the address is ours
             f"{address}/models", timeout=_SECONDS_TO_ANSWER
         ) as response:
-            return bool(response.status == 200)  # noqa: PLR2004
-    except (urllib.error.URLError, OSError):
+            return bool(response.status == HTTPStatus.OK)
+    except urllib.error.HTTPError as error:
+        with error:  # a server that asks for a key is there; we have none to show
+            return error.code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+    except OSError:
         return False
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,25 @@ def test_the_packaged_model_answers(tmp_path: Path):
             answer = json.load(response)
 
     assert answer["choices"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_there"), [(200, True), (401, True), (403, True), (404, False), (503, False)]
+)
+def test_a_model_server_that_asks_for_a_key_is_there(status: int, *, is_there: bool):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert MODEL.is_ready(f"http://127.0.0.1:{server.server_port}/v1") is is_there
+        thread.join()
 
 
 def test_a_process_id_that_came_back_is_not_taken_for_the_service(tmp_path: Path):
