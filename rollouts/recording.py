@@ -205,14 +205,27 @@ def settle_counters(forest: Forest) -> bool:
     """Set a forest's counters to the sums over its trees; False where trees are still growing.
 
     Sums drift by what a killed worker had not added yet. When no tree is growing nobody adds, so
-    the sums can be set.
+    the sums can be set. Two processes may do so at once, one with sums that it took too early: each
+    looks again after it has written.
     """
-    if collection(Tree).count_documents(
-        {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}, limit=1
-    ):
-        return False
-    collection(Forest).update_one({"_id": forest.name}, {"$set": sum_of_trees(forest)})
-    return True
+    growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
+    written: Document = {}
+    while not collection(Tree).count_documents(growing, limit=1):
+        sums = sum_of_trees(forest)
+        if sums == written:
+            return True
+        write_sums(forest, sums)
+        written = sums
+    return False
+
+
+def write_sums(forest: Forest, sums: Document) -> None:
+    """Set a forest's counters, and when its growth was finished, if it is."""
+    is_finished = 0 < forest.num_trees == sums["num_complete"] + sums["num_failed"]
+    finished_at = (forest.growth_finished_at or datetime.now(UTC)) if is_finished else None
+    collection(Forest).update_one(
+        {"_id": forest.name}, {"$set": {**sums, "growth_finished_at": finished_at}}
+    )
 
 
 def sum_of_trees(forest: Forest) -> Document:
@@ -225,14 +238,9 @@ def sum_of_trees(forest: Forest) -> Document:
         sums.update({name: document[name] for name in COUNTERS})
         failures.update(document["failures"])
         statuses[document["status"]] += 1
-    complete, failed = statuses[TreeStatus.COMPLETE], statuses[TreeStatus.FAILED]
-    is_finished = 0 < forest.num_trees == complete + failed
     return {
         **sums,
         "failures": dict(failures),
-        "num_complete": complete,
-        "num_failed": failed,
-        "growth_finished_at": (
-            (forest.growth_finished_at or datetime.now(UTC)) if is_finished else None
-        ),
+        "num_complete": statuses[TreeStatus.COMPLETE],
+        "num_failed": statuses[TreeStatus.FAILED],
     }

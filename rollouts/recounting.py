@@ -5,7 +5,7 @@ from pymongo import UpdateOne
 from forests.core.counting import count_tree, root_value
 from forests.models import Forest, Tree
 from forests.store import collection, iter_trees
-from rollouts.recording import sum_of_trees
+from rollouts.recording import sum_of_trees, write_sums
 
 _TREES_PER_WRITE = 200
 
@@ -25,9 +25,9 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
     if updates:
         collection(Tree).bulk_write(updates)
     sums = sum_of_trees(forest)
-    collection(Forest).update_one({"_id": forest.name}, {"$set": sums})
+    write_sums(forest, sums)
     return {
         name: (getattr(forest, name), value)
         for name, value in sums.items()
-        if name != "growth_finished_at" and getattr(forest, name) != value
+        if getattr(forest, name) != value
     }
