@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

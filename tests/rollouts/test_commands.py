@@ -153,7 +153,7 @@ def test_a_forest_stops_at_its_limit_and_goes_on_with_a_larger_one(
     queue, model_server: OpenAIServer, limit: str
 ):
     model_server.write = slowly
-    forest = seeded(12, concurrency=1)
+    forest = seeded(4, concurrency=1)
     command = ("rollout_worker", "--forest_name", forest.name)
 
     status, _, err = finish(start(model_server, *command, limit, "9"))
