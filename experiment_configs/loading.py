@@ -43,7 +43,7 @@ def load_config(name: str, directories: Sequence[Path] = ()) -> LoadedConfig:
             f"config name {name!r} is not allowed: use a-z, digits after the first letter, and _"
         )
     path = _find(name, directories)
-    source = path.read_text(encoding="utf-8")
+    source = _read(path)
     config = _make_config(_import(name, path), path)
     commit, branch = _git_version(path)
     return LoadedConfig(
@@ -76,6 +76,15 @@ def _find(name: str, directories: Sequence[Path]) -> Path:
     )
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config {path} is not UTF-8: save it as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"config {path} cannot be read: {error.strerror}") from error
+
+
 def _import(name: str, path: Path) -> ModuleType:
     """Return the module of a file; its directory can be imported from, for users' helpers."""
     if str(path.parent) not in sys.path and path.parent != BUILT_IN_DIRECTORY:
@@ -88,7 +97,7 @@ def _import(name: str, path: Path) -> ModuleType:
     sys.modules[module_name] = module  # dataclasses and pickle look a class's module up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise ConfigError(f"config {path} cannot be imported: {_describe(error, path)}") from error
     return module
@@ -108,13 +117,13 @@ def _make_config(module: ModuleType, path: Path) -> RolloutConfig:
         )
     try:
         return found()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"class Config in {path} cannot be created: {_describe(error, path)}"
         ) from error
 
 
-def _describe(error: Exception, path: Path) -> str:
+def _describe(error: BaseException, path: Path) -> str:
     """Return the kind, message and line of an error in a user's file."""
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} (line {error.lineno})"

@@ -98,6 +98,8 @@ def test_a_directory_that_is_none_is_refused(tmp_path: Path):
         ("1 / 0", r"ZeroDivisionError: .* \(line 1\)"),
         (GOOD + "    rollout_worker_config = 7\n", "must be a RolloutWorkerConfig, not int"),
         (GOOD + "    def __init__(self):\n        raise OSError('gone')\n", "OSError: gone"),
+        ("import sys\nsys.exit(0)", r"cannot be imported: SystemExit: 0 \(line 2\)"),
+        (GOOD + "    def __init__(self):\n        exit(0)\n", "cannot be created: SystemExit: 0"),
     ],
 )
 def test_a_module_that_is_no_config_is_refused_in_one_line(
@@ -109,3 +111,23 @@ def test_a_module_that_is_no_config_is_refused_in_one_line(
         load_config("mine", [tmp_path])
 
     assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_is_not_utf8_is_refused_in_one_line(tmp_path: Path):
+    (tmp_path / "mine.py").write_bytes(b"NAME = 'caf\xe9'\n" + GOOD.encode())
+
+    with pytest.raises(ConfigError, match=r"mine\.py is not UTF-8: save it as UTF-8$"):
+        load_config("mine", [tmp_path])
+
+
+def test_a_config_that_cannot_be_read_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write(tmp_path, GOOD)
+
+    def refuse(*_arguments: object, **_options: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ConfigError, match=r"mine\.py cannot be read: Permission denied$"):
+        load_config("mine", [tmp_path])
