@@ -19,6 +19,7 @@ from forests.models import Forest
 
 EXIT_PARTLY_FAILED = 3
 EXIT_INTERRUPTED = 130
+LARGEST_INTEGER = 10**9
 
 _EXIT_CODES = """\
 exit codes:
@@ -162,10 +163,15 @@ def pick(document: object, names: Iterable[str]) -> Mapping[str, Any]:
 
 
 def positive_integer(text: str) -> int:
-    """Return a whole number of at least 1, for `type=` of an argument."""
-    if not text.isdecimal() or int(text) < 1:
+    """Return a whole number from 1 to `LARGEST_INTEGER`, for `type=` of an argument."""
+    number = text.lstrip("0")
+    if not (text.isascii() and text.isdecimal() and number):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+    if len(number) > len(str(LARGEST_INTEGER)) or int(number) > LARGEST_INTEGER:
+        raise argparse.ArgumentTypeError(
+            f"{text[:30]!r} is too large: it can be at most {LARGEST_INTEGER}"
+        )
+    return int(number)
 
 
 def names_among(allowed: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
