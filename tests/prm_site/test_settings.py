@@ -78,3 +78,22 @@ def test_every_setting_is_explained_in_the_example():
 
     assert len(names) > 10
     assert [name for name in sorted(names) if name not in example] == []
+
+
+def test_ctrl_c_while_django_loads_ends_quietly():
+    interrupt = """
+import runpy, sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "django.core.management":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+runpy.run_path("manage.py", run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", interrupt], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
