@@ -95,11 +95,12 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
 
 
 def check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse to write over anything but an earlier export.
+    """Refuse to write over anything but an earlier export, also one a killed run moved away.
 
     Raises:
         ExportError: something is there.
     """
+    _settle_replaced(output)
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not (output / MANIFEST).is_file():
@@ -113,18 +114,30 @@ def _written_aside(output: Path) -> Iterator[Path]:
     """Give a directory beside the output, which takes its place if all goes well."""
     output.parent.mkdir(parents=True, exist_ok=True)
     aside = output.with_name(f".{output.name}.partial")
-    replaced = output.with_name(f".{output.name}.replaced")
-    for leftover in (aside, replaced):
-        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
         yield aside
         if output.exists():
-            output.rename(replaced)
+            output.rename(_replaced(output))
         aside.rename(output)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        _settle_replaced(output)
+
+
+def _replaced(output: Path) -> Path:
+    """Return where an earlier export waits until the new one is in its place."""
+    return output.with_name(f".{output.name}.replaced")
+
+
+def _settle_replaced(output: Path) -> None:
+    """Delete the export that was replaced, or put it back where none took its place."""
+    replaced = _replaced(output)
+    if (output / MANIFEST).is_file():
         shutil.rmtree(replaced, ignore_errors=True)
+    elif replaced.is_dir():
+        replaced.rename(output)
 
 
 def _write_rows(

@@ -202,6 +202,45 @@ def test_a_full_disk_leaves_the_directory_as_it_was(request_of, monkeypatch, tmp
     assert [path.name for path in tmp_path.rglob("*")] == before
 
 
+def test_the_earlier_export_comes_back_where_the_new_one_cannot_take_its_place(
+    request_of, monkeypatch, tmp_path
+):
+    write(request_of("trl"))
+    before = (tmp_path / "out" / "manifest.json").read_bytes()
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path):
+        if path.name == ".out.partial":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError):
+        write(request_of("trl_stepwise"), overwrite=True)
+    assert names_under(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_export_that_a_killed_run_moved_away_is_found_again(request_of, tmp_path, is_there):
+    write(request_of("trl"))
+    before = (tmp_path / "out" / "manifest.json").read_bytes()
+    (tmp_path / "out").rename(tmp_path / ".out.replaced")
+    if is_there:
+        (tmp_path / "out").mkdir()
+    with pytest.raises(ExportError, match="is there: choose another --output, or --overwrite it"):
+        write(request_of("trl_stepwise"))
+    assert names_under(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == before
+
+
+def test_what_a_finished_run_had_replaced_is_deleted(request_of, tmp_path):
+    write(request_of("trl"))
+    (tmp_path / ".out.replaced").mkdir()
+    write(request_of("trl_stepwise"), overwrite=True)
+    assert names_under(tmp_path) == ["out"]
+
+
 def test_an_export_without_a_row_is_refused_with_the_reasons(make_forest, request_of):
     russian = make_forest("russian-test-first", [tree_of({"0.0": ("сутки", RIGHT)})])
     with pytest.raises(ExportError, match=r"no row to write \(1 solutions_with_step_tag\)"):
