@@ -129,7 +129,7 @@ def test_a_demo_needs_a_port_that_exists(start_demo):
 def test_the_demo_user_keeps_a_password_that_only_the_owner_reads(
     tmp_path: Path, settings, client, capsys
 ):
-    settings.DATA_DIR = tmp_path
+    settings.DATA_DIR = tmp_path / "not" / "there"
 
     call_command("demo_user")
     first = json.loads(capsys.readouterr().out)
@@ -139,4 +139,4 @@ def test_the_demo_user_keeps_a_password_that_only_the_owner_reads(
     assert first == second
     assert client.login(**first)
     assert User.objects.get(username=first["username"]).is_staff
-    assert (tmp_path / "demo_password").stat().st_mode & 0o777 == 0o600
+    assert (settings.DATA_DIR / "demo_password").stat().st_mode & 0o777 == 0o600
