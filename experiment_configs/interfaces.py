@@ -135,6 +135,9 @@ class RolloutWorkerConfig:
         return [
             *rules,
             ("model", "a name or None", self.model is None or _is_text(self.model)),
+            ("stop_at_answer", "True, False or None", self.stop_at_answer in (None, True, False)),
+            ("logprobs", "True or False", isinstance(self.logprobs, bool)),
+            ("extra_body", "a mapping of JSON types", _is_json_mapping(self.extra_body)),
             ("api", "one of " + ", ".join(APIS), self.api in APIS),
             ("strategy", "the name of a growth strategy", _is_text(self.strategy)),
             ("step_delimiter", "a text of at least one character", _is_text(self.step_delimiter)),
@@ -222,6 +225,13 @@ def _is_text(value: object) -> bool:
 
 def _is_between(value: object, low: float, high: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_json_mapping(value: object) -> bool:
+    try:
+        return isinstance(value, Mapping) and json.loads(json.dumps(dict(value))) == dict(value)
+    except (TypeError, ValueError):
+        return False
 
 
 def _all_of(values: object, test: Any) -> bool:

@@ -15,9 +15,15 @@ from experiment_configs.interfaces import (
 from experiment_configs.loading import LoadedConfig
 from forests.core.naming import ForestNameError, forest_name, tree_id
 from forests.models import COUNTERS, Forest, Tree, TreeStatus
-from forests.store import Document, collection, delete_forest, insert_new
+from forests.store import (
+    TREES_PER_SEEDING_WRITE,
+    Document,
+    collection,
+    delete_forest,
+    insert_new,
+)
 
-TREES_PER_WRITE = 500
+TREES_PER_WRITE = TREES_PER_SEEDING_WRITE
 
 
 def seed_forest(
@@ -41,6 +47,8 @@ def seed_forest(
         name = forest_name(loaded.name, dataset_split, suffix)
     except ForestNameError as error:
         raise ConfigError(str(error)) from error
+    if problems := loaded.config.rollout_worker_config.problems():
+        raise ConfigError("; ".join(problems))
     items = _first_items(loaded.config, dataset_split, limit)
     forest, is_new = _get_or_create(name, loaded, dataset_split)
     try:
@@ -50,7 +58,9 @@ def seed_forest(
         if is_new:
             delete_forest(Forest.objects.get(pk=name))
         raise
-    collection(Forest).update_one({"_id": name}, {"$set": {"is_seeded": True}})
+    # A limit below what an interrupted seeding has written says nothing about the rest.
+    if limit is None or limit >= forest.num_trees:
+        collection(Forest).update_one({"_id": name}, {"$set": {"is_seeded": True}})
     return Forest.objects.get(pk=name)
 
 
@@ -150,6 +160,7 @@ def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest,
                 "Use another --forest_name_suffix, or put the config back"
             )
         return existing, False
+    delete_forest(forest)  # what a deletion that was interrupted, or raced a worker, has left
     forest.save(force_insert=True)
     return forest, True
 

@@ -4,6 +4,7 @@ Everything else uses the ORM. Queries are flat equality filters or small `$in` l
 MongoDB server answers from an index; trees are found by their computed ids.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from forests.core.naming import node_id, path_of_node, tree_id
-from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
+from forests.core.tree import Grade, ReasoningTree, TreeNode
 from forests.models import SPENT_COUNTERS, Activity, Forest, Node, Tree, TreeStatus
 from forests.signals import forest_deleted
 
@@ -26,7 +27,10 @@ Document: TypeAlias = dict[str, Any]
 TREES_PER_READ = 32
 """Trees whose nodes one query fetches: bounded memory, and short `$in` lists."""
 
+TREES_PER_SEEDING_WRITE = 500
+
 _DUPLICATE_KEY = 11000
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class StoredTree:
     spent: Mapping[str, int]
     """`SPENT_COUNTERS` so far: what a recount of the nodes cannot tell."""
     failures: Mapping[str, int]
+    orphans: list[str]
+    """Ids of nodes without a parent or behind a gap: torn writes, left out of the tree."""
     error: str = ""
     """Why growth gave the tree up; empty where it did not."""
 
@@ -154,6 +160,10 @@ def record_activity(forest: str, deltas: dict[str, int]) -> None:
     )
 
 
+def delete_nodes(ids: Sequence[str]) -> None:
+    collection(Node).delete_many({"_id": {"$in": list(ids)}})
+
+
 def retry_failed(forest: Forest) -> int:
     """Make the failed trees of a forest pending again, keeping their nodes; return how many."""
     changed = (
@@ -174,17 +184,44 @@ def retry_failed(forest: Forest) -> int:
 def delete_forest(forest: Forest) -> dict[str, int]:
     """Delete a forest with its trees and nodes; return how many documents of each kind went.
 
-    The forest goes last, so that an interrupted deletion can be repeated.
+    Workers that grow it are stopped first. The forest goes last, so that an interrupted deletion
+    can be repeated.
     """
+    collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_paused": True}})
+    _wait_for_workers(forest)
     forest_deleted.send(sender=Forest, forest_name=forest.name)
     gone = {"nodes": 0, "trees": 0, "forests": 0}
-    for start in range(0, forest.num_trees, TREES_PER_READ):
-        ids = tree_ids(forest, range(start, min(start + TREES_PER_READ, forest.num_trees)))
+    # Seeding writes trees before it counts them.
+    for start in range(0, forest.num_trees + TREES_PER_SEEDING_WRITE, TREES_PER_READ):
+        ids = tree_ids(forest, range(start, start + TREES_PER_READ))
         gone["nodes"] += collection(Node).delete_many({"tree_id": {"$in": ids}}).deleted_count
         gone["trees"] += collection(Tree).delete_many({"_id": {"$in": ids}}).deleted_count
     collection(Activity).delete_many({"forest_id": forest.name})
     gone["forests"] = collection(Forest).delete_one({"_id": forest.name}).deleted_count
     return gone
+
+
+def _wait_for_workers(forest: Forest) -> None:
+    """Return when no worker holds a tree; a worker that is gone holds it until its lease ends."""
+    growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
+    while any(
+        lease.replace(tzinfo=UTC) > datetime.now(UTC)
+        for document in collection(Tree).find(growing, {"lease_expires_at": 1})
+        if (lease := document["lease_expires_at"])
+    ):
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _connected(nodes: list[TreeNode]) -> tuple[ReasoningTree, list[TreeNode]]:
+    """Return the tree of the nodes that hang together from the root, and the other nodes."""
+    tree, orphans = ReasoningTree(), []
+    for node in sorted(nodes, key=lambda node: (node.depth, node.path)):
+        parent = node.path[:-1]
+        if parent in tree.nodes and node.position == tree.next_position(parent):
+            tree.add(node)
+        else:
+            orphans.append(node)
+    return tree, orphans
 
 
 def _tree_node(document: Document) -> TreeNode:
@@ -207,6 +244,7 @@ def _tree_node(document: Document) -> TreeNode:
 
 
 def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
+    tree, orphans = _connected(nodes)
     return StoredTree(
         id=document["_id"],
         index=document["index"],
@@ -214,8 +252,9 @@ def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
         label=document["label"],
         prompt=document["prompt"],
         status=document["status"],
-        tree=ReasoningTree.from_nodes([TreeNode(ROOT), *nodes]),
+        tree=tree,
         spent={name: document[name] for name in SPENT_COUNTERS},
         failures=document["failures"],
+        orphans=[node_id(document["_id"], node.path) for node in orphans],
         error=document["error"],
     )

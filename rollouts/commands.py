@@ -64,7 +64,8 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
         )
     rollout_queue().connection.ping()
     check_backend(forest)
-    forest.save(update_fields=["max_requests", "max_tokens_total"])
+    forest.backend_message = ""  # the server answers, whatever it did before
+    forest.save(update_fields=["max_requests", "max_tokens_total", "backend_message"])
     return forest
 
 

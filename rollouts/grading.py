@@ -20,7 +20,11 @@ def grade_leaf(config: RolloutConfig, label: str, solution: str) -> tuple[str | 
         answer = config.extract_answer(solution)
         if answer is None:
             return None, Grade.UNANSWERED
+        _require(answer, str, "extract_answer must return a str or None")
         is_correct = config.is_correct(answer, label)
+        _require(is_correct, bool, "is_correct must return a bool")
+    except GradingError:
+        raise
     except Exception as error:
         raise GradingError(
             f"grading failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -39,3 +43,8 @@ def grade_nodes(
     for node in nodes:
         if node.is_finished and node.grade is None:
             node.answer, node.grade = grade_leaf(config, label, tree.steps_text(node.path))
+
+
+def _require(value: object, kind: type, rule: str) -> None:
+    if not isinstance(value, kind):
+        raise GradingError(f"{rule}, not {type(value).__name__}")

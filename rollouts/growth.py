@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from experiment_configs.interfaces import RolloutConfig, RolloutWorkerConfig
 from forests.core.naming import tree_id
 from forests.models import Forest, Tree, TreeStatus
-from forests.store import collection, read_tree
+from forests.store import collection, delete_nodes, read_tree
 from rollouts import leases
 from rollouts.client import (
     BackendUnavailableError,
@@ -23,7 +24,7 @@ from rollouts.core.completions import Completion
 from rollouts.core.growing import Changes, Expansion, close_open_leaves
 from rollouts.core.strategies import STRATEGIES
 from rollouts.grading import GradingError, grade_nodes
-from rollouts.recording import Growth, Recorder
+from rollouts.recording import Growth, LeaseLostError, Recorder
 
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
 SECONDS_BETWEEN_LOOKS_AT_FOREST = 1.0
@@ -53,6 +54,7 @@ class ForestGrower:
         self.recorder = Recorder(forest.name, self.holder)
         self.outcome = Outcome()
         self._held: set[str] = set()
+        self._growing: set[str] = set()
         self._claims: set[asyncio.Future[bool]] = set()
         self._slots = asyncio.Semaphore(self.worker_config.concurrency)
         self._backend = _Backend(forest.name, client)
@@ -66,6 +68,7 @@ class ForestGrower:
 
         Raises:
             BackendRefusedError: the server will not serve this forest as things are set.
+            LeaseLostError: another worker has taken a tree, as this process was away for long.
             pymongo.errors.PyMongoError: the database does not answer.
         """
         background = [
@@ -124,7 +127,10 @@ class ForestGrower:
         stored = await asyncio.to_thread(read_tree, self.forest, index)
         if stored is None:
             return None
+        if stored.orphans:
+            await asyncio.to_thread(delete_nodes, stored.orphans)
         growth = Growth.of(stored)
+        self._growing.add(tree)
         try:
             await self._grow_tree(growth)
         except (RequestFailedError, GradingError) as error:
@@ -133,6 +139,7 @@ class ForestGrower:
         else:
             self.recorder.finish(growth, TreeStatus.COMPLETE)
             self.outcome.complete += 1
+        self._growing.discard(tree)
         self._held.discard(tree)
         return None
 
@@ -148,6 +155,8 @@ class ForestGrower:
 
     async def _grow_tree(self, growth: Growth) -> None:
         tree = growth.stored.tree
+        if ungraded := {n.path: n for n in tree if n.is_finished and n.grade is None}:
+            await self._record(growth, Changes(changed=ungraded))  # grading failed before
         while expansions := self.strategy.plan(tree):
             await _all([self._expand(growth, expansion) for expansion in expansions])
         closed = close_open_leaves(tree)
@@ -175,15 +184,17 @@ class ForestGrower:
 
     async def _record(self, growth: Growth, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]
-        await asyncio.get_running_loop().run_in_executor(
-            self._grading_thread,
-            grade_nodes,
-            self.config,
-            growth.stored.label,
-            growth.stored.tree,
-            nodes,
-        )
-        self.recorder.note(growth, changes)
+        try:
+            await asyncio.get_running_loop().run_in_executor(
+                self._grading_thread,
+                grade_nodes,
+                self.config,
+                growth.stored.label,
+                growth.stored.tree,
+                nodes,
+            )
+        finally:
+            self.recorder.note(growth, changes)  # samples are kept where grading them fails
 
     def _finds_answer(self, solution: str) -> bool:
         if not self.config.stops_at_answer:
@@ -196,7 +207,12 @@ class ForestGrower:
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(leases.RENEWAL_SECONDS)
-            await asyncio.to_thread(leases.renew, list(self._held), self.holder)
+            now = time.time()
+            lost = await asyncio.to_thread(leases.renew, list(self._held), self.holder)
+            if lost & self._growing:
+                self.recorder.leases_renewed_at = 0
+                raise LeaseLostError(f"another worker has taken {', '.join(sorted(lost))}")
+            self.recorder.leases_renewed_at = now
 
     async def _obey_forest(self, stop: asyncio.Event) -> None:
         """Stop where the forest is paused, has spent its limit, or is gone."""

@@ -52,7 +52,8 @@ def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
         show_backend_message(forest.name, f"stopped: {error}")
         raise
     finally:
-        settle_counters(Forest.objects.get(pk=forest_name))
+        if left := Forest.objects.filter(pk=forest_name).first():
+            settle_counters(left)
     return done
 
 
@@ -100,6 +101,11 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
     free = sorted(number for number, is_held in slices.items() if not is_held)
     queue = rollout_queue()
     return sum(_enqueue_batch(queue, forest, batch, trees_per_job) for batch in _batches(free))
+
+
+def has_live_leases(forest: Forest) -> bool:
+    """Return whether somebody is growing trees of a forest now."""
+    return any(leases.has_live_lease(document) for document in _unfinished(forest))
 
 
 def rollout_queue() -> Queue:

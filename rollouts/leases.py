@@ -43,14 +43,14 @@ def claim(tree: str, holder: str) -> bool:
     return result.matched_count == 1
 
 
-def renew(trees: Sequence[str], holder: str) -> bool:
-    """Prolong the leases; False where one was lost to another worker."""
+def renew(trees: Sequence[str], holder: str) -> set[str]:
+    """Prolong the leases; return the trees that are no longer held."""
     until = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
-    result = collection(Tree).update_many(
-        {"_id": {"$in": list(trees)}, "lease_holder": holder},
-        {"$set": {"lease_expires_at": until}},
-    )
-    return result.matched_count == len(trees)
+    held = {"_id": {"$in": list(trees)}, "lease_holder": holder}
+    result = collection(Tree).update_many(held, {"$set": {"lease_expires_at": until}})
+    if result.matched_count == len(trees):
+        return set()
+    return set(trees) - {document["_id"] for document in collection(Tree).find(held, {"_id": 1})}
 
 
 def release(trees: Sequence[str], holder: str) -> None:

@@ -1,6 +1,7 @@
 """Write what has grown: in batches, off the request path, in an order that survives a kill."""
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,8 +22,13 @@ from forests.store import (
 )
 from rollouts.client import Spending
 from rollouts.core.growing import Changes
+from rollouts.leases import LEASE_SECONDS
 
 SECONDS_BETWEEN_WRITES = 0.25
+
+
+class LeaseLostError(Exception):
+    """Another worker may be growing our trees: what we have must not be written any more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,8 +77,10 @@ class Recorder:
     def __init__(self, forest_name: str, holder: str) -> None:
         self.forest_name = forest_name
         self.holder = holder
+        self.leases_renewed_at = time.time()
         self._batch = _Batch()
         self._lock = asyncio.Lock()
+        self._is_broken = False
 
     def note(self, growth: Growth, changes: Changes) -> None:
         """Remember nodes that came or changed, as they are now."""
@@ -95,13 +103,30 @@ class Recorder:
             await self.write()
 
     async def write(self) -> None:
-        """Write all that has come so far."""
+        """Write all that has come so far.
+
+        After a write that failed nothing more is written: what comes later builds on what is lost.
+
+        Raises:
+            LeaseLostError: this process was away so long that others may have the trees.
+            pymongo.errors.PyMongoError: the database does not answer.
+        """
         async with self._lock:
             batch, self._batch = self._batch, _Batch()
-            if batch.growths:
-                states = [_TreeState.of(growth) for growth in batch.growths]
-                # A thread cannot be stopped, so a cancelled job still waits for its last batch.
-                await asyncio.shield(asyncio.to_thread(self._write, batch, states))
+            if self._is_broken or not batch.growths:
+                return
+            self._is_broken = True
+            if time.time() - self.leases_renewed_at > LEASE_SECONDS:
+                raise LeaseLostError("the leases ran out before they were renewed")
+            states = [_TreeState.of(growth) for growth in batch.growths]
+            writing = asyncio.ensure_future(asyncio.to_thread(self._write, batch, states))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await writing  # a thread cannot be stopped, so who cancels waits for it
+                self._is_broken = False
+                raise
+            self._is_broken = False
 
     def _write(self, batch: _Batch, states: list["_TreeState"]) -> None:
         """Counts before the nodes they announce, nodes before the tree, the tree before the sum.

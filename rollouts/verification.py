@@ -118,15 +118,20 @@ def _worker_config_checks(
         yield "worker config", lambda problem=problem: _fail(problem)  # type: ignore[misc]
     if not problems:
         yield "worker config", lambda: f"{config.strategy} over the {config.api} API"
+    yield "strategy", lambda: check_strategy(config)
 
-    def known_strategy() -> str:
-        if config.strategy not in STRATEGIES:
-            raise ConfigError(
-                f"strategy {config.strategy!r} is not known: choose one of {', '.join(STRATEGIES)}"
-            )
-        return config.strategy
 
-    yield "strategy", known_strategy
+def check_strategy(config: RolloutWorkerConfig) -> str:
+    """Return the name of the config's strategy.
+
+    Raises:
+        ConfigError: there is no such strategy.
+    """
+    if config.strategy not in tuple(STRATEGIES):
+        raise ConfigError(
+            f"strategy {config.strategy!r} is not known: choose one of {', '.join(STRATEGIES)}"
+        )
+    return config.strategy
 
 
 def _verify_items(
@@ -146,6 +151,7 @@ def _verify_items(
 
 def _grade(config: RolloutConfig, label: str) -> str:
     """Check that the label is right as an answer and another text is not."""
+    grade_leaf(config, label, f"The answer is {label}.")
     for answer, expected in ((label, True), (_WRONG_ANSWER, False)):
         try:
             is_correct = config.is_correct(answer, label)

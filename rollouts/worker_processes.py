@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import OutputWrapper
 
 from forests.models import Forest
-from rollouts.jobs import enqueue_forest
+from rollouts.jobs import enqueue_forest, has_live_leases
 from rollouts.recording import settle_counters
 from rollouts.watching import GrowthSummary, watch_growth
 from rollouts.workers import STOP_WITH_PARENT
@@ -47,7 +47,9 @@ def grow_with_processes(
             )
         settle_counters(before)
         after = Forest.objects.get(pk=forest.name)
-        idle_rounds = idle_rounds + 1 if after.num_pending == before.num_pending else 0
+        made_progress = after.num_pending != before.num_pending
+        # Trees that workers elsewhere hold, or held until their leases end, are waited for.
+        idle_rounds = 0 if made_progress or has_live_leases(after) else idle_rounds + 1
         is_over = after.backend_message.startswith("stopped") or after.spent_limit
         if not after.num_pending or is_over or idle_rounds >= _ROUNDS_WITHOUT_PROGRESS:
             return summary
@@ -59,7 +61,7 @@ def _workers(number: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     command = [
         sys.executable, "manage.py", "rqworker", settings.ROLLOUT_QUEUE, "--burst", "-v", "0",
     ]  # fmt: skip
-    environment = os.environ | {STOP_WITH_PARENT: "1"}
+    environment = os.environ | {STOP_WITH_PARENT: str(os.getpid())}
     workers = [
         subprocess.Popen(  # noqa: S603
             command, cwd=settings.BASE_DIR, env=environment, start_new_session=True

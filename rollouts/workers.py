@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 from rollouts import jobs
 
 STOP_WITH_PARENT = "PRM_STOP_WITH_PARENT"
-"""Set in the environment of workers that must not outlive the command that started them."""
+"""Names the process, in the environment of workers that must not outlive it."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -31,8 +31,11 @@ class RolloutWorker(Worker):
         super().__init__(*args, **(kwargs | {"serializer": JSONSerializer}))
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
-        if os.environ.get(STOP_WITH_PARENT) and sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if parent := os.environ.get(STOP_WITH_PARENT):
+            if sys.platform == "linux":
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != int(parent):  # it died while we were starting
+                raise SystemExit(1)
         super().bootstrap(*args, **kwargs)
 
     def work(self, *args: Any, **kwargs: Any) -> bool:

@@ -1,3 +1,5 @@
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -7,7 +9,10 @@ from forests.commands import ProjectCommand
 from forests.models import Forest
 from rollouts.commands import add_growth_arguments, check_outcome, get_growable_forest
 from rollouts.jobs import enqueue_forest
+from rollouts.recording import settle_counters
 from rollouts.watching import watch_growth
+
+SECONDS_BETWEEN_REFILLS = 5.0
 
 
 class Command(ProjectCommand):
@@ -32,12 +37,26 @@ manage.py rqworker-pool rollouts --num-workers 4
             if options["json"]:
                 self.show_json({"forest_name": forest.name, "jobs": number})
             return
-        summary = watch_growth(forest.name, self.stderr, goes_on=_is_within_limits)
+        summary = watch_growth(
+            forest.name, self.stderr, goes_on=_refiller(options["trees_per_job"])
+        )
         if options["json"]:
             self.show_json(asdict(summary))
         self.say(f"{summary.num_complete} trees complete, {summary.num_failed} failed")
         check_outcome(forest.name)
 
 
-def _is_within_limits(forest: Forest) -> bool:
-    return not forest.spent_limit
+def _refiller(trees_per_job: int) -> Callable[[Forest], bool]:
+    """Return what keeps the queue filled while one watches, as workers and queues may be lost."""
+    next_time = time.monotonic() + SECONDS_BETWEEN_REFILLS
+
+    def goes_on(forest: Forest) -> bool:
+        nonlocal next_time
+        if time.monotonic() >= next_time:
+            enqueue_forest(forest, trees_per_job)
+            settle_counters(forest)
+            next_time = time.monotonic() + SECONDS_BETWEEN_REFILLS
+        is_stopped = forest.is_paused or forest.backend_message.startswith("stopped")
+        return not is_stopped and not forest.spent_limit
+
+    return goes_on

@@ -6,6 +6,7 @@ from django.core.management.base import CommandParser
 from experiment_configs.loading import load_config
 from forests.commands import ProjectCommand, positive_integer
 from forests.seeding import seed_forest
+from rollouts.verification import check_strategy
 
 
 class Command(ProjectCommand):
@@ -30,6 +31,7 @@ manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test 
 
     def handle(self, **options: Any) -> None:
         loaded = load_config(options["dataset_config_name"], settings.CONFIG_PATH)
+        check_strategy(loaded.config.rollout_worker_config)
         forest = seed_forest(
             loaded,
             options["dataset_split"],
