@@ -3,45 +3,39 @@
 import sys
 from pathlib import Path
 
-import environ
-from django.core.exceptions import ImproperlyConfigured
-
+from prm_site.environment import HTTP, MONGODB, REDIS, Environment, refuse
 from prm_site.secret_key import read_or_create_secret_key
 from prm_site.services.registry import running_addresses
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
+env = Environment()  # type: ignore[no-untyped-call]
 if env_file := env.str("PRM_ENV_FILE", default=str(BASE_DIR / ".env")):
     env.read_env(env_file)
 
-
-def _refuse(problem: str) -> None:
-    raise ImproperlyConfigured(f"{problem} (every setting is explained in .env.example)")
-
-
-PRODUCTION = env.bool("PRM_PRODUCTION", default=False)
-DEBUG = env.bool("PRM_DEBUG", default=False)
-PUBLIC = env.bool("PRM_PUBLIC", default=False)
+PRODUCTION = env.switch("PRM_PRODUCTION", default=False)
+DEBUG = env.switch("PRM_DEBUG", default=False)
+PUBLIC = env.switch("PRM_PUBLIC", default=False)
 DATA_DIR = Path(env.str("PRM_DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
 CONFIG_PATH = [Path(p) for p in env.str("PRM_CONFIG_PATH", default="").split(":") if p]
 
 if (engine := env.str("DATABASE_ENGINE", default="django_mongodb_backend")) != (
     "django_mongodb_backend"
 ):
-    _refuse(
+    refuse(
         f"DATABASE_ENGINE={engine} is not supported: remove it, the engine is "
         "django_mongodb_backend (see docs/decisions/001-database-engine.md)"
     )
 
 # An address that is not set is that of the embedded service, where one is running.
 _embedded = running_addresses(DATA_DIR)
-MONGODB_URI: str = env.str("MONGODB_URI", default="") or _embedded.get("mongodb", "")
-REDIS_URL: str = env.str("REDIS_URL", default="") or _embedded.get("queue", "")
-OPENAI_BASE_URLS: list[str] = env.list("OPENAI_BASE_URLS", default=[])
-OPENAI_BASE_URL: str = env.str(
-    "OPENAI_BASE_URL", default=OPENAI_BASE_URLS[0] if OPENAI_BASE_URLS else ""
-) or _embedded.get("model", "")
+MONGODB_URI = env.address("MONGODB_URI", MONGODB) or _embedded.get("mongodb", "")
+REDIS_URL = env.address("REDIS_URL", REDIS) or _embedded.get("queue", "")
+OPENAI_BASE_URLS = env.addresses("OPENAI_BASE_URLS", HTTP)
+OPENAI_BASE_URL = env.address("OPENAI_BASE_URL", HTTP)
+if OPENAI_BASE_URL and OPENAI_BASE_URLS:
+    refuse("OPENAI_BASE_URL and OPENAI_BASE_URLS are both set: set one of them")
+OPENAI_BASE_URL = OPENAI_BASE_URL or next(iter(OPENAI_BASE_URLS), _embedded.get("model", ""))
 OPENAI_API_KEY: str = env.str("OPENAI_API_KEY", default="")
 
 if PRODUCTION:
@@ -51,9 +45,9 @@ if PRODUCTION:
         if name == "OPENAI_BASE_URL" and OPENAI_BASE_URLS:
             continue
         if not env.str(name, default=""):
-            _refuse(f"{name} is not set, and PRM_PRODUCTION=1 needs it: add it to .env")
+            refuse(f"{name} is not set, and PRM_PRODUCTION=1 needs it: add it to .env")
     if DEBUG:
-        _refuse("PRM_DEBUG=1 shows secrets to visitors: unset it, or unset PRM_PRODUCTION")
+        refuse("PRM_DEBUG=1 shows secrets to visitors: unset it, or unset PRM_PRODUCTION")
 
 SECRET_KEY = env.str("PRM_SECRET_KEY", default="") or read_or_create_secret_key(DATA_DIR)
 ALLOWED_HOSTS = env.list("PRM_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -118,7 +112,7 @@ DATABASES = {
         "HOST": MONGODB_URI or "mongodb://127.0.0.1:27017",
         "NAME": env.str("PRM_DATABASE_NAME", default="prm_site"),
         "OPTIONS": {
-            "serverSelectionTimeoutMS": env.int("PRM_MONGODB_TIMEOUT_SECONDS", default=5) * 1000,
+            "serverSelectionTimeoutMS": env.number("PRM_MONGODB_TIMEOUT_SECONDS", default=5) * 1000,
         },
     },
 }
@@ -160,8 +154,8 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 if PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_SSL_REDIRECT = env.bool("PRM_SSL_REDIRECT", default=True)
-    SECURE_HSTS_SECONDS = env.int("PRM_HSTS_SECONDS", default=31_536_000)
+    SECURE_SSL_REDIRECT = env.switch("PRM_SSL_REDIRECT", default=True)
+    SECURE_HSTS_SECONDS = env.number("PRM_HSTS_SECONDS", default=31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
@@ -178,7 +172,7 @@ LOGGING = {
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}
     },
-    "root": {"handlers": ["stderr"], "level": env.str("PRM_LOG_LEVEL", default="WARNING")},
+    "root": {"handlers": ["stderr"], "level": env.log_level("PRM_LOG_LEVEL", default="WARNING")},
     "loggers": {"django.request": {"level": "ERROR"}},
 }
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import stat
 import subprocess
 import sys
@@ -57,6 +58,78 @@ def test_djongo_is_refused_in_one_line_that_says_where_to_read_why():
     assert "DATABASE_ENGINE=djongo is not supported" in done.stderr
     assert "docs/decisions/001-database-engine.md" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("REDIS_URL", "garbage", "redis:// or rediss:// or unix://"),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1:port/0", "redis:// or rediss:// or unix://"),
+        ("MONGODB_URI", "mongodb://[bad", "mongodb:// or mongodb+srv://"),
+        ("MONGODB_URI", "postgres://me:hunter2@127.0.0.1/", "mongodb:// or mongodb+srv://"),
+        ("MONGODB_URI", "mongodb://a:27017,b:hunter2/", "mongodb:// or mongodb+srv://"),
+        ("OPENAI_BASE_URL", "127.0.0.1:8000/v1", "http:// or https://"),
+        ("OPENAI_BASE_URLS", "http://a/v1,hunter2", "http:// or https://"),
+        ("PRM_MONGODB_TIMEOUT_SECONDS", "abc", "whole number"),
+        ("PRM_MONGODB_TIMEOUT_SECONDS", "-5", "whole number"),
+        ("PRM_MONGODB_TIMEOUT_SECONDS", "9" * 30, "whole number of at most 9 digits"),
+        ("PRM_LOG_LEVEL", "foo", "DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("PRM_PRODUCTION", "maybe", "1, true, yes, on, 0, false, no, off"),
+        ("PRM_PUBLIC", "ture", "1, true, yes, on, 0, false, no, off"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_in_one_line(name: str, value: str, allowed: str):
+    done = check(**{name: value})
+
+    assert done.returncode == 1
+    assert re.match(rf"{name}\b", done.stderr)
+    assert allowed in done.stderr
+    assert "hunter2" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_one_and_several_model_servers_together_are_refused():
+    done = check(OPENAI_BASE_URL="http://a/v1", OPENAI_BASE_URLS="http://b/v1,http://c/v1")
+
+    assert done.returncode == 1
+    assert "OPENAI_BASE_URL and OPENAI_BASE_URLS are both set: set one of them" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PRM_PRODUCTION", "On"),
+        ("REDIS_URL", "unix:///run/queue.sock?db=1"),
+        ("REDIS_URL", "rediss://:p%40ss@[::1]:6379/0"),
+        ("MONGODB_URI", "mongodb://me:secret@a:27017,[::1]:27018/?replicaSet=rs0"),
+        ("MONGODB_URI", "mongodb+srv://me:secret@db.example.org/"),
+        ("MONGODB_URI", "mongodb://%2Frun%2Fmongodb.sock"),
+        ("PRM_LOG_LEVEL", "error"),
+        ("PRM_MONGODB_TIMEOUT_SECONDS", ""),
+        ("PRM_SSL_REDIRECT", ""),
+    ],
+)
+def test_every_form_of_a_value_is_allowed(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+    for setting, given in (PRODUCTION | {name: value}).items():
+        monkeypatch.setenv(setting, given)
+    settings = runpy.run_path("prm_site/settings.py")
+
+    assert settings["PRODUCTION"] is True
+    assert settings["SECURE_SSL_REDIRECT"] is True
+    assert settings["DATABASES"]["default"]["OPTIONS"] == {"serverSelectionTimeoutMS": 5000}
+    assert settings["LOGGING"]["root"]["level"] in {"WARNING", "ERROR"}
+    if name in {"REDIS_URL", "MONGODB_URI"}:
+        assert settings[name] == value
+
+
+def test_the_first_of_several_model_servers_is_the_one_for_a_single(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("OPENAI_BASE_URLS", "http://b/v1, http://c/v1,")
+    settings = runpy.run_path("prm_site/settings.py")
+
+    assert settings["OPENAI_BASE_URL"] == "http://b/v1"
+    assert settings["OPENAI_BASE_URLS"] == ["http://b/v1", "http://c/v1"]
 
 
 def test_the_page_that_explains_the_database_engine_is_there():
