@@ -55,6 +55,7 @@ class ForestGrower:
         self.outcome = Outcome()
         self._held: set[str] = set()
         self._growing: set[str] = set()
+        self._finished: set[str] = set()
         self._claims: set[asyncio.Future[bool]] = set()
         self._slots = asyncio.Semaphore(self.worker_config.concurrency)
         self._backend = _Backend(forest.name, client)
@@ -89,9 +90,14 @@ class ForestGrower:
             await _cancel([growing, stopping, *background])
             # A claim runs in a thread and cannot be cancelled: what it gets must be given back.
             await asyncio.gather(*self._claims, return_exceptions=True)
-            await self.recorder.write()
-            await asyncio.to_thread(leases.release, list(self._held), self.holder)
             self._grading_thread.shutdown(wait=False, cancel_futures=True)
+            try:
+                await self.recorder.write()
+            except Exception:
+                self._held |= self._finished  # some of them only in memory
+                raise
+            finally:
+                await asyncio.to_thread(leases.release, list(self._held), self.holder)
         return self.outcome
 
     async def _grow_all(self, indexes: list[int]) -> None:
@@ -141,6 +147,7 @@ class ForestGrower:
             self.outcome.complete += 1
         self._growing.discard(tree)
         self._held.discard(tree)
+        self._finished.add(tree)
         return None
 
     async def _claim(self, tree: str) -> bool:

@@ -80,7 +80,7 @@ class Recorder:
         self.leases_renewed_at = time.time()
         self._batch = _Batch()
         self._lock = asyncio.Lock()
-        self._is_broken = False
+        self._failure: BaseException | None = None
 
     def note(self, growth: Growth, changes: Changes) -> None:
         """Remember nodes that came or changed, as they are now."""
@@ -112,21 +112,25 @@ class Recorder:
             pymongo.errors.PyMongoError: the database does not answer.
         """
         async with self._lock:
+            if self._failure:
+                raise self._failure
             batch, self._batch = self._batch, _Batch()
-            if self._is_broken or not batch.growths:
+            if not batch.growths:
                 return
-            self._is_broken = True
             if time.time() - self.leases_renewed_at > LEASE_SECONDS:
-                raise LeaseLostError("the leases ran out before they were renewed")
+                self._failure = LeaseLostError("the leases ran out before they were renewed")
+                raise self._failure
             states = [_TreeState.of(growth) for growth in batch.growths]
             writing = asyncio.ensure_future(asyncio.to_thread(self._write, batch, states))
             try:
                 await asyncio.shield(writing)
             except asyncio.CancelledError:
-                await writing  # a thread cannot be stopped, so who cancels waits for it
-                self._is_broken = False
+                # A thread cannot be stopped, so who cancels waits for it.
+                (self._failure,) = await asyncio.gather(writing, return_exceptions=True)
                 raise
-            self._is_broken = False
+            except Exception as error:
+                self._failure = error
+                raise
 
     def _write(self, batch: _Batch, states: list["_TreeState"]) -> None:
         """Counts before the nodes they announce, nodes before the tree, the tree before the sum.

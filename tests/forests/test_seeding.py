@@ -198,3 +198,32 @@ def test_chat_messages_are_kept_as_they_are():
     seed(Chat(), limit=1)
 
     assert Tree.objects.get().prompt[1] == {"role": "user", "content": "Q"}
+
+
+def test_a_smaller_limit_does_not_finish_an_interrupted_seeding():
+    seed(limit=6)
+    Forest.objects.update(is_seeded=False)
+
+    assert not seed(limit=2).is_seeded
+    assert seed(limit=6).is_seeded
+
+
+def test_settings_that_cannot_grow_are_refused_before_anything_is_written():
+    config = Numbers()
+    config.rollout_worker_config = RolloutWorkerConfig(max_depth=0, extra_body=5)  # type: ignore[arg-type]
+
+    with pytest.raises(ConfigError, match=r"max_depth is 0.*extra_body is 5") as caught:
+        seed(config)
+
+    assert "\n" not in str(caught.value)
+    assert Forest.objects.count() == 0
+
+
+def test_trees_left_over_under_a_name_are_not_taken_for_new_ones():
+    seed(limit=3)
+    Forest.objects.all().delete()
+    Tree.objects.update(label="stale")
+
+    seed(limit=3)
+
+    assert "stale" not in Tree.objects.values_list("label", flat=True)

@@ -4,16 +4,19 @@ import threading
 import time
 
 import pytest
+from pymongo.errors import AutoReconnect
 from rq import SimpleWorker
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
 from experiment_configs.interfaces import ConfigError
 from forests.models import Activity, Forest, Node, Tree
+from forests.store import delete_forest, insert_new, iter_trees, retry_failed
 from rollouts import client, growth, leases
 from rollouts.client import BackendRefusedError
 from rollouts.jobs import enqueue_forest, grow_slice, unfinished_indexes
-from tests.openai_server import Fault, OpenAIServer
+from rollouts.recording import LeaseLostError
+from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,6 +26,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def short_waits(monkeypatch):
     monkeypatch.setattr(client, "FIRST_BACKOFF_SECONDS", 0.01)
     monkeypatch.setattr(growth, "SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES", 0.05)
+
+
+def slowly(prefix: str, seed: int) -> str:
+    time.sleep(0.05)
+    return write_two_steps(prefix, seed)
 
 
 @pytest.mark.parametrize("strategy", ["branching", "sampled", "math_shepherd", "omega_prm"])
@@ -223,3 +231,102 @@ def test_an_rq_worker_runs_the_jobs(queue, model_server: OpenAIServer):
     worker.work(burst=True)
 
     assert_whole(forest)
+
+
+def test_after_a_failed_write_nothing_more_is_written_and_growth_goes_on_later(
+    model_server: OpenAIServer, monkeypatch
+):
+    whole, torn = seeded(suffix="whole"), seeded(suffix="torn")
+    grow_slice(whole.name, 0, 4)
+    calls = iter(range(100))
+    model_server.write = slowly
+    monkeypatch.setattr("rollouts.recording.SECONDS_BETWEEN_WRITES", 0.02)
+
+    def fail_once(model: type[Node], documents: list[dict[str, object]]) -> int:
+        if next(calls) == 1:
+            time.sleep(0.5)
+            raise AutoReconnect("gone for a moment")
+        return insert_new(model, documents)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rollouts.recording.insert_new", fail_once)
+        with pytest.raises(AutoReconnect):
+            grow_slice(torn.name, 0, 4)
+
+    assert all(stored.orphans == [] for stored in iter_trees(torn))
+    grow_slice(torn.name, 0, 4)
+    assert shape(torn) == shape(whole)
+    assert_whole(torn)
+
+
+def test_nodes_without_parent_or_behind_a_gap_are_drawn_again(model_server: OpenAIServer):
+    whole, torn = seeded(1, "whole"), seeded(1, "torn")
+    for forest in (whole, torn):
+        grow_slice(forest.name, 0, 1)
+    tree = f"{torn.name}/0000000"
+    Node.objects.filter(pk=f"{tree}/0.0").delete()
+    Tree.objects.filter(pk=tree).update(status="pending")
+    stored = next(iter_trees(torn))
+    assert stored.orphans
+    assert len(stored.tree) == 1
+
+    grow_slice(torn.name, 0, 1)
+
+    assert shape(torn) == shape(whole)
+    assert_whole(torn)
+
+
+def test_a_worker_that_was_away_too_long_writes_nothing(model_server: OpenAIServer, monkeypatch):
+    forest = seeded(2)
+    monkeypatch.setattr("rollouts.recording.LEASE_SECONDS", -1)
+
+    with pytest.raises(LeaseLostError):
+        grow_slice(forest.name, 0, 2)
+
+    assert Node.objects.count() == 0
+    assert statuses(forest) == {"pending": 2}
+
+
+def test_a_worker_whose_tree_was_taken_stops(model_server: OpenAIServer, monkeypatch):
+    forest = seeded(1)
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.1)
+
+    def take_over(prefix: str, seed: int) -> str:
+        Tree.objects.update(lease_holder="elsewhere/1")
+        time.sleep(1)
+        return "step\n"
+
+    model_server.write = take_over
+
+    with pytest.raises(LeaseLostError):
+        grow_slice(forest.name, 0, 1)
+
+    assert Tree.objects.get().lease_holder == "elsewhere/1"
+
+
+def test_samples_that_cannot_be_graded_are_kept_and_graded_later(
+    model_server: OpenAIServer, monkeypatch
+):
+    forest = seeded(1)
+    with monkeypatch.context() as patched:
+        patched.setattr("experiment_configs.interfaces.RolloutConfig.is_correct", lambda *_: 1)
+        grow_slice(forest.name, 0, 1)
+    assert "is_correct must return a bool, not int" in Tree.objects.get().error
+    assert Node.objects.count() == reread(forest).num_nodes > 0
+
+    retry_failed(reread(forest))
+    grow_slice(forest.name, 0, 1)
+
+    assert_whole(forest)
+
+
+def test_a_forest_that_is_deleted_while_it_grows_leaves_nothing(model_server: OpenAIServer):
+    forest = seeded(20, concurrency=1)
+    model_server.write = slowly
+    deleting = threading.Timer(0.7, lambda: delete_forest(reread(forest)))
+    deleting.start()
+
+    grow_slice(forest.name, 0, 20)
+    deleting.join()
+
+    assert (Forest.objects.count(), Tree.objects.count(), Node.objects.count()) == (0, 0, 0)
