@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -109,6 +110,8 @@ def serve_site(base_dir: Path, port: int, say: Callable[[str], None]) -> None:
         "--log-level", "warning", "prm_site.wsgi:application",
     ]  # fmt: skip
     child = processes.start(command, cwd=base_dir)
+    while child.poll() is None and not _accepts(port):
+        time.sleep(0.2)
     say(f"\nThe forest: http://127.0.0.1:{port}/{FOREST}/")
     say(f"Log in as {login['username']} with password {login['password']}")
     say("Ctrl-C stops everything; the next `make demo` goes on with the same data.")
@@ -117,6 +120,11 @@ def serve_site(base_dir: Path, port: int, say: Callable[[str], None]) -> None:
     finally:
         processes.stop(child)
     raise DemoError(f"the site ended with status {status}")
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _login(base_dir: Path) -> dict[str, str]:
