@@ -8,8 +8,11 @@ are found without a join. Foreign keys are plain references: `forests.store` del
 from django.db import models
 from django.urls import reverse
 
-from forests.core.naming import index_of_tree, path_of_node
+from forests.core.naming import index_of_tree, node_anchor, path_of_node
 from forests.core.tree import NodePath
+
+STOPPED = "stopped"
+"""How the backend message of a forest begins whose growth nothing but its operator resumes."""
 
 
 class Forest(models.Model):
@@ -60,6 +63,11 @@ class Forest(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("forest", args=[self.name])
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the model server refused, so that growing needs its operator first."""
+        return self.backend_message.startswith(STOPPED)
 
     @property
     def spent_limit(self) -> str:
@@ -170,7 +178,7 @@ class Node(models.Model):
 
     @property
     def anchor(self) -> str:
-        return "node-" + self.id.rpartition("/")[2].replace(".", "-")
+        return node_anchor(self.path)
 
 
 class Activity(models.Model):

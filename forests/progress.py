@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from forests.core.counting import root_value
 from forests.core.throughput import MinuteOfWork, Throughput, throughput, time_left
 from forests.models import Forest
 
@@ -50,8 +51,7 @@ class Progress:
     @property
     def value(self) -> float | None:
         """Share of correct samples among all that ended; None where none has."""
-        leaves = self.forest.num_leaves
-        return self.forest.num_correct / leaves if leaves else None
+        return root_value(self.forest.num_correct, self.forest.num_leaves)
 
     @property
     def failures(self) -> list[tuple[str, int]]:
@@ -87,7 +87,7 @@ def _state(forest: Forest, *, is_active: bool) -> ForestState:
         (ForestState.EMPTY, not forest.num_trees),
         (ForestState.FINISHED, not forest.num_pending),
         (ForestState.PAUSED, forest.is_paused),
-        (ForestState.STOPPED, forest.backend_message.startswith("stopped")),
+        (ForestState.STOPPED, forest.is_stopped),
         (ForestState.BLOCKED, bool(forest.backend_message)),
         (ForestState.GROWING, is_active),
         (ForestState.WAITING, forest.growth_started_at is None),

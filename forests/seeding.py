@@ -16,14 +16,12 @@ from experiment_configs.loading import LoadedConfig
 from forests.core.naming import ForestNameError, forest_name, tree_id
 from forests.models import COUNTERS, Forest, Tree, TreeStatus
 from forests.store import (
-    TREES_PER_SEEDING_WRITE,
+    TREES_PER_WRITE,
     Document,
     collection,
     delete_forest,
     insert_new,
 )
-
-TREES_PER_WRITE = TREES_PER_SEEDING_WRITE
 
 
 def seed_forest(

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias, cast
 
 from django.db import connection, models
 from django_mongodb_backend.base import DatabaseWrapper
-from pymongo import UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
@@ -27,7 +26,8 @@ Document: TypeAlias = dict[str, Any]
 TREES_PER_READ = 32
 """Trees whose nodes one query fetches: bounded memory, and short `$in` lists."""
 
-TREES_PER_SEEDING_WRITE = 500
+TREES_PER_WRITE = 500
+"""Trees that seeding inserts at once, before it counts them."""
 
 _DUPLICATE_KEY = 11000
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -132,17 +132,6 @@ def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Docu
     }
 
 
-def update_nodes(forest: str, tree: str, nodes: Sequence[TreeNode], now: datetime) -> None:
-    """Write nodes that changed after they were inserted; the root has no document of its own."""
-    updates = []
-    for node in nodes:
-        document = node_document(forest, tree, node, now)
-        del document["created_at"]
-        updates.append(UpdateOne({"_id": document.pop("_id")}, {"$set": document}))
-    if updates:
-        collection(Node).bulk_write(updates, ordered=True)
-
-
 def add_to_forest(forest: str, deltas: dict[str, int]) -> None:
     """Add to the counters of a forest."""
     changes = {name: delta for name, delta in deltas.items() if delta}
@@ -192,7 +181,7 @@ def delete_forest(forest: Forest) -> dict[str, int]:
     forest_deleted.send(sender=Forest, forest_name=forest.name)
     gone = {"nodes": 0, "trees": 0, "forests": 0}
     # Seeding writes trees before it counts them.
-    for start in range(0, forest.num_trees + TREES_PER_SEEDING_WRITE, TREES_PER_READ):
+    for start in range(0, forest.num_trees + TREES_PER_WRITE, TREES_PER_READ):
         ids = tree_ids(forest, range(start, start + TREES_PER_READ))
         gone["nodes"] += collection(Node).delete_many({"tree_id": {"$in": ids}}).deleted_count
         gone["trees"] += collection(Tree).delete_many({"_id": {"$in": ids}}).deleted_count
@@ -201,14 +190,16 @@ def delete_forest(forest: Forest) -> dict[str, int]:
     return gone
 
 
+def has_live_lease(tree: Document) -> bool:
+    """Return whether a worker holds a tree document now: see `rollouts.leases`."""
+    expires = tree["lease_expires_at"]
+    return isinstance(expires, datetime) and expires.replace(tzinfo=UTC) > datetime.now(UTC)
+
+
 def _wait_for_workers(forest: Forest) -> None:
     """Return when no worker holds a tree; a worker that is gone holds it until its lease ends."""
     growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
-    while any(
-        lease.replace(tzinfo=UTC) > datetime.now(UTC)
-        for document in collection(Tree).find(growing, {"lease_expires_at": 1})
-        if (lease := document["lease_expires_at"])
-    ):
+    while any(map(has_live_lease, collection(Tree).find(growing, {"lease_expires_at": 1}))):
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from forests.core.leaf_share import LeafShare, leaf_shares, steepest_path
+from forests.core.naming import node_anchor
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
 
 MAX_OPEN_NODES = 200
@@ -34,7 +35,7 @@ class TreeRow:
 
     @property
     def anchor(self) -> str:
-        return "node-" + self.name.replace(".", "-")
+        return node_anchor(self.node.path)
 
     @property
     def is_open(self) -> bool:
@@ -87,8 +88,8 @@ def tree_rows(tree: ReasoningTree, *, all_open: bool) -> TreeRows:
         rows=rows,
         root=shares[ROOT],
         max_depth=max((row.node.depth for row in rows), default=0),
-        best=_anchor(best),
-        worst=_anchor(worst),
+        best=node_anchor(best[-1]) if best else "",
+        worst=node_anchor(worst[-1]) if worst else "",
     )
 
 
@@ -100,7 +101,3 @@ def _in_reading_order(tree: ReasoningTree) -> list[tuple[NodePath, int]]:
         (path, max(0, len(path) - len(after)))
         for path, after in zip(order, followers, strict=False)
     ]
-
-
-def _anchor(path: list[NodePath]) -> str:
-    return "node-" + format_path(path[-1]).replace(".", "-") if path else ""

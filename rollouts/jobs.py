@@ -16,8 +16,8 @@ from rq.queue import Queue
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
-from forests.models import Forest, Tree
-from forests.store import Document, collection
+from forests.models import STOPPED, Forest, Tree
+from forests.store import Document, collection, has_live_lease
 from rollouts import leases
 from rollouts.client import BackendRefusedError, CompletionClient
 from rollouts.growth import ForestGrower, mark_started, may_grow, show_backend_message
@@ -49,7 +49,7 @@ def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
     try:
         done = asyncio.run(_grow(forest, loaded, indexes))
     except BackendRefusedError as error:
-        show_backend_message(forest.name, f"stopped: {error}")
+        show_backend_message(forest.name, f"{STOPPED}: {error}")
         raise
     finally:
         if left := Forest.objects.filter(pk=forest_name).first():
@@ -97,7 +97,7 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
     slices: dict[int, bool] = {}
     for document in _unfinished(forest):
         number = document["index"] // trees_per_job
-        slices[number] = slices.get(number, False) or leases.has_live_lease(document)
+        slices[number] = slices.get(number, False) or has_live_lease(document)
     free = sorted(number for number, is_held in slices.items() if not is_held)
     queue = rollout_queue()
     return sum(_enqueue_batch(queue, forest, batch, trees_per_job) for batch in _batches(free))
@@ -105,7 +105,7 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
 
 def has_live_leases(forest: Forest) -> bool:
     """Return whether somebody is growing trees of a forest now."""
-    return any(leases.has_live_lease(document) for document in _unfinished(forest))
+    return any(has_live_lease(document) for document in _unfinished(forest))
 
 
 def rollout_queue() -> Queue:

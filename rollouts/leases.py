@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from forests.models import Forest, Tree, TreeStatus
-from forests.store import Document, collection
+from forests.store import collection
 
 LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 10.0
@@ -79,12 +79,6 @@ def release_dead(forest: Forest) -> int:
     for holder, trees in dead.items():
         release(trees, holder)
     return sum(map(len, dead.values()))
-
-
-def has_live_lease(document: Document) -> bool:
-    """Return whether a tree document is held by somebody now."""
-    expires = document.get("lease_expires_at")
-    return isinstance(expires, datetime) and expires.replace(tzinfo=UTC) > datetime.now(UTC)
 
 
 def _is_dead(holder: str) -> bool:

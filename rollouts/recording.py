@@ -10,7 +10,7 @@ from typing import Any
 from pymongo import UpdateOne
 
 from forests.core.counting import count_tree, root_value
-from forests.models import COUNTERS, Forest, Node, Tree, TreeStatus
+from forests.models import COUNTERS, SPENT_COUNTERS, Forest, Node, Tree, TreeStatus
 from forests.store import (
     Document,
     StoredTree,
@@ -55,10 +55,7 @@ class Growth:
 
     def counters(self) -> dict[str, int]:
         """Return the counters as they are now."""
-        spent = {
-            name: getattr(self.spending, name)
-            for name in ("prompt_tokens", "completion_tokens", "requests", "retries")
-        }
+        spent = {name: getattr(self.spending, name) for name in SPENT_COUNTERS}
         return {**count_tree(self.stored.tree), **spent}
 
 
@@ -205,7 +202,7 @@ class _TreeState:
             error=growth.error,
             counters=counters,
             failures=dict(failures),
-            value=root_value(growth.stored.tree),
+            value=root_value(counters["num_correct"], counters["num_leaves"]),
             deltas=deltas,
         )
 

@@ -17,8 +17,9 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
     """
     updates = []
     for stored in iter_trees(forest):
-        fields = {**count_tree(stored.tree), "root_value": root_value(stored.tree)}
-        updates.append(UpdateOne({"_id": stored.id}, {"$set": fields}))
+        counters = count_tree(stored.tree)
+        value = root_value(counters["num_correct"], counters["num_leaves"])
+        updates.append(UpdateOne({"_id": stored.id}, {"$set": {**counters, "root_value": value}}))
         if len(updates) == _TREES_PER_WRITE:
             collection(Tree).bulk_write(updates)
             updates = []

@@ -50,7 +50,7 @@ def grow_with_processes(
         made_progress = after.num_pending != before.num_pending
         # Trees that workers elsewhere hold, or held until their leases end, are waited for.
         idle_rounds = 0 if made_progress or has_live_leases(after) else idle_rounds + 1
-        is_over = after.backend_message.startswith("stopped") or after.spent_limit
+        is_over = after.is_stopped or after.spent_limit
         if not after.num_pending or is_over or idle_rounds >= _ROUNDS_WITHOUT_PROGRESS:
             return summary
 

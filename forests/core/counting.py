@@ -27,8 +27,6 @@ def count_tree(tree: ReasoningTree) -> dict[str, int]:
     }
 
 
-def root_value(tree: ReasoningTree) -> float | None:
+def root_value(num_correct: int, num_leaves: int) -> float | None:
     """Return the share of correct leaves, in samples; None where there are none yet."""
-    counters = count_tree(tree)
-    leaves = counters["num_leaves"]
-    return counters["num_correct"] / leaves if leaves else None
+    return num_correct / num_leaves if num_leaves else None

@@ -59,6 +59,11 @@ def node_id(tree: str, path: NodePath) -> str:
     return f"{tree}/{format_path(path)}"
 
 
+def node_anchor(path: NodePath) -> str:
+    """Return the place of a node on the page of its tree."""
+    return "node-" + format_path(path).replace(".", "-")
+
+
 def index_of_tree(tree: str) -> int:
     return int(tree.rpartition("/")[2])
 

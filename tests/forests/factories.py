@@ -94,7 +94,7 @@ def add_tree(forest: Forest, index: int, tree: ReasoningTree, **fields: Any) -> 
         "status": TreeStatus.COMPLETE,
         "completion_tokens": sum(node.tokens for node in tree),
         "requests": len(tree),
-        "root_value": root_value(tree),
+        "root_value": root_value(counters["num_correct"], counters["num_leaves"]),
         "created_at": now,
     }
     stored = Tree(id=id_, forest_id=forest.name, index=index, **values | counters | fields)

@@ -30,7 +30,7 @@ def trees(draw) -> ReasoningTree:
 def test_the_root_has_the_counters_of_the_tree(tree):
     shares, counters = leaf_shares(tree), count_tree(tree)
     assert shares[ROOT] == LeafShare(counters["num_correct"], counters["num_leaves"])
-    assert shares[ROOT].value == root_value(tree)
+    assert shares[ROOT].value == root_value(counters["num_correct"], counters["num_leaves"])
 
 
 @given(trees())

@@ -56,7 +56,7 @@ def _refiller(trees_per_job: int) -> Callable[[Forest], bool]:
             enqueue_forest(forest, trees_per_job)
             settle_counters(forest)
             next_time = time.monotonic() + SECONDS_BETWEEN_REFILLS
-        is_stopped = forest.is_paused or forest.backend_message.startswith("stopped")
+        is_stopped = forest.is_paused or forest.is_stopped
         return not is_stopped and not forest.spent_limit
 
     return goes_on

@@ -116,7 +116,7 @@ def test_leaves_are_counted_in_samples():
     counters = count_tree(tree)
 
     assert (counters["num_nodes"], counters["num_leaves"], counters["num_correct"]) == (2, 4, 3)
-    assert root_value(tree) == 0.75
+    assert root_value(counters["num_correct"], counters["num_leaves"]) == 0.75
 
 
 def test_a_solution_that_was_cut_is_not_correct():
@@ -129,5 +129,6 @@ def test_a_solution_that_was_cut_is_not_correct():
 def test_open_leaves_are_no_result():
     tree = graded((None, 1, False))
 
-    assert count_tree(tree)["num_leaves"] == 0
-    assert root_value(tree) is None
+    counters = count_tree(tree)
+    assert counters["num_leaves"] == 0
+    assert root_value(counters["num_correct"], counters["num_leaves"]) is None
