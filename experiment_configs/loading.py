@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
+from experiment_configs.messages import describe
 
 BUILT_IN_DIRECTORY = Path(__file__).parent / "rollout"
 
@@ -99,7 +100,9 @@ def _import(name: str, path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
-        raise ConfigError(f"config {path} cannot be imported: {_describe(error, path)}") from error
+        raise ConfigError(
+            f"config {path} cannot be imported: {_describe_place(error, path)}"
+        ) from error
     return module
 
 
@@ -119,11 +122,11 @@ def _make_config(module: ModuleType, path: Path) -> RolloutConfig:
         return found()
     except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"class Config in {path} cannot be created: {_describe(error, path)}"
+            f"class Config in {path} cannot be created: {_describe_place(error, path)}"
         ) from error
 
 
-def _describe(error: BaseException, path: Path) -> str:
+def _describe_place(error: BaseException, path: Path) -> str:
     """Return the kind, message and line of an error in a user's file."""
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} (line {error.lineno})"
@@ -133,7 +136,7 @@ def _describe(error: BaseException, path: Path) -> str:
         if frame.filename == str(path)
     ]
     where = f" (line {lines[-1]})" if lines else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
+    return f"{describe(error)}{where}"
 
 
 def _git_version(path: Path) -> tuple[str, str]:

@@ -141,6 +141,18 @@ def get_seeded_forest(name: str) -> Forest:
     return forest
 
 
+def get_grown_forest(name: str) -> Forest:
+    """Return a seeded forest that has values: at least one of its trees is complete.
+
+    Raises:
+        CommandError: there is no such forest, it is partly seeded, or no tree is complete.
+    """
+    forest = get_seeded_forest(name)
+    if not forest.num_complete:
+        raise CommandError(f"forest {name!r} has no complete tree: run populate_forest first")
+    return forest
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its class name where it has none."""
     lines = str(error).strip().splitlines()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from experiment_configs.calling import call_method
 from experiment_configs.interfaces import (
     CHAT_ROLES,
     ConfigError,
@@ -13,6 +14,7 @@ from experiment_configs.interfaces import (
     RolloutWorkerConfig,
 )
 from experiment_configs.loading import LoadedConfig
+from experiment_configs.messages import describe
 from forests.core.naming import ForestNameError, forest_name, tree_id
 from forests.models import COUNTERS, Forest, Tree, TreeStatus
 from forests.store import (
@@ -68,9 +70,9 @@ def check_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str]:
     Raises:
         ConfigError: a method of the config fails or gives the wrong type.
     """
-    prompt = _call(config.get_root_prompt, item)
-    label = _call(config.get_label, item)
-    serialized = _call(config.serialize_dataset_item, item)
+    prompt = call_method(config.get_root_prompt, item)
+    label = call_method(config.get_label, item)
+    serialized = call_method(config.serialize_dataset_item, item)
     if problem := prompt_problem(prompt, config.rollout_worker_config.api):
         raise ConfigError(f"get_root_prompt {problem}")
     for method, text in (("get_label", label), ("serialize_dataset_item", serialized)):
@@ -102,15 +104,6 @@ def prompt_problem(prompt: object, api: str) -> str | None:
     return None
 
 
-def _call(method: Callable[[Any], Any], item: Any) -> Any:
-    try:
-        return method(item)
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"{method.__name__} failed: {_one_line(error)}") from error
-
-
 def _first_items(
     config: RolloutConfig, split: str, limit: int | None
 ) -> tuple[list[Any], Iterator[Any]]:
@@ -134,7 +127,7 @@ def iterate_items(config: RolloutConfig, split: str) -> Iterator[Any]:
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(f"get_dataset_iterator({split!r}) failed: {_one_line(error)}") from error
+        raise ConfigError(f"get_dataset_iterator({split!r}) failed: {describe(error)}") from error
 
 
 def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest, bool]:
@@ -230,7 +223,3 @@ def _tree_document(forest: Forest, config: RolloutConfig, index: int, item: Any)
         "created_at": datetime.now(UTC),
         "completed_at": None,
     }
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -11,6 +11,7 @@ from typing import Any
 import openai
 
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
+from experiment_configs.messages import one_line
 from rollouts.core.completions import Completion, Ending
 from rollouts.core.responses import ResponseError, StopRules, read_completions
 from rollouts.endpoints import Endpoint, EndpointPool
@@ -264,13 +265,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _one_line(message: str) -> str:
-    return " ".join(message.split())[:300]
-
-
 def _classify_status(error: openai.APIStatusError, where: str) -> BackendError:
     status = error.status_code
-    said = f"{where} answered {status}: {_one_line(error.message)}"
+    said = f"{where} answered {status}: {one_line(error.message)}"
     if status in _REFUSING_STATUSES:
         setting = "OPENAI_API_KEY" if status != 404 else "OPENAI_BASE_URL and `model`"  # noqa: PLR2004
         return BackendRefusedError(f"{said} (check {setting})")

@@ -93,15 +93,15 @@ def check_outcome(name: str) -> None:
         )
 
 
-def check_backend(forest: Forest) -> str:
-    """Return the model that the server will be asked for.
+def check_backend(forest: Forest) -> None:
+    """Refuse to go on where the model server cannot serve a forest.
 
     Raises:
         CommandError: there is no server, or it does not answer or refuses.
     """
     require_backend()
 
-    async def ask() -> str:
+    async def ask() -> None:
         async with make_client(forest) as client:
             names = await client.list_models()
             model = await client.model()
@@ -109,10 +109,9 @@ def check_backend(forest: Forest) -> str:
             raise CommandError(
                 f"{settings.OPENAI_BASE_URL} has no model {model!r}: it has {', '.join(names)}"
             )
-        return model
 
     try:
-        return asyncio.run(ask())
+        asyncio.run(ask())
     except BackendError as error:
         raise CommandError(str(error)) from error
 

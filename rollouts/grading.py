@@ -2,34 +2,33 @@
 
 from collections.abc import Iterable
 
-from experiment_configs.interfaces import RolloutConfig
+from experiment_configs.calling import call_method
+from experiment_configs.interfaces import ConfigError, RolloutConfig
 from forests.core.tree import Grade, ReasoningTree, TreeNode
-
-
-class GradingError(Exception):
-    """A method of the config failed; the message is one line."""
 
 
 def grade_leaf(config: RolloutConfig, label: str, solution: str) -> tuple[str | None, Grade]:
     """Return the answer of a solution and its grade.
 
     Raises:
-        GradingError: `extract_answer` or `is_correct` of the config failed.
+        ConfigError: `extract_answer` or `is_correct` of the config failed.
     """
-    try:
-        answer = config.extract_answer(solution)
-        if answer is None:
-            return None, Grade.UNANSWERED
-        _require(answer, str, "extract_answer must return a str or None")
-        is_correct = config.is_correct(answer, label)
-        _require(is_correct, bool, "is_correct must return a bool")
-    except GradingError:
-        raise
-    except Exception as error:
-        raise GradingError(
-            f"grading failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        ) from error
-    return answer, Grade.CORRECT if is_correct else Grade.INCORRECT
+    answer = call_method(config.extract_answer, solution)
+    if answer is None:
+        return None, Grade.UNANSWERED
+    _require(answer, str, "extract_answer must return a str or None")
+    return answer, Grade.CORRECT if is_correct(config, answer, label) else Grade.INCORRECT
+
+
+def is_correct(config: RolloutConfig, answer: str, label: str) -> bool:
+    """Return what the config says of an answer.
+
+    Raises:
+        ConfigError: `is_correct` of the config failed.
+    """
+    verdict = call_method(config.is_correct, answer, label)
+    _require(verdict, bool, "is_correct must return a bool")
+    return verdict
 
 
 def grade_nodes(
@@ -38,7 +37,7 @@ def grade_nodes(
     """Set answer and grade of the nodes that are finished leaves.
 
     Raises:
-        GradingError: a method of the config failed.
+        ConfigError: a method of the config failed.
     """
     for node in nodes:
         if node.is_finished and node.grade is None:
@@ -47,4 +46,4 @@ def grade_nodes(
 
 def _require(value: object, kind: type, rule: str) -> None:
     if not isinstance(value, kind):
-        raise GradingError(f"{rule}, not {type(value).__name__}")
+        raise ConfigError(f"{rule}, not {type(value).__name__}")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from experiment_configs.interfaces import RolloutConfig, RolloutWorkerConfig
+from experiment_configs.calling import call_method
+from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from forests.core.naming import tree_id
 from forests.models import Forest, Tree, TreeStatus
 from forests.store import collection, delete_nodes, read_tree
@@ -23,7 +24,7 @@ from rollouts.client import (
 from rollouts.core.completions import Completion
 from rollouts.core.growing import Changes, Expansion, close_open_leaves
 from rollouts.core.strategies import STRATEGIES
-from rollouts.grading import GradingError, grade_nodes
+from rollouts.grading import grade_nodes
 from rollouts.recording import Growth, LeaseLostError, Recorder
 
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
@@ -139,7 +140,7 @@ class ForestGrower:
         self._growing.add(tree)
         try:
             await self._grow_tree(growth)
-        except (RequestFailedError, GradingError) as error:
+        except (RequestFailedError, ConfigError) as error:
             self.recorder.finish(growth, TreeStatus.FAILED, str(error))
             self.outcome.failed += 1
         else:
@@ -206,10 +207,7 @@ class ForestGrower:
     def _finds_answer(self, solution: str) -> bool:
         if not self.config.stops_at_answer:
             return False
-        try:
-            return self.config.extract_answer(solution) is not None
-        except Exception as error:
-            raise GradingError(f"extract_answer failed: {type(error).__name__}: {error}") from error
+        return call_method(self.config.extract_answer, solution) is not None
 
     async def _keep_leases(self) -> None:
         while True:

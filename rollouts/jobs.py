@@ -17,7 +17,7 @@ from rq.queue import Queue
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.models import STOPPED, Forest, Tree
-from forests.store import Document, collection, has_live_lease
+from forests.store import TREES_PER_READ, Document, collection, has_live_lease, tree_ids
 from rollouts import leases
 from rollouts.client import BackendRefusedError, CompletionClient
 from rollouts.growth import ForestGrower, mark_started, may_grow, show_backend_message
@@ -52,7 +52,9 @@ def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
         show_backend_message(forest.name, f"{STOPPED}: {error}")
         raise
     finally:
-        if left := Forest.objects.filter(pk=forest_name).first():
+        # Until the last slice of a forest ends, its sums are settled by who watches it.
+        left = Forest.objects.filter(pk=forest_name).first()
+        if left is not None and next(_unfinished(left), None) is None:
             settle_counters(left)
     return done
 
@@ -81,10 +83,14 @@ def make_client(forest: Forest) -> CompletionClient:
     )
 
 
-def unfinished_indexes(forest: Forest, indexes: range | None = None) -> list[int]:
-    """Return the indexes of the trees that are neither complete nor failed, in order."""
-    found = [document["index"] for document in _unfinished(forest)]
-    return sorted(found if indexes is None else (index for index in found if index in indexes))
+def unfinished_indexes(forest: Forest, indexes: range) -> list[int]:
+    """Return the indexes among these of trees that are neither complete nor failed, in order."""
+    found: list[int] = []
+    for start in range(0, len(indexes), TREES_PER_READ):
+        ids = tree_ids(forest, indexes[start : start + TREES_PER_READ])
+        trees = collection(Tree).find({"_id": {"$in": ids}}, {"index": 1, "status": 1})
+        found += [tree["index"] for tree in trees if tree["status"] in leases.UNFINISHED]
+    return sorted(found)
 
 
 def enqueue_forest(forest: Forest, trees_per_job: int) -> int:

@@ -18,7 +18,7 @@ from forests.seeding import check_item, iterate_items
 from rollouts.client import BackendError, CompletionClient, SampleRequest, Spending
 from rollouts.core.steps import split_steps
 from rollouts.core.strategies import STRATEGIES
-from rollouts.grading import GradingError, grade_leaf
+from rollouts.grading import grade_leaf, is_correct
 
 ITEMS_SHOWN = 3
 _WRONG_ANSWER = "this answer is wrong"
@@ -57,7 +57,7 @@ class Verification:
         """Add a check: what `run` returns is its detail, a `ConfigError` its failure."""
         try:
             detail, is_ok = run(), True
-        except (ConfigError, GradingError, BackendError) as error:
+        except (ConfigError, BackendError) as error:
             detail, is_ok = str(error), False
         self.checks.append(Check(name, is_ok, detail))
         return is_ok
@@ -97,7 +97,7 @@ async def sample_once(client: CompletionClient, item: ShownItem, label_of: Rollo
 
     Raises:
         BackendError: the server does not answer or refuses.
-        GradingError: a method of the config failed.
+        ConfigError: a method of the config failed.
     """
     spending = Spending()
     request = SampleRequest(item.prompt, steps="", num_samples=1, to_end=True, seed=0)
@@ -153,14 +153,8 @@ def _grade(config: RolloutConfig, label: str) -> str:
     """Check that the label is right as an answer and another text is not."""
     grade_leaf(config, label, f"The answer is {label}.")
     for answer, expected in ((label, True), (_WRONG_ANSWER, False)):
-        try:
-            is_correct = config.is_correct(answer, label)
-        except Exception as error:
-            raise ConfigError(f"is_correct failed: {type(error).__name__}: {error}") from error
-        if not isinstance(is_correct, bool):
-            raise ConfigError(f"is_correct must return a bool, not {type(is_correct).__name__}")
-        if is_correct is not expected:
-            verdict = "correct" if is_correct else "incorrect"
+        if is_correct(config, answer, label) is not expected:
+            verdict = "incorrect" if expected else "correct"
             raise ConfigError(f"is_correct says that {answer!r} is {verdict} for {label!r}")
     return f"{label!r} is correct for itself, and {_WRONG_ANSWER!r} is not"
 

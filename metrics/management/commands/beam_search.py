@@ -11,14 +11,14 @@ from forests.commands import (
     ProjectCommand,
     add_forest_argument,
     add_json_argument,
-    get_seeded_forest,
+    get_grown_forest,
 )
 from forests.models import Forest
 from forests.progress_bar import shown_progress
+from metrics.arguments import add_value_arguments
 from metrics.core.aggregation import AGGREGATIONS
 from metrics.core.evaluation import Evaluation, EvaluationOptions
 from metrics.core.value_functions import VALUE_FUNCTIONS, ValueOptions
-from metrics.core.values import ESTIMATORS, UNGRADED
 from metrics.models import MetricRun
 from metrics.runs import evaluate_forest, metric_run
 from metrics.tables import baseline_table, beam_table, left_out, note
@@ -61,7 +61,8 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             help="how a beam's value follows from those of its nodes: "
             f"{', '.join(AGGREGATIONS)}; several at once (default: mean)",
         )
-        _add_value_arguments(parser)
+        add_value_arguments(parser)
+        parser.add_argument("--seed", type=int, default=0, help="of random values (default: 0)")
         parser.add_argument(
             "--output",
             choices=("table", "json", "csv"),
@@ -78,11 +79,7 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
 
     def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
         wanted = _evaluation_options(options)
-        forest = get_seeded_forest(forest_name)
-        if not forest.num_complete:
-            raise CommandError(
-                f"forest {forest.name!r} has no complete tree: run populate_forest first"
-            )
+        forest = get_grown_forest(forest_name)
         with shown_progress("trees", total=forest.num_trees) as report:
             evaluation = evaluate_forest(forest, wanted, report)
         run = metric_run(forest, evaluation)
@@ -105,22 +102,6 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         self.say(f"{note(run)}.")
         if reasons := left_out(run):
             self.say(f"trees left out: {', '.join(reasons)}")
-
-
-def _add_value_arguments(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--estimator",
-        choices=ESTIMATORS,
-        default="leaf_mean",
-        help="how a labelled value follows from the leaves under a node (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--ungraded",
-        choices=UNGRADED,
-        default="incorrect",
-        help="what an unanswered or truncated leaf counts as (default: %(default)s)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of random values (default: 0)")
 
 
 def _evaluation_options(options: dict[str, Any]) -> EvaluationOptions:

@@ -8,13 +8,13 @@ from forests.commands import (
     ProjectCommand,
     add_forest_argument,
     add_json_argument,
-    get_seeded_forest,
+    get_grown_forest,
     pick,
 )
 from forests.core.naming import ForestNameError
 from forests.models import Forest
 from forests.progress_bar import shown_progress
-from preferences.arguments import add_value_arguments
+from metrics.arguments import add_value_arguments
 from preferences.core.pairing import LEVELS, PAIRINGS, REASONS, PairingOptions
 from preferences.creation import (
     SetMismatchError,
@@ -53,11 +53,7 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
     def handle(
         self, *, forest_name: str, set_name: str | None, replace: bool, **options: Any
     ) -> None:
-        forest = get_seeded_forest(forest_name)
-        if not forest.num_complete:
-            raise CommandError(
-                f"forest {forest.name!r} has no complete tree: run populate_forest first"
-            )
+        forest = get_grown_forest(forest_name)
         parameters = _parameters(options)
         name = set_name or parameters.default_name
         if replace and (known := stored_set(forest, name)):

@@ -14,7 +14,7 @@ from forests.commands import (
 )
 from forests.models import Forest
 from forests.progress_bar import shown_progress
-from preferences.arguments import add_value_arguments
+from metrics.arguments import add_value_arguments
 from preferences.containers import CONTAINERS
 from preferences.core.formats import RowOptions
 from preferences.core.prompts import FormatError

@@ -1,4 +1,4 @@
-"""Options that commands about preferences share."""
+"""Options of every command that reads values of nodes."""
 
 from django.core.management.base import CommandParser
 

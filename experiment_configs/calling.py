@@ -1,0 +1,24 @@
+"""Call the methods of a config, which are users' code and may raise anything."""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from experiment_configs.interfaces import ConfigError
+from experiment_configs.messages import describe
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def call_method(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Return what a config's method returns, which may be of another type than it should.
+
+    Raises:
+        ConfigError: the method failed; the message is one line that names it.
+    """
+    try:
+        return method(*args, **kwargs)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{method.__name__} failed: {describe(error)}") from error

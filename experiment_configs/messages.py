@@ -1,0 +1,10 @@
+"""One line about what went wrong in code or on servers that are not ours."""
+
+
+def one_line(text: str, longest: int = 300) -> str:
+    return " ".join(text.split())[:longest]
+
+
+def describe(error: BaseException) -> str:
+    """Return the kind and the message of an error in one line."""
+    return f"{type(error).__name__}: {one_line(str(error))}"
