@@ -208,13 +208,15 @@ class CompletionClient:
 
     def _classify(self, error: Exception, where: str) -> tuple[str, BackendError]:
         """Return the kind of an error, for counting, and what it means."""
-        if isinstance(error, openai.APITimeoutError):
+        cause = _first_cause(error)
+        # The library calls a refused connection a timeout too.
+        if isinstance(error, openai.APITimeoutError) and isinstance(cause, TimeoutError):
             limit = self.config.request_timeout_seconds
             return "timeout", _RetryableError(f"no answer from {where} in {limit:g} s")
         if isinstance(error, openai.APIConnectionError):
-            reason = error.__cause__ or error
             return "connection", _RetryableError(
-                f"cannot reach the model server at {where} ({reason}): check OPENAI_BASE_URL",
+                f"cannot reach the model server at {where} ({one_line(str(cause))}): "
+                "check OPENAI_BASE_URL",
                 is_unavailable=True,
             )
         if isinstance(error, openai.APIStatusError):
@@ -256,6 +258,12 @@ def _messages(request: SampleRequest) -> list[Mapping[str, str]]:
 
 def _is_blank_step(completion: Completion) -> bool:
     return completion.ending is Ending.STEP and not completion.text.strip()
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
