@@ -1,9 +1,11 @@
 """An OpenAI-compatible server that only waits: the model of the throughput benchmarks.
 
 Real HTTP in a process of its own. Every answer comes after a log-normal latency with a long tail,
-and is cheap to make, so that what is measured is the client.
+and is cheap to make, so that what is measured is the client. With `--slots`, samples are written at
+a given speed, so many at once, as by a server whose batch is full.
 
 usage: python benchmarks/openai_simulator.py --port PORT --latency SECONDS
+           [--slots NUMBER --seconds_per_token SECONDS]
 """
 
 import argparse
@@ -23,8 +25,10 @@ WORDS = ("so", "we", "add", "two", "and", "three", "which", "gives", "five", "ap
 class Simulator:
     """Answers completions and counts them."""
 
-    def __init__(self, latency: float) -> None:
+    def __init__(self, latency: float, slots: int, seconds_per_token: float) -> None:
         self.latency = latency
+        self.seconds_per_token = seconds_per_token
+        self.slots = asyncio.Semaphore(slots)
         self.reset()
 
     def reset(self) -> None:
@@ -76,25 +80,34 @@ class Simulator:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(self.latency * math.exp(random.gauss(0, SIGMA)))
+        completion = self._completion(body)
+        if self.seconds_per_token:
+            texts = (choice["text"] for choice in completion["choices"])
+            await asyncio.gather(*(self._write(text) for text in texts))
         self.in_flight -= 1
         self.requests += 1
-        self.samples += body.get("n", 1)
+        self.samples += len(completion["choices"])
         self.last = time.monotonic()
-        return self._completion(body)
+        return completion
+
+    async def _write(self, text: str) -> None:
+        async with self.slots:
+            await asyncio.sleep(len(text.split()) * self.seconds_per_token)
 
     def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
         written = body["prompt"].rpartition("Answer:")[2].count("\n")
         is_step = bool(body.get("stop"))
+        texts = [self._text(written, is_step=is_step) for _ in range(body.get("n", 1))]
         choices = [
             {
                 "index": index,
-                "text": self._text(written, is_step=is_step),
+                "text": text,
                 "finish_reason": "stop",
                 "stop_reason": "\n" if is_step and written < STEPS_OF_A_SOLUTION - 1 else None,
             }
-            for index in range(body.get("n", 1))
+            for index, text in enumerate(texts)
         ]
-        tokens = 16 * len(choices)
+        tokens = sum(len(text.split()) for text in texts)
         return {
             "id": "s", "object": "text_completion", "created": 0, "model": "simulated",
             "choices": choices,
@@ -115,8 +128,10 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--latency", type=float, required=True, help="median, in seconds")
+    parser.add_argument("--slots", type=int, default=1, help="samples written at once")
+    parser.add_argument("--seconds_per_token", type=float, default=0.0)
     options = parser.parse_args()
-    simulator = Simulator(options.latency)
+    simulator = Simulator(options.latency, options.slots, options.seconds_per_token)
     server = await asyncio.start_server(
         simulator.serve, "127.0.0.1", options.port, backlog=2048, limit=2**20
     )

@@ -9,22 +9,19 @@ usage: python benchmarks/populate.py [--quick] [--json]
 
 import argparse
 import asyncio
-import contextlib
 import json
 import multiprocessing
 import os
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.servers import ask, empty_database, simulator, stats
+
 SECONDS_OF_LOAD = 12.0
 GOAL = 0.9
 
@@ -67,12 +64,7 @@ def main() -> None:
             for processes in (1, 2)
         ]
     )
-    with tempfile.TemporaryDirectory() as directory, mongodb(Path(directory)) as uri:
-        os.environ |= {
-            "MONGODB_URI": uri, "PRM_DATA_DIR": directory, "PRM_DATABASE_NAME": "benchmark",
-            "PRM_ENV_FILE": "", "DJANGO_SETTINGS_MODULE": "prm_site.settings",
-        }  # fmt: skip
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=PROJECT, check=True)
+    with empty_database():
         results = [measure(case, 6.0 if options.quick else SECONDS_OF_LOAD) for case in cases]
     report(results, as_json=options.json)
 
@@ -170,75 +162,5 @@ def report(results: list[Result], *, as_json: bool) -> None:
         )
 
 
-def stats(url: str) -> dict[str, float]:
-    found: dict[str, float] = ask(url, "/stats")
-    return found
-
-
-def ask(url: str, path: str) -> Any:
-    with urllib.request.urlopen(f"{url}{path}", timeout=10) as response:  # noqa: S310  ours
-        return json.load(response)
-
-
-@contextlib.contextmanager
-def simulator(latency: float) -> Iterator[str]:
-    port = free_port()
-    script = Path(__file__).with_name("openai_simulator.py")
-    child = subprocess.Popen(
-        [sys.executable, str(script), "--port", str(port), "--latency", str(latency)]
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: ask(url, "/reset"))
-        yield url
-    finally:
-        child.terminate()
-        child.wait()
-
-
-@contextlib.contextmanager
-def mongodb(directory: Path) -> Iterator[str]:
-    """Run an embedded MongoDB, unless BENCHMARK_MONGODB_URI names another."""
-    if uri := os.environ.get("BENCHMARK_MONGODB_URI"):
-        yield uri
-        return
-    import pymongo  # noqa: PLC0415  only here
-
-    port = free_port()
-    uri = f"mongodb://127.0.0.1:{port}/"
-    program = Path(sys.executable).with_name("secantusd-py")
-    child = subprocess.Popen(
-        [str(program), "--standalone", "--port", str(port), "--storage-path", str(directory / "db"),
-         "--log-level", "WARNING"],
-    )  # fmt: skip
-    try:
-        with pymongo.MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=500) as client:
-            wait_for(lambda: client.admin.command("ping"))
-        yield uri
-    finally:
-        child.terminate()
-        child.wait()
-
-
-def wait_for(attempt: Any, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            attempt()
-        except Exception:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 if __name__ == "__main__":
-    sys.path.insert(0, str(PROJECT))
     main()

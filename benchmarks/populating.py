@@ -1,4 +1,4 @@
-"""The growing half of `benchmarks/populate.py`: needs Django to be set up."""
+"""Seed and grow forests as jobs do, without files and a queue: needs Django to be set up."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,13 @@ class Questions(RolloutConfig):
     def __init__(self, size: int, concurrency: int, strategy: str) -> None:
         self.size = size
         self.rollout_worker_config = RolloutWorkerConfig(
-            strategy=strategy, concurrency=concurrency, branching=(4, 2, 1), max_depth=4
+            strategy=strategy,
+            concurrency=concurrency,
+            branching=(4, 2, 1),
+            num_rollouts=8,
+            max_depth=4,
+            max_tokens_per_step=32,
+            max_tokens_per_rollout=96,
         )
 
     def get_dataset_iterator(self, dataset_split: str) -> Iterator[int]:
@@ -40,8 +46,8 @@ def seed_share(suffix: str, size: int, concurrency: int, strategy: str) -> Fores
     return seed_forest(loaded, "test", suffix)
 
 
-def grow_share(forest: Forest) -> None:
-    """Grow the forest as a job does."""
+def grow_share(forest: Forest) -> Forest:
+    """Grow the forest as a job does, and return it as it is then."""
     loaded = replace(
         load_config("demo_arithmetic"), name="benchmark", config=Questions(0, 1, "branching")
     )
@@ -49,3 +55,4 @@ def grow_share(forest: Forest) -> None:
     done = jobs.grow_slice(forest.name, 0, forest.num_trees)
     if done != {"complete": forest.num_trees, "failed": 0}:
         raise RuntimeError(f"the forest did not grow: {done}")
+    return Forest.objects.get(pk=forest.name)

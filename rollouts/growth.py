@@ -56,7 +56,6 @@ class ForestGrower:
         self.outcome = Outcome()
         self._held: set[str] = set()
         self._growing: set[str] = set()
-        self._finished: set[str] = set()
         self._claims: set[asyncio.Future[bool]] = set()
         self._slots = asyncio.Semaphore(self.worker_config.concurrency)
         self._backend = _Backend(forest.name, client)
@@ -95,7 +94,7 @@ class ForestGrower:
             try:
                 await self.recorder.write()
             except Exception:
-                self._held |= self._finished  # some of them only in memory
+                self._held |= self.recorder.unwritten()  # some are finished only in memory
                 raise
             finally:
                 await asyncio.to_thread(leases.release, list(self._held), self.holder)
@@ -148,7 +147,6 @@ class ForestGrower:
             self.outcome.complete += 1
         self._growing.discard(tree)
         self._held.discard(tree)
-        self._finished.add(tree)
         return None
 
     async def _claim(self, tree: str) -> bool:
@@ -203,6 +201,8 @@ class ForestGrower:
             )
         finally:
             self.recorder.note(growth, changes)  # samples are kept where grading them fails
+        if self.recorder.is_full:
+            await self.recorder.write()
 
     def _finds_answer(self, solution: str) -> bool:
         if not self.config.stops_at_answer:

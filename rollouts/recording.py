@@ -25,6 +25,8 @@ from rollouts.core.growing import Changes
 from rollouts.leases import LEASE_SECONDS
 
 SECONDS_BETWEEN_WRITES = 0.25
+MOST_NOTED = 4000
+"""Nodes that wait for a write: more would only fill the memory where the database is slow."""
 
 
 class LeaseLostError(Exception):
@@ -78,6 +80,7 @@ class Recorder:
         self._batch = _Batch()
         self._lock = asyncio.Lock()
         self._failure: BaseException | None = None
+        self._taken = _Batch()  # until it is written
 
     def note(self, growth: Growth, changes: Changes) -> None:
         """Remember nodes that came or changed, as they are now."""
@@ -92,6 +95,15 @@ class Recorder:
         """Remember that a tree is complete or failed."""
         growth.status, growth.error = status, error
         self._batch.growths.add(growth)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is noted that who notes more should wait for `write` first."""
+        return len(self._batch.inserts) + len(self._batch.updates) >= MOST_NOTED
+
+    def unwritten(self) -> set[str]:
+        """Return the trees of which something may not have been written."""
+        return {growth.stored.id for growth in self._batch.growths | self._taken.growths}
 
     async def run(self) -> None:
         """Write what has come, again and again, until cancelled."""
@@ -111,7 +123,8 @@ class Recorder:
         async with self._lock:
             if self._failure:
                 raise self._failure
-            batch, self._batch = self._batch, _Batch()
+            batch = self._taken = self._batch
+            self._batch = _Batch()
             if not batch.growths:
                 return
             if time.time() - self.leases_renewed_at > LEASE_SECONDS:
@@ -128,6 +141,7 @@ class Recorder:
             except Exception as error:
                 self._failure = error
                 raise
+            self._taken = _Batch()
 
     def _write(self, batch: _Batch, states: list["_TreeState"]) -> None:
         """Counts before the nodes they announce, nodes before the tree, the tree before the sum.

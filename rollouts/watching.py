@@ -1,7 +1,7 @@
 """Watch a forest grow from a terminal or a log."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TextIO, cast
 
@@ -27,6 +27,9 @@ class GrowthSummary:
     num_leaves: int
     requests: int
     retries: int
+    failures: Mapping[str, int]
+    """Failed attempts by kind."""
+    prompt_tokens: int
     completion_tokens: int
     seconds: float
     leaves_per_second: float
@@ -76,6 +79,8 @@ def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
         num_leaves=last.num_leaves,
         requests=last.requests,
         retries=last.retries,
+        failures=last.failures,
+        prompt_tokens=last.prompt_tokens,
         completion_tokens=last.completion_tokens,
         seconds=round(seconds, 2),
         leaves_per_second=round(leaves / seconds, 2) if seconds else 0.0,
@@ -86,7 +91,17 @@ def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
 def _speed(summary: GrowthSummary, forest: Forest) -> str:
     if forest.backend_message:
         return forest.backend_message
-    return f"{summary.leaves_per_second} rollouts/s, {summary.tokens_per_second} tokens/s"
+    facts = [
+        f"{summary.leaves_per_second} rollouts/s",
+        f"{summary.tokens_per_second} tokens/s",
+        f"{summary.requests} requests",
+    ]
+    if summary.retries:
+        facts.append(f"{summary.retries} retries")
+    if summary.failures:
+        kinds = (f"{kind} {number}" for kind, number in sorted(summary.failures.items()))
+        facts.append(f"failed attempts: {', '.join(kinds)}")
+    return ", ".join(facts)
 
 
 def _line(summary: GrowthSummary, forest: Forest) -> str:

@@ -11,7 +11,7 @@ from rq.serializers import JSONSerializer
 
 from experiment_configs.interfaces import ConfigError
 from forests.models import Activity, Forest, Node, Tree
-from forests.store import delete_forest, insert_new, iter_trees, retry_failed
+from forests.store import collection, delete_forest, insert_new, iter_trees, retry_failed
 from rollouts import client, growth, leases
 from rollouts.client import BackendRefusedError
 from rollouts.jobs import enqueue_forest, grow_slice, unfinished_indexes
@@ -257,6 +257,27 @@ def test_after_a_failed_write_nothing_more_is_written_and_growth_goes_on_later(
     grow_slice(torn.name, 0, 4)
     assert shape(torn) == shape(whole)
     assert_whole(torn)
+
+
+def test_where_much_is_unwritten_growth_waits_for_the_database(
+    model_server: OpenAIServer, monkeypatch
+):
+    monkeypatch.setattr("rollouts.recording.SECONDS_BETWEEN_WRITES", 1000)
+    monkeypatch.setattr("rollouts.recording.MOST_NOTED", 1)
+    forest = seeded(1, concurrency=1)
+    written = []
+
+    def look(prefix: str, seed: int) -> str:
+        written.append(collection(Node).count_documents({}))
+        return write_two_steps(prefix, seed)
+
+    model_server.write = look
+    grow_slice(forest.name, 0, 1)
+
+    # The samples of a request are in the database before the next is asked.
+    assert written[0] == 0
+    assert written[-1] > 0
+    assert_whole(forest)
 
 
 def test_nodes_without_parent_or_behind_a_gap_are_drawn_again(model_server: OpenAIServer):

@@ -1,0 +1,90 @@
+"""Memory of one worker process over a large forest: it should not grow with the trees it has done.
+
+usage: python benchmarks/memory.py [--quick] [--json]
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.servers import empty_database, simulator
+
+SECONDS_BETWEEN_LOOKS = 0.5
+CONCURRENCY = 64
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Resident memory in MiB when so many trees were done."""
+
+    trees: int
+    mebibytes: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="5,000 trees instead of 100,000")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    num_trees = 5_000 if options.quick else 100_000
+    with (
+        empty_database(),
+        simulator(0.05) as url,
+        ProcessPoolExecutor(1, get_context("spawn")) as pool,
+    ):
+        looks = pool.submit(grow, url, num_trees).result()
+    first, last = looks[0].mebibytes, looks[-1].mebibytes
+    if options.json:
+        found = {"benchmark": "memory", "growth": round(last / first, 3)}
+        print(json.dumps({**found, "looks": [asdict(one) for one in looks]}))
+        return
+    print("trees done  MiB")
+    for one in looks:
+        print(f"{one.trees:10}  {one.mebibytes:5.1f}")
+    print(f"from a tenth of the trees to all: {last / first:.2f} times")
+
+
+def grow(url: str, num_trees: int) -> list[Memory]:
+    """Grow a forest in one job; return the memory at each tenth of it."""
+    os.environ["OPENAI_BASE_URL"] = f"{url}/v1"
+    import django  # noqa: PLC0415  the settings read the environment
+
+    django.setup()
+    from benchmarks.populating import grow_share, seed_share  # noqa: PLC0415
+    from forests.models import Forest  # noqa: PLC0415
+
+    forest = seed_share("memory", num_trees, CONCURRENCY, "sampled")
+    looks: list[Memory] = []
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(SECONDS_BETWEEN_LOOKS):
+            done = Forest.objects.get(pk=forest.name).num_complete
+            if done >= num_trees * (len(looks) + 1) / 10:
+                looks.append(Memory(done, _resident_mebibytes()))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    grow_share(forest)
+    is_over.set()
+    looking.join()
+    looks.append(Memory(num_trees, _resident_mebibytes()))
+    return looks
+
+
+def _resident_mebibytes() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * resource.getpagesize() / 2**20, 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The servers that benchmarks start: an empty database and a simulated model server."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pymongo
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@contextlib.contextmanager
+def empty_database() -> Iterator[None]:
+    """Set the environment for Django to use a database of its own, which is gone afterwards."""
+    with tempfile.TemporaryDirectory() as directory, _mongodb(Path(directory)) as uri:
+        os.environ |= {
+            "MONGODB_URI": uri, "PRM_DATA_DIR": directory, "PRM_DATABASE_NAME": "benchmark",
+            "PRM_ENV_FILE": "", "DJANGO_SETTINGS_MODULE": "prm_site.settings",
+        }  # fmt: skip
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=PROJECT, check=True)
+        yield
+
+
+def stats(url: str) -> dict[str, float]:
+    found: dict[str, float] = ask(url, "/stats")
+    return found
+
+
+def ask(url: str, path: str) -> Any:
+    with urllib.request.urlopen(f"{url}{path}", timeout=10) as response:  # noqa: S310  ours
+        return json.load(response)
+
+
+@contextlib.contextmanager
+def simulator(latency: float, *options: str) -> Iterator[str]:
+    """Run a simulated model server and give its address; `options` as it takes them."""
+    port = free_port()
+    script = Path(__file__).with_name("openai_simulator.py")
+    child = subprocess.Popen(
+        [sys.executable, str(script), "--port", str(port), "--latency", str(latency), *options]
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: ask(url, "/reset"))
+        yield url
+    finally:
+        child.terminate()
+        child.wait()
+
+
+@contextlib.contextmanager
+def _mongodb(directory: Path) -> Iterator[str]:
+    """Run an embedded MongoDB, unless BENCHMARK_MONGODB_URI names another."""
+    if uri := os.environ.get("BENCHMARK_MONGODB_URI"):
+        yield uri
+        return
+    port = free_port()
+    uri = f"mongodb://127.0.0.1:{port}/"
+    program = Path(sys.executable).with_name("secantusd-py")
+    child = subprocess.Popen(
+        [str(program), "--standalone", "--port", str(port), "--storage-path", str(directory / "db"),
+         "--log-level", "WARNING"],
+    )  # fmt: skip
+    try:
+        with pymongo.MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=500) as client:
+            wait_for(lambda: client.admin.command("ping"))
+        yield uri
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def wait_for(attempt: Any, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            attempt()
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

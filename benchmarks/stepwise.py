@@ -1,0 +1,154 @@
+"""What growing step by step costs: `branching` against `sampled` growth, in wall time per token.
+
+Both draw from the same server in the same run with the same number of requests in flight: a
+simulated one whose batch holds so many samples at once, and llama.cpp with a real model.
+
+usage: python benchmarks/stepwise.py [--quick] [--json]
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.servers import (
+    PROJECT,
+    ask,
+    empty_database,
+    free_port,
+    simulator,
+    wait_for,
+)
+from prm_site.services.definitions import MODEL
+
+GOAL = 1.5
+STRATEGIES = ("sampled", "branching")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A server, with as many requests in flight as it serves samples at once."""
+
+    server: str
+    slots: int
+    trees: int
+    seconds_per_token: float = 0.0
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What growing a forest took."""
+
+    strategy: str
+    seconds: float
+    tokens: int
+    requests: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """The ratio is branching to sampled, of seconds for each token."""
+
+    case: Case
+    sampled: Growth
+    branching: Growth
+    ratio: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one simulated server")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    cases = (
+        [Case("simulated", 64, 150, 0.02)]
+        if options.quick
+        else [
+            Case("simulated", 64, 400, 0.02),
+            Case("simulated", 256, 800, 0.05),
+            Case("llama.cpp", 8, 12),
+        ]
+    )
+    with empty_database():
+        results = [measure(case) for case in cases]
+    if options.json:
+        print(
+            json.dumps(
+                {"benchmark": "stepwise", "goal": GOAL, "results": [asdict(r) for r in results]}
+            )
+        )
+        return
+    print("server     at once  tokens sampled  s/1000  tokens branching  s/1000  ratio")
+    for r in results:
+        print(
+            f"{r.case.server:9}  {r.case.slots:7}  {r.sampled.tokens:14}  {_rate(r.sampled):6.2f}"
+            f"  {r.branching.tokens:16}  {_rate(r.branching):6.2f}  {r.ratio:5.2f}"
+        )
+
+
+def measure(case: Case) -> Result:
+    """Return what both strategies take on one server."""
+    print(f"{case} …", file=sys.stderr)
+    with server(case) as url:
+        sampled, branching = (grow(url, case, strategy) for strategy in STRATEGIES)
+    ratio = _rate(branching) / _rate(sampled)
+    return Result(case, sampled, branching, round(ratio, 3))
+
+
+def grow(url: str, case: Case, strategy: str) -> Growth:
+    """Grow a forest in a process of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_grow, url, case, strategy).result()
+
+
+def _grow(url: str, case: Case, strategy: str) -> Growth:
+    os.environ["OPENAI_BASE_URL"] = url
+    import django  # noqa: PLC0415  the settings read the environment
+
+    django.setup()
+    from benchmarks.populating import grow_share, seed_share  # noqa: PLC0415
+
+    forest = seed_share(strategy, case.trees, case.slots, strategy)
+    began = time.monotonic()
+    forest = grow_share(forest)
+    seconds = time.monotonic() - began
+    return Growth(strategy, round(seconds, 2), forest.completion_tokens, forest.requests)
+
+
+@contextlib.contextmanager
+def server(case: Case) -> Iterator[str]:
+    """Start the server of a case and give its address for clients."""
+    if case.server == "simulated":
+        options = ("--slots", str(case.slots), "--seconds_per_token", str(case.seconds_per_token))
+        with simulator(0.02, *options) as url:
+            yield f"{url}/v1"
+        return
+    port = free_port()
+    url = MODEL.address(port)
+    command = [*MODEL.command(PROJECT, port), "--parallel", str(case.slots)]
+    child = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: ask(url, "/models"))
+        yield url
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def _rate(growth: Growth) -> float:
+    """Return seconds for a thousand sampled tokens."""
+    return 1000 * growth.seconds / growth.tokens
+
+
+if __name__ == "__main__":
+    main()
