@@ -1,7 +1,6 @@
 """The only module that talks to model servers: one policy for requests, retries and failures."""
 
 import asyncio
-import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -168,12 +167,8 @@ class CompletionClient:
 
     async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> Any:
         """Return the parsed JSON; the library's own types cost more than the request itself."""
-        server = endpoint.openai
-        create = (
-            server.chat.completions if self.config.api == "chat" else server.completions
-        ).with_raw_response.create
-        raw = await create(**body)
-        return json.loads(raw.content)
+        path = "/chat/completions" if self.config.api == "chat" else "/completions"
+        return await endpoint.openai.post(path, body=body, cast_to=object)
 
     def _body(self, request: SampleRequest, model: str) -> dict[str, Any]:
         config = self.config
@@ -187,7 +182,6 @@ class CompletionClient:
                 config.max_tokens_per_rollout if request.to_end else config.max_tokens_per_step
             ),
         }
-        extra: dict[str, Any] = {}
         # Of a step, the delimiter is the one stop text, so that a stop is sure to mean it; the
         # others are cut here.
         if stop := list(config.stop) if request.to_end else [config.step_delimiter]:
@@ -197,14 +191,12 @@ class CompletionClient:
             if config.logprobs:
                 body |= {"logprobs": True, "top_logprobs": 1}
             if request.steps:
-                extra = {"continue_final_message": True, "add_generation_prompt": False}
+                body |= {"continue_final_message": True, "add_generation_prompt": False}
         else:
             body["prompt"] = f"{request.prompt}{request.steps}"
             if config.logprobs:
                 body["logprobs"] = 1
-        if extra | dict(config.extra_body):
-            body["extra_body"] = extra | dict(config.extra_body)
-        return body
+        return body | dict(config.extra_body)
 
     def _classify(self, error: Exception, where: str) -> tuple[str, BackendError]:
         """Return the kind of an error, for counting, and what it means."""
