@@ -128,15 +128,20 @@ def get_forest(name: str) -> Forest:
 
 
 def get_seeded_forest(name: str) -> Forest:
-    """Return a forest whose trees are all there.
+    """Return a forest whose trees are all there, graded by one grader.
 
     Raises:
-        CommandError: there is no such forest, or its seeding was interrupted.
+        CommandError: there is no such forest, or its seeding or regrading was interrupted.
     """
     forest = get_forest(name)
     if not forest.is_seeded:
         raise CommandError(
             f"forest {name!r} is only partly seeded: run the same seed_forest command again"
+        )
+    if not forest.is_graded:
+        raise CommandError(
+            f"forest {name!r} is only partly regraded: run regrade_forest --forest_name {name} "
+            "again"
         )
     return forest
 

@@ -31,6 +31,8 @@ class Forest(models.Model):
 
     is_seeded = models.BooleanField(default=False)  # False while items may still be missing
     is_paused = models.BooleanField(default=False)
+    is_graded = models.BooleanField(default=True)  # False while a new grader has some leaves only
+    graded_at = models.DateTimeField(null=True)  # when a new grader was applied to all leaves
 
     max_requests = models.IntegerField(null=True)  # growth stops there; None: no limit
     max_tokens_total = models.BigIntegerField(null=True)  # prompt and completion tokens

@@ -16,6 +16,7 @@ ACTIVE_FOR = timedelta(minutes=3)
 class ForestState(StrEnum):
     SEEDING = "seeding"
     EMPTY = "empty"
+    REGRADING = "regrading"
     WAITING = "not started"
     GROWING = "growing"
     STALLED = "no worker"
@@ -85,6 +86,7 @@ def _state(forest: Forest, *, is_active: bool) -> ForestState:
     states = (
         (ForestState.SEEDING, not forest.is_seeded),
         (ForestState.EMPTY, not forest.num_trees),
+        (ForestState.REGRADING, not forest.is_graded),
         (ForestState.FINISHED, not forest.num_pending),
         (ForestState.PAUSED, forest.is_paused),
         (ForestState.STOPPED, forest.is_stopped),
@@ -112,6 +114,10 @@ def next_commands(forest: Forest, state: ForestState) -> list[NextCommand]:
         "Or put the trees into the queue, for workers on any machine",
         f"python manage.py populate_forest {chosen} --watch",
     )
+    regrade = NextCommand(
+        "Go on regrading, if nobody does",
+        f"python manage.py regrade_forest {chosen}",
+    )
     measure = NextCommand(
         "Measure the accuracy of beams",
         "python manage.py beam_search --num_beam_values 1,5 --value_function_option labelled "
@@ -122,6 +128,7 @@ def next_commands(forest: Forest, state: ForestState) -> list[NextCommand]:
     )
     return {
         ForestState.SEEDING: [seed],
+        ForestState.REGRADING: [regrade],
         ForestState.WAITING: [grow, populate],
         ForestState.STALLED: [grow, populate],
         ForestState.STOPPED: [grow, populate],

@@ -296,6 +296,8 @@ def _is_unfinished(tree: str) -> bool:
 
 
 def may_grow(forest_name: str) -> bool:
-    """Return whether a forest is there, is not paused, and has not spent its limit."""
+    """Return whether a forest is there, neither paused nor half regraded, and within its limit."""
     forest = Forest.objects.filter(pk=forest_name).first()
-    return forest is not None and not forest.is_paused and not forest.spent_limit
+    if forest is None or forest.is_paused or not forest.is_graded:
+        return False
+    return not forest.spent_limit

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NoReturn, cast
 
 import django_rq
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -15,6 +16,10 @@ from tests.openai_server import OpenAIServer
 
 # Helpers that assert: a failure in them shows its values too.
 pytest.register_assert_rewrite("tests.rollouts.forests")
+
+# How long an example takes says nothing on a busy machine; speed is measured in benchmarks.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
 _MADE_BY_MIGRATE = {"auth_permission", "django_content_type", "django_migrations"}

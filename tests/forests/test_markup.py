@@ -152,13 +152,13 @@ _PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_PIECES | st.text(max_size=5), max_size=12).map("".join))
 def test_any_mixture_of_marks_is_inert(text):
     assert_inert(render_markdown(text))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(alphabet="$\\{}()[]^_&abfrcsqt12 \n<>`*'\"#", max_size=60))
 def test_any_formula_is_inert(text):
     assert_inert(render_markdown(f"${text}$ \\[{text}\\]"))

@@ -354,7 +354,14 @@ def test_bad_usage_exits_with_2(model_server: OpenAIServer):
 
 @pytest.mark.parametrize(
     "command",
-    ["seed_forest", "verify_config", "populate_forest", "rollout_worker", "recount_forest"],
+    [
+        "seed_forest",
+        "verify_config",
+        "populate_forest",
+        "rollout_worker",
+        "recount_forest",
+        "regrade_forest",
+    ],
 )
 def test_help_tells_examples_and_exit_codes(command: str, capsys):
     with pytest.raises(SystemExit):

@@ -1,0 +1,122 @@
+"""Apply a changed grader to a forest without drawing anything anew."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import UpdateOne
+
+from experiment_configs.interfaces import ConfigError, RolloutConfig
+from experiment_configs.loading import LoadedConfig
+from forests.core.counting import count_tree, root_value
+from forests.core.naming import node_id
+from forests.core.tree import TreeNode
+from forests.models import Forest, Node, Tree
+from forests.store import StoredTree, collection, iter_trees
+from rollouts.grading import grade_leaf
+from rollouts.jobs import has_live_leases
+from rollouts.recording import sum_of_trees, write_sums
+
+_UNGRADED = "not graded"
+
+
+@dataclass(slots=True)
+class Regrading:
+    """What a changed grader changes, in leaves and trees."""
+
+    leaves: int = 0
+    answers_changed: int = 0
+    grades: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Leaves whose grade changed, by the old and the new one."""
+    trees_changed: int = 0
+    """Trees with a leaf whose answer or grade changed."""
+
+    def note(self, before: TreeNode, answer: str | None, grade: str) -> bool:
+        """Count a leaf; return whether anything about it changed."""
+        old = _UNGRADED if before.grade is None else str(before.grade)
+        self.leaves += 1
+        self.answers_changed += before.answer != answer
+        if old != grade:
+            self.grades[old, grade] += 1
+        return (before.answer, old) != (answer, grade)
+
+
+def regrade_forest(
+    forest: Forest,
+    loaded: LoadedConfig,
+    *,
+    is_dry_run: bool = False,
+    report: Callable[[int], None] = lambda _: None,
+) -> Regrading:
+    """Grade all finished leaves with the config as it is now, and return what changed.
+
+    From then on the forest belongs to that config. Interrupted, it must be repeated before the
+    forest can be grown or measured; a dry run writes nothing. `report` gets the trees done.
+
+    Raises:
+        ConfigError: the forest is growing, or a method of the config failed for a leaf.
+    """
+    if has_live_leases(forest):
+        raise ConfigError(f"forest {forest.name!r} is growing: stop its workers or pause it first")
+    if not is_dry_run:
+        collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_graded": False}})
+    regrading = Regrading()
+    for done, stored in enumerate(iter_trees(forest), start=1):
+        changed = _regrade_tree(stored, loaded.config, regrading)
+        if changed and not is_dry_run:
+            _write(stored, changed)
+        report(done)
+    if not is_dry_run:
+        write_sums(forest, sum_of_trees(forest))
+        collection(Forest).update_one({"_id": forest.name}, {"$set": _graded_with(loaded)})
+    return regrading
+
+
+def _regrade_tree(
+    stored: StoredTree, config: RolloutConfig, regrading: Regrading
+) -> list[TreeNode]:
+    """Set answers and grades of a tree's leaves and return those that changed."""
+    changed = []
+    for leaf in stored.tree.leaves():
+        if not leaf.is_finished:
+            continue
+        try:
+            answer, grade = grade_leaf(config, stored.label, stored.tree.steps_text(leaf.path))
+        except ConfigError as error:
+            raise ConfigError(
+                f"{error} for node {node_id(stored.id, leaf.path)}: mend the config and run "
+                "regrade_forest again"
+            ) from error
+        if regrading.note(leaf, answer, str(grade)):
+            leaf.answer, leaf.grade = answer, grade
+            changed.append(leaf)
+    regrading.trees_changed += bool(changed)
+    return changed
+
+
+def _write(stored: StoredTree, leaves: list[TreeNode]) -> None:
+    collection(Node).bulk_write(
+        [
+            UpdateOne(
+                {"_id": node_id(stored.id, leaf.path)},
+                {"$set": {"answer": leaf.answer, "grade": str(leaf.grade)}},
+            )
+            for leaf in leaves
+        ]
+    )
+    counters = count_tree(stored.tree)
+    value = root_value(counters["num_correct"], counters["num_leaves"])
+    collection(Tree).update_one({"_id": stored.id}, {"$set": {**counters, "root_value": value}})
+
+
+def _graded_with(loaded: LoadedConfig) -> dict[str, Any]:
+    return {
+        "is_graded": True,
+        "graded_at": datetime.now(UTC),
+        "config_source": loaded.source,
+        "config_sha256": loaded.sha256,
+        "config_git_commit": loaded.git_commit,
+        "config_git_branch": loaded.git_branch,
+    }
