@@ -101,7 +101,7 @@ class Evaluation:
         overall = [overall_values(tree, values, aggregate) for tree, values in searches]
         for k in self.options.num_beam_values:
             scores = [
-                score_beams(beam_search(search.tree, values, k), self.options.values.ungraded)
+                score_beams(beam_search(search.tree, values, k).beams, self.options.values.ungraded)
                 for search, values in zip(searches, overall, strict=True)
             ]
             for name in ACCURACIES:

@@ -74,8 +74,8 @@ def test_no_result_is_none_and_not_wrong(beams, ungraded):
 @given(trees(), st.integers(1, 5), st.sampled_from(UNGRADED))
 def test_all_beams_cover_what_fewer_beams_cover(tree, num_beams, ungraded):
     overall = {path: float(len(path)) for path in tree.nodes}
-    some = score_beams(beam_search(tree, overall, num_beams), ungraded)
-    every = score_beams(beam_search(tree, overall, len(tree.leaves())), ungraded)
+    some = score_beams(beam_search(tree, overall, num_beams).beams, ungraded)
+    every = score_beams(beam_search(tree, overall, len(tree.leaves())).beams, ungraded)
     results = [leaf_result(node, ungraded) for node in tree.leaves()]
     assert every["coverage"] is (True if True in results else False if False in results else None)
     assert not some["coverage"] or every["coverage"]
