@@ -1,7 +1,6 @@
 """The only module that talks to model servers: one policy for requests, retries and failures."""
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,34 +9,19 @@ from typing import Any
 import openai
 
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
-from experiment_configs.messages import one_line
 from rollouts.core.completions import Completion, Ending
 from rollouts.core.responses import ResponseError, StopRules, read_completions
 from rollouts.endpoints import Endpoint, EndpointPool
+from rollouts.failures import (
+    BackendError,
+    BackendRefusedError,
+    PromptTooLongError,
+    RequestFailedError,
+    RetryableError,
+    classify,
+)
 
-FIRST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 30.0
 _MOST_BLANK_LINES = 4
-
-_RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
-_REFUSING_STATUSES = frozenset({401, 403, 404})
-_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
-
-
-class BackendError(Exception):
-    """Base of what a model server can do wrong; the message is one line."""
-
-
-class BackendUnavailableError(BackendError):
-    """The server does not answer; trying later may help, and the tree is not to blame."""
-
-
-class BackendRefusedError(BackendError):
-    """The server will never do this as things are set: wrong key, wrong model, wrong address."""
-
-
-class RequestFailedError(BackendError):
-    """This request failed for good; others may work."""
 
 
 @dataclass(slots=True)
@@ -69,6 +53,8 @@ class CompletionClient:
     def __init__(self, base_urls: Sequence[str], api_key: str, config: RolloutWorkerConfig) -> None:
         self.config = config
         self._model = config.model
+        self._continues_messages: bool | None = None
+        self._most_samples = config.samples_per_request
         self._pool = EndpointPool(base_urls, api_key, config.request_timeout_seconds)
 
     async def __aenter__(self) -> "CompletionClient":
@@ -98,22 +84,39 @@ class CompletionClient:
         Raises:
             BackendError: it does not, or refuses.
         """
+        return [model.id for model in await self._list_models()]
+
+    async def _list_models(self) -> list[openai.types.Model]:
         with self._pool.pick() as endpoint:
             try:
-                return [model.id async for model in endpoint.openai.models.list()]
+                return [model async for model in endpoint.openai.models.list()]
             except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
-                _, failure = self._classify(error, endpoint.base_url)
-                if not isinstance(failure, _RetryableError):
+                _, failure = self._classify(error, endpoint)
+                if not isinstance(failure, RetryableError):
                     raise failure from error
                 if failure.is_unavailable and self._pool.eject(endpoint):
-                    return await self.list_models()
+                    return await self._list_models()
                 raise failure.final() from error
+
+    async def _require_continuing(self) -> None:
+        """Raise `BackendRefusedError` where the server is known not to continue chat messages."""
+        if self._continues_messages is None:
+            try:
+                owners = {model.owned_by for model in await self._list_models()}
+            except (BackendRefusedError, RequestFailedError):
+                owners = set()  # a server need not list its models
+            self._continues_messages = "fastchat" not in owners
+        if not self._continues_messages:
+            raise BackendRefusedError(
+                "FastChat begins a new chat message instead of continuing one: use "
+                "api='completions', with the model's chat template in the prompt"
+            )
 
     async def sample(self, request: SampleRequest, spending: Spending) -> list[Completion]:
         """Return up to `num_samples` samples; servers may give fewer. Adds to `spending`.
 
         A blank line before a step ends it on servers that stop at the delimiter: such samples are
-        continued until they hold a step.
+        continued until they hold a step. Steps that fill the model's context get empty samples.
 
         Raises:
             BackendError: what the retries could not mend.
@@ -122,10 +125,14 @@ class CompletionClient:
         open_requests = [("", request)]
         while open_requests:
             blank, current = open_requests.pop()
-            completions = [
-                replace(completion, text=blank + completion.text)
-                for completion in await self._sample_once(current, spending)
-            ]
+            try:
+                sampled = await self._sample_once(current, spending)
+            except PromptTooLongError:
+                if not current.steps:
+                    raise
+                sampled = [Completion("", Ending.LIMIT, finish_reason="context")]
+                sampled *= current.num_samples
+            completions = [replace(one, text=blank + one.text) for one in sampled]
             finished += [c for c in completions if not _is_blank_step(c)]
             for text, number in Counter(c.text for c in completions if _is_blank_step(c)).items():
                 if len(text) > len(self.config.step_delimiter) * _MOST_BLANK_LINES:
@@ -136,7 +143,9 @@ class CompletionClient:
         return finished
 
     async def _sample_once(self, request: SampleRequest, spending: Spending) -> list[Completion]:
-        body = self._body(request, await self.model())
+        model = await self.model()
+        if self.config.api == "chat" and request.steps:
+            await self._require_continuing()
         rules = StopRules(
             prefix=request.steps,
             stop=self.config.stop,
@@ -147,15 +156,17 @@ class CompletionClient:
             spending.requests += 1
             with self._pool.pick() as endpoint:
                 try:
-                    response = await self._post(endpoint, body)
+                    response = await self._post(endpoint, self._body(request, model))
                     completions, usage = read_completions(response, rules)
                 except (openai.OpenAIError, ResponseError, ValueError) as error:
-                    kind, failure = self._classify(error, endpoint.base_url)
+                    kind, failure = self._classify(error, endpoint)
                     spending.failures[kind] += 1
-                    if not isinstance(failure, _RetryableError):
+                    if not isinstance(failure, RetryableError):
                         raise failure from error
                     if attempt == self.config.max_attempts:
                         raise failure.final() from error
+                    if failure.most_samples:
+                        self._most_samples = failure.most_samples
                     others_left = failure.is_unavailable and self._pool.eject(endpoint)
                 else:
                     spending.prompt_tokens += usage.prompt_tokens
@@ -164,6 +175,9 @@ class CompletionClient:
             spending.retries += 1
             await asyncio.sleep(0 if others_left else failure.wait_seconds(attempt))
         raise AssertionError("max_attempts is at least 1")
+
+    def _classify(self, error: Exception, endpoint: Endpoint) -> tuple[str, BackendError]:
+        return classify(error, endpoint.base_url, self.config.request_timeout_seconds)
 
     async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> Any:
         """Return the parsed JSON; the library's own types cost more than the request itself."""
@@ -174,7 +188,7 @@ class CompletionClient:
         config = self.config
         body: dict[str, Any] = {
             "model": model,
-            "n": request.num_samples,
+            "n": min(request.num_samples, self._most_samples),
             "temperature": config.temperature,
             "top_p": config.top_p,
             "seed": request.seed,
@@ -198,47 +212,6 @@ class CompletionClient:
                 body["logprobs"] = 1
         return body | dict(config.extra_body)
 
-    def _classify(self, error: Exception, where: str) -> tuple[str, BackendError]:
-        """Return the kind of an error, for counting, and what it means."""
-        cause = _first_cause(error)
-        # The library calls a refused connection a timeout too.
-        if isinstance(error, openai.APITimeoutError) and isinstance(cause, TimeoutError):
-            limit = self.config.request_timeout_seconds
-            return "timeout", _RetryableError(f"no answer from {where} in {limit:g} s")
-        if isinstance(error, openai.APIConnectionError):
-            return "connection", _RetryableError(
-                f"cannot reach the model server at {where} ({one_line(str(cause))}): "
-                "check OPENAI_BASE_URL",
-                is_unavailable=True,
-            )
-        if isinstance(error, openai.APIStatusError):
-            return f"http_{error.status_code}", _classify_status(error, where)
-        if isinstance(error, ResponseError):
-            return "bad_response", _RetryableError(f"{where}: {error}")
-        return "bad_response", _RetryableError(f"{where} did not answer with JSON")
-
-
-class _RetryableError(BackendError):
-    """A failure that another attempt may mend."""
-
-    def __init__(
-        self, message: str, *, is_unavailable: bool = False, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.is_unavailable = is_unavailable
-        self.retry_after = retry_after
-
-    def wait_seconds(self, attempt: int) -> float:
-        """Return what the server asked for, or twice as long each time, with jitter."""
-        if self.retry_after is not None:
-            return min(self.retry_after, LONGEST_BACKOFF_SECONDS)
-        longest = min(FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1), LONGEST_BACKOFF_SECONDS)
-        return random.uniform(longest / 2, longest)
-
-    def final(self) -> BackendError:
-        kind = BackendUnavailableError if self.is_unavailable else RequestFailedError
-        return kind(str(self))
-
 
 def _messages(request: SampleRequest) -> list[Mapping[str, str]]:
     prompt = request.prompt
@@ -250,31 +223,3 @@ def _messages(request: SampleRequest) -> list[Mapping[str, str]]:
 
 def _is_blank_step(completion: Completion) -> bool:
     return completion.ending is Ending.STEP and not completion.text.strip()
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    try:
-        return max(0.0, float(headers.get("retry-after", "")))
-    except ValueError:
-        return None
-
-
-def _classify_status(error: openai.APIStatusError, where: str) -> BackendError:
-    status = error.status_code
-    said = f"{where} answered {status}: {one_line(error.message)}"
-    if status in _REFUSING_STATUSES:
-        setting = "OPENAI_API_KEY" if status != 404 else "OPENAI_BASE_URL and `model`"  # noqa: PLR2004
-        return BackendRefusedError(f"{said} (check {setting})")
-    if status in _RETRYABLE_STATUSES or status >= 500:  # noqa: PLR2004
-        return _RetryableError(
-            said,
-            is_unavailable=status in _UNAVAILABLE_STATUSES,
-            retry_after=_retry_after(error.response.headers),
-        )
-    return RequestFailedError(said)

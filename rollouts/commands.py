@@ -14,7 +14,7 @@ from forests.commands import (
     positive_integer,
 )
 from forests.models import Forest
-from rollouts.client import BackendError
+from rollouts.failures import BackendError
 from rollouts.jobs import load_frozen_config, make_client, rollout_queue
 
 DEFAULT_TREES_PER_JOB = 16

@@ -15,15 +15,11 @@ from forests.core.naming import tree_id
 from forests.models import Forest, Tree, TreeStatus
 from forests.store import collection, delete_nodes, read_tree
 from rollouts import leases
-from rollouts.client import (
-    BackendUnavailableError,
-    CompletionClient,
-    RequestFailedError,
-    SampleRequest,
-)
+from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion
 from rollouts.core.growing import Changes, Expansion, close_open_leaves
 from rollouts.core.strategies import STRATEGIES
+from rollouts.failures import BackendUnavailableError, RequestFailedError
 from rollouts.grading import grade_nodes
 from rollouts.recording import Growth, LeaseLostError, Recorder
 

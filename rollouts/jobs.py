@@ -19,7 +19,8 @@ from experiment_configs.loading import LoadedConfig, load_config
 from forests.models import STOPPED, Forest, Tree
 from forests.store import TREES_PER_READ, Document, collection, has_live_lease, tree_ids
 from rollouts import leases
-from rollouts.client import BackendRefusedError, CompletionClient
+from rollouts.client import CompletionClient
+from rollouts.failures import BackendRefusedError
 from rollouts.growth import ForestGrower, mark_started, may_grow, show_backend_message
 from rollouts.recording import settle_counters
 

@@ -15,9 +15,10 @@ from experiment_configs.interfaces import (
 )
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.seeding import check_item, iterate_items
-from rollouts.client import BackendError, CompletionClient, SampleRequest, Spending
+from rollouts.client import CompletionClient, SampleRequest, Spending
 from rollouts.core.steps import split_steps
 from rollouts.core.strategies import STRATEGIES
+from rollouts.failures import BackendError
 from rollouts.grading import grade_leaf, is_correct
 
 ITEMS_SHOWN = 3

@@ -101,9 +101,8 @@ def _find_end(
     """Return the text of a sample and why it ended.
 
     "stop" stands for both the end of the solution and the delimiter. What tells them apart: vLLM's
-    `stop_reason`, a delimiter left in the text, or llama.cpp's end token, listed with an empty
-    text. With none of these the delimiter is assumed; where that is wrong, the next sample is
-    empty and ends the solution then.
+    `stop_reason`, a delimiter left in the text, or the list of tokens. With none of these the
+    delimiter is assumed; where that is wrong, the next sample is empty and ends the solution then.
     """
     is_step = False
     if rules.delimiter is not None:
@@ -111,7 +110,7 @@ def _find_end(
         is_step = text.endswith(rules.delimiter)
         text = text.removesuffix(rules.delimiter)
         if not is_step and finish_reason == "stop":
-            is_step = not _ended_by_model(choice, token_logprobs)
+            is_step = not _ended_by_model(text, choice, token_logprobs, rules.delimiter)
     text, is_stopped = cut_at_stop(text, rules)
     if is_stopped:
         return text, Ending.SOLUTION
@@ -121,11 +120,19 @@ def _find_end(
 
 
 def _ended_by_model(
-    choice: Mapping[str, Any], token_logprobs: tuple[tuple[str, float], ...] | None
+    text: str,
+    choice: Mapping[str, Any],
+    token_logprobs: tuple[tuple[str, float], ...] | None,
+    delimiter: str,
 ) -> bool:
     if "stop_reason" in choice:
         return not isinstance(choice["stop_reason"], str)
-    return token_logprobs is not None and token_logprobs[-1][0] == ""
+    if token_logprobs is None:
+        return False
+    if "tokens" in choice["logprobs"]:  # FastChat lists what it cut, be it delimiter or end token
+        after_text = "".join(token for token, _ in token_logprobs)[len(text) :]
+        return after_text != "" and delimiter not in after_text
+    return token_logprobs[-1][0] == ""  # llama.cpp's end token
 
 
 def _token_logprobs(logprobs: Any) -> tuple[tuple[str, float], ...] | None:

@@ -7,15 +7,14 @@ import pytest
 
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from rollouts import client as client_module
-from rollouts.client import (
+from rollouts import failures
+from rollouts.client import CompletionClient, SampleRequest, Spending
+from rollouts.core.completions import Completion, Ending
+from rollouts.failures import (
     BackendRefusedError,
     BackendUnavailableError,
-    CompletionClient,
     RequestFailedError,
-    SampleRequest,
-    Spending,
 )
-from rollouts.core.completions import Completion, Ending
 from tests.openai_server import Fault, OpenAIServer, Style
 
 
@@ -27,7 +26,7 @@ def server() -> Iterator[OpenAIServer]:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(client_module, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(failures, "FIRST_BACKOFF_SECONDS", 0.01)
 
 
 def ask(

@@ -14,7 +14,7 @@ from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
 from forests.models import Forest
-from rollouts import client, jobs
+from rollouts import failures, jobs
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
 
@@ -61,7 +61,7 @@ def slowly(prefix: str, seed: int) -> str:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(failures, "FIRST_BACKOFF_SECONDS", 0.01)
 
 
 def test_seed_forest_prints_the_name_and_says_the_rest_aside():

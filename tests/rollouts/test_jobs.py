@@ -12,8 +12,8 @@ from rq.serializers import JSONSerializer
 from experiment_configs.interfaces import ConfigError
 from forests.models import Activity, Forest, Node, Tree
 from forests.store import collection, delete_forest, insert_new, iter_trees, retry_failed
-from rollouts import client, growth, leases
-from rollouts.client import BackendRefusedError
+from rollouts import failures, growth, leases
+from rollouts.failures import BackendRefusedError
 from rollouts.jobs import enqueue_forest, grow_slice, unfinished_indexes
 from rollouts.recording import LeaseLostError
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(failures, "FIRST_BACKOFF_SECONDS", 0.01)
     monkeypatch.setattr(growth, "SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES", 0.05)
 
 
