@@ -62,7 +62,9 @@ def grow(url: str, num_trees: int) -> list[Memory]:
     from benchmarks.populating import grow_share, seed_share  # noqa: PLC0415
     from forests.models import Forest  # noqa: PLC0415
 
-    forest = seed_share("memory", num_trees, CONCURRENCY, "sampled")
+    forest = seed_share(
+        "memory", num_trees, concurrency=CONCURRENCY, strategy="sampled", num_rollouts=2
+    )
     looks: list[Memory] = []
     is_over = threading.Event()
 
@@ -71,6 +73,7 @@ def grow(url: str, num_trees: int) -> list[Memory]:
             done = Forest.objects.get(pk=forest.name).num_complete
             if done >= num_trees * (len(looks) + 1) / 10:
                 looks.append(Memory(done, _resident_mebibytes()))
+                print(looks[-1], file=sys.stderr)
 
     looking = threading.Thread(target=look)
     looking.start()

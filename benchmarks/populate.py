@@ -139,7 +139,7 @@ def grow_load(
 
     requests_per_tree = 11  # 1 + 4 + ~6 of three steps with branching 4, 2, 1
     trees = max(processes, num_requests // requests_per_tree // processes)
-    forest = seed_share(f"p{number}", trees, concurrency, case.strategy)
+    forest = seed_share(f"p{number}", trees, concurrency=concurrency, strategy=case.strategy)
     began = time.process_time()
     grow_share(forest)
     return time.process_time() - began

@@ -15,16 +15,14 @@ from rollouts import jobs
 class Questions(RolloutConfig):
     """As many items as asked for, all alike."""
 
-    def __init__(self, size: int, concurrency: int, strategy: str) -> None:
+    def __init__(self, size: int, **settings: Any) -> None:
         self.size = size
         self.rollout_worker_config = RolloutWorkerConfig(
-            strategy=strategy,
-            concurrency=concurrency,
             branching=(4, 2, 1),
-            num_rollouts=8,
             max_depth=4,
             max_tokens_per_step=32,
             max_tokens_per_rollout=96,
+            **settings,
         )
 
     def get_dataset_iterator(self, dataset_split: str) -> Iterator[int]:
@@ -37,9 +35,9 @@ class Questions(RolloutConfig):
         return "3"
 
 
-def seed_share(suffix: str, size: int, concurrency: int, strategy: str) -> Forest:
-    """Return a fresh forest for one process."""
-    config = Questions(size, concurrency, strategy)
+def seed_share(suffix: str, size: int, **settings: Any) -> Forest:
+    """Return a fresh forest for one process, with these worker settings."""
+    config = Questions(size, **settings)
     loaded = replace(load_config("demo_arithmetic"), name="benchmark", config=config)
     if old := Forest.objects.filter(pk=f"benchmark-test-{suffix}").first():
         delete_forest(old)
@@ -48,9 +46,7 @@ def seed_share(suffix: str, size: int, concurrency: int, strategy: str) -> Fores
 
 def grow_share(forest: Forest) -> Forest:
     """Grow the forest as a job does, and return it as it is then."""
-    loaded = replace(
-        load_config("demo_arithmetic"), name="benchmark", config=Questions(0, 1, "branching")
-    )
+    loaded = replace(load_config("demo_arithmetic"), name="benchmark", config=Questions(0))
     jobs.load_frozen_config = lambda _: loaded  # type: ignore[assignment]  # no file of its own
     done = jobs.grow_slice(forest.name, 0, forest.num_trees)
     if done != {"complete": forest.num_trees, "failed": 0}:

@@ -118,7 +118,9 @@ def _grow(url: str, case: Case, strategy: str) -> Growth:
     django.setup()
     from benchmarks.populating import grow_share, seed_share  # noqa: PLC0415
 
-    forest = seed_share(strategy, case.trees, case.slots, strategy)
+    forest = seed_share(
+        strategy, case.trees, concurrency=case.slots, strategy=strategy, num_rollouts=8
+    )
     began = time.monotonic()
     forest = grow_share(forest)
     seconds = time.monotonic() - began
