@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from forests.models import Forest, TreeStatus
 from forests.store import iter_trees
 from metrics.core.evaluation import Evaluation, EvaluationOptions
+from metrics.core.value_functions import value_function
 from metrics.models import MetricRun
 
 
@@ -17,9 +18,10 @@ def evaluate_forest(
 ) -> Evaluation:
     """Search every complete tree of a forest in one pass; `report` is told the trees done."""
     evaluation = Evaluation(options)
+    search_by = value_function(options.values)
     for done, stored in enumerate(iter_trees(forest), start=1):
         if stored.status == TreeStatus.COMPLETE:
-            evaluation.add(stored.id, stored.tree)
+            evaluation.add(stored.tree, search_by(stored.id, stored.tree))
         else:
             evaluation.leave_out("failed" if stored.status == TreeStatus.FAILED else "not_complete")
         report(done)

@@ -9,8 +9,9 @@ from metrics.core.accuracy import ACCURACIES
 from metrics.core.evaluation import LEFT_OUT
 from metrics.models import MetricRun
 
+_PROCEDURES = {"beam": "beam search", "dvts": "DVTS", "best_of_n": "best of N"}
 _HEADINGS = {
-    "accuracy": "top beam",
+    "accuracy": "best",
     "majority_vote": "majority vote",
     "weighted_vote": "weighted vote",
     "coverage": "coverage",
@@ -61,27 +62,30 @@ def left_out(run: MetricRun) -> list[str]:
     return [f"{number} {LEFT_OUT[reason]}" for reason, number in sorted(run.left_out.items())]
 
 
-def beam_table(run: MetricRun) -> Table:
-    found = {(row["aggregation"], row["k"], row["metric"]): row for row in run.rows}
-    searches = dict.fromkeys(
-        (row["aggregation"], row["k"]) for row in run.rows if row["aggregation"] is not None
-    )
+def search_table(run: MetricRun) -> Table:
+    searches: dict[tuple[str, str, int], dict[str, dict[str, Any]]] = {}
+    for row in run.rows:
+        if row["procedure"] is not None:
+            key = row["procedure"], row["aggregation"], row["k"]
+            searches.setdefault(key, {})[row["metric"]] = row
     return Table(
-        ("aggregation", "beams", *_HEADINGS.values(), "trees"),
+        ("search", "aggregation", "N", *_HEADINGS.values(), "trees", "tokens a tree"),
         [
             (
+                _PROCEDURES[procedure],
                 aggregation,
                 k,
-                *(_cell(found[aggregation, k, name]) for name in ACCURACIES),
-                found[aggregation, k, "accuracy"]["trees"],
+                *(_cell(rows[name]) for name in ACCURACIES),
+                rows["accuracy"]["trees"],
+                None if (tokens := rows["accuracy"]["tokens"]) is None else round(tokens),
             )
-            for aggregation, k in searches
+            for (procedure, aggregation, k), rows in searches.items()
         ],
     )
 
 
 def baseline_table(run: MetricRun) -> Table:
-    rows = [row for row in run.rows if row["aggregation"] is None]
+    rows = [row for row in run.rows if row["procedure"] is None]
     return Table(
         ("baseline", "share of trees", "trees"),
         [(_BASELINES[row["metric"]].format(k=row["k"]), _cell(row), row["trees"]) for row in rows],

@@ -6,7 +6,7 @@ from django.views.decorators.http import require_safe
 
 from forests.models import Forest
 from metrics.runs import runs_of
-from metrics.tables import baseline_table, beam_table, left_out, note
+from metrics.tables import baseline_table, left_out, note, search_table
 
 
 @require_safe
@@ -17,7 +17,7 @@ def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
             "run": run,
             "note": note(run),
             "left_out": left_out(run),
-            "tables": [beam_table(run), baseline_table(run)],
+            "tables": [search_table(run), baseline_table(run)],
         }
         for run in runs_of(forest)
     ]

@@ -1,15 +1,18 @@
-"""Beam search over the trees of a forest, one tree at a time."""
+"""Search procedures over the trees of a forest, one tree at a time."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from forests.core.tree import ReasoningTree
-from metrics.core.accuracy import ACCURACIES, score_beams
+from metrics.core.accuracy import ACCURACIES
 from metrics.core.aggregation import AGGREGATIONS
 from metrics.core.baselines import majority_at_k, pass_at_k, samples_of
-from metrics.core.beam_search import beam_search, overall_values
+from metrics.core.beam_search import overall_values
 from metrics.core.intervals import TreeMean
-from metrics.core.value_functions import Search, ValueOptions, value_function
+from metrics.core.procedures import PROCEDURES, Outcome
+from metrics.core.value_functions import Search, ValueOptions
 
 LEFT_OUT = {
     "failed": "failed",
@@ -24,6 +27,7 @@ LEFT_OUT = {
 class EvaluationOptions:
     """Everything that decides the numbers of a forest."""
 
+    procedures: tuple[str, ...] = ("beam",)
     num_beam_values: tuple[int, ...] = (1, 5)
     aggregations: tuple[str, ...] = ("mean",)
     values: ValueOptions = field(default_factory=ValueOptions)
@@ -31,6 +35,7 @@ class EvaluationOptions:
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters as JSON types."""
         return {
+            "procedures": list(self.procedures),
             "num_beam_values": list(self.num_beam_values),
             "aggregations": list(self.aggregations),
             **asdict(self.values),
@@ -41,9 +46,11 @@ class EvaluationOptions:
 class Row:
     """One number of a forest, with its 95 % interval; None where no tree gives a result."""
 
+    procedure: str | None
+    """None for a baseline, which needs no search."""
     metric: str
     aggregation: str | None
-    """None for a baseline, which needs no search."""
+    """None for a baseline."""
     k: int
     """Number of beams, or of samples."""
     value: float | None
@@ -52,9 +59,21 @@ class Row:
     trees: int
     no_result: int
     """Trees used that have no result for this number."""
+    tokens: float | None
+    """Completion tokens that the procedure would have drawn, as a mean over trees; None for a
+    baseline."""
 
 
-_Key = tuple[str, str | None, int]
+_Choice: TypeAlias = tuple[str | None, str | None, int]
+"""Procedure, aggregation, number of beams."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    procedure: str | None
+    metric: str
+    aggregation: str | None
+    k: int
 
 
 class Evaluation:
@@ -64,27 +83,27 @@ class Evaluation:
         self.options = options
         self.trees_used = 0
         self.left_out: dict[str, int] = {}
-        self._search = value_function(options.values)
         self._means: dict[_Key, TreeMean] = {key: TreeMean() for key in _keys(options)}
+        self._tokens: defaultdict[_Choice, TreeMean] = defaultdict(TreeMean)
 
-    def add(self, tree_id: str, tree: ReasoningTree) -> None:
+    def add(self, tree: ReasoningTree, searches: Sequence[Search]) -> None:
         """Search a complete tree, or leave it out where it has nothing to search by."""
         samples = samples_of(tree, self.options.values.ungraded)
         if not samples.total:
             return self.leave_out("no_result")
         searches = [
             search
-            for search in self._search(tree_id, tree)
+            for search in searches
             if any(value is not None for value in search.values.values())
         ]
         if not searches:
             return self.leave_out("no_value")
         self.trees_used += 1
-        self._means["pass", None, 1].add(pass_at_k(samples, 1))
+        self._mean("pass", 1).add(pass_at_k(samples, 1))
         for k in self.options.num_beam_values:
             if k > 1:
-                self._means["pass", None, k].add(pass_at_k(samples, k))
-                self._means["majority", None, k].add(majority_at_k(samples, k))
+                self._mean("pass", k).add(pass_at_k(samples, k))
+                self._mean("majority", k).add(majority_at_k(samples, k))
         for aggregation in self.options.aggregations:
             self._add_searches(aggregation, searches)
         return None
@@ -94,39 +113,61 @@ class Evaluation:
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
 
     def rows(self) -> list[Row]:
-        return [_row(key, mean) for key, mean in self._means.items()]
+        return [self._row(key, mean) for key, mean in self._means.items()]
 
-    def _add_searches(self, aggregation: str, searches: list[Search]) -> None:
+    def _mean(self, baseline: str, k: int) -> TreeMean:
+        return self._means[_Key(None, baseline, None, k)]
+
+    def _add_searches(self, aggregation: str, searches: Sequence[Search]) -> None:
         aggregate = AGGREGATIONS[aggregation]
         overall = [overall_values(tree, values, aggregate) for tree, values in searches]
-        for k in self.options.num_beam_values:
-            scores = [
-                score_beams(beam_search(search.tree, values, k).beams, self.options.values.ungraded)
-                for search, values in zip(searches, overall, strict=True)
-            ]
-            for name in ACCURACIES:
-                self._means[name, aggregation, k].add(_mean([score[name] for score in scores]))
+        for procedure in self.options.procedures:
+            run = PROCEDURES[procedure]
+            for k in self.options.num_beam_values:
+                outcomes = [
+                    run(search.tree, values, k, self.options.values.ungraded)
+                    for search, values in zip(searches, overall, strict=True)
+                ]
+                self._add_outcomes((procedure, aggregation, k), outcomes)
+
+    def _add_outcomes(self, key: _Choice, outcomes: Sequence[Outcome]) -> None:
+        procedure, aggregation, k = key
+        for name in ACCURACIES:
+            found = [outcome.accuracies.get(name) for outcome in outcomes]
+            self._means[_Key(procedure, name, aggregation, k)].add(_mean(found))
+        self._tokens[key].add(_mean([outcome.tokens for outcome in outcomes]))
+
+    def _row(self, key: _Key, mean: TreeMean) -> Row:
+        low, high = mean.interval or (None, None)
+        return Row(
+            procedure=key.procedure,
+            metric=key.metric,
+            aggregation=key.aggregation,
+            k=key.k,
+            value=mean.value,
+            low=low,
+            high=high,
+            trees=mean.trees,
+            no_result=mean.no_result,
+            tokens=self._tokens[key.procedure, key.aggregation, key.k].value,
+        )
 
 
 def _keys(options: EvaluationOptions) -> list[_Key]:
-    beams: list[_Key] = [
-        (name, aggregation, k)
+    searches = [
+        _Key(procedure, name, aggregation, k)
+        for procedure in options.procedures
         for aggregation in options.aggregations
         for k in options.num_beam_values
         for name in ACCURACIES
     ]
-    baselines: list[_Key] = [("pass", None, 1)]
+    baselines = [_Key(None, "pass", None, 1)]
     for k in options.num_beam_values:
         if k > 1:
-            baselines += [("pass", None, k), ("majority", None, k)]
-    return beams + baselines
+            baselines += [_Key(None, "pass", None, k), _Key(None, "majority", None, k)]
+    return searches + baselines
 
 
-def _mean(results: list[bool | None]) -> float | None:
-    known = [result for result in results if result is not None]
+def _mean(numbers: Sequence[float | None]) -> float | None:
+    known = [number for number in numbers if number is not None]
     return sum(known) / len(known) if known else None
-
-
-def _row(key: _Key, mean: TreeMean) -> Row:
-    low, high = mean.interval or (None, None)
-    return Row(*key, mean.value, low, high, mean.trees, mean.no_result)

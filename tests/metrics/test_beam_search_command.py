@@ -38,7 +38,7 @@ def test_the_table_shows_searches_and_baselines_and_says_it_is_an_oracle(forest,
     words = ["--num_beam_values", "1,5", "--value_function_option", "labelled"]
     out, err = run(capsys, *words, "--aggregation", "mean")
     lines = [line.replace("│", " ").split() for line in out.splitlines()]
-    assert ["mean", "1", *["100.0", "%", "(34.2-100.0)"] * 4, "2"] in lines
+    assert ["beam", "search", "mean", "1", *["100.0", "%", "(34.2-100.0)"] * 4, "2", "75"] in lines
     assert ["pass@1", "40.0", "%", "(6.3-86.8)", "2"] in lines
     assert {"pass@5", "maj@5"} <= {line[0] for line in lines if line}
     assert "trees used: 2 of 5" in out
@@ -153,3 +153,24 @@ def test_a_bad_option_exits_with_2_and_without_a_traceback(db):
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_several_procedures_are_compared_with_the_tokens_each_would_have_drawn(forest, capsys):
+    words = ["--procedures", "beam,dvts,best_of_n", "--num_beam_values", "2", "--json"]
+    rows = json.loads(run(capsys, *words)[0])["rows"]
+
+    found = {row["procedure"]: row for row in rows if row["metric"] == "accuracy"}
+    assert list(found) == ["beam", "dvts", "best_of_n"]
+    tree = duck_tree()
+    samples = sum(leaf.count for leaf in tree.leaves())
+    whole = sum(
+        leaf.count * sum(tree.nodes[leaf.path[:depth]].tokens for depth in range(1, leaf.depth + 1))
+        for leaf in tree.leaves()
+    )
+    assert found["best_of_n"]["tokens"] == pytest.approx(2 * whole / samples)
+    assert found["beam"]["tokens"] > 0
+
+
+def test_an_unknown_procedure_is_refused(forest):
+    with pytest.raises(CommandError, match="'mcts' is not among beam, dvts, best_of_n"):
+        call_command("beam_search", "--forest_name", NAME, "--procedures", "mcts")

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from forests.core.tree import Grade, ReasoningTree
 from metrics.core.aggregation import AGGREGATIONS
 from metrics.core.evaluation import Evaluation, EvaluationOptions
-from metrics.core.value_functions import VALUE_FUNCTIONS, ValueOptions
+from metrics.core.value_functions import VALUE_FUNCTIONS, ValueOptions, value_function
 from tests.metrics.trees import grades_tree, leaf, tree_of, trees
 
 RIGHT, WRONG, SILENT = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
@@ -13,8 +13,9 @@ RIGHT, WRONG, SILENT = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
 
 def evaluated(*given_trees, **options):
     evaluation = Evaluation(EvaluationOptions(**options))
+    search_by = value_function(evaluation.options.values)
     for index, tree in enumerate(given_trees):
-        evaluation.add(str(index), tree)
+        evaluation.add(tree, search_by(str(index), tree))
     return evaluation
 
 

@@ -18,6 +18,10 @@ def searches(name, tree, tree_id="t", **options):
     return value_function(ValueOptions(value_function=name, **options))(tree_id, tree)
 
 
+def add(evaluation, tree, tree_id="t"):
+    evaluation.add(tree, value_function(evaluation.options.values)(tree_id, tree))
+
+
 def samples_by_path(tree):
     return {node.path: node.count for node in tree.leaves() if node.path}
 
@@ -66,7 +70,7 @@ def test_no_search_but_the_oracle_beats_chance_where_leaves_are_right_by_lot(nam
         tree = coin_tree(numbers)
         for node in tree:
             node.tokens, node.logprob = 3, -numbers.random()
-        evaluation.add(str(index), tree)
+        add(evaluation, tree, str(index))
     for row in evaluation.rows():
         if row.metric in ("accuracy", "majority_vote"):
             assert row.value == pytest.approx(0.5, abs=0.09), row  # 3.6 standard errors
@@ -77,7 +81,7 @@ def test_the_oracle_knows_the_answers_where_leaves_are_right_by_lot():
     numbers = Random(1)
     evaluation = Evaluation(EvaluationOptions(num_beam_values=(1,), aggregations=("last",)))
     for index in range(50):
-        evaluation.add(str(index), coin_tree(numbers))
+        add(evaluation, coin_tree(numbers), str(index))
     values = {row.metric: row.value for row in evaluation.rows() if row.aggregation}
     assert values["accuracy"] == 1.0
 
@@ -122,6 +126,6 @@ def test_a_tree_of_one_leaf_cannot_be_held_out():
     evaluation = Evaluation(
         EvaluationOptions(values=ValueOptions(value_function="labelled_held_out"))
     )
-    evaluation.add("t", tree_of(leaf((0, 0), RIGHT)))
+    add(evaluation, tree_of(leaf((0, 0), RIGHT)))
     assert evaluation.left_out == {"no_value": 1}
     assert evaluation.trees_used == 0

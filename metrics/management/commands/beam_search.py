@@ -12,16 +12,18 @@ from forests.commands import (
     add_forest_argument,
     add_json_argument,
     get_grown_forest,
+    names_among,
 )
 from forests.models import Forest
 from forests.progress_bar import shown_progress
 from metrics.arguments import add_value_arguments
 from metrics.core.aggregation import AGGREGATIONS
 from metrics.core.evaluation import Evaluation, EvaluationOptions
+from metrics.core.procedures import PROCEDURES
 from metrics.core.value_functions import VALUE_FUNCTIONS, ValueOptions
 from metrics.models import MetricRun
 from metrics.runs import evaluate_forest, metric_run
-from metrics.tables import baseline_table, beam_table, left_out, note
+from metrics.tables import baseline_table, left_out, note, search_table
 
 MAX_BEAMS = 1024
 
@@ -61,6 +63,14 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             help="how a beam's value follows from those of its nodes: "
             f"{', '.join(AGGREGATIONS)}; several at once (default: mean)",
         )
+        parser.add_argument(
+            "--procedures",
+            type=names_among(PROCEDURES),
+            default=("beam",),
+            metavar="NAME,NAME",
+            help="how to search: beam (beam search), dvts (diverse verifier tree search), "
+            "best_of_n (whole samples); several with commas between (default: beam)",
+        )
         add_value_arguments(parser)
         parser.add_argument("--seed", type=int, default=0, help="of random values (default: 0)")
         parser.add_argument(
@@ -96,7 +106,7 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             writer.writeheader()
             writer.writerows(rows)
         else:
-            for table in (beam_table(run), baseline_table(run)):
+            for table in (search_table(run), baseline_table(run)):
                 self.show_table(table.columns, table.rows)
             self.stdout.write(f"trees used: {run.num_trees_used} of {run.num_trees}")
         self.say(f"{note(run)}.")
@@ -106,6 +116,7 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
 
 def _evaluation_options(options: dict[str, Any]) -> EvaluationOptions:
     return EvaluationOptions(
+        procedures=options["procedures"],
         num_beam_values=_numbers_of_beams(options["num_beam_values"]),
         aggregations=_aggregations(options["aggregation"] or ["mean"]),
         values=ValueOptions(
