@@ -12,6 +12,7 @@ from typing import Any
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from forests.core.naming import tree_id
+from forests.grading import grade_nodes
 from forests.models import Forest, Tree, TreeStatus
 from forests.store import collection, delete_nodes, read_tree
 from rollouts import leases
@@ -20,7 +21,6 @@ from rollouts.core.completions import Completion
 from rollouts.core.growing import Changes, Expansion, close_open_leaves
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendUnavailableError, RequestFailedError
-from rollouts.grading import grade_nodes
 from rollouts.recording import Growth, LeaseLostError, Recorder
 
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0

@@ -13,9 +13,9 @@ from experiment_configs.loading import LoadedConfig
 from forests.core.counting import count_tree, root_value
 from forests.core.naming import node_id
 from forests.core.tree import TreeNode
+from forests.grading import grade_leaf
 from forests.models import Forest, Node, Tree
 from forests.store import StoredTree, collection, iter_trees
-from rollouts.grading import grade_leaf
 from rollouts.jobs import has_live_leases
 from rollouts.recording import sum_of_trees, write_sums
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from experiment_configs.interfaces import (
     RolloutWorkerConfig,
 )
 from experiment_configs.loading import LoadedConfig, load_config
+from forests.grading import grade_leaf, is_correct
 from forests.seeding import check_item, iterate_items
 from rollouts.client import CompletionClient, SampleRequest, Spending
 from rollouts.core.steps import split_steps
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendError
-from rollouts.grading import grade_leaf, is_correct
 
 ITEMS_SHOWN = 3
 _WRONG_ANSWER = "this answer is wrong"
@@ -104,6 +104,8 @@ async def sample_once(client: CompletionClient, item: ShownItem, label_of: Rollo
     request = SampleRequest(item.prompt, steps="", num_samples=1, to_end=True, seed=0)
     completion = (await client.sample(request, spending))[0]
     steps = split_steps(completion.text, client.config.step_delimiter)
+    if steps and client.config.strategy != "sampled":  # all others continue what was written
+        await client.sample(replace(request, steps=steps[0]), spending)
     answer, grade = grade_leaf(label_of, item.label, completion.text)
     return (
         f"{await client.model()} wrote {len(steps)} steps {steps!r}, answer {answer!r} is {grade}; "
