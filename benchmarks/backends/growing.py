@@ -1,0 +1,144 @@
+"""Grow a small forest against a backend with the project's own commands, and measure it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+CONFIGS = {"completions": "demo_arithmetic", "chat": "demo_arithmetic_chat"}
+NUM_BEAMS = 5
+_SPLIT = "test"
+_SECONDS_FOR_COMMAND = 1500
+
+
+class CommandFailedError(Exception):
+    """A command of the project failed; the message is its last line."""
+
+
+@dataclass(frozen=True)
+class GrownForest:
+    """What growing a forest took, and what came out."""
+
+    api: str
+    trees: int
+    complete: int
+    failed: int
+    nodes: int
+    rollouts: int
+    seconds: float
+    requests: int
+    retries: int
+    failures: dict[str, int]
+    prompt_tokens: int
+    completion_tokens: int
+    rollouts_per_second: float
+    tokens_per_second: float
+    beam_search: dict[str, float | None]
+    """Shares of trees by metric, of a search with five beams; None: no tree gives a result."""
+
+
+def migrate(data_dir: Path) -> None:
+    """Prepare the database.
+
+    Raises:
+        CommandFailedError: it cannot be.
+    """
+    _manage(data_dir, "migrate", "-v", "0")
+
+
+def refusal(data_dir: Path, api: str) -> str:
+    """Return why `verify_config` says that a backend cannot grow with an API; empty: it can."""
+    try:
+        _verify(data_dir, api)
+    except CommandFailedError as error:
+        return str(error)
+    return ""
+
+
+def grow(data_dir: Path, api: str, num_trees: int, num_processes: int) -> GrownForest:
+    """Verify, seed, populate, search.
+
+    Raises:
+        CommandFailedError: a command failed, or a tree is not complete.
+    """
+    _verify(data_dir, api)
+    name = _manage(
+        data_dir, "seed_forest", "--dataset_config_name", CONFIGS[api], "--dataset_split", _SPLIT,
+        "--forest_name_suffix", "backends", "--limit", str(num_trees), "--json",
+    )["forest_name"]  # fmt: skip
+    began = time.monotonic()
+    grown = _manage(
+        data_dir, "rollout_worker", "--forest_name", name, "--num_processes", str(num_processes),
+        "--json",
+    )  # fmt: skip
+    seconds = time.monotonic() - began
+    if grown["num_complete"] < num_trees:
+        raise CommandFailedError(f"{grown['num_complete']} of {num_trees} trees are complete")
+    found = _manage(
+        data_dir, "beam_search", "--forest_name", name, "--num_beam_values", str(NUM_BEAMS),
+        "--json",
+    )  # fmt: skip
+    return GrownForest(
+        api=api,
+        trees=num_trees,
+        complete=grown["num_complete"],
+        failed=grown["num_failed"],
+        nodes=grown["num_nodes"],
+        rollouts=grown["num_leaves"],
+        seconds=round(seconds, 1),
+        requests=grown["requests"],
+        retries=grown["retries"],
+        failures=grown["failures"],
+        prompt_tokens=grown["prompt_tokens"],
+        completion_tokens=grown["completion_tokens"],
+        rollouts_per_second=round(grown["num_leaves"] / seconds, 2),
+        tokens_per_second=round(grown["completion_tokens"] / seconds, 1),
+        beam_search={row["metric"]: row["value"] for row in found["rows"] if row["k"] == NUM_BEAMS},
+    )
+
+
+def _verify(data_dir: Path, api: str) -> None:
+    done = _run(
+        data_dir, "verify_config", "--config_name", CONFIGS[api], "--dataset_split", _SPLIT,
+        "--with_backend", "--json",
+    )  # fmt: skip
+    if done.returncode:
+        checks = json.loads(done.stdout)["checks"] if done.stdout else []
+        failed = [f"{check['name']}: {check['detail']}" for check in checks if not check["is_ok"]]
+        raise CommandFailedError(failed[0] if failed else _last_line(done))
+
+
+def _manage(data_dir: Path, *arguments: str) -> Any:
+    """Run a command; return the JSON that it printed."""
+    done = _run(data_dir, *arguments)
+    if done.returncode:
+        raise CommandFailedError(f"{arguments[0]}: {_last_line(done)}")
+    return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def _run(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the services of a data directory, and nothing of the user's settings."""
+    own = ("PRM_", "OPENAI_", "MONGODB_", "REDIS_")
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(own)}
+    environment |= {
+        "PRM_ENV_FILE": "",
+        "PRM_DATA_DIR": str(data_dir),
+        "PRM_CONFIG_PATH": str(Path(__file__).with_name("configs")),
+    }
+    try:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments], cwd=PROJECT, env=environment,
+            capture_output=True, text=True, timeout=_SECONDS_FOR_COMMAND, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailedError(f"{arguments[0]} took {_SECONDS_FOR_COMMAND} s") from error
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    lines = done.stderr.strip().splitlines() or ["no reason given"]
+    return lines[-1]
