@@ -12,8 +12,11 @@ from typing import Any, Literal, Self
 Writer = Callable[[str, int], str]
 """Gets what stands before the sample, and the sample's seed; returns the rest of the solution."""
 
-Style = Literal["vllm", "llama", "plain"]
-"""How the server tells a stop text from the end: `stop_reason`, an end token, or not at all."""
+Style = Literal["vllm", "llama", "fastchat", "plain"]
+"""How the server tells a stop text from the end: `stop_reason`, an end token, all tokens that it
+cut, or not at all."""
+
+_OWNERS = {"vllm": "vllm", "llama": "llamacpp", "fastchat": "fastchat", "plain": "owner"}
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,10 @@ class OpenAIServer:
         }
         if self.style == "vllm":
             choice["stop_reason"] = matched
+        if self.style == "fastchat" and body.get("logprobs") and not is_chat:
+            tokens = [*text.split(" "), *([] if is_cut else [matched or "<|im_end|>"])]
+            tokens = [" " * (number > 0) + token for number, token in enumerate(tokens)]
+            choice["logprobs"] = {"tokens": tokens, "token_logprobs": [-0.5] * len(tokens)}
         if self.style == "llama" and body.get("logprobs"):
             tokens = [{"token": piece, "logprob": -0.5} for piece in text.split(" ")]
             if matched is None and not is_cut:
@@ -144,7 +151,9 @@ class OpenAIServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                self._send(200, json.dumps({"data": [{"id": name} for name in scripted.models]}))
+                owner = _OWNERS[scripted.style]
+                models = [{"id": name, "owned_by": owner} for name in scripted.models]
+                self._send(200, json.dumps({"data": models}))
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -94,7 +94,7 @@ def stop_text(server: Server, api: str) -> str:
 
 
 def end_or_delimiter(server: Server, api: str) -> str:
-    """How a server tells the end of a solution from the end of a step, and what the client reads."""
+    """Say by what the end of a solution and the end of a step differ, and what the client reads."""
     prompt = _ENDS
     if api == "completions":  # where a model ends only if it believes to chat
         prompt = f"<|im_start|>user\n{_ENDS}<|im_end|>\n<|im_start|>assistant\n"
