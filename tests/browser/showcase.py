@@ -1,0 +1,94 @@
+"""A site with something of everything, and the addresses of its pages."""
+
+from datetime import UTC, datetime, timedelta
+
+from django.core.management import call_command
+
+from forests.core.tree import ReasoningTree
+from forests.models import Forest, TreeStatus
+from preferences.core.pairing import PairingOptions
+from preferences.creation import SetParameters, create_preferences
+from tests.forests.factories import (
+    RIGHT,
+    WRONG,
+    add_activity,
+    add_tree,
+    add_trees,
+    duck_tree,
+    leaf,
+    make_forest,
+    open_tree,
+    step,
+    tree_of,
+)
+
+FINISHED, GROWING, NEW = "ducks-test-first", "ducks-train-second", "ducks-test-third"
+
+PAGES = {
+    "forests": "/",
+    "forest-finished": f"/{FINISHED}/",
+    "forest-growing": f"/{GROWING}/",
+    "forest-failed-trees": f"/{GROWING}/?status=failed",
+    "forest-new": f"/{NEW}/",
+    "tree": f"/{FINISHED}/trees/0/",
+    "tree-raw": f"/{FINISHED}/trees/0/?raw=1",
+    "tree-large": f"/{FINISHED}/trees/2/",
+    "tree-growing": f"/{GROWING}/trees/1/",
+    "tree-failed": f"/{GROWING}/trees/2/",
+    "tree-without-steps": f"/{GROWING}/trees/3/",
+    "metrics": f"/{FINISHED}/metrics/",
+    "metrics-empty": f"/{GROWING}/metrics/",
+    "preferences": f"/{FINISHED}/preferences/",
+    "preferences-empty": f"/{GROWING}/preferences/",
+    "not-found": "/nothing/at/all/",
+}
+"""Pages of a reader who is logged in."""
+
+_CHAT = [
+    {"role": "system", "content": "Answer *true* or *false*."},
+    {"role": "user", "content": "Is $2^{10} = 1024$?"},
+]
+
+
+def make_showcase() -> None:
+    finished = make_forest(FINISHED)
+    add_trees(finished, [duck_tree(), duck_tree(), large_tree()])
+    finished = add_trees(Forest.objects.get(pk=FINISHED), [duck_tree()], prompt=_CHAT)
+    call_command("beam_search", "--forest_name", FINISHED, "--aggregation", "mean,min", "-v", "0")
+    create_preferences(finished, "mine", SetParameters(PairingOptions()), report=lambda _: None)
+    _make_growing()
+    add_trees(make_forest(NEW), [tree_of()] * 60, status=TreeStatus.PENDING)
+
+
+def large_tree() -> ReasoningTree:
+    """Return a tree of 510 steps."""
+    nodes = []
+    for i in range(10):
+        nodes.append(step(f"0.{i}", f"Way {i}: let $x_{i} = \\frac{{{i}}}{{2}}$ eggs be sold.\n"))
+        for j in range(10):
+            nodes.append(step(f"0.{i}.{j}", f"Then {j} of them are kept, and ${i}{j}$ are left.\n"))
+            nodes += [
+                leaf(f"0.{i}.{j}.{k}", f"#### {18 if (i + j) % 3 == k else k}",
+                     RIGHT if (i + j) % 3 == k else WRONG, answer=str(k))
+                for k in range(4)
+            ]  # fmt: skip
+    return tree_of(*nodes)
+
+
+def _make_growing() -> None:
+    now = datetime.now(UTC)
+    forest = make_forest(
+        GROWING,
+        growth_started_at=now - timedelta(hours=1),
+        max_requests=1000,
+        retries=3,
+        failures={"timeout": 2, "status_503": 1},
+    )
+    forest = add_trees(forest, [duck_tree()])
+    add_tree(forest, 1, open_tree(), status=TreeStatus.GROWING)
+    add_tree(forest, 2, open_tree(), status=TreeStatus.FAILED, error="the server said 500 8 times")
+    add_tree(forest, 3, tree_of(), status=TreeStatus.PENDING)
+    for ago in range(3):
+        add_activity(
+            forest, now - timedelta(minutes=ago), trees=1, nodes=60, tokens=600, requests=9
+        )

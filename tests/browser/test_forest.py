@@ -1,0 +1,85 @@
+"""What a reader does on the pages, in a real browser."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from forests.models import Forest, TreeStatus
+from forests.store import collection
+from tests.forests.factories import (
+    add_activity,
+    add_tree,
+    add_trees,
+    duck_tree,
+    make_forest,
+    open_tree,
+)
+
+NAME = "ducks-test-first"
+FOREST = f"/{NAME}/"
+TREE = f"/{NAME}/trees/0/"
+
+
+@pytest.fixture
+def forest(live_server) -> Forest:
+    return add_trees(make_forest(NAME), [duck_tree()])
+
+
+@pytest.fixture
+def growing(live_server) -> Forest:
+    now = datetime.now(UTC)
+    forest = add_trees(make_forest(NAME, growth_started_at=now), [duck_tree()])
+    add_tree(forest, 1, open_tree(), status=TreeStatus.GROWING)
+    add_activity(forest, now - timedelta(minutes=1), trees=1, nodes=60, tokens=600)
+    return Forest.objects.get(pk=NAME)
+
+
+def test_a_reader_logs_in_and_out(page: Page, forest):
+    User.objects.create_user("guest", password="secret-guest")
+    page.goto(TREE)
+    page.get_by_label("User name").fill("guest")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("do not match")
+    page.get_by_label("User name").fill("guest")
+    page.get_by_label("Password").fill("secret-guest")
+    page.get_by_role("button", name="Log in").click()
+    expect(page).to_have_url(f"{TREE}")
+    page.get_by_role("button", name="Log out guest").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+def test_the_list_leads_to_a_forest_and_the_forest_to_a_tree(reader: Page, forest):
+    reader.goto("/")
+    reader.get_by_role("link", name=NAME).click()
+    expect(reader.get_by_role("heading", level=1)).to_have_text(NAME)
+    reader.get_by_role("row").get_by_role("link", name="0", exact=True).click()
+    expect(reader).to_have_url(TREE)
+
+
+def grow(forest: Forest) -> None:
+    """Do what a worker does when the last tree is complete."""
+    collection(Forest).update_one(
+        {"_id": forest.name}, {"$inc": {"num_complete": 1, "num_nodes": 1000}}
+    )
+
+
+@pytest.mark.parametrize("address", ["/", FOREST])
+def test_progress_comes_without_a_reload(reader: Page, growing, address):
+    reader.goto(address)
+    expect(reader.get_by_text("growing").first).to_be_visible()
+    reader.evaluate("window.isSamePage = true")
+    grow(growing)
+    expect(reader.get_by_text("finished").first).to_be_visible()
+    expect(reader.get_by_text("1,014").first).to_be_visible()
+    assert reader.evaluate("window.isSamePage")
+
+
+def test_progress_asked_after_a_logout_leads_to_the_login(reader: Page, growing, watch):
+    watch.expected.append("401")
+    reader.goto(FOREST)
+    reader.context.clear_cookies()
+    expect(reader.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(reader).to_have_url(f"/login/?next={FOREST}")

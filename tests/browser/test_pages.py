@@ -1,0 +1,122 @@
+"""Every page in light, in dark and on a phone: pictures to look at, and no problem found."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.test import Client
+from playwright.sync_api import Page, ViewportSize, expect
+
+from tests.browser.showcase import PAGES, make_showcase
+from tests.browser.tools import SCREENSHOTS, checker, node
+
+WIDE, PHONE = ViewportSize(width=1200, height=900), ViewportSize(width=390, height=844)
+LOOKS: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
+    "light": ("light", WIDE),
+    "dark": ("dark", WIDE),
+    "phone": ("light", PHONE),
+}
+
+
+@pytest.fixture
+def showcase(live_server) -> None:
+    make_showcase()
+
+
+@pytest.fixture
+def look(page: Page) -> Callable[[str, str], None]:
+    """Look at a page in every way."""
+    axe = checker("axe-core/axe.min.js").read_text()
+
+    def look(name: str, address: str) -> None:
+        for kind, (scheme, size) in LOOKS.items():
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size(size)
+            page.goto(address)
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=SCREENSHOTS / f"{name}-{kind}.png", full_page=True)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), kind
+            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            page.evaluate(axe)
+            assert problems_of(page) == [], kind
+
+    return look
+
+
+def problems_of(page: Page) -> list[tuple[str, str, str]]:
+    """Return each accessibility problem: rule, element, what is wrong."""
+    found: dict[str, Any] = page.evaluate("axe.run({resultTypes: ['violations']})")
+    return [
+        (rule["id"], node["html"][:200], node["failureSummary"])
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(("name", "address"), PAGES.items(), ids=PAGES)
+def test_a_page_looks_well_and_can_be_read_by_everyone(
+    reader: Page, showcase, look, watch, name, address
+):
+    if name == "not-found":
+        watch.expected.append("404")
+    look(name, address)
+
+
+def test_the_login_looks_well(page: Page, live_server, look):
+    look("login", "/login/")
+
+
+def test_a_site_without_forests_looks_well(reader: Page, look):
+    look("forests-empty", "/")
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("failed", RuntimeError("no database")), ("not-allowed", PermissionDenied())],
+)
+def test_a_page_that_cannot_be_shown_looks_well(
+    reader: Page, look, watch, monkeypatch, name, error
+):
+    def refuse(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr("forests.views.list_forests", refuse)
+    watch.expected += ["500", "403"]
+    look(name, "/")
+
+
+def html_errors(folder: Path) -> list[tuple[str, int, str]]:
+    """Return what the HTML checker finds in the files of a folder: page, line, message."""
+    command = checker("html-validate/bin/html-validate.mjs")
+    settings = Path(__file__).with_name("htmlvalidate.json")
+    result = subprocess.run(
+        [node(), command, "--config", settings, "--formatter", "json", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout, result.stderr
+    return [
+        (
+            Path(report["filePath"]).stem,
+            message["ruleId"],
+            f"{message['line']}: {message['message']}",
+        )
+        for report in json.loads(result.stdout)
+        for message in report["messages"]
+    ]
+
+
+def test_every_page_is_valid_html(live_server, showcase, client: Client, tmp_path):
+    visitor = client.get("/login/").content
+    client.force_login(User.objects.create_superuser("reader"))
+    for name, address in PAGES.items():
+        (tmp_path / f"{name}.html").write_bytes(client.get(address).content)
+    (tmp_path / "login.html").write_bytes(visitor)
+    assert html_errors(tmp_path) == []
