@@ -161,7 +161,22 @@ class RolloutWorkerConfig:
         ]
 
 
-class RolloutConfig(ABC):
+class Grader:
+    """Finds the answer in a solution and compares it with the label."""
+
+    def extract_answer(self, completion: str) -> str | None:
+        r"""Return the answer given in a solution, or None where there is none.
+
+        Default: the last `#### x`, `\boxed{x}` or `The answer is x`.
+        """
+        return extract_last_answer(completion)
+
+    def is_correct(self, answer: str, label: str) -> bool:
+        """Return whether an answer means the label; default: math-verify with a time limit."""
+        return is_same_answer(answer, label)
+
+
+class RolloutConfig(Grader, ABC):
     """Which dataset, which prompt, which label, and how to grow.
 
     A subclass named `Config` in `experiment_configs/rollout/<name>.py`, or in a directory named
@@ -202,17 +217,6 @@ class RolloutConfig(ABC):
         asked = self.rollout_worker_config.stop_at_answer
         keeps_default = type(self).extract_answer is RolloutConfig.extract_answer
         return keeps_default if asked is None else asked
-
-    def extract_answer(self, completion: str) -> str | None:
-        r"""Return the answer given in a solution, or None where there is none.
-
-        Default: the last `#### x`, `\boxed{x}` or `The answer is x`.
-        """
-        return extract_last_answer(completion)
-
-    def is_correct(self, answer: str, label: str) -> bool:
-        """Return whether an answer means the label; default: math-verify with a time limit."""
-        return is_same_answer(answer, label)
 
 
 def _is_positive_integer(value: object) -> bool:

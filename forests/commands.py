@@ -17,6 +17,7 @@ from rich.table import Table
 from experiment_configs.interfaces import ConfigError
 from forests.models import Forest
 
+EXIT_BAD_USAGE = 2
 EXIT_PARTLY_FAILED = 3
 EXIT_INTERRUPTED = 130
 LARGEST_INTEGER = 10**9
@@ -47,7 +48,15 @@ class ProjectCommand(BaseCommand):
         epilog = (f"examples:\n{examples}\n" if examples else "") + _EXIT_CODES
         parser = super().create_parser(prog_name, subcommand, epilog=epilog, **kwargs)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.called_from_command_line = False  # bad usage is one line too, not the usage's dozen
         return parser
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        try:
+            super().run_from_argv(argv)
+        except CommandError as error:  # from the parser: those of `execute` are told already
+            self.stderr.write(f"{error} (--help tells more)")
+            sys.exit(EXIT_BAD_USAGE)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:

@@ -3,37 +3,35 @@
 from collections.abc import Iterable
 
 from experiment_configs.calling import call_method
-from experiment_configs.interfaces import ConfigError, RolloutConfig
+from experiment_configs.interfaces import ConfigError, Grader
 from forests.core.tree import Grade, ReasoningTree, TreeNode
 
 
-def grade_leaf(config: RolloutConfig, label: str, solution: str) -> tuple[str | None, Grade]:
+def grade_leaf(grader: Grader, label: str, solution: str) -> tuple[str | None, Grade]:
     """Return the answer of a solution and its grade.
 
     Raises:
-        ConfigError: `extract_answer` or `is_correct` of the config failed.
+        ConfigError: `extract_answer` or `is_correct` failed.
     """
-    answer = call_method(config.extract_answer, solution)
+    answer = call_method(grader.extract_answer, solution)
     if answer is None:
         return None, Grade.UNANSWERED
     _require(answer, str, "extract_answer must return a str or None")
-    return answer, Grade.CORRECT if is_correct(config, answer, label) else Grade.INCORRECT
+    return answer, Grade.CORRECT if is_correct(grader, answer, label) else Grade.INCORRECT
 
 
-def is_correct(config: RolloutConfig, answer: str, label: str) -> bool:
-    """Return what the config says of an answer.
+def is_correct(grader: Grader, answer: str, label: str) -> bool:
+    """Return what the grader says of an answer.
 
     Raises:
-        ConfigError: `is_correct` of the config failed.
+        ConfigError: `is_correct` failed.
     """
-    verdict = call_method(config.is_correct, answer, label)
+    verdict = call_method(grader.is_correct, answer, label)
     _require(verdict, bool, "is_correct must return a bool")
     return verdict
 
 
-def grade_nodes(
-    config: RolloutConfig, label: str, tree: ReasoningTree, nodes: Iterable[TreeNode]
-) -> None:
+def grade_nodes(grader: Grader, label: str, tree: ReasoningTree, nodes: Iterable[TreeNode]) -> None:
     """Set answer and grade of the nodes that are finished leaves.
 
     Raises:
@@ -41,7 +39,7 @@ def grade_nodes(
     """
     for node in nodes:
         if node.is_finished and node.grade is None:
-            node.answer, node.grade = grade_leaf(config, label, tree.steps_text(node.path))
+            node.answer, node.grade = grade_leaf(grader, label, tree.steps_text(node.path))
 
 
 def _require(value: object, kind: type, rule: str) -> None:

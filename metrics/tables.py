@@ -1,6 +1,6 @@
 """The numbers of a run as tables for a terminal and a page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +62,10 @@ def left_out(run: MetricRun) -> list[str]:
     return [f"{number} {LEFT_OUT[reason]}" for reason, number in sorted(run.left_out.items())]
 
 
-def search_table(run: MetricRun) -> Table:
-    searches: dict[tuple[str, str, int], dict[str, dict[str, Any]]] = {}
-    for row in run.rows:
+def search_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return what each search gave, from rows as `metrics.core.evaluation.Row`."""
+    searches: dict[tuple[str, str, int], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
         if row["procedure"] is not None:
             key = row["procedure"], row["aggregation"], row["k"]
             searches.setdefault(key, {})[row["metric"]] = row
@@ -75,24 +76,28 @@ def search_table(run: MetricRun) -> Table:
                 _PROCEDURES[procedure],
                 aggregation,
                 k,
-                *(_cell(rows[name]) for name in ACCURACIES),
-                rows["accuracy"]["trees"],
-                None if (tokens := rows["accuracy"]["tokens"]) is None else round(tokens),
+                *(_cell(found[name]) for name in ACCURACIES),
+                found["accuracy"]["trees"],
+                None if (tokens := found["accuracy"]["tokens"]) is None else round(tokens),
             )
-            for (procedure, aggregation, k), rows in searches.items()
+            for (procedure, aggregation, k), found in searches.items()
         ],
     )
 
 
-def baseline_table(run: MetricRun) -> Table:
-    rows = [row for row in run.rows if row["procedure"] is None]
+def baseline_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return what the same samples give without a search."""
     return Table(
         ("baseline", "share of trees", "trees"),
-        [(_BASELINES[row["metric"]].format(k=row["k"]), _cell(row), row["trees"]) for row in rows],
+        [
+            (_BASELINES[row["metric"]].format(k=row["k"]), _cell(row), row["trees"])
+            for row in rows
+            if row["procedure"] is None
+        ],
     )
 
 
-def _cell(row: dict[str, Any]) -> Cell:
+def _cell(row: Mapping[str, Any]) -> Cell:
     if row["value"] is None:
         return Cell(as_percent(None))
     return Cell(as_percent(row["value"]), f"({100 * row['low']:.1f}-{100 * row['high']:.1f})")

@@ -17,7 +17,7 @@ def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
             "run": run,
             "note": note(run),
             "left_out": left_out(run),
-            "tables": [search_table(run), baseline_table(run)],
+            "tables": [search_table(run.rows), baseline_table(run.rows)],
         }
         for run in runs_of(forest)
     ]

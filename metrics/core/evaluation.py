@@ -96,7 +96,7 @@ class Evaluation:
             for search in searches
             if any(value is not None for value in search.values.values())
         ]
-        if not searches:
+        if self.options.procedures and not searches:
             return self.leave_out("no_value")
         self.trees_used += 1
         self._mean("pass", 1).add(pass_at_k(samples, 1))

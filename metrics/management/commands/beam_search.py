@@ -1,29 +1,32 @@
 """Preliminary metrics by beam search over the values of a forest."""
 
 import argparse
-import csv
-from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from forests.commands import (
     ProjectCommand,
     add_forest_argument,
-    add_json_argument,
     get_grown_forest,
     names_among,
 )
 from forests.models import Forest
 from forests.progress_bar import shown_progress
-from metrics.arguments import add_value_arguments
-from metrics.core.aggregation import AGGREGATIONS
-from metrics.core.evaluation import Evaluation, EvaluationOptions
+from metrics.arguments import (
+    add_aggregation_argument,
+    add_output_arguments,
+    add_value_arguments,
+    chosen_aggregations,
+    numbers_up_to,
+)
+from metrics.core.evaluation import EvaluationOptions
 from metrics.core.procedures import PROCEDURES
 from metrics.core.value_functions import VALUE_FUNCTIONS, ValueOptions
 from metrics.models import MetricRun
+from metrics.printing import show_rows
 from metrics.runs import evaluate_forest, metric_run
-from metrics.tables import baseline_table, left_out, note, search_table
+from metrics.tables import left_out, note
 
 MAX_BEAMS = 1024
 
@@ -44,9 +47,10 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         add_forest_argument(parser)
         parser.add_argument(
             "--num_beam_values",
-            default="1,5",
+            type=numbers_up_to(MAX_BEAMS),
+            default=(1, 5),
             metavar="N,N",
-            help="numbers of beams to keep (default: %(default)s)",
+            help="numbers of beams to keep (default: 1,5)",
         )
         parser.add_argument(
             "--value_function_option",
@@ -56,13 +60,7 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             "leaf's own vote; logprob: the model's confidence; random: the floor "
             "(default: %(default)s)",
         )
-        parser.add_argument(
-            "--aggregation",
-            action="append",
-            metavar="NAME,NAME",
-            help="how a beam's value follows from those of its nodes: "
-            f"{', '.join(AGGREGATIONS)}; several at once (default: mean)",
-        )
+        add_aggregation_argument(parser)
         parser.add_argument(
             "--procedures",
             type=names_among(PROCEDURES),
@@ -73,13 +71,7 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         )
         add_value_arguments(parser)
         parser.add_argument("--seed", type=int, default=0, help="of random values (default: 0)")
-        parser.add_argument(
-            "--output",
-            choices=("table", "json", "csv"),
-            default="table",
-            help="how the numbers are printed (default: %(default)s)",
-        )
-        add_json_argument(parser)
+        add_output_arguments(parser)
         parser.add_argument(
             "--save",
             action=argparse.BooleanOptionalAction,
@@ -95,19 +87,14 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         run = metric_run(forest, evaluation)
         if save:
             run.save()
-        self._show(forest, evaluation, run, "json" if options["json"] else output)
+        self._show(forest, run, "json" if options["json"] else output)
 
-    def _show(self, forest: Forest, evaluation: Evaluation, run: MetricRun, output: str) -> None:
+    def _show(self, forest: Forest, run: MetricRun, output: str) -> None:
         if output == "json":
             self.show_json(_as_json(forest, run))
-        elif output == "csv":
-            rows = [asdict(row) for row in evaluation.rows()]
-            writer = csv.DictWriter(self.stdout, fieldnames=list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
         else:
-            for table in (search_table(run), baseline_table(run)):
-                self.show_table(table.columns, table.rows)
+            show_rows(self, run.rows, output)
+        if output == "table":
             self.stdout.write(f"trees used: {run.num_trees_used} of {run.num_trees}")
         self.say(f"{note(run)}.")
         if reasons := left_out(run):
@@ -117,8 +104,8 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
 def _evaluation_options(options: dict[str, Any]) -> EvaluationOptions:
     return EvaluationOptions(
         procedures=options["procedures"],
-        num_beam_values=_numbers_of_beams(options["num_beam_values"]),
-        aggregations=_aggregations(options["aggregation"] or ["mean"]),
+        num_beam_values=options["num_beam_values"],
+        aggregations=chosen_aggregations(options["aggregation"]),
         values=ValueOptions(
             value_function=options["value_function_option"],
             estimator=options["estimator"],
@@ -126,27 +113,6 @@ def _evaluation_options(options: dict[str, Any]) -> EvaluationOptions:
             seed=options["seed"],
         ),
     )
-
-
-def _numbers_of_beams(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and 1 <= int(part) <= MAX_BEAMS for part in parts):
-        raise CommandError(
-            f"--num_beam_values {text!r} is not allowed: give whole numbers from 1 to {MAX_BEAMS} "
-            "with commas between, such as 1,5",
-            returncode=2,
-        )
-    return tuple(sorted({int(part) for part in parts}))
-
-
-def _aggregations(texts: list[str]) -> tuple[str, ...]:
-    names = [name.strip() for text in texts for name in text.split(",")]
-    if unknown := [name for name in names if name not in AGGREGATIONS]:
-        raise CommandError(
-            f"--aggregation {unknown[0]!r} is not known: choose from {', '.join(AGGREGATIONS)}",
-            returncode=2,
-        )
-    return tuple(dict.fromkeys(names))
 
 
 def _as_json(forest: Forest, run: MetricRun) -> dict[str, Any]:

@@ -1,0 +1,35 @@
+"""Samples that came from elsewhere as a tree, so that the same numbers can be had from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
+from metrics.core.value_functions import Search
+
+
+@dataclass(frozen=True, slots=True)
+class GradedSample:
+    """One answer to a problem."""
+
+    answer: str | None
+    grade: Grade
+    scores: Sequence[float] = ()
+    """One for each step, or one for the whole; none where nobody scored it."""
+
+
+def search_of(samples: Sequence[GradedSample]) -> Search:
+    """Return a tree with a branch for each sample, and the scores as values of its steps.
+
+    A sample has as many steps as scores, at least one; the last one is the leaf.
+    """
+    nodes = [TreeNode(ROOT)]
+    values: dict[NodePath, float | None] = {}
+    for number, sample in enumerate(samples):
+        path: NodePath = (number,)
+        for score in sample.scores[:-1]:
+            nodes.append(TreeNode(path))
+            values[path] = score
+            path = (*path, 0)
+        values[path] = sample.scores[-1] if sample.scores else None
+        nodes.append(TreeNode(path, terminal=True, answer=sample.answer, grade=sample.grade))
+    return Search(ReasoningTree.from_nodes(nodes), values)

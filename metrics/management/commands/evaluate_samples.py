@@ -1,0 +1,107 @@
+"""The same metrics on samples that did not come from a forest."""
+
+import itertools
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+
+from experiment_configs.interfaces import Grader
+from experiment_configs.loading import load_config
+from forests.commands import ProjectCommand
+from forests.progress_bar import shown_progress
+from metrics.arguments import (
+    add_aggregation_argument,
+    add_output_arguments,
+    chosen_aggregations,
+    numbers_up_to,
+)
+from metrics.core.evaluation import LEFT_OUT, Evaluation, EvaluationOptions
+from metrics.core.sample_trees import search_of
+from metrics.core.value_functions import ValueOptions
+from metrics.core.values import UNGRADED
+from metrics.printing import show_rows
+from metrics.sample_files import SampleFileError, read_samples
+
+MAX_SAMPLES = 4096
+
+
+class Command(ProjectCommand):
+    help = (
+        "Measure samples from a file, one JSON object a line: `label`, `answers` or `texts`, and "
+        "perhaps `scores` (a number or a list of step scores for each). Reports pass@k and "
+        "majority vote, and with scores best-of-N and weighted best-of-N."
+    )
+    examples = """
+python manage.py evaluate_samples samples.jsonl --num_samples 1,8,64
+python manage.py evaluate_samples scored.jsonl --aggregation min,last --output md
+python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
+"""
+    needs_database = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, metavar="FILE", help="JSON lines, UTF-8")
+        parser.add_argument(
+            "--num_samples",
+            type=numbers_up_to(MAX_SAMPLES),
+            default=(1, 4, 16, 64),
+            metavar="N,N",
+            help="numbers of samples to choose from (default: 1,4,16,64)",
+        )
+        parser.add_argument(
+            "--dataset_config_name",
+            help="config that extracts and grades answers (default: `#### x`, boxed and 'the "
+            "answer is x', compared by math-verify)",
+        )
+        add_aggregation_argument(parser)
+        parser.add_argument(
+            "--ungraded",
+            choices=UNGRADED,
+            default="incorrect",
+            help="what a sample without an answer counts as (default: %(default)s)",
+        )
+        add_output_arguments(parser)
+
+    def handle(self, *, file: Path, output: str, **options: Any) -> None:
+        grader = _grader(options["dataset_config_name"])
+        searches = (search_of(samples) for samples in read_samples(file, grader))
+        try:
+            with shown_progress("problems", total=None) as report:
+                first = list(itertools.islice(searches, 1))
+                if not first:
+                    raise CommandError(f"{file} has no problem: give one JSON object a line")
+                has_scores = any(value is not None for value in first[0].values.values())
+                evaluation = Evaluation(_options(options, has_scores=has_scores))
+                for done, search in enumerate(itertools.chain(first, searches), start=1):
+                    evaluation.add(search.tree, [search])
+                    report(done)
+        except SampleFileError as error:
+            raise CommandError(str(error)) from error
+        self._show(evaluation, "json" if options["json"] else output)
+
+    def _show(self, evaluation: Evaluation, output: str) -> None:
+        rows = [asdict(row) for row in evaluation.rows()]
+        left_out = evaluation.left_out
+        if output == "json":
+            problems = {"used": evaluation.trees_used, "left_out": left_out}
+            self.show_json({"problems": problems, "rows": rows})
+            return
+        show_rows(self, rows, output)
+        self.say(f"problems used: {evaluation.trees_used}")
+        for reason, number in sorted(left_out.items()):
+            self.say(f"problems left out: {number} {LEFT_OUT[reason]}")
+
+
+def _options(options: dict[str, Any], *, has_scores: bool) -> EvaluationOptions:
+    return EvaluationOptions(
+        procedures=("best_of_n",) if has_scores else (),
+        num_beam_values=options["num_samples"],
+        aggregations=chosen_aggregations(options["aggregation"]),
+        values=ValueOptions(ungraded=options["ungraded"]),
+    )
+
+
+def _grader(config_name: str | None) -> Grader:
+    return load_config(config_name, settings.CONFIG_PATH).config if config_name else Grader()

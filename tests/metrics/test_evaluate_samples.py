@@ -1,0 +1,157 @@
+"""Published samples, measured as a forest is."""
+
+import csv
+import io
+import json
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path, capsys):
+    def run(lines: list[object], *options: str) -> tuple[str, str]:
+        file = tmp_path / "samples.jsonl"
+        file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+        call_command("evaluate_samples", str(file), *options)
+        return tuple(capsys.readouterr())
+
+    return run
+
+
+def numbers(out: str) -> dict[tuple[str, str | None, int], float | None]:
+    return {
+        (row["metric"], row["aggregation"], row["k"]): row["value"]
+        for row in json.loads(out)["rows"]
+    }
+
+
+def test_answers_give_pass_at_k_and_majority_vote(evaluate):
+    lines = [
+        {"problem": "2 + 2?", "answers": ["4", "4.0", "5", None], "label": "4"},
+        {"problem": "3 + 3?", "answers": ["5", "7", "7", "6"], "label": 6},
+    ]
+
+    found = numbers(evaluate(lines, "--num_samples", "1,2,4", "--json")[0])
+
+    assert found["pass", None, 1] == pytest.approx((2 / 4 + 1 / 4) / 2)
+    # Codex (2107.03374): 1 - C(n - c, k) / C(n, k).
+    assert found["pass", None, 2] == pytest.approx((1 - 1 / 6 + 1 - 3 / 6) / 2)
+    assert found["majority", None, 4] == pytest.approx((1 + 0) / 2)
+    assert {metric for metric, _, _ in found} == {"pass", "majority"}
+
+
+def test_scores_give_best_of_n_as_brute_force_does(evaluate):
+    answers, scores = ["4", "5", "4", "6"], [0.2, 0.9, 0.7, 0.4]
+
+    out, _ = evaluate(
+        [{"answers": answers, "scores": scores, "label": "4"}],
+        "--num_samples", "2", "--aggregation", "last", "--json",
+    )  # fmt: skip
+
+    pairs = list(combinations(zip(answers, scores, strict=True), 2))
+    best = [max(pair, key=lambda sample: sample[1])[0] == "4" for pair in pairs]
+    assert numbers(out)["accuracy", "last", 2] == pytest.approx(sum(best) / len(best))
+
+
+def test_step_scores_are_aggregated_as_asked(evaluate):
+    line = {"answers": ["4", "5"], "scores": [[0.9, 0.1], [0.4, 0.6, 0.5]], "label": "4"}
+
+    found = numbers(
+        evaluate([line], "--num_samples", "2", "--aggregation", "max,last,min", "--json")[0]
+    )
+
+    assert found["accuracy", "max", 2] == 1.0  # 0.9 against 0.6
+    assert found["accuracy", "last", 2] == 0.0  # 0.1 against 0.5
+    assert found["accuracy", "min", 2] == 0.0
+
+
+def test_answers_are_found_in_texts(evaluate):
+    line = {
+        "texts": ["2 + 2 = 4.\n#### 4", "So the answer is \\boxed{5}.", "who knows"],
+        "label": 4,
+    }
+
+    assert numbers(evaluate([line], "--num_samples", "1", "--json")[0])["pass", None, 1] == (
+        pytest.approx(1 / 3)
+    )
+
+
+def test_a_config_grades_where_it_is_named(evaluate, tmp_path: Path, settings):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "parity.py").write_text(
+        "from experiment_configs.rollout.demo_arithmetic import Config as Demo\n"
+        "class Config(Demo):\n"
+        "    def is_correct(self, answer, label):\n"
+        "        return int(answer) % 2 == int(label) % 2\n",
+        encoding="utf-8",
+    )
+
+    out, _ = evaluate(
+        [{"answers": ["1", "3", "2"], "label": "7"}],
+        "--dataset_config_name", "parity", "--num_samples", "1", "--json",
+    )  # fmt: skip
+
+    assert numbers(out)["pass", None, 1] == pytest.approx(2 / 3)
+
+
+def test_the_formats_hold_the_same_numbers(evaluate):
+    lines = [{"answers": ["4", "5"], "scores": [0.9, 0.1], "label": "4"}]
+
+    as_json = json.loads(evaluate(lines, "--num_samples", "1,2", "--json")[0])["rows"]
+    as_csv = list(
+        csv.DictReader(io.StringIO(evaluate(lines, "--num_samples", "1,2", "--output", "csv")[0]))
+    )
+    markdown, _ = evaluate(lines, "--num_samples", "1,2", "--output", "md")
+
+    assert as_csv == [
+        {key: "" if value is None else str(value) for key, value in row.items()} for row in as_json
+    ]
+    assert "| best of N | mean | 2 | 100.0 %" in markdown
+    assert "| pass@2 | 100.0 %" in markdown
+
+
+def test_a_problem_with_too_few_samples_has_no_result_and_is_not_wrong(evaluate):
+    lines = [{"answers": ["4"], "label": "4"}, {"answers": ["4", "4"], "label": "4"}]
+
+    rows = json.loads(evaluate(lines, "--num_samples", "2", "--json")[0])["rows"]
+
+    (row,) = [row for row in rows if (row["metric"], row["k"]) == ("pass", 2)]
+    assert (row["value"], row["trees"], row["no_result"]) == (1.0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ([], "not a JSON object"),
+        ({"answers": ["4"]}, "needs `label`"),
+        ({"label": "4"}, "needs `answers` or `texts`"),
+        ({"label": "4", "answers": ["4"], "texts": ["4"]}, "one of them"),
+        ({"label": "4", "answers": []}, "at least one sample"),
+        ({"label": "4", "answers": [["4"]]}, "each of `answers` must be"),
+        ({"label": "4", "texts": [4]}, "each of `texts` must be"),
+        ({"label": "4", "answers": ["4"], "scores": [0.1, 0.2]}, "`scores` must be a list of 1"),
+        ({"label": "4", "answers": ["4"], "scores": ["high"]}, "'high' is no score"),
+        ({"label": "4", "answers": ["4"], "scores": [[0.1, None]]}, "None is no score"),
+    ],
+)
+def test_a_bad_line_is_named_with_what_it_needs(evaluate, line, complaint):
+    good = {"answers": ["4"], "label": "4"}
+
+    with pytest.raises(CommandError) as raised:
+        evaluate([good, line])
+
+    assert "samples.jsonl line 2: " in str(raised.value)
+    assert complaint in str(raised.value)
+
+
+def test_a_file_that_cannot_be_used_is_one_line(evaluate, tmp_path: Path):
+    with pytest.raises(CommandError, match="has no problem"):
+        evaluate([])
+    with pytest.raises(CommandError, match="cannot be read: No such file"):
+        call_command("evaluate_samples", str(tmp_path / "missing.jsonl"))
+    (tmp_path / "torn.jsonl").write_text('{"answers": ["4"', encoding="utf-8")
+    with pytest.raises(CommandError, match=r"torn\.jsonl line 1: "):
+        call_command("evaluate_samples", str(tmp_path / "torn.jsonl"))
