@@ -26,6 +26,10 @@ VLLM_END = _answer(
     {"text": "".join(_SOLUTION), "logprobs": _tokens(*_SOLUTION, "<|im_end|>"),
      "stop_reason": None}, 19, 7,
 )  # fmt: skip
+VLLM_CHAT_END = _answer(
+    {"message": {"role": "assistant", "content": "".join(_SOLUTION)},
+     "logprobs": _content(*_SOLUTION, "<|im_end|>"), "stop_reason": None}, 40, 7,
+)  # fmt: skip
 FASTCHAT_END = _answer(
     {"text": "".join(_SOLUTION), "logprobs": _tokens(*_SOLUTION, "<|im_end|>")}, 19, 6
 )

@@ -55,7 +55,13 @@ def ask(
 
 
 @pytest.mark.parametrize(
-    "answer", [recorded.VLLM_END, recorded.FASTCHAT_END, recorded.LLAMA_CPP_END]
+    "answer",
+    [
+        recorded.VLLM_END,
+        recorded.VLLM_CHAT_END,
+        recorded.FASTCHAT_END,
+        recorded.LLAMA_CPP_END,
+    ],
 )
 def test_the_model_ended_the_solution(server: OpenAIServer, answer: dict[str, Any]):
     replay(server, answer)
