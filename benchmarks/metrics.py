@@ -1,0 +1,156 @@
+"""Speed of values and beam search over a forest, as a ratio to merely reading its documents.
+
+Both read the same trees and nodes in batches of the same size from the same database; the time of
+the metrics is also compared with the same algorithm on `networkx` graphs.
+
+usage: python benchmarks/metrics.py [--quick] [--json]
+"""
+
+import argparse
+import json
+import sys
+import time
+import tracemalloc
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.servers import empty_database
+
+GOAL = 2.0
+BEAMS = (1, 5)
+MOST_FOR_SLOW_LOOKS = 100_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """Seconds for one forest, and the most that Python's objects took while at it."""
+
+    nodes: int
+    reading: float
+    metrics: float
+    ratio: float
+    nodes_per_second: int
+    networkx: float | None
+    """None where it was left out, as it takes too long."""
+    most_mebibytes: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="10^4 nodes only")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    sizes = (10_000,) if options.quick else (10_000, 100_000, 1_000_000)
+    with empty_database():
+        import django  # noqa: PLC0415  the settings read the environment
+
+        django.setup()
+        results = [measure(size) for size in sizes]
+    if options.json:
+        found = [asdict(result) for result in results]
+        print(json.dumps({"benchmark": "metrics", "goal": GOAL, "results": found}))
+        return
+    print("    nodes  reading s  metrics s  ratio  nodes/s  networkx s  most MiB")
+    for r in results:
+        networkx = "-" if r.networkx is None else f"{r.networkx:.2f}"
+        print(
+            f"{r.nodes:9}  {r.reading:9.2f}  {r.metrics:9.2f}  {r.ratio:5.2f}"
+            f"  {r.nodes_per_second:7}  {networkx:>10}  {r.most_mebibytes:8.1f}"
+        )
+
+
+def measure(num_nodes: int) -> Result:
+    """Return what one forest of this size takes."""
+    from benchmarks.forest_loading import load_forest  # noqa: PLC0415  after Django's setup
+    from metrics.core.evaluation import EvaluationOptions  # noqa: PLC0415
+    from metrics.runs import evaluate_forest  # noqa: PLC0415
+
+    print(f"{num_nodes} nodes …", file=sys.stderr)
+    forest = load_forest(f"benchmark-test-{num_nodes}", num_nodes)
+    options = EvaluationOptions(num_beam_values=BEAMS)
+    reading = _seconds(lambda: read_all(forest))
+    metrics = _seconds(lambda: evaluate_forest(forest, options, lambda _: None))
+    is_small = num_nodes <= MOST_FOR_SLOW_LOOKS
+    networkx = _seconds(lambda: search_graphs(forest)) if is_small else None
+    most = _most_mebibytes(lambda: evaluate_forest(forest, options, lambda _: None))
+    return Result(
+        nodes=forest.num_nodes,
+        reading=round(reading, 3),
+        metrics=round(metrics, 3),
+        ratio=round(metrics / reading, 3),
+        nodes_per_second=round(forest.num_nodes / metrics),
+        networkx=None if networkx is None else round(networkx, 3),
+        most_mebibytes=most,
+    )
+
+
+def read_all(forest: Any) -> int:
+    """Read every document of a forest and do nothing with it; return how many there were."""
+    from forests.models import Node, Tree  # noqa: PLC0415
+    from forests.store import TREES_PER_READ, collection, tree_ids  # noqa: PLC0415
+
+    number = 0
+    for start in range(0, forest.num_trees, TREES_PER_READ):
+        indexes = range(start, min(start + TREES_PER_READ, forest.num_trees))
+        ids = tree_ids(forest, indexes)
+        number += len(list(collection(Tree).find({"_id": {"$in": ids}})))
+        number += len(list(collection(Node).find({"tree_id": {"$in": ids}})))
+    return number
+
+
+def search_graphs(forest: Any) -> int:
+    """Do the same with networkx: labelled values, then beams by the mean; return those right."""
+    import networkx as nx  # type: ignore[import-untyped]  # noqa: PLC0415  for this comparison only
+
+    from forests.store import iter_trees  # noqa: PLC0415
+
+    right = 0
+    for stored in iter_trees(forest):
+        graph = nx.DiGraph()
+        for node in stored.tree:
+            graph.add_node(node.path, grade=node.grade, count=node.count)
+            if node.path:
+                graph.add_edge(node.path[:-1], node.path)
+        leaves: dict[Any, tuple[int, int]] = {}
+        for path in nx.dfs_postorder_nodes(graph, ()):
+            below = [leaves[child] for child in graph.successors(path)]
+            data = graph.nodes[path]
+            leaves[path] = (
+                (sum(c for c, _ in below), sum(n for _, n in below))
+                if below
+                else (data["count"] * (data["grade"] == "correct"), data["count"])
+            )
+        sums = {(): (0.0, 0)}
+        for parent, path in nx.bfs_edges(graph, ()):
+            total, depth = sums[parent]
+            sums[path] = (total + leaves[path][0] / leaves[path][1], depth + 1)
+        for beams in BEAMS:
+            live = [()]
+            while any(graph.out_degree(path) for path in live):
+                candidates = [
+                    end for path in live for end in (list(graph.successors(path)) or [path])
+                ]
+                live = sorted(candidates, key=lambda path: -sums[path][0] / sums[path][1])[:beams]
+            right += graph.nodes[live[0]]["grade"] == "correct"
+    return right
+
+
+def _most_mebibytes(run: Any) -> float:
+    tracemalloc.start()
+    run()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return round(most / 2**20, 1)
+
+
+def _seconds(run: Any) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
