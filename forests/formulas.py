@@ -5,6 +5,7 @@ r"""LaTeX in a text: where it is, and as MathML.
 """
 
 import re
+from collections.abc import Iterator
 
 from django.utils.html import escape
 from math_core import LatexError, LatexToMathML
@@ -78,12 +79,23 @@ _CLASS_OF_STYLE = {
 }
 
 
+def tokens(text: str) -> Iterator[re.Match[str]]:
+    """Yield each `TOKEN` of a text; the dollar sign of a price is none."""
+    position = 0
+    while match := TOKEN.search(text, position):
+        if match["dollar"] and _is_about_money(match["dollar"]):
+            position = match.start() + 1
+        else:
+            yield match
+            position = match.end()
+
+
 def formula_of(match: re.Match[str]) -> tuple[str, bool] | None:
-    """Return the LaTeX of a `TOKEN`, and whether it is displayed; None where it is no formula."""
+    """Return the LaTeX of one of `tokens`, and whether it is displayed; None where it is none."""
     kind = match.lastgroup if match["environment"] is None else "environment"
     if kind in _DISPLAY:
         return match[kind], True
-    if kind in _INLINE and not (kind == "dollar" and _is_about_money(match["dollar"])):
+    if kind in _INLINE:
         return match[kind], False
     return None
 

@@ -72,9 +72,14 @@ class Forest(models.Model):
         return self.backend_message.startswith(STOPPED)
 
     @property
+    def num_tokens(self) -> int:
+        """What `max_tokens_total` limits."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
     def spent_limit(self) -> str:
         """The limit that growth has reached, in words; empty where there is none."""
-        tokens = self.prompt_tokens + self.completion_tokens
+        tokens = self.num_tokens
         if self.max_requests is not None and self.requests >= self.max_requests:
             return f"{self.requests} of {self.max_requests} requests are spent"
         if self.max_tokens_total is not None and tokens >= self.max_tokens_total:
@@ -127,8 +132,9 @@ class Tree(models.Model):
     class Meta:
         ordering = ["forest_id", "index"]
         indexes = [
-            # The trees of a forest that still have to grow, and those of one status on a page.
-            models.Index(fields=["forest", "status"], name="tree_forest_status"),
+            # The trees of a forest that still have to grow, and those of one status on a page,
+            # which come in the order of the dataset.
+            models.Index(fields=["forest", "status", "index"], name="tree_forest_status_index"),
         ]
 
     def __str__(self) -> str:

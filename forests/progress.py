@@ -1,7 +1,8 @@
 """Where a forest stands, and what its owner would do next."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -33,6 +34,23 @@ class NextCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class Workers:
+    """The processes that hold trees of a forest now."""
+
+    num_processes: int = 0
+    num_machines: int = 0
+    num_trees: int = 0
+    """Trees that they hold."""
+
+    @classmethod
+    def of(cls, holders: Iterable[str]) -> "Workers":
+        """Return them from the holders of live leases, one for each tree: see `rollouts.leases`."""
+        trees = Counter(holders)
+        machines = {holder.partition("/")[0] for holder in trees}
+        return cls(len(trees), len(machines), trees.total())
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """A forest's progress at one moment."""
 
@@ -40,6 +58,15 @@ class Progress:
     state: ForestState
     rates: Throughput | None
     time_left: timedelta | None
+    workers: Workers | None = None
+    """None where nobody has looked."""
+
+    def with_workers(self, workers: Workers) -> "Progress":
+        """Return the progress with its workers; where some hold trees, the forest grows."""
+        state = self.state
+        if state in (ForestState.STALLED, ForestState.WAITING) and workers.num_processes:
+            state = ForestState.GROWING
+        return replace(self, state=state, workers=workers)
 
     @property
     def complete_percent(self) -> float:
@@ -123,17 +150,25 @@ def next_commands(forest: Forest, state: ForestState) -> list[NextCommand]:
         "python manage.py beam_search --num_beam_values 1,5 --value_function_option labelled "
         f"{chosen} --aggregation mean",
     )
+    retry = NextCommand(
+        "Give the failed tree another try"
+        if forest.num_failed == 1
+        else f"Give the {forest.num_failed:,} failed trees another try",
+        f"python manage.py retry_failed {chosen}",
+    )
     prefer = NextCommand(
         "Make preferences from the values", f"python manage.py create_preferences {chosen}"
     )
-    return {
+    commands = {
         ForestState.SEEDING: [seed],
+        ForestState.EMPTY: [seed],
         ForestState.REGRADING: [regrade],
         ForestState.WAITING: [grow, populate],
         ForestState.STALLED: [grow, populate],
         ForestState.STOPPED: [grow, populate],
         ForestState.FINISHED: [measure, prefer] if forest.num_complete else [],
     }.get(state, [])
+    return [retry, *commands] if forest.num_failed else commands
 
 
 def _percent(part: int, whole: int) -> float:

@@ -17,7 +17,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from forests.core.naming import node_id, path_of_node, tree_id
-from forests.core.tree import Grade, ReasoningTree, TreeNode
+from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 from forests.models import SPENT_COUNTERS, Activity, Forest, Node, Tree, TreeStatus
 from forests.signals import forest_deleted
 
@@ -105,6 +105,22 @@ def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
     for document in collection(Node).find({"tree_id": {"$in": list(documents)}}):
         nodes[document["tree_id"]].append(_tree_node(document))
     return [_stored_tree(documents[id_], nodes[id_]) for id_ in ids if id_ in documents]
+
+
+def read_prompt(forest: Forest, index: int) -> Any:
+    """Return the root prompt of a tree, a text or a list of chat messages; None without a tree."""
+    found = collection(Tree).find_one({"_id": tree_id(forest.name, index)}, {"prompt": 1})
+    return None if found is None else found["prompt"]
+
+
+def read_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode] | None:
+    """Return the nodes from the first step to the one at `path`; None where one is missing."""
+    tree = tree_id(forest.name, index)
+    ids = [node_id(tree, path[:depth]) for depth in range(1, len(path) + 1)]
+    found = {one["_id"]: one for one in collection(Node).find({"_id": {"$in": ids}})} if ids else {}
+    if len(found) < len(ids):
+        return None
+    return [_tree_node(found[id_]) for id_ in ids]
 
 
 def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Document:

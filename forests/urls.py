@@ -1,11 +1,37 @@
 """Addresses of the forests; each begins with a forest's name, so they come last."""
 
-from django.urls import path
+from django.urls import path, register_converter
 
-from forests import views
+from forests import tree_views, views
+from forests.core.tree import NodePath, format_path, parse_path
+
+
+class NodePathConverter:
+    """The path of a node as it stands in its id, such as 0.2.1."""
+
+    regex = r"0(?:\.(?:0|[1-9][0-9]{0,6}))*"
+
+    def to_python(self, value: str) -> NodePath:
+        return parse_path(value)
+
+    def to_url(self, value: NodePath) -> str:
+        return format_path(value)
+
+
+register_converter(NodePathConverter, "node_path")
+
+_TREE = "<slug:forest_name>/trees/<int:index>/"
+_NODE = f"{_TREE}nodes/<node_path:path>/"
 
 urlpatterns = [
     path("", views.forest_list, name="forests"),
     path("<slug:forest_name>/", views.forest, name="forest"),
-    path("<slug:forest_name>/trees/<int:index>/", views.tree, name="tree"),
+    path(_TREE, tree_views.tree, name="tree"),
+    path(f"{_TREE}prompt.txt", tree_views.prompt_text, name="prompt_text"),
+    path(_NODE, tree_views.node, name="node"),
+    path(f"{_NODE}prefix.txt", tree_views.prefix_text, name="prefix_text"),
+    path(f"{_NODE}inside/", tree_views.node_inside, name="node_inside"),
+    path(f"{_NODE}steps/", tree_views.node_steps, name="node_steps"),
+    path(f"{_NODE}text/", tree_views.node_text, name="node_text"),
+    path(f"{_NODE}details/", tree_views.node_details, name="node_details"),
 ]

@@ -1,29 +1,28 @@
-"""The forests, one forest, one tree."""
+"""The forests, and one forest."""
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
-from django_htmx.middleware import HtmxDetails
 
-from forests.models import Forest, TreeStatus
-from forests.selectors import (
+from forests.listing import (
+    ListingError,
+    Order,
+    Outcome,
+    TreeFilter,
     TreePage,
-    list_forests,
     num_pages,
-    read_progress,
+    read_filtered,
     read_tree_page,
-    read_trees_of_status,
 )
-from forests.store import read_tree
-from forests.tree_rows import tree_rows
+from forests.models import Forest, TreeStatus
+from forests.requests import HtmxRequest, get_forest, read_number, wants_part
+from forests.selectors import list_forests, read_progress, read_progress_of
 
-_MAX_DIGITS = 10
-
-
-class HtmxRequest(HttpRequest):
-    htmx: HtmxDetails
+PROGRESS_PART = "progress"
+TREES_PART = "trees"
+"""Ids of the parts of a forest's page that are replaced: by the clock, and by a filter."""
 
 
 @require_safe
@@ -37,69 +36,47 @@ def forest_list(request: HtmxRequest) -> HttpResponse:
 
 
 @require_safe
-@vary_on_headers("HX-Request")
+@vary_on_headers("HX-Request", "HX-Target")
 def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
-    """A forest with one page of its trees; asked by htmx, only its progress."""
-    found = _get_forest(forest_name)
+    """A forest with some of its trees; asked by htmx, only its progress or only the trees."""
+    found = get_forest(forest_name)
     if (jump := request.GET.get("tree")) is not None:
         return _jump(found, jump)
-    (progress,) = read_progress([found])
-    if request.htmx:
-        return render(request, "forests/_progress.html", {"progress": progress, "forest": found})
-    status = request.GET.get("status", "")
+    if wants_part(request, PROGRESS_PART):
+        context = {"progress": read_progress_of(found), "forest": found}
+        return render(request, "forests/_progress.html", context)
+    wanted = _read_filter(request)
     context = {
         "forest": found,
-        "progress": progress,
-        "trees": _tree_page(found, status, request.GET.get("page", "1")),
-        "status": status,
+        "trees": _tree_page(found, wanted, request.GET.get("page", "1")),
+        "filter": wanted,
         "statuses": TreeStatus.values,
+        "outcomes": list(Outcome),
+        "orders": list(Order),
     }
-    return render(request, "forests/forest.html", context)
-
-
-@require_safe
-def tree(request: HttpRequest, forest_name: str, index: int) -> HttpResponse:
-    """A tree with all its steps; `?raw=1` shows texts as they were written."""
-    found = _get_forest(forest_name)
-    stored = read_tree(found, index)
-    if stored is None:
-        raise Http404(f"forest {forest_name!r} has {found.num_trees} trees, none of them {index}")
-    context = {
-        "forest": found,
-        "tree": stored,
-        "nodes": tree_rows(stored.tree, all_open="all" in request.GET),
-        "is_raw": "raw" in request.GET,
-        "previous": index - 1 if index else None,
-        "next": index + 1 if index + 1 < found.num_trees else None,
-    }
-    return render(request, "forests/tree.html", context)
-
-
-def _get_forest(name: str) -> Forest:
-    try:
-        return Forest.objects.get(pk=name)
-    except Forest.DoesNotExist:
-        raise Http404(f"there is no forest named {name!r}") from None
+    if wants_part(request, TREES_PART):
+        return render(request, "forests/_trees.html", context)
+    return render(request, "forests/forest.html", context | {"progress": read_progress_of(found)})
 
 
 def _jump(found: Forest, text: str) -> HttpResponseRedirect:
-    index = _number(text)
+    index = read_number(text)
     if index is None or index >= found.num_trees:
         raise Http404(f"forest {found.name!r} has {found.num_trees} trees, none of them {text!r}")
     return HttpResponseRedirect(reverse("tree", args=[found.name, index]))
 
 
-def _tree_page(found: Forest, status: str, page: str) -> TreePage:
-    if status:
-        if status not in TreeStatus.values:
-            raise Http404(f"no status {status!r}: trees are {', '.join(TreeStatus.values)}")
-        return read_trees_of_status(found, TreeStatus(status))
-    number = _number(page)
+def _read_filter(request: HtmxRequest) -> TreeFilter:
+    try:
+        return TreeFilter.read(request.GET)
+    except ListingError as error:
+        raise Http404(str(error)) from None
+
+
+def _tree_page(found: Forest, wanted: TreeFilter, page: str) -> TreePage:
+    if not wanted.is_plain:
+        return read_filtered(found, wanted)
+    number = read_number(page)
     if not number or number > num_pages(found):
         raise Http404(f"no page {page!r}: forest {found.name!r} has {num_pages(found)}")
     return read_tree_page(found, number)
-
-
-def _number(text: str) -> int | None:
-    """Return a whole number that an address may hold, else None."""
-    return int(text) if text.isdecimal() and len(text) < _MAX_DIGITS else None

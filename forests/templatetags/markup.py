@@ -1,5 +1,6 @@
 """Filters for texts of a model or a dataset: see `forests.markup`."""
 
+import re
 from typing import Any
 
 from django import template
@@ -26,8 +27,19 @@ def render_raw(text: object) -> SafeString:
 
 
 @register.filter
+def render_prefix(prompt: str, steps: str) -> SafeString:
+    return markup.render_prefix(prompt, steps)
+
+
+@register.filter
 def one_line(text: object, length: int) -> str:
     return markup.one_line(text, length)
+
+
+@register.filter
+def excerpt(text: object, pattern: re.Pattern[str]) -> SafeString:
+    """Return the part of a text around what a pattern finds, marked, on one line."""
+    return markup.excerpt(text, 110, pattern)
 
 
 @register.filter

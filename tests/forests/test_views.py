@@ -3,73 +3,47 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
-from pymongo.collection import Collection
 from pymongo.errors import ServerSelectionTimeoutError
 
 from forests.core.naming import RESERVED_NAMES, ForestNameError, forest_name
-from forests.models import Forest, Node, TreeStatus
-from forests.selectors import MAX_FILTERED_TREES, TREES_PER_PAGE
+from forests.listing import TREES_PER_PAGE
+from forests.models import Forest, Tree, TreeStatus
 from forests.store import collection
-from forests.tree_rows import MAX_OPEN_NODES
 from tests.forests.factories import (
-    RIGHT,
-    WRONG,
     add_activity,
     add_tree,
     add_trees,
     duck_tree,
-    leaf,
     make_forest,
     open_tree,
-    step,
     tree_of,
 )
-from tests.forests.test_markup import HOSTILE, Reading
+from tests.forests.pages import FOREST, FRAGMENT, NODE, PARTS, PROMPT, TREE, text_of
+from tests.forests.test_markup import Reading
 
 pytestmark = pytest.mark.django_db
 
-FOREST = "/ducks-test-first/"
-TREE = "/ducks-test-first/trees/0/"
-
-
-@pytest.fixture
-def reader(client: Client) -> Client:
-    client.force_login(User.objects.create_user("reader"))
-    return client
-
-
-@pytest.fixture
-def forest() -> Forest:
-    return add_trees(make_forest(), [duck_tree()])
-
-
-def text_of(client: Client, address: str, **headers: str) -> str:
-    response = client.get(address, headers=headers or None)
-    assert response.status_code == 200
-    html: str = response.content.decode()
-    return html
-
+LOGIN = ["django_session", "auth_user"]
 
 # Access
 
 
-@pytest.mark.parametrize("address", ["/", FOREST, TREE])
+@pytest.mark.parametrize("address", ["/", FOREST, TREE, NODE, PROMPT])
 def test_a_closed_site_asks_for_a_login(client, forest, address):
     response = client.get(address)
     assert response.status_code == 302
     assert response["Location"] == f"/login/?next={address}"
 
 
-@pytest.mark.parametrize("address", ["/", FOREST, TREE])
+@pytest.mark.parametrize("address", ["/", FOREST, TREE, NODE, PROMPT])
 def test_a_public_site_can_be_read_without_login(client, forest, settings, address):
     settings.PUBLIC = True
-    assert "Log in" in text_of(client, address)
+    assert client.get(address).status_code == 200
+    assert "Log in" in text_of(client, "/")
 
 
 @pytest.mark.parametrize("address", ["/admin/", "/admin/rq/", "/admin/forests/node/"])
@@ -108,21 +82,21 @@ def test_login_leads_only_to_this_site(client):
     assert response["Location"] == "/"
 
 
-@pytest.mark.parametrize("address", ["/", FOREST, TREE])
+@pytest.mark.parametrize("address", ["/", FOREST, TREE, NODE, PROMPT])
 def test_pages_are_only_read(reader, forest, address):
     assert reader.post(address).status_code == 405
     assert reader.head(address).status_code == 200
 
 
 def test_every_page_has_a_strict_content_security_policy(reader, forest):
-    for address in ("/", FOREST, TREE, "/nothing-here/", "/login/"):
+    for address in ("/", FOREST, TREE, NODE, PROMPT, "/nothing-here/", "/login/"):
         policy = reader.get(address)["Content-Security-Policy"]
         assert "script-src 'self';" in policy
         assert "unsafe" not in policy
 
 
 def test_pages_have_no_inline_script_or_style(reader, forest):
-    for address in ("/", FOREST, TREE):
+    for address in ("/", FOREST, TREE, NODE):
         html = text_of(reader, address)
         assert html.count("<script") == html.count("<script src=")
         assert " style=" not in html
@@ -166,7 +140,7 @@ def test_the_list_shows_each_forest_with_its_counters(reader, forest):
 
 
 def test_htmx_gets_the_list_alone(reader, forest):
-    html = text_of(reader, "/", **{"HX-Request": "true"})
+    html = text_of(reader, "/", **FRAGMENT)
     assert html.startswith('<section id="forests"')
     assert "<html" not in html
 
@@ -232,7 +206,8 @@ def finished() -> Forest:
         (stopped, "stopped", "rollout_worker --num_processes 4 --forest_name ducks", 15),
         (paused, "paused", None, 15),
         (finished, "finished", "create_preferences --forest_name ducks-test-first", 15),
-        (make_forest, "empty", None, 15),
+        (make_forest, "empty", "seed_forest --dataset_config_name ducks --dataset_split test "
+         "--forest_name_suffix first", 15),
     ],
 )  # fmt: skip
 def test_a_forest_shows_its_state_and_the_next_command(
@@ -240,7 +215,7 @@ def test_a_forest_shows_its_state_and_the_next_command(
 ):
     make()
     page = text_of(reader, FOREST)
-    fragment = text_of(reader, FOREST, **{"HX-Request": "true"})
+    fragment = text_of(reader, FOREST, **PARTS["progress"])
     assert fragment.startswith('<section id="progress"')
     for html in (page, fragment):
         assert state_of(html) == state
@@ -254,6 +229,52 @@ def test_a_growing_forest_shows_rates_and_time_left(reader):
     html = text_of(reader, FOREST)
     for name in ("Time left", "Trees / min", "Nodes / s", "Tokens / s", "Requests / s"):
         assert f"<dt>{name}</dt>" in html
+
+
+def test_live_leases_tell_how_many_workers_are_alive(reader):
+    forest = stalled()
+    now = datetime.now(UTC)
+    leases = [
+        ("node-a/pid:[1]/7", now + timedelta(seconds=20)),
+        ("node-a/pid:[1]/7", now + timedelta(seconds=20)),
+        ("node-a/pid:[1]/8", now + timedelta(seconds=20)),
+        ("node-b/pid:[1]/7", now + timedelta(seconds=20)),
+        ("node-c/pid:[1]/9", now - timedelta(seconds=1)),
+        ("", None),
+    ]
+    for index, (holder, until) in enumerate(leases, start=1):
+        add_tree(forest, index, open_tree(), status=TreeStatus.GROWING,
+                 lease_holder=holder, lease_expires_at=until)  # fmt: skip
+    html = text_of(reader, FOREST)
+    assert "<dt>Workers alive</dt><dd>3 <small>on 2 machines</small></dd>" in html
+    assert "<dt>Trees in work</dt><dd>4</dd>" in html
+    assert state_of(html) == "growing"  # however long its requests take
+    Tree.objects.update(lease_expires_at=now - timedelta(seconds=1))
+    html = text_of(reader, FOREST)
+    assert "Workers alive" not in html
+    assert state_of(html) == "no worker"
+
+
+def test_limits_retries_and_what_is_spent_of_them_are_shown(reader):
+    forest = growing()
+    assert "of at most" not in text_of(reader, FOREST)
+    Forest.objects.filter(pk=forest.pk).update(
+        requests=1200, max_requests=5000, retries=31, prompt_tokens=10_000,
+        completion_tokens=2_000, max_tokens_total=1_000_000,
+    )  # fmt: skip
+    html = text_of(reader, FOREST)
+    assert "<dt>Requests</dt><dd>1,200 <small>of at most 5,000</small></dd>" in html
+    assert "<dt>All tokens</dt><dd>12,000 <small>of at most 1,000,000</small></dd>" in html
+    assert "<dt>Retries</dt><dd>31</dd>" in html
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "failed tree another"), (2, "2 failed trees")])
+def test_failed_trees_can_be_given_another_try(reader, number, words):
+    forest = add_trees(make_forest(), [duck_tree()])
+    add_trees(forest, [tree_of()] * number, status=TreeStatus.FAILED)
+    html = text_of(reader, FOREST)
+    assert words in html
+    assert "python manage.py retry_failed --forest_name ducks-test-first" in html
 
 
 def test_a_blocked_forest_shows_why_escaped(reader):
@@ -288,23 +309,6 @@ def test_trees_are_listed_in_the_order_of_the_dataset_page_by_page(reader):
     assert "Page 2 of 2" in second
 
 
-def test_trees_are_filtered_by_status(reader, forest):
-    add_tree(forest, 1, tree_of(), status=TreeStatus.FAILED, error="grading failed: <b>")
-    add_tree(forest, 2, tree_of(), status=TreeStatus.PENDING)
-    html = text_of(reader, f"{FOREST}?status=failed")
-    assert [i for i in range(3) if f"/trees/{i}/" in html] == [1]
-    assert "grading failed: &lt;b&gt;" in html
-    assert "No tree of this forest is growing." in text_of(reader, f"{FOREST}?status=growing")
-
-
-def test_a_filtered_list_says_that_there_are_more(reader, monkeypatch):
-    assert MAX_FILTERED_TREES >= TREES_PER_PAGE
-    monkeypatch.setattr("forests.selectors.MAX_FILTERED_TREES", 2)
-    add_trees(make_forest(), [tree_of()] * 3)
-    assert "there are more" in text_of(reader, f"{FOREST}?status=complete")
-    assert "there are more" not in text_of(reader, f"{FOREST}?status=failed")
-
-
 def test_going_to_a_tree_by_its_number(reader, forest):
     assert reader.get(f"{FOREST}?tree=0")["Location"] == TREE
 
@@ -331,191 +335,23 @@ def test_what_is_not_there_is_a_404_that_says_so(reader, forest, address, reason
     assert reason in response.content.decode()
 
 
-# Tree
-
-
-def test_a_tree_shows_every_step_with_its_value_and_grade(reader, forest):
-    html = text_of(reader, TREE)
-    for node in duck_tree():
-        if node.path:
-            anchor = "node-" + "-".join(map(str, (0, *node.path)))
-            assert f'<li id="{anchor}"' in html
-    assert "0.40" in html
-    assert "(4 of 10)" in html
-    assert "4 of 5 correct" in html
-    assert '<span class="badge grade-incorrect">incorrect</span>' in html
-    assert '<span class="badge grade-truncated">truncated</span>' in html
-    assert "<strong>9 eggs</strong>" in html
-    assert "<mfrac><mn>36</mn><mn>2</mn></mfrac>" in html
-    assert "9*2=18&gt;&gt;18" in html
-    assert 'class="label"><bdi>18</bdi>' in html
-
-
-def test_the_best_and_the_worst_path_are_marked(reader, forest):
-    html = text_of(reader, TREE)
-    marked = {
-        kind: [part.split('"')[0] for part in html.split('<li id="')[1:]
-               if f'<span class="mark {kind}">' in part]
-        for kind in ("best", "worst")
-    }  # fmt: skip
-    assert marked["best"] == ["node-0-0", "node-0-0-0", "node-0-0-0-0"]
-    assert marked["worst"] == ["node-0-1", "node-0-1-0", "node-0-1-0-0"]
-    assert 'href="#node-0-0-0-0"' in html
-
-
-def test_steps_are_nested_as_the_tree_is(reader, forest):
-    parents: dict[str, str] = {}
-    stack: list[str] = []
-
-    class Nesting(Reading):
-        def handle_starttag(self, tag, attrs):
-            super().handle_starttag(tag, attrs)
-            if tag == "li" and (anchor := dict(attrs).get("id")):
-                parents[anchor] = stack[-1] if stack else ""
-            if tag == "li":
-                stack.append(dict(attrs).get("id") or "")
-
-        def handle_endtag(self, tag):
-            super().handle_endtag(tag)
-            if tag == "li":
-                stack.pop()
-
-    html = text_of(reader, TREE)
-    steps = html[html.index('<ol class="steps root">') : html.index("</main>")]
-    assert Nesting(steps).open == []
-    assert parents == {
-        anchor: "" if anchor.count("-") == 2 else anchor.rpartition("-")[0] for anchor in parents
-    }
-    assert len(parents) == len(duck_tree()) - 1
-
-
-def test_raw_text_is_shown_as_written(reader, forest):
-    html = text_of(reader, f"{TREE}?raw")
-    assert "She uses $3 + 4 = 7$ eggs, so **9 eggs** are left." in html
-    assert "<math" not in html
-
-
-def test_a_tree_leads_to_its_neighbours(reader, forest):
-    add_trees(forest, [duck_tree(), duck_tree()])
-    assert 'rel="prev"' not in text_of(reader, TREE)
-    middle = text_of(reader, f"{FOREST}trees/1/")
-    assert f'rel="prev" href="{FOREST}trees/0/"' in middle
-    assert f'rel="next" href="{FOREST}trees/2/"' in middle
-    assert 'rel="next"' not in text_of(reader, f"{FOREST}trees/2/")
-
-
-def test_a_tree_without_steps_says_why(reader):
-    forest = add_trees(make_forest(), [tree_of()], status=TreeStatus.PENDING)
-    add_tree(forest, 1, tree_of(), status=TreeStatus.FAILED, error="the model said <no>")
-    assert "rollout_worker --num_processes 4 --forest_name" in text_of(reader, TREE)
-    failed = text_of(reader, f"{FOREST}trees/1/")
-    assert "the model said &lt;no&gt;" in failed
-    assert "No step was written before growth gave up." in failed
-
-
-def test_a_growing_tree_shows_no_result_as_no_result(reader):
-    add_trees(make_forest(), [open_tree()], status=TreeStatus.GROWING)
-    html = text_of(reader, TREE)
-    assert html.count("not grown yet") == 2
-    assert "0.00" not in html
-    assert "best path" not in html
-
-
-def test_chat_prompts_show_their_roles(reader):
-    messages = [{"role": "system", "content": "*Check*."}, {"role": "user", "content": "$x$?"}]
-    add_trees(make_forest(), [duck_tree()], prompt=messages)
-    html = text_of(reader, TREE)
-    assert '<p class="role"><bdi>system</bdi></p>' in html
-    assert "<em>Check</em>" in html
-
-
-def test_a_large_tree_opens_its_first_levels_and_all_on_request(reader):
-    firsts = [step(f"0.{i}", "a\n") for i in range(30)]
-    seconds = [step(f"0.{i}.{j}", "b\n") for i in range(30) for j in range(3)]
-    thirds = [
-        leaf(f"0.{i}.{j}.0", "#### 1", RIGHT if i == 7 else WRONG)
-        for i in range(30)
-        for j in range(3)
-    ]
-    tree = tree_of(*firsts, *seconds, *thirds)
-    assert len(tree) > MAX_OPEN_NODES
-    add_trees(make_forest(), [tree])
-    steps = '<li id="node'
-    html = text_of(reader, TREE)
-    assert html.count(steps) == 210
-    assert html.count("<details open>") == 30 + 90 + 1
-    assert text_of(reader, f"{TREE}?all").count("<details open>") == 210
-
-
-def test_a_node_links_to_its_place_in_the_page(reader, forest):
-    node = Node.objects.get(pk="ducks-test-first/0000000/0.0.1.0")
-    assert node.get_absolute_url() == f"{TREE}#node-0-0-1-0"
-    assert 'id="node-0-0-1-0"' in text_of(reader, TREE)
-
-
-@pytest.mark.parametrize("raw", ["", "?raw"])
-def test_hostile_text_in_every_field_is_inert(reader, raw):
-    text = "\n\n".join(one for one in HOSTILE if "\ud800" not in one)
-    tree = tree_of(
-        step("0.0", text, model=text, finish_reason="stop"),
-        leaf("0.0.0", text, WRONG, answer=text),
-    )
-    forest = add_trees(
-        make_forest(config_source=text, config_git_branch=text, dataset_source=text,
-                    dataset_licence=text, backend_message=text, failures={"kind": 1},
-                    worker_config={text.replace("\x00", ""): text}),
-        [tree], item=text, label=text, prompt=text, error=text, status=TreeStatus.GROWING,
-    )  # fmt: skip
-    add_tree(forest, 1, tree, prompt=[{"role": text, "content": text}], item=text, label=text)
-    calm = make_forest("calm-test-first")
-    add_trees(calm, [tree_of(step("0.0", "calm"), leaf("0.0.0", "calm", WRONG, answer="calm"))])
-    tags = {
-        kind: set(Reading(text_of(reader, f"/calm-test-first/{part}")).tags)
-        for kind, part in (("forest", ""), ("tree", "trees/0/"))
-    }
-    for address, kind in ((FOREST, "forest"), (TREE, "tree"), (f"{FOREST}trees/1/", "tree")):
-        html = text_of(reader, address + raw)
-        reading = Reading(html)
-        assert html.count("<script") == html.count('<script src="/static/')
-        assert not {"img", "iframe", "style", "object", "embed", "base"} & (
-            set(reading.tags) - tags[kind]
-        )
-        assert not [name for name, _ in reading.attributes if name.startswith("on")]
-        addresses = [value or "" for name, value in reading.attributes if name in ("href", "src")]
-        assert all(one.startswith(("/", "#", "?")) and one[:2] != "//" for one in addresses)
-        assert "evil.example" in reading.text
-
-
 # Cost
 
 
-@pytest.fixture
-def reads(monkeypatch) -> list[str]:
-    """The collections that were read, in order, by the ORM or past it."""
-    names: list[str] = []
-
-    def noting(method: Callable[..., Any]) -> Callable[..., Any]:
-        def read(self: Collection[Any], *args: Any, **kwargs: Any) -> Any:
-            names.append(self.name)
-            return method(self, *args, **kwargs)
-
-        return read
-
-    for name in ("find", "aggregate", "count_documents"):
-        monkeypatch.setattr(Collection, name, noting(getattr(Collection, name)))
-    return names
-
-
-LOGIN = ["django_session", "auth_user"]
+TREE_READS = ["forests_forest", "forests_tree", "forests_node"]
 
 
 @pytest.mark.parametrize(
     ("address", "collections"),
     [
         ("/", ["forests_forest", "forests_activity"]),
-        (FOREST, ["forests_forest", "forests_activity", "forests_tree"]),
-        (f"{FOREST}?status=complete", ["forests_forest", "forests_activity", "forests_tree"]),
-        (f"{FOREST}trees/1/", ["forests_forest", "forests_tree", "forests_node"]),
+        # Trees: their page, and the leases on those that grow.
+        (FOREST, ["forests_forest", "forests_activity", "forests_tree", "forests_tree"]),
+        (f"{FOREST}trees/1/", TREE_READS),
+        (f"{FOREST}trees/1/?q=eggs&ends=correct", TREE_READS),
+        (f"{FOREST}trees/1/nodes/0.0.1/", TREE_READS),
+        (f"{FOREST}trees/1/nodes/0.0.1/prefix.txt", TREE_READS),
+        (f"{FOREST}trees/1/prompt.txt", ["forests_forest", "forests_tree"]),
     ],
 )
 def test_a_page_reads_as_often_in_a_large_forest_as_in_a_small_one(
@@ -530,6 +366,22 @@ def test_a_page_reads_as_often_in_a_large_forest_as_in_a_small_one(
         make_forest(f"other-test-{number}", growth_started_at=datetime.now(UTC), num_trees=3)
     reads.clear()
     text_of(reader, address)
+    assert sorted(reads) == sorted(LOGIN + collections)
+
+
+@pytest.mark.parametrize(
+    ("part", "collections"),
+    [
+        ("inside/", TREE_READS),
+        ("steps/?from=0&to=2", TREE_READS),
+        ("text/", ["forests_forest", "forests_node"]),
+        ("details/", ["forests_forest", "forests_node"]),
+    ],
+)
+def test_a_part_loaded_on_demand_reads_no_more_than_it_shows(
+    reader, forest, reads, part, collections
+):
+    text_of(reader, NODE + part, **FRAGMENT)
     assert sorted(reads) == sorted(LOGIN + collections)
 
 

@@ -1,28 +1,48 @@
-// Comforts of the tree page; every page works without them.
+// Comforts that every page shares; every page works without them.
 "use strict";
 
 document.documentElement.classList.add("scripts");
 
-function setAll(isOpen) {
-  for (const details of document.querySelectorAll(".step > details")) details.open = isOpen;
+const said = document.createElement("p");
+said.className = "said";
+said.setAttribute("role", "status");
+
+function say(words) {
+  said.textContent = words;
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { said.textContent = ""; }, 2500);
 }
 
-function openAncestorsOfTarget() {
-  const target = location.hash && document.getElementById(location.hash.slice(1));
-  if (!target) return;
-  for (let part = target.firstElementChild; part; part = part.parentElement) {
-    if (part.tagName === "DETAILS") part.open = true;
+// Without a clipboard (it needs HTTPS or localhost) the link leads to the plain text itself.
+async function copy(link) {
+  try {
+    const answer = link.dataset.copy === "link" ? null : await fetch(link.href);
+    if (answer && !answer.ok) throw new Error(answer.statusText);
+    await navigator.clipboard.writeText(answer ? await answer.text() : link.href);
+    say("Copied");
+  } catch {
+    location.assign(link.href);
   }
-  target.scrollIntoView();
 }
 
 document.addEventListener("click", (event) => {
-  const control = event.target.closest("[data-steps]");
-  if (!control) return;
-  event.preventDefault();
-  setAll(control.dataset.steps === "open");
+  const link = event.target.closest("[data-copy]");
+  if (link && navigator.clipboard && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    copy(link);
+  }
+  const opener = event.target.closest("[data-dialog]");
+  if (opener) document.getElementById(opener.dataset.dialog).showModal();
 });
 
-addEventListener("hashchange", openAncestorsOfTarget);
-addEventListener("DOMContentLoaded", openAncestorsOfTarget);
-addEventListener("beforeprint", () => setAll(true));
+addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, dialog")) return;
+  const search = document.querySelector("[data-search]");
+  if (!search) return;
+  event.preventDefault();
+  search.focus();
+  search.select();
+});
+
+addEventListener("DOMContentLoaded", () => document.body.append(said));

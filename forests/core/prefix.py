@@ -1,0 +1,28 @@
+"""A prefix as the model was given it: the root prompt and all steps up to a node."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+Message: TypeAlias = Mapping[str, str]
+
+
+def prefix_of(prompt: Any, steps: str, api: str) -> str | list[Message]:
+    """Return one text over the completions API, over the chat API a list of messages.
+
+    There a root prompt that is a text is the message of a user, and the steps are the beginning
+    of the assistant's answer. A prompt that is a list was meant for the chat API.
+    """
+    if isinstance(prompt, str):
+        if api != "chat":
+            return prompt + steps
+        prompt = [{"role": "user", "content": prompt}]
+    messages: list[Message] = list(prompt)
+    return [*messages, {"role": "assistant", "content": steps}] if steps else messages
+
+
+def as_plain_text(prefix: str | list[Message]) -> str:
+    """Return a text as it is, messages as the JSON that a request's `messages` holds."""
+    if isinstance(prefix, str):
+        return prefix
+    return json.dumps(prefix, ensure_ascii=False, indent=2) + "\n"

@@ -1,0 +1,69 @@
+"""What a reader looks for in a tree: steps with a text, on the way to leaves of a kind."""
+
+import re
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+
+from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
+
+
+class LeafKind(StrEnum):
+    """How a solution ended. A truncated one is also of the kind of its grade, never correct."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    UNANSWERED = "unanswered"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The part of a tree that answers a question."""
+
+    shown: AbstractSet[NodePath]
+    """Without the root; with each node all its ancestors."""
+    hits: AbstractSet[NodePath]
+    """Steps that hold the text, or the leaves of the kind where no text is looked for."""
+    opened: AbstractSet[NodePath]
+    """Steps on the way to a hit."""
+    num_leaves: int
+    """Leaves that the shown paths lead to."""
+
+
+def is_of_kind(node: TreeNode, kind: LeafKind) -> bool:
+    """Return whether a finished leaf is of a kind, as `forests.core.counting` counts it."""
+    if kind is LeafKind.TRUNCATED:
+        return node.truncated
+    if node.truncated and node.grade is Grade.CORRECT:
+        return kind is LeafKind.INCORRECT
+    return node.grade is not None and node.grade.value == kind.value
+
+
+def select(tree: ReasoningTree, *, kind: LeafKind | None, phrase: str) -> Selection:
+    """Return the paths that end in a leaf of this kind and hold this text in one of their steps.
+
+    None and an empty text ask for nothing. Letters match in either case.
+    """
+    pattern = phrase_pattern(phrase)
+    found = {node.path for node in tree if node.path and phrase and pattern.search(node.text)}
+    leaves = [
+        leaf.path
+        for leaf in tree.leaves()
+        if leaf.path
+        and (kind is None or is_of_kind(leaf, kind))
+        and (not phrase or any(path in found for path in _way_to(leaf.path)))
+    ]
+    shown = {path for leaf in leaves for path in _way_to(leaf)}
+    hits = found & shown if phrase else set(leaves)
+    opened = {path[:depth] for path in hits for depth in range(1, len(path))}
+    return Selection(shown, hits, opened, len(leaves))
+
+
+def phrase_pattern(phrase: str) -> re.Pattern[str]:
+    """Return what finds a text; a blank in it stands for any blanks and line ends."""
+    return re.compile(r"\s+".join(map(re.escape, phrase.split())), re.IGNORECASE)
+
+
+def _way_to(path: NodePath) -> list[NodePath]:
+    return [path[:depth] for depth in range(1, len(path) + 1)]

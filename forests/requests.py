@@ -1,0 +1,35 @@
+"""What every view of the forests asks of its request."""
+
+from django.http import Http404, HttpRequest
+from django_htmx.middleware import HtmxDetails
+
+from forests.models import Forest
+
+_MAX_DIGITS = 10
+
+
+class HtmxRequest(HttpRequest):
+    htmx: HtmxDetails
+
+
+def wants_part(request: HtmxRequest, target: str) -> bool:
+    """Return whether htmx asks for the part of a page that has this id."""
+    return bool(request.htmx) and request.htmx.target == target
+
+
+def get_forest(name: str) -> Forest:
+    """Return a forest.
+
+    Raises:
+        Http404: there is none of this name.
+    """
+    try:
+        return Forest.objects.get(pk=name)
+    except Forest.DoesNotExist:
+        raise Http404(f"there is no forest named {name!r}") from None
+
+
+def read_number(text: str) -> int | None:
+    """Return a whole number that an address may hold, else None."""
+    is_number = text.isascii() and text.isdecimal() and len(text) < _MAX_DIGITS
+    return int(text) if is_number else None

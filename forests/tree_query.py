@@ -1,0 +1,69 @@
+"""What a reader asks of a tree's page, as it stands in the address."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from forests.core.selection import LeafKind, phrase_pattern
+from forests.core.tree import NodePath, format_path, parse_path
+
+MAX_PHRASE_LENGTH = 200
+
+
+class QueryError(ValueError):
+    """An address asks for what no page has; the message says what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeQuery:
+    """Which steps are shown, and how."""
+
+    phrase: str = ""
+    """Text to find in the steps."""
+    kind: LeafKind | None = None
+    is_raw: bool = False
+    is_all_open: bool = False
+    opened: NodePath | None = None
+    """A step that is in view whatever else is."""
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str]) -> "TreeQuery":
+        """Return what the parameters of an address ask for.
+
+        Raises:
+            QueryError: they ask for a kind of leaf or a step that cannot be.
+        """
+        kind = parameters.get("ends", "")
+        if kind and kind not in list(LeafKind):
+            raise QueryError(f"no solution ends as {kind!r}: they are {', '.join(LeafKind)}")
+        try:
+            opened = parse_path(parameters["open"]) if "open" in parameters else None
+        except ValueError as error:
+            raise QueryError(str(error)) from None
+        return cls(
+            phrase=" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()),
+            kind=LeafKind(kind) if kind else None,
+            is_raw="raw" in parameters,
+            is_all_open="all" in parameters,
+            opened=opened,
+        )
+
+    @property
+    def is_selective(self) -> bool:
+        return bool(self.phrase or self.kind)
+
+    @property
+    def pattern(self) -> re.Pattern[str] | None:
+        return phrase_pattern(self.phrase) if self.phrase else None
+
+    @property
+    def carried(self) -> str:
+        """The part of the address that the parts of a page loaded later must know, with its "?"."""
+        kept = {"q": self.phrase, "ends": self.kind, "raw": "1" if self.is_raw else ""}
+        return "?" + urlencode({name: value for name, value in kept.items() if value})
+
+    def leads_to(self, path: NodePath) -> str:
+        """Return the address, within the tree's page, of a step that may not be on it."""
+        shown = {"open": format_path(path)} | ({"raw": "1"} if self.is_raw else {})
+        return "?" + urlencode(shown)

@@ -1,0 +1,145 @@
+// Keys, folding and places of a tree's page. What is in view is what an open <details> shows.
+"use strict";
+
+const inTree = (selector) => [...document.querySelectorAll(`.steps.root ${selector}`)];
+const headOf = (step) => step.querySelector(":scope > details > summary");
+const stepOf = (head) => head.closest(".step");
+const detailsOf = (head) => head.parentElement;
+const above = (step) => step.parentElement.closest(".step");
+
+function isInView(head) {
+  return !head.closest("details:not([open]) > :not(summary)");
+}
+
+function headsInView() {
+  return inTree(".step > details > summary").filter(isInView);
+}
+
+function currentHead() {
+  const step = document.activeElement.closest(".steps.root .step");
+  return step && headOf(step);
+}
+
+function go(head) {
+  if (!head) return;
+  head.focus({ preventScroll: true });
+  head.scrollIntoView({ block: "nearest" });
+}
+
+function reveal(step) {
+  for (let part = step; part; part = above(part)) {
+    if (part !== step) part.querySelector(":scope > details").open = true;
+  }
+  go(headOf(step));
+}
+
+function move(by) {
+  const heads = headsInView();
+  const here = heads.indexOf(currentHead());
+  go(here < 0 ? heads[0] : heads[Math.min(heads.length - 1, Math.max(0, here + by))]);
+}
+
+function openOrEnter(head) {
+  if (!detailsOf(head).open) detailsOf(head).open = true;
+  else {
+    const below = stepOf(head).querySelector(":scope > details > .steps > .step");
+    if (below) go(headOf(below));
+  }
+}
+
+function closeOrLeave(head) {
+  if (detailsOf(head).open) detailsOf(head).open = false;
+  else if (above(stepOf(head))) go(headOf(above(stepOf(head))));
+}
+
+function jump(name) {
+  const link = document.querySelector(`[data-jump="${name}"]`);
+  if (!link) return;
+  const step = document.getElementById(new URL(link.href).hash.slice(1));
+  if (step) reveal(step);
+  else link.click(); // the server opens the way to it
+}
+
+function nextHit(by) {
+  const hits = inTree(".step.hit");
+  if (!hits.length) return;
+  const current = currentHead() && stepOf(currentHead());
+  let next = hits.indexOf(current) + by;
+  if (current && !hits.includes(current)) {
+    const after = hits.findIndex((hit) => current.compareDocumentPosition(hit) & Node.DOCUMENT_POSITION_FOLLOWING);
+    next = by > 0 ? after : (after < 0 ? hits.length : after) - 1;
+  }
+  reveal(hits.at(((next % hits.length) + hits.length) % hits.length));
+}
+
+// What is not in the page yet is not loaded piece by piece: the server sends it opened.
+function foldAll(isOpen) {
+  if (isOpen && document.querySelector(".rest, .gap")) return false;
+  for (const details of inTree(".step > details")) details.open = isOpen;
+  return true;
+}
+
+function fold(name) {
+  const link = document.querySelector(`[data-steps="${name}"]`);
+  if (link && !foldAll(name === "open")) link.click();
+}
+
+function leave(rel) {
+  document.querySelector(`main a[rel="${rel}"]`)?.click();
+}
+
+const KEYS = {
+  ArrowDown: () => move(1),
+  ArrowUp: () => move(-1),
+  ArrowRight: () => (currentHead() ? openOrEnter(currentHead()) : move(0)),
+  ArrowLeft: () => (currentHead() ? closeOrLeave(currentHead()) : move(0)),
+  Home: () => go(headsInView()[0]),
+  End: () => go(headsInView().at(-1)),
+  b: () => jump("best"),
+  w: () => jump("worst"),
+  n: () => nextHit(1),
+  p: () => nextHit(-1),
+  e: () => fold("open"),
+  c: () => fold("close"),
+  "[": () => leave("prev"),
+  "]": () => leave("next"),
+  "?": () => document.getElementById("keys").showModal(),
+};
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (event.target.closest("input, textarea, select, dialog")) return;
+  const isPlace = /^(Arrow|Home|End)/.test(event.key);
+  // Before the first arrow inside the tree, Home, End and sideways keys move the page.
+  if (isPlace && !currentHead() && !/^Arrow(Up|Down)$/.test(event.key)) return;
+  if (isPlace && event.target.closest("svg, .tools, header")) return;
+  if (!Object.hasOwn(KEYS, event.key) || !document.querySelector(".steps.root")) return;
+  event.preventDefault();
+  KEYS[event.key]();
+});
+
+document.addEventListener("click", (event) => {
+  const control = event.target.closest("[data-steps]");
+  if (control && foldAll(control.dataset.steps === "open")) event.preventDefault();
+  const place = event.target.closest('a[href^="#node-"]');
+  const step = place && document.getElementById(place.getAttribute("href").slice(1));
+  if (step) reveal(step); // also where the address names it already
+});
+
+// The step in hand is marked in the picture too.
+document.addEventListener("focusin", (event) => {
+  const step = event.target.closest(".steps.root .step");
+  for (const point of document.querySelectorAll(".picture a.here")) point.classList.remove("here");
+  if (step) document.querySelector(`.picture a[href$="#${step.id}"]`)?.classList.add("here");
+});
+
+function showTarget() {
+  const target = document.getElementById(location.hash.slice(1));
+  if (target?.matches(".step")) reveal(target);
+}
+
+addEventListener("hashchange", showTarget);
+addEventListener("DOMContentLoaded", showTarget);
+addEventListener("beforeprint", () => {
+  for (const details of inTree(".step > details:not(:has(> .rest))")) details.open = true;
+});
