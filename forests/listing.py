@@ -7,7 +7,7 @@ which; it goes on from there.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ TREES_PER_PAGE = 50
 TREES_LOOKED_AT = 2000
 """Most trees that one page reads to find what no index knows."""
 MAX_PHRASE_LENGTH = 200
-_FIRST_WINDOW, _LARGEST_WINDOW = 64, 65_536
+_FIRST_WINDOW, _LARGEST_WINDOW, _MAX_WINDOWS = 64, 8192, 150
 
 _ROW_FIELDS = (
     "index", "item", "label", "status", "error", "num_nodes", "num_leaves", "num_correct",
@@ -160,23 +160,26 @@ def read_tree_page(forest: Forest, number: int) -> TreePage:
 
 def read_filtered(forest: Forest, wanted: TreeFilter) -> TreePage:
     """Return the next trees that a filter finds, in its order."""
-    if wanted.is_indexed and wanted.status:
-        found = list(_of_status(forest, wanted.status, wanted.start, TREES_PER_PAGE + 1))
-        indexes = [tree["index"] for tree in found[:TREES_PER_PAGE]]
-        more = found[TREES_PER_PAGE]["index"] if len(found) > TREES_PER_PAGE else None
-        return TreePage(_rows(forest, indexes), next_start=more)
-    return _looked_for(forest, wanted)
+    if not (wanted.is_indexed and wanted.status):
+        return _looked_for(forest, wanted)
+    found, stop = _of_status(forest, wanted.status, wanted.start, TREES_PER_PAGE + 1)
+    if len(found) > TREES_PER_PAGE:
+        stop = found.pop()["index"]
+    return TreePage(
+        _rows(forest, [tree["index"] for tree in found]),
+        next_start=stop if stop < forest.num_trees else None,
+    )
 
 
 def _looked_for(forest: Forest, wanted: TreeFilter) -> TreePage:
     """Return the trees that fit among the next `TREES_LOOKED_AT`."""
     fields = (*_SEARCHED_FIELDS, *(["item"] if wanted.phrase else []))
     if wanted.status:
-        trees = list(
-            _of_status(forest, wanted.status, wanted.start, TREES_LOOKED_AT + 1, fields=fields)
+        trees, stop = _of_status(
+            forest, wanted.status, wanted.start, TREES_LOOKED_AT + 1, fields=fields
         )
-        is_cut = len(trees) > TREES_LOOKED_AT
-        stop = trees.pop()["index"] if is_cut else forest.num_trees
+        if len(trees) > TREES_LOOKED_AT:
+            stop = trees.pop()["index"]
     else:
         stop = min(wanted.start + TREES_LOOKED_AT, forest.num_trees)
         trees = [
@@ -203,22 +206,25 @@ def _of_status(
     number: int,
     *,
     fields: Sequence[str] = ("index",),
-) -> Iterator[Document]:
-    """Yield the first `number` trees of a status from `start` on, in order.
+) -> tuple[list[Document], int]:
+    """Return the first `number` trees of a status from `start` on, and where looking ended.
 
-    A window is twice as long as the last as long as it finds little, so that three trees in a
-    million take a dozen queries, each of which reads only what it finds.
+    A window is twice as long as the last as long as it finds little, so three trees in a million
+    take a hundred quick queries. It has an end, as the embedded server reads all that a query
+    matches before it stops at a limit.
     """
     length = max(_FIRST_WINDOW, number)
-    left = number
-    while start < forest.num_trees and left:
+    trees: list[Document] = []
+    for _ in range(_MAX_WINDOWS):
+        if start >= forest.num_trees or len(trees) == number:
+            break
         window = range(start, min(start + length, forest.num_trees))
-        found = _window(forest, status, window, fields)[:left]
-        yield from found
-        left -= len(found)
+        found = _window(forest, status, window, fields)
+        trees += found[: number - len(trees)]
         start = window.stop
         if len(found) <= length // 4:
             length = min(2 * length, _LARGEST_WINDOW)
+    return trees, start
 
 
 def _window(

@@ -9,6 +9,8 @@ from forests.core.selection import LeafKind, phrase_pattern
 from forests.core.tree import NodePath, format_path, parse_path
 
 MAX_PHRASE_LENGTH = 200
+NODE_PATH = r"0(?:\.(?:0|[1-9][0-9]{0,6}))*"
+"""The path of a node in an address."""
 
 
 class QueryError(ValueError):
@@ -37,16 +39,15 @@ class TreeQuery:
         kind = parameters.get("ends", "")
         if kind and kind not in list(LeafKind):
             raise QueryError(f"no solution ends as {kind!r}: they are {', '.join(LeafKind)}")
-        try:
-            opened = parse_path(parameters["open"]) if "open" in parameters else None
-        except ValueError as error:
-            raise QueryError(str(error)) from None
+        opened = parameters.get("open")
+        if opened is not None and not re.fullmatch(NODE_PATH, opened):
+            raise QueryError(f"no step is named {opened[:40]!r}: they are numbers such as 0.2.1")
         return cls(
             phrase=" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()),
             kind=LeafKind(kind) if kind else None,
             is_raw="raw" in parameters,
             is_all_open="all" in parameters,
-            opened=opened,
+            opened=None if opened is None else parse_path(opened),
         )
 
     @property

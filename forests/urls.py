@@ -4,12 +4,13 @@ from django.urls import path, register_converter
 
 from forests import tree_views, views
 from forests.core.tree import NodePath, format_path, parse_path
+from forests.tree_query import NODE_PATH
 
 
 class NodePathConverter:
     """The path of a node as it stands in its id, such as 0.2.1."""
 
-    regex = r"0(?:\.(?:0|[1-9][0-9]{0,6}))*"
+    regex = NODE_PATH
 
     def to_python(self, value: str) -> NodePath:
         return parse_path(value)

@@ -61,8 +61,8 @@ def select(tree: ReasoningTree, *, kind: LeafKind | None, phrase: str) -> Select
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:
-    """Return what finds a text; a blank in it stands for any blanks and line ends."""
-    return re.compile(r"\s+".join(map(re.escape, phrase.split())), re.IGNORECASE)
+    """Return what finds a text; a blank in it stands for blanks, line ends and Markdown's marks."""
+    return re.compile(r"[\s*_`]+".join(map(re.escape, phrase.split())), re.IGNORECASE)
 
 
 def _way_to(path: NodePath) -> list[NodePath]:

@@ -1,4 +1,4 @@
-"""Shares of correct leaves, the marked paths, and the order in which a page draws a tree."""
+"""Shares of correct leaves, and the best and worst paths."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from forests.core.counting import count_tree, root_value
 from forests.core.leaf_share import LeafShare, leaf_shares, steepest_path
 from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
-from forests.tree_rows import tree_rows
-from tests.forests.factories import RIGHT, WRONG, duck_tree, leaf, open_tree, step, tree_of
+from tests.forests.factories import RIGHT, WRONG, leaf, open_tree, tree_of
 
 
 @st.composite
@@ -71,34 +70,3 @@ def test_of_equal_children_the_one_with_more_samples_is_taken_then_the_earlier()
         leaf("0.0", "5", RIGHT), leaf("0.1", "5", RIGHT, count=2), leaf("0.2", "5", RIGHT, count=2)
     )
     assert steepest_path(tree, leaf_shares(tree), best=True) == [(1,)]
-
-
-@given(trees())
-def test_rows_come_in_reading_order_and_close_what_they_opened(tree):
-    rows = tree_rows(tree, all_open=True).rows
-    assert [row.node.path for row in rows] == sorted(path for path in tree.nodes if path)
-    open_lists = 1
-    for row in rows:
-        assert row.node.depth == open_lists
-        open_lists += 1 if row.num_children else -len(row.closes)
-    assert open_lists == 1
-
-
-def test_paths_are_marked_only_where_they_differ():
-    equal = tree_of(step("0.0", "a\n"), leaf("0.0.0", "5", RIGHT), leaf("0.0.1", "5", RIGHT))
-    assert not any(
-        row.is_on_best or row.is_on_worst for row in tree_rows(equal, all_open=True).rows
-    )
-    marked = tree_rows(duck_tree(), all_open=True)
-    assert (marked.best, marked.worst) == ("node-0-0-0-0", "node-0-1-0-0")
-
-
-def test_the_tone_tells_none_some_and_all_correct_apart():
-    def tone(correct: int, leaves: int) -> str:
-        nodes = [leaf(f"0.0.{i}", "x", RIGHT if i < correct else WRONG) for i in range(leaves)]
-        return tree_rows(tree_of(step("0.0", "a\n"), *nodes), all_open=True).rows[0].tone
-
-    assert [tone(n, 6) for n in range(7)] == [
-        "tone-0", "tone-1", "tone-2", "tone-2", "tone-3", "tone-3", "tone-4",
-    ]  # fmt: skip
-    assert tone(0, 0) == "tone-none"
