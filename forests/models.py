@@ -9,7 +9,7 @@ from django.db import models
 from django.urls import reverse
 
 from forests.core.naming import index_of_tree, node_anchor, path_of_node
-from forests.core.tree import NodePath
+from forests.core.tree import NodePath, format_path
 
 STOPPED = "stopped"
 """How the backend message of a forest begins whose growth nothing but its operator resumes."""
@@ -174,7 +174,9 @@ class Node(models.Model):
         return self.id
 
     def get_absolute_url(self) -> str:
-        return reverse("tree", args=[self.forest_id, self.tree_index]) + f"#{self.anchor}"
+        """Return its place in the page of its tree, which opens the way there."""
+        tree = reverse("tree", args=[self.forest_id, self.tree_index])
+        return f"{tree}?open={format_path(self.path)}#{self.anchor}"
 
     @property
     def path(self) -> NodePath:

@@ -65,7 +65,7 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
     siblings = [one.path for one in stored.tree.children(parent)] if path else []
     children = [one.path for one in stored.tree.children(path)]
     steps = stored.tree.steps_text(path)
-    prefix = prefix_of(stored.prompt, steps, forest.worker_config["api"])
+    prefix = prefix_of(stored.prompt, steps, forest.worker_config.get("api", ""))
     place = siblings.index(path) if path else 0
     context = {
         "forest": forest,
@@ -88,8 +88,8 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "num_siblings": len(siblings),
         "children": _listed(reading, children, 0),
         "num_children": len(children),
-        "previous": format_path(siblings[place - 1]) if place else None,
-        "next": format_path(siblings[place + 1]) if place + 1 < len(siblings) else None,
+        "previous": siblings[place - 1] if place else None,
+        "next": siblings[place + 1] if place + 1 < len(siblings) else None,
     }
     return render(request, "forests/node.html", context)
 
@@ -172,7 +172,7 @@ def _plain_text(forest: Forest, index: int, path: NodePath) -> HttpResponse:
     if prompt is None:
         raise Http404(_no_tree(forest, index))
     steps = "".join(step.text for step in _get_path(forest, index, path)) if path else ""
-    text = as_plain_text(prefix_of(prompt, steps, forest.worker_config["api"]))
+    text = as_plain_text(prefix_of(prompt, steps, forest.worker_config.get("api", "")))
     return HttpResponse(text.encode("utf-8", "replace"), content_type="text/plain; charset=utf-8")
 
 

@@ -62,7 +62,7 @@ def test_every_model_is_listed_and_read_but_not_added_or_deleted(staff, forest, 
     [
         ("forest", "ducks-test-first", "/ducks-test-first/"),
         ("tree", TREE, "/ducks-test-first/trees/0/"),
-        ("node", NODE, "/ducks-test-first/trees/0/#node-0-0-1-0"),
+        ("node", NODE, "/ducks-test-first/trees/0/?open=0.0.1.0#node-0-0-1-0"),
     ],
 )
 def test_a_document_leads_to_its_public_page(staff, forest, model, key, address):
