@@ -14,6 +14,7 @@ class MetricRun(models.Model):
     forest_created_at = models.DateTimeField()  # tells an earlier forest of the same name
     parameters = models.JSONField()
     rows = models.JSONField()  # see metrics.core.evaluation.Row
+    distribution = models.JSONField(default=dict)  # see metrics.core.distributions
     num_trees = models.IntegerField()
     num_trees_used = models.IntegerField()
     left_out = models.JSONField(default=dict)  # trees by reason: see metrics.core.evaluation
@@ -29,5 +30,10 @@ class MetricRun(models.Model):
         return reverse("metrics", args=[self.forest_id]) + f"#{self.anchor}"
 
     @property
+    def key(self) -> str:
+        """What tells it from the forest's other runs."""
+        return self.id.rpartition("/")[2]
+
+    @property
     def anchor(self) -> str:
-        return "run-" + self.id.rpartition("/")[2]
+        return f"run-{self.key}"

@@ -21,7 +21,8 @@ def evaluate_forest(
     search_by = value_function(options.values)
     for done, stored in enumerate(iter_trees(forest), start=1):
         if stored.status == TreeStatus.COMPLETE:
-            evaluation.add(stored.tree, search_by(stored.id, stored.tree))
+            searches = search_by(stored.id, stored.tree)
+            evaluation.add(stored.tree, searches)
         else:
             evaluation.leave_out("failed" if stored.status == TreeStatus.FAILED else "not_complete")
         report(done)
@@ -38,6 +39,7 @@ def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
         forest_created_at=forest.created_at,
         parameters=parameters,
         rows=[asdict(row) for row in evaluation.rows()],
+        distribution=evaluation.distribution.as_dict(),
         num_trees=forest.num_trees,
         num_trees_used=evaluation.trees_used,
         left_out=evaluation.left_out,

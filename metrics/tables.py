@@ -6,10 +6,11 @@ from typing import Any
 
 from forests.commands import as_percent
 from metrics.core.accuracy import ACCURACIES
+from metrics.core.distributions import BINS, DEEPEST
 from metrics.core.evaluation import LEFT_OUT
 from metrics.models import MetricRun
 
-_PROCEDURES = {"beam": "beam search", "dvts": "DVTS", "best_of_n": "best of N"}
+PROCEDURES = {"beam": "beam search", "dvts": "DVTS", "best_of_n": "best of N"}
 _HEADINGS = {
     "accuracy": "best",
     "majority_vote": "majority vote",
@@ -73,7 +74,7 @@ def search_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ("search", "aggregation", "N", *_HEADINGS.values(), "trees", "tokens a tree"),
         [
             (
-                _PROCEDURES[procedure],
+                PROCEDURES[procedure],
                 aggregation,
                 k,
                 *(_cell(found[name]) for name in ACCURACIES),
@@ -93,6 +94,25 @@ def baseline_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             (_BASELINES[row["metric"]].format(k=row["k"]), _cell(row), row["trees"])
             for row in rows
             if row["procedure"] is None
+        ],
+    )
+
+
+def histogram_table(distribution: Mapping[str, Any]) -> Table:
+    return Table(("value", "nodes"), list(zip(BINS, distribution["bins"], strict=True)))
+
+
+def depth_table(distribution: Mapping[str, Any]) -> Table:
+    return Table(
+        ("depth", "nodes", "with a value", "mean value"),
+        [
+            (
+                f"{one['depth']} and more" if one["depth"] == DEEPEST else one["depth"],
+                one["nodes"],
+                one["valued"],
+                "-" if one["mean"] is None else f"{one['mean']:.3f}",
+            )
+            for one in distribution["depths"]
         ],
     )
 

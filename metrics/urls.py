@@ -1,4 +1,4 @@
-"""Addresses of the metric pages."""
+"""Addresses of the metric pages and their pictures."""
 
 from django.urls import path
 
@@ -6,4 +6,14 @@ from metrics import views
 
 urlpatterns = [
     path("<slug:forest_name>/metrics/", views.metrics, name="metrics"),
+    path(
+        "<slug:forest_name>/metrics/answers/<int:index>.svg",
+        views.answers_picture,
+        name="answers-picture",
+    ),
+    path(
+        "<slug:forest_name>/metrics/<slug:key>/<slug:picture>.svg",
+        views.run_picture,
+        name="run-picture",
+    ),
 ]

@@ -1,24 +1,103 @@
-"""What the beam searches of a forest gave."""
+"""What the searches of a forest gave, as tables and pictures."""
 
-from django.http import HttpRequest, HttpResponse
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from forests.models import Forest
+from forests.requests import get_forest, read_number
+from forests.store import StoredTree, read_tree
+from metrics import plots
+from metrics.core.distributions import answer_shares
+from metrics.models import MetricRun
 from metrics.runs import runs_of
-from metrics.tables import baseline_table, left_out, note, search_table
+from metrics.tables import (
+    baseline_table,
+    depth_table,
+    histogram_table,
+    left_out,
+    note,
+    search_table,
+)
+
+MOST_ANSWERS = 20
+"""Answers of a tree that are shown; the rarer ones are counted."""
+
+_PICTURES = {
+    "accuracy": lambda run: plots.accuracy_by_beams(run.rows),
+    "tokens": lambda run: plots.accuracy_by_tokens(run.rows),
+    "values": lambda run: plots.value_histogram(run.distribution),
+    "depths": lambda run: plots.value_by_depth(run.distribution),
+}
 
 
 @require_safe
 def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
-    forest = get_object_or_404(Forest, pk=forest_name)
-    shown = [
-        {
-            "run": run,
-            "note": note(run),
-            "left_out": left_out(run),
-            "tables": [search_table(run.rows), baseline_table(run.rows)],
-        }
-        for run in runs_of(forest)
-    ]
-    return render(request, "metrics/metrics.html", {"forest": forest, "shown": shown})
+    """All stored results, the latest first; `?tree=3` shows the answers to that item."""
+    forest = get_forest(forest_name)
+    context = {
+        "forest": forest,
+        "shown": [_shown(run) for run in runs_of(forest)],
+        **_answers(forest, request.GET.get("tree", "0")),
+    }
+    return render(request, "metrics/metrics.html", context)
+
+
+@require_safe
+def run_picture(_: HttpRequest, forest_name: str, key: str, picture: str) -> HttpResponse:
+    run = get_object_or_404(MetricRun, pk=f"{forest_name}/{key}")
+    if picture not in _PICTURES:
+        raise Http404(f"no picture {picture!r}: there are {', '.join(_PICTURES)}")
+    return _svg(_PICTURES[picture](run))
+
+
+@require_safe
+def answers_picture(_: HttpRequest, forest_name: str, index: int) -> HttpResponse:
+    forest = get_forest(forest_name)
+    return _svg(plots.answers(answer_shares(_tree(forest, index).tree)[:MOST_ANSWERS]))
+
+
+def _shown(run: MetricRun) -> dict[str, Any]:
+    return {
+        "run": run,
+        "note": note(run),
+        "left_out": left_out(run),
+        "searches": search_table(run.rows),
+        "baselines": baseline_table(run.rows),
+        "histogram": histogram_table(run.distribution) if run.distribution else None,
+        "depths": depth_table(run.distribution) if run.distribution else None,
+    }
+
+
+def _answers(forest: Forest, text: str) -> dict[str, Any]:
+    """Return what the page shows of one tree; nothing where the forest has no tree yet."""
+    index = read_number(text)
+    if index is None:
+        raise Http404(f"{text!r} is no number of a tree")
+    if not forest.num_trees and not index:
+        return {}
+    stored = _tree(forest, index)
+    shares = answer_shares(stored.tree)
+    rare = shares[MOST_ANSWERS:]
+    return {
+        "tree": stored,
+        "answers": shares[:MOST_ANSWERS],
+        "rare_answers": len(rare),
+        "rare_samples": sum(one.samples for one in rare),
+    }
+
+
+def _tree(forest: Forest, index: int) -> StoredTree:
+    stored = read_tree(forest, index)
+    if stored is None:
+        raise Http404(f"forest {forest.name!r} has {forest.num_trees} trees, none of them {index}")
+    return stored
+
+
+def _svg(picture: bytes) -> HttpResponse:
+    # A picture has its own style in it, and nothing else to load or run.
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    headers = {"Content-Security-Policy": policy}
+    return HttpResponse(picture, content_type="image/svg+xml", headers=headers)

@@ -10,6 +10,7 @@ from metrics.core.accuracy import ACCURACIES
 from metrics.core.aggregation import AGGREGATIONS
 from metrics.core.baselines import majority_at_k, pass_at_k, samples_of
 from metrics.core.beam_search import overall_values
+from metrics.core.distributions import ValueDistribution
 from metrics.core.intervals import TreeMean
 from metrics.core.procedures import PROCEDURES, Outcome
 from metrics.core.value_functions import Search, ValueOptions
@@ -83,6 +84,7 @@ class Evaluation:
         self.options = options
         self.trees_used = 0
         self.left_out: dict[str, int] = {}
+        self.distribution = ValueDistribution()
         self._means: dict[_Key, TreeMean] = {key: TreeMean() for key in _keys(options)}
         self._tokens: defaultdict[_Choice, TreeMean] = defaultdict(TreeMean)
 
@@ -99,6 +101,8 @@ class Evaluation:
         if self.options.procedures and not searches:
             return self.leave_out("no_value")
         self.trees_used += 1
+        for search in searches:
+            self.distribution.add(search.tree, search.values)
         self._mean("pass", 1).add(pass_at_k(samples, 1))
         for k in self.options.num_beam_values:
             if k > 1:

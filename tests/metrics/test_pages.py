@@ -1,3 +1,7 @@
+import re
+from datetime import UTC, datetime, timedelta
+from xml.etree import ElementTree
+
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -7,7 +11,15 @@ from django.urls import reverse
 from forests.models import Forest
 from metrics.models import MetricRun
 from metrics.runs import runs_of
-from tests.forests.factories import add_trees, duck_tree, make_forest
+from tests.forests.factories import (
+    WRONG,
+    add_trees,
+    duck_tree,
+    leaf,
+    make_forest,
+    open_tree,
+    tree_of,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -88,3 +100,88 @@ def test_the_admin_shows_and_changes_nothing(reader, forest):
     address = reverse("admin:metrics_metricrun_change", args=[run.pk])
     assert reader.get(address).status_code == 200
     assert reader.post(address, {}).status_code == 403
+
+
+class TestPictures:
+    """Drawn on the server, with nothing to run or load."""
+
+    @pytest.fixture
+    def measured(self, forest: Forest) -> Forest:
+        call_command(
+            "beam_search", "--forest_name", NAME, "--num_beam_values", "1,2,4",
+            "--procedures", "beam,best_of_n", "--aggregation", "mean,min",
+        )  # fmt: skip
+        return forest
+
+    def test_every_picture_of_the_page_is_an_svg_with_its_own_policy(self, reader, measured):
+        addresses = re.findall(r'<img src="([^"]+\.svg)" width', page(reader))
+
+        assert len(addresses) == 5  # four of the run, one of the answers
+        for address in addresses:
+            response = reader.get(address)
+            assert response.status_code == 200
+            assert response["Content-Type"] == "image/svg+xml"
+            assert response["Content-Security-Policy"] == (
+                "default-src 'none'; style-src 'unsafe-inline'"
+            )
+            root = ElementTree.fromstring(response.content)  # noqa: S314  our own
+            assert root.tag == "{http://www.w3.org/2000/svg}svg"
+
+    def test_the_same_numbers_give_the_same_picture_which_follows_light_and_dark(
+        self, reader, measured
+    ):
+        address = f"{ADDRESS}{runs_of(measured)[0].key}/accuracy.svg"
+
+        first, second = (reader.get(address).content.decode() for _ in range(2))
+
+        assert first == second
+        assert "currentColor" in first
+        assert "prefers-color-scheme:dark" in first
+        for line in ("beam search, mean", "best of N, min"):
+            assert line in first
+
+    def test_the_numbers_of_each_picture_stand_in_a_table(self, reader, measured):
+        html = page(reader)
+
+        assert '<th scope="row">0.5-0.6</th><td class="number">2</td>' in html.replace("\n", "")
+        for caption in ("Nodes by value", "Values by depth", "Samples by answer"):
+            assert f"<caption>{caption}</caption>" in html
+
+    def test_what_is_not_there_is_not_found(self, reader, measured):
+        key = runs_of(measured)[0].key
+
+        for address in (
+            f"{ADDRESS}{key}/nothing.svg", f"{ADDRESS}nothing/accuracy.svg",
+            f"{ADDRESS}answers/99.svg", f"{ADDRESS}?tree=99", f"{ADDRESS}?tree=-1",
+        ):  # fmt: skip
+            assert reader.get(address).status_code == 404
+
+    def test_a_run_from_before_a_regrading_says_so(self, reader, measured):
+        Forest.objects.filter(pk=NAME).update(graded_at=datetime.now(UTC) + timedelta(days=1))
+
+        assert "Computed before the forest was regraded" in page(reader)
+
+
+class TestAnswers:
+    def test_the_answers_of_a_chosen_tree_are_shown_with_their_grades(self, reader, forest):
+        html = reader.get(f"{ADDRESS}?tree=1").content.decode()
+
+        assert "<bdi>18</bdi>" in html
+        assert 'value="1"' in html
+        assert html.index("<bdi>18</bdi>") < html.index("<bdi>19</bdi>")
+
+    def test_a_tree_without_an_ended_sample_says_so(self, reader, db):
+        add_trees(make_forest(NAME), [open_tree()])
+
+        assert "No sample of this tree has ended yet" in page(reader)
+
+    def test_hostile_answers_are_inert_and_in_no_picture(self, reader, db):
+        bad = "<script>alert(1)</script>$\\frac{1}{$"
+        add_trees(make_forest(NAME), [tree_of(leaf("0.0", "x", WRONG, answer=bad))])
+
+        html = page(reader)
+        picture = reader.get(f"{ADDRESS}answers/0.svg").content.decode()
+
+        assert "<script>alert" not in html
+        assert "&lt;script&gt;alert(1)" in html
+        assert "alert" not in picture

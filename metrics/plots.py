@@ -1,0 +1,150 @@
+"""Pictures of metrics, drawn by matplotlib as SVG.
+
+No text of a model or a dataset goes into a picture: what it names stands in the table beside it.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from metrics.core.distributions import BINS, AnswerShare
+from metrics.tables import PROCEDURES
+
+_INK = "#010203"
+"""Stands for the reader's text colour, which follows light and dark."""
+_STYLE = (
+    "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#dfe3e8}}</style></svg>"
+)
+_BLUE, _GREEN, _RED, _GREY = "#3b82c4", "#2e8b57", "#c0504d", "#8b929a"
+_LINES = (_BLUE, "#d98324", _GREEN, "#9467bd", _RED, "#8c6d31", "#17a2a2", "#e377c2")
+_MARKERS = "osD^vP*X"
+
+mpl.rcParams.update(
+    {
+        "svg.fonttype": "none",  # text stays text
+        "svg.hashsalt": "prm",  # the same numbers give the same file
+        "text.parse_math": False,
+        "font.family": "sans-serif",
+        "text.color": _INK,
+        "axes.edgecolor": _INK,
+        "axes.labelcolor": _INK,
+        "axes.facecolor": "none",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+        "legend.frameon": False,
+    }
+)
+
+
+def value_histogram(distribution: Mapping[str, Any]) -> bytes:
+    """Return nodes by value."""
+
+    def draw(axes: Axes) -> None:
+        axes.bar(BINS, distribution["bins"], color=_BLUE)
+        axes.tick_params("x", rotation=45)
+        axes.set_xlabel("value")
+        axes.set_ylabel("nodes")
+
+    return _svg(draw)
+
+
+def value_by_depth(distribution: Mapping[str, Any]) -> bytes:
+    """Return the mean value by depth, over the number of nodes."""
+
+    def draw(axes: Axes) -> None:
+        depths = [one for one in distribution["depths"] if one["mean"] is not None]
+        numbers = [one["depth"] for one in depths]
+        counts = axes.twinx()
+        counts.bar(numbers, [one["nodes"] for one in depths], color=_GREY, alpha=0.4)
+        counts.set_ylabel("nodes (bars)")
+        counts.spines["right"].set_visible(True)
+        axes.set_zorder(counts.get_zorder() + 1)
+        axes.plot(numbers, [one["mean"] for one in depths], color=_BLUE, marker="o")
+        axes.set_ylim(0, 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("depth")
+        axes.set_ylabel("mean value (line)")
+
+    return _svg(draw)
+
+
+def accuracy_by_beams(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the accuracy of the best beam over the number of beams, with 95 % intervals."""
+    return _accuracy(rows, "k", "beams, or samples")
+
+
+def accuracy_by_tokens(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the accuracy of the best beam over the tokens that a search would have drawn."""
+    return _accuracy(rows, "tokens", "completion tokens a tree")
+
+
+def answers(shares: Sequence[AnswerShare]) -> bytes:
+    """Return the answers of one tree by samples, numbered as in their table."""
+
+    def draw(axes: Axes) -> None:
+        places = list(range(1, len(shares) + 1))
+        bars = axes.barh(
+            places,
+            [one.samples for one in shares],
+            color=[_GREEN if one.is_correct else _RED for one in shares],
+        )
+        for bar, one in zip(bars, shares, strict=True):
+            if one.is_correct:
+                bar.set_hatch("//")  # told apart without colours too
+        axes.set_yticks(places)
+        axes.invert_yaxis()
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("samples (hatched: correct)")
+        axes.set_ylabel("answer number")
+
+    return _svg(draw)
+
+
+def _accuracy(rows: Sequence[Mapping[str, Any]], over: str, label: str) -> bytes:
+    lines: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["metric"] == "accuracy" and row["value"] is not None and row[over] is not None:
+            name = f"{PROCEDURES[row['procedure']]}, {row['aggregation']}"
+            lines.setdefault(name, []).append(row)
+
+    def draw(axes: Axes) -> None:
+        for number, (name, points) in enumerate(lines.items()):
+            values = [row["value"] for row in points]
+            axes.errorbar(
+                [row[over] for row in points],
+                values,
+                yerr=[
+                    [value - row["low"] for value, row in zip(values, points, strict=True)],
+                    [row["high"] - value for value, row in zip(values, points, strict=True)],
+                ],
+                label=name,
+                color=_LINES[number % len(_LINES)],
+                marker=_MARKERS[number % len(_MARKERS)],
+                capsize=3,
+            )
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_xlabel(label)
+        axes.set_ylabel("trees answered rightly")
+        if lines:
+            axes.legend()
+
+    return _svg(draw)
+
+
+def _svg(draw: Callable[[Axes], None]) -> bytes:
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    FigureCanvasSVG(figure)
+    draw(figure.add_subplot())
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = out.getvalue().replace(_INK, "currentColor").rstrip().removesuffix("</svg>")
+    return (svg + _STYLE).encode()
