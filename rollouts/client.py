@@ -1,6 +1,7 @@
 """The only module that talks to model servers: one policy for requests, retries and failures."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -164,6 +165,7 @@ class CompletionClient:
                     if not isinstance(failure, RetryableError):
                         raise failure from error
                     if attempt == self.config.max_attempts:
+                        await self._find_unavailable(failure)
                         raise failure.final() from error
                     if failure.most_samples:
                         self._most_samples = failure.most_samples
@@ -175,6 +177,12 @@ class CompletionClient:
             spending.retries += 1
             await asyncio.sleep(0 if others_left else failure.wait_seconds(attempt))
         raise AssertionError("max_attempts is at least 1")
+
+    async def _find_unavailable(self, failure: RetryableError) -> None:
+        """FastChat fails in itself when it has lost its workers; it lists no model then."""
+        if failure.is_internal:
+            with contextlib.suppress(BackendError):
+                failure.is_unavailable = not await self.list_models()
 
     def _classify(self, error: Exception, endpoint: Endpoint) -> tuple[str, BackendError]:
         return classify(error, endpoint.base_url, self.config.request_timeout_seconds)

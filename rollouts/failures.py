@@ -45,11 +45,13 @@ class RetryableError(BackendError):
         message: str,
         *,
         is_unavailable: bool = False,
+        is_internal: bool = False,
         retry_after: float | None = None,
         most_samples: int | None = None,
     ) -> None:
         super().__init__(message)
         self.is_unavailable = is_unavailable
+        self.is_internal = is_internal
         self.retry_after = retry_after
         self.most_samples = most_samples
 
@@ -112,6 +114,7 @@ def _classify_status(error: openai.APIStatusError, where: str) -> BackendError:
         return RetryableError(
             said,
             is_unavailable=status in _UNAVAILABLE_STATUSES,
+            is_internal=status == 500,  # noqa: PLR2004
             retry_after=_retry_after(error.response.headers),
         )
     return RequestFailedError(said)

@@ -232,7 +232,7 @@ class _Backend:
         self._waiting: asyncio.Future[None] | None = None
 
     async def wait_until_back(self, problem: BackendUnavailableError) -> None:
-        """Return when the server lists its models; the forest shows why its workers wait.
+        """Return when the server lists models; the forest shows why its workers wait.
 
         Raises:
             BackendRefusedError: the server is back and refuses.
@@ -249,8 +249,8 @@ class _Backend:
                 await asyncio.sleep(seconds)
                 seconds = min(2 * seconds, LONGEST_WAIT_FOR_BACKEND_SECONDS)
                 with contextlib.suppress(BackendUnavailableError, RequestFailedError):
-                    await self.client.list_models()
-                    return
+                    if await self.client.list_models():  # FastChat without a worker lists none
+                        return
         finally:
             self._waiting = None
             await self._show("")

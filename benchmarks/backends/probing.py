@@ -74,22 +74,28 @@ def several_samples(server: Server, api: str) -> str:
     return f"{len(texts)}, {'different' if len(set(texts)) > 1 else 'all the same'}"
 
 
+def greedy_samples(server: Server, api: str) -> str:
+    return f"{len(server.texts(api, 'Once upon a time', n=3, max_tokens=4))}"
+
+
 def many_samples(server: Server, api: str) -> str:
     return f"{len(server.texts(api, 'A', n=64, max_tokens=1, temperature=1))}"
 
 
 def usage_of_several(server: Server, api: str) -> str:
     one, three = (
-        server.ask(api, "Once upon a time", n=n, max_tokens=4, seed=1)["usage"] for n in (1, 3)
+        server.ask(api, "Once upon a time", n=n, max_tokens=4, temperature=1)["usage"]
+        for n in (1, 3)
     )
     prompts = "three times" if three["prompt_tokens"] > one["prompt_tokens"] else "once"
     samples = "all" if three["completion_tokens"] > 2 * one["completion_tokens"] else "one"
-    return f"prompt counted {prompts}, {samples} of the samples; {one['completion_tokens']} for 4"
+    exact = "" if one["completion_tokens"] == 4 else ", the last token of each left out"
+    return f"prompt counted {prompts}, {samples} of the samples{exact}"
 
 
 def stop_text(server: Server, api: str) -> str:
-    (choice,) = server.ask(api, "Count: one, two, three,", stop=[","])["choices"]
-    kept = "kept" if "," in _text(choice) else "cut"
+    (choice,) = server.ask(api, _ENDS, stop=[" "])["choices"]
+    kept = "kept" if " " in _text(choice) else "cut"
     return f"{kept}, finish_reason {choice['finish_reason']}"
 
 
@@ -172,6 +178,7 @@ def too_long(server: Server, api: str) -> str:
 _COMPLETIONS_ONLY = ("completions",)
 PROBES = (
     Probe("`n=3` and a seed", several_samples),
+    Probe("`n=3` at temperature 0", greedy_samples),
     Probe("`n=64`", many_samples),
     Probe("`usage` with `n=3`", usage_of_several),
     Probe("stop text", stop_text),

@@ -56,7 +56,7 @@ def _answer(behaviour: Mapping[str, Mapping[str, str]], probe: str) -> str:
 def _forest_table(reports: Sequence[Report]) -> str:
     columns = (
         "backend", "API", "install, s", "start, s", "trees", "rollouts", "wall, s", "rollouts/s",
-        "requests", "retries", "failures", "tokens in", "tokens out", "tokens/s", "beam search",
+        "requests", "retries", "failures", "tokens in", "tokens out", "tokens/s", "top beam",
     )  # fmt: skip
     rows: list[list[object]] = []
     for report in reports:
@@ -70,15 +70,12 @@ def _forest_table(reports: Sequence[Report]) -> str:
 
 def _figures(forest: GrownForest) -> list[object]:
     failures = ", ".join(f"{kind}: {number}" for kind, number in forest.failures.items())
-    shares = (
-        f"{metric} {'-' if share is None else f'{share:.2f}'}"
-        for metric, share in forest.beam_search.items()
-    )
+    share = forest.beam_search.get("accuracy")
     return [
         f"{forest.complete} of {forest.trees}", forest.rollouts, forest.seconds,
         forest.rollouts_per_second, forest.requests, forest.retries, failures or "none",
         forest.prompt_tokens, forest.completion_tokens, forest.tokens_per_second,
-        ", ".join(shares),
+        "-" if share is None else f"{share:.0%}",
     ]  # fmt: skip
 
 

@@ -10,10 +10,13 @@ from typing import Any
 
 # vLLM, FastChat and OpenAI; llama.cpp.
 _TOO_LONG = re.compile(r"maximum context length is|exceeds the available context size")
-# llama.cpp gives as many samples as it has slots.
-_MOST_SAMPLES = re.compile(r"'n': Value must be between 1 <= value <= (\d+)")
+# llama.cpp gives as many samples as it has slots, vLLM one at temperature 0.
+_MOST_SAMPLES = re.compile(
+    r"'n': Value must be between 1 <= value <= (\d+)|n must be (1) when using greedy sampling"
+)
 
 _FASTCHAT_UNKNOWN_MODEL = 40301
+_FASTCHAT_NO_MODEL = "Only  allowed now"  # between the blanks it names the models that it has
 _FASTCHAT_PASSING = (429, 500)
 
 
@@ -34,16 +37,16 @@ def read_refusal(status: int, body: Any) -> Refusal:
     message = str(error.get("message") or "")
     most = _MOST_SAMPLES.search(message)
     return Refusal(
-        status=_status(status, error.get("code")),
+        status=_status(status, error.get("code"), message),
         is_too_long=_TOO_LONG.search(message) is not None,
-        most_samples=int(most[1]) if most else None,
+        most_samples=int(most[most.lastindex or 0]) if most else None,
     )
 
 
-def _status(status: int, code: Any) -> int:
+def _status(status: int, code: Any, message: str) -> int:
     """FastChat answers 400 to everything; its own code begins with what it means."""
     if not isinstance(code, int):
         return status
     if code == _FASTCHAT_UNKNOWN_MODEL:
-        return 404
+        return 503 if message.startswith(_FASTCHAT_NO_MODEL) else 404
     return code // 100 if code // 100 in _FASTCHAT_PASSING else status

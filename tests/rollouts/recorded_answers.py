@@ -136,6 +136,26 @@ LLAMA_CPP_BAD_PARAMETER = {
     }
 }
 
+# FastChat's worker was killed as it answered, with status 400; then with 500, in plain text; then,
+# when FastChat had seen that no worker was left, again with 400.
+FASTCHAT_WORKER_DIED = {"object": "error", "message": "Server disconnected", "code": 50001}
+FASTCHAT_WORKER_IS_DEAD = "Internal Server Error"
+FASTCHAT_NO_WORKER = {
+    "object": "error",
+    "message": "Only  allowed now, your model smollm2",
+    "code": 40301,
+}
+
+# Several samples of vLLM at temperature 0, with status 400.
+VLLM_GREEDY_SAMPLES = {
+    "error": {
+        "message": "n must be 1 when using greedy sampling, got 3.",
+        "type": "BadRequestError",
+        "param": None,
+        "code": 400,
+    }
+}
+
 # More samples than llama.cpp has slots, with status 400.
 LLAMA_CPP_TOO_MANY_SAMPLES = {
     "error": {

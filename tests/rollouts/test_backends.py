@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -11,7 +12,12 @@ from forests.store import iter_trees
 from rollouts import failures
 from rollouts.client import CompletionClient, SampleRequest, Spending
 from rollouts.core.completions import Completion, Ending
-from rollouts.failures import BackendRefusedError, PromptTooLongError, RequestFailedError
+from rollouts.failures import (
+    BackendRefusedError,
+    BackendUnavailableError,
+    PromptTooLongError,
+    RequestFailedError,
+)
 from rollouts.jobs import grow_slice
 from tests.openai_server import Fault, OpenAIServer
 from tests.rollouts import recorded_answers as recorded
@@ -229,6 +235,63 @@ def test_llama_cpp_is_asked_for_no_more_samples_than_it_has_slots(server: OpenAI
     assert len(completions) == 8
     assert [asked["n"] for asked in server.requests] == [64, 8]
     assert (spending.requests, spending.retries) == (2, 1)
+
+
+def test_vllm_is_asked_for_one_greedy_sample(server: OpenAIServer):
+    replay(server, recorded.VLLM_GREEDY_SAMPLES, status=400)
+
+    completions = ask(server, n=3, temperature=0)
+
+    assert len(completions) == 1
+    assert [asked["n"] for asked in server.requests] == [3, 1]
+
+
+def test_a_fastchat_worker_that_died_is_retried(server: OpenAIServer):
+    spending = Spending()
+    replay(server, recorded.FASTCHAT_WORKER_DIED, status=400)
+
+    (completion,) = ask(server, spending=spending)
+
+    assert completion.text == " Try 0.\n"
+    assert (spending.retries, spending.failures) == (1, {"http_400": 1})
+
+
+def test_fastchat_without_a_worker_is_unavailable(server: OpenAIServer):
+    replay(server, *[recorded.FASTCHAT_NO_WORKER] * 3, status=400)
+
+    with pytest.raises(BackendUnavailableError, match="Only allowed now"):
+        ask(server, model="smollm2")
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"), [([], BackendUnavailableError), (["scripted"], RequestFailedError)]
+)
+def test_fastchat_that_fails_is_unavailable_if_it_lists_no_model(
+    server: OpenAIServer, models: list[str], expected: type[Exception]
+):
+    server.models = models
+    server.faults.extend([Fault(status=500, body=recorded.FASTCHAT_WORKER_IS_DEAD)] * 3)
+
+    with pytest.raises(expected, match="500"):
+        ask(server, model="scripted")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_forest_waits_for_a_fastchat_worker(model_server: OpenAIServer):
+    forest = seeded(2, model="scripted")
+    model_server.models = []
+    dead = Fault(status=500, body=recorded.FASTCHAT_WORKER_IS_DEAD)
+    model_server.misbehave = lambda: None if model_server.models else dead
+    returning = threading.Timer(1.0, model_server.models.append, ["scripted"])
+
+    returning.start()
+    try:
+        grow_slice(forest.name, 0, 2)
+    finally:
+        returning.join()
+
+    assert_whole(forest)
+    assert reread(forest).num_failed == 0
 
 
 @pytest.mark.django_db(transaction=True)
