@@ -78,12 +78,18 @@ def value_by_depth(distribution: Mapping[str, Any]) -> bytes:
 
 def accuracy_by_beams(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Return the accuracy of the best beam over the number of beams, with 95 % intervals."""
-    return _accuracy(rows, "k", "beams, or samples")
+
+    def scale(axes: Axes) -> None:
+        numbers = sorted({row["k"] for row in rows if row["procedure"] is not None})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(numbers, labels=[str(number) for number in numbers])
+
+    return _accuracy(rows, "k", "beams, or samples", scale)
 
 
 def accuracy_by_tokens(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Return the accuracy of the best beam over the tokens that a search would have drawn."""
-    return _accuracy(rows, "tokens", "completion tokens a tree")
+    return _accuracy(rows, "tokens", "completion tokens a tree", lambda _: None)
 
 
 def answers(shares: Sequence[AnswerShare]) -> bytes:
@@ -108,7 +114,9 @@ def answers(shares: Sequence[AnswerShare]) -> bytes:
     return _svg(draw)
 
 
-def _accuracy(rows: Sequence[Mapping[str, Any]], over: str, label: str) -> bytes:
+def _accuracy(
+    rows: Sequence[Mapping[str, Any]], over: str, label: str, scale: Callable[[Axes], None]
+) -> bytes:
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["metric"] == "accuracy" and row["value"] is not None and row[over] is not None:
@@ -130,6 +138,7 @@ def _accuracy(rows: Sequence[Mapping[str, Any]], over: str, label: str) -> bytes
                 marker=_MARKERS[number % len(_MARKERS)],
                 capsize=3,
             )
+        scale(axes)
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlabel(label)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from forests.signals import forest_deleted
+from forests.signals import forest_deleted, forest_weighed
 from forests.store import collection
 from metrics.models import MetricRun
 
@@ -12,3 +12,8 @@ from metrics.models import MetricRun
 @receiver(forest_deleted)
 def delete_runs(forest_name: str, **_: Any) -> None:
     collection(MetricRun).delete_many({"forest_id": forest_name})
+
+
+@receiver(forest_weighed)
+def count_runs(forest_name: str, **_: Any) -> dict[str, int]:
+    return {"metric runs": collection(MetricRun).count_documents({"forest_id": forest_name})}
