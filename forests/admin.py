@@ -1,22 +1,29 @@
 # ruff: noqa: ARG002  Django gives more than is needed
-"""What is stored, for staff to look at: growing a tree by hand would break it.
+"""What is stored, for staff to look at, and what they can do with a forest as a whole.
+
+Growing a tree by hand would break it, so trees and nodes are only read.
 
 Lists stay cheap in a forest of a million trees: no ordering by fields without an index, no count of
 all documents, and filters that an index answers. A tree or node is found by its id.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from forests.models import Activity, Forest, Node, Tree
+from forests.signals import belongings
+from forests.store import delete_forest, is_held, retry_failed
 
 admin.site.site_header = admin.site.site_title = "PRM forests"
 
@@ -59,7 +66,7 @@ class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime sub
     show_full_result_count = False
     list_per_page = 50
     sortable_by = ()
-    actions = None
+    actions: Sequence[Any] | None = None
     paginator = BoundedPaginator
     search_fields = ["pk"]
     search_help_text = "the whole id"
@@ -84,13 +91,64 @@ class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime sub
     def view_on_site(self, obj: Any) -> str:
         return str(obj.get_absolute_url())
 
+    @admin.display(description="page")
+    def page(self, obj: Any) -> SafeString:
+        """Link to what readers see of a document."""
+        return format_html('<a href="{}">view</a>', self.view_on_site(obj))
+
+
+@admin.action(description="Pause: workers leave their trees", permissions=["change"])
+def pause(
+    model_admin: "admin.ModelAdmin[Forest]", request: HttpRequest, chosen: QuerySet[Forest]
+) -> None:
+    names = _set_paused(model_admin, request, chosen, is_paused=True)
+    messages.success(request, f"Paused: {names}. Workers leave these forests within seconds.")
+
+
+@admin.action(description="Resume", permissions=["change"])
+def resume(
+    model_admin: "admin.ModelAdmin[Forest]", request: HttpRequest, chosen: QuerySet[Forest]
+) -> None:
+    names = _set_paused(model_admin, request, chosen, is_paused=False)
+    messages.success(request, f"Resumed: {names}. Workers that have ended must be started again.")
+
+
+@admin.action(description="Retry failed trees", permissions=["change"])
+def retry(
+    model_admin: "admin.ModelAdmin[Forest]", request: HttpRequest, chosen: QuerySet[Forest]
+) -> None:
+    for forest in chosen:
+        number = retry_failed(forest)
+        model_admin.log_change(request, forest, f"{number} failed trees made pending")
+        messages.success(request, f"{forest}: {number} trees made pending; start workers for them.")
+
+
+def _set_paused(
+    model_admin: "admin.ModelAdmin[Forest]",
+    request: HttpRequest,
+    chosen: QuerySet[Forest],
+    *,
+    is_paused: bool,
+) -> str:
+    """Pause or resume forests and return their names."""
+    forests = list(chosen)
+    for forest in forests:
+        Forest.objects.filter(pk=forest.pk).update(is_paused=is_paused)
+        model_admin.log_change(request, forest, "paused" if is_paused else "resumed")
+    return ", ".join(sorted(forest.name for forest in forests))
+
 
 @admin.register(Forest)
 class ForestAdmin(StoredAdmin):
-    """Forests can be paused and resumed; the rest is what seeding and workers wrote."""
+    """Forests are paused, resumed, retried and deleted; the rest is what workers wrote."""
 
-    list_display = ["name", "num_trees", "num_complete", "num_failed", "is_paused", "created_at"]
-    list_filter = ["is_paused"]
+    list_display = [
+        "name", "num_trees", "num_complete", "num_failed", "num_nodes", "is_paused", "created_at",
+        "page",
+    ]  # fmt: skip
+    list_filter = ["is_paused", "is_seeded", "config_name", "dataset_split"]
+    search_help_text = "part of a name"
+    actions = [pause, resume, retry]
 
     def get_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[Any]:
         return ["is_paused", *_field_names(Forest, but="is_paused")]
@@ -101,6 +159,38 @@ class ForestAdmin(StoredAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return admin.ModelAdmin.has_change_permission(self, request, obj)
 
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look for a part of a name: forests are few."""
+        term = search_term.strip()
+        return (queryset.filter(name__icontains=term) if term else queryset), False
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Return what goes with forests, in numbers, and what keeps them from going."""
+        gone: Counter[str] = Counter()
+        for forest in objs:
+            gone += Counter(forests=1, trees=forest.num_trees, nodes=forest.num_nodes)
+            gone += belongings(forest.name)
+        held = [
+            f"trees of {forest.name} that workers hold: pause it and try again in a minute"
+            for forest in objs
+            if is_held(forest)
+        ]
+        return [forest.name for forest in objs], gone, set(), held
+
+    def delete_model(self, request: HttpRequest, obj: Forest) -> None:
+        delete_forest(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Forest]) -> None:
+        for forest in queryset:
+            delete_forest(forest)
+
     def save_model(self, request: HttpRequest, obj: Forest, form: Any, change: bool) -> None:
         """Write the one field that can be edited: workers add to the others meanwhile."""
         Forest.objects.filter(pk=obj.pk).update(is_paused=obj.is_paused)
@@ -108,7 +198,9 @@ class ForestAdmin(StoredAdmin):
 
 @admin.register(Tree)
 class TreeAdmin(StoredAdmin):
-    list_display = ["id", "status", "num_nodes", "num_leaves", "root_value", "lease_holder"]
+    list_display = [
+        "id", "status", "num_nodes", "num_leaves", "root_value", "lease_holder", "page",
+    ]  # fmt: skip
     list_filter = [ForestFilter, "status"]
 
 
@@ -116,7 +208,7 @@ class TreeAdmin(StoredAdmin):
 class NodeAdmin(StoredAdmin):
     """Nodes are found by their id, or all those of a tree by the tree's."""
 
-    list_display = ["id", "depth", "grade", "truncated", "tokens", "model"]
+    list_display = ["id", "depth", "grade", "truncated", "tokens", "model", "page"]
     search_help_text = "id of a node or of a tree, such as gsm8k_baseline-test-first/0000012"
 
     def get_search_results(

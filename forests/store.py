@@ -212,10 +212,15 @@ def has_live_lease(tree: Document) -> bool:
     return isinstance(expires, datetime) and expires.replace(tzinfo=UTC) > datetime.now(UTC)
 
 
+def is_held(forest: Forest) -> bool:
+    """Return whether a worker holds a tree of this forest now."""
+    growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
+    return any(map(has_live_lease, collection(Tree).find(growing, {"lease_expires_at": 1})))
+
+
 def _wait_for_workers(forest: Forest) -> None:
     """Return when no worker holds a tree; a worker that is gone holds it until its lease ends."""
-    growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
-    while any(map(has_live_lease, collection(Tree).find(growing, {"lease_expires_at": 1}))):
+    while is_held(forest):
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 

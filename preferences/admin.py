@@ -4,40 +4,39 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 
+from forests.admin import ForestFilter, StoredAdmin
+from forests.core.naming import path_of_node
 from preferences.models import Preference, PreferenceSet
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime subscript
-    """Shows documents without changing them, and without counting a big collection twice."""
-
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(PreferenceSet)
-class PreferenceSetAdmin(ReadOnlyAdmin):
-    list_display = ["id", "num_pairs", "num_trees_used", "is_complete", "created_at"]
+class PreferenceSetAdmin(StoredAdmin):
+    list_display = [
+        "id", "num_pairs", "num_trees_used", "is_complete", "mean_margin", "created_at", "page",
+    ]  # fmt: skip
+    list_filter = [ForestFilter, "is_complete"]
 
 
 @admin.register(Preference)
-class PreferenceAdmin(ReadOnlyAdmin):
-    list_display = ["id", "margin", "chosen_value", "rejected_value", "depth"]
-    search_fields = ["tree_key"]
-    search_help_text = "<forest>/<set>/<tree index in 7 digits>"
-    ordering = ["id"]
+class PreferenceAdmin(StoredAdmin):
+    """Pairs are found by their id, or all those of a tree by its key."""
+
+    list_display = ["id", "margin", "chosen_value", "rejected_value", "depth", "page"]
+    search_help_text = "id of a pair, or of a tree in a set: <forest>/<set>/<tree, 7 digits>"
 
     def get_search_results(
-        self, request: HttpRequest, queryset: Any, search_term: str
-    ) -> tuple[Any, bool]:
-        """Look up one tree by its key, which an index answers."""
-        return (queryset.filter(tree_key=search_term) if search_term else queryset), False
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        is_pair = term.count("/") > 2  # noqa: PLR2004  forest, set, tree, number
+        return queryset.filter(**{"pk" if is_pair else "tree_key": term}), False
+
+    def view_on_site(self, obj: Preference) -> str:
+        """Return the page of the prefix that both sides continue."""
+        return reverse("node", args=[obj.forest_id, obj.tree_index, path_of_node(obj.prefix_id)])

@@ -1,12 +1,19 @@
-"""What staff can look at, and the one thing that they can change."""
+"""What staff can look at, and what they can do with a forest."""
+
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.test import Client
 from pymongo.collection import Collection
 
-from forests.models import Forest
+from forests.models import Forest, Node, Tree, TreeStatus
+from metrics.models import MetricRun
+from preferences.core.pairing import PairingOptions
+from preferences.creation import SetParameters, create_preferences
+from preferences.models import PreferenceSet
 from tests.forests.factories import (
     RIGHT,
     add_activity,
@@ -14,6 +21,7 @@ from tests.forests.factories import (
     duck_tree,
     leaf,
     make_forest,
+    open_tree,
     tree_of,
 )
 from tests.forests.test_markup import HOSTILE, Reading
@@ -45,15 +53,16 @@ def page(staff: Client, address: str) -> str:
 
 
 @pytest.mark.parametrize("model", ["forest", "tree", "node", "activity"])
-def test_every_model_is_listed_and_read_but_not_added_or_deleted(staff, forest, model):
+def test_every_model_is_listed_and_read_but_only_a_forest_deleted(staff, forest, model):
     address = f"/admin/forests/{model}/"
     html = page(staff, address)
     key = {"forest": forest.name, "tree": TREE, "node": NODE}.get(model)
     if key is not None:
         assert key in html
         html = page(staff, f"{address}{quote(key)}/change/")
-        assert "deletelink" not in html
-        assert staff.post(f"{address}{quote(key)}/delete/").status_code == 403
+        if model != "forest":
+            assert "deletelink" not in html
+            assert staff.post(f"{address}{quote(key)}/delete/").status_code == 403
     assert staff.get(f"{address}add/").status_code == 403
 
 
@@ -129,6 +138,111 @@ def test_a_list_counts_and_orders_no_more_than_it_offers(staff, forest, monkeypa
         stages = {name: value for stage in pipeline for name, value in stage.items()}
         assert stages.get("$limit", 10**6) <= 20
         assert "$sort" not in stages
+
+
+def test_forests_are_found_by_a_part_of_their_name_and_filtered(staff, forest):
+    make_forest("other-train-second", is_paused=True)
+    for query in ("q=OTHER", "is_paused__exact=1", "config_name=other", "dataset_split=train"):
+        html = page(staff, f"/admin/forests/forest/?{query}")
+        assert "other-train-second" in html
+        assert "/forest/ducks-test-first/change/" not in html
+
+
+def test_a_list_leads_to_the_public_pages(staff, forest):
+    for model, address in (
+        ("forest", "/ducks-test-first/"),
+        ("tree", "/ducks-test-first/trees/1/"),
+        ("node", "/ducks-test-first/trees/0/?open=0.0.1.0#node-0-0-1-0"),
+        ("activity", "/ducks-test-first/"),
+    ):
+        assert f'<a href="{address}">view</a>' in page(staff, f"/admin/forests/{model}/")
+
+
+# Actions
+
+
+def act(client: Client, action: str, *names: str, **more: str) -> str:
+    """Choose forests and an action in the list; return what the next page says."""
+    choice = {"action": action, "_selected_action": names, **(more or {"index": "0"})}
+    response = client.post("/admin/forests/forest/", choice, follow=True)
+    assert response.status_code == 200
+    html: str = response.content.decode()
+    return html
+
+
+def test_forests_are_paused_and_resumed(staff, forest):
+    other = make_forest("other-test-second")
+    assert "Paused: ducks-test-first, other-test-second." in act(
+        staff, "pause", forest.name, other.name
+    )
+    assert Forest.objects.filter(is_paused=True).count() == 2
+    assert "Resumed: ducks-test-first." in act(staff, "resume", forest.name)
+    assert [one.name for one in Forest.objects.filter(is_paused=True)] == [other.name]
+
+
+def test_failed_trees_are_retried(staff, forest):
+    add_trees(forest, [tree_of()] * 2, status=TreeStatus.FAILED, error="gave up")
+    assert "ducks-test-first: 2 trees made pending" in act(staff, "retry", forest.name)
+    assert Tree.objects.filter(status=TreeStatus.PENDING).count() == 2
+    assert Forest.objects.get(pk=forest.pk).num_failed == 0
+
+
+def test_what_was_done_is_in_the_history(staff, forest):
+    act(staff, "pause", forest.name)
+    act(staff, "retry", forest.name)
+    html = page(staff, f"/admin/forests/forest/{forest.name}/history/")
+    assert "paused" in html
+    assert "0 failed trees made pending" in html
+
+
+@pytest.mark.parametrize("by", ["the list", "the page"])
+def test_deleting_a_forest_says_first_what_goes(staff, forest, by):
+    call_command("beam_search", "--forest_name", forest.name, "-v", "0")
+    made = create_preferences(
+        forest, "mine", SetParameters(PairingOptions()), report=lambda _: None
+    )
+    kept = add_trees(make_forest("other-test-second"), [duck_tree()])
+    address = f"/admin/forests/forest/{forest.name}/delete/"
+    asked = act(staff, "delete_selected", forest.name) if by == "the list" else page(staff, address)
+    numbers = {"forests": 1, "trees": 2, "nodes": 24, "preference sets": 1,
+               "preferences": made.num_pairs, "metric runs": 1}  # fmt: skip
+    for what, number in numbers.items():
+        assert f"<li>{what.capitalize()}: {number}</li>" in asked
+    assert Forest.objects.count() == 2
+    if by == "the list":
+        act(staff, "delete_selected", forest.name, post="yes")
+    else:
+        staff.post(address, {"post": "yes"})
+    assert [one.pk for one in Forest.objects.all()] == [kept.pk]
+    assert Tree.objects.count() == 1
+    assert Node.objects.count() == 12
+    assert not PreferenceSet.objects.exists()
+    assert not MetricRun.objects.exists()
+
+
+def test_a_forest_that_workers_hold_is_not_deleted(staff, forest):
+    soon = datetime.now(UTC) + timedelta(seconds=30)
+    add_trees(forest, [open_tree()], status=TreeStatus.GROWING, lease_expires_at=soon)
+    address = f"/admin/forests/forest/{forest.name}/delete/"
+    assert "trees of ducks-test-first that workers hold: pause it" in page(staff, address)
+    assert "that workers hold" in act(staff, "delete_selected", forest.name, post="yes")
+    staff.post(address, {"post": "yes"})
+    assert Forest.objects.filter(pk=forest.pk).exists()
+
+
+def test_who_may_only_look_can_do_nothing(client: Client, forest, monkeypatch):
+    # The embedded server cannot join users with permissions.
+    monkeypatch.setattr(User, "has_perm", lambda _, name, __=None: name == "forests.view_forest")
+    client.force_login(User.objects.create_user("viewer", is_staff=True))
+    html = page(client, "/admin/forests/forest/")
+    assert forest.name in html
+    assert "_selected_action" not in html
+    for action in ("pause", "retry", "recount"):
+        assert act(client, action, forest.name).count('class="success"') == 0
+    act(client, "delete_selected", forest.name, post="yes")
+    stored = Forest.objects.get(pk=forest.pk)
+    assert not stored.is_paused
+    assert client.get(f"/admin/forests/forest/{forest.name}/delete/").status_code == 403
 
 
 def test_hostile_text_is_inert_in_the_admin(staff):

@@ -1,0 +1,39 @@
+"""What staff can do with a forest besides, where it takes what workers know."""
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from forests.admin import ForestAdmin
+from forests.models import Forest
+from forests.store import is_held
+from rollouts.recounting import recount_forest
+
+MAX_NODES = 100_000
+"""Nodes of a forest that one request may read."""
+
+
+@admin.action(description="Recount nodes, samples and tokens", permissions=["change"])
+def recount(
+    model_admin: "admin.ModelAdmin[Forest]", request: HttpRequest, chosen: QuerySet[Forest]
+) -> None:
+    for forest in chosen:
+        if is_held(forest):
+            messages.error(request, f"{forest}: pause it first, workers still count as they grow")
+        elif forest.num_nodes > MAX_NODES:
+            command = f"python manage.py recount_forest --forest_name {forest}"
+            messages.error(request, f"{forest}: too many nodes for a page, use {command}")
+        else:
+            differences = recount_forest(forest)
+            words = [f"{name} {old} is {new}" for name, (old, new) in differences.items()]
+            said = ", ".join(words) or "all counters were right"
+            model_admin.log_change(request, forest, f"recounted: {said}")
+            messages.success(request, f"{forest}: {said}")
+
+
+class GrownForestAdmin(ForestAdmin):
+    actions = [*ForestAdmin.actions, recount]
+
+
+admin.site.unregister(Forest)
+admin.site.register(Forest, GrownForestAdmin)
