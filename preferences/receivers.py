@@ -5,7 +5,7 @@ from typing import Any
 from django.dispatch import receiver
 
 from forests.models import Forest
-from forests.signals import forest_deleted
+from forests.signals import forest_deleted, forest_weighed
 from preferences.models import PreferenceSet
 from preferences.store import delete_set
 
@@ -15,3 +15,9 @@ def delete_sets(forest_name: str, **_: Any) -> None:
     forest = Forest.objects.filter(pk=forest_name).first()
     for found in PreferenceSet.objects.filter(forest_id=forest_name):
         delete_set(found, max(forest.num_trees if forest else 0, found.next_tree))
+
+
+@receiver(forest_weighed)
+def count_sets(forest_name: str, **_: Any) -> dict[str, int]:
+    sets = PreferenceSet.objects.filter(forest_id=forest_name)
+    return {"preference sets": len(sets), "preferences": sum(one.num_pairs for one in sets)}
