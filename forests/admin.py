@@ -120,7 +120,7 @@ def retry(
     for forest in chosen:
         number = retry_failed(forest)
         model_admin.log_change(request, forest, f"{number} failed trees made pending")
-        messages.success(request, f"{forest}: {number} trees made pending; start workers for them.")
+        messages.success(request, f"{number} trees of {forest} made pending: start workers.")
 
 
 def _set_paused(
@@ -223,7 +223,7 @@ class NodeAdmin(StoredAdmin):
 
 @admin.register(Activity)
 class ActivityAdmin(StoredAdmin):
-    list_display = ["id", "trees", "nodes", "tokens", "requests"]
+    list_display = ["id", "trees", "nodes", "tokens", "requests", "page"]
     list_filter = [ForestFilter]
 
     def view_on_site(self, obj: Activity) -> str:

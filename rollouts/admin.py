@@ -19,16 +19,16 @@ def recount(
 ) -> None:
     for forest in chosen:
         if is_held(forest):
-            messages.error(request, f"{forest}: pause it first, workers still count as they grow")
+            messages.error(request, f"Pause {forest} first: workers still count as they grow.")
         elif forest.num_nodes > MAX_NODES:
             command = f"python manage.py recount_forest --forest_name {forest}"
-            messages.error(request, f"{forest}: too many nodes for a page, use {command}")
+            messages.error(request, f"A page cannot read all nodes of {forest}: {command}")
         else:
             differences = recount_forest(forest)
             words = [f"{name} {old} is {new}" for name, (old, new) in differences.items()]
             said = ", ".join(words) or "all counters were right"
             model_admin.log_change(request, forest, f"recounted: {said}")
-            messages.success(request, f"{forest}: {said}")
+            messages.success(request, f"Recounted {forest}: {said}.")
 
 
 class GrownForestAdmin(ForestAdmin):

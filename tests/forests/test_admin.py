@@ -182,7 +182,7 @@ def test_forests_are_paused_and_resumed(staff, forest):
 
 def test_failed_trees_are_retried(staff, forest):
     add_trees(forest, [tree_of()] * 2, status=TreeStatus.FAILED, error="gave up")
-    assert "ducks-test-first: 2 trees made pending" in act(staff, "retry", forest.name)
+    assert "2 trees of ducks-test-first made pending" in act(staff, "retry", forest.name)
     assert Tree.objects.filter(status=TreeStatus.PENDING).count() == 2
     assert Forest.objects.get(pk=forest.pk).num_failed == 0
 

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from forests.models import Forest, Tree, TreeStatus
+from rollouts.recounting import recount_forest
 from tests.forests.factories import add_trees, duck_tree, make_forest, open_tree
 
 pytestmark = pytest.mark.django_db
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def forest() -> Forest:
-    return add_trees(make_forest(), [duck_tree(), duck_tree()])
+    forest = add_trees(make_forest(), [duck_tree(), duck_tree()])
+    recount_forest(forest)
+    return forest
 
 
 @pytest.fixture
@@ -30,10 +33,10 @@ def recount(client: Client, forest):
 
 
 def test_recounting_says_what_was_wrong_and_mends_it(forest, recount):
-    assert "ducks-test-first: all counters were right" in recount()
+    assert "Recounted ducks-test-first: all counters were right." in recount()
     Forest.objects.filter(pk=forest.pk).update(num_nodes=7)
     Tree.objects.filter(pk=f"{forest.name}/0000000").update(num_correct=0)
-    assert "ducks-test-first: num_nodes 7 is 24" in recount()
+    assert "Recounted ducks-test-first: num_nodes 7 is 24." in recount()
     assert Forest.objects.get(pk=forest.pk).num_nodes == 24
     assert Tree.objects.get(pk=f"{forest.name}/0000000").num_correct == 4
 
@@ -42,7 +45,7 @@ def test_a_forest_that_workers_hold_is_not_recounted(forest, recount):
     soon = datetime.now(UTC) + timedelta(seconds=30)
     add_trees(forest, [open_tree()], status=TreeStatus.GROWING, lease_expires_at=soon)
     Forest.objects.filter(pk=forest.pk).update(num_nodes=7)
-    assert "ducks-test-first: pause it first" in recount()
+    assert "Pause ducks-test-first first" in recount()
     assert Forest.objects.get(pk=forest.pk).num_nodes == 7
 
 
