@@ -87,6 +87,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "prm_site.urls"
 WSGI_APPLICATION = "prm_site.wsgi.application"
+AUTHENTICATION_BACKENDS = ["prm_site.permissions.FlatModelBackend"]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "forests"
 LOGOUT_REDIRECT_URL = "login"
