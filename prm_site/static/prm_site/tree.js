@@ -75,7 +75,10 @@ function nextHit(by) {
 // What is not in the page yet is not loaded piece by piece: the server sends it opened.
 function foldAll(isOpen) {
   if (isOpen && document.querySelector(".rest, .gap")) return false;
+  let here = currentHead() && stepOf(currentHead());
   for (const details of inTree(".step > details")) details.open = isOpen;
+  while (here && !isInView(headOf(here))) here = above(here);
+  if (here) go(headOf(here));
   return true;
 }
 
