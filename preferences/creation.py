@@ -27,7 +27,7 @@ TREES_PER_WRITE = 256
 
 
 class SetMismatchError(Exception):
-    """A set of this name has other parameters; the message says which."""
+    """A set of this name cannot be continued; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def create_preferences(
     changes: what was there keeps its id and its place.
 
     Raises:
-        SetMismatchError: the forest has a set of this name with other parameters.
+        SetMismatchError: the forest has a set of this name with other parameters or old grades.
         ForestNameError: the name cannot be part of an address.
     """
     check_slug(name, "set name")
@@ -88,6 +88,11 @@ def _find_or_start(
         known = None
     if known is not None:
         _refuse_other_parameters(known, parameters)
+        if forest.graded_at is not None and known.created_at < forest.graded_at:
+            raise SetMismatchError(
+                f"preference set {known.name!r} of {forest.name} was made before the forest was "
+                "regraded: --replace it, or choose another --set_name"
+            )
         return known, False
     started = PreferenceSet.objects.create(
         id=id_,

@@ -21,7 +21,7 @@ from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
 from preferences.core.splits import split_of
 from preferences.core.step_formats import STEP_FORMATS
 from preferences.models import PreferenceSet
-from preferences.rows import iter_pair_items, iter_tree_items
+from preferences.rows import Reviewed, iter_pair_items, iter_tree_items
 
 FORMATS: dict[str, Format] = {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)}
 ROWS_PER_WRITE = 1000
@@ -46,6 +46,8 @@ class ExportRequest:
     ungraded: Ungraded
     test_fraction: float = 0.0
     split_seed: int = 0
+    reviewed: Reviewed = "all"
+    """Which pairs reviewers let through."""
 
     @property
     def is_chat(self) -> bool:
@@ -61,6 +63,8 @@ class ExportRequest:
         given: dict[str, Any] = {"test_fraction": self.test_fraction, "split_seed": self.split_seed}
         if self.format.default_threshold is not None:
             given["label_threshold"] = self.options.label_threshold
+        if self.format.source == "pairs":
+            given["reviewed"] = self.reviewed
         if self.format.source == "trees":
             given |= {"estimator": self.estimator, "ungraded": self.ungraded}
         return given
@@ -154,7 +158,7 @@ def _write_rows(
         for container in containers:
             stack.callback(container.files.close)
         sink = _Sink(containers, request.schema, report)
-        for prompt, item in _items(request):
+        for prompt, item in _items(request, left_out):
             split = split_of(prompt, request.test_fraction, request.split_seed)
             for row in request.format.rows(item, request.options, left_out):
                 sink.add(split, row)
@@ -165,12 +169,12 @@ def _write_rows(
     return dict(sorted(sink.counts.items(), reverse=True)), dict(+left_out)
 
 
-def _items(request: ExportRequest) -> Iterator[tuple[Any, Item]]:
+def _items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
     if request.format.source == "trees":
         return iter_tree_items(request.forest, request.estimator, request.ungraded)
     if request.preference_set is None:
         raise ExportError(f"format {request.format.name} needs a preference set")
-    return iter_pair_items(request.forest, request.preference_set)
+    return iter_pair_items(request.forest, request.preference_set, request.reviewed, left_out)
 
 
 class _Sink:

@@ -3,6 +3,7 @@
 from django.db import models
 from django.urls import reverse
 
+from forests.core.naming import node_anchor, path_of_node
 from forests.models import Forest
 
 PAIRS_PER_PAGE = 10
@@ -80,9 +81,43 @@ class Preference(models.Model):
         return self.id
 
     @property
+    def anchor(self) -> str:
+        """Place of the chosen side on the page of its tree."""
+        return node_anchor(path_of_node(self.chosen_id))
+
+    @property
     def number(self) -> int:
         """Position among the pairs of its tree."""
         return int(self.id.rpartition("/")[2])
+
+
+class ReviewState(models.TextChoices):
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+class Review(models.Model):
+    """What the last reviewer thought of a pair: see `preferences.reviews`."""
+
+    id = models.CharField(primary_key=True, max_length=900, db_column="_id")
+    preference_set = models.ForeignKey(
+        PreferenceSet, models.DO_NOTHING, related_name="+", db_index=False
+    )
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
+    tree_index = models.IntegerField()
+    state = models.CharField(max_length=10, choices=ReviewState.choices)
+    state_key = models.CharField(max_length=270)  # <set>/<state>: the reviews with a state
+    note = models.TextField(blank=True)
+    reviewer = models.CharField(max_length=150)
+    reviewed_at = models.DateTimeField()
+
+    class Meta:
+        permissions = [("review_preference", "Can accept, reject and annotate pairs")]
+        indexes = [models.Index(fields=["state_key"], name="review_state")]
+
+    def __str__(self) -> str:
+        return self.id
 
 
 def set_id(forest: str, name: str) -> str:
@@ -91,6 +126,10 @@ def set_id(forest: str, name: str) -> str:
 
 def tree_key(preference_set: str, index: int) -> str:
     return f"{preference_set}/{index:07d}"
+
+
+def state_key(preference_set: str, state: str) -> str:
+    return f"{preference_set}/{state}"
 
 
 def page_key(preference_set: str, page: int) -> str:

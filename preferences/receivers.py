@@ -7,6 +7,7 @@ from django.dispatch import receiver
 from forests.models import Forest
 from forests.signals import forest_deleted, forest_weighed
 from preferences.models import PreferenceSet
+from preferences.reviews import delete_reviews
 from preferences.store import delete_set
 
 
@@ -15,6 +16,7 @@ def delete_sets(forest_name: str, **_: Any) -> None:
     forest = Forest.objects.filter(pk=forest_name).first()
     for found in PreferenceSet.objects.filter(forest_id=forest_name):
         delete_set(found, max(forest.num_trees if forest else 0, found.next_tree))
+    delete_reviews(forest_name)
 
 
 @receiver(forest_weighed)

@@ -58,7 +58,10 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
         name = set_name or parameters.default_name
         if replace and (known := stored_set(forest, name)):
             gone = delete_set(known, max(forest.num_trees, known.next_tree))
-            self.say(f"deleted preference set {name} with {gone} pairs")
+            self.say(
+                f"deleted preference set {name} with {gone} pairs; what reviewers said is kept for "
+                "pairs that come again"
+            )
         try:
             with shown_progress("trees", total=forest.num_trees) as report:
                 made = create_preferences(forest, name, parameters, report)

@@ -21,6 +21,7 @@ from preferences.core.prompts import FormatError
 from preferences.export import FORMATS, ExportError, ExportRequest, check_output, export
 from preferences.hub import HubError, check_hub, push_to_hub
 from preferences.models import PreferenceSet
+from preferences.rows import REVIEWED
 from preferences.store import sets_of
 
 
@@ -69,6 +70,13 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             type=float,
             help="a label is positive where the value is above this "
             "(default: 0 for steps, 0.5 for trl_unpaired)",
+        )
+        parser.add_argument(
+            "--reviewed",
+            choices=REVIEWED,
+            default="all",
+            help="which pairs to write, by what reviewers said on the forest's page of preferences "
+            "(default: %(default)s)",
         )
         parser.add_argument(
             "--with_values",
@@ -150,6 +158,7 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
         ungraded=values["ungraded"],
         test_fraction=options["test_fraction"],
         split_seed=options["seed"],
+        reviewed=options["reviewed"],
     )
 
 
