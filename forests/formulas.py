@@ -43,6 +43,18 @@ _DEFINITION = re.compile(
     r"\\(?:(?:re|provide)?newcommand|[gex]?def|let|DeclareMathOperator)(?![a-zA-Z])"
 )
 _ROW_SPACE = re.compile(r"\\\\\[-?[\d.]+ ?[a-z]{2}\]")  # `\\[2pt]`, which is taken for text
+# What MATH and the models use and the converter does not know, as what it knows.
+_ALIAS = re.compile(
+    r"""(?<!\\)\\ (?:
+        (?P<text> text(?:bf|it|rm|sf|tt|normal|up) | emph | mbox | hbox ) (?![a-zA-Z])
+      | (?P<bold> pmb | bm ) (?![a-zA-Z])
+      | (?P<space> hfill ) (?![a-zA-Z])
+      | tag\*? \{ (?P<tag> [^{}$\\]* ) \}
+      | substack \{ (?P<lines> [^{}]* ) \}
+      | (?P<split> begin | end ) \{split\}
+    )""",
+    re.VERBOSE,
+)
 _NESTING_UNIT = re.compile(r"\\[a-zA-Z]+|[{\[^_]")
 _COMMAND_OR_GROUP = re.compile(r"\\[a-zA-Z]+|\{[^{}]*\}")
 
@@ -107,7 +119,7 @@ def to_mathml(latex: str, *, display: bool) -> str | None:
     if len(_NESTING_UNIT.findall(latex)) > MAX_NESTING_UNITS:
         return None
     try:
-        source = _ROW_SPACE.sub(r"\\\\", latex)
+        source = _ALIAS.sub(_known, _ROW_SPACE.sub(r"\\\\", latex))
         mathml = _converter.convert_with_local_state(source, displaystyle=display)
     except LatexError:
         return None
@@ -116,6 +128,17 @@ def to_mathml(latex: str, *, display: bool) -> str | None:
     if "<" in rest or ">" in rest or not names <= _TAGS:
         return None
     return _TAG.sub(_tidied, mathml)
+
+
+def _known(match: re.Match[str]) -> str:
+    """Return an `_ALIAS` in commands that the converter knows."""
+    if match["tag"] is not None:
+        return rf"\qquad\text{{({match['tag']})}}"
+    if match["lines"] is not None:
+        return rf"\begin{{matrix}}{match['lines']}\end{{matrix}}"
+    if match["split"]:
+        return rf"\{match['split']}{{aligned}}"
+    return r"\text" if match["text"] else r"\boldsymbol" if match["bold"] else r"\quad "
 
 
 def as_source(text: str) -> str:

@@ -24,6 +24,7 @@ from tests.forests.factories import (
     open_tree,
     tree_of,
 )
+from tests.forests.pages import text_of
 from tests.forests.test_markup import HOSTILE, Reading
 
 pytestmark = pytest.mark.django_db
@@ -45,21 +46,14 @@ def forest() -> Forest:
     return forest
 
 
-def page(staff: Client, address: str) -> str:
-    response = staff.get(address)
-    assert response.status_code == 200
-    html: str = response.content.decode()
-    return html
-
-
 @pytest.mark.parametrize("model", ["forest", "tree", "node", "activity"])
 def test_every_model_is_listed_and_read_but_only_a_forest_deleted(staff, forest, model):
     address = f"/admin/forests/{model}/"
-    html = page(staff, address)
+    html = text_of(staff, address)
     key = {"forest": forest.name, "tree": TREE, "node": NODE}.get(model)
     if key is not None:
         assert key in html
-        html = page(staff, f"{address}{quote(key)}/change/")
+        html = text_of(staff, f"{address}{quote(key)}/change/")
         if model != "forest":
             assert "deletelink" not in html
             assert staff.post(f"{address}{quote(key)}/delete/").status_code == 403
@@ -75,13 +69,13 @@ def test_every_model_is_listed_and_read_but_only_a_forest_deleted(staff, forest,
     ],
 )
 def test_a_document_leads_to_its_public_page(staff, forest, model, key, address):
-    html = page(staff, f"/admin/forests/{model}/{quote(key)}/change/")
+    html = text_of(staff, f"/admin/forests/{model}/{quote(key)}/change/")
     assert f'href="{address}" class="viewsitelink"' in html
 
 
 def test_pausing_a_forest_leaves_the_counters_to_the_workers(staff, forest, monkeypatch):
     address = f"/admin/forests/forest/{forest.name}/change/"
-    page(staff, address)
+    text_of(staff, address)
     read = Forest.from_db
 
     def read_then_grow(*args):
@@ -107,17 +101,17 @@ def test_what_workers_write_cannot_be_changed(staff, forest, model):
 
 def test_trees_are_filtered_by_forest_and_status(staff, forest):
     add_trees(make_forest("other-test-second"), [tree_of(leaf("0.0", "4", RIGHT))])
-    html = page(staff, "/admin/forests/tree/?forest=other-test-second")
+    html = text_of(staff, "/admin/forests/tree/?forest=other-test-second")
     assert "other-test-second/0000000" in html
     assert TREE not in html
-    assert "0 trees" in page(staff, "/admin/forests/tree/?status__exact=failed")
+    assert "0 trees" in text_of(staff, "/admin/forests/tree/?status__exact=failed")
 
 
 def test_nodes_are_found_by_their_own_id_or_that_of_their_tree(staff, forest):
-    assert "12 nodes" in page(staff, f"/admin/forests/node/?q={TREE}")
-    html = page(staff, f"/admin/forests/node/?q={NODE}")
+    assert "12 nodes" in text_of(staff, f"/admin/forests/node/?q={TREE}")
+    html = text_of(staff, f"/admin/forests/node/?q={NODE}")
     assert "1 node<" in " ".join(html.split()).replace("1 node <", "1 node<")
-    assert "0 nodes" in page(staff, "/admin/forests/node/?q=ducks")
+    assert "0 nodes" in text_of(staff, "/admin/forests/node/?q=ducks")
 
 
 def test_a_list_counts_and_orders_no_more_than_it_offers(staff, forest, monkeypatch):
@@ -132,7 +126,7 @@ def test_a_list_counts_and_orders_no_more_than_it_offers(staff, forest, monkeypa
         return aggregate(self, pipeline, *args, **kwargs)
 
     monkeypatch.setattr(Collection, "aggregate", noting)
-    assert "20 nodes" in page(staff, "/admin/forests/node/")
+    assert "20 nodes" in text_of(staff, "/admin/forests/node/")
     assert pipelines
     for pipeline in pipelines:
         stages = {name: value for stage in pipeline for name, value in stage.items()}
@@ -143,7 +137,7 @@ def test_a_list_counts_and_orders_no_more_than_it_offers(staff, forest, monkeypa
 def test_forests_are_found_by_a_part_of_their_name_and_filtered(staff, forest):
     make_forest("other-train-second", is_paused=True)
     for query in ("q=OTHER", "is_paused__exact=1", "config_name=other", "dataset_split=train"):
-        html = page(staff, f"/admin/forests/forest/?{query}")
+        html = text_of(staff, f"/admin/forests/forest/?{query}")
         assert "other-train-second" in html
         assert "/forest/ducks-test-first/change/" not in html
 
@@ -155,7 +149,7 @@ def test_a_list_leads_to_the_public_pages(staff, forest):
         ("node", "/ducks-test-first/trees/0/?open=0.0.1.0#node-0-0-1-0"),
         ("activity", "/ducks-test-first/"),
     ):
-        assert f'<a href="{address}">view</a>' in page(staff, f"/admin/forests/{model}/")
+        assert f'<a href="{address}">view</a>' in text_of(staff, f"/admin/forests/{model}/")
 
 
 # Actions
@@ -190,7 +184,7 @@ def test_failed_trees_are_retried(staff, forest):
 def test_what_was_done_is_in_the_history(staff, forest):
     act(staff, "pause", forest.name)
     act(staff, "retry", forest.name)
-    html = page(staff, f"/admin/forests/forest/{forest.name}/history/")
+    html = text_of(staff, f"/admin/forests/forest/{forest.name}/history/")
     assert "paused" in html
     assert "0 failed trees made pending" in html
 
@@ -203,7 +197,9 @@ def test_deleting_a_forest_says_first_what_goes(staff, forest, by):
     )
     kept = add_trees(make_forest("other-test-second"), [duck_tree()])
     address = f"/admin/forests/forest/{forest.name}/delete/"
-    asked = act(staff, "delete_selected", forest.name) if by == "the list" else page(staff, address)
+    asked = (
+        act(staff, "delete_selected", forest.name) if by == "the list" else text_of(staff, address)
+    )
     numbers = {"forests": 1, "trees": 2, "nodes": 24, "preference sets": 1,
                "preferences": made.num_pairs, "metric runs": 1}  # fmt: skip
     for what, number in numbers.items():
@@ -224,7 +220,7 @@ def test_a_forest_that_workers_hold_is_not_deleted(staff, forest):
     soon = datetime.now(UTC) + timedelta(seconds=30)
     add_trees(forest, [open_tree()], status=TreeStatus.GROWING, lease_expires_at=soon)
     address = f"/admin/forests/forest/{forest.name}/delete/"
-    assert "trees of ducks-test-first that workers hold: pause it" in page(staff, address)
+    assert "trees of ducks-test-first that workers hold: pause it" in text_of(staff, address)
     assert "that workers hold" in act(staff, "delete_selected", forest.name, post="yes")
     staff.post(address, {"post": "yes"})
     assert Forest.objects.filter(pk=forest.pk).exists()
@@ -234,7 +230,7 @@ def test_who_may_only_look_can_do_nothing(client: Client, forest, monkeypatch):
     # The embedded server cannot join users with permissions.
     monkeypatch.setattr(User, "has_perm", lambda _, name, __=None: name == "forests.view_forest")
     client.force_login(User.objects.create_user("viewer", is_staff=True))
-    html = page(client, "/admin/forests/forest/")
+    html = text_of(client, "/admin/forests/forest/")
     assert forest.name in html
     assert "_selected_action" not in html
     for action in ("pause", "retry", "recount"):
@@ -255,7 +251,7 @@ def test_hostile_text_is_inert_in_the_admin(staff):
             f"/admin/forests/{model}/",
             f"/admin/forests/{model}/{quote(key)}/change/",
         ):
-            html = page(staff, address)
+            html = text_of(staff, address)
             reading = Reading(html)
             assert html.count("<script") == html.count("<script src=") + html.count("<script id=")
             assert not [name for name, _ in reading.attributes if name.startswith("on")]
@@ -263,8 +259,8 @@ def test_hostile_text_is_inert_in_the_admin(staff):
 
 
 def test_the_queues_are_reached_from_the_admin(staff):
-    assert "/admin/django_rq/dashboard/" in page(staff, "/admin/")
-    html = page(staff, "/admin/django_rq/dashboard/")
+    assert "/admin/django_rq/dashboard/" in text_of(staff, "/admin/")
+    html = text_of(staff, "/admin/django_rq/dashboard/")
     assert "rollouts" in html
-    assert "rollouts" in page(staff, "/admin/rq/")
-    assert 'href="/admin/rq/"' in page(staff, "/")
+    assert "rollouts" in text_of(staff, "/admin/rq/")
+    assert 'href="/admin/rq/"' in text_of(staff, "/")

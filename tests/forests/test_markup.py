@@ -1,5 +1,6 @@
 r"""What a model or a dataset may have written, and what a browser is given of it."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -10,13 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forests import markup
 from forests.formulas import to_mathml
 from forests.markup import (
     MAX_MARKDOWN_LENGTH,
     MAX_SHOWN_LENGTH,
     clean,
+    excerpt,
+    highlighted,
     one_line,
     render_markdown,
+    render_prefix,
     render_prompt,
     render_raw,
 )
@@ -181,6 +186,9 @@ def test_any_formula_is_inert(text):
         "a &lt;b&gt; &amp; c < d > e",
         "[x](https://example.org) ![y](z.png) <b>bold</b>",
         "snake_case_name and x_1*y_2*z_3",
+        "$100-$20=$80 and $80/4=$20",
+        "The rate is $10/hour*$3, then $1,000 + $2,000 = $3,000.",
+        "He has $20. She has $30 & they pay $5*3 and 4*5$.",
     ],
 )
 def test_text_that_only_looks_like_markup_is_shown_as_written(text):
@@ -209,6 +217,36 @@ def test_formulas_become_mathml(text, is_display):
     assert "<mi>p</mi>" not in html
     assert "$" not in html
     assert_inert(html)
+
+
+# As solutions in MATH and those of models write it.
+MATH_FORMULAS = [
+    r"\dfrac{1}{2}\tfrac12\cfrac12", r"\binom{5}{2} = {5 \choose 2}", r"\sqrt[3]{x}",
+    r"\lfloor x\rfloor\lceil x\rceil\lvert x\rvert", r"\overline{AB}\overrightarrow{AB}",
+    r"\angle ABC = 90^\circ", r"\triangle ABC \cong \triangle DEF", r"a\equiv b\pmod{7}",
+    r"\operatorname{lcm}(a,b)\gcd(a,b)", r"\left(\frac{1}{2},\infty\right]", r"1,\!000",
+    r"\begin{array}{c|c}\hline 1&2\\ \hline\end{array}", r"\begin{cases}x&y\\z&w\end{cases}",
+    r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{aligned}a&=b\\&=c\end{aligned}",
+    r"\boxed{\text{(A)}}", r"5\text{ cm}^2\mbox{ m}\textbf{ B}\textit{i}", r"\cancel{x}",
+    r"\underbrace{a+b}_{c}\stackrel{a}{=}", r"\mathbb{R}\mathcal{S}\mathbf{v}\pmb{x}\bm y",
+    r"\begin{split}a&=b\end{split}", r"a=b \tag{1}", r"\sum_{\substack{i<j\\j<n}} x", r"a\hfill b",
+    r"\{1,2\}\cup\emptyset", r"\lim_{x\to 0}\int_0^1 x\,dx", r"f^{-1}(x') \implies y",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("latex", MATH_FORMULAS)
+def test_the_latex_of_math_solutions_is_understood(latex):
+    html = render_markdown(f"so \\[{latex}\\] holds")
+    assert '<math display="block">' in html
+    assert "formula" not in html
+    assert_inert(html)
+
+
+def test_other_names_of_commands_are_read_as_those_that_are_known():
+    html = render_markdown(r"$x \tag{*}$ $\textbf{if}$ \(a\\textbf\)")
+    assert "<mtext>(*)</mtext>" in html
+    assert "<mtext>if</mtext>" in html
+    assert "<mtext>bf</mtext>" not in html
 
 
 def test_styles_of_the_converter_become_classes_and_colours():
@@ -304,6 +342,74 @@ def test_definitions_and_endless_macros_are_refused():
     assert to_mathml(r"\newcommand{\a}{\a\a}\a", display=False) is None
     assert to_mathml(r"\def\a{b}\a", display=False) is None
     assert to_mathml(r"\deg 5", display=False) is not None
+
+
+# Plain sentences take a short cut; what it shows must be what Markdown shows.
+
+_WORDS = st.sampled_from(
+    ["a", "b ", "1", "2.", " ", "\n", "$", "$x$", "\\$", "*", "* ", "<", ">", "&", "&lt;", "=", "-",
+     "+", "#### 5", "(", ")", "[", "]", "!", "'", '"', ":", "\\(y\\)", "\\[z\\]", "{", "}",
+     "https://a.b", "<<1+1=2>>", "**", "\t", "\u00a0", "\u2028", "\r", "x*y", "%", "/", "$2 "]
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(_WORDS, max_size=9).map("".join))
+def test_the_short_cut_for_plain_sentences_shows_what_markdown_shows(text):
+    shown = markup._rendered_words(text)
+    assert shown is None or shown == markup._rendered_markdown(text)
+
+
+def test_most_steps_of_gsm8k_take_the_short_cut():
+    for text in (
+        " She eats 3 eggs, and 9 * 2 = $<<9*2=18>>18 are left.\n",
+        "He pays 3*$5 + 4*$5 = $35 (and \\$2 more).\n#### 35",
+        "Let $x$ be the price, so $\\frac{x}{2} < 4$.",
+    ):
+        assert markup._rendered_words(text) is not None
+
+
+# Searching
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("phrase", ["script", "<", "&", "lt", "p", "class", "x", '"', "alert(1)"])
+def test_marking_what_was_found_adds_marks_and_nothing_else(text, phrase):
+    pattern = re.compile(re.escape(phrase), re.IGNORECASE)
+    for html in (render_markdown(text), render_raw(text), excerpt(text, 90, None)):
+        before, after = Reading(html), Reading(highlighted(html, pattern))
+        assert after.text == before.text
+        assert [tag for tag in after.tags if tag != "mark"] == before.tags
+        assert after.attributes == before.attributes
+
+
+def test_words_are_marked_and_tags_and_formulas_are_not():
+    html = highlighted(render_markdown("a **p** p > $p$ P"), re.compile("p", re.IGNORECASE))
+    assert html.count("<mark>p</mark>") == 2
+    assert "<strong><mark>p</mark></strong>" in html
+    assert "<mi>p</mi>" in html
+    assert "<mark>P</mark>" in html
+    assert "&gt;" in html
+
+
+def test_an_excerpt_begins_shortly_before_what_was_found():
+    text = "word " * 100 + "<b>needle</b> " + "word " * 100
+    line = excerpt(text, 60, re.compile("needle"))
+    assert "&lt;b&gt;<mark>needle</mark>&lt;/b&gt;" in line
+    assert line.startswith("…")
+    assert len(Reading(line).text) <= 60
+    assert excerpt("<a>\n b", 60) == "&lt;a&gt; b"
+
+
+def test_a_prefix_tells_the_prompt_and_the_steps_apart():
+    html = render_prefix("2 < 3?\n", "yes & no")
+    assert html == (
+        '<pre class="raw" dir="auto">2 &lt; 3?\n<span class="written">yes &amp; no</span></pre>'
+    )
+    long = render_prefix("a" * MAX_SHOWN_LENGTH, "b" * 10)
+    assert "The first 10 characters are not shown." in long
+    assert Reading(long).text.count("a" * 100) == MAX_SHOWN_LENGTH // 100 - 1
+    assert "b" * 10 in long
 
 
 def test_rendering_in_threads_does_not_mix_texts():
