@@ -15,7 +15,7 @@ from rq.queue import Queue
 from tests.openai_server import OpenAIServer
 
 # Helpers that assert: a failure in them shows its values too.
-pytest.register_assert_rewrite("tests.rollouts.forests")
+pytest.register_assert_rewrite("tests.rollouts.forests", "tests.waiting")
 
 # How long an example takes says nothing on a busy machine; speed is measured in benchmarks.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -27,17 +26,11 @@ from prm_site.services.definitions import (
     Service,
 )
 from prm_site.services.supervisor import ServiceError, Supervisor, holder, is_ready
+from tests.waiting import wait_until
 
 
 def say(_: str) -> None:
     """Tests look at what happens, not at what is said of it."""
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def address(data_dir: Path, service: str) -> str:

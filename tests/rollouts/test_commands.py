@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import pytest
 from django.conf import settings as django_settings
@@ -17,6 +16,7 @@ from forests.models import Forest
 from rollouts import failures, jobs
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,13 +45,6 @@ def start(server: OpenAIServer, *arguments: str) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=seconds)
     return process.returncode, out, err
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def slowly(prefix: str, seed: int) -> str:
