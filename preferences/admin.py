@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from forests.admin import ForestFilter, StoredAdmin
 from forests.core.naming import path_of_node
-from preferences.models import Preference, PreferenceSet
+from preferences.models import Preference, PreferenceSet, Review
 
 
 @admin.register(PreferenceSet)
@@ -40,3 +40,16 @@ class PreferenceAdmin(StoredAdmin):
     def view_on_site(self, obj: Preference) -> str:
         """Return the page of the prefix that both sides continue."""
         return reverse("node", args=[obj.forest_id, obj.tree_index, path_of_node(obj.prefix_id)])
+
+
+@admin.register(Review)
+class ReviewAdmin(StoredAdmin):
+    """Pairs are reviewed on their page."""
+
+    list_display = ["id", "state", "reviewer", "note", "reviewed_at", "page"]
+    list_filter = [ForestFilter]
+
+    def view_on_site(self, obj: Review) -> str:
+        """Return the page of reviewed pairs with this state."""
+        name = obj.preference_set_id.rpartition("/")[2]
+        return reverse("preferences", args=[obj.forest_id]) + f"?set={name}&review={obj.state}"

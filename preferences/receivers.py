@@ -6,7 +6,7 @@ from django.dispatch import receiver
 
 from forests.models import Forest
 from forests.signals import forest_deleted, forest_weighed
-from preferences.models import PreferenceSet
+from preferences.models import PreferenceSet, Review
 from preferences.reviews import delete_reviews
 from preferences.store import delete_set
 
@@ -22,4 +22,8 @@ def delete_sets(forest_name: str, **_: Any) -> None:
 @receiver(forest_weighed)
 def count_sets(forest_name: str, **_: Any) -> dict[str, int]:
     sets = PreferenceSet.objects.filter(forest_id=forest_name)
-    return {"preference sets": len(sets), "preferences": sum(one.num_pairs for one in sets)}
+    return {
+        "preference sets": len(sets),
+        "preferences": sum(one.num_pairs for one in sets),
+        "reviews": Review.objects.filter(forest_id=forest_name).count(),
+    }

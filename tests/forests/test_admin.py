@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.utils import quote
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.test import Client
 from pymongo.collection import Collection
@@ -13,7 +13,8 @@ from forests.models import Forest, Node, Tree, TreeStatus
 from metrics.models import MetricRun
 from preferences.core.pairing import PairingOptions
 from preferences.creation import SetParameters, create_preferences
-from preferences.models import PreferenceSet
+from preferences.models import Preference, PreferenceSet, ReviewState
+from preferences.reviews import record_review
 from tests.forests.factories import (
     RIGHT,
     add_activity,
@@ -195,13 +196,14 @@ def test_deleting_a_forest_says_first_what_goes(staff, forest, by):
     made = create_preferences(
         forest, "mine", SetParameters(PairingOptions()), report=lambda _: None
     )
+    record_review(Preference.objects.all()[0], ReviewState.ACCEPTED, "clear", "staff")
     kept = add_trees(make_forest("other-test-second"), [duck_tree()])
     address = f"/admin/forests/forest/{forest.name}/delete/"
     asked = (
         act(staff, "delete_selected", forest.name) if by == "the list" else text_of(staff, address)
     )
     numbers = {"forests": 1, "trees": 2, "nodes": 24, "preference sets": 1,
-               "preferences": made.num_pairs, "metric runs": 1}  # fmt: skip
+               "preferences": made.num_pairs, "reviews": 1, "metric runs": 1}  # fmt: skip
     for what, number in numbers.items():
         assert f"<li>{what.capitalize()}: {number}</li>" in asked
     assert Forest.objects.count() == 2
@@ -226,10 +228,10 @@ def test_a_forest_that_workers_hold_is_not_deleted(staff, forest):
     assert Forest.objects.filter(pk=forest.pk).exists()
 
 
-def test_who_may_only_look_can_do_nothing(client: Client, forest, monkeypatch):
-    # The embedded server cannot join users with permissions.
-    monkeypatch.setattr(User, "has_perm", lambda _, name, __=None: name == "forests.view_forest")
-    client.force_login(User.objects.create_user("viewer", is_staff=True))
+def test_who_may_only_look_can_do_nothing(client: Client, forest):
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_forest"))
+    client.force_login(viewer)
     html = text_of(client, "/admin/forests/forest/")
     assert forest.name in html
     assert "_selected_action" not in html

@@ -5,7 +5,8 @@ from django.urls import reverse
 
 from preferences.core.pairing import PairingOptions
 from preferences.creation import SetParameters, create_preferences
-from preferences.models import Preference, PreferenceSet
+from preferences.models import Preference, PreferenceSet, ReviewState
+from preferences.reviews import record_review
 from tests.preferences.trees import RIGHT, WRONG, tree_of
 
 pytestmark = pytest.mark.django_db
@@ -147,3 +148,14 @@ def test_the_admin_finds_the_pairs_of_one_tree(reader, forest):
     html = listed.content.decode()
     assert "0000002/0" in html
     assert "0000003/0" not in html
+
+
+def test_the_admin_shows_reviews_and_changes_nothing(reader, forest):
+    made = create(forest)
+    review = record_review(Preference.objects.all()[0], ReviewState.REJECTED, "unclear", "reader")
+    html = reader.get(reverse("admin:preferences_review_changelist")).content.decode()
+    assert "unclear" in html
+    assert f"{ADDRESS}?set={made.name}&amp;review=rejected" in html
+    address = reverse("admin:preferences_review_change", args=[review.pk])
+    assert reader.get(address).status_code == 200
+    assert reader.post(address, {}).status_code == 403
