@@ -1,9 +1,10 @@
 """Put a simulated forest of any size straight into the database: needs Django to be set up."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.counting import count_tree, root_value
 from forests.core.naming import tree_id
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
@@ -12,55 +13,64 @@ from forests.store import Document, collection, node_document
 
 BRANCHING = (4, 2, 2, 1, 1)
 NODES_PER_TREE = 4 + 8 + 16 + 16 + 16
-TREES_PER_INSERT = 50
+NODES_PER_INSERT = 3000
 
 
 def load_forest(name: str, num_nodes: int) -> Forest:
     """Insert a finished forest with about so many nodes, in trees of `NODES_PER_TREE`."""
-    config, split, _ = name.split("-", 2)
     num_trees = max(1, num_nodes // NODES_PER_TREE)
+    trees = (simulated_tree(random.Random(index)) for index in range(num_trees))
+    return add_trees(empty_forest(name), trees)
+
+
+def empty_forest(name: str) -> Forest:
+    config, split, _ = name.split("-", 2)
     now = datetime.now(UTC)
-    sums = dict.fromkeys(COUNTERS, 0)
-    trees: list[Document] = []
-    nodes: list[Document] = []
-    for index in range(num_trees):
-        tree = simulated_tree(random.Random(index))
-        counters = {**count_tree(tree), **dict.fromkeys(SPENT_COUNTERS, NODES_PER_TREE)}
-        sums = {key: sums[key] + counters[key] for key in COUNTERS}
-        id_ = tree_id(name, index)
-        trees.append(_tree_document(name, id_, index, counters, now))
-        nodes += [node_document(name, id_, node, now) for node in tree if node.path]
-        if len(trees) == TREES_PER_INSERT:
-            _insert(trees, nodes)
-    _insert(trees, nodes)
-    forest = Forest(
+    return Forest.objects.create(
         name=name,
         config_name=config,
         dataset_split=split,
         config_source="",
         config_sha256="",
-        worker_config={},
+        worker_config=RolloutWorkerConfig().as_dict(),
         is_seeded=True,
-        num_trees=num_trees,
-        num_complete=num_trees,
         created_at=now,
         growth_started_at=now,
         growth_finished_at=now,
-        **sums,
     )
-    forest.save(force_insert=True)
-    return forest
 
 
-def simulated_tree(numbers: random.Random) -> ReasoningTree:
+def add_trees(forest: Forest, shapes: Iterable[ReasoningTree]) -> Forest:
+    """Insert complete trees after those that a forest has; return it as it is then."""
+    now = datetime.now(UTC)
+    sums = dict.fromkeys((*COUNTERS, "num_trees", "num_complete"), 0)
+    trees: list[Document] = []
+    nodes: list[Document] = []
+    for index, tree in enumerate(shapes, start=forest.num_trees):
+        counters = {**count_tree(tree), **dict.fromkeys(SPENT_COUNTERS, len(tree))}
+        for key, number in {**counters, "num_trees": 1, "num_complete": 1}.items():
+            sums[key] += number
+        id_ = tree_id(forest.name, index)
+        trees.append(_tree_document(forest.name, id_, index, counters, now))
+        nodes += [node_document(forest.name, id_, node, now) for node in tree if node.path]
+        if len(nodes) >= NODES_PER_INSERT:
+            _insert(trees, nodes)
+    _insert(trees, nodes)
+    collection(Forest).update_one({"_id": forest.name}, {"$inc": sums})
+    return Forest.objects.get(pk=forest.name)
+
+
+def simulated_tree(numbers: random.Random, branching: tuple[int, ...] = BRANCHING) -> ReasoningTree:
     """Return a tree of which about half the leaves are right."""
-    return ReasoningTree.from_nodes([TreeNode(ROOT), *_below(ROOT, numbers)])
+    return ReasoningTree.from_nodes([TreeNode(ROOT), *_below(ROOT, numbers, branching)])
 
 
-def _below(path: NodePath, numbers: random.Random) -> Iterator[TreeNode]:
-    for position in range(BRANCHING[len(path)]):
+def _below(
+    path: NodePath, numbers: random.Random, branching: tuple[int, ...]
+) -> Iterator[TreeNode]:
+    for position in range(branching[len(path)]):
         child = (*path, position)
-        is_leaf = len(child) == len(BRANCHING)
+        is_leaf = len(child) == len(branching)
         is_right = numbers.random() < 0.5
         yield TreeNode(
             child,
@@ -72,7 +82,7 @@ def _below(path: NodePath, numbers: random.Random) -> Iterator[TreeNode]:
             logprob=-numbers.random() * 16,
         )
         if not is_leaf:
-            yield from _below(child, numbers)
+            yield from _below(child, numbers, branching)
 
 
 def _tree_document(

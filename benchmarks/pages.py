@@ -1,0 +1,63 @@
+"""Server time of each page in a forest of 10^2, 10^4 and 10^6 nodes.
+
+Pages are asked for in this process, by a user who is logged in, from a site whose database is a
+process of its own. Markdown that was rendered before is forgotten before each request.
+
+usage: python benchmarks/pages.py [--quick] [--json]
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.servers import empty_database
+
+GOAL = 1.5
+CONSTANT = ("forests", "forest", "forest, progress", "forest, last page", "tree of 2 steps")
+"""Pages that may not take longer in a larger forest."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="up to 10^4 nodes")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    with empty_database():
+        import django  # noqa: PLC0415  the settings read the environment
+
+        django.setup()
+        from benchmarks.page_times import measure_pages  # noqa: PLC0415
+
+        found = measure_pages(100, 10_000) if options.quick else measure_pages(100, 10_000, 10**6)
+    ratios = {page: ratio(found.pages, page) for page in CONSTANT}
+    if options.json:
+        print(json.dumps({"benchmark": "pages", "goal": GOAL, "ratios": ratios, **asdict(found)}))
+        return
+    show(found, ratios)
+
+
+def ratio(pages: list[Any], page: str) -> float:
+    """Return how much longer a page takes at least in the largest forest than in the smallest."""
+    times: list[float] = [one.least for one in pages if one.page == page]
+    return round(times[-1] / times[0], 2)
+
+
+def show(found: Any, ratios: dict[str, float]) -> None:
+    print("page                     nodes  least ms  median ms    p95 ms  queries  KB")
+    for one in (*found.pages, *found.trees):
+        print(
+            f"{one.page:22}  {one.nodes:6}  {one.least:8.1f}  {one.median:9.1f}  {one.p95:8.1f}"
+            f"  {one.queries:7}  {one.kilobytes}"
+        )
+    print("\nlargest forest to smallest (goal: at most 1.5)")
+    for page, times in ratios.items():
+        print(f"{page:22}  {times:.2f}")
+
+
+if __name__ == "__main__":
+    main()
