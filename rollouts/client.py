@@ -145,7 +145,7 @@ class CompletionClient:
 
     async def _sample_once(self, request: SampleRequest, spending: Spending) -> list[Completion]:
         model = await self.model()
-        if self.config.api == "chat" and request.steps:
+        if self.config.api == "chat" and (request.steps or not request.to_end):
             await self._require_continuing()
         rules = StopRules(
             prefix=request.steps,

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from experiment_configs.interfaces import RolloutWorkerConfig
+from experiment_configs.interfaces import Api, RolloutWorkerConfig
+from experiment_configs.loading import load_config
 from forests.store import iter_trees
 from rollouts import failures
 from rollouts.client import CompletionClient, SampleRequest, Spending
@@ -19,6 +21,7 @@ from rollouts.failures import (
     RequestFailedError,
 )
 from rollouts.jobs import grow_slice
+from rollouts.verification import ShownItem, sample_once
 from tests.openai_server import Fault, OpenAIServer
 from tests.rollouts import recorded_answers as recorded
 from tests.rollouts.forests import assert_whole, reread, seeded
@@ -159,11 +162,14 @@ def test_a_chat_message_is_continued(server: OpenAIServer, answer: dict[str, Any
 
 
 @pytest.mark.parametrize("model", [None, "scripted"])
-def test_fastchat_is_not_asked_to_continue_a_chat_message(server: OpenAIServer, model: str | None):
+@pytest.mark.parametrize(("steps", "to_end"), [("", False), ("one two\n", False), ("one\n", True)])
+def test_fastchat_is_not_asked_to_continue_a_chat_message(
+    server: OpenAIServer, model: str | None, steps: str, *, to_end: bool
+):
     server.style = "fastchat"
 
     with pytest.raises(BackendRefusedError, match="api='completions'"):
-        ask(server, "one two\n", api="chat", model=model)
+        ask(server, steps, api="chat", model=model, to_end=to_end)
 
     assert server.requests == []
 
@@ -325,3 +331,19 @@ def test_a_tree_whose_steps_fill_the_context_is_complete(
     assert {(leaf.truncated, leaf.finish_reason) for leaf in stored.tree.leaves()} == {
         (True, "context")
     }
+
+
+def test_a_config_is_shown_to_need_a_server_that_continues(server: OpenAIServer):
+    server.style = "fastchat"
+    config = load_config("demo_arithmetic").config
+    item = ShownItem(prompt="Q Answer:", label="1", serialized="")
+
+    async def verify(api: Api, strategy: str) -> str:
+        worker_config = replace(config.rollout_worker_config, api=api, strategy=strategy)
+        async with CompletionClient([server.url], "", worker_config) as client:
+            return await sample_once(client, item, config)
+
+    assert "wrote 2 steps" in asyncio.run(verify("completions", "branching"))
+    assert "wrote 2 steps" in asyncio.run(verify("chat", "sampled"))
+    with pytest.raises(BackendRefusedError, match="FastChat"):
+        asyncio.run(verify("chat", "branching"))
