@@ -28,7 +28,7 @@ _VISIBLE = {code: 0x2400 + code for code in range(32) if code not in (9, 10, 13)
 # What Markdown reads as more than words, once formulas and the like are taken out.
 _SYNTAX = re.compile(
     r"[\\`_#|~] | [^\S\x20\n] | (?<!\x20)\* | \*(?!\x20)"
-    r"| ^\x20{0,3} (?:[-+*>=] | \d+[.)]) | ^\x20{4} | \n\x20*\n | \x20\n",
+    r"| ^\x20{0,3} (?:[-+*>=] | \d+[.)]) | ^\x20{4} | \n\x20*(?:\n|\Z) | \x20\n",
     re.MULTILINE | re.VERBOSE,
 )
 _TAG_OR_FORMULA = re.compile(r"(<math\b.*?</math>|<[^>]*>)", re.DOTALL)

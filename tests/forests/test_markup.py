@@ -353,7 +353,7 @@ _WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.lists(_WORDS, max_size=9).map("".join))
 def test_the_short_cut_for_plain_sentences_shows_what_markdown_shows(text):
     shown = markup._rendered_words(text)

@@ -46,7 +46,7 @@ def test_the_orm_reads_what_the_store_wrote():
 
     assert (node.text, node.count, node.grade, node.path) == ("é\n", 2, "correct", (0,))
     assert node.parent_id == f"{forest.name}/0000000/0"
-    assert node.get_absolute_url().endswith("/trees/0/#node-0-0")
+    assert node.get_absolute_url().endswith("/trees/0/?open=0.0#node-0-0")
 
 
 def test_documents_that_are_there_already_stay_and_the_others_come():
