@@ -60,8 +60,8 @@ def make_showcase() -> None:
     add_trees(make_forest(NEW), [tree_of()] * 60, status=TreeStatus.PENDING)
 
 
-def large_tree() -> ReasoningTree:
-    """Return a tree of 510 steps."""
+def large_tree(ends: int = 4) -> ReasoningTree:
+    """Return a tree of 510 steps, with four ends to each of a hundred ways."""
     nodes = []
     for i in range(10):
         nodes.append(step(f"0.{i}", f"Way {i}: let $x_{i} = \\frac{{{i}}}{{2}}$ eggs be sold.\n"))
@@ -70,7 +70,7 @@ def large_tree() -> ReasoningTree:
             nodes += [
                 leaf(f"0.{i}.{j}.{k}", f"#### {18 if (i + j) % 3 == k else k}",
                      RIGHT if (i + j) % 3 == k else WRONG, answer=str(k))
-                for k in range(4)
+                for k in range(ends)
             ]  # fmt: skip
     return tree_of(*nodes)
 

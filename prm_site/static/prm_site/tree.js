@@ -143,6 +143,7 @@ function showTarget() {
 
 addEventListener("hashchange", showTarget);
 addEventListener("DOMContentLoaded", showTarget);
+addEventListener("load", showTarget); // the browser has gone to the target by itself, and taken the focus
 addEventListener("beforeprint", () => {
   for (const details of inTree(".step > details:not(:has(> .rest))")) details.open = true;
 });
