@@ -15,6 +15,11 @@ from forests.models import Forest
 MANIFEST = "manifest.json"
 CARD = "README.md"
 
+_REVIEWED = {
+    "accepted": "only pairs that reviewers accepted",
+    "not_rejected": "all pairs but those that reviewers rejected",
+}
+
 
 def dataset_card(
     manifest: Mapping[str, Any], schema: pa.Schema, task: str, files: Mapping[str, str]
@@ -49,6 +54,11 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         "Trees complete": f"{forest['num_complete']} of {forest['num_trees']}",
         "Preference set": chosen["name"] if chosen else "none: every step is labelled",
     }
+    if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):
+        facts["Reviewed"] = (
+            f"{words}; of the set's {chosen['num_pairs']} pairs they accepted "
+            f"{chosen['num_accepted']} and rejected {chosen['num_rejected']}"
+        )
     parameters = {**(chosen["parameters"] if chosen else {}), **manifest["parameters"]}
     sections = [
         f"# {forest['name']} ({manifest['format']})",

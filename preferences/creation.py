@@ -14,6 +14,7 @@ from forests.store import Document, StoredTree, iter_trees
 from metrics.core.values import Estimator, Ungraded, estimate_values
 from preferences.core.pairing import PairingOptions, select_pairs
 from preferences.models import PreferenceSet, set_id
+from preferences.reviews import apply_reviews, delete_reviews
 from preferences.store import (
     count_pairs,
     delete_set,
@@ -58,7 +59,8 @@ def create_preferences(
     """Make a preference set, or go on with it, and return it complete.
 
     A set that is complete gains the pairs of trees that were completed since, and nothing else
-    changes: what was there keeps its id and its place.
+    changes: what was there keeps its id and its place. What reviewers said under this name holds
+    for the pairs that it said it of.
 
     Raises:
         SetMismatchError: the forest has a set of this name with other parameters or old grades.
@@ -68,11 +70,13 @@ def create_preferences(
     preference_set, is_new = _find_or_start(forest, name, parameters)
     if preference_set.is_complete:
         if preference_set.num_trees_used == forest.num_complete:
+            apply_reviews(preference_set)
             return preference_set
         update_set(preference_set, is_complete=False, **_from_the_start())
     if not is_new:
         update_set(preference_set, num_pairs=count_pairs(preference_set))
     _Writer(forest, preference_set, parameters, may_exist=not is_new).run(report)
+    apply_reviews(preference_set)
     update_set(preference_set, is_complete=True, completed_at=datetime.now(UTC))
     return preference_set
 
@@ -85,6 +89,7 @@ def _find_or_start(
     known = PreferenceSet.objects.filter(pk=id_).first()
     if known is not None and known.forest_created_at != forest.created_at:
         delete_set(known, num_trees=max(forest.num_trees, known.next_tree))
+        delete_reviews(forest.name, known.id)
         known = None
     if known is not None:
         _refuse_other_parameters(known, parameters)

@@ -214,7 +214,10 @@ def _manifest(
     request: ExportRequest, rows: dict[str, int], left_out: dict[str, int]
 ) -> dict[str, Any]:
     forest, chosen = request.forest, request.preference_set
-    names = ("name", "parameters", "num_pairs", "num_trees_used", "num_trees_incomplete", "dropped")
+    names = (
+        "name", "parameters", "num_pairs", "num_accepted", "num_rejected", "num_trees_used",
+        "num_trees_incomplete", "dropped",
+    )  # fmt: skip
     return {
         "format": request.format.name,
         "containers": [name for name in CONTAINERS if name in request.containers],

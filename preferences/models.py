@@ -3,7 +3,6 @@
 from django.db import models
 from django.urls import reverse
 
-from forests.core.naming import node_anchor, path_of_node
 from forests.models import Forest
 
 PAIRS_PER_PAGE = 10
@@ -26,6 +25,8 @@ class PreferenceSet(models.Model):
     num_trees_incomplete = models.IntegerField(default=0)  # left out
     sum_of_margins = models.FloatField(default=0)
     dropped = models.JSONField(default=dict)  # how many by reason: see core.pairing.REASONS
+    num_accepted = models.IntegerField(default=0)  # of its pairs, by reviewers
+    num_rejected = models.IntegerField(default=0)
 
     created_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True)
@@ -42,6 +43,11 @@ class PreferenceSet(models.Model):
     @property
     def mean_margin(self) -> float | None:
         return self.sum_of_margins / self.num_pairs if self.num_pairs else None
+
+    @property
+    def num_open(self) -> int:
+        """Pairs that no reviewer has accepted or rejected."""
+        return self.num_pairs - self.num_accepted - self.num_rejected
 
 
 class Preference(models.Model):
@@ -81,14 +87,14 @@ class Preference(models.Model):
         return self.id
 
     @property
-    def anchor(self) -> str:
-        """Place of the chosen side on the page of its tree."""
-        return node_anchor(path_of_node(self.chosen_id))
-
-    @property
     def number(self) -> int:
         """Position among the pairs of its tree."""
         return int(self.id.rpartition("/")[2])
+
+    @property
+    def place(self) -> str:
+        """What tells it from the set's other pairs, for the ids of elements."""
+        return f"{self.tree_index}-{self.number}"
 
 
 class ReviewState(models.TextChoices):
@@ -106,15 +112,19 @@ class Review(models.Model):
     )
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
     tree_index = models.IntegerField()
+    tree_key = models.CharField(max_length=270, default="")  # as of its pair
     state = models.CharField(max_length=10, choices=ReviewState.choices)
-    state_key = models.CharField(max_length=270)  # <set>/<state>: the reviews with a state
+    state_key = models.CharField(max_length=270)  # <set>/<state>, or <set>/absent
     note = models.TextField(blank=True)
     reviewer = models.CharField(max_length=150)
     reviewed_at = models.DateTimeField()
 
     class Meta:
         permissions = [("review_preference", "Can accept, reject and annotate pairs")]
-        indexes = [models.Index(fields=["state_key"], name="review_state")]
+        indexes = [
+            models.Index(fields=["state_key"], name="review_state"),
+            models.Index(fields=["tree_key"], name="review_tree"),
+        ]
 
     def __str__(self) -> str:
         return self.id

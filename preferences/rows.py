@@ -10,7 +10,7 @@ from metrics.core.values import Estimator, Ungraded, estimate_values
 from preferences.core.formats import Item
 from preferences.core.prompts import as_seen
 from preferences.models import PreferenceSet, ReviewState
-from preferences.reviews import states_of
+from preferences.reviews import review_id, states_in
 from preferences.store import batches, pair_of_document, pairs_by_tree
 
 Reviewed: TypeAlias = Literal["all", "not_rejected", "accepted"]
@@ -27,7 +27,8 @@ def iter_pair_items(
     for indexes in batches(forest.num_trees):
         found = pairs_by_tree(preference_set, indexes)
         if reviewed != "all":
-            found = _as_reviewed(found, reviewed, left_out)
+            states = states_in(preference_set, found)
+            found = _as_reviewed(found, states, reviewed, left_out)
         trees = _trees_without_nodes(forest, sorted(found))
         for index, tree in trees.items():
             pairs = [pair_of_document(document) for document in found[index]]
@@ -35,19 +36,21 @@ def iter_pair_items(
 
 
 def _as_reviewed(
-    found: dict[int, list[Document]], reviewed: Reviewed, left_out: Counter[str]
+    found: Mapping[int, list[Document]],
+    states: Mapping[str, str],
+    reviewed: Reviewed,
+    left_out: Counter[str],
 ) -> dict[int, list[Document]]:
-    states = states_of(document for documents in found.values() for document in documents)
     kept: dict[int, list[Document]] = {}
     for index, documents in found.items():
         for document in documents:
-            state = states.get(document["_id"], ReviewState.OPEN)
-            if state == ReviewState.ACCEPTED or (
-                reviewed == "not_rejected" and state != ReviewState.REJECTED
-            ):
-                kept.setdefault(index, []).append(document)
+            state = states.get(review_id(document), ReviewState.OPEN)
+            if state == ReviewState.REJECTED:
+                left_out["pairs_rejected_by_reviewers"] += 1
+            elif state == ReviewState.OPEN and reviewed == "accepted":
+                left_out["pairs_not_reviewed"] += 1
             else:
-                left_out[f"review: {state}"] += 1
+                kept.setdefault(index, []).append(document)
     return kept
 
 

@@ -1,21 +1,25 @@
 """The pairs of a preference set, side by side, and what reviewers think of them."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from forests.core.naming import node_anchor, path_of_node
 from forests.markup import clean
 from forests.models import Tree
 from forests.requests import HtmxRequest, get_forest, read_number
+from forests.tree_query import TreeQuery
 from preferences.core.difference import Span, difference
 from preferences.core.pairing import REASONS
-from preferences.listing import PAGES_LOOKED_AT, PairFilter, list_pairs, num_pages
+from preferences.listing import PAGES_LOOKED_AT, FilterError, PairFilter, list_pairs, num_pages
 from preferences.models import (
     PAIRS_PER_PAGE,
     Preference,
@@ -25,7 +29,13 @@ from preferences.models import (
     set_id,
     tree_key,
 )
-from preferences.reviews import MAX_NOTE_LENGTH, count_reviews, record_review, reviews_of
+from preferences.reviews import (
+    MAX_NOTE_LENGTH,
+    ReviewConflictError,
+    record_review,
+    reviews_of,
+    stamp_of,
+)
 from preferences.store import sets_of
 
 
@@ -38,6 +48,10 @@ class ShownPair:
     """A text, or a list of chat messages."""
     spans: list[Span] | None
     review: Review | None
+    stamp: str
+    """Tells the review that is shown from later ones."""
+    step: str
+    """Where the tree's page opens the chosen step."""
 
 
 @require_safe
@@ -53,8 +67,7 @@ def preferences(request: HttpRequest, forest_name: str) -> HttpResponse:
         "states": ReviewState.values,
     }
     if chosen is not None:
-        wanted = _filter(request)
-        context |= _page_of(chosen, wanted, request.GET.get("page", "1"))
+        context |= _page_of(chosen, request.GET)
         context["is_of_old_grades"] = (
             forest.graded_at is not None and chosen.created_at < forest.graded_at
         )
@@ -68,29 +81,63 @@ def review(
     """Store a review; htmx gets the form as it is then, a browser without it its page again."""
     if not may_review(request.user):
         raise PermissionDenied("your login may not review pairs: ask for `review_preference`")
-    key = tree_key(set_id(forest_name, set_name), tree_index)
-    pair = get_object_or_404(Preference, pk=f"{key}/{number}")
-    state, note = request.POST.get("state", ""), request.POST.get("note", "")
+    chosen = get_object_or_404(PreferenceSet, pk=set_id(forest_name, set_name))
+    pair = get_object_or_404(Preference, pk=f"{tree_key(chosen.id, tree_index)}/{number}")
+    state, note = request.POST.get("state", ""), _note(request.POST.get("note", ""))
     if state not in ReviewState.values or len(note) > MAX_NOTE_LENGTH:
-        return HttpResponse("a state, and a note of at most 2,000 characters", status=400)
-    record_review(pair, ReviewState(state), note, request.user.get_username())
+        words = f"a review is {', '.join(ReviewState.values)}; a note has at most 2,000 characters"
+        return HttpResponse(words, "text/plain", status=HTTPStatus.BAD_REQUEST)
+    problem = _record(chosen, pair, ReviewState(state), note, request)
     if request.htmx:
-        (shown,) = _shown([pair])
-        context = {
-            "pair": shown,
-            "forest": get_forest(forest_name),
-            "set": PreferenceSet.objects.get(pk=pair.preference_set_id),
-            "may_review": True,
-        }
-        return render(request, "preferences/_review.html", context)
-    page = read_number(request.POST.get("page", "")) or 1
+        return _form_again(request, chosen, pair, problem, note)
+    if problem:
+        messages.warning(request, problem)
+    # Read and written again, so that an address is all that it can be.
+    back = QueryDict(request.POST.get("back", ""), mutable=True)
+    back["set"] = set_name
     address = reverse("preferences", args=[forest_name])
-    return HttpResponseRedirect(f"{address}?set={set_name}&page={page}#pair-{tree_index}-{number}")
+    return HttpResponseRedirect(f"{address}?{back.urlencode()}#pair-{tree_index}-{number}")
 
 
 def may_review(user: object) -> bool:
     """Return whether a user may judge pairs; a site open to all is open for reading only."""
     return isinstance(user, User) and user.has_perm("preferences.review_preference")
+
+
+def _note(text: str) -> str:
+    """Return a note without blanks around it, and with the line ends that it was typed with."""
+    return text.replace("\r\n", "\n").strip()
+
+
+def _record(
+    chosen: PreferenceSet, pair: Preference, state: ReviewState, note: str, request: HtmxRequest
+) -> str:
+    """Store a review, or return in words why that is not done."""
+    if not chosen.is_complete:
+        return "Not stored: the set is being made. Review it when it is complete."
+    try:
+        reviewer = request.user.get_username()
+        record_review(pair, state, note, reviewer, seen=request.POST.get("seen"))
+    except ReviewConflictError:
+        return "Not stored: somebody reviewed this pair since you saw it. This is what they said."
+    return ""
+
+
+def _form_again(
+    request: HtmxRequest, chosen: PreferenceSet, pair: Preference, problem: str, note: str
+) -> HttpResponse:
+    chosen.refresh_from_db(fields=["num_pairs", "num_accepted", "num_rejected"])
+    review = reviews_of([pair]).get(pair.id)
+    context = {
+        "pair": {"preference": pair, "review": review, "stamp": stamp_of(review)},
+        "forest": get_forest(pair.forest_id),
+        "set": chosen,
+        "may_review": True,
+        "problem": problem,
+        "typed": note,
+        "back": request.POST.get("back", ""),
+    }
+    return render(request, "preferences/_reviewed.html", context)
 
 
 def _chosen_set(sets: list[PreferenceSet], name: str | None) -> PreferenceSet | None:
@@ -101,32 +148,23 @@ def _chosen_set(sets: list[PreferenceSet], name: str | None) -> PreferenceSet | 
     return found
 
 
-def _filter(request: HttpRequest) -> PairFilter:
-    margin, depth = request.GET.get("min_margin", ""), request.GET.get("depth", "")
-    state = request.GET.get("review", "")
+def _page_of(chosen: PreferenceSet, parameters: QueryDict) -> dict[str, Any]:
     try:
-        return PairFilter(
-            min_margin=float(margin or 0),
-            depth=int(depth) if depth else None,
-            state=ReviewState(state) if state else None,
-        )
-    except ValueError as error:
-        raise Http404("min_margin and depth are numbers, review is a state") from error
-
-
-def _page_of(chosen: PreferenceSet, wanted: PairFilter, number: str) -> dict[str, Any]:
-    page = read_number(number)
+        wanted = PairFilter.read(parameters.dict())  # type: ignore[arg-type]  # texts, read so
+    except FilterError as error:
+        raise Http404(str(error)) from error
+    page = read_number(parameters.get("page", "1"))
     if page is None or not 1 <= page <= num_pages(chosen):
-        raise Http404(f"no page {number!r}")
+        raise Http404(f"no page {parameters.get('page')!r}: there are {num_pages(chosen)}")
     found = list_pairs(chosen, wanted, page)
     dropped = [(REASONS.get(reason, reason), count) for reason, count in chosen.dropped.items()]
     return {
         "pairs": _shown(found.pairs),
         "found": found,
         "wanted": wanted,
+        "back": parameters.urlencode(),
         "pairs_looked_at": PAGES_LOOKED_AT * PAIRS_PER_PAGE,
         "previous_page": page - 1 if page > 1 and wanted.is_empty else None,
-        "reviews": {str(state): count for state, count in count_reviews(chosen).items()},
         "parameters": chosen.parameters.items(),
         "dropped": sorted(dropped),
     }
@@ -142,6 +180,13 @@ def _shown(pairs: list[Preference]) -> list[ShownPair]:
             prompt=prompts.get(pair.tree_index, ""),
             spans=difference(clean(pair.chosen), clean(pair.rejected)),
             review=reviews.get(pair.id),
+            stamp=stamp_of(reviews.get(pair.id)),
+            step=_step_in_tree(pair),
         )
         for pair in pairs
     ]
+
+
+def _step_in_tree(pair: Preference) -> str:
+    path = path_of_node(pair.chosen_id)
+    return f"{TreeQuery().leads_to(path)}#{node_anchor(path)}"

@@ -1,20 +1,32 @@
 """Reviewers judge pairs, and an export takes what they let through."""
 
 import io
+import json
 import re
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
+from random import Random
 
 import pytest
 from datasets import load_dataset
-from django.contrib.auth.models import Permission, User
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission, User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
 from forests.models import Forest
+from preferences import reviews
 from preferences.core.pairing import PairingOptions
 from preferences.creation import SetParameters, create_preferences
-from preferences.models import Preference, PreferenceSet, Review
+from preferences.models import Preference, PreferenceSet, Review, ReviewState
+from preferences.reviews import (
+    ReviewConflictError,
+    count_absent,
+    record_review,
+    reviews_of,
+    stamp_of,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -23,6 +35,10 @@ ADDRESS = "/sums-test-first/preferences/"
 
 @pytest.fixture
 def preference_set(forest: Forest) -> PreferenceSet:
+    return made(forest)
+
+
+def made(forest: Forest) -> PreferenceSet:
     parameters = SetParameters(PairingOptions())
     return create_preferences(forest, "mine", parameters, report=lambda _: None)
 
@@ -53,12 +69,93 @@ def shown(client: Client, query: str = "") -> list[str]:
     return re.findall(r'<article class="pair" id="pair-([\d-]+)"', html)
 
 
+def pair_of(preference_set: PreferenceSet, tree: int, number: int) -> Preference:
+    return Preference.objects.get(pk=f"{preference_set.id}/{tree:07d}/{number}")
+
+
+def counts(preference_set: PreferenceSet) -> tuple[int, int, int]:
+    """Return how many pairs are accepted, rejected and open."""
+    stored = PreferenceSet.objects.get(pk=preference_set.pk)
+    return stored.num_accepted, stored.num_rejected, stored.num_open
+
+
+def remake(forest: Forest, *arguments: str) -> str:
+    """Make the set anew by the command; return what it says on stderr."""
+    err = io.StringIO()
+    call_command(
+        "create_preferences", "--forest_name", forest.name, "--set_name", "mine", "--replace",
+        *arguments, stdout=io.StringIO(), stderr=err,
+    )  # fmt: skip
+    return err.getvalue()
+
+
+class TestStoring:
+    def test_every_change_of_mind_is_counted(self, preference_set):
+        pairs = [pair_of(preference_set, tree, 0) for tree in range(3)]
+        random, last = Random(5), {}
+        for _ in range(25):
+            pair, state = random.choice(pairs), random.choice(list(ReviewState))
+            record_review(pair, state, "", "rita")
+            last[pair.id] = state
+            states = [str(one) for one in last.values()]
+            accepted, rejected = (states.count(one) for one in ("accepted", "rejected"))
+            assert counts(preference_set) == (accepted, rejected, 18 - accepted - rejected)
+        assert {id_: one.state for id_, one in reviews_of(pairs).items()} == last
+
+    def test_a_review_that_came_between_is_not_overwritten(self, preference_set):
+        pair = pair_of(preference_set, 0, 0)
+        first = record_review(pair, ReviewState.ACCEPTED, "", "ada", seen="")
+        with pytest.raises(ReviewConflictError):
+            record_review(pair, ReviewState.REJECTED, "", "rita", seen="")
+        assert counts(preference_set) == (1, 0, 17)
+        record_review(pair, ReviewState.REJECTED, "", "rita", seen=stamp_of(first))
+        assert counts(preference_set) == (0, 1, 17)
+        with pytest.raises(ReviewConflictError):
+            record_review(pair, ReviewState.OPEN, "", "ada", seen=stamp_of(first))
+
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_of_two_reviews_at_one_moment_one_holds(self, preference_set, monkeypatch, is_first):
+        pair = pair_of(preference_set, 0, 0)
+        if not is_first:
+            record_review(pair, ReviewState.REJECTED, "", "rita")
+        replace = reviews._replace
+
+        def replace_after_another(stored, document):
+            monkeypatch.setattr(reviews, "_replace", replace)
+            record_review(pair, ReviewState.ACCEPTED, "mine", "ada")
+            replace(stored, document)
+
+        monkeypatch.setattr(reviews, "_replace", replace_after_another)
+        with pytest.raises(ReviewConflictError):
+            record_review(pair, ReviewState.REJECTED, "", "rita")
+        assert counts(preference_set) == (1, 0, 17)
+        assert Review.objects.get().reviewer == "ada"
+
+    def test_a_review_that_was_not_counted_is_counted_when_the_command_runs_again(
+        self, preference_set, forest, monkeypatch
+    ):
+        monkeypatch.setattr(reviews, "_count", lambda *_: None)
+        record_review(pair_of(preference_set, 0, 0), ReviewState.ACCEPTED, "", "ada")
+        assert counts(preference_set) == (0, 0, 18)
+        assert counts(made(forest)) == (1, 0, 17)
+
+    def test_the_migration_counts_what_was_stored_before_it(self, preference_set):
+        record_review(pair_of(preference_set, 1, 0), ReviewState.REJECTED, "", "ada")
+        Review.objects.update(tree_key="")
+        PreferenceSet.objects.update(num_rejected=0)
+        import_module("preferences.migrations.0003_review_counts").count(apps, None)
+        assert counts(preference_set) == (0, 1, 17)
+        assert Review.objects.get().tree_key == f"{preference_set.id}/0000001"
+
+
 class TestJudging:
     def test_a_review_is_stored_with_who_and_when_and_shown(self, reviewer, preference_set):
-        response = review(reviewer, 0, 1, "rejected", note="both are wrong", page="1")
+        response = review(
+            reviewer, 0, 1, "rejected", note=" both are wrong\r\n", back="page=1&min_margin=0.1"
+        )
 
         assert response.status_code == 302
-        assert response["Location"] == f"{ADDRESS}?set=mine&page=1#pair-0-1"
+        assert response["Location"] == f"{ADDRESS}?page=1&min_margin=0.1&set=mine#pair-0-1"
         stored = Review.objects.get()
         assert (stored.state, stored.note, stored.reviewer) == (
             "rejected", "both are wrong", "rita",
@@ -66,7 +163,7 @@ class TestJudging:
         assert stored.reviewed_at - datetime.now(UTC) < timedelta(minutes=1)
         html = reviewer.get(ADDRESS).content.decode()
         assert "both are wrong</textarea>" in html
-        assert '<span class="state rejected">rejected</span> by <bdi>rita</bdi>' in html
+        assert '<span class="badge review-rejected">rejected</span> by <bdi>rita</bdi>' in html
         assert "<dt>Rejected</dt><dd>1</dd>" in html
         assert "<dt>Open</dt><dd>17</dd>" in html
 
@@ -75,20 +172,62 @@ class TestJudging:
             review(reviewer, 0, 0, state)
 
         assert [one.state for one in Review.objects.all()] == ["accepted"]
+        assert counts(preference_set) == (1, 0, 17)
 
-    def test_htmx_gets_the_form_as_it_is_then(self, reviewer, preference_set):
-        html = review(reviewer, 0, 0, "accepted", htmx="yes").content.decode()
+    def test_htmx_gets_the_form_and_the_counts_as_they_are_then(self, reviewer, preference_set):
+        html = review(reviewer, 0, 0, htmx="yes", back="page=1").content.decode()
 
         assert html.strip().startswith('<div class="review" id="review-0-0">')
-        assert 'value="accepted" aria-pressed="true"' in html
+        assert 'value="accepted" id="accept-0-0" aria-pressed="true"' in html
+        assert 'name="back" value="page=1"' in html
+        assert 'id="review-counts" hx-swap-oob="true"' in html
+        assert "<dt>Accepted</dt><dd>1</dd>" in html
+
+    def test_the_form_that_htmx_gets_can_be_sent_again(self, reviewer, preference_set):
+        html = review(reviewer, 0, 0, htmx="yes", seen="").content.decode()
+        (seen,) = re.findall(r'name="seen" value="([^"]+)"', html)
+
+        assert "Not stored" not in review(reviewer, 0, 0, "rejected", htmx="y", seen=seen).text
+        assert counts(preference_set) == (0, 1, 17)
+
+    @pytest.mark.parametrize("htmx", ["", "yes"])
+    def test_whoever_was_overtaken_sees_what_the_other_said_and_keeps_the_note(
+        self, reviewer, preference_set, htmx
+    ):
+        pair = pair_of(preference_set, 0, 0)
+        record_review(pair, ReviewState.REJECTED, "it is wrong", "ada")
+
+        response = review(reviewer, 0, 0, note="looks fine", seen="", htmx=htmx)
+
+        html = response.text if htmx else reviewer.get(response["Location"]).text
+        assert "Not stored: somebody reviewed this pair since you saw it." in html
+        assert "it is wrong" in html
+        assert '<span class="badge review-rejected">rejected</span> by <bdi>ada</bdi>' in html
+        if htmx:
+            assert "looks fine</textarea>" in html
+        assert counts(preference_set) == (0, 1, 17)
+
+    def test_a_set_that_is_being_made_is_not_reviewed(self, reviewer, preference_set):
+        PreferenceSet.objects.update(is_complete=False)
+
+        html = review(reviewer, 0, 0, htmx="yes").text
+
+        assert "Not stored: the set is being made." in html
+        assert not Review.objects.exists()
 
     @pytest.mark.parametrize("fields", [{"state": "maybe"}, {"note": "x" * 2001}])
     def test_what_cannot_be_stored_is_refused(self, reviewer, preference_set, fields):
         assert review(reviewer, 0, 0, **{"state": "accepted", **fields}).status_code == 400
         assert not Review.objects.exists()
 
-    def test_a_pair_that_is_not_there_is_not_found(self, reviewer, preference_set):
-        assert review(reviewer, 99, 0).status_code == 404
+    def test_line_ends_of_a_browser_make_no_note_too_long(self, reviewer, preference_set):
+        note = "\n".join("x" * 1000)
+        review(reviewer, 0, 0, note=note.replace("\n", "\r\n"))
+        assert Review.objects.get().note == note
+
+    @pytest.mark.parametrize("place", ["mine/99/0", "mine/0/99", "other/0/0"])
+    def test_a_pair_that_is_not_there_is_not_found(self, reviewer, preference_set, place):
+        assert reviewer.post(f"{ADDRESS}{place}/review/", {"state": "open"}).status_code == 404
 
     def test_hostile_notes_are_inert(self, reviewer, reader, preference_set):
         review(reviewer, 0, 0, note="</textarea><script>alert(1)</script>")
@@ -97,6 +236,17 @@ class TestJudging:
             html = client.get(ADDRESS).content.decode()
             assert "<script>alert" not in html
             assert "&lt;script&gt;alert(1)" in html
+
+    @pytest.mark.parametrize(
+        "back", ["page=1\r\nSet-Cookie: a=b", "//example.org/", "set=other#x", "%0d%0aA: b"]
+    )
+    def test_where_a_form_leads_back_to_is_always_the_page(self, reviewer, preference_set, back):
+        response = review(reviewer, 0, 0, back=back)
+        location = response["Location"]
+        assert location.startswith(f"{ADDRESS}?")
+        assert location.endswith("set=mine#pair-0-0")
+        assert not response.cookies.get("a")
+        assert location.count("#") == 1
 
 
 class TestPermission:
@@ -107,10 +257,20 @@ class TestPermission:
 
         assert "fine" in html
         assert "<textarea" not in html
+        assert "your login needs the permission" in html
 
     def test_a_reader_may_not_judge(self, reader, preference_set):
         assert review(reader, 0, 0).status_code == 403
         assert not Review.objects.exists()
+
+    def test_who_is_in_a_group_of_reviewers_may_judge(self, reader, preference_set):
+        reviewers = Group.objects.create(name="reviewers")
+        reviewers.permissions.add(Permission.objects.get(codename="review_preference"))
+        User.objects.get(username="ron").groups.add(reviewers)
+
+        assert "<textarea" in reader.get(ADDRESS).content.decode()
+        assert review(reader, 0, 0).status_code == 302
+        assert Review.objects.get().reviewer == "ron"
 
     @pytest.mark.parametrize("is_public", [False, True])
     def test_a_visitor_may_not_judge_on_an_open_site_either(
@@ -119,7 +279,21 @@ class TestPermission:
         settings.PUBLIC = is_public
 
         assert review(Client(), 0, 0).status_code == 302  # to the login
+        assert review(Client(), 0, 0, htmx="yes").status_code == 401
         assert not Review.objects.exists()
+
+    def test_visitors_of_an_open_site_see_reviews_without_names(
+        self, reviewer, preference_set, settings
+    ):
+        review(reviewer, 0, 0, note="a fine pair")
+        settings.PUBLIC = True
+
+        html = Client().get(ADDRESS).content.decode()
+
+        assert "a fine pair" in html
+        assert '<span class="badge review-accepted">accepted</span>' in html
+        assert "rita" not in html
+        assert "<textarea" not in html
 
     def test_a_form_from_elsewhere_is_refused(self, preference_set):
         client = Client(enforce_csrf_checks=True)
@@ -176,7 +350,46 @@ class TestFilters:
         assert "pairs were looked at; the list goes on with the next" in html
         assert "page=2&amp;min_margin=0.99&amp;review=open" in html
 
-    @pytest.mark.parametrize("query", ["?depth=x", "?min_margin=x", "?review=maybe"])
+    def test_reviewed_pairs_are_found_by_margin_on_any_page(self, reviewer, preference_set):
+        for tree in range(6):
+            for number in range(3):
+                review(reviewer, tree, number)
+        found, query = [], "?review=accepted&min_margin=0.6"
+        while query:
+            html = reviewer.get(ADDRESS + query).content.decode()
+            found.append(re.findall(r'<article class="pair" id="pair-([\d-]+)"', html))
+            match = re.search(r'<a rel="next" href="([^"]+)"', html)
+            query = match[1].replace("&amp;", "&") if match else ""
+        assert [len(one) for one in found] == [7, 5]  # of 10 and 8 reviews: whole pages only
+        assert len({one for page in found for one in page}) == 12
+
+    def test_a_filter_that_finds_nothing_leads_back_to_all(self, reviewer, preference_set):
+        html = reviewer.get(f"{ADDRESS}?depth=7").content.decode()
+        assert "None of the pairs looked at fits." in html
+        assert '<a href="?set=mine">Show all pairs</a>' in html
+
+    def test_a_pair_leads_to_its_step_in_the_tree(self, reviewer, preference_set):
+        html = reviewer.get(ADDRESS).content.decode()
+        assert "/sums-test-first/trees/0/?open=0.0.0#node-0-0-0" in html
+
+    def test_reviews_cost_the_same_queries_however_many_there_are(
+        self, reviewer, preference_set, django_assert_num_queries, django_assert_max_num_queries
+    ):
+        review(reviewer, 0, 0)
+        reviewer.get(ADDRESS)  # content types are remembered from now on
+        with django_assert_max_num_queries(13) as few:
+            reviewer.get(ADDRESS)
+            number = len(few)
+        for tree in range(6):
+            review(reviewer, tree, 1, "rejected")
+        with django_assert_num_queries(number):
+            reviewer.get(ADDRESS)
+
+    @pytest.mark.parametrize(
+        "query",
+        ["?depth=x", "?depth=-1", "?depth=" + "9" * 30, "?min_margin=x", "?min_margin=nan",
+         "?min_margin=1.1", "?review=maybe"],
+    )  # fmt: skip
     def test_a_filter_that_means_nothing_is_not_found(self, reviewer, preference_set, query):
         assert reviewer.get(ADDRESS + query).status_code == 404
 
@@ -185,16 +398,38 @@ class TestRecreation:
     def test_a_set_made_anew_finds_the_reviews_of_pairs_that_come_again(
         self, reviewer, preference_set, forest
     ):
-        pair = Preference.objects.get(pk=f"{preference_set.id}/0000002/1")
+        pair = pair_of(preference_set, 2, 1)
         review(reviewer, 2, 1, "rejected", note="no")
 
-        call_command(
-            "create_preferences", "--forest_name", forest.name, "--set_name", "mine", "--replace",
-            "--min_margin", str(pair.margin), stdout=io.StringIO(), stderr=io.StringIO(),
-        )  # fmt: skip
+        said = remake(forest, "--min_margin", str(pair.margin))
 
         again = Preference.objects.get(chosen_id=pair.chosen_id, rejected_id=pair.rejected_id)
         assert shown(reviewer, "?review=rejected") == [f"2-{again.number}"]
+        assert counts(preference_set)[:2] == (0, 1)
+        assert said == "deleted preference set mine with 18 pairs\n"
+
+    def test_reviews_of_pairs_that_do_not_come_again_wait_for_them(
+        self, reviewer, preference_set, forest
+    ):
+        gone = next(one for one in Preference.objects.filter(tree_index=0) if one.margin < 0.6)
+        review(reviewer, 0, gone.number, "accepted", note="small")
+        review(reviewer, 1, gone.number, "rejected")
+
+        said = remake(forest, "--min_margin", "0.6")
+
+        assert said == (
+            "deleted preference set mine with 18 pairs\n"
+            "2 reviews are of pairs that the set does not have now; they are kept, and hold again "
+            "where such a pair comes again\n"
+        )
+        assert counts(preference_set) == (0, 0, 12)
+        assert shown(reviewer, "?review=accepted") == []
+
+        assert remake(forest) == "deleted preference set mine with 12 pairs\n"
+        assert count_absent(preference_set) == 0
+        assert counts(preference_set) == (1, 1, 16)
+        assert shown(reviewer, "?review=accepted") == [f"0-{gone.number}"]
+        assert "small</textarea>" in reviewer.get(ADDRESS).content.decode()
 
     def test_a_set_of_old_grades_is_not_continued_and_says_so(
         self, reviewer, preference_set, forest
@@ -215,27 +450,61 @@ class TestRecreation:
 
 
 class TestExport:
-    def rows(self, tmp_path: Path, reviewed: str) -> list[dict]:
+    def rows(self, tmp_path: Path, reviewed: str, *arguments: str) -> list[dict]:
         output = tmp_path / reviewed
+        self.said = io.StringIO()
         call_command(
             "export_preferences", "--forest_name", "sums-test-first", "--output", str(output),
-            "--reviewed", reviewed, stdout=io.StringIO(), stderr=io.StringIO(),
+            "--reviewed", reviewed, *arguments, stdout=io.StringIO(), stderr=self.said,
         )  # fmt: skip
-        card = (output / "README.md").read_text()
-        assert f"| reviewed | {reviewed} |" in card
+        self.card = (output / "README.md").read_text()
+        self.manifest = json.loads((output / "manifest.json").read_text())
+        assert f"| reviewed | {reviewed} |" in self.card
         return list(load_dataset(str(output), split="train"))
 
     def test_only_accepted_pairs_or_all_but_the_rejected(self, reviewer, preference_set, tmp_path):
-        review(reviewer, 0, 0, "accepted")
+        review(reviewer, 0, 0, "accepted", note="a secret of rita")
         review(reviewer, 4, 1, "rejected")
-        accepted = Preference.objects.get(pk=f"{preference_set.id}/0000000/0")
+        accepted = pair_of(preference_set, 0, 0)
 
         (row,) = self.rows(tmp_path, "accepted")
 
         assert (row["chosen"], row["rejected"]) == (accepted.chosen, accepted.rejected)
+        assert self.manifest["left_out"] == {
+            "pairs_not_reviewed": 16,
+            "pairs_rejected_by_reviewers": 1,
+        }
+        facts = self.manifest["preference_set"]
+        assert (facts["num_pairs"], facts["num_accepted"], facts["num_rejected"]) == (18, 1, 1)
+        assert (
+            "| Reviewed | only pairs that reviewers accepted; of the set's 18 pairs they "
+            "accepted 1 and rejected 1 |"
+        ) in self.card
+        assert "rita" not in self.card + json.dumps(self.manifest)
+
         assert len(self.rows(tmp_path, "not_rejected")) == 17
+        assert "all pairs but those that reviewers rejected" in self.card
+        assert self.manifest["left_out"] == {"pairs_rejected_by_reviewers": 1}
+
         assert len(self.rows(tmp_path, "all")) == 18
+        assert (
+            "1 of the pairs were rejected by reviewers: --reviewed not_rejected leaves them out"
+        ) in self.said.getvalue()
+        assert "| Reviewed |" not in self.card
+
+    @pytest.mark.parametrize("container", ["jsonl", "parquet", "dataset"])
+    @pytest.mark.parametrize("name", ["trl_unpaired", "step_dpo", "trl_conversational"])
+    def test_every_format_of_pairs_takes_only_those(
+        self, reviewer, preference_set, tmp_path, name, container
+    ):
+        review(reviewer, 3, 2, "accepted")
+        rows = self.rows(tmp_path, "accepted", "--format", name, "--container", container)
+        assert len(rows) == (2 if name == "trl_unpaired" else 1)
 
     def test_nothing_accepted_is_nothing_to_write(self, preference_set, tmp_path):
-        with pytest.raises(CommandError, match=r"no row to write \(18 review: open\)"):
+        with pytest.raises(CommandError, match=r"no row to write \(18 pairs_not_reviewed\)"):
             self.rows(tmp_path, "accepted")
+
+    def test_formats_of_steps_have_no_pairs_to_choose_from(self, preference_set, tmp_path):
+        with pytest.raises(CommandError, match="--reviewed chooses pairs, and prm800k has none"):
+            self.rows(tmp_path, "accepted", "--format", "prm800k")

@@ -23,6 +23,7 @@ from preferences.creation import (
     stored_set,
 )
 from preferences.models import PreferenceSet
+from preferences.reviews import count_absent
 from preferences.store import delete_set
 
 
@@ -44,7 +45,10 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
             "--set_name", help="name of the set; default: from the pairing and the parameters"
         )
         parser.add_argument(
-            "--replace", action="store_true", help="delete the set of this name first"
+            "--replace",
+            action="store_true",
+            help="delete the set of this name first; what reviewers said of its pairs is kept, and "
+            "holds again for those that come again",
         )
         _add_pairing_arguments(parser)
         add_value_arguments(parser)
@@ -58,10 +62,7 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
         name = set_name or parameters.default_name
         if replace and (known := stored_set(forest, name)):
             gone = delete_set(known, max(forest.num_trees, known.next_tree))
-            self.say(
-                f"deleted preference set {name} with {gone} pairs; what reviewers said is kept for "
-                "pairs that come again"
-            )
+            self.say(f"deleted preference set {name} with {gone} pairs")
         try:
             with shown_progress("trees", total=forest.num_trees) as report:
                 made = create_preferences(forest, name, parameters, report)
@@ -85,6 +86,11 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
                 f"{made.num_trees_incomplete} of {forest.num_trees} trees are not complete and "
                 "were left out; run the same command again when they are"
             )
+        if absent := count_absent(made):
+            self.say(
+                f"{absent} reviews are of pairs that the set does not have now; they are kept, and "
+                "hold again where such a pair comes again"
+            )
         if not made.num_pairs:
             self.say(
                 "no pair was found: see what was left out, and grow more rollouts, lower "
@@ -94,6 +100,7 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
 
 _COUNTS = (
     "num_pairs", "mean_margin", "num_trees_used", "num_trees_with_pairs", "num_trees_incomplete",
+    "num_accepted", "num_rejected",
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ class Command(ProjectCommand):
     examples = """
 python manage.py export_preferences --forest_name F --format trl --container parquet --output out
 python manage.py export_preferences --forest_name F --format trl --container jsonl,parquet,dataset --output out
+python manage.py export_preferences --set F/S --reviewed accepted --output accepted
 python manage.py export_preferences --forest_name F --format trl_stepwise --test_fraction 0.1 --output steps
 """  # noqa: E501
 
@@ -75,8 +76,9 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             "--reviewed",
             choices=REVIEWED,
             default="all",
-            help="which pairs to write, by what reviewers said on the forest's page of preferences "
-            "(default: %(default)s)",
+            help="which pairs to write, by what reviewers said of them on the forest's page of "
+            "preferences: all; not_rejected, which leaves out what they rejected; accepted, which "
+            "takes only what they accepted (default: %(default)s)",
         )
         parser.add_argument(
             "--with_values",
@@ -122,9 +124,20 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
         self.show_table(("file", "bytes"), rows)
         for split, count in manifest["rows"].items():
             self.say(f"{split}: {count} rows")
+        if _has_rejected(manifest):
+            self.say(
+                f"{manifest['preference_set']['num_rejected']} of the pairs were rejected by "
+                "reviewers: --reviewed not_rejected leaves them out"
+            )
         for reason, count in manifest["left_out"].items():
             self.say(f"left out: {count} {reason.replace('_', ' ')}")
         self.say(f"read it back: {_how_to_read(output, manifest['containers'])}")
+
+
+def _has_rejected(manifest: dict[str, Any]) -> bool:
+    """Return whether the dataset holds pairs that reviewers rejected."""
+    chosen, parameters = manifest["preference_set"], manifest["parameters"]
+    return bool(chosen and chosen["num_rejected"] and parameters.get("reviewed") == "all")
 
 
 def _how_to_read(output: Path, containers: list[str]) -> str:
@@ -138,6 +151,12 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
         raise CommandError("--test_fraction must be a number from 0 to below 1", returncode=2)
     chosen_format = FORMATS[options["format"]]
     reads_pairs = chosen_format.source == "pairs"
+    if options["reviewed"] != "all" and not reads_pairs:
+        raise CommandError(
+            f"--reviewed chooses pairs, and {chosen_format.name} has none: leave it out, or choose "
+            "a format of pairs",
+            returncode=2,
+        )
     forest, preference_set = _source(options, needs_set=reads_pairs)
     threshold = options["label_threshold"]
     if threshold is None:
