@@ -143,8 +143,7 @@ class ForestAdmin(StoredAdmin):
     """Forests are paused, resumed, retried and deleted; the rest is what workers wrote."""
 
     list_display = [
-        "name", "num_trees", "num_complete", "num_failed", "num_nodes", "is_paused", "created_at",
-        "page",
+        "name", "page", "num_trees", "num_complete", "num_failed", "is_paused", "created_at",
     ]  # fmt: skip
     list_filter = ["is_paused", "is_seeded", "config_name", "dataset_split"]
     search_help_text = "part of a name"
@@ -199,7 +198,7 @@ class ForestAdmin(StoredAdmin):
 @admin.register(Tree)
 class TreeAdmin(StoredAdmin):
     list_display = [
-        "id", "status", "num_nodes", "num_leaves", "root_value", "lease_holder", "page",
+        "id", "page", "status", "num_nodes", "num_leaves", "root_value", "lease_holder",
     ]  # fmt: skip
     list_filter = [ForestFilter, "status"]
 
@@ -208,7 +207,7 @@ class TreeAdmin(StoredAdmin):
 class NodeAdmin(StoredAdmin):
     """Nodes are found by their id, or all those of a tree by the tree's."""
 
-    list_display = ["id", "depth", "grade", "truncated", "tokens", "model", "page"]
+    list_display = ["id", "page", "depth", "grade", "truncated", "tokens", "model"]
     search_help_text = "id of a node or of a tree, such as gsm8k_baseline-test-first/0000012"
 
     def get_search_results(
@@ -223,7 +222,7 @@ class NodeAdmin(StoredAdmin):
 
 @admin.register(Activity)
 class ActivityAdmin(StoredAdmin):
-    list_display = ["id", "trees", "nodes", "tokens", "requests", "page"]
+    list_display = ["id", "page", "trees", "nodes", "tokens", "requests"]
     list_filter = [ForestFilter]
 
     def view_on_site(self, obj: Activity) -> str:

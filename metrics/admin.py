@@ -8,5 +8,5 @@ from metrics.models import MetricRun
 
 @admin.register(MetricRun)
 class MetricRunAdmin(StoredAdmin):
-    list_display = ["id", "num_trees_used", "num_trees", "created_at", "page"]
+    list_display = ["id", "page", "num_trees_used", "num_trees", "created_at"]
     list_filter = [ForestFilter]

@@ -16,7 +16,7 @@ from preferences.models import Preference, PreferenceSet, Review
 @admin.register(PreferenceSet)
 class PreferenceSetAdmin(StoredAdmin):
     list_display = [
-        "id", "num_pairs", "num_trees_used", "is_complete", "mean_margin", "created_at", "page",
+        "id", "page", "num_pairs", "num_trees_used", "is_complete", "mean_margin", "created_at",
     ]  # fmt: skip
     list_filter = [ForestFilter, "is_complete"]
 
@@ -25,7 +25,7 @@ class PreferenceSetAdmin(StoredAdmin):
 class PreferenceAdmin(StoredAdmin):
     """Pairs are found by their id, or all those of a tree by its key."""
 
-    list_display = ["id", "margin", "chosen_value", "rejected_value", "depth", "page"]
+    list_display = ["id", "page", "margin", "chosen_value", "rejected_value", "depth"]
     search_help_text = "id of a pair, or of a tree in a set: <forest>/<set>/<tree, 7 digits>"
 
     def get_search_results(
@@ -46,7 +46,7 @@ class PreferenceAdmin(StoredAdmin):
 class ReviewAdmin(StoredAdmin):
     """Pairs are reviewed on their page."""
 
-    list_display = ["id", "state", "reviewer", "note", "reviewed_at", "page"]
+    list_display = ["id", "page", "state", "reviewer", "note", "reviewed_at"]
     list_filter = [ForestFilter]
 
     def view_on_site(self, obj: Review) -> str:

@@ -8,6 +8,8 @@ from forests.core.tree import ReasoningTree
 from forests.models import Forest, TreeStatus
 from preferences.core.pairing import PairingOptions
 from preferences.creation import SetParameters, create_preferences
+from preferences.models import Preference, ReviewState
+from preferences.reviews import record_review
 from tests.forests.factories import (
     RIGHT,
     WRONG,
@@ -29,20 +31,36 @@ PAGES = {
     "forest-finished": f"/{FINISHED}/",
     "forest-growing": f"/{GROWING}/",
     "forest-failed-trees": f"/{GROWING}/?status=failed",
+    "forest-search": f"/{FINISHED}/?q=muffins&outcome=mixed&sort=lowest-value",
     "forest-new": f"/{NEW}/",
     "tree": f"/{FINISHED}/trees/0/",
     "tree-raw": f"/{FINISHED}/trees/0/?raw=1",
+    "tree-search": f"/{FINISHED}/trees/0/?q=eggs&ends=correct",
     "tree-large": f"/{FINISHED}/trees/2/",
+    "step": f"/{FINISHED}/trees/0/nodes/0.0.1/",
+    "step-chat": f"/{FINISHED}/trees/3/nodes/0.0.1.0/?raw=1",
     "tree-growing": f"/{GROWING}/trees/1/",
     "tree-failed": f"/{GROWING}/trees/2/",
     "tree-without-steps": f"/{GROWING}/trees/3/",
     "metrics": f"/{FINISHED}/metrics/",
     "metrics-empty": f"/{GROWING}/metrics/",
     "preferences": f"/{FINISHED}/preferences/",
+    "preferences-accepted": f"/{FINISHED}/preferences/?review=accepted",
     "preferences-empty": f"/{GROWING}/preferences/",
     "not-found": "/nothing/at/all/",
 }
 """Pages of a reader who is logged in."""
+
+ADMIN_PAGES = {
+    "admin": "/admin/",
+    "admin-forests": "/admin/forests/forest/",
+    "admin-forest": f"/admin/forests/forest/{FINISHED}/change/",
+    "admin-delete": f"/admin/forests/forest/{FINISHED}/delete/",
+    "admin-trees": f"/admin/forests/tree/?forest={FINISHED}",
+    "admin-nodes": f"/admin/forests/node/?q={FINISHED}/0000000",
+    "admin-preferences": "/admin/preferences/preference/",
+    "admin-queues": "/admin/rq/",
+}
 
 _CHAT = [
     {"role": "system", "content": "Answer *true* or *false*."},
@@ -56,6 +74,8 @@ def make_showcase() -> None:
     finished = add_trees(Forest.objects.get(pk=FINISHED), [duck_tree()], prompt=_CHAT)
     call_command("beam_search", "--forest_name", FINISHED, "--aggregation", "mean,min", "-v", "0")
     create_preferences(finished, "mine", SetParameters(PairingOptions()), report=lambda _: None)
+    for pair in Preference.objects.all()[:2]:
+        record_review(pair, ReviewState.ACCEPTED, "clear: the price is doubled", "ada")
     _make_growing()
     add_trees(make_forest(NEW), [tree_of()] * 60, status=TreeStatus.PENDING)
 

@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.test import Client
 from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.browser.showcase import PAGES, make_showcase
+from tests.browser.showcase import ADMIN_PAGES, PAGES, make_showcase
 from tests.browser.tools import SCREENSHOTS, checker, node
 
 WIDE, PHONE = ViewportSize(width=1200, height=900), ViewportSize(width=390, height=844)
@@ -44,14 +44,18 @@ def look(page: Page) -> Callable[[str, str], None]:
             page.set_viewport_size(size)
             page.goto(address)
             expect(page.get_by_role("heading", level=1)).to_be_visible()
-            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=SCREENSHOTS / f"{name}-{kind}.png", full_page=True)
+            take_picture(page, f"{name}-{kind}")
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), kind
             page.evaluate(_UNFOLD)
             page.evaluate(axe)
             assert problems_of(page) == [], kind
 
     return look
+
+
+def take_picture(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
 def problems_of(page: Page) -> list[tuple[str, str, str]]:
@@ -71,6 +75,18 @@ def test_a_page_looks_well_and_can_be_read_by_everyone(
     if name == "not-found":
         watch.expected.append("404")
     look(name, address)
+
+
+@pytest.mark.parametrize(("name", "address"), ADMIN_PAGES.items(), ids=ADMIN_PAGES)
+def test_the_admin_works_with_the_policy_of_the_site(reader: Page, showcase, watch, name, address):
+    if name == "admin-queues":
+        watch.expected.append("inline style")  # of django-rq, for the width of a column
+    for kind, (scheme, size) in LOOKS.items():
+        reader.emulate_media(color_scheme=scheme)
+        reader.set_viewport_size(size)
+        reader.goto(address)
+        expect(reader.get_by_role("heading", level=1).first).to_be_visible()
+        take_picture(reader, f"{name}-{kind}")
 
 
 def test_the_login_looks_well(page: Page, live_server, look):

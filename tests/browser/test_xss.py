@@ -18,9 +18,19 @@ from forests.formulas import _CLASS_OF_STYLE
 from forests.models import Forest, TreeStatus
 from preferences.core.pairing import PairingOptions
 from preferences.creation import SetParameters, create_preferences
-from preferences.models import PreferenceSet
+from preferences.models import Preference, PreferenceSet, ReviewState
+from preferences.reviews import record_review
 from tests.browser.xss import BIDI, CORPUS, LONG
-from tests.forests.factories import RIGHT, WRONG, add_tree, leaf, make_forest, step, tree_of
+from tests.forests.factories import (
+    RIGHT,
+    WRONG,
+    add_tree,
+    add_trees,
+    leaf,
+    make_forest,
+    step,
+    tree_of,
+)
 from tests.forests.test_markup import ALLOWED_ATTRIBUTES, ALLOWED_TAGS
 
 CALM = "calm words"
@@ -211,6 +221,45 @@ def test_nothing_in_a_list_of_trees_runs(reader: Page, parts_of, watch):
     assert watch.problems == []
 
 
+def test_nothing_in_a_table_of_answers_runs(reader: Page, parts_of, watch):
+    calm_forest, forest = make_forest("calm-test-first"), make_forest(NAME)
+    texts = list(CORPUS.values())
+    for name, answers in ((calm_forest, [CALM] * 15), (forest, texts)):
+        for index, first in enumerate(range(0, len(answers), 15)):
+            leaves = [
+                leaf(f"0.{position}", text, WRONG, answer=f"{position} {text}")
+                for position, text in enumerate(answers[first : first + 15])
+            ]
+            add_tree(name, index, tree_of(*leaves), item=leaves[0].text, label=leaves[-1].text)
+    calm = parts_of("/calm-test-first/metrics/?tree=0")
+    for index in range(-(-len(texts) // 15)):
+        assert parts_of(f"/{NAME}/metrics/?tree={index}") - calm == set(), index
+    reader.wait_for_timeout(500)
+    assert watch.problems == []
+
+
+@pytest.mark.parametrize("state", ["accepted", "rejected"])
+def test_nothing_in_the_note_of_a_review_runs(
+    reader: Page, parts_of, watch, settings, live_server, state
+):
+    forest = add_trees(make_forest(NAME), [hostile_tree(CALM)] * len(CORPUS))
+    create_preferences(forest, "mine", SetParameters(PairingOptions()), report=lambda _: None)
+    pairs = list(Preference.objects.all())[: len(CORPUS) + 10]
+    for pair, text in zip(pairs, [CALM] * 10 + list(CORPUS.values()), strict=True):
+        record_review(pair, ReviewState(state), text, f"name of {text}"[:150])
+    settings.PUBLIC = True
+    address = f"/{NAME}/preferences/?review={state}"
+    calm = parts_of(address)
+    assert "calm words" in reader.content()
+    for _ in range(2):  # once as a reviewer, then as a visitor who only reads
+        for page in range(2, -(-len(pairs) // 10) + 1):
+            assert parts_of(f"{address}&page={page}") - calm - {"xhtml:a rel"} == set(), page
+        reader.context.clear_cookies()
+        calm |= parts_of(address)
+    reader.wait_for_timeout(500)
+    assert watch.problems == []
+
+
 def test_nothing_in_a_pair_runs(reader: Page, parts_of, watch):
     parameters = SetParameters(PairingOptions())
 
@@ -273,7 +322,7 @@ def test_text_from_right_to_left_moves_nothing_beside_it(reader: Page):
     for address in (
         "/", own, f"{own}?{query}", f"{own}trees/0/", f"{own}trees/0/?raw=1",
         f"{own}trees/0/?{query}", f"{own}trees/0/nodes/0.0.0/", f"{own}preferences/",
-        f"/{NAME}/", f"/{NAME}/trees/0/", f"/{NAME}/trees/0/nodes/0.0.0/",
+        f"{own}metrics/", f"/{NAME}/", f"/{NAME}/trees/0/", f"/{NAME}/trees/0/nodes/0.0.0/",
     ):  # fmt: skip
         reader.goto(address)
         reader.evaluate(_UNFOLD)
