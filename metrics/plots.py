@@ -83,8 +83,9 @@ def accuracy_by_beams(rows: Sequence[Mapping[str, Any]]) -> bytes:
         numbers = sorted({row["k"] for row in rows if row["procedure"] is not None})
         axes.set_xscale("log", base=2)
         axes.set_xticks(numbers, labels=[str(number) for number in numbers])
+        axes.minorticks_off()
 
-    return _accuracy(rows, "k", "beams, or samples", scale)
+    return _accuracy(rows, "k", "beams, or samples", scale, apart=0.02)
 
 
 def accuracy_by_tokens(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -115,8 +116,13 @@ def answers(shares: Sequence[AnswerShare]) -> bytes:
 
 
 def _accuracy(
-    rows: Sequence[Mapping[str, Any]], over: str, label: str, scale: Callable[[Axes], None]
+    rows: Sequence[Mapping[str, Any]],
+    over: str,
+    label: str,
+    scale: Callable[[Axes], None],
+    apart: float = 0.0,
 ) -> bytes:
+    """Draw the lines; `apart` is by what share each is moved from the one before, to be seen."""
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["metric"] == "accuracy" and row["value"] is not None and row[over] is not None:
@@ -127,7 +133,7 @@ def _accuracy(
         for number, (name, points) in enumerate(lines.items()):
             values = [row["value"] for row in points]
             axes.errorbar(
-                [row[over] for row in points],
+                [row[over] * (1 + apart) ** (number - len(lines) / 2) for row in points],
                 values,
                 yerr=[
                     [value - row["low"] for value, row in zip(values, points, strict=True)],
@@ -135,7 +141,8 @@ def _accuracy(
                 ],
                 label=name,
                 color=_LINES[number % len(_LINES)],
-                marker=_MARKERS[number % len(_MARKERS)],
+                # Where the colours begin again, other markers go with them.
+                marker=_MARKERS[(number + number // len(_LINES)) % len(_MARKERS)],
                 capsize=3,
             )
         scale(axes)
@@ -144,13 +151,14 @@ def _accuracy(
         axes.set_xlabel(label)
         axes.set_ylabel("trees answered rightly")
         if lines:
-            axes.legend()
+            axes.figure.legend(loc="outside upper center", ncols=2, fontsize="small")
 
-    return _svg(draw)
+    legend_rows = -(-len(lines) // 2)
+    return _svg(draw, height=3.2 + 0.2 * max(0, legend_rows - 1))
 
 
-def _svg(draw: Callable[[Axes], None]) -> bytes:
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+def _svg(draw: Callable[[Axes], None], height: float = 3.2) -> bytes:
+    figure = Figure(figsize=(6.4, height), layout="constrained")
     FigureCanvasSVG(figure)
     draw(figure.add_subplot())
     out = io.StringIO()

@@ -98,6 +98,24 @@ def baseline_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
+def command_of(run: MetricRun) -> str:
+    """Return the command that measures the forest again as in this run."""
+    given = run.parameters
+    arguments = {
+        "forest_name": run.forest_id,
+        "num_beam_values": ",".join(map(str, given["num_beam_values"])),
+        "value_function_option": given["value_function"],
+        "aggregation": ",".join(given["aggregations"]),
+        "procedures": ",".join(given.get("procedures", ["beam"])),
+        "estimator": given["estimator"],
+        "ungraded": given["ungraded"],
+        "seed": given["seed"],
+    }
+    usual = {"procedures": "beam", "estimator": "leaf_mean", "ungraded": "incorrect", "seed": 0}
+    words = (f"--{name} {value}" for name, value in arguments.items() if value != usual.get(name))
+    return f"python manage.py beam_search {' '.join(words)}"
+
+
 def histogram_table(distribution: Mapping[str, Any]) -> Table:
     return Table(("value", "nodes"), list(zip(BINS, distribution["bins"], strict=True)))
 

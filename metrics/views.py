@@ -1,5 +1,6 @@
 """What the searches of a forest gave, as tables and pictures."""
 
+from importlib import import_module
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -9,12 +10,12 @@ from django.views.decorators.http import require_safe
 from forests.models import Forest
 from forests.requests import get_forest, read_number
 from forests.store import StoredTree, read_tree
-from metrics import plots
 from metrics.core.distributions import answer_shares
 from metrics.models import MetricRun
 from metrics.runs import runs_of
 from metrics.tables import (
     baseline_table,
+    command_of,
     depth_table,
     histogram_table,
     left_out,
@@ -26,11 +27,12 @@ MOST_ANSWERS = 20
 """Answers of a tree that are shown; the rarer ones are counted."""
 
 _PICTURES = {
-    "accuracy": lambda run: plots.accuracy_by_beams(run.rows),
-    "tokens": lambda run: plots.accuracy_by_tokens(run.rows),
-    "values": lambda run: plots.value_histogram(run.distribution),
-    "depths": lambda run: plots.value_by_depth(run.distribution),
+    "accuracy": ("accuracy_by_beams", "rows"),
+    "tokens": ("accuracy_by_tokens", "rows"),
+    "values": ("value_histogram", "distribution"),
+    "depths": ("value_by_depth", "distribution"),
 }
+"""What draws a picture, and of which field of a run."""
 
 
 @require_safe
@@ -50,19 +52,23 @@ def run_picture(_: HttpRequest, forest_name: str, key: str, picture: str) -> Htt
     run = get_object_or_404(MetricRun, pk=f"{forest_name}/{key}")
     if picture not in _PICTURES:
         raise Http404(f"no picture {picture!r}: there are {', '.join(_PICTURES)}")
-    return _svg(_PICTURES[picture](run))
+    drawn_by, field = _PICTURES[picture]
+    if not getattr(run, field):
+        raise Http404("this run has no values of nodes: run beam_search again")
+    return _svg(getattr(_plots(), drawn_by)(getattr(run, field)))
 
 
 @require_safe
 def answers_picture(_: HttpRequest, forest_name: str, index: int) -> HttpResponse:
     forest = get_forest(forest_name)
-    return _svg(plots.answers(answer_shares(_tree(forest, index).tree)[:MOST_ANSWERS]))
+    return _svg(_plots().answers(answer_shares(_tree(forest, index).tree)[:MOST_ANSWERS]))
 
 
 def _shown(run: MetricRun) -> dict[str, Any]:
     return {
         "run": run,
         "note": note(run),
+        "command": command_of(run),
         "left_out": left_out(run),
         "searches": search_table(run.rows),
         "baselines": baseline_table(run.rows),
@@ -94,6 +100,11 @@ def _tree(forest: Forest, index: int) -> StoredTree:
     if stored is None:
         raise Http404(f"forest {forest.name!r} has {forest.num_trees} trees, none of them {index}")
     return stored
+
+
+def _plots() -> Any:
+    # Half a second and 30 MiB, which every command and worker would spend on its addresses.
+    return import_module("metrics.plots")
 
 
 def _svg(picture: bytes) -> HttpResponse:

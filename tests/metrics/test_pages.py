@@ -1,4 +1,5 @@
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ from django.urls import reverse
 
 from forests.models import Forest
 from metrics.models import MetricRun
+from metrics.plots import accuracy_by_beams
 from metrics.runs import runs_of
 from tests.forests.factories import (
     WRONG,
@@ -155,6 +157,45 @@ class TestPictures:
             f"{ADDRESS}answers/99.svg", f"{ADDRESS}?tree=99", f"{ADDRESS}?tree=-1",
         ):  # fmt: skip
             assert reader.get(address).status_code == 404
+
+    def test_a_run_without_values_of_nodes_has_no_pictures_of_them(self, reader, measured):
+        MetricRun.objects.update(distribution={})
+        key = runs_of(measured)[0].key
+
+        assert "Nodes by value" not in page(reader)
+        assert reader.get(f"{ADDRESS}{key}/values.svg").status_code == 404
+        assert reader.get(f"{ADDRESS}{key}/accuracy.svg").status_code == 200
+
+    def test_many_lines_are_told_apart(self):
+        row = {"metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "tokens": 9}
+        rows = [
+            row | {"procedure": procedure, "aggregation": name, "k": k}
+            for procedure in ("beam", "dvts", "best_of_n")
+            for name in ("min", "product", "mean", "last", "max", "sum")
+            for k in (1, 2, 4)
+        ]
+        root = ElementTree.fromstring(accuracy_by_beams(rows))  # noqa: S314  our own
+        texts = [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
+        assert sum(text in texts for text in ("beam search, min", "DVTS, sum")) == 2
+        markers = [
+            (use.get("style"), use.get("{http://www.w3.org/1999/xlink}href"))
+            for use in root.iter("{http://www.w3.org/2000/svg}use")
+        ]
+        assert len(set(markers)) >= 18
+
+    def test_the_page_says_how_to_measure_again(self, reader, forest):
+        given = {
+            "num_beam_values": "1,3", "value_function_option": "logprob", "aggregation": "min,sum",
+            "procedures": "beam,dvts", "estimator": "child_mean", "ungraded": "exclude",
+            "seed": "7",
+        }  # fmt: skip
+        words = [word for name, value in given.items() for word in (f"--{name}", value)]
+        call_command("beam_search", "--forest_name", NAME, *words)
+
+        (command,) = re.findall(r"<code>python manage.py (beam_search [^<]+)</code>", page(reader))
+        call_command(*shlex.split(command))
+
+        assert MetricRun.objects.count() == 1  # the same parameters
 
     def test_a_run_from_before_a_regrading_says_so(self, reader, measured):
         Forest.objects.filter(pk=NAME).update(graded_at=datetime.now(UTC) + timedelta(days=1))
