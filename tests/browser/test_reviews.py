@@ -54,7 +54,7 @@ def test_a_pair_is_rejected_without_scripts_too(browser: Browser, reader: Page, 
 def test_pairs_are_judged_by_keys_one_after_the_other(reader: Page):
     reader.goto(f"/{FINISHED}/preferences/")
     pairs = reader.locator("article.pair")
-    places = [one.get_attribute("id").removeprefix("pair-") for one in pairs.all()]
+    places = [str(one.get_attribute("id")).removeprefix("pair-") for one in pairs.all()]
     counts = reader.locator("#review-counts")
 
     reader.keyboard.press("a")  # nothing is in hand yet
