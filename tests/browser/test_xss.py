@@ -47,7 +47,8 @@ _PARTS = """() => {
         if (/^(href|src|action|xlink:href|hx-get)$/.test(attribute) && !/^[/#?]/.test(value))
           found.add(`${name} ${attribute}=${value}`);
         if (attribute === "class")
-          for (const one of element.classList) found.add(`${name} class=${one}`);
+          for (const one of element.classList)  // htmx marks for a moment what it has put there
+            if (!one.startsWith("htmx-")) found.add(`${name} class=${one}`);
       }
     }
   };
