@@ -25,7 +25,7 @@ SMALL, SMALL_TREES = (2,), 50
 """The forest begins with as many trees of two steps as a page lists, in any forest."""
 LARGE = {10_000: (10, 5, 4, 2, 1), 1_000_000: (20, 10, 5, 5, 1)}
 """Shape of the one large tree that comes with each size of the forest: 1,060 and 11,220 steps."""
-REQUESTS, SECONDS = 30, 10.0
+REQUESTS, SECONDS = 100, 5.0
 """A page is asked for so often, or for so long."""
 
 
