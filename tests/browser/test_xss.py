@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.contrib.admin.utils import quote
 from playwright.sync_api import Page, expect
 
 from forests.core.tree import ReasoningTree
@@ -267,6 +268,20 @@ def test_nothing_in_the_note_of_a_review_runs(reader: Page, parts_of, watch, set
             assert parts_of(f"{address}&page={page}") - calm - {"xhtml:a rel"} == set(), page
         reader.context.clear_cookies()
         calm |= parts_of(address)
+    reader.wait_for_timeout(500)
+    assert watch.problems == []
+
+
+def test_nothing_in_the_admin_runs(reader: Page, parts_of, watch):
+    def parts(name: str, text: str) -> set[Any]:
+        add_hostile_tree(hostile_forest(name, text), text, 0)
+        keys = {"forest": name, "tree": f"{name}/0000000", "node": f"{name}/0000000/0.0.0"}
+        addresses = [f"/admin/forests/{model}/{quote(key)}/change/" for model, key in keys.items()]
+        lists = [f"/admin/forests/{model}/" for model in keys]
+        return set().union(*map(parts_of, (*addresses, *lists)))
+
+    calm = parts("calm-test-first", CALM)
+    assert parts(NAME, "\n".join(CORPUS.values())) - calm == set()
     reader.wait_for_timeout(500)
     assert watch.problems == []
 
