@@ -5,12 +5,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
 
 from experiment_configs.interfaces import Api, RolloutWorkerConfig
 from forests.core.naming import tree_id
 from forests.core.tree import ReasoningTree
 from forests.models import Forest, Node, Tree, TreeStatus
 from forests.store import insert_new, node_document
+from preferences.models import PreferenceSet
+from tests.preferences.reviewing import made
 from tests.preferences.trees import addition_tree
 
 MakeForest = Callable[..., Forest]
@@ -63,3 +67,23 @@ def make_forest(db) -> MakeForest:
 @pytest.fixture
 def forest(make_forest: MakeForest) -> Forest:
     return make_forest()
+
+
+@pytest.fixture
+def preference_set(forest: Forest) -> PreferenceSet:
+    return made(forest)
+
+
+@pytest.fixture
+def reviewer(client: Client) -> Client:
+    user = User.objects.create_user("rita", password="secret-rita")
+    user.user_permissions.add(Permission.objects.get(codename="review_preference"))
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def reader() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_user("ron", password="secret-ron"))
+    return client
