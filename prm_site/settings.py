@@ -37,6 +37,8 @@ if OPENAI_BASE_URL and OPENAI_BASE_URLS:
     refuse("OPENAI_BASE_URL and OPENAI_BASE_URLS are both set: set one of them")
 OPENAI_BASE_URL = OPENAI_BASE_URL or next(iter(OPENAI_BASE_URLS), _embedded.get("model", ""))
 OPENAI_API_KEY: str = env.str("OPENAI_API_KEY", default="")
+SCORER_BASE_URL = env.address("SCORER_BASE_URL", HTTP)
+SCORER_API_KEY: str = env.str("SCORER_API_KEY", default="")
 
 if PRODUCTION:
     for name in (

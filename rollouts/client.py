@@ -1,40 +1,18 @@
-"""The only module that talks to model servers: one policy for requests, retries and failures."""
+"""Draw samples from model servers."""
 
-import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import openai
-
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
+from forests.core.prefix import prefix_of
+from rollouts.backend import Backend, Spending
 from rollouts.core.completions import Completion, Ending
-from rollouts.core.responses import ResponseError, StopRules, read_completions
-from rollouts.endpoints import Endpoint, EndpointPool
-from rollouts.failures import (
-    BackendError,
-    BackendRefusedError,
-    PromptTooLongError,
-    RequestFailedError,
-    RetryableError,
-    classify,
-)
+from rollouts.core.responses import StopRules, read_completions
+from rollouts.endpoints import ServerAddress
+from rollouts.failures import BackendRefusedError, PromptTooLongError, RequestFailedError
 
 _MOST_BLANK_LINES = 4
-
-
-@dataclass(slots=True)
-class Spending:
-    """What requests have cost so far."""
-
-    requests: int = 0
-    retries: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    """Failed attempts by kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +29,21 @@ class SampleRequest:
 class CompletionClient:
     """Draws samples from OpenAI-compatible servers. Use as an async context manager."""
 
-    def __init__(self, base_urls: Sequence[str], api_key: str, config: RolloutWorkerConfig) -> None:
+    def __init__(self, address: ServerAddress, config: RolloutWorkerConfig) -> None:
         self.config = config
         self._model = config.model
         self._continues_messages: bool | None = None
-        self._most_samples = config.samples_per_request
-        self._pool = EndpointPool(base_urls, api_key, config.request_timeout_seconds)
+        self._backend = Backend(
+            address,
+            timeout_seconds=config.request_timeout_seconds,
+            max_attempts=config.max_attempts,
+        )
 
     async def __aenter__(self) -> "CompletionClient":
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._pool.close()
+    async def __aexit__(self, *details: object) -> None:
+        await self._backend.__aexit__(*details)
 
     async def model(self) -> str:
         """Return the model to ask for: the configured one, or the first that the server lists.
@@ -71,12 +52,7 @@ class CompletionClient:
             BackendError: the server cannot be reached, refuses, or lists none.
         """
         if self._model is None:
-            names = await self.list_models()
-            if not names:
-                raise BackendRefusedError(
-                    "the model server lists no model: set `model` in the rollout_worker_config"
-                )
-            self._model = names[0]
+            self._model = await self._backend.first_model()
         return self._model
 
     async def list_models(self) -> list[str]:
@@ -85,25 +61,13 @@ class CompletionClient:
         Raises:
             BackendError: it does not, or refuses.
         """
-        return [model.id for model in await self._list_models()]
-
-    async def _list_models(self) -> list[openai.types.Model]:
-        with self._pool.pick() as endpoint:
-            try:
-                return [model async for model in endpoint.openai.models.list()]
-            except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
-                _, failure = self._classify(error, endpoint)
-                if not isinstance(failure, RetryableError):
-                    raise failure from error
-                if failure.is_unavailable and self._pool.eject(endpoint):
-                    return await self._list_models()
-                raise failure.final() from error
+        return [model.id for model in await self._backend.list_models()]
 
     async def _require_continuing(self) -> None:
         """Raise `BackendRefusedError` where the server is known not to continue chat messages."""
         if self._continues_messages is None:
             try:
-                owners = {model.owned_by for model in await self._list_models()}
+                owners = {model.owned_by for model in await self._backend.list_models()}
             except (BackendRefusedError, RequestFailedError):
                 owners = set()  # a server need not list its models
             self._continues_messages = "fastchat" not in owners
@@ -153,50 +117,22 @@ class CompletionClient:
             delimiter=None if request.to_end else self.config.step_delimiter,
             echo=request.steps if self.config.api == "chat" else "",
         )
-        for attempt in range(1, self.config.max_attempts + 1):
-            spending.requests += 1
-            with self._pool.pick() as endpoint:
-                try:
-                    response = await self._post(endpoint, self._body(request, model))
-                    completions, usage = read_completions(response, rules)
-                except (openai.OpenAIError, ResponseError, ValueError) as error:
-                    kind, failure = self._classify(error, endpoint)
-                    spending.failures[kind] += 1
-                    if not isinstance(failure, RetryableError):
-                        raise failure from error
-                    if attempt == self.config.max_attempts:
-                        await self._find_unavailable(failure)
-                        raise failure.final() from error
-                    if failure.most_samples:
-                        self._most_samples = failure.most_samples
-                    others_left = failure.is_unavailable and self._pool.eject(endpoint)
-                else:
-                    spending.prompt_tokens += usage.prompt_tokens
-                    spending.completion_tokens += usage.completion_tokens
-                    return completions
-            spending.retries += 1
-            await asyncio.sleep(0 if others_left else failure.wait_seconds(attempt))
-        raise AssertionError("max_attempts is at least 1")
-
-    async def _find_unavailable(self, failure: RetryableError) -> None:
-        """FastChat fails in itself when it has lost its workers; it lists no model then."""
-        if failure.is_internal:
-            with contextlib.suppress(BackendError):
-                failure.is_unavailable = not await self.list_models()
-
-    def _classify(self, error: Exception, endpoint: Endpoint) -> tuple[str, BackendError]:
-        return classify(error, endpoint.base_url, self.config.request_timeout_seconds)
-
-    async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> Any:
-        """Return the parsed JSON; the library's own types cost more than the request itself."""
         path = "/chat/completions" if self.config.api == "chat" else "/completions"
-        return await endpoint.openai.post(path, body=body, cast_to=object)
+        completions, usage = await self._backend.ask(
+            path,
+            lambda: self._body(request, model),
+            lambda response: read_completions(response, rules),
+            spending,
+        )
+        spending.prompt_tokens += usage.prompt_tokens
+        spending.completion_tokens += usage.completion_tokens
+        return completions
 
     def _body(self, request: SampleRequest, model: str) -> dict[str, Any]:
         config = self.config
         body: dict[str, Any] = {
             "model": model,
-            "n": min(request.num_samples, self._most_samples),
+            "n": self._num_samples(request),
             "temperature": config.temperature,
             "top_p": config.top_p,
             "seed": request.seed,
@@ -209,7 +145,7 @@ class CompletionClient:
         if stop := list(config.stop) if request.to_end else [config.step_delimiter]:
             body["stop"] = stop
         if config.api == "chat":
-            body["messages"] = _messages(request)
+            body["messages"] = prefix_of(request.prompt, request.steps, "chat")
             if config.logprobs:
                 body |= {"logprobs": True, "top_logprobs": 1}
             if request.steps:
@@ -220,13 +156,9 @@ class CompletionClient:
                 body["logprobs"] = 1
         return body | dict(config.extra_body)
 
-
-def _messages(request: SampleRequest) -> list[Mapping[str, str]]:
-    prompt = request.prompt
-    asked: list[Mapping[str, str]] = (
-        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    )
-    return [*asked, {"role": "assistant", "content": request.steps}] if request.steps else asked
+    def _num_samples(self, request: SampleRequest) -> int:
+        most = self._backend.most_samples or self.config.samples_per_request
+        return min(request.num_samples, most, self.config.samples_per_request)
 
 
 def _is_blank_step(completion: Completion) -> bool:

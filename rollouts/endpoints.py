@@ -10,6 +10,16 @@ import openai
 SECONDS_OF_EJECTION = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where servers with the same models are, and which settings say so."""
+
+    base_urls: Sequence[str]
+    api_key: str
+    settings: str = "OPENAI"
+    """Beginning of the settings' names, for messages: `<settings>_BASE_URL`."""
+
+
 @dataclass(slots=True, eq=False)
 class Endpoint:
     """One server."""
@@ -21,24 +31,31 @@ class Endpoint:
     ejected_until: float = 0.0
     """On the monotonic clock; asked before then only where no other server is left."""
 
+    def url_of(self, path: str) -> str:
+        """Return where a path is; one that begins with two slashes is not under `/v1`."""
+        return (
+            self.base_url.rstrip("/").removesuffix("/v1") + path[1:] if path[:2] == "//" else path
+        )
+
 
 class EndpointPool:
     """Servers with the same models."""
 
-    def __init__(self, base_urls: Sequence[str], api_key: str, timeout_seconds: float) -> None:
+    def __init__(self, address: ServerAddress, timeout_seconds: float) -> None:
         self.endpoints = [
             Endpoint(
                 base_url,
                 openai.AsyncOpenAI(
                     base_url=base_url,
-                    api_key=api_key or "none",  # local servers ask for none, the library does
+                    api_key=address.api_key
+                    or "none",  # local servers ask for none, the library does
                     timeout=timeout_seconds,
                     max_retries=0,  # the client has the one retry policy
                     # Half the processor time of the default: see docs/benchmarks.md.
                     http_client=openai.DefaultAioHttpClient(),
                 ),
             )
-            for base_url in base_urls
+            for base_url in address.base_urls
         ]
 
     async def close(self) -> None:

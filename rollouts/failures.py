@@ -8,6 +8,7 @@ import openai
 from experiment_configs.messages import one_line
 from rollouts.core.refusals import read_refusal
 from rollouts.core.responses import ResponseError
+from rollouts.endpoints import ServerAddress
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -67,7 +68,9 @@ class RetryableError(BackendError):
         return kind(str(self))
 
 
-def classify(error: Exception, where: str, timeout_seconds: float) -> tuple[str, BackendError]:
+def classify(
+    error: Exception, where: str, timeout_seconds: float, address: ServerAddress
+) -> tuple[str, BackendError]:
     """Return the kind of an error, for counting, and what it means."""
     cause = _first_cause(error)
     # The library calls a refused connection a timeout too.
@@ -76,11 +79,11 @@ def classify(error: Exception, where: str, timeout_seconds: float) -> tuple[str,
     if isinstance(error, openai.APIConnectionError):
         return "connection", RetryableError(
             f"cannot reach the model server at {where} ({one_line(str(cause))}): "
-            "check OPENAI_BASE_URL",
+            f"check {address.settings}_BASE_URL",
             is_unavailable=True,
         )
     if isinstance(error, openai.APIStatusError):
-        return f"http_{error.status_code}", _classify_status(error, where)
+        return f"http_{error.status_code}", _classify_status(error, where, address.settings)
     if isinstance(error, ResponseError):
         return "bad_response", RetryableError(f"{where}: {error}")
     return "bad_response", RetryableError(f"{where} did not answer with JSON")
@@ -99,7 +102,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _classify_status(error: openai.APIStatusError, where: str) -> BackendError:
+def _classify_status(error: openai.APIStatusError, where: str, settings: str) -> BackendError:
     refusal = read_refusal(error.status_code, error.body)
     status = refusal.status
     said = f"{where} answered {error.status_code}: {one_line(error.message)}"
@@ -108,8 +111,8 @@ def _classify_status(error: openai.APIStatusError, where: str) -> BackendError:
     if refusal.most_samples:
         return RetryableError(said, retry_after=0, most_samples=refusal.most_samples)
     if status in _REFUSING_STATUSES:
-        setting = "OPENAI_API_KEY" if status != 404 else "OPENAI_BASE_URL and `model`"  # noqa: PLR2004
-        return BackendRefusedError(f"{said} (check {setting})")
+        wrong = "API_KEY" if status != 404 else "BASE_URL and `model`"  # noqa: PLR2004
+        return BackendRefusedError(f"{said} (check {settings}_{wrong})")
     if status in _RETRYABLE_STATUSES or status >= 500:  # noqa: PLR2004
         return RetryableError(
             said,

@@ -23,6 +23,7 @@ from rollouts.client import CompletionClient
 from rollouts.failures import BackendRefusedError
 from rollouts.growth import ForestGrower, mark_started, may_grow, show_backend_message
 from rollouts.recording import settle_counters
+from rollouts.servers import policy_server
 
 SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
 _JOBS_PER_WRITE = 500
@@ -78,8 +79,7 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
 
 def make_client(forest: Forest) -> CompletionClient:
     return CompletionClient(
-        settings.OPENAI_BASE_URLS or [settings.OPENAI_BASE_URL],
-        settings.OPENAI_API_KEY,
+        policy_server(),
         RolloutWorkerConfig.from_dict(forest.worker_config),
     )
 

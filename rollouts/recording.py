@@ -20,7 +20,7 @@ from forests.store import (
     node_document,
     record_activity,
 )
-from rollouts.client import Spending
+from rollouts.backend import Spending
 from rollouts.core.growing import Changes
 from rollouts.leases import LEASE_SECONDS
 

@@ -16,7 +16,8 @@ from experiment_configs.interfaces import (
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.grading import grade_leaf, is_correct
 from forests.seeding import check_item, iterate_items
-from rollouts.client import CompletionClient, SampleRequest, Spending
+from rollouts.backend import Spending
+from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.steps import split_steps
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendError

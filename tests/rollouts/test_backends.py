@@ -12,8 +12,10 @@ from experiment_configs.interfaces import Api, RolloutWorkerConfig
 from experiment_configs.loading import load_config
 from forests.store import iter_trees
 from rollouts import failures
-from rollouts.client import CompletionClient, SampleRequest, Spending
+from rollouts.backend import Spending
+from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
+from rollouts.endpoints import ServerAddress
 from rollouts.failures import (
     BackendRefusedError,
     BackendUnavailableError,
@@ -56,7 +58,7 @@ def ask(
     config = RolloutWorkerConfig(**{"max_attempts": 3, **fields})
 
     async def sample() -> list[Completion]:
-        async with CompletionClient([server.url], "", config) as client:
+        async with CompletionClient(ServerAddress([server.url], ""), config) as client:
             request = SampleRequest("Q Answer:", steps, n, to_end, seed=4)
             return await client.sample(request, spending or Spending())
 
@@ -340,7 +342,7 @@ def test_a_config_is_shown_to_need_a_server_that_continues(server: OpenAIServer)
 
     async def verify(api: Api, strategy: str) -> str:
         worker_config = replace(config.rollout_worker_config, api=api, strategy=strategy)
-        async with CompletionClient([server.url], "", worker_config) as client:
+        async with CompletionClient(ServerAddress([server.url], ""), worker_config) as client:
             return await sample_once(client, item, config)
 
     assert "wrote 2 steps" in asyncio.run(verify("completions", "branching"))

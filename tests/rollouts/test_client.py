@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
-from rollouts import client as client_module
+from rollouts import backend as backend_module
 from rollouts import failures
-from rollouts.client import CompletionClient, SampleRequest, Spending
+from rollouts.backend import Spending
+from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
+from rollouts.endpoints import ServerAddress
 from rollouts.failures import (
     BackendRefusedError,
     BackendUnavailableError,
@@ -39,7 +41,7 @@ def ask(
     config = RolloutWorkerConfig(**{"max_attempts": 3, **fields})  # type: ignore[arg-type]
 
     async def sample() -> list[Completion]:
-        async with CompletionClient([url, *others], "", config) as client:
+        async with CompletionClient(ServerAddress([url, *others], ""), config) as client:
             return await client.sample(request, spending or Spending())
 
     return asyncio.run(sample())
@@ -154,7 +156,7 @@ def test_retry_after_is_waited_for(server: OpenAIServer, monkeypatch):
     async def record(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(client_module.asyncio, "sleep", record)
+    monkeypatch.setattr(backend_module.asyncio, "sleep", record)
     server.faults.append(Fault(status=429, headers={"Retry-After": "7"}))
 
     ask(server.url, request())
@@ -215,7 +217,9 @@ def test_work_is_shared_by_several_servers():
 
         async def sample() -> None:
             config = RolloutWorkerConfig(model="scripted")
-            async with CompletionClient([first.url, second.url], "", config) as client:
+            async with CompletionClient(
+                ServerAddress([first.url, second.url], ""), config
+            ) as client:
                 await asyncio.gather(*(client.sample(request(), Spending()) for _ in range(10)))
 
         asyncio.run(sample())
@@ -243,7 +247,7 @@ def test_a_client_asks_a_dead_server_once():
 
         async def sample() -> None:
             config = RolloutWorkerConfig(model="scripted")
-            async with CompletionClient([dead, alive.url], "", config) as client:
+            async with CompletionClient(ServerAddress([dead, alive.url], ""), config) as client:
                 for _ in range(5):
                     await client.sample(request(), spending)
 

@@ -9,6 +9,7 @@ from experiment_configs.interfaces import RolloutConfig
 from forests.commands import ProjectCommand
 from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
+from rollouts.servers import policy_server
 from rollouts.verification import ShownItem, Verification, sample_once, verify
 
 
@@ -44,11 +45,7 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
 
     def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
         async def ask() -> str:
-            client = CompletionClient(
-                settings.OPENAI_BASE_URLS or [settings.OPENAI_BASE_URL],
-                settings.OPENAI_API_KEY,
-                config.rollout_worker_config,
-            )
+            client = CompletionClient(policy_server(), config.rollout_worker_config)
             async with client:
                 return await sample_once(client, verification.items[0], config)
 

@@ -1,0 +1,124 @@
+"""Model servers asked as if they were one: one policy for retries, failures and waiting."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import openai
+
+from rollouts.core.responses import ResponseError
+from rollouts.endpoints import Endpoint, EndpointPool, ServerAddress
+from rollouts.failures import BackendError, BackendRefusedError, RetryableError, classify
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True)
+class Spending:
+    """What requests have cost so far."""
+
+    requests: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    """Failed attempts by kind."""
+
+
+class Backend:
+    """Servers with the same models. Use as an async context manager."""
+
+    def __init__(
+        self, address: ServerAddress, *, timeout_seconds: float, max_attempts: int
+    ) -> None:
+        self.address = address
+        self.timeout_seconds = timeout_seconds
+        self.max_attempts = max_attempts
+        self.most_samples: int | None = None
+        """The most samples of one request, once a server has refused more."""
+        self._pool = EndpointPool(address, timeout_seconds)
+
+    async def __aenter__(self) -> "Backend":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.close()
+
+    async def first_model(self) -> str:
+        """Return the name of the first model that the server lists.
+
+        Raises:
+            BackendError: the server cannot be reached, refuses, or lists none.
+        """
+        models = await self.list_models()
+        if not models:
+            raise BackendRefusedError("the model server lists no model: name the one to ask for")
+        return models[0].id
+
+    async def list_models(self) -> list[openai.types.Model]:
+        """Return the server's models; the cheapest way to see that it answers.
+
+        Raises:
+            BackendError: it does not, or refuses.
+        """
+        with self._pool.pick() as endpoint:
+            try:
+                return [model async for model in endpoint.openai.models.list()]
+            except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
+                _, failure = self._classify(error, endpoint)
+                if not isinstance(failure, RetryableError):
+                    raise failure from error
+                if failure.is_unavailable and self._pool.eject(endpoint):
+                    return await self.list_models()
+                raise failure.final() from error
+
+    async def ask(
+        self,
+        path: str,
+        body: Callable[[], Mapping[str, Any]],
+        read: Callable[[Any], Answer],
+        spending: Spending,
+    ) -> Answer:
+        """Return what `read` makes of the parsed JSON of a response. Adds to `spending`.
+
+        `path` goes after the server's address, or after its host where it begins with two slashes.
+        `body` is called for each attempt; `read` raises `ResponseError` where another may help.
+
+        Raises:
+            BackendError: what the retries could not mend.
+        """
+        for attempt in range(1, self.max_attempts + 1):
+            spending.requests += 1
+            with self._pool.pick() as endpoint:
+                try:
+                    # The library's own types cost more than the request itself.
+                    response = await endpoint.openai.post(
+                        endpoint.url_of(path), body=body(), cast_to=object
+                    )
+                    return read(response)
+                except (openai.OpenAIError, ResponseError, ValueError) as error:
+                    kind, failure = self._classify(error, endpoint)
+                    spending.failures[kind] += 1
+                    if not isinstance(failure, RetryableError):
+                        raise failure from error
+                    if attempt == self.max_attempts:
+                        await self._find_unavailable(failure)
+                        raise failure.final() from error
+                    if failure.most_samples:
+                        self.most_samples = failure.most_samples
+                    others_left = failure.is_unavailable and self._pool.eject(endpoint)
+            spending.retries += 1
+            await asyncio.sleep(0 if others_left else failure.wait_seconds(attempt))
+        raise AssertionError("max_attempts is at least 1")
+
+    async def _find_unavailable(self, failure: RetryableError) -> None:
+        """FastChat fails in itself when it has lost its workers; it lists no model then."""
+        if failure.is_internal:
+            with contextlib.suppress(BackendError):
+                failure.is_unavailable = not await self.list_models()
+
+    def _classify(self, error: Exception, endpoint: Endpoint) -> tuple[str, BackendError]:
+        return classify(error, endpoint.base_url, self.timeout_seconds, self.address)

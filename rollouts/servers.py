@@ -1,0 +1,19 @@
+"""Which model servers the settings name."""
+
+from django.conf import settings
+
+from rollouts.endpoints import ServerAddress
+
+
+def policy_server() -> ServerAddress:
+    """Return where the model is that grows forests."""
+    return ServerAddress(
+        settings.OPENAI_BASE_URLS or [settings.OPENAI_BASE_URL], settings.OPENAI_API_KEY
+    )
+
+
+def scorer_server() -> ServerAddress:
+    """Return where the reward model is; without settings of its own, beside the policy."""
+    if not settings.SCORER_BASE_URL:
+        return policy_server()
+    return ServerAddress([settings.SCORER_BASE_URL], settings.SCORER_API_KEY, settings="SCORER")
