@@ -191,6 +191,37 @@ class Node(models.Model):
         return node_anchor(self.path)
 
 
+class Scorer(models.Model):
+    """A judge of steps whose scores a forest keeps: a served reward model, or an imported one."""
+
+    id = models.CharField(primary_key=True, max_length=260, db_column="_id")
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
+    name = models.CharField(max_length=120)
+    parameters = models.JSONField(default=dict)  # what it was asked, so that runs can be told apart
+    num_trees = models.IntegerField(default=0)  # trees with scores
+    num_nodes = models.IntegerField(default=0)  # nodes with a score
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["forest_id", "name"]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class TreeScores(models.Model):
+    """What one scorer gave the nodes of one tree."""
+
+    id = models.CharField(primary_key=True, max_length=280, db_column="_id")
+    scores = models.JSONField()  # by path, such as {"0-2-1": 0.7}; nodes without a score are absent
+
+    class Meta:
+        verbose_name_plural = "tree scores"
+
+    def __str__(self) -> str:
+        return self.id
+
+
 class Activity(models.Model):
     """What workers did for a forest in one minute: the source of rate and ETA."""
 

@@ -16,9 +16,18 @@ from django_mongodb_backend.base import DatabaseWrapper
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
-from forests.core.naming import node_id, path_of_node, tree_id
+from forests.core.naming import node_id, path_of_node, tree_id, tree_scores_id
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
-from forests.models import SPENT_COUNTERS, Activity, Forest, Node, Tree, TreeStatus
+from forests.models import (
+    SPENT_COUNTERS,
+    Activity,
+    Forest,
+    Node,
+    Scorer,
+    Tree,
+    TreeScores,
+    TreeStatus,
+)
 from forests.signals import forest_deleted
 
 Document: TypeAlias = dict[str, Any]
@@ -92,9 +101,14 @@ def read_tree(forest: Forest, index: int) -> StoredTree | None:
 
 def iter_trees(forest: Forest, indexes: Sequence[int] | None = None) -> Iterator[StoredTree]:
     """Yield the trees of a forest in the order of the dataset, in bounded memory."""
-    wanted = range(forest.num_trees) if indexes is None else indexes
-    for start in range(0, len(wanted), TREES_PER_READ):
-        yield from read_trees(forest, wanted[start : start + TREES_PER_READ])
+    for batch in in_batches(range(forest.num_trees) if indexes is None else indexes):
+        yield from read_trees(forest, batch)
+
+
+def in_batches(indexes: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield the indexes of trees that one query may fetch."""
+    for start in range(0, len(indexes), TREES_PER_READ):
+        yield indexes[start : start + TREES_PER_READ]
 
 
 def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
@@ -196,11 +210,16 @@ def delete_forest(forest: Forest) -> dict[str, int]:
     _wait_for_workers(forest)
     forest_deleted.send(sender=Forest, forest_name=forest.name)
     gone = {"nodes": 0, "trees": 0, "forests": 0}
+    scorers = [scorer["name"] for scorer in collection(Scorer).find({"forest_id": forest.name})]
     # Seeding writes trees before it counts them.
     for start in range(0, forest.num_trees + TREES_PER_WRITE, TREES_PER_READ):
         ids = tree_ids(forest, range(start, start + TREES_PER_READ))
         gone["nodes"] += collection(Node).delete_many({"tree_id": {"$in": ids}}).deleted_count
+        for scorer in scorers:
+            scores = [tree_scores_id(tree, scorer) for tree in ids]
+            collection(TreeScores).delete_many({"_id": {"$in": scores}})
         gone["trees"] += collection(Tree).delete_many({"_id": {"$in": ids}}).deleted_count
+    collection(Scorer).delete_many({"forest_id": forest.name})
     collection(Activity).delete_many({"forest_id": forest.name})
     gone["forests"] = collection(Forest).delete_one({"_id": forest.name}).deleted_count
     return gone

@@ -17,7 +17,7 @@ from rq.queue import Queue
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.models import STOPPED, Forest, Tree
-from forests.store import TREES_PER_READ, Document, collection, has_live_lease, tree_ids
+from forests.store import Document, collection, has_live_lease, in_batches, tree_ids
 from rollouts import leases
 from rollouts.client import CompletionClient
 from rollouts.failures import BackendRefusedError
@@ -87,8 +87,8 @@ def make_client(forest: Forest) -> CompletionClient:
 def unfinished_indexes(forest: Forest, indexes: range) -> list[int]:
     """Return the indexes among these of trees that are neither complete nor failed, in order."""
     found: list[int] = []
-    for start in range(0, len(indexes), TREES_PER_READ):
-        ids = tree_ids(forest, indexes[start : start + TREES_PER_READ])
+    for batch in in_batches(indexes):
+        ids = tree_ids(forest, batch)
         trees = collection(Tree).find({"_id": {"$in": ids}}, {"index": 1, "status": 1})
         found += [tree["index"] for tree in trees if tree["status"] in leases.UNFINISHED]
     return sorted(found)

@@ -59,6 +59,14 @@ def node_id(tree: str, path: NodePath) -> str:
     return f"{tree}/{format_path(path)}"
 
 
+def scorer_id(forest: str, scorer: str) -> str:
+    return f"{forest}/{scorer}"
+
+
+def tree_scores_id(tree: str, scorer: str) -> str:
+    return f"{tree}/{scorer}"
+
+
 def node_anchor(path: NodePath) -> str:
     """Return the place of a node on the page of its tree."""
     return "node-" + format_path(path).replace(".", "-")

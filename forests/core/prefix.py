@@ -21,6 +21,20 @@ def prefix_of(prompt: Any, steps: str, api: str) -> str | list[Message]:
     return [*messages, {"role": "assistant", "content": steps}] if steps else messages
 
 
+def as_text(prompt: Any) -> str:
+    """Return a root prompt as one text.
+
+    A single user message is its content; of more messages each is `<role>: <content>`, with blank
+    lines between them. Reward models of steps have no chat form, and there the prompt only poses
+    the question.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) == 1 and prompt[0]["role"] == "user":
+        return str(prompt[0]["content"])
+    return "\n\n".join(f"{part['role']}: {part['content']}" for part in prompt)
+
+
 def as_plain_text(prefix: str | list[Message]) -> str:
     """Return a text as it is, messages as the JSON that a request's `messages` holds."""
     if isinstance(prefix, str):

@@ -12,10 +12,11 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from experiment_configs.interfaces import Prompt
+from forests.core.prefix import as_text
 from forests.core.tree import NodePath, ReasoningTree
 from metrics.core.values import NodeValue
 from preferences.core.pairing import Pair
-from preferences.core.prompts import as_messages, as_text, exact_text, message
+from preferences.core.prompts import as_messages, exact_text, message
 
 Row: TypeAlias = dict[str, Any]
 

@@ -22,20 +22,6 @@ def message(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
-def as_text(prompt: Prompt) -> str:
-    """Return a prompt as one text.
-
-    A single user message is its content; of more messages each is `<role>: <content>`, with blank
-    lines between them. Formats for reward models of steps have no chat form, and there the prompt
-    only poses the question.
-    """
-    if isinstance(prompt, str):
-        return prompt
-    if len(prompt) == 1 and prompt[0]["role"] == "user":
-        return prompt[0]["content"]
-    return "\n\n".join(f"{part['role']}: {part['content']}" for part in prompt)
-
-
 def as_messages(prompt: Prompt) -> list[Message]:
     """Return a prompt as messages; a text is the message of a user."""
     if isinstance(prompt, str):

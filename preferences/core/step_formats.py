@@ -1,19 +1,14 @@
 """Formats that label every step of a tree, for process reward models."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
 
+from forests.core.prefix import as_text
+from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 from preferences.core.formats import TEXT, Format, Item, Row, RowOptions, of_texts
-from preferences.core.prompts import as_text
-
-STEP_TAG = "ки"
-"""What Math-Shepherd (2312.08935) puts after each step: one token in Llama's vocabulary."""
-
-_STEP_NUMBER = re.compile(r"\A\s*step\s*\d+\s*:\s*", re.IGNORECASE)
 
 DROPPED = {
     "solutions_without_result": "solutions whose last step has no result",
@@ -70,23 +65,17 @@ def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> It
     """Yield rows for readers that find the first step at the only `Step 1:`."""
     question = as_text(item.prompt).strip()
     for solution in _solutions(item.tree, item, dropped):
-        steps = [_STEP_NUMBER.sub("", step, count=1).strip() for step, _ in solution]
+        steps = [without_number(step) for step, _ in solution]
         text = " ".join((question, *steps))
         if STEP_TAG in text or "Step 1:" in question or "Step 1:" in steps[0]:
             dropped["solutions_with_step_tag"] += 1
             continue
-        numbered = [f"Step {number}: {step}" for number, step in enumerate(steps, start=1)]
         marks = ["+" if options.is_good(value) else "-" for _, value in solution]
         yield {
-            "input": _tagged(question, numbered, [STEP_TAG] * len(numbered)),
-            "label": _tagged(question, numbered, marks),
+            "input": tagged_solution(question, steps, [STEP_TAG] * len(steps)),
+            "label": tagged_solution(question, steps, marks),
             "task": item.dataset,
         }
-
-
-def _tagged(question: str, steps: list[str], tags: list[str]) -> str:
-    lines = (f"{step} {tag}" for step, tag in zip(steps, tags, strict=True))
-    return f"{question} " + "\n".join(lines)
 
 
 def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:

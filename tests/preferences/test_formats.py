@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 
 from experiment_configs.interfaces import Prompt
+from forests.core.prefix import as_text
+from forests.core.step_tags import STEP_TAG
 from forests.core.tree import ReasoningTree
 from metrics.core.values import NodeValue, Ungraded, estimate_values
 from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
 from preferences.core.pairing import PairingOptions, select_pairs
-from preferences.core.prompts import FormatError, as_seen, as_text
-from preferences.core.step_formats import STEP_FORMATS, STEP_TAG
+from preferences.core.prompts import FormatError, as_seen
+from preferences.core.step_formats import STEP_FORMATS
 from tests.preferences.test_pairing import options, trees
 from tests.preferences.trees import RIGHT, WRONG, addition_tree, tree_of
 

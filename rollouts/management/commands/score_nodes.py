@@ -1,0 +1,178 @@
+"""Store what a served reward model thinks of the steps of a forest."""
+
+import argparse
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import (
+    EXIT_PARTLY_FAILED,
+    ProjectCommand,
+    add_forest_argument,
+    add_json_argument,
+    get_grown_forest,
+    positive_integer,
+)
+from forests.core.naming import ForestNameError
+from forests.models import Forest, Scorer
+from forests.progress_bar import shown_progress
+from forests.scores import delete_scores, start_scorer
+from rollouts.backend import Backend
+from rollouts.core.scoring import (
+    KINDS,
+    LAYOUTS,
+    USUAL_LAYOUTS,
+    USUAL_TAGS,
+    ScorerOptions,
+    ScoringError,
+)
+from rollouts.endpoints import ServerAddress
+from rollouts.failures import BackendError
+from rollouts.score_forest import Scoring, score_forest
+from rollouts.servers import scorer_server
+
+TIMEOUT_SECONDS = 120.0
+MAX_ATTEMPTS = 6
+
+
+class Command(ProjectCommand):
+    help = (
+        "Ask a served process reward model for a score of every step of the complete trees of a "
+        "forest, and keep them under a name. Run again, it scores what has no scores yet. "
+        "beam_search --value_function_option prm goes by them; evaluate_scorer says how good they "
+        "are."
+    )
+    examples = """
+python manage.py score_nodes --forest_name F --scorer shepherd --model math-shepherd-prm
+python manage.py score_nodes --forest_name F --scorer qwen --kind pooling --model Qwen2.5-Math-PRM
+python manage.py score_nodes --forest_name F --scorer rlhflow --layout turns --model RLHFlow-PRM
+python manage.py score_nodes --forest_name F --scorer orm --kind score
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_forest_argument(parser)
+        parser.add_argument("--scorer", required=True, help="name under which scores are kept")
+        parser.add_argument(
+            "--kind",
+            choices=KINDS,
+            default="logprobs",
+            help="logprobs: a causal model says --good or --bad after each step; pooling: vLLM's "
+            "pooling endpoint with STEP pooling; score: a score endpoint (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--layout",
+            choices=LAYOUTS,
+            help="how question and steps are written: math_shepherd (numbered steps), plain, chat "
+            "(the assistant's message), turns (a turn for each step) (default: math_shepherd for "
+            "logprobs, chat for pooling)",
+        )
+        parser.add_argument(
+            "--step_tag",
+            help="text after each step (default: ки for math_shepherd, <extra_0> for chat, a line "
+            "break for plain)",
+        )
+        parser.add_argument("--good", default="+", help="verdict on a right step (default: +)")
+        parser.add_argument("--bad", default="-", help="verdict on a wrong step (default: -)")
+        parser.add_argument(
+            "--good_index", type=int, default=1, help="class that means right (default: 1)"
+        )
+        parser.add_argument(
+            "--top_logprobs",
+            type=positive_integer,
+            default=20,
+            help="tokens that the server is to list with their probability (default: 20)",
+        )
+        parser.add_argument("--model", help="model to ask for (default: the server's first)")
+        parser.add_argument(
+            "--base_url",
+            help="address of the server, with /v1 (default: SCORER_BASE_URL, then OPENAI_BASE_URL)",
+        )
+        parser.add_argument(
+            "--concurrency",
+            type=positive_integer,
+            default=16,
+            help="requests in flight (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--replace",
+            action=argparse.BooleanOptionalAction,
+            default=False,
+            help="forget earlier scores of this name first",
+        )
+        add_json_argument(parser)
+
+    def handle(self, **options: Any) -> None:
+        forest = get_grown_forest(options["forest_name"])
+        try:
+            scorer, scoring = asyncio.run(self._score(forest, options))
+        except (BackendError, ScoringError, ForestNameError) as error:
+            raise CommandError(str(error)) from error
+        self._show(forest, scorer, scoring, as_json=options["json"])
+
+    async def _score(self, forest: Forest, options: dict[str, Any]) -> tuple[Scorer, Scoring]:
+        backend = Backend(
+            _address(options), timeout_seconds=TIMEOUT_SECONDS, max_attempts=MAX_ATTEMPTS
+        )
+        async with backend:
+            model = options["model"] or await backend.first_model()
+            wanted = _scorer_options(options, model)
+            scorer = await asyncio.to_thread(_start, forest, options, wanted)
+            with shown_progress("trees", total=forest.num_trees) as report:
+                scoring = await score_forest(
+                    forest, scorer, backend, concurrency=options["concurrency"], report=report
+                )
+        return scorer, scoring
+
+    def _show(self, forest: Forest, scorer: Scorer, scoring: Scoring, *, as_json: bool) -> None:
+        if as_json:
+            self.show_json({"forest_name": forest.name, "scorer": scorer.name, **asdict(scoring)})
+        else:
+            spent = scoring.spending
+            self.say(
+                f"{scoring.nodes} steps of {scoring.trees} trees scored with {spent.requests} "
+                f"requests ({spent.retries} retries); {scoring.nodes_without_score} steps have no "
+                f"score; {scoring.trees_scored_before} trees were scored before, "
+                f"{scoring.trees_not_complete} are not complete"
+            )
+        if scoring.failures:
+            reason, _ = scoring.failures.most_common(1)[0]
+            raise CommandError(
+                f"{scoring.failures.total()} trees have no scores: {reason}",
+                returncode=EXIT_PARTLY_FAILED,
+            )
+
+
+def _address(options: dict[str, Any]) -> ServerAddress:
+    address = scorer_server()
+    if options["base_url"]:
+        return ServerAddress([options["base_url"]], address.api_key, settings="SCORER")
+    if not address.base_urls[0]:
+        raise CommandError("no reward model: give --base_url, or set SCORER_BASE_URL in .env")
+    return address
+
+
+def _scorer_options(options: dict[str, Any], model: str) -> ScorerOptions:
+    layout = options["layout"] or USUAL_LAYOUTS[options["kind"]]
+    if layout == "turns" and options["kind"] != "logprobs":
+        raise CommandError("--layout turns is for --kind logprobs: give another layout")
+    if options["good_index"] < 0:
+        raise CommandError(f"--good_index {options['good_index']}: classes are counted from 0")
+    tag = USUAL_TAGS[layout] if options["step_tag"] is None else options["step_tag"]
+    return ScorerOptions(
+        kind=options["kind"],
+        model=model,
+        layout=layout,
+        step_tag=tag,
+        good=options["good"],
+        bad=options["bad"],
+        good_index=options["good_index"],
+        top_logprobs=options["top_logprobs"],
+    )
+
+
+def _start(forest: Forest, options: dict[str, Any], wanted: ScorerOptions) -> Scorer:
+    if options["replace"]:
+        delete_scores(forest, options["scorer"])
+    return start_scorer(forest, options["scorer"], asdict(wanted))
