@@ -31,6 +31,7 @@ _NOTES = {
     ),
     "logprob": "values are the model's own mean token probability along the path",
     "random": "values are random: this search is the floor",
+    "prm": "values are the scores of a reward model, which evaluate_scorer judges",
 }
 
 
@@ -110,8 +111,15 @@ def command_of(run: MetricRun) -> str:
         "estimator": given["estimator"],
         "ungraded": given["ungraded"],
         "seed": given["seed"],
+        "scorer": given.get("scorer", ""),
     }
-    usual = {"procedures": "beam", "estimator": "leaf_mean", "ungraded": "incorrect", "seed": 0}
+    usual = {
+        "procedures": "beam",
+        "estimator": "leaf_mean",
+        "ungraded": "incorrect",
+        "seed": 0,
+        "scorer": "",
+    }
     words = (f"--{name} {value}" for name, value in arguments.items() if value != usual.get(name))
     return f"python manage.py beam_search {' '.join(words)}"
 

@@ -27,7 +27,7 @@ _supervisor = Supervisor(
 def _prepare_environment() -> None:
     """Let nothing of the developer's own `.env` or services reach the tests."""
     for name in list(os.environ):
-        if name.startswith(("PRM_", "OPENAI_", "GSM8K_", "MATH_500_", "LIAR_NEW_")):
+        if name.startswith(("PRM_", "OPENAI_", "SCORER_", "GSM8K_", "MATH_500_", "LIAR_NEW_")):
             del os.environ[name]
     os.environ["PRM_ENV_FILE"] = ""
     os.environ["PRM_DATA_DIR"] = str(_directory / "data")

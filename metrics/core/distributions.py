@@ -45,6 +45,15 @@ class ValueDistribution:
                 depth.valued += 1
                 depth.total += value
 
+    def merge(self, other: "ValueDistribution") -> None:
+        """Add the nodes of other trees."""
+        self.bins.update(other.bins)
+        for number, more in other.depths.items():
+            depth = self.depths.setdefault(number, _Depth())
+            depth.nodes += more.nodes
+            depth.valued += more.valued
+            depth.total += more.total
+
     def as_dict(self) -> dict[str, Any]:
         """Return nodes by bin, and nodes and mean value by depth, as JSON types."""
         return {

@@ -35,11 +35,14 @@ class EvaluationOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters as JSON types."""
+        values = asdict(self.values)
+        if not values["scorer"]:
+            del values["scorer"]
         return {
             "procedures": list(self.procedures),
             "num_beam_values": list(self.num_beam_values),
             "aggregations": list(self.aggregations),
-            **asdict(self.values),
+            **values,
         }
 
 
@@ -85,8 +88,8 @@ class Evaluation:
         self.trees_used = 0
         self.left_out: dict[str, int] = {}
         self.distribution = ValueDistribution()
-        self._means: dict[_Key, TreeMean] = {key: TreeMean() for key in _keys(options)}
-        self._tokens: defaultdict[_Choice, TreeMean] = defaultdict(TreeMean)
+        self.means: dict[_Key, TreeMean] = {key: TreeMean() for key in _keys(options)}
+        self.tokens: defaultdict[_Choice, TreeMean] = defaultdict(TreeMean)
 
     def add(self, tree: ReasoningTree, searches: Sequence[Search]) -> None:
         """Search a complete tree, or leave it out where it has nothing to search by."""
@@ -116,11 +119,22 @@ class Evaluation:
         """Count a tree that has no part in the numbers; `reason` is one of `LEFT_OUT`."""
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
 
+    def merge(self, other: "Evaluation") -> None:
+        """Add what an evaluation with the same options found on other trees."""
+        self.trees_used += other.trees_used
+        for reason, number in other.left_out.items():
+            self.left_out[reason] = self.left_out.get(reason, 0) + number
+        self.distribution.merge(other.distribution)
+        for key, mean in other.means.items():
+            self.means[key].merge(mean)
+        for choice, tokens in other.tokens.items():
+            self.tokens[choice].merge(tokens)
+
     def rows(self) -> list[Row]:
-        return [self._row(key, mean) for key, mean in self._means.items()]
+        return [self._row(key, mean) for key, mean in self.means.items()]
 
     def _mean(self, baseline: str, k: int) -> TreeMean:
-        return self._means[_Key(None, baseline, None, k)]
+        return self.means[_Key(None, baseline, None, k)]
 
     def _add_searches(self, aggregation: str, searches: Sequence[Search]) -> None:
         aggregate = AGGREGATIONS[aggregation]
@@ -138,8 +152,8 @@ class Evaluation:
         procedure, aggregation, k = key
         for name in ACCURACIES:
             found = [outcome.accuracies.get(name) for outcome in outcomes]
-            self._means[_Key(procedure, name, aggregation, k)].add(_mean(found))
-        self._tokens[key].add(_mean([outcome.tokens for outcome in outcomes]))
+            self.means[_Key(procedure, name, aggregation, k)].add(_mean(found))
+        self.tokens[key].add(_mean([outcome.tokens for outcome in outcomes]))
 
     def _row(self, key: _Key, mean: TreeMean) -> Row:
         low, high = mean.interval or (None, None)
@@ -153,7 +167,7 @@ class Evaluation:
             high=high,
             trees=mean.trees,
             no_result=mean.no_result,
-            tokens=self._tokens[key.procedure, key.aggregation, key.k].value,
+            tokens=self.tokens[key.procedure, key.aggregation, key.k].value,
         )
 
 

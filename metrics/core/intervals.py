@@ -1,9 +1,14 @@
 """Means over trees, with how sure they are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
+import numpy as np
+import numpy.typing as npt
+
 Z_95 = 1.959963984540054
+RESAMPLES = 200
 
 
 @dataclass(slots=True)
@@ -20,6 +25,12 @@ class TreeMean:
         else:
             self.trees += 1
             self.total += result
+
+    def merge(self, other: "TreeMean") -> None:
+        """Add what was found on other trees."""
+        self.trees += other.trees
+        self.no_result += other.no_result
+        self.total += other.total
 
     @property
     def value(self) -> float | None:
@@ -45,3 +56,63 @@ def wilson_interval(successes: float, trials: int, z: float = Z_95) -> tuple[flo
     return max(0.0, min(share, (centre - half) / scale)), min(
         1.0, max(share, (centre + half) / scale)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number with its 95 % interval over trees; None where there is nothing to tell it from."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(slots=True)
+class PairedGain:
+    """The mean over trees of one result minus another of the same tree."""
+
+    trees: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, result: float | None, other: float | None) -> None:
+        if result is not None and other is not None:
+            self.trees += 1
+            self.total += result - other
+            self.squares += (result - other) ** 2
+
+    def figure(self) -> Figure:
+        """Return the mean with its 95 % interval, as normally distributed."""
+        if not self.trees:
+            return Figure(None)
+        mean = self.total / self.trees
+        if self.trees == 1:
+            return Figure(mean)
+        variance = max(0.0, self.squares - self.trees * mean * mean) / (self.trees - 1)
+        half = Z_95 * sqrt(variance / self.trees)
+        return Figure(mean, mean - half, mean + half)
+
+
+def over_trees(
+    trees: int, measure: Callable[[npt.NDArray[np.float64]], list[float | None]]
+) -> list[Figure]:
+    """Return what `measure` gives for the trees, with the interval of a bootstrap over them.
+
+    Nodes of one tree hang together, so trees are drawn and not nodes. `measure` takes the weight of
+    each tree.
+    """
+    whole = measure(np.ones(trees))
+    numbers = np.random.default_rng(0)
+    draws = [
+        measure(numbers.multinomial(trees, np.full(trees, 1 / trees)).astype(np.float64))
+        for _ in range(RESAMPLES if trees > 1 else 0)
+    ]
+    figures = []
+    for position, value in enumerate(whole):
+        known = [draw[position] for draw in draws if draw[position] is not None]
+        if value is None or not known:
+            figures.append(Figure(value))
+        else:
+            low, high = np.quantile(np.asarray(known, np.float64), (0.025, 0.975))
+            figures.append(Figure(value, min(value, float(low)), max(value, float(high))))
+    return figures

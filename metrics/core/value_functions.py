@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 from forests.core.tree import NodePath, ReasoningTree, TreeNode
 from metrics.core.values import Estimator, Ungraded, estimate_values
 
-ValueFunctionName: TypeAlias = Literal["labelled", "labelled_held_out", "logprob", "random"]
+ValueFunctionName: TypeAlias = Literal["labelled", "labelled_held_out", "logprob", "random", "prm"]
 
 VALUE_FUNCTIONS: tuple[ValueFunctionName, ...] = get_args(ValueFunctionName)
 
@@ -25,6 +25,8 @@ class ValueOptions:
     ungraded: Ungraded = "incorrect"
     seed: int = 0
     """`random`: together with the tree's id, what the values follow from."""
+    scorer: str = ""
+    """`prm`: whose scores are the values."""
 
 
 class Search(NamedTuple):
@@ -34,8 +36,10 @@ class Search(NamedTuple):
     values: Mapping[NodePath, float | None]
 
 
-ValueFunction: TypeAlias = Callable[[str, ReasoningTree], list[Search]]
-"""From the id of a tree and the tree to searches, whose results are averaged."""
+Scores: TypeAlias = Mapping[NodePath, float]
+"""What a scorer gave the nodes of a tree; nodes without a score are absent."""
+ValueFunction: TypeAlias = Callable[[str, ReasoningTree, Scores], list[Search]]
+"""From the id of a tree, the tree and its scores to searches, whose results are averaged."""
 
 
 def value_function(options: ValueOptions) -> ValueFunction:
@@ -43,22 +47,28 @@ def value_function(options: ValueOptions) -> ValueFunction:
 
     `labelled`: exact values from all leaves, those that the search ends in included: an oracle.
     `labelled_held_out`: one half of the samples votes and the other half is searched, then the
-    other way round. `logprob`: the model's own confidence in the path. `random`: the floor.
+    other way round. `logprob`: the model's own confidence in the path. `random`: the floor. `prm`:
+    the scores of a reward model.
     """
     functions: dict[ValueFunctionName, ValueFunction] = {
         "labelled": partial(_labelled, options),
         "labelled_held_out": partial(_labelled_held_out, options),
         "logprob": _logprob,
         "random": partial(_random, options.seed),
+        "prm": _prm,
     }
     return functions[options.value_function]
 
 
-def _labelled(options: ValueOptions, _tree_id: str, tree: ReasoningTree) -> list[Search]:
+def _labelled(
+    options: ValueOptions, _tree_id: str, tree: ReasoningTree, _scores: Scores
+) -> list[Search]:
     return [Search(tree, _estimates(options, tree))]
 
 
-def _labelled_held_out(options: ValueOptions, _tree_id: str, tree: ReasoningTree) -> list[Search]:
+def _labelled_held_out(
+    options: ValueOptions, _tree_id: str, tree: ReasoningTree, _scores: Scores
+) -> list[Search]:
     """Return two searches in which no leaf votes for itself.
 
     To leave out only a beam's own leaf would not do: under a common parent a right leaf then sees
@@ -97,7 +107,7 @@ def _with_leaves(tree: ReasoningTree, counts: Mapping[NodePath, int]) -> Reasoni
     return ReasoningTree.from_nodes([*nodes, *leaves])
 
 
-def _logprob(_tree_id: str, tree: ReasoningTree) -> list[Search]:
+def _logprob(_tree_id: str, tree: ReasoningTree, _scores: Scores) -> list[Search]:
     """Return the geometric mean of the token probabilities on the path up to each node.
 
     Nodes below a step whose tokens have no log-probabilities have no value.
@@ -118,6 +128,10 @@ def _longer(before: tuple[float, int] | None, node: TreeNode) -> tuple[float, in
     return before[0] + (node.logprob or 0.0), before[1] + node.tokens
 
 
-def _random(seed: int, tree_id: str, tree: ReasoningTree) -> list[Search]:
+def _random(seed: int, tree_id: str, tree: ReasoningTree, _scores: Scores) -> list[Search]:
     numbers = Random(f"{seed}/{tree_id}")
     return [Search(tree, {path: numbers.random() for path in tree.nodes})]
+
+
+def _prm(_tree_id: str, tree: ReasoningTree, scores: Scores) -> list[Search]:
+    return [Search(tree, {path: scores.get(path) for path in tree.nodes})]

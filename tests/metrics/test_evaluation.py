@@ -15,7 +15,7 @@ def evaluated(*given_trees, **options):
     evaluation = Evaluation(EvaluationOptions(**options))
     search_by = value_function(evaluation.options.values)
     for index, tree in enumerate(given_trees):
-        evaluation.add(tree, search_by(str(index), tree))
+        evaluation.add(tree, search_by(str(index), tree, {}))
     return evaluation
 
 

@@ -15,11 +15,11 @@ RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT
 
 
 def searches(name, tree, tree_id="t", **options):
-    return value_function(ValueOptions(value_function=name, **options))(tree_id, tree)
+    return value_function(ValueOptions(value_function=name, **options))(tree_id, tree, {})
 
 
 def add(evaluation, tree, tree_id="t"):
-    evaluation.add(tree, value_function(evaluation.options.values)(tree_id, tree))
+    evaluation.add(tree, value_function(evaluation.options.values)(tree_id, tree, {}))
 
 
 def samples_by_path(tree):

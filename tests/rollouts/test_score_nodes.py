@@ -118,6 +118,13 @@ def test_a_tree_that_cannot_be_scored_is_told_and_the_others_are_scored(forest, 
     assert get_scorer(forest, "judge").num_trees == 1
 
 
+def test_a_model_that_gives_no_verdict_is_told_of(forest, server):
+    server.listed = []
+    with pytest.raises(CommandError, match="no step has a score") as raised:
+        score(server)
+    assert raised.value.returncode == 3
+
+
 def test_a_name_stands_for_one_way_to_ask(forest, server):
     score(server)
     with pytest.raises(CommandError, match=r"step_tag was 'ки', not 'X'.*choose another --scorer"):

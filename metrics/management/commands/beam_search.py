@@ -3,16 +3,18 @@
 import argparse
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import (
     ProjectCommand,
     add_forest_argument,
     get_grown_forest,
     names_among,
+    positive_integer,
 )
 from forests.models import Forest
 from forests.progress_bar import shown_progress
+from forests.scores import get_scorer
 from metrics.arguments import (
     add_aggregation_argument,
     add_output_arguments,
@@ -57,9 +59,10 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             choices=VALUE_FUNCTIONS,
             default="labelled",
             help="labelled: exact values, an oracle; labelled_held_out: exact values without a "
-            "leaf's own vote; logprob: the model's confidence; random: the floor "
-            "(default: %(default)s)",
+            "leaf's own vote; logprob: the model's confidence; random: the floor; "
+            "prm: the scores of a --scorer (default: %(default)s)",
         )
+        parser.add_argument("--scorer", default="", help="name that score_nodes was given, for prm")
         add_aggregation_argument(parser)
         parser.add_argument(
             "--procedures",
@@ -71,6 +74,12 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         )
         add_value_arguments(parser)
         parser.add_argument("--seed", type=int, default=0, help="of random values (default: 0)")
+        parser.add_argument(
+            "--processes",
+            type=positive_integer,
+            default=1,
+            help="processes that share the trees of a large forest (default: 1)",
+        )
         add_output_arguments(parser)
         parser.add_argument(
             "--save",
@@ -82,8 +91,10 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
     def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
         wanted = _evaluation_options(options)
         forest = get_grown_forest(forest_name)
+        if wanted.values.scorer:
+            get_scorer(forest, wanted.values.scorer)
         with shown_progress("trees", total=forest.num_trees) as report:
-            evaluation = evaluate_forest(forest, wanted, report)
+            evaluation = evaluate_forest(forest, wanted, report, options["processes"])
         run = metric_run(forest, evaluation)
         if save:
             run.save()
@@ -102,6 +113,11 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
 
 
 def _evaluation_options(options: dict[str, Any]) -> EvaluationOptions:
+    if (options["value_function_option"] == "prm") != bool(options["scorer"]):
+        raise CommandError(
+            "--value_function_option prm and --scorer go together: name the scorer that "
+            "score_nodes was given"
+        )
     return EvaluationOptions(
         procedures=options["procedures"],
         num_beam_values=options["num_beam_values"],
@@ -111,6 +127,7 @@ def _evaluation_options(options: dict[str, Any]) -> EvaluationOptions:
             estimator=options["estimator"],
             ungraded=options["ungraded"],
             seed=options["seed"],
+            scorer=options["scorer"],
         ),
     )
 

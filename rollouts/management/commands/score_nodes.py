@@ -136,6 +136,13 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
                 f"score; {scoring.trees_scored_before} trees were scored before, "
                 f"{scoring.trees_not_complete} are not complete"
             )
+        if scoring.trees and not scoring.nodes:
+            raise CommandError(
+                "no step has a score: the model answers neither --good nor --bad with any of its "
+                f"{scorer.parameters['top_logprobs']} most likely tokens; set --good, --bad and "
+                "--layout as it was trained, and give --replace",
+                returncode=EXIT_PARTLY_FAILED,
+            )
         if scoring.failures:
             reason, _ = scoring.failures.most_common(1)[0]
             raise CommandError(
