@@ -64,3 +64,16 @@ def numbers_up_to(largest: int) -> Callable[[str], tuple[int, ...]]:
         return tuple(sorted({int(part) for part in parts}))
 
     return read
+
+
+def share(text: str) -> float:
+    """Return a number from 0 to below 1, for `type=` of an argument."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed: give a number from 0 to below 1"
+        )
+    return number

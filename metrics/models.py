@@ -1,4 +1,4 @@
-"""Results of beam searches as MongoDB documents; references are plain, as in a forest."""
+"""Results of searches and of scorers as MongoDB documents; references are plain."""
 
 from django.db import models
 from django.urls import reverse
@@ -37,3 +37,31 @@ class MetricRun(models.Model):
     @property
     def anchor(self) -> str:
         return f"run-{self.key}"
+
+
+class ScorerReport(models.Model):
+    """How good a scorer is on a forest, the last time it was judged."""
+
+    id = models.CharField(primary_key=True, max_length=260, db_column="_id")
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
+    forest_created_at = models.DateTimeField()  # tells an earlier forest of the same name
+    scorer = models.CharField(max_length=120)
+    parameters = models.JSONField()
+    quality = models.JSONField()  # see metrics.core.scorer_quality
+    searches = models.JSONField()  # rows of metrics.core.evaluation by value function
+    num_trees = models.IntegerField()
+    num_trees_used = models.IntegerField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.id
+
+    def get_absolute_url(self) -> str:
+        return reverse("metrics", args=[self.forest_id]) + f"#{self.anchor}"
+
+    @property
+    def anchor(self) -> str:
+        return f"scorer-{self.scorer}"

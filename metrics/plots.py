@@ -5,7 +5,7 @@ No text of a model or a dataset goes into a picture: what it names stands in the
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from metrics.core.distributions import BINS, AnswerShare
+from metrics.scorer_tables import VALUES
 from metrics.tables import PROCEDURES
 
 _INK = "#010203"
@@ -78,19 +79,58 @@ def value_by_depth(distribution: Mapping[str, Any]) -> bytes:
 
 def accuracy_by_beams(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Return the accuracy of the best beam over the number of beams, with 95 % intervals."""
-
-    def scale(axes: Axes) -> None:
-        numbers = sorted({row["k"] for row in rows if row["procedure"] is not None})
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(numbers, labels=[str(number) for number in numbers])
-        axes.minorticks_off()
-
-    return _accuracy(rows, "k", "beams, or samples", scale, apart=0.02)
+    named = _named(rows)
+    return _accuracy(named, "k", "beams, or samples", _scale_beams(named), apart=0.02)
 
 
 def accuracy_by_tokens(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Return the accuracy of the best beam over the tokens that a search would have drawn."""
-    return _accuracy(rows, "tokens", "completion tokens a tree", lambda _: None)
+    return _accuracy(_named(rows), "tokens", "completion tokens a tree", lambda _: None)
+
+
+def roc(quality: Mapping[str, Any]) -> bytes:
+    """Return the share of good steps over that of bad ones that a score threshold lets through."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--")
+        if quality["roc"]:
+            axes.plot(*zip(*quality["roc"], strict=True), color=_BLUE)
+        axes.set_xlabel("bad steps let through")
+        axes.set_ylabel("good steps let through")
+        axes.set_aspect("equal")
+
+    return _svg(draw)
+
+
+def calibration(quality: Mapping[str, Any]) -> bytes:
+    """Return the mean exact value of steps over their mean score, by tenths of the steps."""
+
+    def draw(axes: Axes) -> None:
+        points = quality["calibration"]
+        axes.plot(
+            [one["score"] for one in points],
+            [one["value"] for one in points],
+            color=_BLUE,
+            marker="o",
+        )
+        axes.axline((0, 0), slope=1, color=_GREY, linestyle="--")
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("mean score")
+        axes.set_ylabel("mean exact value")
+
+    return _svg(draw)
+
+
+def accuracy_by_values(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
+    """Return the accuracy of the best answer by each kind of values, and of a majority vote."""
+    named = [
+        (f"{VALUES[name]}: {PROCEDURES[row['procedure']]}, {row['aggregation']}", row)
+        for name, rows in searches.items()
+        for row in rows
+        if row["metric"] == "accuracy"
+    ]
+    votes = [("majority vote", row) for row in searches["prm"] if row["metric"] == "majority"]
+    return _accuracy([*named, *votes], "k", "beams, or samples", _scale_beams(named), apart=0.02)
 
 
 def answers(shares: Sequence[AnswerShare]) -> bytes:
@@ -115,8 +155,31 @@ def answers(shares: Sequence[AnswerShare]) -> bytes:
     return _svg(draw)
 
 
+_NamedRow: TypeAlias = tuple[str, Mapping[str, Any]]
+"""The line to which a row belongs, and the row."""
+
+
+def _named(rows: Sequence[Mapping[str, Any]]) -> list[_NamedRow]:
+    return [
+        (f"{PROCEDURES[row['procedure']]}, {row['aggregation']}", row)
+        for row in rows
+        if row["metric"] == "accuracy"
+    ]
+
+
+def _scale_beams(rows: Sequence[_NamedRow]) -> Callable[[Axes], None]:
+    numbers = sorted({row["k"] for _, row in rows})
+
+    def scale(axes: Axes) -> None:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(numbers, labels=[str(number) for number in numbers])
+        axes.minorticks_off()
+
+    return scale
+
+
 def _accuracy(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[_NamedRow],
     over: str,
     label: str,
     scale: Callable[[Axes], None],
@@ -124,9 +187,8 @@ def _accuracy(
 ) -> bytes:
     """Draw the lines; `apart` is by what share each is moved from the one before, to be seen."""
     lines: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["metric"] == "accuracy" and row["value"] is not None and row[over] is not None:
-            name = f"{PROCEDURES[row['procedure']]}, {row['aggregation']}"
+    for name, row in rows:
+        if row["value"] is not None and row[over] is not None:
             lines.setdefault(name, []).append(row)
 
     def draw(axes: Axes) -> None:

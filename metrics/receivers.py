@@ -6,12 +6,13 @@ from django.dispatch import receiver
 
 from forests.signals import forest_deleted, forest_weighed
 from forests.store import collection
-from metrics.models import MetricRun
+from metrics.models import MetricRun, ScorerReport
 
 
 @receiver(forest_deleted)
 def delete_runs(forest_name: str, **_: Any) -> None:
-    collection(MetricRun).delete_many({"forest_id": forest_name})
+    for model in (MetricRun, ScorerReport):
+        collection(model).delete_many({"forest_id": forest_name})
 
 
 @receiver(forest_weighed)

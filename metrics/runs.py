@@ -2,21 +2,17 @@
 
 import hashlib
 import json
-import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from multiprocessing import get_context
-
-import django
 
 from forests.models import Forest, TreeStatus
 from forests.scores import iter_scored_trees
 from metrics.core.evaluation import Evaluation, EvaluationOptions
 from metrics.core.value_functions import value_function
 from metrics.models import MetricRun
+from metrics.processes import map_in_processes
 
 TREES_PER_PART = 256
 """Trees that one process adds up before it hands over what it has."""
@@ -35,32 +31,16 @@ def evaluate_forest(
     """
     evaluation = Evaluation(options)
     starts = range(0, forest.num_trees, TREES_PER_PART)
-    for start, part in zip(starts, _parts(forest, options, starts, processes), strict=True):
+    parts: Iterator[Evaluation]
+    if processes == 1:
+        parts = (_evaluate_part(forest, options, start) for start in starts)
+    else:
+        work = partial(_evaluate_named, forest.name, options)
+        parts = map_in_processes(work, starts, processes)
+    for start, part in zip(starts, parts, strict=True):
         evaluation.merge(part)
         report(min(start + TREES_PER_PART, forest.num_trees))
     return evaluation
-
-
-def _parts(
-    forest: Forest, options: EvaluationOptions, starts: range, processes: int
-) -> Iterator[Evaluation]:
-    """Yield the evaluations of the parts of a forest that begin at these trees, in order."""
-    if processes == 1:
-        for start in starts:
-            yield _evaluate_part(forest, options, start)
-        return
-    # Forked children would share this process's connection to the database.
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start_process)
-    try:
-        work = partial(_evaluate_named, forest.name, options)
-        yield from pool.map(work, starts)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_process() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children
-    django.setup()
 
 
 def _evaluate_named(forest_name: str, options: EvaluationOptions, start: int) -> Evaluation:

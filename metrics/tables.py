@@ -17,6 +17,7 @@ _HEADINGS = {
     "weighted_vote": "weighted vote",
     "coverage": "coverage",
 }
+METRICS = {**_HEADINGS, "pass": "pass@N", "majority": "maj@N"}
 _BASELINES = {"pass": "pass@{k}", "majority": "maj@{k}"}
 
 _NOTES = {
@@ -78,7 +79,7 @@ def search_table(rows: Sequence[Mapping[str, Any]]) -> Table:
                 PROCEDURES[procedure],
                 aggregation,
                 k,
-                *(_cell(found[name]) for name in ACCURACIES),
+                *(cell_of(found[name]) for name in ACCURACIES),
                 found["accuracy"]["trees"],
                 None if (tokens := found["accuracy"]["tokens"]) is None else round(tokens),
             )
@@ -92,7 +93,7 @@ def baseline_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(
         ("baseline", "share of trees", "trees"),
         [
-            (_BASELINES[row["metric"]].format(k=row["k"]), _cell(row), row["trees"])
+            (_BASELINES[row["metric"]].format(k=row["k"]), cell_of(row), row["trees"])
             for row in rows
             if row["procedure"] is None
         ],
@@ -143,7 +144,10 @@ def depth_table(distribution: Mapping[str, Any]) -> Table:
     )
 
 
-def _cell(row: Mapping[str, Any]) -> Cell:
+def cell_of(row: Mapping[str, Any]) -> Cell:
+    """Return a share with its interval, in percent."""
     if row["value"] is None:
         return Cell(as_percent(None))
+    if row["low"] is None:
+        return Cell(as_percent(row["value"]))
     return Cell(as_percent(row["value"]), f"({100 * row['low']:.1f}-{100 * row['high']:.1f})")

@@ -12,6 +12,11 @@ urlpatterns = [
         name="answers-picture",
     ),
     path(
+        "<slug:forest_name>/metrics/scorers/<slug:scorer>/<slug:picture>.svg",
+        views.scorer_picture,
+        name="scorer-picture",
+    ),
+    path(
         "<slug:forest_name>/metrics/<slug:key>/<slug:picture>.svg",
         views.run_picture,
         name="run-picture",

@@ -1,5 +1,6 @@
 """What the searches of a forest gave, as tables and pictures."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -7,12 +8,16 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
+from forests.core.naming import scorer_id
 from forests.models import Forest
 from forests.requests import get_forest, read_number
 from forests.store import StoredTree, read_tree
+from metrics.comparing import compared_table, name_run
 from metrics.core.distributions import answer_shares
-from metrics.models import MetricRun
+from metrics.models import MetricRun, ScorerReport
 from metrics.runs import runs_of
+from metrics.scorer_tables import command_of_report, comparison_table, quality_table
+from metrics.scorers import reports_of
 from metrics.tables import (
     baseline_table,
     command_of,
@@ -23,6 +28,8 @@ from metrics.tables import (
     search_table,
 )
 
+MOST_COMPARED = 4
+"""Runs that stand side by side where none is named."""
 MOST_ANSWERS = 20
 """Answers of a tree that are shown; the rarer ones are counted."""
 
@@ -33,15 +40,29 @@ _PICTURES = {
     "depths": ("value_by_depth", "distribution"),
 }
 """What draws a picture, and of which field of a run."""
+_SCORER_PICTURES = {
+    "roc": ("roc", "quality"),
+    "calibration": ("calibration", "quality"),
+    "accuracy": ("accuracy_by_values", "searches"),
+}
+"""The same of a report on a scorer."""
 
 
 @require_safe
 def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
-    """All stored results, the latest first; `?tree=3` shows the answers to that item."""
+    """All stored results, the latest first; `?tree=3` shows the answers to that item.
+
+    Of several runs those named by `?run=` stand side by side, or the latest.
+    """
     forest = get_forest(forest_name)
+    runs = runs_of(forest)
+    compared = _compared(runs, request.GET.getlist("run"))
     context = {
         "forest": forest,
-        "shown": [_shown(run) for run in runs_of(forest)],
+        "shown": [_shown(run) for run in runs],
+        "choices": [(run, name_run(run, runs), run in compared) for run in runs],
+        "comparison": compared_table(compared) if len(compared) > 1 else None,
+        "scorers": [_judged(report) for report in reports_of(forest)],
         **_answers(forest, request.GET.get("tree", "0")),
     }
     return render(request, "metrics/metrics.html", context)
@@ -59,9 +80,34 @@ def run_picture(_: HttpRequest, forest_name: str, key: str, picture: str) -> Htt
 
 
 @require_safe
+def scorer_picture(_: HttpRequest, forest_name: str, scorer: str, picture: str) -> HttpResponse:
+    report = get_object_or_404(ScorerReport, pk=scorer_id(forest_name, scorer))
+    if picture not in _SCORER_PICTURES:
+        raise Http404(f"no picture {picture!r}: there are {', '.join(_SCORER_PICTURES)}")
+    drawn_by, field = _SCORER_PICTURES[picture]
+    return _svg(getattr(_plots(), drawn_by)(getattr(report, field)))
+
+
+@require_safe
 def answers_picture(_: HttpRequest, forest_name: str, index: int) -> HttpResponse:
     forest = get_forest(forest_name)
     return _svg(_plots().answers(answer_shares(_tree(forest, index).tree)[:MOST_ANSWERS]))
+
+
+def _compared(runs: Sequence[MetricRun], keys: Sequence[str]) -> list[MetricRun]:
+    if not keys:
+        return list(runs[:MOST_COMPARED])
+    by_key = {run.key: run for run in runs}
+    return [by_key[key] for key in dict.fromkeys(keys) if key in by_key]
+
+
+def _judged(report: ScorerReport) -> dict[str, Any]:
+    return {
+        "report": report,
+        "command": command_of_report(report),
+        "quality": quality_table(report.quality),
+        "searches": comparison_table(report.searches),
+    }
 
 
 def _shown(run: MetricRun) -> dict[str, Any]:

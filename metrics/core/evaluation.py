@@ -1,7 +1,7 @@
 """Search procedures over the trees of a forest, one tree at a time."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
@@ -11,7 +11,7 @@ from metrics.core.aggregation import AGGREGATIONS
 from metrics.core.baselines import majority_at_k, pass_at_k, samples_of
 from metrics.core.beam_search import overall_values
 from metrics.core.distributions import ValueDistribution
-from metrics.core.intervals import TreeMean
+from metrics.core.intervals import Figure, PairedGain, TreeMean
 from metrics.core.procedures import PROCEDURES, Outcome
 from metrics.core.value_functions import Search, ValueOptions
 
@@ -22,6 +22,10 @@ LEFT_OUT = {
     "no_value": "no node with a value",
 }
 """Why a tree has no part in the numbers, in words."""
+
+
+_CHOOSING = ("accuracy", "weighted_vote")
+"""Accuracies of one answer that the values chose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,11 @@ class Row:
     tokens: float | None
     """Completion tokens that the procedure would have drawn, as a mean over trees; None for a
     baseline."""
+    gain: float | None = None
+    """By how much this is more often right than a majority vote of k samples of the same tree; for
+    the ways to choose one answer."""
+    gain_low: float | None = None
+    gain_high: float | None = None
 
 
 _Choice: TypeAlias = tuple[str | None, str | None, int]
@@ -90,6 +99,7 @@ class Evaluation:
         self.distribution = ValueDistribution()
         self.means: dict[_Key, TreeMean] = {key: TreeMean() for key in _keys(options)}
         self.tokens: defaultdict[_Choice, TreeMean] = defaultdict(TreeMean)
+        self.gains: defaultdict[_Key, PairedGain] = defaultdict(PairedGain)
 
     def add(self, tree: ReasoningTree, searches: Sequence[Search]) -> None:
         """Search a complete tree, or leave it out where it has nothing to search by."""
@@ -107,12 +117,13 @@ class Evaluation:
         for search in searches:
             self.distribution.add(search.tree, search.values)
         self._mean("pass", 1).add(pass_at_k(samples, 1))
+        majority = {k: majority_at_k(samples, k) for k in self.options.num_beam_values}
         for k in self.options.num_beam_values:
             if k > 1:
                 self._mean("pass", k).add(pass_at_k(samples, k))
-                self._mean("majority", k).add(majority_at_k(samples, k))
+                self._mean("majority", k).add(majority[k])
         for aggregation in self.options.aggregations:
-            self._add_searches(aggregation, searches)
+            self._add_searches(aggregation, searches, majority)
         return None
 
     def leave_out(self, reason: str) -> None:
@@ -129,6 +140,8 @@ class Evaluation:
             self.means[key].merge(mean)
         for choice, tokens in other.tokens.items():
             self.tokens[choice].merge(tokens)
+        for key, gain in other.gains.items():
+            self.gains[key].merge(gain)
 
     def rows(self) -> list[Row]:
         return [self._row(key, mean) for key, mean in self.means.items()]
@@ -136,7 +149,9 @@ class Evaluation:
     def _mean(self, baseline: str, k: int) -> TreeMean:
         return self.means[_Key(None, baseline, None, k)]
 
-    def _add_searches(self, aggregation: str, searches: Sequence[Search]) -> None:
+    def _add_searches(
+        self, aggregation: str, searches: Sequence[Search], majority: Mapping[int, float | None]
+    ) -> None:
         aggregate = AGGREGATIONS[aggregation]
         overall = [overall_values(tree, values, aggregate) for tree, values in searches]
         for procedure in self.options.procedures:
@@ -146,17 +161,23 @@ class Evaluation:
                     run(search.tree, values, k, self.options.values.ungraded)
                     for search, values in zip(searches, overall, strict=True)
                 ]
-                self._add_outcomes((procedure, aggregation, k), outcomes)
+                self._add_outcomes((procedure, aggregation, k), outcomes, majority[k])
 
-    def _add_outcomes(self, key: _Choice, outcomes: Sequence[Outcome]) -> None:
+    def _add_outcomes(
+        self, key: _Choice, outcomes: Sequence[Outcome], majority: float | None
+    ) -> None:
         procedure, aggregation, k = key
         for name in ACCURACIES:
-            found = [outcome.accuracies.get(name) for outcome in outcomes]
-            self.means[_Key(procedure, name, aggregation, k)].add(_mean(found))
+            found = _mean([outcome.accuracies.get(name) for outcome in outcomes])
+            row = _Key(procedure, name, aggregation, k)
+            self.means[row].add(found)
+            if name in _CHOOSING:
+                self.gains[row].add(found, majority)
         self.tokens[key].add(_mean([outcome.tokens for outcome in outcomes]))
 
     def _row(self, key: _Key, mean: TreeMean) -> Row:
         low, high = mean.interval or (None, None)
+        gain = self.gains[key].figure() if key in self.gains else Figure(None)
         return Row(
             procedure=key.procedure,
             metric=key.metric,
@@ -168,6 +189,9 @@ class Evaluation:
             trees=mean.trees,
             no_result=mean.no_result,
             tokens=self.tokens[key.procedure, key.aggregation, key.k].value,
+            gain=gain.value,
+            gain_low=gain.low,
+            gain_high=gain.high,
         )
 
 

@@ -81,6 +81,12 @@ class PairedGain:
             self.total += result - other
             self.squares += (result - other) ** 2
 
+    def merge(self, other: "PairedGain") -> None:
+        """Add what was found on other trees."""
+        self.trees += other.trees
+        self.total += other.total
+        self.squares += other.squares
+
     def figure(self) -> Figure:
         """Return the mean with its 95 % interval, as normally distributed."""
         if not self.trees:

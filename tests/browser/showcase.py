@@ -6,6 +6,8 @@ from django.core.management import call_command
 
 from forests.core.tree import ReasoningTree
 from forests.models import Forest, TreeStatus
+from forests.scores import start_scorer, write_scores
+from forests.store import iter_trees
 from preferences.core.pairing import PairingOptions
 from preferences.creation import SetParameters, create_preferences
 from preferences.models import Preference, ReviewState
@@ -73,6 +75,13 @@ def make_showcase() -> None:
     add_trees(finished, [duck_tree(), duck_tree(), large_tree()])
     finished = add_trees(Forest.objects.get(pk=FINISHED), [duck_tree()], prompt=_CHAT)
     call_command("beam_search", "--forest_name", FINISHED, "--aggregation", "mean,min", "-v", "0")
+    words = ["--forest_name", FINISHED, "--procedures", "beam,best_of_n", "-v", "0"]
+    call_command("beam_search", *words, "--value_function_option", "random")
+    scorer = start_scorer(finished, "shepherd", {})
+    for stored in iter_trees(finished):
+        scores = {node.path: 1 / (1 + len(node.text)) for node in stored.tree if node.path}
+        write_scores(scorer, {stored.id: scores})
+    call_command("evaluate_scorer", "--forest_name", FINISHED, "--scorer", "shepherd", "-v", "0")
     create_preferences(finished, "mine", SetParameters(PairingOptions()), report=lambda _: None)
     for pair in Preference.objects.all()[:2]:
         record_review(pair, ReviewState.ACCEPTED, "clear: the price is doubled", "ada")

@@ -90,7 +90,7 @@ def test_the_page_only_shows(reader, forest, method):
 def test_the_page_reads_no_trees(reader, forest, django_assert_num_queries):
     call_command("beam_search", "--forest_name", NAME)
     page(reader)
-    with django_assert_num_queries(4):  # session, user, forest, its results
+    with django_assert_num_queries(5):  # session, user, forest, its runs, its scorers
         page(reader)
 
 

@@ -115,6 +115,7 @@ def test_the_threshold_is_the_best_of_the_solutions_it_may_see():
     scores, start = np.array([0.9, 0.3, 0.9, 0.8]), np.array([0, 2])
     error = np.array([1, NO_ERROR])
     threshold = best_threshold(scores, start, error, np.array([True, True]))
+    assert threshold is not None
     assert 0.3 < threshold <= 0.8
     assert best_threshold(scores, start, error, np.array([False, False])) is None
 
@@ -132,6 +133,9 @@ def test_a_gain_is_paired_by_tree():
     for result, other in [(1.0, 0.0), (1.0, 1.0), (None, 1.0), (0.5, 0.0)]:
         gain.add(result, other)
     found = gain.figure()
-    assert (gain.trees, found.value) == (3, pytest.approx(0.5))
-    assert found.value - found.low == pytest.approx(1.96 * 0.5 / 3**0.5, rel=1e-3)
+    half = 1.96 * 0.5 / 3**0.5
+    assert gain.trees == 3
+    assert [found.value, found.low, found.high] == pytest.approx(
+        [0.5, 0.5 - half, 0.5 + half], rel=1e-3
+    )
     assert PairedGain().figure().value is None

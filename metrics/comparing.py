@@ -1,0 +1,76 @@
+"""Stored runs side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metrics.models import MetricRun
+from metrics.tables import METRICS, PROCEDURES, Cell, Table, cell_of
+
+SHOWN = ("accuracy", "majority_vote", "weighted_vote", "coverage", "pass", "majority")
+
+
+def name_run(run: MetricRun, among: Sequence[MetricRun]) -> str:
+    """Return what tells a run from the others: its forest, values, and parameters that differ."""
+    forest = run.forest_id if len({one.forest_id for one in among}) > 1 else ""
+    values = run.parameters["value_function"]
+    if scorer := run.parameters.get("scorer"):
+        values = f"{values} {scorer}"
+    differing = [
+        f"{key} {run.parameters.get(key)}"
+        for key in ("estimator", "ungraded", "seed")
+        if len({str(one.parameters.get(key)) for one in among}) > 1
+    ]
+    return ", ".join(part for part in (forest, values, *differing) if part)
+
+
+def comparison(runs: Sequence[MetricRun], metrics: Sequence[str] = SHOWN) -> list[dict[str, Any]]:
+    """Return a row for each number that any of the runs has, with the runs' rows in their order.
+
+    Keys: `procedure`, `metric`, `aggregation`, `k`, and `found`, where a run without this number
+    has None.
+    """
+    by_run = [
+        {(row["procedure"], row["metric"], row["aggregation"], row["k"]): row for row in run.rows}
+        for run in runs
+    ]
+    keys = dict.fromkeys(key for rows in by_run for key in rows if key[1] in metrics)
+    return [
+        {
+            "procedure": procedure,
+            "metric": metric,
+            "aggregation": aggregation,
+            "k": k,
+            "found": [rows.get((procedure, metric, aggregation, k)) for rows in by_run],
+        }
+        for procedure, metric, aggregation, k in keys
+    ]
+
+
+def compared_table(runs: Sequence[MetricRun], metrics: Sequence[str] = SHOWN) -> Table:
+    """Return the runs as columns; a run after the first shows how far it is from the first."""
+    rows = [
+        (
+            _search(row),
+            row["aggregation"] or "-",
+            row["k"],
+            METRICS[row["metric"]],
+            *(_against(found, row["found"][0]) for found in row["found"]),
+        )
+        for row in comparison(runs, metrics)
+    ]
+    names = [name_run(run, runs) for run in runs]
+    return Table(("search", "aggregation", "N", "answer", *names), rows)
+
+
+def _search(row: Mapping[str, Any]) -> str:
+    return PROCEDURES[row["procedure"]] if row["procedure"] else "no search"
+
+
+def _against(found: Mapping[str, Any] | None, first: Mapping[str, Any] | None) -> Cell:
+    if found is None:
+        return Cell("-")
+    cell = cell_of(found)
+    if first is None or found is first or found["value"] is None or first["value"] is None:
+        return cell
+    points = 100 * (found["value"] - first["value"])
+    return Cell(f"{cell.value} [{points:+.1f}]", cell.interval)

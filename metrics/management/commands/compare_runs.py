@@ -1,0 +1,107 @@
+"""Stored results of beam_search side by side."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import ProjectCommand, get_forest, names_among
+from metrics.arguments import add_output_arguments
+from metrics.comparing import SHOWN, compared_table, comparison, name_run
+from metrics.models import MetricRun
+from metrics.printing import show_csv, show_tables
+from metrics.runs import runs_of
+from metrics.tables import command_of
+
+
+class Command(ProjectCommand):
+    help = (
+        "List the stored runs of beam_search of one or more forests, or show some of them side by "
+        "side: a run after the first shows in brackets by how many points it differs from it."
+    )
+    examples = """
+python manage.py compare_runs --forest_name F --list
+python manage.py compare_runs --forest_name F --runs 3f2a91c04b7d,8d01c9aa52e3
+python manage.py compare_runs --forest_name F,G --metrics accuracy,coverage --output md
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--forest_name",
+            required=True,
+            metavar="NAME,NAME",
+            help="names of forests, with commas between",
+        )
+        parser.add_argument(
+            "--runs", default="", metavar="KEY,KEY", help="keys of runs, as --list shows them"
+        )
+        parser.add_argument("--list", action="store_true", help="show the runs and no numbers")
+        parser.add_argument(
+            "--metrics",
+            type=names_among(SHOWN),
+            default=SHOWN,
+            metavar="NAME,NAME",
+            help=f"which numbers: {', '.join(SHOWN)} (default: all)",
+        )
+        add_output_arguments(parser)
+
+    def handle(self, *, forest_name: str, runs: str, output: str, **options: Any) -> None:
+        output = "json" if options["json"] else output
+        found = _runs(forest_name, runs)
+        if options["list"]:
+            self._list(found, output)
+        elif output == "json":
+            rows = comparison(found, options["metrics"])
+            self.show_json({"runs": [_described(run, found) for run in found], "rows": rows})
+        elif output == "csv":
+            show_csv(self, _flat(found, options["metrics"]))
+        else:
+            show_tables(self, [compared_table(found, options["metrics"])], output)
+
+    def _list(self, runs: list[MetricRun], output: str) -> None:
+        described = [_described(run, runs) for run in runs]
+        if output == "json":
+            self.show_json(described)
+        elif output == "csv":
+            show_csv(self, described)
+        else:
+            self.show_table(list(described[0]), [list(one.values()) for one in described])
+
+
+def _runs(forest_names: str, keys: str) -> list[MetricRun]:
+    forests = [get_forest(name.strip()) for name in dict.fromkeys(forest_names.split(","))]
+    known = [run for forest in forests for run in reversed(runs_of(forest))]
+    if not known:
+        raise CommandError(f"no run of {forest_names} is stored: run beam_search first")
+    if not keys:
+        return known
+    by_key = {run.key: run for run in known}
+    wanted = [key.strip() for key in keys.split(",")]
+    if unknown := [key for key in wanted if key not in by_key]:
+        raise CommandError(
+            f"no run {', '.join(unknown)} of {forest_names}; known: {', '.join(by_key)}"
+        )
+    return [by_key[key] for key in wanted]
+
+
+def _described(run: MetricRun, among: list[MetricRun]) -> dict[str, Any]:
+    return {
+        "run": run.key,
+        "forest": run.forest_id,
+        "name": name_run(run, among),
+        "trees": f"{run.num_trees_used} of {run.num_trees}",
+        "computed": f"{run.created_at:%Y-%m-%d %H:%M}",
+        "command": command_of(run),
+    }
+
+
+def _flat(runs: list[MetricRun], metrics: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            **{name: row[name] for name in ("procedure", "metric", "aggregation", "k")},
+            **{
+                run.key: None if found is None else found["value"]
+                for run, found in zip(runs, row["found"], strict=True)
+            },
+        }
+        for row in comparison(runs, metrics)
+    ]

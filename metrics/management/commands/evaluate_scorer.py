@@ -1,0 +1,115 @@
+"""How good a scorer is, by the exact values of a forest."""
+
+import argparse
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import ProjectCommand, add_forest_argument, get_grown_forest, names_among
+from forests.progress_bar import shown_progress
+from forests.scores import get_scorer
+from metrics.arguments import (
+    add_aggregation_argument,
+    add_output_arguments,
+    add_value_arguments,
+    chosen_aggregations,
+    numbers_up_to,
+    share,
+)
+from metrics.core.evaluation import EvaluationOptions
+from metrics.core.procedures import PROCEDURES
+from metrics.core.value_functions import ValueOptions
+from metrics.models import ScorerReport
+from metrics.printing import show_csv, show_tables
+from metrics.scorer_tables import comparison_table, quality_table
+from metrics.scorers import JudgingOptions, judge_scorer
+
+MAX_BEAMS = 1024
+
+
+class Command(ProjectCommand):
+    help = (
+        "Judge the scores that score_nodes stored by the exact values of the same steps: AUROC, "
+        "first errors found as in ProcessBench, and what searches by the scores gain over a "
+        "majority vote, beside the same searches by exact values (an oracle) and by lot."
+    )
+    examples = """
+python manage.py evaluate_scorer --forest_name F --scorer shepherd
+python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values 1,4,16 \
+--aggregation min,last,product --output md
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_forest_argument(parser)
+        parser.add_argument("--scorer", required=True, help="name that score_nodes was given")
+        parser.add_argument(
+            "--num_beam_values",
+            type=numbers_up_to(MAX_BEAMS),
+            default=(1, 2, 4, 8),
+            metavar="N,N",
+            help="numbers of beams or samples to choose from (default: 1,2,4,8)",
+        )
+        add_aggregation_argument(parser)
+        parser.add_argument(
+            "--procedures",
+            type=names_among(PROCEDURES),
+            default=("best_of_n", "beam"),
+            metavar="NAME,NAME",
+            help=f"how to search: {', '.join(PROCEDURES)} (default: best_of_n,beam)",
+        )
+        parser.add_argument(
+            "--label_threshold",
+            type=share,
+            default=0.0,
+            help="a step is good where its exact value is above (default: 0, as Math-Shepherd's "
+            "hard labels)",
+        )
+        add_value_arguments(parser)
+        add_output_arguments(parser)
+        parser.add_argument(
+            "--save",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="keep the result for the forest's metrics page (default: yes)",
+        )
+
+    def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
+        wanted = JudgingOptions(
+            scorer=options["scorer"],
+            label_threshold=options["label_threshold"],
+            searches=EvaluationOptions(
+                procedures=options["procedures"],
+                num_beam_values=options["num_beam_values"],
+                aggregations=chosen_aggregations(options["aggregation"]),
+                values=ValueOptions(estimator=options["estimator"], ungraded=options["ungraded"]),
+            ),
+        )
+        forest = get_grown_forest(forest_name)
+        get_scorer(forest, wanted.scorer)
+        with shown_progress("trees", total=forest.num_trees) as report:
+            found = judge_scorer(forest, wanted, report)
+        if not found.num_trees_used:
+            raise CommandError(
+                f"no complete tree of {forest.name!r} has scores of {wanted.scorer!r}: run "
+                "score_nodes first"
+            )
+        if save:
+            found.save()
+        self._show(found, "json" if options["json"] else output)
+
+    def _show(self, found: ScorerReport, output: str) -> None:
+        if output == "json":
+            names = ("scorer", "parameters", "quality", "searches", "num_trees", "num_trees_used")
+            self.show_json({name: getattr(found, name) for name in names})
+        elif output == "csv":
+            rows = [
+                {"values": name, **row} for name, rows in found.searches.items() for row in rows
+            ]
+            show_csv(self, rows)
+        else:
+            tables = quality_table(found.quality), comparison_table(found.searches)
+            show_tables(self, tables, output)
+        self.say(
+            f"{found.num_trees_used} of {found.num_trees} trees have scores; searches by exact "
+            "values know the answers: they are an upper bound"
+        )

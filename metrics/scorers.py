@@ -1,0 +1,88 @@
+"""Judge a scorer of a forest by the exact values, and keep the result."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from forests.core.naming import scorer_id
+from forests.models import Forest, TreeStatus
+from forests.scores import iter_scored_trees
+from metrics.core.evaluation import Evaluation, EvaluationOptions
+from metrics.core.scorer_quality import ScorerQuality
+from metrics.core.value_functions import ValueFunctionName, value_function
+from metrics.core.values import estimate_values
+from metrics.models import ScorerReport
+
+COMPARED: tuple[ValueFunctionName, ...] = ("prm", "labelled", "random")
+"""The scorer between the oracle and the floor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgingOptions:
+    """Everything that decides what is said of a scorer."""
+
+    scorer: str
+    label_threshold: float = 0.0
+    """A step is good where its exact value is above."""
+    searches: EvaluationOptions = field(default_factory=EvaluationOptions)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the parameters as JSON types."""
+        return {
+            "scorer": self.scorer,
+            "label_threshold": self.label_threshold,
+            **self.searches.as_dict(),
+        }
+
+
+def judge_scorer(
+    forest: Forest, options: JudgingOptions, report: Callable[[int], None]
+) -> ScorerReport:
+    """Return what the trees with scores say of a scorer, not saved yet, in one pass.
+
+    `report` is told the trees done.
+    """
+    given = options.searches.values
+    quality = ScorerQuality(options.label_threshold, given.ungraded)
+    evaluations = {
+        name: Evaluation(
+            replace(
+                options.searches,
+                values=replace(
+                    given, value_function=name, scorer=options.scorer if name == "prm" else ""
+                ),
+            )
+        )
+        for name in COMPARED
+    }
+    for done, (stored, scores) in enumerate(iter_scored_trees(forest, options.scorer), start=1):
+        if stored.status == TreeStatus.COMPLETE and scores:
+            values = estimate_values(stored.tree, given.estimator, given.ungraded)
+            quality.add(stored.tree, {path: one.value for path, one in values.items()}, scores)
+            for evaluation in evaluations.values():
+                search_by = value_function(evaluation.options.values)
+                evaluation.add(stored.tree, search_by(stored.id, stored.tree, scores))
+        report(done)
+    return ScorerReport(
+        id=scorer_id(forest.name, options.scorer),
+        forest_id=forest.name,
+        forest_created_at=forest.created_at,
+        scorer=options.scorer,
+        parameters=options.as_dict(),
+        quality=quality.as_dict(),
+        searches={
+            name: [asdict(row) for row in evaluation.rows()]
+            for name, evaluation in evaluations.items()
+        },
+        num_trees=forest.num_trees,
+        num_trees_used=quality.trees,
+        created_at=datetime.now(UTC),
+    )
+
+
+def reports_of(forest: Forest) -> list[ScorerReport]:
+    """Return the stored reports of a forest by the names of the scorers."""
+    reports = ScorerReport.objects.filter(forest_id=forest.name).order_by()
+    current = [one for one in reports if one.forest_created_at == forest.created_at]
+    return sorted(current, key=lambda one: one.scorer)

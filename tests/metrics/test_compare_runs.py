@@ -1,0 +1,116 @@
+"""Stored runs side by side, in the terminal and on the page."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from random import Random
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from forests.models import Forest
+from metrics import runs as runs_module
+from metrics.runs import evaluate_forest, runs_of
+from tests.forests.factories import add_trees, make_forest
+from tests.metrics.trees import coin_tree
+
+pytestmark = pytest.mark.django_db
+
+NAME = "ducks-test-first"
+
+
+@pytest.fixture
+def forest(db) -> Forest:
+    forest = add_trees(make_forest(NAME), [coin_tree(Random(n)) for n in range(8)])
+    for option in ("labelled", "random"):
+        call_command(
+            "beam_search", "--forest_name", NAME, "--value_function_option", option, "--json"
+        )
+    return forest
+
+
+def compared(capsys, *arguments: str) -> str:
+    capsys.readouterr()
+    call_command("compare_runs", "--forest_name", NAME, *arguments)
+    return str(capsys.readouterr().out)
+
+
+def test_the_later_runs_show_the_points_between_them_and_the_first(forest, capsys):
+    out = compared(capsys, "--metrics", "accuracy", "--output", "md")
+    oracle, lot = reversed(runs_of(forest))
+    values = [run.rows[0]["value"] for run in (oracle, lot)]
+    points = 100 * (values[1] - values[0])
+    assert "| search | aggregation | N | answer | labelled | random |" in out
+    assert f"{100 * values[1]:.1f} % [{points:+.1f}]" in out
+
+
+def test_runs_are_listed_and_chosen_by_their_keys(forest, capsys):
+    listed = json.loads(compared(capsys, "--list", "--json"))
+    assert [one["name"] for one in listed] == ["labelled", "random"]
+    key = listed[1]["run"]
+    rows = list(csv.DictReader(io.StringIO(compared(capsys, "--runs", key, "--output", "csv"))))
+    assert rows[0].keys() == {"procedure", "metric", "aggregation", "k", key}
+    with pytest.raises(CommandError, match=r"no run nope of .*; known: "):
+        compared(capsys, "--runs", "nope")
+
+
+def test_runs_of_several_forests_are_named_by_their_forests(forest, capsys):
+    add_trees(make_forest("ducks-test-second"), [coin_tree(Random(9))])
+    call_command("beam_search", "--forest_name", "ducks-test-second", "--num_beam_values", "3")
+    capsys.readouterr()
+    call_command("compare_runs", "--forest_name", f"{NAME},ducks-test-second", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in found["runs"]][-1] == "ducks-test-second, labelled"
+    only_there = [row for row in found["rows"] if row["k"] == 3]
+    assert all(row["found"][:2] == [None, None] for row in only_there)
+
+
+def test_without_a_run_it_says_what_to_do(db):
+    make_forest(NAME)
+    with pytest.raises(CommandError, match="run beam_search first"):
+        call_command("compare_runs", "--forest_name", NAME)
+
+
+def test_the_page_compares_the_runs_that_are_ticked(forest, client):
+    client.force_login(User.objects.create_superuser("reader"))
+    html = client.get(f"/{NAME}/metrics/").content.decode()
+    assert "Runs side by side" in html
+    assert html.count(" checked>") == 2
+    [first, _] = runs_of(forest)
+    html = client.get(f"/{NAME}/metrics/?run={first.key}").content.decode()
+    assert html.count(" checked>") == 1
+    assert "Choose two runs or more." in html
+    assert client.get(f"/{NAME}/metrics/?run=%00").status_code == 200
+
+
+def test_processes_change_nothing_in_the_numbers(forest, monkeypatch):
+    words = ["beam_search", "--forest_name", NAME, "--num_beam_values", "1,4", "--json"]
+    done = subprocess.run(
+        [sys.executable, "manage.py", *words, "--procedures", "beam,best_of_n",
+         "--processes", "2"],
+        env=os.environ | {"PRM_DATABASE_NAME": str(settings.DATABASES["default"]["NAME"])},
+        capture_output=True,
+        check=True,
+        text=True,
+    )  # fmt: skip
+    [run, *_] = runs_of(forest)
+    assert json.loads(done.stdout)["rows"] == run.rows
+
+    monkeypatch.setattr(runs_module, "TREES_PER_PART", 3)
+    call_command(*words, "--procedures", "beam,best_of_n")
+    [again, *_] = runs_of(forest)
+    for one, other in zip(run.rows, again.rows, strict=True):
+        assert one["value"] == pytest.approx(other["value"])
+        assert (one["trees"], one["no_result"]) == (other["trees"], other["no_result"])
+
+
+def test_progress_is_told_part_by_part(forest, monkeypatch):
+    monkeypatch.setattr(runs_module, "TREES_PER_PART", 3)
+    told: list[int] = []
+    evaluate_forest(forest, runs_module.EvaluationOptions(), told.append)
+    assert told == [3, 6, 8]
