@@ -42,7 +42,7 @@ def comparison(runs: Sequence[MetricRun], metrics: Sequence[str] = SHOWN) -> lis
             "k": k,
             "found": [rows.get((procedure, metric, aggregation, k)) for rows in by_run],
         }
-        for procedure, metric, aggregation, k in keys
+        for procedure, metric, aggregation, k in sorted(keys, key=lambda key: key[0] is None)
     ]
 
 
