@@ -1,8 +1,6 @@
 """The dataset card (README.md) and the manifest of an exported dataset."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +10,6 @@ from huggingface_hub import DatasetCardData
 
 from forests.models import Forest
 
-MANIFEST = "manifest.json"
 CARD = "README.md"
 
 _REVIEWED = {
@@ -95,16 +92,3 @@ def forest_facts(forest: Forest) -> dict[str, Any]:
         "num_trees", "num_complete",
     )  # fmt: skip
     return {name: getattr(forest, name) for name in names}
-
-
-def checksums(root: Path) -> dict[str, dict[str, Any]]:
-    """Return the size in bytes and the SHA-256 of each file under a directory."""
-    found = {}
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.relative_to(root).as_posix()] = {
-            "bytes": path.stat().st_size,
-            "sha256": digest,
-        }
-    return found

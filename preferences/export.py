@@ -1,10 +1,9 @@
 """Write a preference dataset: aside first, then moved, so that nothing half-written remains."""
 
 import json
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from forests.directories import MANIFEST, OutputError, check_output, checksums, written_aside
 from forests.models import Forest, TreeStatus
 from forests.store import iter_trees
 from metrics.core.values import Estimator, Ungraded
-from preferences.card import CARD, MANIFEST, checksums, dataset_card, forest_facts
+from preferences.card import CARD, dataset_card, forest_facts
 from preferences.containers import CONTAINERS, Batch, Container
 from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
 from preferences.core.splits import split_of
@@ -27,8 +27,8 @@ FORMATS: dict[str, Format] = {one.name: one for one in (*PAIR_FORMATS, *STEP_FOR
 ROWS_PER_WRITE = 1000
 
 
-class ExportError(Exception):
-    """The dataset cannot be written; the message is one line with the remedy."""
+class ExportError(OutputError):
+    """There is nothing to write; the message is one line with the reasons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +78,12 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
     """Write the dataset and return its manifest.
 
     Raises:
-        ExportError: the output is there already, or there is nothing to write.
+        OutputError: the output is there already, or there is nothing to write.
         FormatError: the format cannot hold what is in the forest.
         OSError: the disk is full, or the directory cannot be written; nothing is left behind.
     """
     check_output(request.output, overwrite=overwrite)
-    with _written_aside(request.output) as directory:
+    with written_aside(request.output) as directory:
         rows, left_out = _write_rows(request, directory, report)
         if not rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
@@ -96,52 +96,6 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
         text = json.dumps(manifest, ensure_ascii=False, indent=2)
         (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest
-
-
-def check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse to write over anything but an earlier export, also one a killed run moved away.
-
-    Raises:
-        ExportError: something is there.
-    """
-    _settle_replaced(output)
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    if not (output / MANIFEST).is_file():
-        raise ExportError(f"{output} is there and is no export: choose another --output")
-    if not overwrite:
-        raise ExportError(f"{output} is there: choose another --output, or --overwrite it")
-
-
-@contextmanager
-def _written_aside(output: Path) -> Iterator[Path]:
-    """Give a directory beside the output, which takes its place if all goes well."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    try:
-        yield aside
-        if output.exists():
-            output.rename(_replaced(output))
-        aside.rename(output)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        _settle_replaced(output)
-
-
-def _replaced(output: Path) -> Path:
-    """Return where an earlier export waits until the new one is in its place."""
-    return output.with_name(f".{output.name}.replaced")
-
-
-def _settle_replaced(output: Path) -> None:
-    """Delete the export that was replaced, or put it back where none took its place."""
-    replaced = _replaced(output)
-    if (output / MANIFEST).is_file():
-        shutil.rmtree(replaced, ignore_errors=True)
-    elif replaced.is_dir():
-        replaced.rename(output)
 
 
 def _write_rows(

@@ -7,12 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import DatasetDict, load_dataset
 
+from forests.directories import OutputError
 from preferences import containers
 from preferences.core.formats import RowOptions
 from preferences.core.pairing import PairingOptions
 from preferences.core.prompts import FormatError
 from preferences.creation import SetParameters, create_preferences
-from preferences.export import FORMATS, ExportError, ExportRequest, export
+from preferences.export import FORMATS, ExportRequest, export
 from tests.preferences.trees import RIGHT, addition_tree, tree_of
 
 pytestmark = pytest.mark.django_db
@@ -166,7 +167,7 @@ def test_an_output_that_is_there_is_refused_and_stays(request_of):
     request = request_of("trl")
     write(request)
     before = (request.output / "manifest.json").read_bytes()
-    with pytest.raises(ExportError, match="is there: choose another --output, or --overwrite it"):
+    with pytest.raises(OutputError, match="is there: choose another --output, or --overwrite it"):
         write(request)
     assert (request.output / "manifest.json").read_bytes() == before
 
@@ -181,7 +182,7 @@ def test_an_earlier_export_is_replaced_as_a_whole_when_asked(request_of, tmp_pat
 def test_a_directory_that_is_no_export_is_never_replaced(request_of, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with pytest.raises(ExportError, match="is there and is no export"):
+    with pytest.raises(OutputError, match="is there and is no export"):
         write(request_of("trl"), overwrite=True)
     assert names_under(tmp_path / "out") == ["thesis.tex"]
 
@@ -228,7 +229,7 @@ def test_an_export_that_a_killed_run_moved_away_is_found_again(request_of, tmp_p
     (tmp_path / "out").rename(tmp_path / ".out.replaced")
     if is_there:
         (tmp_path / "out").mkdir()
-    with pytest.raises(ExportError, match="is there: choose another --output, or --overwrite it"):
+    with pytest.raises(OutputError, match="is there: choose another --output, or --overwrite it"):
         write(request_of("trl_stepwise"))
     assert names_under(tmp_path) == ["out"]
     assert (tmp_path / "out" / "manifest.json").read_bytes() == before
@@ -243,7 +244,7 @@ def test_what_a_finished_run_had_replaced_is_deleted(request_of, tmp_path):
 
 def test_an_export_without_a_row_is_refused_with_the_reasons(make_forest, request_of):
     russian = make_forest("russian-test-first", [tree_of({"0.0": ("сутки", RIGHT)})])
-    with pytest.raises(ExportError, match=r"no row to write \(1 solutions_with_step_tag\)"):
+    with pytest.raises(OutputError, match=r"no row to write \(1 solutions_with_step_tag\)"):
         write(request_of("math_shepherd", of=russian))
 
 

@@ -12,13 +12,14 @@ from forests.commands import (
     get_forest,
     names_among,
 )
+from forests.directories import OutputError, check_output
 from forests.models import Forest
 from forests.progress_bar import shown_progress
 from metrics.arguments import add_value_arguments
 from preferences.containers import CONTAINERS
 from preferences.core.formats import RowOptions
 from preferences.core.prompts import FormatError
-from preferences.export import FORMATS, ExportError, ExportRequest, check_output, export
+from preferences.export import FORMATS, ExportRequest, export
 from preferences.hub import HubError, check_hub, push_to_hub
 from preferences.models import PreferenceSet
 from preferences.rows import REVIEWED
@@ -103,7 +104,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             with shown_progress("rows", total=None) as report:
                 manifest = export(request, overwrite=overwrite, report=report)
             url = push_to_hub(output, repository) if repository else None
-        except (ExportError, FormatError, HubError) as error:
+        except (OutputError, FormatError, HubError) as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(

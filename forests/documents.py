@@ -1,0 +1,51 @@
+"""Documents of the database as rows of a table, without loss."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+from django.db import models
+
+from forests.store import Document
+
+_TYPES = {
+    "BooleanField": pa.bool_(),
+    "IntegerField": pa.int64(),
+    "BigIntegerField": pa.int64(),
+    "FloatField": pa.float64(),
+    "DateTimeField": pa.timestamp("ms"),  # UTC, as MongoDB keeps it
+    "JSONField": pa.string(),
+    "CharField": pa.string(),
+    "TextField": pa.string(),
+}
+
+
+class Columns:
+    """Fields of a model that a table holds; what follows from their place is left out."""
+
+    def __init__(self, model: type[models.Model], without: Iterable[str]) -> None:
+        left_out = set(without)
+        kinds = {
+            str(field.column): field.get_internal_type()
+            for field in model._meta.concrete_fields  # noqa: SLF001  Django's documented interface
+            if field.name not in left_out
+        }
+        self.names = list(kinds)
+        self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in kinds.items()])
+        self._json = {name for name, kind in kinds.items() if kind == "JSONField"}
+
+    def row(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a document, those of JSON fields as text."""
+        return {
+            name: json.dumps(document[name], ensure_ascii=False)
+            if name in self._json
+            else document[name]
+            for name in self.names
+        }
+
+    def document(self, row: Mapping[str, Any]) -> Document:
+        """Return the values of a row as a document has them."""
+        return {
+            name: json.loads(row[name]) if name in self._json else row[name] for name in self.names
+        }

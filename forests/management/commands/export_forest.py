@@ -1,0 +1,54 @@
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import (
+    ProjectCommand,
+    add_forest_argument,
+    add_json_argument,
+    first_line,
+    get_seeded_forest,
+)
+from forests.directories import OutputError
+from forests.progress_bar import shown_progress
+from forests.transfer import export_forest
+
+
+class Command(ProjectCommand):
+    help = (
+        "Write a whole forest with its config, trees, steps and scores to a directory of Parquet, "
+        "from which import_forest makes the same forest on this site or another."
+    )
+    examples = """
+python manage.py export_forest --forest_name gsm8k_baseline-test-first --output backups/first
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_forest_argument(parser)
+        parser.add_argument("--output", type=Path, required=True, help="directory to write")
+        parser.add_argument(
+            "--overwrite", action="store_true", help="replace an earlier export that is there"
+        )
+        add_json_argument(parser)
+
+    def handle(self, *, forest_name: str, output: Path, overwrite: bool, **options: Any) -> None:
+        forest = get_seeded_forest(forest_name)
+        try:
+            with shown_progress("trees", total=forest.num_trees) as report:
+                manifest = export_forest(forest, output, overwrite=overwrite, report=report)
+        except OutputError as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(
+                f"{output} could not be written: {first_line(error)}; nothing is left behind"
+            ) from error
+        if options["json"]:
+            self.show_json({"output": str(output), **manifest})
+            return
+        self.stdout.write(f"output: {output}")
+        rows = [
+            (path, manifest["rows"][Path(path).stem], f"{file['bytes']:,}")
+            for path, file in manifest["files"].items()
+        ]
+        self.show_table(("file", "rows", "bytes"), rows)

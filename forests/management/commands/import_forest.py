@@ -1,0 +1,45 @@
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import ProjectCommand, add_json_argument, first_line
+from forests.core.naming import ForestNameError, forest_name
+from forests.progress_bar import shown_progress
+from forests.transfer import TransferError, import_forest, read_manifest
+
+
+class Command(ProjectCommand):
+    help = (
+        "Read a forest that export_forest wrote. Interrupted, the same command goes on; a forest "
+        "that was not grown to its end can be grown further where its config is."
+    )
+    examples = """
+python manage.py import_forest backups/first
+python manage.py import_forest backups/first --forest_name_suffix copy
+"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("directory", type=Path, help="what export_forest wrote")
+        parser.add_argument(
+            "--forest_name_suffix", help="end of another name (default: the name it had)"
+        )
+        add_json_argument(parser)
+
+    def handle(self, *, directory: Path, forest_name_suffix: str | None, **options: Any) -> None:
+        try:
+            facts = read_manifest(directory)["forest"]
+            name = facts["name"]
+            if forest_name_suffix is not None:
+                name = forest_name(facts["config_name"], facts["dataset_split"], forest_name_suffix)
+            with shown_progress("trees", total=facts["num_trees"]) as report:
+                forest = import_forest(directory, name, report)
+        except (TransferError, ForestNameError) as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{directory} could not be read: {first_line(error)}") from error
+        if options["json"]:
+            self.show_json({"forest_name": forest.name, "trees": forest.num_trees})
+        else:
+            self.stdout.write(f"forest_name: {forest.name}")
+        self.say(f"{forest.num_trees} trees with {forest.num_nodes} steps imported")

@@ -1,0 +1,179 @@
+"""A forest goes to a directory and comes back the same."""
+
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from django.core.management import CommandError, call_command
+
+from forests import transfer
+from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
+from forests.scores import read_scores, start_scorer, write_scores
+from forests.store import collection, delete_forest, iter_trees
+from tests.forests.factories import (
+    RIGHT,
+    add_tree,
+    add_trees,
+    duck_tree,
+    leaf,
+    make_forest,
+    open_tree,
+    step,
+    tree_of,
+)
+
+pytestmark = pytest.mark.django_db
+
+NAME = "ducks-test-first"
+ODD = tree_of(
+    step("0.0", "  \u0663 + \u0662 = 5, so e\u0301 \u202e \U0001f986\n", seed=2**40),
+    leaf("0.0.0", "\t#### 5 \u0007?", RIGHT, answer="", logprob=-1e-17),
+)
+
+
+@pytest.fixture
+def forest(db) -> Forest:
+    forest = make_forest(NAME, failures={"timeout": 3}, max_requests=10, config_source="# \u00fc\n")
+    add_trees(forest, [duck_tree(), ODD])
+    chat = [{"role": "user", "content": "How much?\n"}]
+    forest = Forest.objects.get(pk=NAME)
+    add_tree(forest, 2, open_tree(), status=TreeStatus.GROWING, prompt=chat, lease_holder="me")
+    add_tree(forest, 3, tree_of(), status=TreeStatus.FAILED, error="no", failures={"http_500": 6})
+    forest = Forest.objects.get(pk=NAME)
+    scorer = start_scorer(forest, "judge", {"kind": "logprobs"})
+    scores = {node.path: 0.1 for node in duck_tree() if node.path}
+    write_scores(scorer, {f"{NAME}/0000000": scores})
+    return forest
+
+
+def documents() -> dict[str, list[dict[str, Any]]]:
+    return {
+        model.__name__: sorted(collection(model).find({}), key=lambda one: one["_id"])
+        for model in (Forest, Tree, Node, Scorer, TreeScores)
+    }
+
+
+def export(output: Path, *arguments: str) -> None:
+    call_command("export_forest", "--forest_name", NAME, "--output", str(output), *arguments)
+
+
+def test_what_comes_back_is_what_went_to_the_last_field(forest, tmp_path):
+    before = documents()
+    export(tmp_path / "out")
+    delete_forest(forest)
+    assert not any(documents().values())
+
+    call_command("import_forest", str(tmp_path / "out"))
+
+    [growing] = [tree for tree in before["Tree"] if tree["status"] == "growing"]
+    growing |= {"status": "pending", "lease_holder": "", "lease_expires_at": None}
+    assert documents() == before
+
+
+def test_under_another_name_it_is_a_forest_of_its_own(forest, tmp_path):
+    export(tmp_path / "out")
+    call_command("import_forest", str(tmp_path / "out"), "--forest_name_suffix", "copy")
+    copy = Forest.objects.get(pk="ducks-test-copy")
+    for one, other in zip(iter_trees(forest), iter_trees(copy), strict=True):
+        assert one.tree == other.tree
+        assert (one.prompt, one.label, one.spent) == (other.prompt, other.label, other.spent)
+    assert read_scores(copy, "judge", [0]) == read_scores(forest, "judge", [0])
+    delete_forest(copy)
+    assert Node.objects.count() == forest.num_nodes
+
+
+def test_a_killed_import_is_gone_on_with(forest, tmp_path, monkeypatch):
+    before = documents()
+    export(tmp_path / "out")
+    delete_forest(forest)
+    monkeypatch.setattr(transfer, "ROWS_PER_READ", 2)
+    real, calls = transfer.insert_new, []
+
+    def killed(model, rows):
+        calls.append(model)
+        if model is Node and calls.count(Node) == 3:
+            raise KeyboardInterrupt
+        return real(model, rows)
+
+    monkeypatch.setattr(transfer, "insert_new", killed)
+    with pytest.raises(CommandError, match="interrupted"):
+        call_command("import_forest", str(tmp_path / "out"))
+    assert not Forest.objects.get().is_seeded
+    assert 0 < Node.objects.count() < len(before["Node"])
+
+    call_command("import_forest", str(tmp_path / "out"))
+    assert documents()["Node"] == before["Node"]
+    assert Forest.objects.get().is_seeded
+
+
+def test_a_name_that_is_taken_is_refused_also_by_a_half_seeded_forest(forest, tmp_path):
+    export(tmp_path / "out")
+    with pytest.raises(CommandError, match="is there: choose another --forest_name_suffix"):
+        call_command("import_forest", str(tmp_path / "out"))
+    make_forest("ducks-test-half", is_seeded=False)
+    with pytest.raises(CommandError, match="is there: choose another --forest_name_suffix"):
+        call_command("import_forest", str(tmp_path / "out"), "--forest_name_suffix", "half")
+
+
+def _cut(out: Path) -> None:
+    nodes = out / "nodes.parquet"
+    nodes.write_bytes(nodes.read_bytes()[:-10])
+
+
+def _change_manifest(out: Path, **changes: Any) -> None:
+    path = out / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_cut, "nodes.parquet is missing or not what was exported"),
+        (lambda out: (out / "trees.parquet").unlink(), "trees.parquet is missing"),
+        (lambda out: (out / "manifest.json").unlink(), "has no manifest.json"),
+        (lambda out: (out / "manifest.json").write_text("{"), "is no JSON"),
+        (lambda out: _change_manifest(out, format="x"), "holds no forest"),
+        (lambda out: _change_manifest(out, version=99), "has format 99, and this site reads 1"),
+        (lambda out: _change_manifest(out, forest={"name": "x"}), "lacks completion_tokens, config_git_branch"),
+        (
+            lambda out: _change_manifest(out, files={"../nodes.parquet": {"sha256": ""}}),
+            "is missing or not what was exported",
+        ),
+    ],
+)
+def test_a_damaged_directory_is_one_line_and_writes_nothing(forest, tmp_path, damage, message):
+    export(tmp_path / "out")
+    delete_forest(forest)
+    damage(tmp_path / "out")
+    with pytest.raises(CommandError, match=message):
+        call_command("import_forest", str(tmp_path / "out"))
+    assert not any(documents().values())
+
+
+def test_an_export_is_replaced_only_when_asked_and_a_full_disk_leaves_the_earlier_one(
+    forest, tmp_path
+):
+    export(tmp_path / "out")
+    with pytest.raises(CommandError, match="or --overwrite it"):
+        export(tmp_path / "out")
+    earlier = (tmp_path / "out" / "manifest.json").read_text()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, limits[1]))
+    try:
+        with pytest.raises(CommandError, match=r"could not be written: .*nothing is left behind"):
+            export(tmp_path / "out", "--overwrite")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "out" / "manifest.json").read_text() == earlier
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    export(tmp_path / "out", "--overwrite")
+
+
+def test_the_tables_can_be_read_without_this_program(forest, tmp_path):
+    export(tmp_path / "out")
+    nodes = pq.read_table(tmp_path / "out" / "nodes.parquet").to_pylist()
+    assert nodes[0]["text"] == duck_tree().nodes[0,].text
+    assert (nodes[0]["tree"], nodes[0]["path"]) == (0, "0.0")
