@@ -1,6 +1,6 @@
 """The dataset card (README.md) and the manifest of an exported dataset."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -9,8 +9,10 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
 from forests.models import Forest
+from preferences.core.statistics import MARGIN_BINS
 
 CARD = "README.md"
+PICTURE = "margins.png"
 
 _REVIEWED = {
     "accepted": "only pairs that reviewers accepted",
@@ -70,14 +72,57 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         "## Parameters",
         _table(("parameter", "value"), parameters.items()),
     ]
+    if statistics := manifest.get("statistics"):
+        sections += _statistics(statistics)
     if manifest["left_out"]:
         sections += ["## Left out", _table(("reason", "number"), manifest["left_out"].items())]
     return "\n\n".join(sections) + "\n"
 
 
-def _table(columns: tuple[str, str], rows: Iterable[tuple[object, object]]) -> str:
-    lines = [columns, ("---", "---"), *rows]
-    return "\n".join(f"| {_cell(left)} | {_cell(right)} |" for left, right in lines)
+def _statistics(by_split: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return sections about margins, lengths and depths, with a column for each split."""
+    facts = {
+        "pairs": "pairs",
+        "mean_margin": "mean margin",
+        "mean_chosen_characters": "mean characters of the chosen side",
+        "mean_rejected_characters": "mean characters of the rejected side",
+        "chosen_longer": "pairs whose chosen side is the longer",
+        "chosen_shorter": "pairs whose chosen side is the shorter",
+    }
+    figures = [
+        (words, *(_figure(found[name]) for found in by_split.values()))
+        for name, words in facts.items()
+    ]
+    margins = [
+        (
+            f"{number / 10:.1f}-{(number + 1) / 10:.1f}",
+            *(f["margins"][number] for f in by_split.values()),
+        )
+        for number in range(MARGIN_BINS)
+    ]
+    depths = sorted({int(depth) for found in by_split.values() for depth in found["depths"]})
+    by_depth = [
+        (depth, *(found["depths"].get(str(depth), 0) for found in by_split.values()))
+        for depth in depths
+    ]
+    return [
+        "## Pairs",
+        _table(("", *by_split), figures),
+        f"![Pairs by margin]({PICTURE})",
+        _table(("margin", *by_split), margins),
+        _table(("steps before the pair", *by_split), by_depth),
+    ]
+
+
+def _figure(value: int | float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3g}"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines: list[Sequence[object]] = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
 def _cell(value: object) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from forests.core.naming import check_slug
 from forests.models import Forest, TreeStatus
 from forests.store import Document, StoredTree, iter_trees
 from metrics.core.values import Estimator, Ungraded, estimate_values
-from preferences.core.pairing import PairingOptions, select_pairs
+from preferences.core.pairing import Pair, PairingOptions, select_pairs
 from preferences.models import PreferenceSet, set_id
 from preferences.reviews import apply_reviews, delete_reviews
 from preferences.store import (
@@ -132,6 +132,10 @@ def _from_the_start() -> dict[str, Any]:
         "num_trees_with_pairs": 0,
         "num_trees_incomplete": 0,
         "sum_of_margins": 0.0,
+        "chosen_characters": 0,
+        "rejected_characters": 0,
+        "num_chosen_longer": 0,
+        "num_chosen_shorter": 0,
         "dropped": {},
     }
 
@@ -179,6 +183,7 @@ class _Writer:
         chosen = select_pairs(stored.tree, values, self.parameters.options, key=f"{stored.index}")
         self.dropped += chosen.dropped
         self.margins += sum(pair.margin for pair in chosen.pairs)
+        self.counts.update(_lengths(chosen.pairs))
         self.counts["num_trees_used"] += 1
         self.counts["num_trees_with_pairs"] += bool(chosen.pairs)
         self.documents += [
@@ -198,6 +203,16 @@ class _Writer:
         )
         self.documents, self.margins = [], 0.0
         self.counts.clear()
+
+
+def _lengths(pairs: Sequence[Pair]) -> dict[str, int]:
+    lengths = [(len(pair.chosen.text), len(pair.rejected.text)) for pair in pairs]
+    return {
+        "chosen_characters": sum(chosen for chosen, _ in lengths),
+        "rejected_characters": sum(rejected for _, rejected in lengths),
+        "num_chosen_longer": sum(chosen > rejected for chosen, rejected in lengths),
+        "num_chosen_shorter": sum(chosen < rejected for chosen, rejected in lengths),
+    }
 
 
 def stored_set(forest: Forest, name: str) -> PreferenceSet | None:

@@ -2,10 +2,11 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from forests.directories import MANIFEST, OutputError, check_output, checksums, 
 from forests.models import Forest, TreeStatus
 from forests.store import iter_trees
 from metrics.core.values import Estimator, Ungraded
-from preferences.card import CARD, dataset_card, forest_facts
+from preferences.card import CARD, PICTURE, dataset_card, forest_facts
 from preferences.containers import CONTAINERS, Batch, Container
 from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
 from preferences.core.splits import split_of
+from preferences.core.statistics import PairStatistics
 from preferences.core.step_formats import STEP_FORMATS
+from preferences.filters import Filters
+from preferences.margins_picture import margins_picture
 from preferences.models import PreferenceSet
 from preferences.rows import Reviewed, iter_pair_items, iter_tree_items
 
@@ -48,6 +52,9 @@ class ExportRequest:
     split_seed: int = 0
     reviewed: Reviewed = "all"
     """Which pairs reviewers let through."""
+    filters: Filters = field(default_factory=Filters)
+    filter_words: Mapping[str, Any] = field(default_factory=dict)
+    """The filters as they were asked for, for the manifest."""
 
     @property
     def is_chat(self) -> bool:
@@ -67,7 +74,7 @@ class ExportRequest:
             given["reviewed"] = self.reviewed
         if self.format.source == "trees":
             given |= {"estimator": self.estimator, "ungraded": self.ungraded}
-        return given
+        return given | dict(self.filter_words)
 
 
 Report = Callable[[int], None]
@@ -84,11 +91,14 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
     """
     check_output(request.output, overwrite=overwrite)
     with written_aside(request.output) as directory:
-        rows, left_out = _write_rows(request, directory, report)
+        rows, left_out, statistics = _write_rows(request, directory, report)
         if not rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
             raise ExportError(f"there is no row to write{f' ({reasons})' if reasons else ''}")
         manifest = _manifest(request, rows, left_out)
+        if request.format.source == "pairs":
+            manifest["statistics"] = {split: statistics[split].as_dict() for split in rows}
+            (directory / PICTURE).write_bytes(margins_picture(manifest["statistics"]))
         files = {split: _card_container(request).pattern.format(split=split) for split in rows}
         card = dataset_card(manifest, request.schema, request.format.task, files)
         (directory / CARD).write_text(card, encoding="utf-8")
@@ -100,9 +110,10 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
 
 def _write_rows(
     request: ExportRequest, directory: Path, report: Report
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Write all rows; return how many each split has, and what was left out by reason."""
+) -> tuple[dict[str, int], dict[str, int], Mapping[str, PairStatistics]]:
+    """Write all rows; return how many each split has, what was left out, and figures by split."""
     left_out: Counter[str] = Counter()
+    statistics: defaultdict[str, PairStatistics] = defaultdict(PairStatistics)
     with ExitStack() as stack:
         containers = [
             kind(directory, request.schema)
@@ -112,15 +123,17 @@ def _write_rows(
         for container in containers:
             stack.callback(container.files.close)
         sink = _Sink(containers, request.schema, report)
-        for prompt, item in _items(request, left_out):
+        for prompt, item in request.filters.apply(partial(_items, request), left_out):
             split = split_of(prompt, request.test_fraction, request.split_seed)
+            for pair in item.pairs:
+                statistics[split].add(pair)
             for row in request.format.rows(item, request.options, left_out):
                 sink.add(split, row)
         sink.flush()
         if sink.counts:
             for container in containers:
                 container.close()
-    return dict(sorted(sink.counts.items(), reverse=True)), dict(+left_out)
+    return dict(sorted(sink.counts.items(), reverse=True)), dict(+left_out), statistics
 
 
 def _items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:

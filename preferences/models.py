@@ -24,6 +24,10 @@ class PreferenceSet(models.Model):
     num_trees_with_pairs = models.IntegerField(default=0)
     num_trees_incomplete = models.IntegerField(default=0)  # left out
     sum_of_margins = models.FloatField(default=0)
+    chosen_characters = models.BigIntegerField(default=0)
+    rejected_characters = models.BigIntegerField(default=0)
+    num_chosen_longer = models.IntegerField(default=0)  # by characters
+    num_chosen_shorter = models.IntegerField(default=0)
     dropped = models.JSONField(default=dict)  # how many by reason: see core.pairing.REASONS
     num_accepted = models.IntegerField(default=0)  # of its pairs, by reviewers
     num_rejected = models.IntegerField(default=0)
@@ -43,6 +47,14 @@ class PreferenceSet(models.Model):
     @property
     def mean_margin(self) -> float | None:
         return self.sum_of_margins / self.num_pairs if self.num_pairs else None
+
+    @property
+    def mean_chosen_characters(self) -> float | None:
+        return self.chosen_characters / self.num_pairs if self.num_pairs else None
+
+    @property
+    def mean_rejected_characters(self) -> float | None:
+        return self.rejected_characters / self.num_pairs if self.num_pairs else None
 
     @property
     def num_open(self) -> int:

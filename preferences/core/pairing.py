@@ -7,16 +7,17 @@ texts, too small a margin or too little evidence are left out, and counted by re
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations, pairwise
 from random import Random
 from typing import Any
 
+from experiment_configs.plain_answers import canonical
 from forests.core.tree import ROOT, NodePath, ReasoningTree
 from metrics.core.values import NodeValue
 
 PAIRINGS = ("best_vs_worst", "adjacent", "all_pairs")
-LEVELS = ("step", "trajectory")
+LEVELS = ("step", "step_to_end", "trajectory")
 
 REASONS = {
     "prefixes_with_one_continuation": "prefixes with fewer than two continuations to compare",
@@ -26,6 +27,7 @@ REASONS = {
     "nodes_with_repeated_text": "continuations whose text a sibling has too",
     "pairs_with_equal_values": "pairs with equal values",
     "pairs_below_min_margin": "pairs with a margin below --min_margin",
+    "pairs_with_the_same_answer": "pairs whose sides end with the same answer",
     "pairs_repeated": "pairs with the texts of another pair",
     "pairs_over_prefix_cap": "pairs beyond --max_pairs_per_prefix",
     "pairs_over_tree_cap": "pairs beyond --max_pairs_per_tree",
@@ -46,7 +48,12 @@ class PairingOptions:
     min_leaves: int = 1
     """Least number of leaves that the value of each side rests on."""
     level: str = "step"
-    """`step`: next steps of a prefix. `trajectory`: whole solutions of the root prompt."""
+    """`step`: next steps of a prefix. `step_to_end`: the same steps with the same values, each with
+    a continuation to its end: the best one of the chosen step, the worst one of the rejected step,
+    as its best might be right and must not be called worse. `trajectory`: whole solutions of the
+    root prompt."""
+    drop_same_answer: bool = False
+    """Whether pairs go whose sides end with the same answer, however they came to it."""
     max_pairs_per_tree: int | None = None
     max_pairs_per_prefix: int | None = None
     seed: int = 0
@@ -71,7 +78,10 @@ class PairingOptions:
                 raise ValueError(rule)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        values = asdict(self)
+        if not self.drop_same_answer:
+            del values["drop_same_answer"]  # sets made before the option was there have their names
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +141,10 @@ def select_pairs(
     for prefix, nodes in _continuations(tree, options.level):
         sides = _usable_sides(tree, prefix, nodes, values, options, dropped)
         found = _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped)
+        if options.level == "step_to_end":
+            found = [_to_end(tree, values, pair) for pair in found]
+        if options.drop_same_answer:
+            found = _without_same_answer(tree, found, dropped)
         kept = _sample(found, options.max_pairs_per_prefix, random)
         dropped["pairs_over_prefix_cap"] += len(found) - len(kept)
         pairs += kept
@@ -206,6 +220,38 @@ def _pairs_of(
         else:
             pairs.append(Pair(prefix, prefix_text, chosen, rejected))
     return pairs
+
+
+def _to_end(tree: ReasoningTree, values: Mapping[NodePath, NodeValue], pair: Pair) -> Pair:
+    """Return the pair with both steps continued to a leaf."""
+
+    def continued(side: Side, sign: int) -> Side:
+        path = side.path
+        while children := tree.children(path):
+            known = [child.path for child in children if values[child.path].value is not None]
+            path = max(
+                known, key=lambda one: (sign * (values[one].value or 0.0), values[one].leaves, one)
+            )
+        text = "".join(node.text for node in tree.path_nodes(path)[len(pair.prefix) :])
+        return replace(side, path=path, text=text)
+
+    return replace(pair, chosen=continued(pair.chosen, 1), rejected=continued(pair.rejected, -1))
+
+
+def _without_same_answer(
+    tree: ReasoningTree, pairs: Sequence[Pair], dropped: Counter[str]
+) -> list[Pair]:
+    def answer(side: Side) -> str | None:
+        node = tree.nodes[side.path]
+        return None if node.answer is None else canonical(node.answer)
+
+    different = [
+        pair
+        for pair in pairs
+        if answer(pair.chosen) is None or answer(pair.chosen) != answer(pair.rejected)
+    ]
+    dropped["pairs_with_the_same_answer"] += len(pairs) - len(different)
+    return different
 
 
 def _candidates(ranked: Sequence[Side], pairing: str) -> Iterable[tuple[Side, Side]]:

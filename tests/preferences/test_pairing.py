@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -15,6 +16,7 @@ from preferences.core.pairing import (
     PairSelection,
     select_pairs,
 )
+from tests.metrics.trees import trees as any_trees
 from tests.preferences.trees import RIGHT, WRONG, addition_tree, tree_of
 
 
@@ -144,7 +146,7 @@ def test_caps_sample_other_positions_in_another_tree():
     ("options", "message"),
     [
         ({"pairing": "random"}, "pairing must be one of best_vs_worst, adjacent, all_pairs"),
-        ({"level": "word"}, "level must be one of step, trajectory"),
+        ({"level": "word"}, "level must be one of step, step_to_end, trajectory"),
         ({"min_margin": 1.5}, "min_margin must be a number from 0 to 1"),
         ({"min_margin": float("nan")}, "min_margin must be a number from 0 to 1"),
         ({"min_leaves": 0}, "min_leaves must be at least 1"),
@@ -221,3 +223,46 @@ def test_no_text_is_both_better_and_worse_than_the_same_sibling(tree):
     selection = select(tree, pairing="all_pairs")
     ordered = {pair.texts for pair in selection.pairs}
     assert not any((prefix, worse, better) in ordered for prefix, better, worse in ordered)
+
+
+def test_steps_to_the_end_have_the_values_of_the_steps_and_the_texts_of_solutions():
+    tree = addition_tree()
+    options = PairingOptions(level="step_to_end")
+    [first, *_] = select_pairs(tree, estimate_values(tree), options).pairs
+    assert first.margin == 0.5
+    assert first.chosen.text == tree.steps_text((0, 0))
+    assert first.rejected.text == tree.steps_text((1, 0))  # its other end is right
+
+
+@given(any_trees(all_finished=True))
+def test_the_chosen_end_is_the_best_and_the_rejected_end_is_the_worst_below_their_steps(tree):
+    values = estimate_values(tree)
+    options = PairingOptions(level="step_to_end", pairing="all_pairs")
+    for pair in select_pairs(tree, values, options).pairs:
+        for side, is_wanted in ((pair.chosen, True), (pair.rejected, False)):
+            step = side.path[: len(pair.prefix) + 1]
+            assert tree.is_leaf(side.path)
+            assert values[step].value == side.value
+            below = {
+                bool(values[leaf.path].value)
+                for leaf in tree.leaves()
+                if leaf.path[: len(step)] == step
+            }
+            if is_wanted in below:
+                assert bool(values[side.path].value) is is_wanted
+
+
+def test_sides_with_the_same_answer_are_left_out_when_asked():
+    tree = tree_of(
+        {
+            "0.0": ("Five, so 5", RIGHT),
+            "0.1": ("By luck 5", WRONG),
+            "0.2": ("It is 6", WRONG),
+        }
+    )
+    wanted = PairingOptions(level="trajectory", pairing="all_pairs")
+    both = select_pairs(tree, estimate_values(tree), wanted)
+    assert len(both.pairs) == 2
+    one = select_pairs(tree, estimate_values(tree), replace(wanted, drop_same_answer=True))
+    assert [pair.rejected.text for pair in one.pairs] == ["It is 6"]
+    assert one.dropped["pairs_with_the_same_answer"] == 1

@@ -1,5 +1,6 @@
 """Make synthetic preferences from the values of a forest."""
 
+from dataclasses import fields
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -100,7 +101,8 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
 
 _COUNTS = (
     "num_pairs", "mean_margin", "num_trees_used", "num_trees_with_pairs", "num_trees_incomplete",
-    "num_accepted", "num_rejected",
+    "num_accepted", "num_rejected", "mean_chosen_characters", "mean_rejected_characters",
+    "num_chosen_longer", "num_chosen_shorter",
 )  # fmt: skip
 
 
@@ -116,7 +118,13 @@ def _add_pairing_arguments(parser: CommandParser) -> None:
         "--level",
         choices=LEVELS,
         default=default.level,
-        help="step: next steps of a prefix; trajectory: whole solutions (default: %(default)s)",
+        help="step: next steps of a prefix; step_to_end: these steps, each continued to an end; "
+        "trajectory: whole solutions (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--drop_same_answer",
+        action="store_true",
+        help="leave out pairs whose sides end with the same answer",
     )
     parser.add_argument(
         "--min_margin",
@@ -138,7 +146,7 @@ def _add_pairing_arguments(parser: CommandParser) -> None:
 
 
 def _parameters(options: dict[str, Any]) -> SetParameters:
-    wanted = {name: options[name] for name in PairingOptions().as_dict()}
+    wanted = {field.name: options[field.name] for field in fields(PairingOptions)}
     try:
         pairing = PairingOptions(**wanted)
     except ValueError as error:

@@ -11,19 +11,24 @@ from forests.commands import (
     first_line,
     get_forest,
     names_among,
+    positive_integer,
 )
 from forests.directories import OutputError, check_output
 from forests.models import Forest
 from forests.progress_bar import shown_progress
 from metrics.arguments import add_value_arguments
 from preferences.containers import CONTAINERS
+from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.formats import RowOptions
 from preferences.core.prompts import FormatError
 from preferences.export import FORMATS, ExportRequest, export
+from preferences.filters import FilterError, Filters, read_benchmark, token_counter
 from preferences.hub import HubError, check_hub, push_to_hub
 from preferences.models import PreferenceSet
 from preferences.rows import REVIEWED
 from preferences.store import sets_of
+
+FILTER_OPTIONS = ("decontaminate", "max_length", "tokenizer", "balance_length")
 
 
 class Command(ProjectCommand):
@@ -86,6 +91,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             action="store_true",
             help="trl_stepwise: a column `values` beside the labels",
         )
+        _add_filter_arguments(parser)
         parser.add_argument(
             "--push_to_hub",
             metavar="REPO",
@@ -104,7 +110,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             with shown_progress("rows", total=None) as report:
                 manifest = export(request, overwrite=overwrite, report=report)
             url = push_to_hub(output, repository) if repository else None
-        except (OutputError, FormatError, HubError) as error:
+        except (OutputError, FormatError, FilterError, HubError) as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(
@@ -179,6 +185,63 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
         test_fraction=options["test_fraction"],
         split_seed=options["seed"],
         reviewed=options["reviewed"],
+        filters=_filters(options, reads_pairs=reads_pairs),
+        filter_words={
+            name: str(options[name])
+            for name in FILTER_OPTIONS
+            if options[name] not in (None, False)
+        },
+    )
+
+
+def _add_filter_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--decontaminate",
+        type=Path,
+        metavar="FILE",
+        help="leave out trees whose prompt holds a question of this file: JSON lines with prompt, "
+        "question, problem or text, or a question on each line",
+    )
+    parser.add_argument(
+        "--ngram",
+        type=positive_integer,
+        default=USUAL_NGRAM,
+        help="words in a row that make a question known (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max_length",
+        type=positive_integer,
+        help="leave out pairs with more tokens in prompt, prefix and a side, without what a chat "
+        "template adds; needs --tokenizer",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        help="a tokenizer.json, its directory, or a name on the hub, for --max_length",
+    )
+    parser.add_argument(
+        "--balance_length",
+        action="store_true",
+        help="take as many pairs whose chosen side is the longer as pairs where it is the shorter; "
+        "--seed draws them",
+    )
+
+
+def _filters(options: dict[str, Any], *, reads_pairs: bool) -> Filters:
+    if (options["max_length"] is None) != (options["tokenizer"] is None):
+        raise CommandError("--max_length and --tokenizer go together: give both", returncode=2)
+    if not reads_pairs and (options["max_length"] or options["balance_length"]):
+        raise CommandError(
+            f"--max_length and --balance_length choose pairs, and {options['format']} has none: "
+            "leave them out, or choose a format of pairs",
+            returncode=2,
+        )
+    file, tokenizer = options["decontaminate"], options["tokenizer"]
+    return Filters(
+        benchmark=read_benchmark(file, options["ngram"]) if file else None,
+        max_length=options["max_length"],
+        count_tokens=token_counter(tokenizer) if tokenizer else None,
+        balance_length=options["balance_length"],
+        seed=options["seed"],
     )
 
 

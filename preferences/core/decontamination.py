@@ -1,0 +1,51 @@
+"""Tell prompts that hold a question of a benchmark.
+
+A question is found by its words alone, whatever their case, punctuation and spacing: one of at
+least n words by any n of them in a row (GPT-3, 2005.14165, appendix C, with n = 13), a shorter one
+as a whole. One of fewer than `LEAST_WORDS` words only counts as the whole prompt, as it would be
+found in many.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+LEAST_WORDS = 4
+USUAL_NGRAM = 13
+
+_WORD = re.compile(r"\w+", re.UNICODE)
+Gram: TypeAlias = tuple[str, ...]
+
+
+class Benchmark:
+    """Questions that a dataset must not hold; needs memory for their words."""
+
+    def __init__(self, questions: Iterable[str], ngram: int = USUAL_NGRAM) -> None:
+        self.num_questions = 0
+        self._whole: set[Gram] = set()
+        self._grams: defaultdict[int, set[Gram]] = defaultdict(set)
+        for question in questions:
+            words = words_of(question)
+            self.num_questions += 1
+            if len(words) < LEAST_WORDS:
+                self._whole.add(tuple(words))
+            else:
+                length = min(ngram, len(words))
+                self._grams[length].update(grams_of(words, length))
+
+    def is_in(self, prompt: str) -> bool:
+        """Return whether a prompt holds one of the questions."""
+        words = words_of(prompt)
+        return tuple(words) in self._whole or any(
+            not known.isdisjoint(grams_of(words, length)) for length, known in self._grams.items()
+        )
+
+
+def words_of(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def grams_of(words: Sequence[str], length: int) -> set[Gram]:
+    """Return all runs of so many words; none where there are fewer words."""
+    return {tuple(words[start : start + length]) for start in range(len(words) - length + 1)}

@@ -1,0 +1,32 @@
+"""A picture of a dataset's margins for its card."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from preferences.core.statistics import MARGIN_BINS
+
+_BLUE = "#3b82c4"
+
+
+def margins_picture(by_split: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Return a PNG of the pairs of all splits by margin; the same figures give the same file."""
+    pairs = [
+        sum(found["margins"][number] for found in by_split.values())
+        for number in range(MARGIN_BINS)
+    ]
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.bar(
+        [(number + 0.5) / MARGIN_BINS for number in range(MARGIN_BINS)], pairs, 0.09, color=_BLUE
+    )
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("margin")
+    axes.set_ylabel("pairs")
+    out = io.BytesIO()
+    figure.savefig(out, format="png", metadata={"Software": None})
+    return out.getvalue()
