@@ -137,7 +137,10 @@ def _change_manifest(out: Path, **changes: Any) -> None:
         (lambda out: (out / "manifest.json").write_text("{"), "is no JSON"),
         (lambda out: _change_manifest(out, format="x"), "holds no forest"),
         (lambda out: _change_manifest(out, version=99), "has format 99, and this site reads 1"),
-        (lambda out: _change_manifest(out, forest={"name": "x"}), "lacks completion_tokens, config_git_branch"),
+        (
+            lambda out: _change_manifest(out, forest={"name": "x"}),
+            "lacks completion_tokens, config_git_branch",
+        ),
         (
             lambda out: _change_manifest(out, files={"../nodes.parquet": {"sha256": ""}}),
             "is missing or not what was exported",

@@ -1,0 +1,181 @@
+"""Trees that other programs made, as trees of ours.
+
+`openr`: what OpenR's OmegaPRM writes (github.com/openreasoner/openr, data/omegaPRM_v2, as of
+110e970): `question`, `final_answer`, and `reasoning_steps`, the root, each node with `text`,
+`mc_value` and `children`. Its steps were written with blank lines between them, which the file does
+not hold.
+
+`jsonl`: `prompt` (a text or chat messages), `label`, `children`, and perhaps `item` (Markdown);
+each node has `text`, exactly as the model wrote it, and perhaps `children`, `count` (samples that
+gave this step), `value`, and at a leaf `answer` and `correct`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
+
+MOST_DEPTH = 200
+MOST_NODES = 100_000
+CHAT_KEYS = {"role", "content"}
+_OPENR_DELIMITER = "\n\n"
+
+
+class ForeignTreeError(Exception):
+    """A tree cannot be read; the message says what is wrong with it."""
+
+
+@dataclass(slots=True)
+class ForeignTree:
+    """One tree, not graded yet."""
+
+    prompt: Any
+    label: str
+    item: str
+    tree: ReasoningTree = field(default_factory=ReasoningTree)
+    values: dict[NodePath, float] = field(default_factory=dict)
+    """What the other program says that nodes are worth."""
+    correct: dict[NodePath, bool] = field(default_factory=dict)
+    """Leaves whose grade the file tells."""
+    presumed: dict[NodePath, bool] = field(default_factory=dict)
+    """The grades of leaves that turn out to state no answer."""
+
+
+def read_openr(row: Any) -> ForeignTree:
+    """Return the tree of one object.
+
+    A leaf that states no answer is a prefix whose rollouts are not in the file: it is right where
+    most of them were.
+
+    Raises:
+        ForeignTreeError: it is not what OpenR writes.
+    """
+    row = _mapping(row, "the line")
+    question = _text(row, "question")
+    root = _mapping(row.get("reasoning_steps"), "reasoning_steps")
+    found = ForeignTree(prompt=question, label=_label(row, "final_answer"), item=question)
+    for path, node in _walk(_children(root)):
+        text = _text(node, "text")
+        is_leaf = not node.get("children")
+        value = _number(node, "mc_value")
+        found.tree.add(
+            TreeNode(
+                path,
+                text=text if is_leaf else text + _OPENR_DELIMITER,
+                terminal=is_leaf,
+            )
+        )
+        if value is not None:
+            found.values[path] = value
+            if is_leaf:
+                found.presumed[path] = value > 0.5  # noqa: PLR2004  most of its rollouts
+    found.prompt = question + _OPENR_DELIMITER
+    return found
+
+
+def read_jsonl(row: Any) -> ForeignTree:
+    """Return the tree of one object.
+
+    Raises:
+        ForeignTreeError: it is not as described above.
+    """
+    row = _mapping(row, "the line")
+    prompt = _prompt(row.get("prompt"))
+    item = row.get("item", prompt if isinstance(prompt, str) else prompt[-1]["content"])
+    if not isinstance(item, str):
+        raise ForeignTreeError("`item` must be a text")
+    found = ForeignTree(prompt=prompt, label=_label(row, "label"), item=item)
+    for path, node in _walk(_children(row)):
+        is_leaf = not node.get("children")
+        count = node.get("count", 1)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ForeignTreeError(f"`count` of node {list(path)} must be a whole number from 1")
+        answer, correct = node.get("answer"), node.get("correct")
+        if answer is not None and not isinstance(answer, str):
+            raise ForeignTreeError(f"`answer` of node {list(path)} must be a text")
+        if correct is not None and not isinstance(correct, bool):
+            raise ForeignTreeError(f"`correct` of node {list(path)} must be true or false")
+        found.tree.add(
+            TreeNode(path, text=_text(node, "text"), count=count, terminal=is_leaf, answer=answer)
+        )
+        if correct is not None and is_leaf:
+            found.correct[path] = correct
+        value = _number(node, "value")
+        if value is not None:
+            found.values[path] = value
+    return found
+
+
+READERS: Mapping[str, Callable[[Any], ForeignTree]] = {"openr": read_openr, "jsonl": read_jsonl}
+"""By the name of the format."""
+
+
+def _walk(first: list[Any]) -> Iterator[tuple[NodePath, Mapping[str, Any]]]:
+    """Yield each node with its path, parents first, siblings in order."""
+    waiting: list[tuple[NodePath, list[Any]]] = [(ROOT, first)]
+    number = 0
+    while waiting:
+        path, children = waiting.pop()
+        if children and len(path) >= MOST_DEPTH:
+            raise ForeignTreeError(f"more than {MOST_DEPTH} steps on a path")
+        for position, child in enumerate(children):
+            number += 1
+            if number > MOST_NODES:
+                raise ForeignTreeError(f"more than {MOST_NODES} nodes")
+            node = _mapping(child, f"node {[*path, position]}")
+            yield (*path, position), node
+            waiting.append(((*path, position), _children(node)))
+
+
+def _children(node: Mapping[str, Any]) -> list[Any]:
+    children = node.get("children") or []
+    if not isinstance(children, list):
+        raise ForeignTreeError("`children` must be a list")
+    return children
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ForeignTreeError(f"{what} must be a JSON object")
+    return value
+
+
+def _text(node: Mapping[str, Any], key: str) -> str:
+    text = node.get(key)
+    if not isinstance(text, str) or not text.strip():
+        raise ForeignTreeError(f"`{key}` must be a text that is not blank")
+    return text
+
+
+def _label(row: Mapping[str, Any], key: str) -> str:
+    label = row.get(key)
+    if isinstance(label, bool) or not isinstance(label, str | int | float):
+        raise ForeignTreeError(f"`{key}` must be a text or a number")
+    return str(label)
+
+
+def _number(node: Mapping[str, Any], key: str) -> float | None:
+    value = node.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ForeignTreeError(f"`{key}` must be a number")
+    return float(value)
+
+
+def _prompt(prompt: Any) -> Any:
+    is_chat = (
+        isinstance(prompt, list)
+        and prompt
+        and all(
+            isinstance(part, Mapping)
+            and set(part) == CHAT_KEYS
+            and all(isinstance(value, str) for value in part.values())
+            for part in prompt
+        )
+    )
+    if not is_chat and not (isinstance(prompt, str) and prompt.strip()):
+        raise ForeignTreeError("`prompt` must be a text, or a list of {role, content}")
+    return prompt

@@ -1,0 +1,77 @@
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+
+from experiment_configs.interfaces import Grader
+from experiment_configs.loading import load_config
+from forests.commands import ProjectCommand, add_json_argument, first_line
+from forests.core.foreign_trees import READERS
+from forests.core.naming import ForestNameError, forest_name
+from forests.importing import SCORER, ImportRequest, ImportTreesError, import_trees
+from forests.progress_bar import shown_progress
+from forests.scores import scorer_names
+
+
+class Command(ProjectCommand):
+    help = (
+        "Make a forest of trees that other programs made, to be browsed, measured and turned into "
+        "pairs. openr: what OpenR's OmegaPRM writes; jsonl: prompt, label and children with text, "
+        "as docs/moving-forests.md says."
+    )
+    examples = """
+python manage.py import_trees omega.jsonl --format openr --forest_name_suffix first
+python manage.py import_trees trees.jsonl --forest_name_suffix mine --dataset_config_name gsm8k_baseline
+"""  # noqa: E501
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, metavar="FILE", help="JSON lines, or one JSON file")
+        parser.add_argument(
+            "--format", choices=READERS, default="jsonl", help="default: %(default)s"
+        )
+        parser.add_argument("--forest_name_suffix", required=True, help="end of the forest's name")
+        parser.add_argument(
+            "--dataset_split", default="train", help="middle of the forest's name (default: train)"
+        )
+        parser.add_argument(
+            "--dataset_config_name",
+            help="config that grades leaves, and beginning of the forest's name (default: the "
+            "usual grading, and `imported`)",
+        )
+        add_json_argument(parser)
+
+    def handle(self, *, file: Path, **options: Any) -> None:
+        config_name = options["dataset_config_name"]
+        grader = load_config(config_name, settings.CONFIG_PATH).config if config_name else Grader()
+        try:
+            request = ImportRequest(
+                file=file,
+                format=options["format"],
+                name=forest_name(
+                    config_name or "imported",
+                    options["dataset_split"],
+                    options["forest_name_suffix"],
+                ),
+                config_name=config_name or "imported",
+                dataset_split=options["dataset_split"],
+                grader=grader,
+            )
+            with shown_progress("trees", total=None) as report:
+                forest = import_trees(request, report)
+        except (ImportTreesError, ForestNameError) as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{file} cannot be read: {first_line(error)}") from error
+        names = ("num_trees", "num_nodes", "num_leaves", "num_correct")
+        facts = {"forest_name": forest.name, **{name: getattr(forest, name) for name in names}}
+        if options["json"]:
+            self.show_json(facts)
+        else:
+            for name, value in facts.items():
+                self.stdout.write(f"{name}: {value}")
+        if SCORER in scorer_names(forest):
+            self.say(
+                "the file's own values are kept: beam_search --value_function_option prm --scorer "
+                f"{SCORER} goes by them"
+            )

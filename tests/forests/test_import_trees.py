@@ -1,0 +1,199 @@
+"""Trees of other programs become forests like any other."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from forests import importing
+from forests.core.tree import Grade
+from forests.models import LEAF_COUNTERS, SPENT_COUNTERS, Forest, Tree
+from forests.scores import read_scores
+from forests.store import iter_trees
+from rollouts.recounting import recount_forest
+
+pytestmark = pytest.mark.django_db
+
+# As OpenR's State.get_text_with_labels writes it.
+OPENR = {
+    "question": "How much is 2 + 3 + 4?",
+    "final_answer": "9",
+    "reasoning_steps": {
+        "text": "How much is 2 + 3 + 4?",
+        "mc_value": 0.5,
+        "children": [
+            {
+                "text": "2 + 3 = 5",
+                "mc_value": 0.75,
+                "children": [
+                    {"text": "5 + 4 = 9\n\nThe answer is 9", "mc_value": 1.0, "children": []},
+                    {"text": "5 + 4 = 10", "mc_value": 0.0, "children": []},
+                ],
+            },
+            {"text": "3 + 4 = 7", "mc_value": 0.6, "children": []},
+            {"text": "We guess.", "mc_value": None, "children": []},
+        ],
+    },
+}
+OURS: dict[str, Any] = {
+    "prompt": [{"role": "user", "content": "2 + 3?"}],
+    "label": 5,
+    "children": [
+        {
+            "text": " Add:\n",
+            "count": 4,
+            "children": [
+                {"text": "The answer is 5", "count": 3},
+                {"text": "The answer is 6", "correct": True},
+            ],
+        },
+        {"text": "\tfive", "answer": "5", "value": 0.9},
+    ],
+}
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def imported(path: Path, *arguments: str) -> Forest:
+    call_command("import_trees", str(path), "--forest_name_suffix", "x", *arguments)
+    return Forest.objects.get()
+
+
+def test_trees_of_openr_are_graded_and_keep_their_values(db, tmp_path):
+    forest = imported(write(tmp_path / "omega.jsonl", OPENR, OPENR), "--format", "openr")
+    assert forest.name == "imported-train-x"
+    first, second = iter_trees(forest)
+    assert first.tree == second.tree
+    assert (first.prompt, first.label) == ("How much is 2 + 3 + 4?\n\n", "9")
+    assert first.tree.steps_text((0, 0)) == "2 + 3 = 5\n\n5 + 4 = 9\n\nThe answer is 9"
+    grades = {node.path: node.grade for node in first.tree.leaves()}
+    assert grades == {
+        (0, 0): Grade.CORRECT,
+        (0, 1): Grade.INCORRECT,
+        (1,): Grade.CORRECT,  # no answer: most of its rollouts were right
+        (2,): Grade.UNANSWERED,
+    }
+    assert read_scores(forest, "imported", [0])[0] == {
+        (0,): 0.75, (0, 0): 1.0, (0, 1): 0.0, (1,): 0.6,
+    }  # fmt: skip
+
+
+def test_a_file_of_one_indented_object_is_read_as_openr_saves_it(db, tmp_path):
+    path = tmp_path / "question_0.json"
+    path.write_text(json.dumps(OPENR, indent=4))
+    assert imported(path, "--format", "openr").num_trees == 1
+
+
+def test_our_own_lines_keep_texts_counts_answers_and_what_they_say_is_correct(db, tmp_path):
+    forest = imported(write(tmp_path / "t.jsonl", OURS))
+    [stored] = iter_trees(forest)
+    nodes = stored.tree.nodes
+    assert stored.tree.steps_text((0, 0)) == " Add:\nThe answer is 5"
+    assert (nodes[0,].count, nodes[0, 0].count) == (4, 3)
+    assert [nodes[path].grade for path in ((0, 0), (0, 1), (1,))] == [Grade.CORRECT] * 3
+    assert nodes[1,].answer == "5"
+    assert stored.prompt == OURS["prompt"]
+    assert forest.worker_config["api"] == "chat"
+    assert (forest.num_leaves, forest.num_correct) == (5, 5)
+
+
+def test_counters_are_those_of_a_recount(db, tmp_path):
+    forest = imported(write(tmp_path / "t.jsonl", OURS, OURS))
+    before = counters()
+    recount_forest(forest)
+    assert counters() == before
+
+
+def counters() -> list[dict[str, Any]]:
+    names = (*LEAF_COUNTERS, *SPENT_COUNTERS)
+    trees = list(Tree.objects.order_by("id").values(*names, "root_value"))
+    return [*Forest.objects.values(*names, "num_trees", "num_complete"), *trees]
+
+
+def test_what_is_imported_is_measured_and_turned_into_pairs(db, tmp_path, capsys):
+    forest = imported(write(tmp_path / "omega.jsonl", OPENR), "--format", "openr")
+    words = ["--forest_name", forest.name]
+    call_command(
+        "beam_search", *words, "--value_function_option", "prm", "--scorer", "imported",
+        "--num_beam_values", "1", "--output", "csv",
+    )  # fmt: skip
+    assert "beam,accuracy,mean,1,1.0" in capsys.readouterr().out
+    call_command("create_preferences", *words, "--json")
+    assert json.loads(capsys.readouterr().out)["num_pairs"] == 2
+
+
+def test_an_interrupted_import_is_gone_on_with(db, tmp_path, monkeypatch):
+    path = write(tmp_path / "t.jsonl", *[OURS] * 3)
+    monkeypatch.setattr("forests.importing.TREES_PER_WRITE", 1)
+    calls = []
+
+    def killed(forest, batch):
+        calls.append(batch)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(forest, batch)
+
+    real = importing._write
+    monkeypatch.setattr(importing, "_write", killed)
+    with pytest.raises(CommandError, match="interrupted"):
+        imported(path)
+    assert not Forest.objects.get().is_seeded
+    assert imported(path).num_leaves == 15
+    with pytest.raises(CommandError, match="is there: choose another --forest_name_suffix"):
+        imported(path)
+
+
+def _changed(**changes: Any) -> dict[str, Any]:
+    return OURS | changes
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([1], "line 2: the line must be a JSON object"),
+        (_changed(prompt=""), "`prompt` must be a text, or a list of {role, content}"),
+        (_changed(prompt=[{"role": "user"}]), "`prompt` must be a text"),
+        (_changed(label=None), "`label` must be a text or a number"),
+        (_changed(item=3), "`item` must be a text"),
+        (_changed(children="x"), "`children` must be a list"),
+        (_changed(children=["x"]), r"node \[0\] must be a JSON object"),
+        (_changed(children=[{"text": " "}]), "`text` must be a text that is not blank"),
+        (_changed(children=[{"text": "a", "count": 0}]), "must be a whole number from 1"),
+        (_changed(children=[{"text": "a", "correct": 1}]), "must be true or false"),
+        (_changed(children=[{"text": "a", "value": "x"}]), "`value` must be a number"),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_is_written(db, tmp_path, row, message):
+    path = write(tmp_path / "t.jsonl", OURS, row)
+    with pytest.raises(CommandError, match=message):
+        imported(path)
+    assert not Forest.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "has no tree"),
+        (b"{", "is no JSON"),
+        (b"\xff", "is not UTF-8"),
+        (b"[" * 100_000, "is no JSON"),
+    ],
+)
+def test_a_file_that_holds_no_trees_is_one_line(db, tmp_path, content, message):
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(CommandError, match=message):
+        imported(path)
+
+
+def test_a_path_of_too_many_steps_is_refused(db, tmp_path):
+    node: dict[str, Any] = {"text": "end"}
+    for _ in range(300):
+        node = {"text": "step", "children": [node]}
+    with pytest.raises(CommandError, match="more than 200 steps on a path"):
+        imported(write(tmp_path / "t.jsonl", _changed(children=[node])))
