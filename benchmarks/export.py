@@ -1,0 +1,181 @@
+"""Speed of exporting pairs, as a ratio to bare reading and writing of the same rows.
+
+Bare reading is pymongo's own cursor over the same documents in the same batches; bare writing is
+pyarrow (Parquet), `json` (JSON lines) or `datasets` (a dataset directory) on rows that are in
+memory already. An export does both, finds the prompts, sums up statistics and hashes the files.
+
+usage: python benchmarks/export.py [--quick] [--json]
+"""
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.servers import empty_database
+
+GOAL = 0.5
+SIZES = (10_000, 100_000, 1_000_000)
+BRANCHING = (16,)
+PAIRS_PER_TREE = 62  # in the mean: half of 16 leaves against the other half
+
+
+@dataclass(frozen=True)
+class Result:
+    """Seconds for one container, and the most memory that the process took while exporting."""
+
+    pairs: int
+    container: str
+    export: float
+    reading: float
+    writing: float
+    ratio: float
+    """Rows per second of the export, to those of bare reading and then bare writing."""
+    rows_per_second: int
+    most_mebibytes: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="10^4 pairs only")
+    parser.add_argument("--pairs", type=int, help="this many pairs only")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    sizes = (options.pairs,) if options.pairs else SIZES[: 1 if options.quick else None]
+    with empty_database():
+        import django  # noqa: PLC0415  the settings read the environment
+
+        django.setup()
+        results = [result for size in sizes for result in measure(size)]
+    if options.json:
+        found = [asdict(result) for result in results]
+        print(json.dumps({"benchmark": "export", "goal": GOAL, "results": found}))
+        return
+    print("   pairs  container  export s  reading s  writing s  ratio   rows/s  most MiB")
+    for r in results:
+        print(
+            f"{r.pairs:8}  {r.container:>9}  {r.export:8.2f}  {r.reading:9.2f}  {r.writing:9.2f}"
+            f"  {r.ratio:5.2f}  {r.rows_per_second:7}  {r.most_mebibytes:8.1f}"
+        )
+
+
+def measure(num_pairs: int) -> list[Result]:
+    """Return what exports of a set of this size take, one for each container."""
+    from benchmarks.forest_loading import (  # noqa: PLC0415  after Django's setup
+        add_trees,
+        empty_forest,
+        simulated_tree,
+    )
+    from preferences.containers import CONTAINERS  # noqa: PLC0415
+    from preferences.core.pairing import PairingOptions  # noqa: PLC0415
+    from preferences.creation import SetParameters, create_preferences  # noqa: PLC0415
+
+    print(f"{num_pairs} pairs …", file=sys.stderr)
+    shapes = (
+        simulated_tree(random.Random(number), BRANCHING)
+        for number in range(max(1, num_pairs // PAIRS_PER_TREE))
+    )
+    forest = add_trees(empty_forest(f"benchmark-test-{num_pairs}"), shapes)
+    parameters = SetParameters(PairingOptions(pairing="all_pairs"))
+    made = create_preferences(forest, "all", parameters, lambda _: None)
+    reading, rows = _read_bare(made)
+    results = []
+    # The rows that the bare writers need would count as the export's memory.
+    writing = {name: _write_bare(name, rows) for name in CONTAINERS}
+    del rows
+    for name in CONTAINERS:
+        export, most = _export(forest, made, name)
+        results.append(
+            Result(
+                pairs=made.num_pairs,
+                container=name,
+                export=round(export, 3),
+                reading=round(reading, 3),
+                writing=round(writing[name], 3),
+                ratio=round((reading + writing[name]) / export, 3),
+                rows_per_second=round(made.num_pairs / export),
+                most_mebibytes=most,
+            )
+        )
+    return results
+
+
+def _read_bare(made: Any) -> tuple[float, list[dict[str, str]]]:
+    from forests.models import Tree  # noqa: PLC0415
+    from forests.store import collection, tree_ids  # noqa: PLC0415
+    from preferences.models import Preference, tree_key  # noqa: PLC0415
+    from preferences.store import batches  # noqa: PLC0415
+
+    began = time.perf_counter()
+    rows = []
+    for indexes in batches(made.forest.num_trees):
+        keys = [tree_key(made.id, index) for index in indexes]
+        trees = collection(Tree).find({"_id": {"$in": tree_ids(made.forest, indexes)}})
+        prompts = {tree["index"]: tree["prompt"] for tree in trees}
+        rows += [
+            {
+                "prompt": prompts[found["tree_index"]] + found["prefix"],
+                "chosen": found["chosen"],
+                "rejected": found["rejected"],
+            }
+            for found in collection(Preference).find({"tree_key": {"$in": keys}})
+        ]
+    return time.perf_counter() - began, rows
+
+
+def _write_bare(container: str, rows: list[dict[str, str]]) -> float:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+    from datasets import Dataset  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows"
+        began = time.perf_counter()
+        if container == "parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)  # type: ignore[no-untyped-call]
+        elif container == "jsonl":
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        else:
+            Dataset.from_list(rows).save_to_disk(str(path))
+        return time.perf_counter() - began
+
+
+def _export(forest: Any, made: Any, container: str) -> tuple[float, float]:
+    from preferences.core.formats import RowOptions  # noqa: PLC0415
+    from preferences.export import FORMATS, ExportRequest, export  # noqa: PLC0415
+
+    folder = Path(tempfile.mkdtemp())
+    request = ExportRequest(
+        forest=forest,
+        format=FORMATS["trl"],
+        containers=(container,),
+        output=folder / "out",
+        preference_set=made,
+        options=RowOptions(label_threshold=0.0),
+        estimator="leaf_mean",
+        ungraded="incorrect",
+    )
+    Path("/proc/self/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
+    began = time.perf_counter()
+    export(request, overwrite=False, report=lambda _: None)
+    seconds = time.perf_counter() - began
+    shutil.rmtree(folder)
+    [most] = [
+        line.split()[1]
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    ]
+    return seconds, round(int(most) / 1024, 1)
+
+
+if __name__ == "__main__":
+    main()
