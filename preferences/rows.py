@@ -62,7 +62,7 @@ def iter_tree_items(
         if stored.status != TreeStatus.COMPLETE:
             continue
         values = estimate_values(stored.tree, estimator, ungraded)
-        document = {"prompt": stored.prompt, "label": stored.label}
+        document = {"prompt": stored.prompt, "label": stored.label, "index": stored.index}
         yield stored.prompt, Item(**_common(forest, document), tree=stored.tree, values=values)
 
 
@@ -71,6 +71,7 @@ def _common(forest: Forest, tree: Mapping[str, Any]) -> dict[str, Any]:
         "prompt": as_seen(tree["prompt"], forest.worker_config.get("api", "completions")),
         "label": tree["label"],
         "dataset": forest.config_name,
+        "index": tree["index"],
         "timestamp": forest.created_at.isoformat(),
     }
 

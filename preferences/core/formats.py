@@ -32,6 +32,8 @@ class Item:
     """As the model saw it."""
     label: str
     dataset: str
+    index: int = 0
+    """Of the tree in its forest."""
     timestamp: str = ""
     pairs: Sequence[Pair] = ()
     tree: ReasoningTree = field(default_factory=ReasoningTree)
@@ -44,6 +46,9 @@ class RowOptions:
     """A step is good where its value is above this: papers differ (> 0, > 0.5, = 1)."""
     with_values: bool = False
     """Whether `trl_stepwise` has the soft values beside the labels."""
+    cut_at_first_error: bool = False
+    """Whether `trl_stepwise` and `math_shepherd` end a solution at its first step that is not good,
+    as PRM800K does: what follows an error is neither right nor wrong."""
     labeler: str = ""
     """Who labelled, for `prm800k`."""
 

@@ -28,6 +28,7 @@ REASONS = {
     "pairs_with_equal_values": "pairs with equal values",
     "pairs_below_min_margin": "pairs with a margin below --min_margin",
     "pairs_with_the_same_answer": "pairs whose sides end with the same answer",
+    "pairs_with_equal_texts": "pairs whose sides have the same text in the end",
     "pairs_repeated": "pairs with the texts of another pair",
     "pairs_over_prefix_cap": "pairs beyond --max_pairs_per_prefix",
     "pairs_over_tree_cap": "pairs beyond --max_pairs_per_tree",
@@ -142,7 +143,10 @@ def select_pairs(
         sides = _usable_sides(tree, prefix, nodes, values, options, dropped)
         found = _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped)
         if options.level == "step_to_end":
-            found = [_to_end(tree, values, pair) for pair in found]
+            longer = [_to_end(tree, values, pair) for pair in found]
+            # Steps that differ may go on so that the whole is the same.
+            found = [pair for pair in longer if pair.chosen.text != pair.rejected.text]
+            dropped["pairs_with_equal_texts"] += len(longer) - len(found)
         if options.drop_same_answer:
             found = _without_same_answer(tree, found, dropped)
         kept = _sample(found, options.max_pairs_per_prefix, random)

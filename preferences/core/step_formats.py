@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import takewhile
+from typing import TypeAlias
 
 import pyarrow as pa
 
 from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
-from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
+from forests.core.tree import ROOT, NodePath, TreeNode
 from preferences.core.formats import TEXT, Format, Item, Row, RowOptions, of_texts
 
 DROPPED = {
@@ -19,27 +21,43 @@ DROPPED = {
 """Why rows are missing from an export, as counted and as said."""
 
 
-def _solutions(
-    tree: ReasoningTree, item: Item, dropped: Counter[str]
-) -> Iterator[list[tuple[str, float]]]:
-    """Yield each solution as its (step, value), without the blank end that a sample may have."""
+Solution: TypeAlias = list[tuple[str, float]]
+"""Each step with its value."""
+
+
+def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Solution]:
+    """Yield each solution once, cut where that is asked for."""
     seen: set[tuple[str, ...]] = set()
-    for leaf in tree.leaves():
-        steps = [node for node in tree.path_nodes(leaf.path) if node.text.strip()]
-        values = [item.values[node.path].value for node in steps]
-        known = [value for value in values if value is not None]
-        texts = tuple(node.text for node in steps)
-        if not texts or len(known) < len(values) or item.values[leaf.path].value is None:
-            dropped["solutions_without_result" if texts else "trees_without_steps"] += 1
-        elif texts in seen:
+    for _, solution in _whole_solutions(item, dropped):
+        kept = _until_first_error(solution, options) if options.cut_at_first_error else solution
+        texts = tuple(step for step, _ in kept)
+        if texts in seen:
             dropped["solutions_repeated"] += 1
         else:
             seen.add(texts)
-            yield list(zip(texts, known, strict=True))
+            yield kept
+
+
+def _whole_solutions(item: Item, dropped: Counter[str]) -> Iterator[tuple[TreeNode, Solution]]:
+    """Yield each leaf with its steps, without the blank end that a sample may have."""
+    for leaf in item.tree.leaves():
+        steps = [node for node in item.tree.path_nodes(leaf.path) if node.text.strip()]
+        values = [item.values[node.path].value for node in steps]
+        known = [value for value in values if value is not None]
+        if not steps or len(known) < len(values) or item.values[leaf.path].value is None:
+            dropped["solutions_without_result" if steps else "trees_without_steps"] += 1
+        else:
+            yield leaf, [(node.text, value) for node, value in zip(steps, known, strict=True)]
+
+
+def _until_first_error(solution: Solution, options: RowOptions) -> Solution:
+    """Return the steps up to the first that is not good, and this one."""
+    good = list(takewhile(lambda step: options.is_good(step[1]), solution))
+    return solution[: len(good) + 1]
 
 
 def _trl_stepwise(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    for solution in _solutions(item.tree, item, dropped):
+    for solution in _solutions(item, options, dropped):
         row: Row = {
             "prompt": as_text(item.prompt),
             "completions": [step for step, _ in solution],
@@ -64,7 +82,7 @@ def _stepwise_schema(_is_chat: bool, options: RowOptions) -> pa.Schema:
 def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
     """Yield rows for readers that find the first step at the only `Step 1:`."""
     question = as_text(item.prompt).strip()
-    for solution in _solutions(item.tree, item, dropped):
+    for solution in _solutions(item, options, dropped):
         steps = [without_number(step) for step, _ in solution]
         text = " ".join((question, *steps))
         if STEP_TAG in text or "Step 1:" in question or "Step 1:" in steps[0]:
@@ -76,6 +94,43 @@ def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> It
             "label": tagged_solution(question, steps, marks),
             "task": item.dataset,
         }
+
+
+def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+    """Yield each solution with its first wrong step, or -1, as ProcessBench (2412.06559) has them.
+
+    A right solution has no wrong step. A wrong one has its error at the first step that is not
+    good, at the latest in its last one.
+    """
+    seen: set[tuple[str, ...]] = set()
+    for leaf, solution in _whole_solutions(item, dropped):
+        steps = tuple(step for step, _ in solution)
+        if steps in seen:
+            dropped["solutions_repeated"] += 1
+            continue
+        is_right = bool(item.values[leaf.path].value)
+        until = len(_until_first_error(solution, options)) - 1
+        yield {
+            "id": f"{item.dataset}-{item.index}-{len(seen)}",
+            "generator": leaf.model,
+            "problem": as_text(item.prompt),
+            "steps": list(steps),
+            "final_answer_correct": is_right,
+            "label": -1 if is_right else until,
+        }
+        seen.add(steps)
+
+
+_PROCESSBENCH = pa.schema(
+    [
+        ("id", TEXT),
+        ("generator", TEXT),
+        ("problem", TEXT),
+        ("steps", pa.list_(TEXT)),
+        ("final_answer_correct", pa.bool_()),
+        ("label", pa.int64()),
+    ]
+)
 
 
 def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
@@ -166,5 +221,6 @@ STEP_FORMATS = (
     Format(
         "math_shepherd", "trees", _math_shepherd, of_texts("input", "label", "task"), 0.0, STEP_TASK
     ),
+    Format("processbench", "trees", _processbench, lambda *_: _PROCESSBENCH, 0.0, STEP_TASK),
     Format("prm800k", "trees", _prm800k, lambda _is_chat, _options: _PRM800K, 0.0, STEP_TASK),
 )

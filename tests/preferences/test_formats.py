@@ -229,3 +229,50 @@ def test_a_text_sent_to_the_chat_api_was_the_message_of_a_user():
 def test_a_chat_as_text_names_the_roles_unless_it_is_one_question():
     assert as_text([{"role": "user", "content": "2 + 3?"}]) == "2 + 3?"
     assert as_text(CHAT) == "system: Be brief.\n\nuser: 2 + 3?"
+
+
+def test_a_cut_solution_ends_at_its_first_step_that_is_not_good():
+    tree = tree_of(
+        {
+            "0.1": ("x", WRONG),
+            "0.0": ("a\n", None),
+            "0.0.1": ("b\n", None),
+            "0.0.1.0": ("c", WRONG),
+            "0.0.1.1": ("d", WRONG),
+            "0.0.0": ("e", RIGHT),
+        }
+    )
+    rows = rows_of("trl_stepwise", item_of(tree), cut_at_first_error=True)
+    assert sorted((row["completions"], row["labels"]) for row in rows) == [
+        (["a\n", "b\n"], [True, False]),
+        (["a\n", "e"], [True, True]),
+        (["x"], [False]),
+    ]
+    rows = rows_of("math_shepherd", item_of(tree), cut_at_first_error=True)
+    assert sorted(row["label"].count("-") for row in rows) == [0, 1, 1]
+
+
+def test_processbench_rows_name_the_first_wrong_step():
+    rows = rows_of("processbench", item_of(addition_tree()))
+    found = {(row["steps"][0].strip()[:3], row["steps"][1].strip()): row for row in rows}
+    right = found["Add", "The answer is 5"]
+    assert (right["label"], right["final_answer_correct"]) == (-1, True)
+    assert (right["problem"], right["generator"]) == (QUESTION, "test-model")
+    assert found["Add", "The answer is 6"]["label"] == 1
+    assert found["Sub", "The answer is 1"]["label"] == 1
+    assert len({row["id"] for row in rows}) == len(rows)
+    strict = rows_of("processbench", item_of(addition_tree()), threshold=0.5)
+    assert sorted(row["label"] for row in strict) == [-1, -1, 0, 1]
+
+
+@given(trees())
+def test_a_cut_changes_no_step_and_no_label_before_the_error(tree):
+    item = item_of(tree)
+    whole = {tuple(row["completions"]): row for row in rows_of("trl_stepwise", item)}
+    for row in rows_of("trl_stepwise", item, cut_at_first_error=True):
+        length = len(row["completions"])
+        assert all(row["labels"][:-1])
+        assert any(
+            list(steps[:length]) == row["completions"] and one["labels"][:length] == row["labels"]
+            for steps, one in whole.items()
+        )

@@ -28,7 +28,13 @@ from preferences.models import PreferenceSet
 from preferences.rows import REVIEWED
 from preferences.store import sets_of
 
-FILTER_OPTIONS = ("decontaminate", "max_length", "tokenizer", "balance_length")
+FILTER_OPTIONS = (
+    "cut_at_first_error",
+    "decontaminate",
+    "max_length",
+    "tokenizer",
+    "balance_length",
+)
 
 
 class Command(ProjectCommand):
@@ -85,6 +91,11 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             help="which pairs to write, by what reviewers said of them on the forest's page of "
             "preferences: all; not_rejected, which leaves out what they rejected; accepted, which "
             "takes only what they accepted (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--cut_at_first_error",
+            action="store_true",
+            help="trl_stepwise, math_shepherd: end a solution at its first step that is not good",
         )
         parser.add_argument(
             "--with_values",
@@ -178,6 +189,7 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
         options=RowOptions(
             label_threshold=threshold,
             with_values=options["with_values"],
+            cut_at_first_error=options["cut_at_first_error"],
             labeler=f"prm_site/{values['estimator']}",
         ),
         estimator=values["estimator"],
