@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime
 from random import Random
 
 import pytest
@@ -93,6 +94,9 @@ def test_the_page_shows_the_report_with_pictures_until_the_forest_goes(forest, c
         assert address in html
         assert client.get(address).content.startswith(b"<?xml")
     assert client.get(f"/{NAME}/metrics/scorers/perfect/nothing.svg").status_code == 404
+    assert "before the forest was regraded" not in html
+    Forest.objects.filter(pk=NAME).update(graded_at=datetime.now(UTC))
+    assert "before the forest was regraded" in client.get(f"/{NAME}/metrics/").content.decode()
     delete_forest(Forest.objects.get(pk=NAME))
     assert not ScorerReport.objects.exists()
 
