@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import takewhile
 from typing import TypeAlias
+from uuid import NAMESPACE_URL, uuid5
 
 import pyarrow as pa
 
@@ -82,18 +83,21 @@ def _stepwise_schema(_is_chat: bool, options: RowOptions) -> pa.Schema:
 def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
     """Yield rows for readers that find the first step at the only `Step 1:`."""
     question = as_text(item.prompt).strip()
+    seen: set[str] = set()
     for solution in _solutions(item, options, dropped):
         steps = [without_number(step) for step, _ in solution]
         text = " ".join((question, *steps))
         if STEP_TAG in text or "Step 1:" in question or "Step 1:" in steps[0]:
             dropped["solutions_with_step_tag"] += 1
             continue
+        written = tagged_solution(question, steps, [STEP_TAG] * len(steps))
+        if written in seen:  # they differed in blanks, which this format does not keep
+            dropped["solutions_repeated"] += 1
+            continue
+        seen.add(written)
         marks = ["+" if options.is_good(value) else "-" for _, value in solution]
-        yield {
-            "input": tagged_solution(question, steps, [STEP_TAG] * len(steps)),
-            "label": tagged_solution(question, steps, marks),
-            "task": item.dataset,
-        }
+        label = tagged_solution(question, steps, marks)
+        yield {"input": written, "label": label, "task": item.dataset}
 
 
 def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
@@ -131,6 +135,11 @@ _PROCESSBENCH = pa.schema(
         ("label", pa.int64()),
     ]
 )
+
+
+def labeler_id(estimator: str) -> str:
+    """Return who labels in PRM800K's rows: there it is a UUID, and OpenR reads nothing else."""
+    return str(uuid5(NAMESPACE_URL, f"prm_site/{estimator}"))
 
 
 def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:

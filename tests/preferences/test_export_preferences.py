@@ -1,5 +1,6 @@
 import json
 from io import StringIO
+from uuid import UUID
 
 import pytest
 from datasets import load_dataset
@@ -66,6 +67,18 @@ def test_steps_are_exported_without_a_set(forest, tmp_path):
     assert json.loads(out)["parameters"]["label_threshold"] == 0.5
     row = load_dataset(str(tmp_path / "out"), split="train")[3]
     assert (row["labels"], row["values"]) == ([False, True], [0.25, 1.0])
+
+
+def test_a_labeler_is_an_uuid_that_says_how_values_are_estimated(forest, tmp_path):
+    labelers = []
+    for number, estimator in enumerate(("leaf_mean", "leaf_mean", "child_mean")):
+        output = tmp_path / str(number)
+        run(
+            "--forest_name", forest.name, "--format", "prm800k", "--estimator", estimator,
+            "--output", output,
+        )  # fmt: skip
+        labelers.append(UUID(load_dataset(str(output), split="train")[0]["labeler"]))
+    assert labelers[0] == labelers[1] != labelers[2]
 
 
 def test_what_is_missing_is_one_line_with_what_to_do(forest, tmp_path):

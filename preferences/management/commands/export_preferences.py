@@ -21,6 +21,7 @@ from preferences.containers import CONTAINERS
 from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.formats import RowOptions
 from preferences.core.prompts import FormatError
+from preferences.core.step_formats import labeler_id
 from preferences.export import FORMATS, ExportRequest, export
 from preferences.filters import FilterError, Filters, read_benchmark, token_counter
 from preferences.hub import HubError, check_hub, push_to_hub
@@ -190,7 +191,7 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
             label_threshold=threshold,
             with_values=options["with_values"],
             cut_at_first_error=options["cut_at_first_error"],
-            labeler=f"prm_site/{values['estimator']}",
+            labeler=labeler_id(values["estimator"]),
         ),
         estimator=values["estimator"],
         ungraded=values["ungraded"],
