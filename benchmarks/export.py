@@ -3,6 +3,7 @@
 Bare reading is pymongo's own cursor over the same documents in the same batches; bare writing is
 pyarrow (Parquet), `json` (JSON lines) or `datasets` (a dataset directory) on rows that are in
 memory already. An export does both, finds the prompts, sums up statistics and hashes the files.
+Each export has a process of its own, so that its memory is its own.
 
 usage: python benchmarks/export.py [--quick] [--json]
 """
@@ -10,11 +11,13 @@ usage: python benchmarks/export.py [--quick] [--json]
 import argparse
 import json
 import random
-import shutil
+import resource
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -88,19 +91,18 @@ def measure(num_pairs: int) -> list[Result]:
     made = create_preferences(forest, "all", parameters, lambda _: None)
     reading, rows = _read_bare(made)
     results = []
-    # The rows that the bare writers need would count as the export's memory.
-    writing = {name: _write_bare(name, rows) for name in CONTAINERS}
-    del rows
     for name in CONTAINERS:
-        export, most = _export(forest, made, name)
+        writing = _write_bare(name, rows)
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            export, most = pool.submit(export_set, made.id, name).result()
         results.append(
             Result(
                 pairs=made.num_pairs,
                 container=name,
                 export=round(export, 3),
                 reading=round(reading, 3),
-                writing=round(writing[name], 3),
-                ratio=round((reading + writing[name]) / export, 3),
+                writing=round(writing, 3),
+                ratio=round((reading + writing) / export, 3),
                 rows_per_second=round(made.num_pairs / export),
                 most_mebibytes=most,
             )
@@ -134,8 +136,9 @@ def _read_bare(made: Any) -> tuple[float, list[dict[str, str]]]:
 def _write_bare(container: str, rows: list[dict[str, str]]) -> float:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
-    from datasets import Dataset  # noqa: PLC0415
+    from datasets import Dataset, disable_progress_bars  # noqa: PLC0415
 
+    disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows"
         began = time.perf_counter()
@@ -149,32 +152,32 @@ def _write_bare(container: str, rows: list[dict[str, str]]) -> float:
         return time.perf_counter() - began
 
 
-def _export(forest: Any, made: Any, container: str) -> tuple[float, float]:
+def export_set(set_id: str, container: str) -> tuple[float, float]:
+    """Return the seconds that an export takes, and the most MiB that this process took."""
+    import django  # noqa: PLC0415  the settings read the environment
+
+    django.setup()
     from preferences.core.formats import RowOptions  # noqa: PLC0415
     from preferences.export import FORMATS, ExportRequest, export  # noqa: PLC0415
+    from preferences.models import PreferenceSet  # noqa: PLC0415
 
-    folder = Path(tempfile.mkdtemp())
-    request = ExportRequest(
-        forest=forest,
-        format=FORMATS["trl"],
-        containers=(container,),
-        output=folder / "out",
-        preference_set=made,
-        options=RowOptions(label_threshold=0.0),
-        estimator="leaf_mean",
-        ungraded="incorrect",
-    )
-    Path("/proc/self/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
-    began = time.perf_counter()
-    export(request, overwrite=False, report=lambda _: None)
-    seconds = time.perf_counter() - began
-    shutil.rmtree(folder)
-    [most] = [
-        line.split()[1]
-        for line in Path("/proc/self/status").read_text().splitlines()
-        if line.startswith("VmHWM")
-    ]
-    return seconds, round(int(most) / 1024, 1)
+    made = PreferenceSet.objects.get(pk=set_id)
+    with tempfile.TemporaryDirectory() as folder:
+        request = ExportRequest(
+            forest=made.forest,
+            format=FORMATS["trl"],
+            containers=(container,),
+            output=Path(folder) / "out",
+            preference_set=made,
+            options=RowOptions(label_threshold=0.0),
+            estimator="leaf_mean",
+            ungraded="incorrect",
+        )
+        began = time.perf_counter()
+        export(request, overwrite=False, report=lambda _: None)
+        seconds = time.perf_counter() - began
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return seconds, round(most / 1024, 1)
 
 
 if __name__ == "__main__":

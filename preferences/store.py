@@ -47,14 +47,17 @@ def preference_document(
 
 def pair_of_document(document: Document) -> Pair:
     """Return the pair that a document of `Preference` holds."""
-    chosen, rejected = (
-        Side(
-            path=path_of_node(document[f"{side}_id"]),
-            text=document[side],
-            value=document[f"{side}_value"],
-            leaves=document[f"{side}_leaves"],
-        )
-        for side in ("chosen", "rejected")
+    chosen = Side(
+        path_of_node(document["chosen_id"]),
+        document["chosen"],
+        document["chosen_value"],
+        document["chosen_leaves"],
+    )
+    rejected = Side(
+        path_of_node(document["rejected_id"]),
+        document["rejected"],
+        document["rejected_value"],
+        document["rejected_leaves"],
     )
     return Pair(path_of_node(document["prefix_id"]), document["prefix"], chosen, rejected)
 

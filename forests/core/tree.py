@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 
 NodePath: TypeAlias = tuple[int, ...]
@@ -143,6 +144,7 @@ def format_path(path: NodePath) -> str:
     return ".".join(map(str, (0, *path)))
 
 
+@lru_cache(maxsize=2**14)  # a forest has few shapes and many nodes
 def parse_path(text: str) -> NodePath:
     """Return the path that `format_path` wrote.
 
