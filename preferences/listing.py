@@ -5,28 +5,21 @@ pages, and the list says where it stopped. Pairs that were reviewed are listed b
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 from forests.requests import read_number
 from forests.store import Document, collection
-from preferences.models import (
-    PAIRS_PER_PAGE,
-    Preference,
-    PreferenceSet,
-    ReviewState,
-    number_of_page,
-    page_key,
-)
+from preferences.models import PAIRS_PER_PAGE, Preference, PreferenceSet, ReviewState, page_key
 from preferences.reviews import review_id, reviewed_trees, states_in
 from preferences.store import pairs_by_tree, read_page
 
 PAGES_LOOKED_AT = 200
 """Pages that a filtered list goes through at most before it offers to go on."""
 _PAGES_PER_READ = 20
+_REVIEWED_PAGES_PER_READ = 3  # each pair may be of another tree, and the query names the trees
 
 _SEARCHED_FIELDS = (
     "page_key", "tree_index", "margin", "depth", "tree_key", "chosen_id", "rejected_id",
@@ -92,7 +85,7 @@ class PairPage:
 
     pairs: list[Preference]
     page: int
-    """The first page that was looked at."""
+    """The first page that was looked at: of the whole set, or of its pairs with a review."""
     num_pages: int
     next_page: int | None = None
     is_limited: bool = False
@@ -110,76 +103,82 @@ def list_pairs(preference_set: PreferenceSet, wanted: PairFilter, page: int) -> 
         following = page + 1 if page < pages else None
         pairs = read_page(preference_set, page - 1)
         return PairPage(pairs=pairs, page=page, num_pages=pages, next_page=following)
-    state = wanted.state
-    if state in (ReviewState.ACCEPTED, ReviewState.REJECTED):
-        return _searched(_reviewed(preference_set, wanted, state, page - 1), page, pages)
-    return _searched(_stored(preference_set, wanted, page - 1), page, pages)
-
-
-_LookedAt: TypeAlias = Iterator[tuple[int, list[str]]]
-"""Yields the number of each page looked at, the first is 0, and the ids of the pairs that fit."""
-
-
-def _searched(looked_at: _LookedAt, page: int, pages: int) -> PairPage:
-    """Take whole pages until the list is full or enough was looked at.
-
-    Whole ones only, so that the next list begins where this one ended.
-    """
-    found: list[str] = []
-    for looked, (number, here) in enumerate(looked_at):
-        is_full = len(found) + len(here) > PAIRS_PER_PAGE or len(found) == PAIRS_PER_PAGE
-        is_enough = looked == PAGES_LOOKED_AT
-        if is_full or is_enough:
-            return PairPage(
-                pairs=_pairs(found),
-                page=page,
-                num_pages=pages,
-                next_page=number + 1,
-                is_limited=is_enough and len(found) < PAIRS_PER_PAGE,
-            )
-        found += here
-    return PairPage(pairs=_pairs(found), page=page, num_pages=pages)
-
-
-def _stored(preference_set: PreferenceSet, wanted: PairFilter, first: int) -> _LookedAt:
-    """Look among all pairs of a set, from a page on."""
-    pages = num_pages(preference_set)
-    for start in range(first, pages, _PAGES_PER_READ):
-        numbers = range(start, min(pages, start + _PAGES_PER_READ))
-        keys = [page_key(preference_set.id, number) for number in numbers]
-        read = collection(Preference).find(
-            {"page_key": {"$in": keys}}, dict.fromkeys(_SEARCHED_FIELDS, 1)
+    if wanted.state in (ReviewState.ACCEPTED, ReviewState.REJECTED):
+        reviewed = reviewed_trees(preference_set, wanted.state)
+        pages = max(1, -(-len(reviewed) // PAIRS_PER_PAGE))
+        return _searched(
+            _reviewed(preference_set, wanted, reviewed), page, pages, _REVIEWED_PAGES_PER_READ
         )
+    return _searched(_stored(preference_set, wanted), page, pages, _PAGES_PER_READ)
+
+
+_Matches: TypeAlias = Callable[[range], Mapping[int, list[str]]]
+"""Returns the ids of the pairs that fit, by the number of their page; there, pages begin with 0."""
+
+
+def _searched(matches: _Matches, page: int, pages: int, pages_per_read: int) -> PairPage:
+    """Look through the pages from this one on, until the list is full or enough was looked at."""
+    last = min(pages, page - 1 + PAGES_LOOKED_AT)
+    found: list[str] = []
+    looked = page - 1
+    is_full = False
+    while looked < last and not is_full:
+        numbers = range(looked, min(last, looked + pages_per_read))
+        by_page = matches(numbers)
+        for number in numbers:
+            here = by_page.get(number, [])
+            # Whole pages only, so that the next list begins where this one ended.
+            if is_full := len(found) + len(here) > PAIRS_PER_PAGE or len(found) == PAIRS_PER_PAGE:
+                break
+            found += here
+            looked = number + 1
+    return PairPage(
+        pairs=_pairs(found),
+        page=page,
+        num_pages=pages,
+        next_page=looked + 1 if looked < pages else None,
+        is_limited=looked < pages and not is_full,
+    )
+
+
+def _stored(preference_set: PreferenceSet, wanted: PairFilter) -> _Matches:
+    """Look among all pairs of a set."""
+
+    def matches(numbers: range) -> Mapping[int, list[str]]:
+        keys = {page_key(preference_set.id, number): number for number in numbers}
+        query = {"page_key": {"$in": list(keys)}}
+        read = collection(Preference).find(query, dict.fromkeys(_SEARCHED_FIELDS, 1))
         pairs = [pair for pair in read if wanted.matches(pair)]
         if wanted.state is ReviewState.OPEN:
             states = states_in(preference_set, (pair["tree_index"] for pair in pairs))
             judged = {id_ for id_, state in states.items() if state != ReviewState.OPEN}
             pairs = [pair for pair in pairs if review_id(pair) not in judged]
-        found: defaultdict[str, list[str]] = defaultdict(list)
+        found: defaultdict[int, list[str]] = defaultdict(list)
         for pair in pairs:
-            found[pair["page_key"]].append(pair["_id"])
-        yield from ((number, found[key]) for number, key in zip(numbers, keys, strict=True))
+            found[keys[pair["page_key"]]].append(pair["_id"])
+        return found
+
+    return matches
 
 
 def _reviewed(
-    preference_set: PreferenceSet, wanted: PairFilter, state: ReviewState, first: int
-) -> _LookedAt:
-    """Look among the pairs with these reviews, from a page on; pages without one are passed by."""
-    pairs = _reviewed_pairs(preference_set, state, first)
-    for number, on_page in groupby(pairs, key=lambda pair: number_of_page(pair["page_key"])):
-        if number >= first:
-            yield number, [pair["_id"] for pair in on_page if wanted.matches(pair)]
+    preference_set: PreferenceSet, wanted: PairFilter, reviewed: Mapping[str, int]
+) -> _Matches:
+    """Look among the pairs with these reviews, which are given with their trees."""
+    ids = list(reviewed)
 
+    def matches(numbers: range) -> Mapping[int, list[str]]:
+        start, stop = numbers.start * PAIRS_PER_PAGE, numbers.stop * PAIRS_PER_PAGE
+        places = {id_: place for place, id_ in enumerate(ids[start:stop], start=start)}
+        trees = pairs_by_tree(preference_set, sorted({reviewed[id_] for id_ in places}))
+        found: defaultdict[int, list[str]] = defaultdict(list)
+        for pair in (pair for pairs in trees.values() for pair in pairs):
+            place = places.get(review_id(pair))
+            if place is not None and wanted.matches(pair):
+                found[place // PAIRS_PER_PAGE].append(pair["_id"])
+        return found
 
-def _reviewed_pairs(
-    preference_set: PreferenceSet, state: ReviewState, first: int
-) -> Iterator[Document]:
-    """Yield the pairs with these reviews in the order of the set, from the trees of a page on."""
-    begin = min((pair.tree_index for pair in read_page(preference_set, first)), default=0)
-    for reviews in reviewed_trees(preference_set, state, begin):
-        by_tree = pairs_by_tree(preference_set, list(reviews))
-        for index, ids in reviews.items():
-            yield from (pair for pair in by_tree.get(index, ()) if review_id(pair) in ids)
+    return matches
 
 
 def _pairs(ids: list[str]) -> list[Preference]:

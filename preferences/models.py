@@ -134,7 +134,7 @@ class Review(models.Model):
     class Meta:
         permissions = [("review_preference", "Can accept, reject and annotate pairs")]
         indexes = [
-            models.Index(fields=["state_key", "tree_index"], name="review_state_tree"),
+            models.Index(fields=["state_key"], name="review_state"),
             models.Index(fields=["tree_key"], name="review_tree"),
         ]
 
@@ -157,8 +157,3 @@ def state_key(preference_set: str, state: str) -> str:
 def page_key(preference_set: str, page: int) -> str:
     """Return the key of a page of pairs; the first page is 0."""
     return f"{preference_set}/page-{page}"
-
-
-def number_of_page(key: str) -> int:
-    """Return the number of the page that `page_key` made a key of."""
-    return int(key.rpartition("-")[2])

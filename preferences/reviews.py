@@ -5,7 +5,7 @@ changed places is another pair. Reviews of pairs that do not come again are kept
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 
 from forests.core.naming import path_of_node
 from forests.core.tree import format_path
-from forests.store import TREES_PER_READ, Document, collection, in_batches
+from forests.store import TREES_PER_READ, Document, collection
 from preferences.models import (
     Preference,
     PreferenceSet,
@@ -105,38 +105,11 @@ def states_in(preference_set: PreferenceSet, indexes: Iterable[int]) -> dict[str
     return states
 
 
-def reviewed_trees(
-    preference_set: PreferenceSet, state: ReviewState, first: int
-) -> Iterator[dict[int, set[str]]]:
-    """Yield the ids of the reviews with a state by tree, a few trees at a time, from one on.
-
-    An index answers for a stretch of trees; where reviews are rare the stretch grows, so that
-    neither many nor few of them make a list slow.
-    """
-    start, width = first, TREES_PER_READ
-    while start < preference_set.next_tree:
-        found = _reviewed_between(preference_set, state, start, start + width)
-        indexes = sorted(found)
-        for few in in_batches(indexes):
-            yield {index: found[index] for index in few}
-        start += width
-        if len(indexes) < TREES_PER_READ:
-            width *= 2
-        elif len(indexes) > 4 * TREES_PER_READ:
-            width = max(TREES_PER_READ, width // 2)
-
-
-def _reviewed_between(
-    preference_set: PreferenceSet, state: ReviewState, start: int, stop: int
-) -> Mapping[int, set[str]]:
-    query = {
-        "state_key": state_key(preference_set.id, state),
-        "tree_index": {"$gte": start, "$lt": stop},
-    }
-    found: defaultdict[int, set[str]] = defaultdict(set)
-    for review in collection(Review).find(query, {"tree_index": 1}):
-        found[review["tree_index"]].add(review["_id"])
-    return found
+def reviewed_trees(preference_set: PreferenceSet, state: ReviewState) -> dict[str, int]:
+    """Return the reviews with a state: their ids, in order, and the trees of their pairs."""
+    query = {"state_key": state_key(preference_set.id, state)}
+    found = collection(Review).find(query, {"tree_index": 1})
+    return dict(sorted((review["_id"], review["tree_index"]) for review in found))
 
 
 def apply_reviews(preference_set: PreferenceSet) -> None:

@@ -228,7 +228,7 @@ class TestFilters:
             found.append(re.findall(r'<article class="pair" id="pair-([\d-]+)"', html))
             match = re.search(r'<a rel="next" href="([^"]+)"', html)
             query = match[1].replace("&amp;", "&") if match else ""
-        assert [len(one) for one in found] == [6, 6]  # of pages of 10 and 8: whole pages only
+        assert [len(one) for one in found] == [7, 5]  # of 10 and 8 reviews: whole pages only
         assert len({one for page in found for one in page}) == 12
 
     def test_a_filter_that_finds_nothing_leads_back_to_all(self, reviewer, preference_set):

@@ -12,15 +12,12 @@ from datasets import load_dataset
 from django.apps import apps
 from django.core.management import CommandError, call_command
 
-from forests.store import collection
 from preferences import reviews
 from preferences.models import Preference, PreferenceSet, Review, ReviewState
 from preferences.reviews import (
     ReviewConflictError,
     count_absent,
     record_review,
-    review_id_of,
-    reviewed_trees,
     reviews_of,
     stamp_of,
 )
@@ -86,35 +83,6 @@ class TestStoring:
         import_module("preferences.migrations.0003_review_counts").count(apps, None)
         assert counts(preference_set) == (0, 1, 17)
         assert Review.objects.get().tree_key == f"{preference_set.id}/0000001"
-
-
-class TestFinding:
-    @pytest.mark.parametrize("per_read", [1, 2, 32])
-    def test_reviews_are_found_in_the_order_of_the_trees_from_any_tree_on(
-        self, preference_set, monkeypatch, per_read
-    ):
-        monkeypatch.setattr(reviews, "TREES_PER_READ", per_read)
-        monkeypatch.setattr("forests.store.TREES_PER_READ", per_read)
-        accepted = [(0, 0), (0, 2), (4, 1), (5, 0)]
-        for tree, number in [*accepted, (1, 0)]:
-            state = ReviewState.REJECTED if tree == 1 else ReviewState.ACCEPTED
-            record_review(pair_of(preference_set, tree, number), state, "", "rita")
-        for first in range(7):
-            few = list(reviewed_trees(preference_set, ReviewState.ACCEPTED, first))
-            assert all(0 < len(one) <= per_read for one in few)
-            found = [(tree, id_) for one in few for tree, ids in one.items() for id_ in ids]
-            assert [tree for tree, _ in found] == [tree for tree, _ in accepted if tree >= first]
-            pairs = [pair_of(preference_set, *one) for one in accepted if one[0] >= first]
-            assert {id_ for _, id_ in found} == set(map(review_id_of, pairs))
-
-    def test_an_index_answers_for_the_reviews_of_a_stretch_of_trees(self, preference_set):
-        query = {
-            "state_key": f"{preference_set.id}/accepted",
-            "tree_index": {"$gte": 3, "$lt": 9},
-        }
-        plan = str(collection(Review).find(query).explain())
-        assert "IXSCAN" in plan
-        assert "review_state_tree" in plan
 
 
 class TestRecreation:
