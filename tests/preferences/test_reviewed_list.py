@@ -21,11 +21,13 @@ def test_reviewed_pairs_of_a_tree_that_was_complete_late_are_listed_once():
     late = Tree.objects.filter(pk=tree_id(forest.name, 5))
     late.update(status=TreeStatus.GROWING)
     parameters = SetParameters(PairingOptions(pairing="all_pairs"))
+    made = None
     for status, num_complete in ((TreeStatus.GROWING, 19), (TreeStatus.COMPLETE, 20)):
         late.update(status=status)
         Forest.objects.filter(pk=forest.name).update(num_complete=num_complete)
         current = Forest.objects.get(pk=forest.name)
         made = create_preferences(current, "all", parameters, lambda _: None)
+    assert made is not None
     for pair in Preference.objects.all():
         record_review(pair, ReviewState.ACCEPTED, "", "ada")
 
