@@ -5,18 +5,15 @@ One document holds the scores of one tree, so scores are read as trees are: in b
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 from pymongo import ReplaceOne
 
 from experiment_configs.interfaces import ConfigError
 from forests.core.naming import check_slug, scorer_id, tree_scores_id
-from forests.core.tree import NodePath, format_path, parse_path
+from forests.core.tree import Scores, format_path, parse_path
 from forests.models import Forest, Scorer, TreeScores
 from forests.store import StoredTree, collection, in_batches, read_trees, tree_ids
-
-Scores: TypeAlias = Mapping[NodePath, float]
-"""By node; nodes without a score are absent."""
 
 
 def start_scorer(forest: Forest, name: str, parameters: Mapping[str, Any]) -> Scorer:

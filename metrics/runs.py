@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 from forests.models import Forest, TreeStatus
 from forests.scores import iter_scored_trees
 from metrics.core.evaluation import Evaluation, EvaluationOptions
 from metrics.core.value_functions import value_function
-from metrics.models import MetricRun
+from metrics.models import MetricRun, ScorerReport
 from metrics.processes import map_in_processes
+
+Stored = TypeVar("Stored", MetricRun, ScorerReport)
 
 TREES_PER_PART = 256
 """Trees that one process adds up before it hands over what it has."""
@@ -80,6 +83,15 @@ def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
 
 def runs_of(forest: Forest) -> list[MetricRun]:
     """Return the stored results of a forest, the latest first."""
-    runs = MetricRun.objects.filter(forest_id=forest.name).order_by()
-    current = [run for run in runs if run.forest_created_at == forest.created_at]
-    return sorted(current, key=lambda run: run.created_at, reverse=True)
+    return sorted(_current(MetricRun, forest), key=lambda run: run.created_at, reverse=True)
+
+
+def reports_of(forest: Forest) -> list[ScorerReport]:
+    """Return the stored reports of a forest by the names of the scorers."""
+    return sorted(_current(ScorerReport, forest), key=lambda report: report.scorer)
+
+
+def _current(kind: type[Stored], forest: Forest) -> list[Stored]:
+    """Return what is stored for this forest and not for an earlier one of its name."""
+    found = kind.objects.filter(forest_id=forest.name).order_by()
+    return [one for one in found if one.forest_created_at == forest.created_at]

@@ -11,7 +11,6 @@ from forests.scores import iter_scored_trees
 from metrics.core.evaluation import Evaluation, EvaluationOptions
 from metrics.core.scorer_quality import ScorerQuality
 from metrics.core.value_functions import ValueFunctionName, value_function
-from metrics.core.values import estimate_values
 from metrics.models import ScorerReport
 
 COMPARED: tuple[ValueFunctionName, ...] = ("prm", "labelled", "random")
@@ -56,13 +55,15 @@ def judge_scorer(
         )
         for name in COMPARED
     }
+    functions = {name: value_function(one.options.values) for name, one in evaluations.items()}
     for done, (stored, scores) in enumerate(iter_scored_trees(forest, options.scorer), start=1):
         if stored.status == TreeStatus.COMPLETE and scores:
-            values = estimate_values(stored.tree, given.estimator, given.ungraded)
-            quality.add(stored.tree, {path: one.value for path, one in values.items()}, scores)
-            for evaluation in evaluations.values():
-                search_by = value_function(evaluation.options.values)
-                evaluation.add(stored.tree, search_by(stored.id, stored.tree, scores))
+            for name, evaluation in evaluations.items():
+                searches = functions[name](stored.id, stored.tree, scores)
+                evaluation.add(stored.tree, searches)
+                if name == "labelled":
+                    [exact] = searches
+                    quality.add(stored.tree, exact.values, scores)
         report(done)
     return ScorerReport(
         id=scorer_id(forest.name, options.scorer),
@@ -79,10 +80,3 @@ def judge_scorer(
         num_trees_used=quality.trees,
         created_at=datetime.now(UTC),
     )
-
-
-def reports_of(forest: Forest) -> list[ScorerReport]:
-    """Return the stored reports of a forest by the names of the scorers."""
-    reports = ScorerReport.objects.filter(forest_id=forest.name).order_by()
-    current = [one for one in reports if one.forest_created_at == forest.created_at]
-    return sorted(current, key=lambda one: one.scorer)

@@ -15,9 +15,8 @@ from forests.store import StoredTree, read_tree
 from metrics.comparing import compared_table, name_run
 from metrics.core.distributions import answer_shares
 from metrics.models import MetricRun, ScorerReport
-from metrics.runs import runs_of
+from metrics.runs import reports_of, runs_of
 from metrics.scorer_tables import command_of_report, comparison_table, quality_table
-from metrics.scorers import reports_of
 from metrics.tables import (
     baseline_table,
     command_of,

@@ -1,6 +1,6 @@
 """A tree of reasoning steps in memory: what strategies grow and metrics read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -10,6 +10,9 @@ NodePath: TypeAlias = tuple[int, ...]
 """Positions from the root: () is the root, (0, 2) the third child of the root's first child."""
 
 ROOT: NodePath = ()
+
+Scores: TypeAlias = Mapping[NodePath, float]
+"""What a scorer gave the nodes of a tree; nodes without a score are absent."""
 
 
 class Grade(StrEnum):

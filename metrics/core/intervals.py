@@ -1,14 +1,9 @@
 """Means over trees, with how sure they are."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
-import numpy as np
-import numpy.typing as npt
-
 Z_95 = 1.959963984540054
-RESAMPLES = 200
 
 
 @dataclass(slots=True)
@@ -97,28 +92,3 @@ class PairedGain:
         variance = max(0.0, self.squares - self.trees * mean * mean) / (self.trees - 1)
         half = Z_95 * sqrt(variance / self.trees)
         return Figure(mean, mean - half, mean + half)
-
-
-def over_trees(
-    trees: int, measure: Callable[[npt.NDArray[np.float64]], list[float | None]]
-) -> list[Figure]:
-    """Return what `measure` gives for the trees, with the interval of a bootstrap over them.
-
-    Nodes of one tree hang together, so trees are drawn and not nodes. `measure` takes the weight of
-    each tree.
-    """
-    whole = measure(np.ones(trees))
-    numbers = np.random.default_rng(0)
-    draws = [
-        measure(numbers.multinomial(trees, np.full(trees, 1 / trees)).astype(np.float64))
-        for _ in range(RESAMPLES if trees > 1 else 0)
-    ]
-    figures = []
-    for position, value in enumerate(whole):
-        known = [draw[position] for draw in draws if draw[position] is not None]
-        if value is None or not known:
-            figures.append(Figure(value))
-        else:
-            low, high = np.quantile(np.asarray(known, np.float64), (0.025, 0.975))
-            figures.append(Figure(value, min(value, float(low)), max(value, float(high))))
-    return figures

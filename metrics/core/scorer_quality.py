@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from forests.core.tree import NodePath, ReasoningTree
+from metrics.core.bootstrap import over_trees
 from metrics.core.first_errors import (
     NO_ERROR,
     best_threshold,
@@ -14,7 +15,6 @@ from metrics.core.first_errors import (
     harmonic_mean,
     share_of,
 )
-from metrics.core.intervals import over_trees
 from metrics.core.step_scores import Numbers, auroc_of_ranks, calibration, roc_curve
 from metrics.core.values import Ungraded, leaf_result
 

@@ -7,7 +7,7 @@ from math import exp
 from random import Random
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from forests.core.tree import NodePath, ReasoningTree, TreeNode
+from forests.core.tree import NodePath, ReasoningTree, Scores, TreeNode
 from metrics.core.values import Estimator, Ungraded, estimate_values
 
 ValueFunctionName: TypeAlias = Literal["labelled", "labelled_held_out", "logprob", "random", "prm"]
@@ -36,8 +36,6 @@ class Search(NamedTuple):
     values: Mapping[NodePath, float | None]
 
 
-Scores: TypeAlias = Mapping[NodePath, float]
-"""What a scorer gave the nodes of a tree; nodes without a score are absent."""
 ValueFunction: TypeAlias = Callable[[str, ReasoningTree, Scores], list[Search]]
 """From the id of a tree, the tree and its scores to searches, whose results are averaged."""
 
