@@ -9,7 +9,7 @@ from forests.core.counting import count_tree, root_value
 from forests.core.naming import tree_id
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
 from forests.models import COUNTERS, SPENT_COUNTERS, Forest, Node, Tree, TreeStatus
-from forests.store import Document, collection, node_document
+from forests.store import Document, collection, node_document, tree_document
 
 BRANCHING = (4, 2, 2, 1, 1)
 NODES_PER_TREE = 4 + 8 + 16 + 16 + 16
@@ -51,7 +51,7 @@ def add_trees(forest: Forest, shapes: Iterable[ReasoningTree]) -> Forest:
         for key, number in {**counters, "num_trees": 1, "num_complete": 1}.items():
             sums[key] += number
         id_ = tree_id(forest.name, index)
-        trees.append(_tree_document(forest.name, id_, index, counters, now))
+        trees.append(_tree_document(forest.name, index, counters, now))
         nodes += [node_document(forest.name, id_, node, now) for node in tree if node.path]
         if len(nodes) >= NODES_PER_INSERT:
             _insert(trees, nodes)
@@ -85,16 +85,22 @@ def _below(
             yield from _below(child, numbers, branching)
 
 
-def _tree_document(
-    forest: str, id_: str, index: int, counters: dict[str, int], now: datetime
-) -> Document:
+def _tree_document(forest: str, index: int, counters: dict[str, int], now: datetime) -> Document:
+    pending = tree_document(
+        forest,
+        index,
+        item=f"Item {index}",
+        label="18",
+        prompt=f"Question {index}: how much is it?\nAnswer:",
+        now=now,
+    )
     return {
-        "_id": id_, "forest_id": forest, "index": index, "item": f"Item {index}", "label": "18",
-        "prompt": f"Question {index}: how much is it?\nAnswer:", "status": str(TreeStatus.COMPLETE),
-        "error": "", "lease_holder": "", "lease_expires_at": None, **counters, "failures": {},
+        **pending,
+        **counters,
+        "status": str(TreeStatus.COMPLETE),
         "root_value": root_value(counters["num_correct"], counters["num_leaves"]),
-        "created_at": now, "completed_at": now,
-    }  # fmt: skip
+        "completed_at": now,
+    }
 
 
 def _insert(trees: list[Document], nodes: list[Document]) -> None:

@@ -1,9 +1,8 @@
 """Make a forest of trees that other programs made."""
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +12,12 @@ from experiment_configs.interfaces import Api, Grader, RolloutWorkerConfig
 from forests.core.counting import count_tree, root_value
 from forests.core.foreign_trees import READERS, ForeignTree, ForeignTreeError
 from forests.core.naming import tree_id
-from forests.core.tree import Grade, TreeNode
+from forests.core.tree import Grade
+from forests.directories import sha256_of
 from forests.grading import grade_leaf, is_correct
-from forests.models import LEAF_COUNTERS, SPENT_COUNTERS, Forest, Node, Tree, TreeStatus
+from forests.models import Forest, Node, Tree, TreeStatus
 from forests.scores import start_scorer, write_scores
-from forests.store import Document, collection, insert_new, node_document
+from forests.store import Document, collection, insert_new, node_document, tree_document
 
 SCORER = "imported"
 """Scorer under whose name a forest keeps what the file says that nodes are worth."""
@@ -117,7 +117,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
-    digest = hashlib.sha256(request.file.read_bytes()).hexdigest()
+    digest = sha256_of(request.file)
     known = Forest.objects.filter(pk=request.name).first()
     if known is not None:
         if known.is_seeded or known.config_sha256 != digest:
@@ -169,32 +169,25 @@ def _write(forest: Forest, batch: list[tuple[int, ForeignTree]]) -> None:
     nodes: list[Document] = []
     for index, foreign in batch:
         tree = tree_id(forest.name, index)
-        nodes += [node_document(forest.name, tree, node, now) for node in _below_root(foreign)]
+        nodes += [node_document(forest.name, tree, node, now) for node in foreign.tree if node.path]
     insert_new(Tree, [_tree_document(forest, index, foreign, now) for index, foreign in batch])
     insert_new(Node, nodes)
 
 
-def _below_root(foreign: ForeignTree) -> Iterator[TreeNode]:
-    return (node for node in foreign.tree if node.path)
-
-
 def _tree_document(forest: Forest, index: int, foreign: ForeignTree, now: datetime) -> Document:
-    counters: Mapping[str, int] = count_tree(foreign.tree)
+    counters = count_tree(foreign.tree)
+    pending = tree_document(
+        forest.name,
+        index,
+        item=foreign.item,
+        label=foreign.label,
+        prompt=foreign.prompt,
+        now=now,
+    )
     return {
-        "_id": tree_id(forest.name, index),
-        "forest_id": forest.name,
-        "index": index,
-        "item": foreign.item,
-        "label": foreign.label,
-        "prompt": foreign.prompt,
+        **pending,
+        **counters,
         "status": str(TreeStatus.COMPLETE),
-        "error": "",
-        "lease_holder": "",
-        "lease_expires_at": None,
-        **{name: counters[name] for name in LEAF_COUNTERS},
-        **dict.fromkeys(SPENT_COUNTERS, 0),
-        "failures": {},
         "root_value": root_value(counters["num_correct"], counters["num_leaves"]),
-        "created_at": now,
         "completed_at": now,
     }

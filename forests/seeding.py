@@ -16,13 +16,14 @@ from experiment_configs.interfaces import (
 from experiment_configs.loading import LoadedConfig
 from experiment_configs.messages import describe
 from forests.core.naming import ForestNameError, forest_name, tree_id
-from forests.models import COUNTERS, Forest, Tree, TreeStatus
+from forests.models import Forest, Tree
 from forests.store import (
     TREES_PER_WRITE,
     Document,
     collection,
     delete_forest,
     insert_new,
+    tree_document,
 )
 
 
@@ -206,20 +207,6 @@ def _tree_document(forest: Forest, config: RolloutConfig, index: int, item: Any)
         prompt, label, serialized = check_item(config, item)
     except ConfigError as error:
         raise ConfigError(f"item {index}: {error}") from error
-    return {
-        "_id": tree_id(forest.name, index),
-        "forest_id": forest.name,
-        "index": index,
-        "item": serialized,
-        "label": label,
-        "prompt": prompt,
-        "status": str(TreeStatus.PENDING),
-        "error": "",
-        "lease_holder": "",
-        "lease_expires_at": None,
-        **dict.fromkeys(COUNTERS, 0),
-        "failures": {},
-        "root_value": None,
-        "created_at": datetime.now(UTC),
-        "completed_at": None,
-    }
+    return tree_document(
+        forest.name, index, item=serialized, label=label, prompt=prompt, now=datetime.now(UTC)
+    )

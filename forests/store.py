@@ -19,6 +19,7 @@ from pymongo.errors import BulkWriteError
 from forests.core.naming import node_id, path_of_node, tree_id, tree_scores_id
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 from forests.models import (
+    COUNTERS,
     SPENT_COUNTERS,
     Activity,
     Forest,
@@ -135,6 +136,29 @@ def read_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode] | No
     if len(found) < len(ids):
         return None
     return [_tree_node(found[id_]) for id_ in ids]
+
+
+def tree_document(
+    forest: str, index: int, *, item: str, label: str, prompt: Any, now: datetime
+) -> Document:
+    """Return the document of a tree that has not been grown yet, as `Tree` reads it."""
+    return {
+        "_id": tree_id(forest, index),
+        "forest_id": forest,
+        "index": index,
+        "item": item,
+        "label": label,
+        "prompt": prompt,
+        "status": str(TreeStatus.PENDING),
+        "error": "",
+        "lease_holder": "",
+        "lease_expires_at": None,
+        **dict.fromkeys(COUNTERS, 0),
+        "failures": {},
+        "root_value": None,
+        "created_at": now,
+        "completed_at": None,
+    }
 
 
 def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Document:
