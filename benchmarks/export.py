@@ -22,6 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.peak_memory import most_mebibytes
 from benchmarks.servers import empty_database
 
 GOAL = 0.5
@@ -111,13 +112,12 @@ def measure(num_pairs: int) -> list[Result]:
 
 def _read_bare(made: Any) -> tuple[float, list[dict[str, str]]]:
     from forests.models import Tree  # noqa: PLC0415
-    from forests.store import collection, tree_ids  # noqa: PLC0415
+    from forests.store import collection, in_batches, tree_ids  # noqa: PLC0415
     from preferences.models import Preference, tree_key  # noqa: PLC0415
-    from preferences.store import batches  # noqa: PLC0415
 
     began = time.perf_counter()
     rows = []
-    for indexes in batches(made.forest.num_trees):
+    for indexes in in_batches(range(made.forest.num_trees)):
         keys = [tree_key(made.id, index) for index in indexes]
         trees = collection(Tree).find({"_id": {"$in": tree_ids(made.forest, indexes)}})
         prompts = {tree["index"]: tree["prompt"] for tree in trees}
@@ -175,13 +175,7 @@ def export_set(set_id: str, container: str) -> tuple[float, float]:
         began = time.perf_counter()
         export(request, overwrite=False, report=lambda _: None)
         seconds = time.perf_counter() - began
-    return seconds, _most_mebibytes()
-
-
-def _most_mebibytes() -> float:
-    """Return what this process took; `ru_maxrss` begins with what its parent had taken."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return round(int(status.partition("VmHWM:")[2].split()[0]) / 1024, 1)
+    return seconds, most_mebibytes()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.peak_memory import forget_most_memory, most_mebibytes
 from benchmarks.servers import empty_database
 
 GOAL = 2.0
@@ -74,9 +75,9 @@ def measure(num_nodes: int) -> Result:
     forest = load_forest(f"benchmark-test-{num_nodes}", num_nodes)
     options = EvaluationOptions(num_beam_values=BEAMS)
     reading = _seconds(lambda: read_all(forest))
-    _forget_most_memory()
+    forget_most_memory()
     metrics = _seconds(lambda: evaluate_forest(forest, options, lambda _: None))
-    most = _most_mebibytes()
+    most = most_mebibytes()
     processes = _seconds(lambda: evaluate_forest(forest, options, lambda _: None, PROCESSES))
     is_small = num_nodes <= MOST_FOR_SLOW_LOOKS
     networkx = _seconds(lambda: search_graphs(forest)) if is_small else None
@@ -141,17 +142,6 @@ def search_graphs(forest: Any) -> int:
                 live = sorted(candidates, key=lambda path: -sums[path][0] / sums[path][1])[:beams]
             right += graph.nodes[live[0]]["grade"] == "correct"
     return right
-
-
-def _forget_most_memory() -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
-
-
-def _most_mebibytes() -> float:
-    """Return the most memory of this process since `_forget_most_memory`."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    [most] = [line.split()[1] for line in status if line.startswith("VmHWM")]
-    return round(int(most) / 1024, 1)
 
 
 def _seconds(run: Any) -> float:

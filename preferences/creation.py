@@ -13,6 +13,7 @@ from forests.models import Forest, TreeStatus
 from forests.store import Document, StoredTree, iter_trees
 from metrics.core.values import Estimator, Ungraded, estimate_values
 from preferences.core.pairing import Pair, PairingOptions, select_pairs
+from preferences.core.statistics import PairStatistics
 from preferences.models import PreferenceSet, set_id
 from preferences.reviews import apply_reviews, delete_reviews
 from preferences.store import (
@@ -206,12 +207,14 @@ class _Writer:
 
 
 def _lengths(pairs: Sequence[Pair]) -> dict[str, int]:
-    lengths = [(len(pair.chosen.text), len(pair.rejected.text)) for pair in pairs]
+    statistics = PairStatistics()
+    for pair in pairs:
+        statistics.add(pair)
     return {
-        "chosen_characters": sum(chosen for chosen, _ in lengths),
-        "rejected_characters": sum(rejected for _, rejected in lengths),
-        "num_chosen_longer": sum(chosen > rejected for chosen, rejected in lengths),
-        "num_chosen_shorter": sum(chosen < rejected for chosen, rejected in lengths),
+        "chosen_characters": statistics.chosen_characters,
+        "rejected_characters": statistics.rejected_characters,
+        "num_chosen_longer": statistics.kinds[1],
+        "num_chosen_shorter": statistics.kinds[-1],
     }
 
 

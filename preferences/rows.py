@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 from forests.models import Forest, Tree, TreeStatus
-from forests.store import Document, collection, iter_trees, tree_ids
+from forests.store import Document, collection, in_batches, iter_trees, tree_ids
 from metrics.core.values import Estimator, Ungraded, estimate_values
 from preferences.core.formats import Item
 from preferences.core.prompts import as_seen
 from preferences.models import PreferenceSet, ReviewState
 from preferences.reviews import review_id, states_in
-from preferences.store import batches, pair_of_document, pairs_by_tree
+from preferences.store import pair_of_document, pairs_by_tree
 
 Reviewed: TypeAlias = Literal["all", "not_rejected", "accepted"]
 REVIEWED: tuple[Reviewed, ...] = get_args(Reviewed)
@@ -24,7 +24,7 @@ def iter_pair_items(
 
     Pairs that reviewers left out are counted in `left_out`.
     """
-    for indexes in batches(forest.num_trees):
+    for indexes in in_batches(range(forest.num_trees)):
         found = pairs_by_tree(preference_set, indexes)
         if reviewed != "all":
             states = states_in(preference_set, found)

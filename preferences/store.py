@@ -1,12 +1,12 @@
 """Reads and writes of preferences that must be fast: keys that an index answers, small batches."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from forests.core.naming import node_id, path_of_node
 from forests.models import Forest
-from forests.store import TREES_PER_READ, Document, collection, insert_new
+from forests.store import TREES_PER_READ, Document, collection, in_batches, insert_new
 from preferences.core.pairing import Pair, Side
 from preferences.models import PAIRS_PER_PAGE, Preference, PreferenceSet, page_key, tree_key
 
@@ -110,16 +110,10 @@ def pairs_by_tree(
     return dict(found)
 
 
-def batches(num_trees: int) -> Iterator[range]:
-    """Yield the indexes of trees in runs that one query may name."""
-    for start in range(0, num_trees, TREES_PER_READ):
-        yield range(start, min(start + TREES_PER_READ, num_trees))
-
-
 def delete_set(preference_set: PreferenceSet, num_trees: int) -> int:
     """Delete a set with its pairs, the set last; return how many pairs went."""
     gone = 0
-    for indexes in batches(num_trees):
+    for indexes in in_batches(range(num_trees)):
         keys = [tree_key(preference_set.id, index) for index in indexes]
         gone += collection(Preference).delete_many({"tree_key": {"$in": keys}}).deleted_count
     collection(PreferenceSet).delete_one({"_id": preference_set.id})

@@ -21,7 +21,6 @@ from rollouts.core.scoring import (
 )
 from rollouts.failures import RequestFailedError
 
-TREES_PER_WRITE = 32
 MOST_FAILURES_FROM_THE_START = 8
 """Where so many trees fail and none was scored, the settings are wrong and not the trees."""
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from experiment_configs.interfaces import Prompt
+from forests.core.prefix import prefix_of
 
 Message = dict[str, str]
 
@@ -13,9 +14,10 @@ class FormatError(Exception):
 
 def as_seen(prompt: Any, api: str) -> Prompt:
     """Return what the model was given: over the chat API a text is the message of a user."""
-    if isinstance(prompt, str):
-        return [message("user", prompt)] if api == "chat" else prompt
-    return [message(str(part["role"]), str(part["content"])) for part in prompt]
+    seen = prefix_of(prompt, "", api)
+    if isinstance(seen, str):
+        return seen
+    return [message(str(part["role"]), str(part["content"])) for part in seen]
 
 
 def message(role: str, content: str) -> Message:
