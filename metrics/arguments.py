@@ -7,7 +7,10 @@ from django.core.management.base import CommandParser
 
 from forests.commands import add_json_argument, names_among
 from metrics.core.aggregation import AGGREGATIONS
+from metrics.core.procedures import PROCEDURES
 from metrics.core.values import ESTIMATORS, UNGRADED
+
+MAX_BEAMS = 1024
 
 
 def add_value_arguments(parser: CommandParser) -> None:
@@ -22,6 +25,38 @@ def add_value_arguments(parser: CommandParser) -> None:
         choices=UNGRADED,
         default="incorrect",
         help="what an unanswered or truncated leaf counts as (default: %(default)s)",
+    )
+
+
+def add_search_arguments(
+    parser: CommandParser, *, num_beam_values: tuple[int, ...], procedures: tuple[str, ...]
+) -> None:
+    """Add how trees are searched, with these defaults."""
+    numbers, names = ",".join(map(str, num_beam_values)), ",".join(procedures)
+    parser.add_argument(
+        "--num_beam_values",
+        type=numbers_up_to(MAX_BEAMS),
+        default=num_beam_values,
+        metavar="N,N",
+        help=f"numbers of beams to keep, or of samples to choose from (default: {numbers})",
+    )
+    add_aggregation_argument(parser)
+    parser.add_argument(
+        "--procedures",
+        type=names_among(PROCEDURES),
+        default=procedures,
+        metavar="NAME,NAME",
+        help="how to search: beam (beam search), dvts (diverse verifier tree search), "
+        f"best_of_n (whole samples); several with commas between (default: {names})",
+    )
+
+
+def add_save_argument(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--save",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep the result for the forest's metrics page (default: yes)",
     )
 
 

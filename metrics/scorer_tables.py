@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metrics.models import ScorerReport
-from metrics.tables import PROCEDURES, Cell, Table, cell_of
+from metrics.tables import PROCEDURES, Cell, Table, cell_of, command_line
 
 VALUES = {"prm": "scorer", "labelled": "exact (oracle)", "random": "random (floor)"}
 
@@ -65,20 +65,18 @@ def comparison_table(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tab
 def command_of_report(report: ScorerReport) -> str:
     """Return the command that judges the scorer again as in this report."""
     given = report.parameters
-    words = {
+    arguments = {
         "forest_name": report.forest_id,
         "scorer": report.scorer,
         "num_beam_values": ",".join(map(str, given["num_beam_values"])),
         "aggregation": ",".join(given["aggregations"]),
         "procedures": ",".join(given["procedures"]),
+        "estimator": given["estimator"],
+        "ungraded": given["ungraded"],
+        "label_threshold": given["label_threshold"],
     }
-    for name, usual in (
-        ("estimator", "leaf_mean"), ("ungraded", "incorrect"), ("label_threshold", 0.0),
-    ):  # fmt: skip
-        if given[name] != usual:
-            words[name] = given[name]
-    options = " ".join(f"--{name} {value}" for name, value in words.items())
-    return f"python manage.py evaluate_scorer {options}"
+    usual = {"estimator": "leaf_mean", "ungraded": "incorrect", "label_threshold": 0.0}
+    return command_line("evaluate_scorer", arguments, usual)
 
 
 def gain_of(row: Mapping[str, Any]) -> Cell:

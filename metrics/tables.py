@@ -121,8 +121,13 @@ def command_of(run: MetricRun) -> str:
         "seed": 0,
         "scorer": "",
     }
-    words = (f"--{name} {value}" for name, value in arguments.items() if value != usual.get(name))
-    return f"python manage.py beam_search {' '.join(words)}"
+    return command_line("beam_search", arguments, usual)
+
+
+def command_line(name: str, arguments: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    """Return how a command is typed, without the arguments that have their usual values."""
+    words = (f"--{key} {value}" for key, value in arguments.items() if value != usual.get(key))
+    return f"python manage.py {name} {' '.join(words)}"
 
 
 def histogram_table(distribution: Mapping[str, Any]) -> Table:

@@ -1,6 +1,5 @@
 """Preliminary metrics by beam search over the values of a forest."""
 
-import argparse
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -9,28 +8,24 @@ from forests.commands import (
     ProjectCommand,
     add_forest_argument,
     get_grown_forest,
-    names_among,
     positive_integer,
 )
 from forests.models import Forest
 from forests.progress_bar import shown_progress
 from forests.scores import get_scorer
 from metrics.arguments import (
-    add_aggregation_argument,
     add_output_arguments,
+    add_save_argument,
+    add_search_arguments,
     add_value_arguments,
     chosen_aggregations,
-    numbers_up_to,
 )
 from metrics.core.evaluation import EvaluationOptions
-from metrics.core.procedures import PROCEDURES
 from metrics.core.value_functions import VALUE_FUNCTIONS, ValueOptions
 from metrics.models import MetricRun
 from metrics.printing import show_rows
 from metrics.runs import evaluate_forest, metric_run
 from metrics.tables import left_out, note
-
-MAX_BEAMS = 1024
 
 
 class Command(ProjectCommand):
@@ -48,13 +43,6 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
     def add_arguments(self, parser: CommandParser) -> None:
         add_forest_argument(parser)
         parser.add_argument(
-            "--num_beam_values",
-            type=numbers_up_to(MAX_BEAMS),
-            default=(1, 5),
-            metavar="N,N",
-            help="numbers of beams to keep (default: 1,5)",
-        )
-        parser.add_argument(
             "--value_function_option",
             choices=VALUE_FUNCTIONS,
             default="labelled",
@@ -63,15 +51,7 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             "prm: the scores of a --scorer (default: %(default)s)",
         )
         parser.add_argument("--scorer", default="", help="name that score_nodes was given, for prm")
-        add_aggregation_argument(parser)
-        parser.add_argument(
-            "--procedures",
-            type=names_among(PROCEDURES),
-            default=("beam",),
-            metavar="NAME,NAME",
-            help="how to search: beam (beam search), dvts (diverse verifier tree search), "
-            "best_of_n (whole samples); several with commas between (default: beam)",
-        )
+        add_search_arguments(parser, num_beam_values=(1, 5), procedures=("beam",))
         add_value_arguments(parser)
         parser.add_argument("--seed", type=int, default=0, help="of random values (default: 0)")
         parser.add_argument(
@@ -81,12 +61,7 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             help="processes that share the trees of a large forest (default: 1)",
         )
         add_output_arguments(parser)
-        parser.add_argument(
-            "--save",
-            action=argparse.BooleanOptionalAction,
-            default=True,
-            help="keep the result for the forest's metrics page (default: yes)",
-        )
+        add_save_argument(parser)
 
     def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
         wanted = _evaluation_options(options)

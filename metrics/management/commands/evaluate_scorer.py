@@ -1,30 +1,26 @@
 """How good a scorer is, by the exact values of a forest."""
 
-import argparse
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand, add_forest_argument, get_grown_forest, names_among
+from forests.commands import ProjectCommand, add_forest_argument, get_grown_forest
 from forests.progress_bar import shown_progress
 from forests.scores import get_scorer
 from metrics.arguments import (
-    add_aggregation_argument,
     add_output_arguments,
+    add_save_argument,
+    add_search_arguments,
     add_value_arguments,
     chosen_aggregations,
-    numbers_up_to,
     share,
 )
 from metrics.core.evaluation import EvaluationOptions
-from metrics.core.procedures import PROCEDURES
 from metrics.core.value_functions import ValueOptions
 from metrics.models import ScorerReport
 from metrics.printing import show_csv, show_tables
 from metrics.scorer_tables import comparison_table, quality_table
 from metrics.scorers import JudgingOptions, judge_scorer
-
-MAX_BEAMS = 1024
 
 
 class Command(ProjectCommand):
@@ -42,21 +38,7 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
     def add_arguments(self, parser: CommandParser) -> None:
         add_forest_argument(parser)
         parser.add_argument("--scorer", required=True, help="name that score_nodes was given")
-        parser.add_argument(
-            "--num_beam_values",
-            type=numbers_up_to(MAX_BEAMS),
-            default=(1, 2, 4, 8),
-            metavar="N,N",
-            help="numbers of beams or samples to choose from (default: 1,2,4,8)",
-        )
-        add_aggregation_argument(parser)
-        parser.add_argument(
-            "--procedures",
-            type=names_among(PROCEDURES),
-            default=("best_of_n", "beam"),
-            metavar="NAME,NAME",
-            help=f"how to search: {', '.join(PROCEDURES)} (default: best_of_n,beam)",
-        )
+        add_search_arguments(parser, num_beam_values=(1, 2, 4, 8), procedures=("best_of_n", "beam"))
         parser.add_argument(
             "--label_threshold",
             type=share,
@@ -66,12 +48,7 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
         )
         add_value_arguments(parser)
         add_output_arguments(parser)
-        parser.add_argument(
-            "--save",
-            action=argparse.BooleanOptionalAction,
-            default=True,
-            help="keep the result for the forest's metrics page (default: yes)",
-        )
+        add_save_argument(parser)
 
     def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
         wanted = JudgingOptions(
