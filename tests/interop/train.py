@@ -107,46 +107,44 @@ def arguments(scratch: str) -> dict[str, Any]:
 def dpo(rows: Dataset, scratch: str) -> Any:
     from trl import DPOConfig, DPOTrainer
 
-    return DPOTrainer(
-        model=AutoModelForCausalLM.from_config(config()),
-        ref_model=AutoModelForCausalLM.from_config(config()),  # its name would lead to the hub
-        args=DPOConfig(**arguments(scratch)),
-        train_dataset=rows,
-        processing_class=tokenizer(),
-    )
-
-
-def reward(rows: Dataset, scratch: str) -> Any:
-    from trl import RewardConfig, RewardTrainer
-
-    return RewardTrainer(
-        model=AutoModelForSequenceClassification.from_config(config(num_labels=1)),
-        args=RewardConfig(**arguments(scratch)),
-        train_dataset=rows,
-        processing_class=tokenizer(),
-    )
+    return with_reference(DPOTrainer, DPOConfig, rows, scratch)
 
 
 def kto(rows: Dataset, scratch: str) -> Any:
     from trl import KTOConfig, KTOTrainer
 
-    return KTOTrainer(
-        model=AutoModelForCausalLM.from_config(config()),
-        ref_model=AutoModelForCausalLM.from_config(config()),  # its name would lead to the hub
-        args=KTOConfig(**arguments(scratch)),
-        train_dataset=rows,
-        processing_class=tokenizer(),
-    )
+    return with_reference(KTOTrainer, KTOConfig, rows, scratch)
+
+
+def reward(rows: Dataset, scratch: str) -> Any:
+    from trl import RewardConfig, RewardTrainer
+
+    model = AutoModelForSequenceClassification.from_config(config(num_labels=1))
+    return trainer_of(RewardTrainer, RewardConfig, model, rows, scratch)
 
 
 def prm(rows: Dataset, scratch: str) -> Any:
     from trl.experimental.prm import PRMConfig, PRMTrainer
 
-    return PRMTrainer(
-        model=AutoModelForTokenClassification.from_config(config(num_labels=2)),
-        args=PRMConfig(**arguments(scratch)),
+    model = AutoModelForTokenClassification.from_config(config(num_labels=2))
+    return trainer_of(PRMTrainer, PRMConfig, model, rows, scratch)
+
+
+def with_reference(kind: Any, settings: Any, rows: Dataset, scratch: str) -> Any:
+    model, reference = (AutoModelForCausalLM.from_config(config()) for _ in range(2))
+    # Without one the trainer would load it by the model's name, which leads to the hub.
+    return trainer_of(kind, settings, model, rows, scratch, ref_model=reference)
+
+
+def trainer_of(
+    kind: Any, settings: Any, model: Any, rows: Dataset, scratch: str, **more: Any
+) -> Any:
+    return kind(
+        model=model,
+        args=settings(**arguments(scratch)),
         train_dataset=rows,
         processing_class=tokenizer(),
+        **more,
     )
 
 
