@@ -1,15 +1,20 @@
 """Pytest plugin: the embedded MongoDB and queue, on a directory of their own, for the session.
 
 Loaded with `-p tests.servers`, before Django reads its settings. `TEST_MONGODB_URI` and
-`TEST_REDIS_URL` name servers to use instead.
+`TEST_REDIS_URL` name servers to use instead. Of these, pytest-django gives each process of xdist a
+MongoDB database of its own, and this plugin a Redis database: from the one that the address names
+on. Tests empty them, so a Redis database that holds something is refused.
 """
 
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
+import redis
+from redis.connection import parse_url
 
 from prm_site.services.definitions import MONGODB, QUEUE
 from prm_site.services.registry import running_addresses
@@ -38,6 +43,37 @@ def _prepare_environment() -> None:
         os.environ[service.setting] = (
             os.environ.get(f"TEST_{service.setting}") or started[service.name]
         )
+    if shared := os.environ.get("TEST_REDIS_URL"):
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        os.environ["REDIS_URL"] = _redis_database(shared, int(worker))
+
+
+def _redis_database(address: str, worker: int) -> str:
+    """Return the address of the database for a process of xdist; 0 is also that of no xdist."""
+    parts = urlsplit(address)
+    number = parse_url(address).get("db", 0) + worker
+    return parts._replace(query=urlencode({**dict(parse_qsl(parts.query)), "db": number})).geturl()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a shared Redis with too few databases, or with something in one of them."""
+    shared = os.environ.get("TEST_REDIS_URL")
+    if not shared or "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    for worker in range(config.getoption("numprocesses", None) or 1):
+        with redis.Redis.from_url(_redis_database(shared, worker)) as client:
+            number = client.connection_pool.connection_kwargs["db"]
+            try:
+                num_keys = client.dbsize()
+            except redis.RedisError as error:
+                raise pytest.UsageError(
+                    f"TEST_REDIS_URL: database {number} cannot be used: {error}"
+                ) from error
+        if num_keys:
+            raise pytest.UsageError(
+                f"TEST_REDIS_URL: database {number} holds {num_keys} keys, and tests would empty "
+                f"it: name another one, or empty it with `redis-cli -n {number} flushdb`"
+            )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
