@@ -1,5 +1,6 @@
 """Django's own apps with MongoDB's primary keys (their default AutoField does not exist there)."""
 
+from axes.apps import AppConfig as AxesConfig
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 from django.contrib.auth.apps import AuthConfig
@@ -22,6 +23,10 @@ class MongoContentTypesConfig(ContentTypesConfig):
 
 
 class MongoDjangoRqConfig(DjangoRqAdminConfig):
+    default_auto_field = _OBJECT_ID
+
+
+class MongoAxesConfig(AxesConfig):
     default_auto_field = _OBJECT_ID
 
 

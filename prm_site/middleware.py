@@ -6,6 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from redis.exceptions import RedisError
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -35,6 +37,24 @@ class LoginUnlessPublicMiddleware(LoginRequiredMiddleware):
             # A fragment cannot show the login form: its whole page is loaded again, and sent there.
             return HttpResponse(status=401, headers={"HX-Refresh": "true"})
         return refusal
+
+
+class UnavailableMiddleware:
+    """Say plainly that the queue's server is gone: a login counts attempts there, too.
+
+    Nobody is let in uncounted.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, RedisError):
+            return None
+        return render(request, "503.html", status=503)
 
 
 class ContentSecurityPolicyMiddleware:

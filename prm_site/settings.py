@@ -1,6 +1,7 @@
 """Settings from the environment and `.env`; every one is explained in `.env.example`."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from prm_site.environment import HTTP, MONGODB, REDIS, Environment, refuse
@@ -65,6 +66,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "prm_site.apps.MongoDjangoRqConfig",
+    "prm_site.apps.MongoAxesConfig",
     "django_htmx",
     "markdownify.apps.MarkdownifyConfig",
     "forests",
@@ -85,11 +87,16 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "prm_site.middleware.UnavailableMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "prm_site.urls"
 WSGI_APPLICATION = "prm_site.wsgi.application"
-AUTHENTICATION_BACKENDS = ["prm_site.permissions.FlatModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # first: it refuses who has tried too often
+    "prm_site.permissions.FlatModelBackend",
+]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "forests"
 LOGOUT_REDIRECT_URL = "login"
@@ -119,10 +126,12 @@ DATABASES = {
         },
     },
 }
+DATABASE_ROUTERS = ["prm_site.routers.LoginAttemptsRouter"]
 DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
 MIGRATION_MODULES = {
     "admin": "prm_site.mongo_migrations.admin",
     "auth": "prm_site.mongo_migrations.auth",
+    "axes": None,
     "contenttypes": "prm_site.mongo_migrations.contenttypes",
     "django_rq": "prm_site.mongo_migrations.django_rq",
 }
@@ -137,6 +146,28 @@ RQ_QUEUES = {
 }
 # "auto" enqueues at once: MongoDB has no open transaction whose end one could wait for.
 RQ = {"COMMIT_MODE": "auto", "WORKER_CLASS": "rollouts.workers.RolloutWorker"}
+
+# Failed logins are counted where all processes of the site see them, beside the queue.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL or "redis://127.0.0.1:6379",
+        "KEY_PREFIX": "prm_site",
+        "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
+    },
+}
+AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
+AXES_LOCKOUT_PARAMETERS = ["ip_address", "username"]
+AXES_FAILURE_LIMIT = env.number("PRM_LOGIN_FAILURES", default=10)
+AXES_COOLOFF_TIME = timedelta(minutes=env.number("PRM_LOGIN_WAIT_MINUTES", default=15))
+# Who goes on trying would otherwise lock others out, name by name.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
+AXES_CLIENT_IP_CALLABLE = "prm_site.login_attempts.client_address"
+AXES_ENABLE_ADMIN = False
+# Production mode stands behind a proxy, as it takes the proxy's word for HTTPS.
+PROXY_COUNT = env.number("PRM_PROXY_COUNT", default=1 if PRODUCTION else 0)
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},

@@ -70,10 +70,10 @@ class Backend:
             except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
                 _, failure = self._classify(error, endpoint)
                 if not isinstance(failure, RetryableError):
-                    raise failure from error
+                    raise failure from None
                 if failure.is_unavailable and self._pool.eject(endpoint):
                     return await self.list_models()
-                raise failure.final() from error
+                raise failure.final() from None
 
     async def ask(
         self,
@@ -103,10 +103,10 @@ class Backend:
                     kind, failure = self._classify(error, endpoint)
                     spending.failures[kind] += 1
                     if not isinstance(failure, RetryableError):
-                        raise failure from error
+                        raise failure from None
                     if attempt == self.max_attempts:
                         await self._find_unavailable(failure)
-                        raise failure.final() from error
+                        raise failure.final() from None
                     if failure.most_samples:
                         self.most_samples = failure.most_samples
                     others_left = failure.is_unavailable and self._pool.eject(endpoint)
@@ -121,4 +121,8 @@ class Backend:
                 failure.is_unavailable = not await self.list_models()
 
     def _classify(self, error: Exception, endpoint: Endpoint) -> tuple[str, BackendError]:
+        """Return the kind of an error, and the one to raise in its place.
+
+        The first is not to be its cause: a traceback would show the key where a server repeats it.
+        """
         return classify(error, endpoint.base_url, self.timeout_seconds, self.address)

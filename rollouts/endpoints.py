@@ -1,5 +1,6 @@
 """The model servers that share the work: the least busy one is asked, a dead one is left alone."""
 
+import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ class ServerAddress:
     api_key: str
     settings: str = "OPENAI"
     """Beginning of the settings' names, for messages: `<settings>_BASE_URL`."""
+
+    def without_key(self, text: str) -> str:
+        """Return a text in which a server may have repeated the key."""
+        return text.replace(self.api_key, "…") if self.api_key else text
 
 
 @dataclass(slots=True, eq=False)
@@ -64,10 +69,14 @@ class EndpointPool:
 
     @contextmanager
     def pick(self) -> Iterator[Endpoint]:
-        """Use the server with the fewest requests in flight, of those that are not ejected."""
+        """Use the server with the fewest requests in flight, of those that are not ejected.
+
+        Of equals a random one: many workers with few requests each would all ask the first.
+        """
         now = time.monotonic()
         endpoint = min(
-            self.endpoints, key=lambda one: (max(0.0, one.ejected_until - now), one.outstanding)
+            random.sample(self.endpoints, len(self.endpoints)),
+            key=lambda one: (max(0.0, one.ejected_until - now), one.outstanding),
         )
         endpoint.outstanding += 1
         try:

@@ -71,7 +71,10 @@ class RetryableError(BackendError):
 def classify(
     error: Exception, where: str, timeout_seconds: float, address: ServerAddress
 ) -> tuple[str, BackendError]:
-    """Return the kind of an error, for counting, and what it means."""
+    """Return the kind of an error, for counting, and what it means.
+
+    Messages are stored and shown, so a server that repeats the key finds it taken out.
+    """
     cause = _first_cause(error)
     # The library calls a refused connection a timeout too.
     if isinstance(error, openai.APITimeoutError) and isinstance(cause, TimeoutError):
@@ -83,9 +86,9 @@ def classify(
             is_unavailable=True,
         )
     if isinstance(error, openai.APIStatusError):
-        return f"http_{error.status_code}", _classify_status(error, where, address.settings)
+        return f"http_{error.status_code}", _classify_status(error, where, address)
     if isinstance(error, ResponseError):
-        return "bad_response", RetryableError(f"{where}: {error}")
+        return "bad_response", RetryableError(address.without_key(f"{where}: {error}"))
     return "bad_response", RetryableError(f"{where} did not answer with JSON")
 
 
@@ -102,17 +105,19 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _classify_status(error: openai.APIStatusError, where: str, settings: str) -> BackendError:
+def _classify_status(
+    error: openai.APIStatusError, where: str, address: ServerAddress
+) -> BackendError:
     refusal = read_refusal(error.status_code, error.body)
     status = refusal.status
-    said = f"{where} answered {error.status_code}: {one_line(error.message)}"
+    said = f"{where} answered {error.status_code}: {one_line(address.without_key(error.message))}"
     if refusal.is_too_long:
         return PromptTooLongError(said)
     if refusal.most_samples:
         return RetryableError(said, retry_after=0, most_samples=refusal.most_samples)
     if status in _REFUSING_STATUSES:
         wrong = "API_KEY" if status != 404 else "BASE_URL and `model`"  # noqa: PLR2004
-        return BackendRefusedError(f"{said} (check {settings}_{wrong})")
+        return BackendRefusedError(f"{said} (check {address.settings}_{wrong})")
     if status in _RETRYABLE_STATUSES or status >= 500:  # noqa: PLR2004
         return RetryableError(
             said,

@@ -56,7 +56,7 @@ def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
     finally:
         # Until the last slice of a forest ends, its sums are settled by who watches it.
         left = Forest.objects.filter(pk=forest_name).first()
-        if left is not None and next(_unfinished(left), None) is None:
+        if left is not None and not left.num_pending and next(_unfinished(left), None) is None:
             settle_counters(left)
     return done
 

@@ -12,6 +12,7 @@ from django.test import TransactionTestCase, override_settings
 from django_mongodb_backend.base import DatabaseWrapper
 from rq.queue import Queue
 
+from prm_site.roles import ROLES
 from tests.openai_server import OpenAIServer
 
 # Helpers that assert: a failure in them shows its values too.
@@ -23,6 +24,7 @@ hypothesis.settings.load_profile("untimed")
 
 _DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
 _MADE_BY_MIGRATE = {"auth_permission", "django_content_type", "django_migrations"}
+_GROUPS_MADE_BY_MIGRATE = {"auth_group": "_id", "auth_group_permissions": "group_id"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,8 +36,10 @@ def _quick_tests() -> Iterator[None]:
 
     def empty(self: TransactionTestCase) -> None:
         database = cast("DatabaseWrapper", connection).database
+        roles = [one["_id"] for one in database["auth_group"].find({"name": {"$in": list(ROLES)}})]
         for name in set(connection.introspection.table_names()) - _MADE_BY_MIGRATE:
-            database[name].delete_many({})
+            key = _GROUPS_MADE_BY_MIGRATE.get(name)
+            database[name].delete_many({key: {"$nin": roles}} if key else {})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty)

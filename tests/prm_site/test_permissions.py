@@ -1,6 +1,7 @@
 import pytest
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.test import RequestFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -76,5 +77,6 @@ def test_what_a_user_may_do_is_read_once_a_request(permission, django_assert_num
 
 def test_a_password_is_still_asked_for():
     user = User.objects.create_user("ada", password="correct-horse")
-    assert authenticate(username="ada", password="correct-horse") == user
-    assert authenticate(username="ada", password="wrong") is None
+    request = RequestFactory().post("/login/")
+    assert authenticate(request, username="ada", password="correct-horse") == user
+    assert authenticate(request, username="ada", password="wrong") is None

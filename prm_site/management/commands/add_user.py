@@ -1,0 +1,48 @@
+import secrets
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import ProjectCommand
+from prm_site.roles import OPERATOR, ROLES
+
+
+class Command(ProjectCommand):
+    help = (
+        "Make a user with one role, or give a user another role. A new user's password is printed "
+        "as JSON, once; users change it in the admin, or `changepassword` does."
+    )
+    examples = "python manage.py add_user --username ada --role reviewer"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--username", required=True)
+        parser.add_argument(
+            "--role",
+            required=True,
+            choices=list(ROLES),
+            help="viewer: reads; reviewer: also judges pairs; operator: also pauses, resumes, "
+            "retries and deletes forests, in the admin",
+        )
+
+    def handle(self, *, username: str, role: str, **options: Any) -> None:
+        group = Group.objects.filter(name=role).first()
+        if group is None:
+            raise CommandError(f"there is no group {role!r}: run `python manage.py migrate`")
+        user = User.objects.filter(username=username).first()
+        password = None
+        if user is None:
+            password = secrets.token_urlsafe(12)
+            user = User(username=username)
+            user.set_password(password)
+        user.is_staff = user.is_superuser or role == OPERATOR
+        try:
+            user.full_clean()
+        except ValidationError as error:
+            raise CommandError(f"--username {username!r}: {' '.join(error.messages)}") from None
+        user.save()
+        user.groups.remove(*Group.objects.filter(name__in=list(ROLES)))
+        user.groups.add(group)
+        made = {"username": username, "role": role}
+        self.show_json(made | ({"password": password} if password else {}))

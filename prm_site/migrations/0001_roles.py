@@ -1,0 +1,37 @@
+"""Groups for the roles of a team: an operator may change them later, no migration changes them back."""
+
+from django.contrib.auth.management import create_permissions
+from django.contrib.contenttypes.management import create_contenttypes
+from django.db import migrations
+
+from prm_site.roles import ROLES
+
+
+def make_groups(apps, schema_editor):
+    # `migrate` makes permissions when all migrations are over, which is too late for us.
+    for label in sorted({name.partition(".")[0] for names in ROLES.values() for name in names}):
+        app = apps.get_app_config(label)
+        app.models_module = True
+        create_contenttypes(app, apps=apps, verbosity=0)
+        create_permissions(app, apps=apps, verbosity=0)
+        app.models_module = None
+
+    group_model, permission_model = apps.get_model("auth", "Group"), apps.get_model("auth", "Permission")
+    content_types = apps.get_model("contenttypes", "ContentType").objects.values_list("pk", "app_label")
+    app_of = dict(content_types)
+    permissions = {f"{app_of[one.content_type_id]}.{one.codename}": one for one in permission_model.objects.all()}
+    for role, names in ROLES.items():
+        group, _ = group_model.objects.get_or_create(name=role)
+        group.permissions.add(*(permissions[name] for name in sorted(names)))
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("auth", "0001_initial"),
+        ("contenttypes", "0001_initial"),
+        ("forests", "0004_scores"),
+        ("metrics", "0003_scorer_report"),
+        ("preferences", "0004_lengths"),
+    ]
+
+    operations = [migrations.RunPython(make_groups, migrations.RunPython.noop)]

@@ -1,0 +1,21 @@
+"""What the groups of users may do that `migrate` makes: see SECURITY.md."""
+
+from collections.abc import Mapping
+
+VIEWER, REVIEWER, OPERATOR = "viewer", "reviewer", "operator"
+
+_VIEWED = (
+    "forests.forest", "forests.tree", "forests.node", "forests.scorer", "forests.treescores",
+    "forests.activity", "metrics.metricrun", "metrics.scorerreport", "preferences.preferenceset",
+    "preferences.preference", "preferences.review",
+)  # fmt: skip
+_VIEW = frozenset(".view_".join(model.split(".")) for model in _VIEWED)
+_REVIEW = frozenset({"preferences.review_preference"})
+_OPERATE = frozenset({"forests.change_forest", "forests.delete_forest"})
+
+ROLES: Mapping[str, frozenset[str]] = {
+    VIEWER: _VIEW,
+    REVIEWER: _VIEW | _REVIEW,
+    OPERATOR: _VIEW | _REVIEW | _OPERATE,
+}
+"""Permissions by role, as `<app>.<codename>`. Each role may do what the one before it may."""

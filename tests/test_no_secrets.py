@@ -1,0 +1,139 @@
+"""After a run with every kind of failure, no key is anywhere but in the environment."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.urls import get_resolver
+from django_mongodb_backend.base import DatabaseWrapper
+from rq.queue import Queue
+
+from tests.openai_server import Fault, OpenAIServer
+
+KEY = "sk-very-secret-0123456789"
+FOREST = "demo_arithmetic-train-secret"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Site:
+    """Runs commands as processes, and keeps all that they write."""
+
+    def __init__(self, directory: Path, server: OpenAIServer) -> None:
+        self.directory = directory
+        self.said = ""
+        self.environment = os.environ | {
+            "OPENAI_BASE_URL": server.url,
+            "OPENAI_API_KEY": KEY,
+            "SCORER_BASE_URL": server.url,
+            "SCORER_API_KEY": KEY,
+            "PRM_DATABASE_NAME": str(connection.settings_dict["NAME"]),
+            "PRM_LOG_LEVEL": "DEBUG",
+        }
+
+    def run(self, *arguments: str, status: int = 0) -> None:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.said += f"{done.stdout}{done.stderr}\n"
+        assert done.returncode == status, done.stderr[-2000:]
+
+
+@pytest.fixture
+def site(tmp_path: Path, model_server: OpenAIServer, queue: Queue, settings) -> Site:
+    settings.OPENAI_API_KEY = settings.SCORER_API_KEY = KEY
+    return Site(tmp_path, model_server)
+
+
+def stored_documents() -> Iterator[str]:
+    database = cast("DatabaseWrapper", connection).database
+    for name in database.list_collection_names():
+        for document in database[name].find():
+            yield f"{name}: {document}"
+
+
+def queued_values(queue: Queue) -> Iterator[str]:
+    """Yield what is in the queue's server, and the errors of jobs, which are compressed there."""
+    for key in queue.connection.scan_iter():
+        yield f"{key!r}: {queue.connection.dump(key)!r}"
+    for id_ in queue.failed_job_registry.get_job_ids():
+        job = queue.fetch_job(id_)
+        result = job.latest_result() if job else None
+        yield f"{id_}: {result.exc_string if result else None}"
+
+
+def pages(client: Client) -> Iterator[str]:
+    """Yield what each page shows, and each document in the admin."""
+    for address in ("", "trees/0/", "metrics/", "preferences/"):
+        yield client.get(f"/{FOREST}/{address}").text
+    for model in ("forests/forest", "forests/tree", "preferences/preferenceset"):
+        yield client.get(f"/admin/{model}/").text
+    yield client.get(f"/admin/forests/forest/{FOREST}/change/").text
+    yield client.get("/admin/rq/").text
+    for name in ("healthz", "readyz", "prometheus"):
+        if name in get_resolver().reverse_dict:
+            yield client.get(f"/{name}").text
+
+
+def test_no_key_is_in_database_queue_files_pages_or_logs(
+    site: Site, model_server: OpenAIServer, queue: Queue, admin_client: Client
+):
+    repeated = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}"}})
+    split = ("--dataset_split", "train")
+    forest = ("--forest_name", FOREST)
+    site.run("verify_config", "--config_name", "demo_arithmetic", *split, "--with_backend")
+    site.run(
+        "seed_forest", "--dataset_config_name", "demo_arithmetic", *split,
+        "--forest_name_suffix", "secret", "--limit", "4",
+    )  # fmt: skip
+    # The first tree fails with a message that repeats the key, then the server refuses with it.
+    model_server.faults.extend([Fault(400, repeated), Fault(500, repeated), Fault(401, repeated)])
+    site.run("rollout_worker", "--num_processes", "1", *forest, status=1)
+    stopped = [*stored_documents(), *queued_values(queue)]
+    model_server.faults.clear()
+    site.run("rollout_worker", "--num_processes", "1", *forest, status=3)
+    site.run("populate_forest", *forest)
+    site.run("retry_failed", *forest)
+    site.run("populate_forest", *forest)
+    site.run("beam_search", "--num_beam_values", "1", *forest, "--json")
+    site.run("create_preferences", *forest)
+    exports = site.directory / "exports"
+    site.run(
+        "export_preferences", "--format", "trl", "--container", "jsonl,dataset", *forest,
+        "--output", str(exports / "pairs"),
+    )  # fmt: skip
+    site.run("export_forest", *forest, "--output", str(exports / "forest"))
+    model_server.faults.extend([Fault(401, repeated)] * 9)
+    site.run(
+        "verify_config", "--config_name", "demo_arithmetic", *split, "--with_backend", status=1
+    )
+
+    files = [path for path in exports.rglob("*") if path.is_file()]
+    places = {
+        "database and queue, stopped": "\n".join(stopped),
+        "database": "\n".join(stored_documents()),
+        "queue": "\n".join(queued_values(queue)),
+        "pages": "\n".join(pages(admin_client)),
+        "files": "\n".join(path.read_bytes().decode(errors="replace") for path in files),
+        "output and logs": site.said,
+    }
+
+    # The messages are there, so that the key would be.
+    assert "BackendRefusedError" in places["database and queue, stopped"]
+    assert "Incorrect API key provided: …" in places["database and queue, stopped"]
+    assert "Incorrect API key provided: …" in places["output and logs"]
+    assert FOREST in places["queue"]
+    assert len(files) > 4
+    lines = [(place, line) for place, text in places.items() for line in text.splitlines()]
+    assert [one for one in lines if KEY in one[1]] == []
