@@ -3,9 +3,11 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO, cast
 
+import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
@@ -16,6 +18,8 @@ from rich.table import Table
 
 from experiment_configs.interfaces import ConfigError
 from forests.models import Forest
+
+log = structlog.stdlib.get_logger(__name__)
 
 EXIT_BAD_USAGE = 2
 EXIT_PARTLY_FAILED = 3
@@ -59,6 +63,25 @@ class ProjectCommand(BaseCommand):
             sys.exit(EXIT_BAD_USAGE)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command, and log its beginning and end."""
+        name = type(self).__module__.rpartition(".")[2]
+        began = time.monotonic()
+        with structlog.contextvars.bound_contextvars(
+            command=name, forest=options.get("forest_name")
+        ):
+            log.info("command started")
+            try:
+                found = self._execute(*args, **options)
+            except CommandError as error:
+                seconds = round(time.monotonic() - began, 3)
+                log.info(
+                    "command failed", status=error.returncode, error=str(error), seconds=seconds
+                )
+                raise
+            log.info("command finished", seconds=round(time.monotonic() - began, 3))
+            return found
+
+    def _execute(self, *args: Any, **options: Any) -> str | None:
         try:
             if self.needs_database and not settings.MONGODB_URI:
                 raise CommandError(

@@ -51,6 +51,8 @@ class Forest(models.Model):
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)  # failed attempts by kind, such as {"timeout": 3}
+    latencies = models.JSONField(default=dict)  # answered requests: see rollouts.core.latencies
+    request_seconds = models.FloatField(default=0)  # the sum of these latencies
     backend_message = models.TextField(blank=True)  # why workers wait; empty while they do not
 
     created_at = models.DateTimeField()

@@ -186,19 +186,19 @@ def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Docu
     }
 
 
-def add_to_forest(forest: str, deltas: dict[str, int]) -> None:
+def add_to_forest(forest: str, deltas: Mapping[str, float]) -> None:
     """Add to the counters of a forest."""
     changes = {name: delta for name, delta in deltas.items() if delta}
     if changes:
         collection(Forest).update_one({"_id": forest}, {"$inc": changes})
 
 
-def record_activity(forest: str, deltas: dict[str, int]) -> None:
+def record_activity(forest: str, deltas: Mapping[str, float]) -> None:
     """Add to what happened in this minute; deltas for trees, nodes, tokens, requests."""
     minute = datetime.now(UTC).replace(second=0, microsecond=0)
     collection(Activity).update_one(
         {"_id": f"{forest}/{minute:%Y%m%d%H%M}"},
-        {"$inc": deltas, "$setOnInsert": {"forest_id": forest, "minute": minute}},
+        {"$inc": dict(deltas), "$setOnInsert": {"forest_id": forest, "minute": minute}},
         upsert=True,
     )
 

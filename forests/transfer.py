@@ -39,7 +39,15 @@ from forests.store import (
 FORMAT_VERSION = 1
 ROWS_PER_READ = 2000
 
-FOREST = Columns(Forest, without=["name", "is_seeded", "is_paused", "backend_message"])
+# Latencies are those of the site's own requests.
+_OF_THE_SITE = {
+    "is_seeded": False,
+    "is_paused": False,
+    "backend_message": "",
+    "latencies": {},
+    "request_seconds": 0.0,
+}
+FOREST = Columns(Forest, without=["name", *_OF_THE_SITE])
 TREES = Columns(Tree, without=["id", "forest", "lease_holder", "lease_expires_at"])
 NODES = Columns(Node, without=["id", "tree", "forest", "parent_id", "depth", "position"])
 _PLACE = [("tree", pa.int64()), ("path", pa.string())]
@@ -213,8 +221,7 @@ def _start_forest(manifest: Mapping[str, Any], name: str) -> None:
                 f"a forest named {name!r} is there: choose another --forest_name_suffix"
             )
         return
-    rest = {"is_seeded": False, "is_paused": False, "backend_message": ""}
-    insert_new(Forest, [{"_id": name, **document, **rest}])
+    insert_new(Forest, [{"_id": name, **document, **_OF_THE_SITE}])
 
 
 def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:

@@ -3,6 +3,7 @@
 Messages name the variable and what is allowed, but no address: it may hold a password.
 """
 
+from collections.abc import Sequence
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -42,6 +43,12 @@ class Environment(environ.Env):
         if value and not (value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS):
             refuse(f"{name}={value} is no whole number of at most {_MOST_DIGITS} digits")
         return int(value or default)
+
+    def choice(self, name: str, allowed: Sequence[str], *, default: str) -> str:
+        value = self._text(name) or default
+        if value not in allowed:
+            refuse(f"{name}={value} is not known: use one of {', '.join(allowed)}")
+        return value
 
     def log_level(self, name: str, *, default: str) -> str:
         level = (self._text(name) or default).upper()

@@ -1,10 +1,11 @@
 """Settings from the environment and `.env`; every one is explained in `.env.example`."""
 
-import sys
 from datetime import timedelta
 from pathlib import Path
 
 from prm_site.environment import HTTP, MONGODB, REDIS, Environment, refuse
+from prm_site.logs import FORMATS, logging_settings
+from prm_site.mongodb import PAGE_READ_PREFERENCES, client_options
 from prm_site.secret_key import read_or_create_secret_key
 from prm_site.services.registry import running_addresses
 
@@ -121,11 +122,18 @@ DATABASES = {
         "ENGINE": "django_mongodb_backend",
         "HOST": MONGODB_URI or "mongodb://127.0.0.1:27017",
         "NAME": env.str("PRM_DATABASE_NAME", default="prm_site"),
-        "OPTIONS": {
-            "serverSelectionTimeoutMS": env.number("PRM_MONGODB_TIMEOUT_SECONDS", default=5) * 1000,
-        },
+        "OPTIONS": client_options(
+            MONGODB_URI,
+            timeout_seconds=env.number("PRM_MONGODB_TIMEOUT_SECONDS", default=5),
+            write_timeout_seconds=env.number("PRM_MONGODB_WRITE_TIMEOUT_SECONDS", default=30),
+            max_pool_size=env.number("PRM_MONGODB_POOL_SIZE", default=8),
+        ),
     },
 }
+# Of the site alone, which sets it in prm_site/wsgi.py: workers read what they wrote.
+PAGE_READ_PREFERENCE = env.choice(
+    "PRM_MONGODB_READ_PREFERENCE", PAGE_READ_PREFERENCES, default="primary"
+)
 DATABASE_ROUTERS = ["prm_site.routers.LoginAttemptsRouter"]
 DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
 MIGRATION_MODULES = {
@@ -166,6 +174,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
 AXES_CLIENT_IP_CALLABLE = "prm_site.login_attempts.client_address"
 AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 # Production mode stands behind a proxy, as it takes the proxy's word for HTTPS.
 PROXY_COUNT = env.number("PRM_PROXY_COUNT", default=1 if PRODUCTION else 0)
 
@@ -199,16 +208,12 @@ if PRODUCTION:
         "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
     }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}
-    },
-    "root": {"handlers": ["stderr"], "level": env.log_level("PRM_LOG_LEVEL", default="WARNING")},
-    "loggers": {"django.request": {"level": "ERROR"}},
-}
+LOGGING = logging_settings(
+    level=env.log_level("PRM_LOG_LEVEL", default="WARNING"),
+    log_format=env.choice("PRM_LOG_FORMAT", FORMATS, default="line"),
+)
+# Prometheus names it to read /metrics; without one, who may read pages may read that.
+METRICS_TOKEN: str = env.str("PRM_METRICS_TOKEN", default="")
 
 # What of a model's Markdown reaches a browser: see forests/markup.py.
 MARKDOWNIFY = {

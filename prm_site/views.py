@@ -1,23 +1,59 @@
-"""What a load balancer asks."""
+"""What load balancers and Prometheus ask."""
 
-from typing import cast
+from http import HTTPStatus
+from secrets import compare_digest
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from django_mongodb_backend.base import DatabaseWrapper
-from pymongo.errors import PyMongoError
+from prometheus_client.exposition import choose_encoder
+
+from prm_site.prometheus import registry
+from prm_site.readiness import READINESS
 
 
 @login_not_required
 @never_cache
 @require_safe
 def healthz(_request: HttpRequest) -> HttpResponse:
-    """Return 200 where the site and its database answer, else 503."""
-    try:
-        cast(DatabaseWrapper, connection).database.command("ping")
-    except PyMongoError:
-        return HttpResponse("the database does not answer\n", "text/plain", status=503)
+    """Return 200 while the process answers at all: one that does not is to be started anew."""
     return HttpResponse("ok\n", "text/plain")
+
+
+@login_not_required
+@never_cache
+@require_safe
+def readyz(_request: HttpRequest) -> HttpResponse:
+    """Return 200 where database, queue and model server answer, else 503; a line for each."""
+    parts = READINESS.look()
+    lines = [f"{part}: {'ok' if is_ready else 'does not answer'}\n" for part, is_ready in parts]
+    is_ready = all(is_ready for _, is_ready in parts)
+    status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return HttpResponse("".join(lines), "text/plain", status=status)
+
+
+@login_not_required
+@never_cache
+@require_safe
+def prometheus_metrics(request: HttpRequest) -> HttpResponse:
+    """Return the metrics to whoever names the token, or may read the pages; else 401."""
+    if not _may_read_metrics(request):
+        headers = {"WWW-Authenticate": "Bearer"}
+        said = "log in, or name PRM_METRICS_TOKEN: Authorization: Bearer …\n"
+        return HttpResponse(said, "text/plain", status=HTTPStatus.UNAUTHORIZED, headers=headers)
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return HttpResponse(encode(registry()), content_type)
+
+
+def _may_read_metrics(request: HttpRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    is_named = scheme == "Bearer" and compare_digest(
+        token.strip().encode(), settings.METRICS_TOKEN.encode()
+    )
+    return settings.PUBLIC or bool(settings.METRICS_TOKEN and is_named) or _is_logged_in(request)
+
+
+def _is_logged_in(request: HttpRequest) -> bool:
+    return request.user.is_authenticated

@@ -2,8 +2,12 @@
 
 import os
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+
+from prm_site.mongodb import use_read_preference
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
 
+use_read_preference(settings.PAGE_READ_PREFERENCE)
 application = get_wsgi_application()

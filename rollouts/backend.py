@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import openai
+import structlog
 
+from rollouts.core.latencies import bucket_of
 from rollouts.core.responses import ResponseError
 from rollouts.endpoints import Endpoint, EndpointPool, ServerAddress
 from rollouts.failures import BackendError, BackendRefusedError, RetryableError, classify
+
+log = structlog.stdlib.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -26,6 +31,14 @@ class Spending:
     completion_tokens: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     """Failed attempts by kind."""
+    latencies: Counter[str] = field(default_factory=Counter)
+    """Answered requests by bucket: see `rollouts.core.latencies`."""
+    seconds: float = 0.0
+    """What these took together."""
+
+    def add_latency(self, seconds: float) -> None:
+        self.latencies[bucket_of(seconds)] += 1
+        self.seconds += seconds
 
 
 class Backend:
@@ -92,16 +105,19 @@ class Backend:
         """
         for attempt in range(1, self.max_attempts + 1):
             spending.requests += 1
+            began = time.monotonic()
             with self._pool.pick() as endpoint:
                 try:
                     # The library's own types cost more than the request itself.
                     response = await endpoint.openai.post(
                         endpoint.url_of(path), body=body(), cast_to=object
                     )
+                    spending.add_latency(time.monotonic() - began)
                     return read(response)
                 except (openai.OpenAIError, ResponseError, ValueError) as error:
                     kind, failure = self._classify(error, endpoint)
                     spending.failures[kind] += 1
+                    log.info("request failed", kind=kind, attempt=attempt, error=str(failure))
                     if not isinstance(failure, RetryableError):
                         raise failure from None
                     if attempt == self.max_attempts:

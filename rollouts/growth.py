@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from forests.core.naming import tree_id
@@ -22,6 +24,8 @@ from rollouts.core.growing import Changes, Expansion, close_open_leaves
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendUnavailableError, RequestFailedError
 from rollouts.recording import Growth, LeaseLostError, Recorder
+
+log = structlog.stdlib.get_logger(__name__)
 
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
 SECONDS_BETWEEN_LOOKS_AT_FOREST = 1.0
@@ -138,9 +142,11 @@ class ForestGrower:
         except (RequestFailedError, ConfigError) as error:
             self.recorder.finish(growth, TreeStatus.FAILED, str(error))
             self.outcome.failed += 1
+            log.warning("tree failed", tree=tree, error=str(error))
         else:
             self.recorder.finish(growth, TreeStatus.COMPLETE)
             self.outcome.complete += 1
+            log.info("tree complete", tree=tree, **growth.counters())
         self._growing.discard(tree)
         self._held.discard(tree)
         return None
@@ -242,6 +248,7 @@ class _Backend:
         await asyncio.shield(self._waiting)
 
     async def _wait(self, message: str) -> None:
+        log.warning("model server is away", error=message)
         await self._show(f"waiting for the model server: {message}")
         seconds = 1.0
         try:
@@ -254,6 +261,7 @@ class _Backend:
         finally:
             self._waiting = None
             await self._show("")
+            log.info("model server is back, or nobody waits for it any more")
 
     async def _show(self, message: str) -> None:
         await asyncio.to_thread(show_backend_message, self.forest_name, message)

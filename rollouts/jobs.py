@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import cast
 
 import django_rq
+import structlog
 from django.conf import settings
 from django.db import connection
 from django_mongodb_backend.base import DatabaseWrapper
-from rq.job import Job, JobStatus
+from rq.job import Job, JobStatus, get_current_job
 from rq.queue import Queue
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
@@ -24,6 +26,8 @@ from rollouts.failures import BackendRefusedError
 from rollouts.growth import ForestGrower, mark_started, may_grow, show_backend_message
 from rollouts.recording import settle_counters
 from rollouts.servers import policy_server
+
+log = structlog.stdlib.get_logger(__name__)
 
 SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
 _JOBS_PER_WRITE = 500
@@ -39,6 +43,13 @@ def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
         BackendRefusedError: the model server refuses; the forest's page says so.
     """
     close_inherited_connections()
+    job = get_current_job()
+    ids = {"forest": forest_name} | ({"job": job.id} if job else {})
+    with structlog.contextvars.bound_contextvars(**ids):
+        return _grow_slice(forest_name, start, stop)
+
+
+def _grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
     forest = Forest.objects.filter(pk=forest_name).first()
     if forest is None:
         raise ConfigError(f"no forest named {forest_name!r}")
@@ -46,6 +57,8 @@ def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
     if not may_grow(forest.name):
         return {"complete": 0, "failed": 0}
     mark_started(forest)
+    began = time.monotonic()
+    log.info("job started", start=start, stop=stop)
     leases.release_dead(forest)
     indexes = unfinished_indexes(forest, range(start, min(stop, forest.num_trees)))
     try:
@@ -58,6 +71,7 @@ def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
         left = Forest.objects.filter(pk=forest_name).first()
         if left is not None and not left.num_pending and next(_unfinished(left), None) is None:
             settle_counters(left)
+    log.info("job finished", **done, seconds=round(time.monotonic() - began, 3))
     return done
 
 

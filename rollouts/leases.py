@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import structlog
+
 from forests.models import Forest, Tree, TreeStatus
 from forests.store import collection
+
+log = structlog.stdlib.get_logger(__name__)
 
 LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 10.0
@@ -78,6 +82,7 @@ def release_dead(forest: Forest) -> int:
             dead.setdefault(document["lease_holder"], []).append(document["_id"])
     for holder, trees in dead.items():
         release(trees, holder)
+        log.warning("trees of a dead worker given back", holder=holder, trees=len(trees))
     return sum(map(len, dead.values()))
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -42,6 +42,8 @@ class Growth:
     reported: dict[str, int]
     """The counters as the forest's counters know them."""
     reported_failures: Counter[str]
+    reported_latencies: Counter[str] = field(default_factory=Counter)
+    reported_seconds: float = 0.0
     status: TreeStatus = TreeStatus.GROWING
     error: str = ""
 
@@ -50,7 +52,13 @@ class Growth:
         failures = Counter(stored.failures)
         return cls(
             stored=stored,
-            spending=Spending(**stored.spent, failures=failures),
+            spending=Spending(
+                requests=stored.spent["requests"],
+                retries=stored.spent["retries"],
+                prompt_tokens=stored.spent["prompt_tokens"],
+                completion_tokens=stored.spent["completion_tokens"],
+                failures=failures,
+            ),
             reported={**count_tree(stored.tree), **stored.spent},
             reported_failures=failures.copy(),
         )
@@ -163,10 +171,11 @@ class Recorder:
             self._write_finishes(finishes)
 
     def _write_sums(self, states: list["_TreeState"], num_nodes: int) -> None:
-        deltas: Counter[str] = Counter()
+        deltas: dict[str, float] = defaultdict(int)
         for state in states:
-            deltas.update(state.deltas)
-        add_to_forest(self.forest_name, dict(deltas))
+            for name, delta in state.deltas.items():
+                deltas[name] += delta
+        add_to_forest(self.forest_name, deltas)
         record_activity(
             self.forest_name,
             {
@@ -201,15 +210,20 @@ class _TreeState:
     counters: dict[str, int]
     failures: dict[str, int]
     value: float | None
-    deltas: dict[str, int]
+    deltas: dict[str, float]
 
     @classmethod
     def of(cls, growth: Growth) -> "_TreeState":
         counters, failures = growth.counters(), growth.spending.failures.copy()
-        deltas = {name: counters[name] - growth.reported[name] for name in COUNTERS}
-        for kind, number in failures.items():
-            deltas[f"failures.{kind}"] = number - growth.reported_failures[kind]
+        latencies, seconds = growth.spending.latencies.copy(), growth.spending.seconds
+        deltas: dict[str, float] = {
+            **{name: counters[name] - growth.reported[name] for name in COUNTERS},
+            **_added("failures", failures, growth.reported_failures),
+            **_added("latencies", latencies, growth.reported_latencies),
+            "request_seconds": seconds - growth.reported_seconds,
+        }
         growth.reported, growth.reported_failures = counters, failures
+        growth.reported_latencies, growth.reported_seconds = latencies, seconds
         return cls(
             tree_id=growth.stored.id,
             status=growth.status,
@@ -239,6 +253,10 @@ class _TreeState:
 
     def _update(self, holder: str, fields: dict[str, Any]) -> UpdateOne:
         return UpdateOne({"_id": self.tree_id, "lease_holder": holder}, {"$set": fields})
+
+
+def _added(field: str, counts: Counter[str], reported: Counter[str]) -> dict[str, int]:
+    return {f"{field}.{kind}": number - reported[kind] for kind, number in counts.items()}
 
 
 def settle_counters(forest: Forest) -> bool:

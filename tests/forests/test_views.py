@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver
-from pymongo.errors import ServerSelectionTimeoutError
 
 from forests.core.naming import RESERVED_NAMES, ForestNameError, forest_name
 from forests.listing import TREES_PER_PAGE
@@ -102,23 +100,6 @@ def test_pages_have_no_inline_script_or_style(reader, forest):
         assert " style=" not in html
         assert "<style" not in html
         assert not [name for name, _ in Reading(html).attributes if name.startswith("on")]
-
-
-# Health
-
-
-def test_health_needs_no_login(client):
-    response = client.get("/healthz")
-    assert (response.status_code, response.content) == (200, b"ok\n")
-
-
-def test_health_fails_where_the_database_does_not_answer(client, monkeypatch):
-    def fail(name: str) -> None:
-        raise ServerSelectionTimeoutError("no server")
-
-    gone = SimpleNamespace(database=SimpleNamespace(command=fail))
-    monkeypatch.setattr("prm_site.views.connection", gone)
-    assert client.get("/healthz").status_code == 503
 
 
 # List

@@ -74,6 +74,8 @@ def test_djongo_is_refused_in_one_line_that_says_where_to_read_why():
         ("PRM_MONGODB_TIMEOUT_SECONDS", "-5", "whole number"),
         ("PRM_MONGODB_TIMEOUT_SECONDS", "9" * 30, "whole number of at most 9 digits"),
         ("PRM_LOG_LEVEL", "foo", "DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("PRM_LOG_FORMAT", "xml", "line, json"),
+        ("PRM_MONGODB_READ_PREFERENCE", "secondary", "primary, primaryPreferred"),
         ("PRM_PRODUCTION", "maybe", "1, true, yes, on, 0, false, no, off"),
         ("PRM_PUBLIC", "ture", "1, true, yes, on, 0, false, no, off"),
     ],
@@ -116,7 +118,7 @@ def test_every_form_of_a_value_is_allowed(monkeypatch: pytest.MonkeyPatch, name:
 
     assert settings["PRODUCTION"] is True
     assert settings["SECURE_SSL_REDIRECT"] is True
-    assert settings["DATABASES"]["default"]["OPTIONS"] == {"serverSelectionTimeoutMS": 5000}
+    assert settings["DATABASES"]["default"]["OPTIONS"]["serverSelectionTimeoutMS"] == 5000
     assert settings["LOGGING"]["root"]["level"] in {"WARNING", "ERROR"}
     if name in {"REDIS_URL", "MONGODB_URI"}:
         assert settings[name] == value

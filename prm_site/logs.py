@@ -1,0 +1,58 @@
+"""What is logged, and how: one line for an event, with the ids of what it is about."""
+
+import sys
+from typing import Any
+
+import structlog
+
+FORMATS = ("line", "json")
+
+_SHARED: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso"),
+]
+"""Makes events of our own and of libraries alike."""
+
+
+def logging_settings(*, level: str, log_format: str) -> dict[str, Any]:
+    """Return Django's LOGGING, and prepare structlog to go through it.
+
+    Tracebacks are text without the values of variables, which may be secrets.
+    """
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "event": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": _SHARED,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.format_exc_info,
+                    _renderer(log_format),
+                ],
+            }
+        },
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "event"}
+        },
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {"django.request": {"level": "ERROR"}},
+    }
+
+
+def _renderer(log_format: str) -> structlog.typing.Processor:
+    if log_format == "json":
+        return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+    return structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)

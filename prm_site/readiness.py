@@ -1,0 +1,81 @@
+"""Whether what the site needs answers."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import cast
+
+import structlog
+from django.conf import settings
+from django.db import connection
+from django_mongodb_backend.base import DatabaseWrapper
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+
+from rollouts.backend import Backend
+from rollouts.failures import BackendError
+from rollouts.jobs import rollout_queue
+from rollouts.servers import policy_server
+
+log = structlog.stdlib.get_logger(__name__)
+
+SECONDS_TO_ANSWER = 2.0
+SECONDS_KEPT = 5.0
+"""Anybody may ask, which must not become many requests to the model server."""
+
+
+class Readiness:
+    """Looks at each part, at most once in `SECONDS_KEPT`."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._found: Sequence[tuple[str, bool]] = ()
+        self._looked_at = float("-inf")
+
+    def look(self) -> Sequence[tuple[str, bool]]:
+        """Return the name of each part, and whether it answers."""
+        with self._lock:
+            if time.monotonic() - self._looked_at >= SECONDS_KEPT:
+                self._found = [(part, _answers(part, ask)) for part, ask in _PARTS.items()]
+                self._looked_at = time.monotonic()
+            return self._found
+
+
+READINESS = Readiness()
+
+
+def _answers(part: str, ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except (PyMongoError, RedisError, BackendError) as error:
+        log.warning("not ready", part=part, error=str(error))
+        return False
+    return True
+
+
+def _ask_database() -> None:
+    cast(DatabaseWrapper, connection).database.command("ping")
+
+
+def _ask_queue() -> None:
+    rollout_queue().connection.ping()
+
+
+def _ask_backend() -> None:
+    if not settings.OPENAI_BASE_URL:
+        raise BackendError("OPENAI_BASE_URL is not set")
+    asyncio.run(_list_models())
+
+
+async def _list_models() -> None:
+    server = Backend(policy_server(), timeout_seconds=SECONDS_TO_ANSWER, max_attempts=1)
+    async with server:
+        await server.first_model()
+
+
+_PARTS: dict[str, Callable[[], object]] = {
+    "database": _ask_database,
+    "queue": _ask_queue,
+    "backend": _ask_backend,
+}
