@@ -121,7 +121,10 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
         slices[number] = slices.get(number, False) or has_live_lease(document)
     free = sorted(number for number, is_held in slices.items() if not is_held)
     queue = rollout_queue()
-    return sum(_enqueue_batch(queue, forest, batch, trees_per_job) for batch in _batches(free))
+    queued = set(queue.get_job_ids())
+    return sum(
+        _enqueue_batch(queue, queued, forest, batch, trees_per_job) for batch in _batches(free)
+    )
 
 
 def has_live_leases(forest: Forest) -> bool:
@@ -138,7 +141,9 @@ def close_inherited_connections() -> None:
     cast(DatabaseWrapper, connection).close_pool()
 
 
-def _enqueue_batch(queue: Queue, forest: Forest, numbers: list[int], trees_per_job: int) -> int:
+def _enqueue_batch(
+    queue: Queue, queued: set[str], forest: Forest, numbers: list[int], trees_per_job: int
+) -> int:
     spans = {
         f"grow_{forest.name}_{number * trees_per_job}-{(number + 1) * trees_per_job}": (
             number * trees_per_job,
@@ -150,7 +155,7 @@ def _enqueue_batch(queue: Queue, forest: Forest, numbers: list[int], trees_per_j
     for job in known:
         if job is None:
             continue
-        if job.get_status() is JobStatus.QUEUED and queue.get_job_position(job.id) is not None:
+        if job.get_status(refresh=False) is JobStatus.QUEUED and job.id in queued:
             del spans[job.id]
         else:  # finished, failed, or started by a worker that is no more
             job.delete()
