@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -19,7 +19,7 @@ from forests.core.naming import ForestNameError
 from forests.models import Forest, Scorer
 from forests.progress_bar import shown_progress
 from forests.scores import delete_scores, start_scorer
-from rollouts.backend import Backend
+from rollouts.backend import Backend, Spending
 from rollouts.core.scoring import (
     KINDS,
     LAYOUTS,
@@ -127,7 +127,8 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
 
     def _show(self, forest: Forest, scorer: Scorer, scoring: Scoring, *, as_json: bool) -> None:
         if as_json:
-            self.show_json({"forest_name": forest.name, "scorer": scorer.name, **asdict(scoring)})
+            counts = _fields(scoring) | {"spending": _fields(scoring.spending)}
+            self.show_json({"forest_name": forest.name, "scorer": scorer.name, **counts})
         else:
             spent = scoring.spending
             self.say(
@@ -149,6 +150,11 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
                 f"{scoring.failures.total()} trees have no scores: {reason}",
                 returncode=EXIT_PARTLY_FAILED,
             )
+
+
+def _fields(counts: Scoring | Spending) -> dict[str, Any]:
+    """Return the fields by name; `asdict` of Python 3.11 makes tuples of a counter's keys."""
+    return {field.name: getattr(counts, field.name) for field in fields(counts)}
 
 
 def _address(options: dict[str, Any]) -> ServerAddress:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.layout import dendrogram, evenly, subtree_sizes, thinned
-from forests.core.tree import NodePath, ReasoningTree
+from forests.core.tree import NodePath, ReasoningTree, TreeNode
 from tests.forests.core.strategies import paths, trees
 
 HALF_SLOT = 1e-9
@@ -63,6 +63,15 @@ def test_a_thinned_tree_hangs_together_and_keeps_what_it_must(tree, at_most, num
     assert () in chosen
     assert set(keep) <= chosen
     assert min(len(tree), at_most) <= len(chosen) <= max(at_most, 1 + len(keep[0])) + len(keep[0])
+
+
+def test_what_must_be_shown_takes_no_place_from_the_others():
+    tree = ReasoningTree()
+    for number in range(5):
+        tree.add(TreeNode(path=(number,), text=f"step {number}"))
+        tree.add(TreeNode(path=(number, 0), text="end"))
+    chosen = thinned(tree, subtree_sizes(tree), at_most=5, keep=[(0, 0)])
+    assert chosen == {(), (0,), (0, 0), (1,), (3,)}
 
 
 @given(trees())
