@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -93,28 +94,31 @@ def run(name: str, script: Path, log: Path, *, is_quick: bool) -> Report:
         report.failure = f"{error} (see {log})"
     except (KeyError, TypeError) as error:
         report.failure = f"its JSON has no measures: {error!r}"
-    report.seconds = round(monotonic() - began, 1)
+    report.seconds = round(monotonic() - began, 2)
     return report
 
 
 def _output_of(script: Path, log: Path, *, is_quick: bool) -> dict[str, Any]:
     command = [sys.executable, str(script), "--json", *(["--quick"] if is_quick else [])]
-    with log.open("wb") as errors:
+    # Files, as a pipe would stay open as long as a server that outlives its benchmark.
+    with tempfile.TemporaryFile() as output, log.open("wb") as errors:
         child = subprocess.Popen(
             command,
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=errors,
             start_new_session=True,
         )
         try:
-            printed, _ = child.communicate()
+            child.wait()
         except BaseException:
             _interrupt(child)
             raise
         finally:
             _kill_group(child)
+        output.seek(0)
+        printed = output.read()
     if child.returncode:
         lines = log.read_text(errors="replace").strip().splitlines()
         raise BenchmarkFailedError(
@@ -128,9 +132,9 @@ def _output_of(script: Path, log: Path, *, is_quick: bool) -> dict[str, Any]:
 
 
 def _interrupt(child: subprocess.Popen[bytes]) -> None:
-    """Let a benchmark stop its servers and remove its folders."""
+    """Let a benchmark stop its servers and remove its folders, as Ctrl-C in a terminal does."""
     with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-        child.send_signal(signal.SIGINT)
+        os.killpg(child.pid, signal.SIGINT)
         child.wait(SECONDS_TO_CLEAN_UP)
 
 
@@ -218,9 +222,11 @@ def _options(arguments: Sequence[str] | None, benchmarks: Mapping[str, Path]) ->
 def _names_of(benchmarks: Mapping[str, Path]) -> Callable[[str], list[str]]:
     def names(text: str) -> list[str]:
         asked = [name.strip() for name in text.split(",") if name.strip()]
-        if unknown := [name for name in asked if name not in benchmarks]:
+        unknown = [name for name in asked if name not in benchmarks]
+        if unknown or not asked:
             raise argparse.ArgumentTypeError(
-                f"no benchmark named {', '.join(unknown)}; there are {', '.join(benchmarks)}"
+                f"no benchmark named {', '.join(unknown) or repr(text)}; "
+                f"there are {', '.join(benchmarks)}"
             )
         return asked
 
