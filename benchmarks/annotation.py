@@ -8,11 +8,15 @@ usage: python benchmarks/annotation.py [--quick] [--json]
 """
 
 import argparse
-import json
 import random
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.measures import Measure, print_json
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import Grade, ReasoningTree
 from metrics.core.values import estimate_values
@@ -59,7 +63,8 @@ def main() -> None:
         for steps in lengths
     }
     if options.json:
-        print(json.dumps({"ratios": ratios, "costs": [asdict(cost) for cost in costs]}))
+        found = [asdict(cost) for cost in costs]
+        print_json("annotation", measures(costs), ratios=ratios, costs=found)
         return
     print("steps  strategy        steps annotated  first errors  tokens/step  tokens/first error")
     for cost in costs:
@@ -72,6 +77,25 @@ def main() -> None:
         print(f"{steps:5}  math_shepherd / omega_prm: " + ", ".join(
             f"{name} {value:.2f}" for name, value in ratio.items()
         ))  # fmt: skip
+
+
+def measures(costs: Sequence[Cost]) -> list[Measure]:
+    """Return what `omega_prm` spends, against `math_shepherd`."""
+    pairs = zip(costs[::2], costs[1::2], strict=True)
+    return [
+        Measure(
+            case=f"{searched.steps} steps, each {what}",
+            baseline="math_shepherd, same policy",
+            unit="tokens",
+            figure=round(getattr(searched, name)),
+            baseline_figure=round(getattr(brute, name)),
+        )
+        for brute, searched in pairs
+        for what, name in (
+            ("annotated step", "tokens_per_annotated_step"),
+            ("first error found", "tokens_per_first_error"),
+        )
+    ]
 
 
 def measure(name: str, steps: int, num_trees: int) -> Cost:

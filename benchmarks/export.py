@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -22,6 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.measures import Measure, print_json
 from benchmarks.peak_memory import most_mebibytes
 from benchmarks.servers import empty_database
 
@@ -59,8 +61,7 @@ def main() -> None:
         django.setup()
         results = [result for size in sizes for result in measure(size)]
     if options.json:
-        found = [asdict(result) for result in results]
-        print(json.dumps({"benchmark": "export", "goal": GOAL, "results": found}))
+        print_json("export", measures(results), results=[asdict(result) for result in results])
         return
     print("   pairs  container  export s  reading s  writing s  ratio   rows/s  most MiB")
     for r in results:
@@ -68,6 +69,20 @@ def main() -> None:
             f"{r.pairs:8}  {r.container:>9}  {r.export:8.2f}  {r.reading:9.2f}  {r.writing:9.2f}"
             f"  {r.ratio:5.2f}  {r.rows_per_second:7}  {r.most_mebibytes:8.1f}"
         )
+
+
+def measures(results: Sequence[Result]) -> list[Measure]:
+    return [
+        Measure(
+            case=f"{r.pairs:,} pairs, {r.container}",
+            baseline="bare reading, then bare writing",
+            unit="rows/s",
+            figure=r.rows_per_second,
+            baseline_figure=round(r.pairs / (r.reading + r.writing)),
+            at_least=GOAL,
+        )
+        for r in results
+    ]
 
 
 def measure(num_pairs: int) -> list[Result]:

@@ -4,11 +4,11 @@ usage: python benchmarks/memory.py [--quick] [--json]
 """
 
 import argparse
-import json
 import os
 import resource
 import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -16,10 +16,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.measures import Measure, print_json
 from benchmarks.servers import empty_database, simulator
 
 SECONDS_BETWEEN_LOOKS = 0.5
 CONCURRENCY = 64
+GOAL = 1.1
+"""More than this is growth, and not the noise of an allocator."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,27 @@ def main() -> None:
         ProcessPoolExecutor(1, get_context("spawn")) as pool,
     ):
         looks = pool.submit(grow, url, num_trees).result()
-    first, last = looks[0].mebibytes, looks[-1].mebibytes
     if options.json:
-        found = {"benchmark": "memory", "growth": round(last / first, 3)}
-        print(json.dumps({**found, "looks": [asdict(one) for one in looks]}))
+        print_json("memory", measures(looks), looks=[asdict(one) for one in looks])
         return
     print("trees done  MiB")
     for one in looks:
         print(f"{one.trees:10}  {one.mebibytes:5.1f}")
-    print(f"from a tenth of the trees to all: {last / first:.2f} times")
+    growth = looks[-1].mebibytes / looks[0].mebibytes
+    print(f"from a tenth of the trees to all: {growth:.2f} times")
+
+
+def measures(looks: Sequence[Memory]) -> list[Measure]:
+    return [
+        Measure(
+            case=f"after {looks[-1].trees:,} trees",
+            baseline="the same process after a tenth of them",
+            unit="MiB",
+            figure=looks[-1].mebibytes,
+            baseline_figure=looks[0].mebibytes,
+            at_most=GOAL,
+        )
+    ]
 
 
 def grow(url: str, num_trees: int) -> list[Memory]:

@@ -7,15 +7,16 @@ usage: python benchmarks/metrics.py [--quick] [--json]
 """
 
 import argparse
-import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.measures import Measure, print_json
 from benchmarks.peak_memory import forget_most_memory, most_mebibytes
 from benchmarks.servers import empty_database
 
@@ -53,8 +54,7 @@ def main() -> None:
         django.setup()
         results = [measure(size) for size in sizes]
     if options.json:
-        found = [asdict(result) for result in results]
-        print(json.dumps({"benchmark": "metrics", "goal": GOAL, "results": found}))
+        print_json("metrics", measures(results), results=[asdict(result) for result in results])
         return
     print("    nodes  reading s  metrics s  ratio  2 processes s  nodes/s  networkx s  most MiB")
     for r in results:
@@ -63,6 +63,32 @@ def main() -> None:
             f"{r.nodes:9}  {r.reading:9.2f}  {r.metrics:9.2f}  {r.ratio:5.2f}  {r.processes:13.2f}"
             f"  {r.nodes_per_second:7}  {networkx:>10}  {r.most_mebibytes:8.1f}"
         )
+
+
+def measures(results: Sequence[Result]) -> list[Measure]:
+    read = [
+        Measure(
+            case=f"{r.nodes:,} nodes",
+            baseline="merely reading the documents",
+            unit="s",
+            figure=r.metrics,
+            baseline_figure=r.reading,
+            at_most=GOAL,
+        )
+        for r in results
+    ]
+    graphs = [
+        Measure(
+            case=f"{r.nodes:,} nodes",
+            baseline="the same with networkx",
+            unit="s",
+            figure=r.metrics,
+            baseline_figure=r.networkx,
+        )
+        for r in results
+        if r.networkx is not None
+    ]
+    return read + graphs
 
 
 def measure(num_nodes: int) -> Result:

@@ -82,26 +82,31 @@ class Simulator:
         await asyncio.sleep(self.latency * math.exp(random.gauss(0, SIGMA)))
         completion = self._completion(body)
         if self.seconds_per_token:
-            texts = (choice["text"] for choice in completion["choices"])
-            await asyncio.gather(*(self._write(text) for text in texts))
+            await asyncio.gather(*(self._write(one) for one in completion["choices"]))
         self.in_flight -= 1
         self.requests += 1
         self.samples += len(completion["choices"])
         self.last = time.monotonic()
         return completion
 
-    async def _write(self, text: str) -> None:
+    async def _write(self, choice: dict[str, Any]) -> None:
+        text = choice["text"] if "text" in choice else choice["message"]["content"]
         async with self.slots:
             await asyncio.sleep(len(text.split()) * self.seconds_per_token)
 
     def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
-        written = body["prompt"].rpartition("Answer:")[2].count("\n")
+        is_chat = "messages" in body
+        written = _written(body).count("\n")
         is_step = bool(body.get("stop"))
-        texts = [self._text(written, is_step=is_step) for _ in range(body.get("n", 1))]
+        texts = [self._text(written, is_step=is_step) for _ in range(body.get("n") or 1)]
         choices = [
             {
                 "index": index,
-                "text": text,
+                **(
+                    {"message": {"role": "assistant", "content": text}}
+                    if is_chat
+                    else {"text": text}
+                ),
                 "finish_reason": "stop",
                 "stop_reason": "\n" if is_step and written < STEPS_OF_A_SOLUTION - 1 else None,
             }
@@ -109,8 +114,8 @@ class Simulator:
         ]
         tokens = sum(len(text.split()) for text in texts)
         return {
-            "id": "s", "object": "text_completion", "created": 0, "model": "simulated",
-            "choices": choices,
+            "id": "s", "object": "chat.completion" if is_chat else "text_completion",
+            "created": 0, "model": "simulated", "choices": choices,
             "usage": {"prompt_tokens": 100, "completion_tokens": tokens, "total_tokens": tokens},
         }  # fmt: skip
 
@@ -122,6 +127,13 @@ class Simulator:
         if written + len(lines) >= STEPS_OF_A_SOLUTION:
             lines[-1] = f"The answer is {random.randint(1, 4)}."
         return "\n".join(lines)
+
+
+def _written(body: dict[str, Any]) -> str:
+    """Return what the model has written of its solution before."""
+    if "messages" not in body:
+        return str(body["prompt"]).rpartition("Answer:")[2]
+    return "".join(one["content"] for one in body["messages"] if one["role"] == "assistant")
 
 
 async def main() -> None:

@@ -7,7 +7,6 @@ usage: python benchmarks/pages.py [--quick] [--json]
 """
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.measures import Measure, print_json
 from benchmarks.servers import empty_database
 
 GOAL = 1.5
@@ -36,9 +36,26 @@ def main() -> None:
         found = measure_pages(100, 10_000) if options.quick else measure_pages(100, 10_000, 10**6)
     ratios = {page: ratio(found.pages, page) for page in CONSTANT}
     if options.json:
-        print(json.dumps({"benchmark": "pages", "goal": GOAL, "ratios": ratios, **asdict(found)}))
+        print_json("pages", measures(found.pages), ratios=ratios, **asdict(found))
         return
     show(found, ratios)
+
+
+def measures(pages: list[Any]) -> list[Measure]:
+    found = []
+    for page in CONSTANT:
+        smallest, *_, largest = (one for one in pages if one.page == page)
+        found.append(
+            Measure(
+                case=f"{page}, {largest.nodes:,} nodes",
+                baseline=f"the page with {smallest.nodes:,} nodes",
+                unit="ms",
+                figure=largest.least,
+                baseline_figure=smallest.least,
+                at_most=GOAL,
+            )
+        )
+    return found
 
 
 def ratio(pages: list[Any], page: str) -> float:

@@ -9,18 +9,22 @@ usage: python benchmarks/populate.py [--quick] [--json]
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.measures import Measure, print_json
 from benchmarks.servers import ask, empty_database, simulator, stats
+
+if TYPE_CHECKING:
+    import openai
 
 SECONDS_OF_LOAD = 12.0
 GOAL = 0.9
@@ -104,7 +108,17 @@ def run(load: Any, processes: int, *arguments: Any) -> float:
         return float(sum(call.get() for call in calls))
 
 
-def bare_load(_: int, __: int, url: str, concurrency: int, num_requests: int) -> float:
+async def complete(client: "openai.AsyncOpenAI", number: int) -> None:
+    await client.completions.create(
+        model="simulated", prompt="Question: 2 + 3?\nAnswer:", n=2,
+        max_tokens=64, temperature=0.8, top_p=1.0, seed=number, stop=["\n"],
+        logprobs=1,
+    )  # fmt: skip
+
+
+def bare_load(
+    _: int, __: int, url: str, concurrency: int, num_requests: int, ask: Any = complete
+) -> float:
     """Ask the same things with nothing around; return the CPU seconds."""
     import openai  # noqa: PLC0415  in the load's own process, and nothing of Django
 
@@ -114,11 +128,7 @@ def bare_load(_: int, __: int, url: str, concurrency: int, num_requests: int) ->
 
             async def ask_on() -> None:
                 for number in left:
-                    await client.completions.create(
-                        model="simulated", prompt="Question: 2 + 3?\nAnswer:", n=2,
-                        max_tokens=64, temperature=0.8, top_p=1.0, seed=number, stop=["\n"],
-                        logprobs=1,
-                    )  # fmt: skip
+                    await ask(client, number)
 
             began = time.process_time()
             await asyncio.gather(*(ask_on() for _ in range(concurrency)))
@@ -145,13 +155,24 @@ def grow_load(
     return time.process_time() - began
 
 
+def measures(results: Sequence[Result]) -> list[Measure]:
+    return [
+        Measure(
+            case=f"{r.case.latency} s latency, {r.case.concurrency} in flight, "
+            f"{'1 process' if r.case.processes == 1 else f'{r.case.processes} processes'}",
+            baseline="bare AsyncOpenAI loop",
+            unit="requests/s",
+            figure=r.grown,
+            baseline_figure=r.bare,
+            at_least=GOAL,
+        )
+        for r in results
+    ]
+
+
 def report(results: list[Result], *, as_json: bool) -> None:
     if as_json:
-        ratios = [
-            {**asdict(r.case), **{k: v for k, v in asdict(r).items() if k != "case"}}
-            for r in results
-        ]
-        print(json.dumps({"benchmark": "populate", "goal": GOAL, "results": ratios}))
+        print_json("populate", measures(results), results=[asdict(result) for result in results])
         return
     print("latency  concurrency  processes  bare/s  grown/s  ratio  CPU ms bare  CPU ms grown")
     for r in results:

@@ -29,6 +29,8 @@ class Questions(RolloutConfig):
         yield from range(self.size)
 
     def get_root_prompt(self, item: Any) -> Prompt:
+        if self.rollout_worker_config.api == "chat":
+            return [{"role": "user", "content": f"Question {item}: 2 + 3?"}]
         return "Question: 2 + 3?\nAnswer:"
 
     def get_label(self, item: Any) -> str:

@@ -8,12 +8,11 @@ usage: python benchmarks/stepwise.py [--quick] [--json]
 
 import argparse
 import contextlib
-import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -21,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.measures import Measure, print_json
 from benchmarks.servers import (
     PROJECT,
     ask,
@@ -82,11 +82,7 @@ def main() -> None:
     with empty_database():
         results = [measure(case) for case in cases]
     if options.json:
-        print(
-            json.dumps(
-                {"benchmark": "stepwise", "goal": GOAL, "results": [asdict(r) for r in results]}
-            )
-        )
+        print_json("stepwise", measures(results), results=[asdict(result) for result in results])
         return
     print("server     at once  tokens sampled  s/1000  tokens branching  s/1000  ratio")
     for r in results:
@@ -94,6 +90,20 @@ def main() -> None:
             f"{r.case.server:9}  {r.case.slots:7}  {r.sampled.tokens:14}  {_rate(r.sampled):6.2f}"
             f"  {r.branching.tokens:16}  {_rate(r.branching):6.2f}  {r.ratio:5.2f}"
         )
+
+
+def measures(results: Sequence[Result]) -> list[Measure]:
+    return [
+        Measure(
+            case=f"branching, {r.case.server}, {r.case.slots} samples at once",
+            baseline="sampled, same server",
+            unit="s for 1,000 tokens",
+            figure=round(_rate(r.branching), 3),
+            baseline_figure=round(_rate(r.sampled), 3),
+            at_most=GOAL,
+        )
+        for r in results
+    ]
 
 
 def measure(case: Case) -> Result:

@@ -1,0 +1,51 @@
+"""What every benchmark prints with `--json`: measures, each against a bare baseline."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One figure, and that of the baseline in the same run."""
+
+    case: str
+    baseline: str
+    """What the bare baseline does, in words."""
+    unit: str
+    figure: float | None = None
+    """None: it could not be measured, and `note` says why."""
+    baseline_figure: float | None = None
+    at_least: float | None = None
+    """Goals of the ratio; without either, none is set."""
+    at_most: float | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """The figure to that of the baseline."""
+        if self.figure is None or not self.baseline_figure:
+            return None
+        return round(self.figure / self.baseline_figure, 3)
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the goal is met; None where there is no goal or no ratio."""
+        if self.ratio is None or (self.at_least is None and self.at_most is None):
+            return None
+        is_enough = self.at_least is None or self.ratio >= self.at_least
+        return is_enough and (self.at_most is None or self.ratio <= self.at_most)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Measure":
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"ratio": self.ratio, "is_met": self.is_met}
+
+
+def print_json(benchmark: str, measures: Sequence[Measure], **details: Any) -> None:
+    """Print one JSON object: the measures, and whatever else a benchmark has found."""
+    found = [measure.as_json() for measure in measures]
+    print(json.dumps({"benchmark": benchmark, "measures": found, **details}))

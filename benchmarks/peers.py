@@ -1,0 +1,172 @@
+"""Drawing N completions for each of M prompts: a bare loop, a `sampled` forest, and distilabel.
+
+All send the same requests (chat API, N completions each) to the same simulated server with as many
+in flight at most, and the server counts from the first request to the last answer, so that nobody's
+start counts. A forest is graded and written to the embedded MongoDB, distilabel writes its data set
+to disk, a bare loop writes nothing. distilabel has an environment of its own, which `make peers`
+makes; where it is missing, only the others are measured.
+
+usage: python benchmarks/peers.py [--quick] [--json]
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.measures import Measure, print_json
+from benchmarks.populate import bare_load, run
+from benchmarks.servers import PROJECT, ask, empty_database, simulator, stats
+
+if TYPE_CHECKING:
+    import openai
+
+PYTHON = PROJECT / ".backends" / "peers" / "bin" / "python"
+NOT_INSTALLED = "not installed: make peers"
+SAMPLES = 4
+SECONDS_OF_LOAD = 12.0
+MOST_REQUESTS_PER_SECOND = 350.0
+
+
+@dataclass(frozen=True)
+class Case:
+    concurrency: int
+    latency: float
+
+    def __str__(self) -> str:
+        return f"{self.latency} s latency, {self.concurrency} in flight"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Requests a second, as the server saw them."""
+
+    case: Case
+    prompts: int
+    bare: float
+    forest: float
+    distilabel: float | None
+    """None: not installed."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one latency, two concurrencies")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    cases = (
+        [Case(16, 0.1), Case(64, 0.1)]
+        if options.quick
+        else [Case(concurrency, latency) for latency in (0.1, 1.0) for concurrency in (16, 64, 256)]
+    )
+    with empty_database():
+        results = [measure(case, 6.0 if options.quick else SECONDS_OF_LOAD) for case in cases]
+    if options.json:
+        print_json("peers", measures(results), results=[asdict(result) for result in results])
+        return
+    print("latency  in flight  prompts  bare/s  forest/s  distilabel/s")
+    for r in results:
+        peer = NOT_INSTALLED if r.distilabel is None else f"{r.distilabel:.0f}"
+        print(
+            f"{r.case.latency:7}  {r.case.concurrency:9}  {r.prompts:7}  {r.bare:6.0f}"
+            f"  {r.forest:8.0f}  {peer:>12}"
+        )
+
+
+def measures(results: Sequence[Result]) -> list[Measure]:
+    return [
+        Measure(
+            case=f"{name}: {r.case}, {SAMPLES} completions for each of {r.prompts:,} prompts",
+            baseline="bare AsyncOpenAI loop",
+            unit="requests/s",
+            figure=rate,
+            baseline_figure=r.bare,
+            note=NOT_INSTALLED if rate is None else "",
+        )
+        for r in results
+        for name, rate in (("sampled forest", r.forest), ("distilabel", r.distilabel))
+    ]
+
+
+def measure(case: Case, seconds: float) -> Result:
+    """Return what all reach against one server."""
+    print(f"{case} …", file=sys.stderr)
+    most = case.concurrency / case.latency
+    prompts = int(min(most, MOST_REQUESTS_PER_SECOND) * seconds)
+    with simulator(case.latency) as url:
+        arguments = (url, case.concurrency, prompts)
+        bare = rate_of(url, prompts, lambda: run(bare_load, 1, *arguments, chat))
+        forest = rate_of(url, prompts, lambda: run(grow_load, 1, *arguments))
+        distilabel = (
+            rate_of(url, prompts, lambda: distilabel_load(*arguments)) if PYTHON.exists() else None
+        )
+    return Result(case, prompts, bare, forest, distilabel)
+
+
+def rate_of(url: str, prompts: int, load: Callable[[], object]) -> float:
+    """Return the requests a second of a load that does all of the work, and no more."""
+    ask(url, "/reset")
+    load()
+    seen = stats(url)
+    if (seen["requests"], seen["samples"]) != (prompts, prompts * SAMPLES):
+        raise RuntimeError(f"not the same work: {prompts} prompts, but {seen}")
+    return round(seen["requests"] / seen["seconds"], 1)
+
+
+async def chat(client: "openai.AsyncOpenAI", number: int) -> None:
+    await client.chat.completions.create(
+        model="simulated",
+        messages=[{"role": "user", "content": f"Question {number}: 2 + 3?"}],
+        n=SAMPLES,
+        max_tokens=96,
+        temperature=0.8,
+        top_p=1.0,
+    )
+
+
+def grow_load(_: int, __: int, url: str, concurrency: int, prompts: int) -> float:
+    """Grow a forest of so many trees; return the CPU seconds."""
+    os.environ["OPENAI_BASE_URL"] = f"{url}/v1"
+    import django  # noqa: PLC0415  the settings read the environment
+
+    django.setup()
+    from benchmarks.populating import grow_share, seed_share  # noqa: PLC0415
+
+    forest = seed_share(
+        "peers",
+        prompts,
+        concurrency=concurrency,
+        strategy="sampled",
+        api="chat",
+        num_rollouts=SAMPLES,
+        logprobs=False,
+    )
+    began = time.process_time()
+    grow_share(forest)
+    return time.process_time() - began
+
+
+def distilabel_load(url: str, concurrency: int, prompts: int) -> None:
+    """Let distilabel do it, with nothing logged for each request and nothing kept."""
+    script = Path(__file__).with_name("distilabel_load.py")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [str(PYTHON), str(script), f"{url}/v1", str(prompts), str(SAMPLES), str(concurrency),
+             folder],
+            env=os.environ | {"DISTILABEL_LOG_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1",
+                              "HF_HOME": folder},
+            stdout=sys.stderr,
+            check=True,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
