@@ -1,0 +1,57 @@
+# The site and the workers: one image, run as web, as worker, or for a single command.
+# See docs/deployment.md.
+
+FROM python:3.11-slim-bookworm AS packages
+
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/venv
+WORKDIR /build
+# Only what the packages depend on, so that a change of the code does not install them again.
+COPY pyproject.toml README.md constraints.txt ./
+# Wheels only: the slim image has no compiler, and an sdist would run code of its own here.
+RUN /opt/venv/bin/pip install --only-binary :all: --constraint constraints.txt .
+
+
+FROM python:3.11-slim-bookworm
+
+# A fixed id, so that volumes keep their owner from one image to the next.
+RUN groupadd --gid 10001 prm && \
+    useradd --uid 10001 --gid prm --home-dir /var/lib/prm --create-home --shell /usr/sbin/nologin prm
+
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PRM_PRODUCTION=1 \
+    PRM_ENV_FILE="" \
+    PRM_DATA_DIR=/var/lib/prm/data \
+    HF_HOME=/var/lib/prm/huggingface \
+    MPLCONFIGDIR=/tmp/matplotlib
+
+COPY --from=packages /opt/venv /opt/venv
+WORKDIR /srv/prm
+# The code stays root's: what runs here cannot change it.
+COPY manage.py ./
+COPY experiment_configs experiment_configs
+COPY forests forests
+COPY metrics metrics
+COPY preferences preferences
+COPY prm_site prm_site
+COPY rollouts rollouts
+COPY templates templates
+COPY deploy/healthcheck.py deploy/healthcheck.py
+
+# Production mode asks for settings that collecting files does not use; they end with this line.
+RUN PRM_SECRET_KEY=only-to-collect-static-files \
+    PRM_ALLOWED_HOSTS=localhost \
+    MONGODB_URI=mongodb://localhost:1/ \
+    REDIS_URL=redis://localhost:1/0 \
+    OPENAI_BASE_URL=http://localhost:1/v1 \
+    python manage.py collectstatic --noinput && \
+    python -m compileall -q .
+
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["python", "deploy/healthcheck.py", "site", "/healthz"]
+CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", \
+     "--workers", "2", "--blocking-threads", "3", "--backpressure", "64", \
+     "--respawn-failed-workers", "--log-level", "warning", "prm_site.wsgi:application"]

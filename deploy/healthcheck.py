@@ -1,0 +1,75 @@
+"""Say by the exit status whether what runs in this container is well.
+
+usage: healthcheck.py site PATH       asks the site on this machine, as its proxy would
+       healthcheck.py workers QUEUE   looks for workers of this machine that the queue heard of
+"""
+
+import os
+import socket
+import sys
+import urllib.error
+import urllib.request
+from http import HTTPStatus
+
+PORT = 8000
+SECONDS_TO_ANSWER = 8.0
+
+
+def allowed_host() -> str:
+    """Return a host name that the site answers to, as ALLOWED_HOSTS has it."""
+    first = os.environ.get("PRM_ALLOWED_HOSTS", "").split(",")[0].strip()
+    return "localhost" if first in ("", "*") else first.removeprefix(".")
+
+
+def problem_of_site(path: str, port: int = PORT) -> str:
+    """Return what is wrong with the site, empty where nothing is."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        # Without the first the site answers 400, without the second it redirects to HTTPS.
+        headers={"Host": allowed_host(), "X-Forwarded-Proto": "https"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as response:
+            if response.status == HTTPStatus.OK and response.url == request.full_url:
+                return ""
+            return f"{response.url} answered {response.status}"
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"{error.code}: {error.read(200).decode(errors='replace').strip()}"
+    except OSError as error:
+        return str(error)
+
+
+def problem_of_workers(queue: str) -> str:
+    """Return what is wrong with this machine's workers, empty where nothing is."""
+    import redis  # noqa: PLC0415  the site's check has no use for the queue's packages
+    from rq import Queue, Worker  # noqa: PLC0415
+
+    try:
+        with redis.from_url(
+            os.environ["REDIS_URL"], socket_timeout=SECONDS_TO_ANSWER
+        ) as connection:
+            # A worker that is silent for long is gone from here: its key expires.
+            workers = Worker.all(queue=Queue(queue, connection=connection))
+    except redis.RedisError as error:
+        return f"the queue does not answer: {error}"
+    if any(worker.hostname == socket.gethostname() for worker in workers):
+        return ""
+    return f"no worker of {socket.gethostname()} is known to the queue"
+
+
+CHECKS = {"site": problem_of_site, "workers": problem_of_workers}
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 2 or arguments[0] not in CHECKS:
+        sys.stderr.write(__doc__ or "")
+        return 2
+    problem = CHECKS[arguments[0]](arguments[1])
+    if problem:
+        sys.stderr.write(f"{problem}\n")
+    return int(bool(problem))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
