@@ -13,6 +13,7 @@ from http import HTTPStatus
 
 PORT = 8000
 SECONDS_TO_ANSWER = 8.0
+EXIT_BAD_USAGE = 2
 
 
 def allowed_host() -> str:
@@ -29,7 +30,7 @@ def problem_of_site(path: str, port: int = PORT) -> str:
         headers={"Host": allowed_host(), "X-Forwarded-Proto": "https"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as response:
+        with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as response:  # noqa: S310
             if response.status == HTTPStatus.OK and response.url == request.full_url:
                 return ""
             return f"{response.url} answered {response.status}"
@@ -58,14 +59,15 @@ def problem_of_workers(queue: str) -> str:
     return f"no worker of {socket.gethostname()} is known to the queue"
 
 
-CHECKS = {"site": problem_of_site, "workers": problem_of_workers}
-
-
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 2 or arguments[0] not in CHECKS:
-        sys.stderr.write(__doc__ or "")
-        return 2
-    problem = CHECKS[arguments[0]](arguments[1])
+    match arguments:
+        case ["site", path]:
+            problem = problem_of_site(path)
+        case ["workers", queue]:
+            problem = problem_of_workers(queue)
+        case _:
+            sys.stderr.write(__doc__ or "")
+            return EXIT_BAD_USAGE
     if problem:
         sys.stderr.write(f"{problem}\n")
     return int(bool(problem))
