@@ -67,10 +67,10 @@ def thinned(
     while waiting and len(chosen) < at_most:
         _, path = heapq.heappop(waiting)
         children = [child.path for child in tree.children(path)]
-        taken = evenly(children, at_most - len(chosen))
-        chosen.update(taken)
-        for child in taken:
-            if sizes[child] > 1:
+        hidden = [child for child in children if child not in chosen]
+        chosen.update(evenly(hidden, at_most - len(chosen)))
+        for child in children:
+            if child in chosen and sizes[child] > 1:
                 heapq.heappush(waiting, (-sizes[child], child))
     return chosen
 
