@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forests.core.layout import dendrogram, evenly, subtree_sizes, thinned
@@ -11,6 +11,10 @@ from forests.core.tree import NodePath, ReasoningTree, TreeNode
 from tests.forests.core.strategies import paths, trees
 
 HALF_SLOT = 1e-9
+
+
+def tree_of(*found: NodePath) -> ReasoningTree:
+    return ReasoningTree.from_nodes(map(TreeNode, found))
 
 
 def children_of(path: NodePath, found: list[NodePath]) -> list[NodePath]:
@@ -54,15 +58,19 @@ def test_a_subtree_is_as_large_as_its_nodes(tree: ReasoningTree):
         assert sizes[path] == sum(other[: len(path)] == path for other in tree.nodes)
 
 
-@given(trees(), st.integers(1, 30), st.integers(0, 30))
-def test_a_thinned_tree_hangs_together_and_keeps_what_it_must(tree, at_most, number):
-    keep = [sorted(tree.nodes)[number % len(tree)]]
+# A child that is shown already is no answer to "one more".
+@example(tree_of((), (0,), (1,), (2,)), 3, [1])
+# The one child to unfold is shown already, and is not among those taken.
+@example(tree_of((), (0,), (1,), (1, 0), (1, 1)), 4, [1, 2])
+@given(trees(), st.integers(1, 30), st.lists(st.integers(0, 30), max_size=3))
+def test_a_thinned_tree_hangs_together_and_keeps_what_it_must(tree, at_most, numbers):
+    keep = [sorted(tree.nodes)[number % len(tree)] for number in numbers]
     chosen = thinned(tree, subtree_sizes(tree), at_most=at_most, keep=keep)
     assert all(not path or path[:-1] in chosen for path in chosen)
     assert chosen <= set(tree.nodes)
-    assert () in chosen
-    assert set(keep) <= chosen
-    assert min(len(tree), at_most) <= len(chosen) <= max(at_most, 1 + len(keep[0])) + len(keep[0])
+    shown_in_any_case = {(), *(path[:depth] for path in keep for depth in range(len(path) + 1))}
+    assert shown_in_any_case <= chosen
+    assert len(chosen) == min(len(tree), max(at_most, len(shown_in_any_case)))
 
 
 def test_what_must_be_shown_takes_no_place_from_the_others():
