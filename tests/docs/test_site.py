@@ -50,10 +50,10 @@ def test_every_document_is_a_page_that_the_first_one_leads_to(site: Path):
 
 def test_every_command_is_in_the_reference_with_its_options(site: Path):
     text = text_of(site / "reference" / "commands.html")
-    apps_of_ours = {
+    ours = {
         app.name for app in apps.get_app_configs() if Path(app.path).parent == settings.BASE_DIR
     }
-    names = [name for name, app in get_commands().items() if app in apps_of_ours]
+    names = [name for name, app in get_commands().items() if app in ours]
 
     assert len(names) > 15
     assert [name for name in names if name not in text] == []
@@ -96,9 +96,7 @@ def test_no_page_shows_a_path_of_the_machine_that_built_it(site: Path):
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
-@pytest.mark.parametrize(
-    "document", sorted(map(str, [*Path().glob("*.md"), *Path("docs").rglob("*.md")]))
-)
+@pytest.mark.parametrize("document", documents())
 def test_every_link_leads_to_a_file(document: str):
     folder = Path(document).parent
     links = _LINK.findall(Path(document).read_text())
