@@ -41,6 +41,8 @@ NOT_RUN = {
     "TEST_MONGODB_URI=": "the same; tests/servers.py is what reads it",
     "make demo": "tests/prm_site/test_demo.py runs its stages",
     "make test-backends": "installs 5 GB",
+    "make bench": "takes minutes: tests/benchmarks runs it with small ones",
+    "make peers": "installs 0.6 GB",
     "docker ": "there is no engine here: see tests/deployment",
     "cp .env.example .env": "it would change the checkout",
     "useradd ": "changes the machine",

@@ -161,3 +161,15 @@ class TestDiverseSearch:
         overall = overall_values(tree, drawn_values(tree, numbers), AGGREGATIONS["last"])
 
         assert diverse_search(tree, overall, 1) == beam_search(tree, overall, 1)
+
+
+def test_the_overall_value_is_of_all_steps_on_the_way():
+    tree = grades_tree(n0_0_0=Grade.CORRECT, n1=Grade.INCORRECT)
+    values = {(0,): 0.5, (0, 0): 0.25, (0, 0, 0): 0.5, (1,): 0.75}
+    found = overall_values(tree, values, AGGREGATIONS["product"])
+    assert {path: found[path] for path in values} == {
+        (0,): 0.5,
+        (0, 0): 0.125,
+        (0, 0, 0): 0.0625,
+        (1,): 0.75,
+    }

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +102,41 @@ def test_the_order_of_siblings_changes_no_value(tree, estimator, numbers):
     shuffled, moved = permuted(tree, numbers)
     before, after = estimate_values(tree, estimator), estimate_values(shuffled, estimator)
     assert {moved[path]: value for path, value in before.items()} == after
+
+
+class TestOwnRollouts:
+    """Math-Shepherd's soft estimate: what was drawn from a node itself, and nothing else."""
+
+    TREE = tree_of(
+        replace(leaf((0, 0), RIGHT, count=3), drawn={0: 1, 1: 2}),
+        replace(leaf((0, 1), WRONG, count=5), drawn={1: 1, 2: 4}),
+        replace(leaf((1,), WRONG), drawn={0: 1}),
+        replace(leaf((2,), SILENT), drawn={0: 1}),
+    )
+
+    def test_a_value_is_the_share_of_the_rollouts_that_were_drawn_from_the_node(self):
+        values = estimate_values(self.TREE, "own_rollouts")
+        assert values[ROOT] == NodeValue(1 / 3, 3)
+        assert values[(0,)] == NodeValue(2 / 3, 3)
+
+    def test_rollouts_without_a_result_can_be_left_out(self):
+        values = estimate_values(self.TREE, "own_rollouts", "exclude")
+        assert values[ROOT] == NodeValue(1 / 2, 2)
+        assert values[(2,)] == NodeValue(None, 0)
+
+    def test_a_leaf_and_a_node_without_rollouts_of_its_own_have_their_leaf_mean(self):
+        tree = tree_of(
+            replace(leaf((0, 0), RIGHT, count=3), drawn={0: 3}),
+            replace(leaf((0, 1), WRONG), drawn={0: 1}),
+        )
+        assert estimate_values(tree, "own_rollouts") == estimate_values(tree, "leaf_mean")
+
+    def test_other_estimates_do_not_ask_from_where_samples_were_drawn(self):
+        assert estimate_values(self.TREE, "leaf_mean")[(0,)] == NodeValue(3 / 8, 8)
+        assert estimate_values(self.TREE)[ROOT] == NodeValue(3 / 10, 10)
+
+
+@pytest.mark.parametrize("ungraded", UNGRADED)
+def test_an_answerless_leaf_counts_as_incorrect_unless_it_is_excluded(ungraded):
+    expected = NodeValue(0.0, 1) if ungraded == "incorrect" else NodeValue(None, 0)
+    assert estimate_values(tree_of(leaf((0,), SILENT)), ungraded=ungraded)[ROOT] == expected

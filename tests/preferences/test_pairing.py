@@ -17,7 +17,7 @@ from preferences.core.pairing import (
     select_pairs,
 )
 from tests.metrics.trees import trees as any_trees
-from tests.preferences.trees import RIGHT, WRONG, addition_tree, tree_of
+from tests.preferences.trees import RIGHT, WRONG, Step, addition_tree, tree_of
 
 
 def select(tree: ReasoningTree, key: str = "", **options) -> PairSelection:
@@ -268,3 +268,120 @@ def test_sides_with_the_same_answer_are_left_out_when_asked():
     one = select_pairs(tree, estimate_values(tree), replace(wanted, drop_same_answer=True))
     assert [pair.rejected.text for pair in one.pairs] == ["It is 6"]
     assert one.dropped["pairs_with_the_same_answer"] == 1
+
+
+def twice(steps: dict[str, Step]) -> ReasoningTree:
+    """Return a tree in which these steps stand under two different first steps."""
+    under = {f"0.{n}.{path[2:]}": step for n in (0, 1) for path, step in steps.items()}
+    return tree_of({"0.0": ("first ", None), "0.1": ("other ", None)} | under)
+
+
+class TestCounting:
+    """What is left out is counted over the whole tree, not only at its last prefix."""
+
+    def test_prefixes_with_one_continuation(self):
+        tree = twice({"0.0": ("a", RIGHT)})
+        assert select(tree).dropped["prefixes_with_one_continuation"] == 2
+
+    def test_continuations_without_a_result(self):
+        tree = twice({"0.0": ("a", RIGHT), "0.1": ("b", RIGHT), "0.2": ("c", RIGHT)})
+        values = dict.fromkeys(tree.nodes, NodeValue(None, 0))
+        dropped = select_pairs(tree, values, PairingOptions()).dropped
+        assert dropped["nodes_without_result"] == 8
+
+    def test_continuations_without_text(self):
+        tree = twice({"0.0": ("a", RIGHT), "0.1": (" ", WRONG)})
+        assert select(tree).dropped["nodes_with_blank_text"] == 2
+
+    def test_continuations_with_the_text_of_a_sibling(self):
+        tree = twice({"0.0": ("a", RIGHT), "0.1": ("a", WRONG), "0.2": ("b", WRONG)})
+        assert select(tree).dropped["nodes_with_repeated_text"] == 2
+
+    def test_pairs_with_equal_values(self):
+        tree = twice({"0.0": ("a", RIGHT), "0.1": ("b", RIGHT)})
+        assert select(tree).dropped["pairs_with_equal_values"] == 3
+
+    def test_pairs_with_the_same_answer(self):
+        tree = twice({"0.0": ("so 5", RIGHT), "0.1": ("then 5", WRONG)})
+        dropped = select(tree, drop_same_answer=True).dropped
+        assert dropped["pairs_with_the_same_answer"] == 2
+
+    def test_pairs_beyond_the_caps(self):
+        tree = twice({"0.0": ("a", RIGHT), "0.1": ("b", WRONG), "0.2": ("c", WRONG)})
+        options = {"pairing": "all_pairs"}
+        assert len(select(tree, **options).pairs) == 4
+        assert select(tree, max_pairs_per_prefix=1, **options).dropped["pairs_over_prefix_cap"] == 2
+        assert select(tree, max_pairs_per_tree=3, **options).dropped["pairs_over_tree_cap"] == 1
+
+    def test_steps_that_go_on_to_the_same_whole(self):
+        tree = tree_of(
+            {
+                "0.0": ("a", None),
+                "0.1": ("ab", None),
+                "0.0.0": ("bc", RIGHT),
+                "0.1.0": ("c", RIGHT),
+                "0.1.1": ("c", WRONG),
+            }
+        )
+        selection = select(tree, level="step_to_end")
+        assert selection.dropped["pairs_with_equal_texts"] == 1
+        assert select(tree, level="step").dropped["pairs_with_equal_texts"] == 0
+
+    def test_pairs_whose_texts_another_prefix_has_too(self):
+        steps = {"0.0": ("a", RIGHT), "0.1": ("b", WRONG)}
+        tree = tree_of(
+            {"0.0": ("x", None), "0.1": ("x", None), "0.2": ("x", None)}
+            | {f"0.{n}.{path[2:]}": step for n in range(3) for path, step in steps.items()}
+        )
+        selection = select(tree)
+        assert selection.dropped["pairs_repeated"] == 2
+        assert len(selection.pairs) == 1
+
+
+def test_of_equal_values_the_one_with_more_evidence_is_compared():
+    tree = tree_of({f"0.{n}": (text, RIGHT) for n, text in enumerate("abcd")})
+    values: dict[NodePath, NodeValue] = {(): NodeValue(0.5, 9)}
+    evidence = [(0.9, 2), (0.9, 5), (0.1, 2), (0.1, 5)]
+    values |= {(n,): NodeValue(value, leaves) for n, (value, leaves) in enumerate(evidence)}
+    (pair,) = select_pairs(tree, values, PairingOptions()).pairs
+    assert (pair.chosen.text, pair.rejected.text) == ("b", "d")
+
+
+def test_sides_without_an_answer_are_no_two_sides_with_the_same_one():
+    tree = tree_of({"0.0": ("a 5", None), "0.1": ("b 5", None)})
+    values: dict[NodePath, NodeValue] = {
+        (): NodeValue(0.5, 2),
+        (0,): NodeValue(1.0, 1),
+        (1,): NodeValue(0.0, 1),
+    }
+    assert len(select_pairs(tree, values, PairingOptions(drop_same_answer=True)).pairs) == 1
+
+
+def test_options_are_written_as_before_the_newest_of_them_was_there():
+    options = PairingOptions(min_margin=0.25, seed=3)
+    assert options.as_dict() == {
+        "pairing": "best_vs_worst",
+        "min_margin": 0.25,
+        "min_leaves": 1,
+        "level": "step",
+        "max_pairs_per_tree": None,
+        "max_pairs_per_prefix": None,
+        "seed": 3,
+    }
+    assert PairingOptions(drop_same_answer=True).as_dict()["drop_same_answer"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({"pairing": "best"}, "pairing must be one of best_vs_worst, adjacent, all_pairs"),
+        ({"level": "node"}, "level must be one of step, step_to_end, trajectory"),
+        ({"min_margin": 1.5}, "min_margin must be a number from 0 to 1"),
+        ({"min_leaves": 0}, "min_leaves must be at least 1"),
+        ({"max_pairs_per_tree": 0}, "a cap on pairs must be at least 1"),
+    ],
+)
+def test_the_rule_that_an_option_breaks_is_said_in_whole(options, rule):
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011  the message is compared below
+        PairingOptions(**options)
+    assert str(refusal.value) == rule
