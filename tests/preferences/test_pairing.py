@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
@@ -270,7 +271,7 @@ def test_sides_with_the_same_answer_are_left_out_when_asked():
     assert one.dropped["pairs_with_the_same_answer"] == 1
 
 
-def twice(steps: dict[str, Step]) -> ReasoningTree:
+def twice(steps: Mapping[str, Step]) -> ReasoningTree:
     """Return a tree in which these steps stand under two different first steps."""
     under = {f"0.{n}.{path[2:]}": step for n in (0, 1) for path, step in steps.items()}
     return tree_of({"0.0": ("first ", None), "0.1": ("other ", None)} | under)
@@ -326,13 +327,13 @@ class TestCounting:
         selection = select(tree, level="step_to_end")
         assert selection.dropped["pairs_with_equal_texts"] == 1
         assert select(tree, level="step").dropped["pairs_with_equal_texts"] == 0
+        assert select(addition_tree(), level="step_to_end").dropped == Counter()
 
     def test_pairs_whose_texts_another_prefix_has_too(self):
-        steps = {"0.0": ("a", RIGHT), "0.1": ("b", WRONG)}
-        tree = tree_of(
-            {"0.0": ("x", None), "0.1": ("x", None), "0.2": ("x", None)}
-            | {f"0.{n}.{path[2:]}": step for n in range(3) for path, step in steps.items()}
-        )
+        steps: dict[str, Step] = {}
+        for n in range(3):
+            steps |= {f"0.{n}": ("x", None), f"0.{n}.0": ("a", RIGHT), f"0.{n}.1": ("b", WRONG)}
+        tree = tree_of(steps)
         selection = select(tree)
         assert selection.dropped["pairs_repeated"] == 2
         assert len(selection.pairs) == 1
