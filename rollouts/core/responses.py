@@ -11,6 +11,11 @@ from typing import Any
 from rollouts.core.completions import Completion, Ending
 from rollouts.core.steps import split_steps
 
+LONGEST_MODEL = 200
+LONGEST_FINISH_REASON = 20
+MOST_TOKENS = 10**9
+MOST_LOGPROB = 10_000.0
+
 
 class ResponseError(Exception):
     """A response is not what the protocol says; asking again may help."""
@@ -45,14 +50,14 @@ def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion],
     if not isinstance(choices, list) or not choices:
         raise ResponseError("the response has no choices")
     usage = _mapping(response.get("usage"))
-    reported = int(usage.get("completion_tokens") or 0)
-    model = str(response.get("model") or "")
+    reported = _count(usage.get("completion_tokens"))
+    model = _storable(response.get("model"))[:LONGEST_MODEL]
     completions = [
         _read_choice(choice, rules, model, reported // len(choices)) for choice in choices
     ]
     # Some servers count the tokens of the first choice only.
     counted = sum(completion.tokens for completion in completions)
-    return completions, Usage(int(usage.get("prompt_tokens") or 0), max(reported, counted))
+    return completions, Usage(_count(usage.get("prompt_tokens")), max(reported, counted))
 
 
 def cut_at_stop(text: str, rules: StopRules) -> tuple[str, bool]:
@@ -77,9 +82,9 @@ def _read_choice(
     text = message.get("content") if message else choice.get("text")
     if not isinstance(text, str):
         raise ResponseError("a choice has no text")
-    text = text.removeprefix(rules.echo)
+    text = _storable(text).removeprefix(rules.echo)
     token_logprobs = _token_logprobs(choice.get("logprobs"))
-    finish_reason = str(choice.get("finish_reason") or "")
+    finish_reason = _storable(choice.get("finish_reason"))[:LONGEST_FINISH_REASON]
     text, ending = _find_end(text, choice, finish_reason, token_logprobs, rules)
     return Completion(
         text=text,
@@ -138,14 +143,35 @@ def _ended_by_model(
 def _token_logprobs(logprobs: Any) -> tuple[tuple[str, float], ...] | None:
     """Return tokens with their log-probabilities, from either form in which servers list them."""
     found = _mapping(logprobs)
-    if isinstance(content := found.get("content"), list):
+    if content := _list(found.get("content")):
         pairs = [(_mapping(t).get("token"), _mapping(t).get("logprob")) for t in content]
     else:
         pairs = list(
-            zip(found.get("tokens") or (), found.get("token_logprobs") or (), strict=False)
+            zip(_list(found.get("tokens")), _list(found.get("token_logprobs")), strict=False)
         )
-    return tuple((str(token or ""), float(logprob or 0.0)) for token, logprob in pairs) or None
+    return tuple((_storable(token), _logprob(logprob)) for token, logprob in pairs) or None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _storable(value: Any) -> str:
+    """Return a text without halves of characters, which JSON can hold and no database takes."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int:
+    """Return a number of tokens, 0 where it is none that can be."""
+    is_number = isinstance(value, (int, float)) and 0 <= value <= MOST_TOKENS
+    return int(value) if is_number else 0
+
+
+def _logprob(value: Any) -> float:
+    """Return a log-probability, 0 where there is none; some servers say -inf as -9999."""
+    is_number = isinstance(value, (int, float)) and abs(value) <= MOST_LOGPROB
+    return float(value) if is_number else 0.0
