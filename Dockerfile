@@ -7,7 +7,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 WORKDIR /build
 # Only what the packages depend on, so that a change of the code does not install them again.
-COPY pyproject.toml README.md constraints.txt ./
+COPY pyproject.toml README.md LICENSE constraints.txt ./
 # Wheels only: the slim image has no compiler, and an sdist would run code of its own here.
 RUN /opt/venv/bin/pip install --only-binary :all: --constraint constraints.txt .
 

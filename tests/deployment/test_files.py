@@ -1,22 +1,30 @@
 """What no engine or machine is here to run is at least checked against what it names."""
 
-import ast
+import json
 import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import granian.cli
 import pytest
 import yaml
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
+from django.urls import resolve
+
+from deploy.healthcheck import PORT
+from prm_site.views import healthz
+from prm_site.wsgi import application
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = Path("Dockerfile").read_text()
 UNITS = sorted(Path("deploy/systemd").iterdir())
+OURS = ("migrate", "web", "worker")
 EXAMPLE = Path(".env.example").read_text()
 
 
@@ -27,24 +35,35 @@ def instructions(name: str) -> list[str]:
 
 
 def starts(unit: Path) -> list[str]:
-    return re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
+    (line,) = re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
+    return shlex.split(line)
 
 
-def commands() -> list[list[str]]:
-    """Return every command line for manage.py that the deployment runs."""
-    found = [service.get("command", []) for service in SERVICES.values()]
-    found += [shlex.split(line) for line in instructions("RUN")]
-    for unit in UNITS:
-        found += [
-            shlex.split(one)
-            for one in re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
-        ]
-    lines = []
-    for words in found:
-        if "manage.py" in words:
-            line = words[words.index("manage.py") + 1 :]
-            lines.append(line[: line.index("&&")] if "&&" in line else line)
-    return lines
+def said(unit: Path) -> dict[str, list[str]]:
+    """Return the values of each setting of a unit."""
+    values: dict[str, list[str]] = {}
+    for line in unit.read_text().splitlines():
+        name, separator, value = line.partition("=")
+        if separator and not line.startswith("#"):
+            values.setdefault(name, []).append(value)
+    return values
+
+
+def command_lines() -> list[list[str]]:
+    """Return every command line that the deployment runs with our packages."""
+    found = [service.get("command", []) for name, service in SERVICES.items() if name in OURS]
+    found += [service["healthcheck"].get("test", []) for service in SERVICES.values()
+              if "healthcheck" in service]  # fmt: skip
+    found += [starts(unit) for unit in UNITS]
+    found += [json.loads(line) for line in instructions("CMD") if line.startswith("[")]
+    found += [json.loads(line.partition("CMD")[2]) for line in instructions("HEALTHCHECK")]
+    found += [shlex.split(part) for line in instructions("RUN") for part in re.split("&&|;", line)]
+    return found
+
+
+def after(word: str) -> list[list[str]]:
+    """Return what follows a word in each of the command lines that has it."""
+    return [line[line.index(word) + 1 :] for line in command_lines() if word in line]
 
 
 class TestCompose:
@@ -72,7 +91,7 @@ class TestCompose:
         assert all(port.startswith("127.0.0.1:") for port in ports["web"])
 
     def test_our_containers_run_without_rights(self):
-        for name in ("migrate", "web", "worker"):
+        for name in OURS:
             assert SERVICES[name]["read_only"] is True
             assert SERVICES[name]["cap_drop"] == ["ALL"]
             assert "user" not in SERVICES[name]  # that of the image
@@ -80,10 +99,37 @@ class TestCompose:
     def test_every_variable_is_explained_and_no_secret_has_a_default(self):
         text = Path("compose.yaml").read_text()
         used = re.findall(r"\$\{(\w+)(?::([?-])([^}]*))?\}", text)
-        assert [name for name, _, _ in used if name not in EXAMPLE] == []
+        assert len(used) == text.count("${") > 20
+        explained = set(re.findall(r"^#?(\w+)=", EXAMPLE, re.MULTILINE))
+        assert {name for name, _, _ in used} - explained == set()
         for name, kind, default in used:
             if re.search(r"PASSWORD|KEY|TOKEN|SECRET", name):
                 assert kind == "?" or default == "", name
+
+    def test_no_secret_is_written_out(self):
+        secrets = [
+            value
+            for service in SERVICES.values()
+            for name, value in service.get("environment", {}).items()
+            if re.search(r"PASSWORD|KEY|TOKEN|AUTH|SECRET", name)
+        ]
+        words = SERVICES["valkey"]["command"]
+        secrets.append(words[words.index("--requirepass") + 1])
+        secrets += re.findall(r"://\w*:([^@]*)@", Path("compose.yaml").read_text())
+        assert len(secrets) > 15
+        variable = re.compile(r"\$\{\w+(:\?[^}]*|:-)\}")
+        assert [one for one in secrets if not variable.fullmatch(one)] == []
+
+    def test_what_it_mounts_and_joins_is_there(self):
+        for service in SERVICES.values():
+            assert set(service.get("networks", [])) <= {"default", *COMPOSE["networks"]}
+            for volume in service.get("volumes", []):
+                source, target, *_ = volume.split(":")
+                assert Path(source).exists() if source[0] == "." else source in COMPOSE["volumes"]
+                assert target.startswith("/")
+        mounted = {f"/deploy/{path.name}" for path in Path("deploy/mongodb").iterdir()}
+        asked = re.findall(r"/deploy/[\w.-]+", Path("compose.yaml").read_text())
+        assert set(asked) - {"/deploy/mongodb"} <= mounted
 
     def test_every_setting_of_the_site_can_be_set(self):
         read = set(re.findall(r'"(PRM_[A-Z_]+)"', Path("prm_site/settings.py").read_text()))
@@ -143,32 +189,51 @@ class TestImage:
         copied = " ".join(instructions("COPY")).split()
         apps = {app.partition(".")[0] for app in settings.INSTALLED_APPS}
         own = {app for app in apps if Path(app).is_dir()} | {"experiment_configs", "templates"}
+        assert own >= {"forests", "rollouts", "metrics", "preferences", "prm_site"}
         assert own - set(copied) == set()
 
-    def test_it_uses_a_python_that_the_project_supports(self):
-        (version,) = {
-            re.findall(r"python:(\d+\.\d+)", line)[0] for line in instructions("FROM")[:1]
-        }
-        assert version == "3.11"
+    def test_what_the_packages_are_built_from_is_copied_before_they_are_installed(self):
+        project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+        first_stage = DOCKERFILE[: DOCKERFILE.index("pip install")]
+        for name in ("pyproject.toml", project["readme"], *project["license-files"]):
+            assert re.search(rf"^COPY .*\b{re.escape(name)}\b", first_stage, re.MULTILINE), name
 
-    def test_scripts_are_python(self):
-        ast.parse(Path("deploy/healthcheck.py").read_text())
+    def test_both_stages_use_one_python_that_the_project_supports(self):
+        images = {line.split()[0] for line in instructions("FROM")}
+        assert len(instructions("FROM")) == 2
+        (image,) = images
+        version = re.findall(r"^python:(\d+\.\d+)-slim-bookworm$", image)[0]
+        project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+        assert project["requires-python"] == f">={version}"
 
 
 class TestUnits:
     @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
     def test_it_runs_without_rights_and_is_stopped_gently(self, unit: Path):
-        said = dict(
-            line.split("=", 1)
-            for line in unit.read_text().splitlines()
-            if "=" in line and line[:1] != "#"
-        )
-        assert said["User"] == "prm"
-        assert said["NoNewPrivileges"] == "yes"
-        assert said["ProtectSystem"] == "strict"
-        assert said["KillSignal"] == "SIGTERM"
-        assert said["KillMode"] == "mixed"
-        assert int(said["TimeoutStopSec"]) >= 30
+        values = said(unit)
+        assert values["User"] == ["prm"]
+        assert values["NoNewPrivileges"] == ["yes"]
+        assert values["CapabilityBoundingSet"] == [""]
+        assert values["ProtectSystem"] == ["strict"]
+        assert values["KillSignal"] == ["SIGTERM"]
+        assert values["KillMode"] == ["mixed"]
+        assert int(values["TimeoutStopSec"][0]) >= 30
+
+    @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+    def test_an_instance_is_a_release(self, unit: Path):
+        values = said(unit)
+        assert values["WorkingDirectory"] == ["/opt/prm-site/%i"]
+        assert starts(unit)[0] == "/opt/prm-site/%i/.venv/bin/python"
+        assert values["EnvironmentFile"] == ["/etc/prm-site/env"]
+
+    def test_the_proxy_of_the_guide_asks_the_sockets_of_the_units(self):
+        site = starts(Path("deploy/systemd/prm-site@.service"))
+        socket = site[site.index("--uds") + 1]
+        guide = Path("docs/deployment.md").read_text()
+        assert re.findall(r"server unix:(\S+) ", guide) == [
+            socket.replace("%i", "a"), socket.replace("%i", "b"),
+        ]  # fmt: skip
+        assert f"--unix-socket {socket.replace('%i', 'b')} " in guide
 
     @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
     @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
@@ -189,21 +254,44 @@ class TestUnits:
 
 
 def test_every_command_exists_and_takes_its_arguments():
-    assert {line[0] for line in commands()} >= {"migrate", "rqworker-pool", "collectstatic"}
-    for name, *arguments in commands():
+    lines = after("manage.py")
+    assert sorted(line[0] for line in lines) == [
+        "collectstatic", "migrate", "rqworker-pool", "rqworker-pool",
+    ]  # fmt: skip
+    for name, *arguments in lines:
         command = load_command_class(get_commands()[name], name)
         parser = command.create_parser("manage.py", name)
         numbers = [re.sub(r"\$\{PRM_WORKER_PROCESSES.*\}", "4", one) for one in arguments]
-        parser.parse_args(numbers)
+        options = parser.parse_args(numbers)
+        if name == "rqworker-pool":
+            assert options.args == [settings.ROLLOUT_QUEUE]
+            assert options.num_workers == 4
 
 
-def test_the_site_is_served_as_by_the_demo():
-    served = [shlex.split(" ".join(re.findall(r'"([^"]*)"', instructions("CMD")[-1])))]
-    served += [
-        shlex.split(line)
-        for line in re.findall(r"^ExecStart=(.*granian.*)$", UNITS[0].read_text(), re.MULTILINE)
-    ]
+def test_every_health_check_asks_for_something_that_is_there():
+    checks = after("deploy/healthcheck.py")
+    assert len(checks) == 2
+    for check in checks:
+        match check:
+            case ["site", path]:
+                assert resolve(path).func is healthz
+            case ["workers", queue]:
+                assert queue == settings.ROLLOUT_QUEUE
+            case _:
+                pytest.fail(f"not a check: {check}")
+
+
+def test_the_site_is_served_alike_by_image_and_unit():
+    """Granian itself says whether it knows the options; the place where it listens differs."""
+    served = after("granian")
     assert len(served) == 2
-    for words in served:
-        assert words[-1] == "prm_site.wsgi:application"
-        assert words[words.index("--interface") + 1] == "wsgi"
+    places = (r"--host 0\.0\.0\.0 --port (\d+) ", r"--uds \S+ --uds-permissions 0o666 ")
+    others = [
+        re.sub(place, "", " ".join(line)) for place, line in zip(places, served[::-1], strict=True)
+    ]
+    assert others[0] == others[1]
+    assert others[0].endswith(" prm_site.wsgi:application")
+    assert callable(application)
+    for line in served:
+        granian.cli.cli.make_context("granian", list(line))
+    assert re.findall(places[0], " ".join(served[1])) == [str(PORT)] == instructions("EXPOSE")

@@ -1,12 +1,21 @@
-"""Health checks of real processes, and workers that are exchanged while a forest grows."""
+"""Health checks of real processes, and workers and sites that are exchanged while at work."""
 
 import os
+import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Self
 
 import pytest
 from django.conf import settings
@@ -22,6 +31,8 @@ from tests.rollouts.forests import assert_whole, reread, seeded
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+SITE_UNIT = Path("deploy/systemd/prm-site@.service")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -49,37 +60,134 @@ def pool(server: OpenAIServer, num_workers: int = 1):
     )  # fmt: skip
 
 
-@pytest.fixture
-def production(monkeypatch: pytest.MonkeyPatch, model_server: OpenAIServer) -> Iterator[int]:
-    """The port of the site, served as in production."""
-    port = free_port(0)
-    monkeypatch.setenv("PRM_ALLOWED_HOSTS", ".forests.example.org,other.example.org")
-    variables = {
+def production(**more: str) -> dict[str, str]:
+    """Return what the site needs in production mode, beside a model server."""
+    return {
         "PRM_PRODUCTION": "1",
         "PRM_SECRET_KEY": "0123456789" * 6,
+        "PRM_ALLOWED_HOSTS": ".forests.example.org,other.example.org",
         "MONGODB_URI": settings.MONGODB_URI,
         "REDIS_URL": settings.REDIS_URL,
-        "OPENAI_BASE_URL": model_server.url,
-    }
-    arguments = (
-        "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--no-ws", "--log-level", "warning", "prm_site.wsgi:application",
-    )  # fmt: skip
-    with process(*arguments, **variables):
+    } | more
+
+
+def arguments_of_granian() -> list[str]:
+    """Return how the unit of systemd starts the site."""
+    (line,) = re.findall(r"^ExecStart=(.*)$", SITE_UNIT.read_text(), re.MULTILINE)
+    return shlex.split(line)[1:]
+
+
+def test_the_check_of_the_site_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch):
+    port = free_port(0)
+    command = " ".join(arguments_of_granian())
+    command = re.sub(r"--uds \S+ --uds-permissions \S+", f"--port {port}", command)
+    nobody = f"http://127.0.0.1:{free_port(0)}/v1"
+    variables = production(OPENAI_BASE_URL=nobody)
+    monkeypatch.setenv("PRM_ALLOWED_HOSTS", variables["PRM_ALLOWED_HOSTS"])
+    assert "refused" in problem_of_site("/healthz", port)
+
+    with process(*command.split(), **variables):
         wait_until(lambda: "refused" not in problem_of_site("/healthz", port))
-        yield port
+
+        assert problem_of_site("/healthz", port) == ""  # though no model server answers
+        not_ready = problem_of_site("/readyz", port)
+        assert not_ready.startswith("503")
+        assert "backend: does not answer" in not_ready
+        assert "database: ok" in not_ready
+        assert problem_of_site("/metrics", port).startswith("401: log in")
+        assert leads_elsewhere(port) == "https://other.example.org/healthz"
+        monkeypatch.setenv("PRM_ALLOWED_HOSTS", "stranger.example.org")
+        assert problem_of_site("/healthz", port).startswith("400")
 
 
-def test_the_check_of_the_site_passes_where_the_site_is_well(production: int):
-    assert problem_of_site("/healthz", production) == ""
-    assert problem_of_site("/readyz", production) == ""
+def leads_elsewhere(port: int) -> str | None:
+    """Return where the site sends who does not say that the visitor came by HTTPS."""
+    with closing(HTTPConnection("127.0.0.1", port)) as connection:
+        connection.request("GET", "/healthz", headers={"Host": "other.example.org"})
+        return connection.getresponse().headers["Location"]
 
 
-def test_it_fails_with_what_is_wrong(production: int, monkeypatch: pytest.MonkeyPatch):
-    assert problem_of_site("/metrics", production).startswith("401: log in")
-    monkeypatch.setenv("PRM_ALLOWED_HOSTS", "stranger.example.org")
-    assert problem_of_site("/healthz", production).startswith("400")
-    assert "refused" in problem_of_site("/healthz", free_port(0))
+def test_a_page_that_leads_elsewhere_is_not_well():
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_login = self.path == "/login/"
+            self.send_response(200 if is_login else 302)
+            self.send_header("Location", "/login/")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        problem = problem_of_site("/healthz", server.server_port)
+        server.shutdown()
+
+    assert problem.endswith("/login/ answered 200")
+
+
+class Proxy:
+    """Asks the sockets of the site in turn, and the next one where one does not answer."""
+
+    def __init__(self, *sockets: Path) -> None:
+        self.sockets = deque(sockets)
+        self.statuses: list[int] = []
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._go_on)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _go_on(self) -> None:
+        while not self._stopped.wait(0.01):
+            self.sockets.rotate()
+            answers = (status_of(one, "/readyz") for one in self.sockets)
+            self.statuses.append(next(filter(None, answers), 502))
+
+
+def status_of(address: Path, path: str) -> int:
+    """Return the status of the site's answer at a socket; 0 where nobody answers there."""
+    with closing(HTTPConnection("forests.example.org")) as connection:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        try:
+            connection.sock.connect(str(address))
+            connection.request("GET", path, headers={"X-Forwarded-Proto": "https"})
+            return connection.getresponse().status
+        except (OSError, HTTPException):
+            return 0
+
+
+def test_a_release_of_the_site_takes_over_from_another_without_a_gap(
+    tmp_path_factory: pytest.TempPathFactory, model_server: OpenAIServer
+):
+    """The new one starts on its own socket, answers, then the old one gets SIGTERM."""
+    directory = tmp_path_factory.mktemp("run")  # a socket's path may have 107 characters
+    variables = production(OPENAI_BASE_URL=model_server.url)
+
+    def site(release: str):
+        command = [
+            word.replace("/run/prm-site/%i.sock", str(directory / f"{release}.sock"))
+            for word in arguments_of_granian()
+        ]
+        return process(*command, **variables)
+
+    a, b = directory / "a.sock", directory / "b.sock"
+    with site("a") as old:
+        wait_until(lambda: status_of(a, "/readyz") == 200)
+        with site("b"), Proxy(a, b) as proxy:
+            wait_until(lambda: status_of(b, "/readyz") == 200)
+            old.send_signal(signal.SIGTERM)
+            assert old.wait(30) == 0
+            before = len(proxy.statuses)
+            wait_until(lambda: len(proxy.statuses) > before + 20)
+
+    assert before > 20
+    assert set(proxy.statuses) == {200}
 
 
 def test_the_check_of_workers_looks_for_those_of_this_machine(

@@ -52,6 +52,8 @@ NOT_RUN = {
     "install ": "changes the machine",
     "cp /opt/": "changes the machine",
     "cd /opt/": "changes the machine",
+    "PRM_ENV_FILE=/etc/": "changes the machine",
+    "curl ": "asks what systemd started: tests/deployment starts it itself",
     "systemctl ": "changes the machine: tests/deployment reads the units",
     "mongodump ": "no package of it can be installed here",
     "mongorestore ": "no package of it can be installed here",
