@@ -1,7 +1,6 @@
 """After a run with every kind of failure, no key is anywhere but in the environment."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from django_mongodb_backend.base import DatabaseWrapper
 from rq.queue import Queue
 
 from tests.openai_server import Fault, OpenAIServer
+from tests.processes import on_test_database
 
 KEY = "sk-very-secret-0123456789"
 FOREST = "demo_arithmetic-train-secret"
@@ -28,14 +28,13 @@ class Site:
     def __init__(self, directory: Path, server: OpenAIServer) -> None:
         self.directory = directory
         self.said = ""
-        self.environment = os.environ | {
-            "OPENAI_BASE_URL": server.url,
-            "OPENAI_API_KEY": KEY,
-            "SCORER_BASE_URL": server.url,
-            "SCORER_API_KEY": KEY,
-            "PRM_DATABASE_NAME": str(connection.settings_dict["NAME"]),
-            "PRM_LOG_LEVEL": "DEBUG",
-        }
+        self.environment = on_test_database(
+            OPENAI_BASE_URL=server.url,
+            OPENAI_API_KEY=KEY,
+            SCORER_BASE_URL=server.url,
+            SCORER_API_KEY=KEY,
+            PRM_LOG_LEVEL="DEBUG",
+        )
 
     def run(self, *arguments: str, status: int = 0) -> None:
         done = subprocess.run(
@@ -95,14 +94,15 @@ def test_no_key_is_in_database_queue_files_pages_or_logs(
         "seed_forest", "--dataset_config_name", "demo_arithmetic", *split,
         "--forest_name_suffix", "secret", "--limit", "4",
     )  # fmt: skip
-    # The first tree fails with a message that repeats the key, then the server refuses with it.
-    model_server.faults.extend([Fault(400, repeated), Fault(500, repeated), Fault(401, repeated)])
+    # A tree fails with a message that repeats the key; tried again, the server refuses with it.
+    model_server.faults.append(Fault(400, repeated))
+    site.run("rollout_worker", "--num_processes", "1", *forest, status=3)
+    failed = [*stored_documents(), *queued_values(queue)]
+    site.run("retry_failed", *forest)
+    model_server.faults.extend([Fault(500, repeated), Fault(401, repeated)])
     site.run("rollout_worker", "--num_processes", "1", *forest, status=1)
     stopped = [*stored_documents(), *queued_values(queue)]
     model_server.faults.clear()
-    site.run("rollout_worker", "--num_processes", "1", *forest, status=3)
-    site.run("populate_forest", *forest)
-    site.run("retry_failed", *forest)
     site.run("populate_forest", *forest)
     site.run("beam_search", "--num_beam_values", "1", *forest, "--json")
     site.run("create_preferences", *forest)
@@ -119,6 +119,7 @@ def test_no_key_is_in_database_queue_files_pages_or_logs(
 
     files = [path for path in exports.rglob("*") if path.is_file()]
     places = {
+        "database and queue, failed": "\n".join(failed),
         "database and queue, stopped": "\n".join(stopped),
         "database": "\n".join(stored_documents()),
         "queue": "\n".join(queued_values(queue)),
@@ -129,6 +130,7 @@ def test_no_key_is_in_database_queue_files_pages_or_logs(
 
     # The messages are there, so that the key would be.
     assert "BackendRefusedError" in places["database and queue, stopped"]
+    assert "Incorrect API key provided: …" in places["database and queue, failed"]
     assert "Incorrect API key provided: …" in places["database and queue, stopped"]
     assert "Incorrect API key provided: …" in places["output and logs"]
     assert FOREST in places["queue"]
