@@ -7,7 +7,6 @@ step that got annotated, and the ratio of the strategies.
 usage: python benchmarks/annotation.py [--quick] [--json]
 """
 
-import argparse
 import random
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.measures import Measure, print_json
+from benchmarks.measures import Measure, argument_parser, print_json
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import Grade, ReasoningTree
 from metrics.core.values import estimate_values
@@ -44,10 +43,7 @@ class Cost:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer trees and lengths")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args()
+    options = argument_parser(__doc__, quick="fewer trees and lengths").parse_args()
     lengths = (4, 16) if options.quick else (4, 8, 16, 32, 64)
     num_trees = 20 if options.quick else 100
     costs = [

@@ -8,7 +8,6 @@ Each export has a process of its own, so that its memory is its own.
 usage: python benchmarks/export.py [--quick] [--json]
 """
 
-import argparse
 import json
 import random
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.measures import Measure, print_json
+from benchmarks.measures import Measure, argument_parser, print_json
 from benchmarks.peak_memory import most_mebibytes
 from benchmarks.servers import empty_database
 
@@ -49,10 +48,8 @@ class Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="10^4 pairs only")
+    parser = argument_parser(__doc__, quick="10^4 pairs only")
     parser.add_argument("--pairs", type=int, help="this many pairs only")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     sizes = (options.pairs,) if options.pairs else SIZES[: 1 if options.quick else None]
     with empty_database():

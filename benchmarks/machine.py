@@ -41,7 +41,7 @@ def this_machine() -> Machine:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(
         cpu=_cpu(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        cores=_cores(),
         memory_gibibytes=round(memory / 2**30, 1),
         load=round(os.getloadavg()[0], 1),
         python=platform.python_version(),
@@ -53,6 +53,8 @@ def this_machine() -> Machine:
 
 
 def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 

@@ -1,5 +1,6 @@
-"""What every benchmark prints with `--json`: measures, each against a bare baseline."""
+"""What every benchmark takes, and prints with `--json`: measures, each against a bare baseline."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -43,6 +44,14 @@ class Measure:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"ratio": self.ratio, "is_met": self.is_met}
+
+
+def argument_parser(description: str | None, *, quick: str) -> argparse.ArgumentParser:
+    """Return what reads the arguments of every benchmark; `quick` is the help of `--quick`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
 
 
 def print_json(benchmark: str, measures: Sequence[Measure], **details: Any) -> None:

@@ -3,7 +3,6 @@
 usage: python benchmarks/memory.py [--quick] [--json]
 """
 
-import argparse
 import os
 import resource
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.measures import Measure, print_json
+from benchmarks.measures import Measure, argument_parser, print_json
 from benchmarks.servers import empty_database, simulator
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -34,10 +33,7 @@ class Memory:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="5,000 trees instead of 100,000")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args()
+    options = argument_parser(__doc__, quick="5,000 trees instead of 100,000").parse_args()
     num_trees = 5_000 if options.quick else 100_000
     with (
         empty_database(),

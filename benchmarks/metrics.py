@@ -6,7 +6,6 @@ the metrics is also compared with the same algorithm on `networkx` graphs.
 usage: python benchmarks/metrics.py [--quick] [--json]
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.measures import Measure, print_json
+from benchmarks.measures import Measure, argument_parser, print_json
 from benchmarks.peak_memory import forget_most_memory, most_mebibytes
 from benchmarks.servers import empty_database
 
@@ -43,10 +42,7 @@ class Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="10^4 nodes only")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args()
+    options = argument_parser(__doc__, quick="10^4 nodes only").parse_args()
     sizes = (10_000,) if options.quick else (10_000, 100_000, 1_000_000)
     with empty_database():
         import django  # noqa: PLC0415  the settings read the environment
@@ -66,29 +62,23 @@ def main() -> None:
 
 
 def measures(results: Sequence[Result]) -> list[Measure]:
-    read = [
+    baselines = (
+        ("merely reading the documents", "reading", GOAL),
+        ("the same with networkx", "networkx", None),
+    )
+    return [
         Measure(
             case=f"{r.nodes:,} nodes",
-            baseline="merely reading the documents",
+            baseline=words,
             unit="s",
             figure=r.metrics,
-            baseline_figure=r.reading,
-            at_most=GOAL,
+            baseline_figure=getattr(r, seconds),
+            at_most=goal,
         )
+        for words, seconds, goal in baselines
         for r in results
+        if getattr(r, seconds) is not None
     ]
-    graphs = [
-        Measure(
-            case=f"{r.nodes:,} nodes",
-            baseline="the same with networkx",
-            unit="s",
-            figure=r.metrics,
-            baseline_figure=r.networkx,
-        )
-        for r in results
-        if r.networkx is not None
-    ]
-    return read + graphs
 
 
 def measure(num_nodes: int) -> Result:

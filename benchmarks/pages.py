@@ -6,7 +6,6 @@ process of its own. Markdown that was rendered before is forgotten before each r
 usage: python benchmarks/pages.py [--quick] [--json]
 """
 
-import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.measures import Measure, print_json
+from benchmarks.measures import Measure, argument_parser, print_json
 from benchmarks.servers import empty_database
 
 GOAL = 1.5
@@ -23,10 +22,7 @@ CONSTANT = ("forests", "forest", "forest, progress", "forest, last page", "tree 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="up to 10^4 nodes")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args()
+    options = argument_parser(__doc__, quick="up to 10^4 nodes").parse_args()
     with empty_database():
         import django  # noqa: PLC0415  the settings read the environment
 

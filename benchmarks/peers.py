@@ -9,7 +9,6 @@ makes; where it is missing, only the others are measured.
 usage: python benchmarks/peers.py [--quick] [--json]
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.measures import Measure, print_json
+from benchmarks.measures import Measure, argument_parser, print_json
 from benchmarks.populate import bare_load, run
 from benchmarks.servers import PROJECT, ask, empty_database, simulator, stats
 
@@ -58,10 +57,7 @@ class Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one latency, two concurrencies")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args()
+    options = argument_parser(__doc__, quick="one latency, two concurrencies").parse_args()
     cases = (
         [Case(16, 0.1), Case(64, 0.1)]
         if options.quick

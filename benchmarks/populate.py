@@ -7,7 +7,6 @@ MongoDB, which shares the machine's cores; a bare loop writes nothing.
 usage: python benchmarks/populate.py [--quick] [--json]
 """
 
-import argparse
 import asyncio
 import multiprocessing
 import os
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.measures import Measure, print_json
+from benchmarks.measures import Measure, argument_parser, print_json
 from benchmarks.servers import ask, empty_database, simulator, stats
 
 if TYPE_CHECKING:
@@ -54,10 +53,7 @@ class Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one latency, two concurrencies")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args()
+    options = argument_parser(__doc__, quick="one latency, two concurrencies").parse_args()
     cases = (
         [Case(16, 1, 0.1), Case(64, 1, 0.1)]
         if options.quick

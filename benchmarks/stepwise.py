@@ -6,7 +6,6 @@ simulated one whose batch holds so many samples at once, and llama.cpp with a re
 usage: python benchmarks/stepwise.py [--quick] [--json]
 """
 
-import argparse
 import contextlib
 import os
 import subprocess
@@ -20,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.measures import Measure, print_json
+from benchmarks.measures import Measure, argument_parser, print_json
 from benchmarks.servers import (
     PROJECT,
     ask,
@@ -66,10 +65,7 @@ class Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one simulated server")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args()
+    options = argument_parser(__doc__, quick="one simulated server").parse_args()
     cases = (
         [Case("simulated", 64, 150, 0.02)]
         if options.quick

@@ -193,12 +193,12 @@ def add_to_forest(forest: str, deltas: Mapping[str, float]) -> None:
         collection(Forest).update_one({"_id": forest}, {"$inc": changes})
 
 
-def record_activity(forest: str, deltas: Mapping[str, float]) -> None:
+def record_activity(forest: str, deltas: dict[str, float]) -> None:
     """Add to what happened in this minute; deltas for trees, nodes, tokens, requests."""
     minute = datetime.now(UTC).replace(second=0, microsecond=0)
     collection(Activity).update_one(
         {"_id": f"{forest}/{minute:%Y%m%d%H%M}"},
-        {"$inc": dict(deltas), "$setOnInsert": {"forest_id": forest, "minute": minute}},
+        {"$inc": deltas, "$setOnInsert": {"forest_id": forest, "minute": minute}},
         upsert=True,
     )
 

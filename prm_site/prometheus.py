@@ -4,7 +4,7 @@ Workers count in the database, so there is one place to ask, whatever machines t
 """
 
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 
 from django_rq.contrib.prometheus import RQCollector
 from prometheus_client import CollectorRegistry, Metric
@@ -69,18 +69,21 @@ _Values = Iterable[tuple[list[str], float]]
 """Labels, the forest's name first, and the number."""
 
 
-def _gauge(name: str, words: str, labels: list[str], values: _Values) -> Metric:
-    family = GaugeMetricFamily(f"prm_{name}", words, labels=["forest", *labels])
+def _family(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    words: str,
+    labels: list[str],
+    values: _Values,
+) -> Metric:
+    family = kind(f"prm_{name}", words, labels=["forest", *labels])
     for found, value in values:
         family.add_metric(found, value)
     return family
 
 
-def _counter(name: str, words: str, labels: list[str], values: _Values) -> Metric:
-    family = CounterMetricFamily(f"prm_{name}", words, labels=["forest", *labels])
-    for found, value in values:
-        family.add_metric(found, value)
-    return family
+_gauge = partial(_family, GaugeMetricFamily)
+_counter = partial(_family, CounterMetricFamily)
 
 
 def _latencies(forests: list[Forest]) -> Metric:

@@ -145,9 +145,10 @@ MIGRATION_MODULES = {
 }
 
 ROLLOUT_QUEUE = "rollouts"
+_queue_server = REDIS_URL or "redis://127.0.0.1:6379"
 RQ_QUEUES = {
     ROLLOUT_QUEUE: {
-        "URL": REDIS_URL or "redis://127.0.0.1:6379",
+        "URL": _queue_server,
         "DEFAULT_TIMEOUT": -1,  # a job ends when its trees are grown; leases guard against hangs
         "SERIALIZER": "rq.serializers.JSONSerializer",
     },
@@ -159,7 +160,7 @@ RQ = {"COMMIT_MODE": "auto", "WORKER_CLASS": "rollouts.workers.RolloutWorker"}
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": REDIS_URL or "redis://127.0.0.1:6379",
+        "LOCATION": _queue_server,
         "KEY_PREFIX": "prm_site",
         "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
     },

@@ -48,12 +48,8 @@ def prometheus_metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _may_read_metrics(request: HttpRequest) -> bool:
+    if settings.PUBLIC or request.user.is_authenticated:
+        return True
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    is_named = scheme == "Bearer" and compare_digest(
-        token.strip().encode(), settings.METRICS_TOKEN.encode()
-    )
-    return settings.PUBLIC or bool(settings.METRICS_TOKEN and is_named) or _is_logged_in(request)
-
-
-def _is_logged_in(request: HttpRequest) -> bool:
-    return request.user.is_authenticated
+    is_named = compare_digest(token.strip().encode(), settings.METRICS_TOKEN.encode())
+    return bool(settings.METRICS_TOKEN) and scheme == "Bearer" and is_named

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -39,29 +40,25 @@ class Growth:
 
     stored: StoredTree
     spending: Spending
-    reported: dict[str, int]
-    """The counters as the forest's counters know them."""
-    reported_failures: Counter[str]
-    reported_latencies: Counter[str] = field(default_factory=Counter)
-    reported_seconds: float = 0.0
+    reported: Mapping[str, float] = field(default_factory=dict)
+    """What the forest's sums have of this tree already, by their names there."""
     status: TreeStatus = TreeStatus.GROWING
     error: str = ""
 
     @classmethod
     def of(cls, stored: StoredTree) -> "Growth":
-        failures = Counter(stored.failures)
-        return cls(
+        growth = cls(
             stored=stored,
             spending=Spending(
                 requests=stored.spent["requests"],
                 retries=stored.spent["retries"],
                 prompt_tokens=stored.spent["prompt_tokens"],
                 completion_tokens=stored.spent["completion_tokens"],
-                failures=failures,
+                failures=Counter(stored.failures),
             ),
-            reported={**count_tree(stored.tree), **stored.spent},
-            reported_failures=failures.copy(),
         )
+        growth.reported = _sums(growth.counters(), growth.spending)
+        return growth
 
     def counters(self) -> dict[str, int]:
         """Return the counters as they are now."""
@@ -214,22 +211,16 @@ class _TreeState:
 
     @classmethod
     def of(cls, growth: Growth) -> "_TreeState":
-        counters, failures = growth.counters(), growth.spending.failures.copy()
-        latencies, seconds = growth.spending.latencies.copy(), growth.spending.seconds
-        deltas: dict[str, float] = {
-            **{name: counters[name] - growth.reported[name] for name in COUNTERS},
-            **_added("failures", failures, growth.reported_failures),
-            **_added("latencies", latencies, growth.reported_latencies),
-            "request_seconds": seconds - growth.reported_seconds,
-        }
-        growth.reported, growth.reported_failures = counters, failures
-        growth.reported_latencies, growth.reported_seconds = latencies, seconds
+        counters = growth.counters()
+        sums = _sums(counters, growth.spending)
+        deltas = {name: value - growth.reported.get(name, 0) for name, value in sums.items()}
+        growth.reported = sums
         return cls(
             tree_id=growth.stored.id,
             status=growth.status,
             error=growth.error,
             counters=counters,
-            failures=dict(failures),
+            failures=dict(growth.spending.failures),
             value=root_value(counters["num_correct"], counters["num_leaves"]),
             deltas=deltas,
         )
@@ -255,8 +246,14 @@ class _TreeState:
         return UpdateOne({"_id": self.tree_id, "lease_holder": holder}, {"$set": fields})
 
 
-def _added(field: str, counts: Counter[str], reported: Counter[str]) -> dict[str, int]:
-    return {f"{field}.{kind}": number - reported[kind] for kind, number in counts.items()}
+def _sums(counters: Mapping[str, int], spending: Spending) -> dict[str, float]:
+    """Return what a tree adds to the sums of its forest, by their names in its document."""
+    return {
+        **counters,
+        **{f"failures.{kind}": number for kind, number in spending.failures.items()},
+        **{f"latencies.{bucket}": number for bucket, number in spending.latencies.items()},
+        "request_seconds": spending.seconds,
+    }
 
 
 def settle_counters(forest: Forest) -> bool:

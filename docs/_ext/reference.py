@@ -21,11 +21,7 @@ django.setup()
 from preferences.core.formats import RowOptions  # noqa: E402
 from preferences.export import FORMATS  # noqa: E402
 
-_OPTIONS_OF_DJANGO = {
-    option
-    for action in BaseCommand().create_parser("", "")._actions
-    for option in action.option_strings
-}
+_OPTIONS_OF_DJANGO = set(BaseCommand().create_parser("", "")._option_string_actions)
 _PAGES_BESIDE = {
     "../README.md": "index.md",
     "../CHANGELOG.md": "project/changes.md",

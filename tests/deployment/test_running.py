@@ -19,7 +19,6 @@ from typing import Self
 
 import pytest
 from django.conf import settings
-from django.db import connection
 from rq.queue import Queue
 
 from deploy.healthcheck import main, problem_of_site, problem_of_workers
@@ -27,6 +26,7 @@ from forests.models import Forest, Tree
 from prm_site.services.processes import free_port
 from rollouts.jobs import enqueue_forest
 from tests.openai_server import OpenAIServer, write_two_steps
+from tests.processes import on_test_database
 from tests.rollouts.forests import assert_whole, reread, seeded
 from tests.waiting import wait_until
 
@@ -35,15 +35,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SITE_UNIT = Path("deploy/systemd/prm-site@.service")
 
 
-def environment(**more: str) -> dict[str, str]:
-    return os.environ | {"PRM_DATABASE_NAME": str(connection.settings_dict["NAME"])} | more
-
-
 @contextmanager
 def process(*command: str, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a process, and end it with all its children."""
     child = subprocess.Popen(
-        [sys.executable, *command], env=environment(**variables), start_new_session=True
+        [sys.executable, *command], env=on_test_database(**variables), start_new_session=True
     )
     try:
         yield child

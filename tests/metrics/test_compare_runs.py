@@ -3,13 +3,11 @@
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 from random import Random
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
@@ -18,6 +16,7 @@ from metrics import runs as runs_module
 from metrics.runs import evaluate_forest, runs_of
 from tests.forests.factories import add_trees, make_forest
 from tests.metrics.trees import coin_tree
+from tests.processes import on_test_database
 
 pytestmark = pytest.mark.django_db
 
@@ -93,7 +92,7 @@ def test_processes_change_nothing_in_the_numbers(forest, monkeypatch):
     done = subprocess.run(
         [sys.executable, "manage.py", *words, "--procedures", "beam,best_of_n",
          "--processes", "2"],
-        env=os.environ | {"PRM_DATABASE_NAME": str(settings.DATABASES["default"]["NAME"])},
+        env=on_test_database(),
         capture_output=True,
         check=True,
         text=True,

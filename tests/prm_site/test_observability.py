@@ -1,7 +1,6 @@
 """What operators and their machines are told."""
 
 import json
-import os
 import subprocess
 import sys
 from io import StringIO
@@ -9,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo.errors import ServerSelectionTimeoutError
@@ -20,6 +18,7 @@ from forests.models import Forest
 from prm_site import readiness
 from rollouts.jobs import enqueue_forest, grow_slice
 from tests.openai_server import Fault, OpenAIServer
+from tests.processes import on_test_database
 from tests.rollouts.forests import reread, seeded
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -171,13 +170,7 @@ class TestLogs:
         """Return the lines that a command writes where its log is JSON."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            env=os.environ
-            | {
-                "PRM_LOG_FORMAT": "json",
-                "PRM_LOG_LEVEL": "INFO",
-                "PRM_DATABASE_NAME": str(connection.settings_dict["NAME"]),
-            }
-            | environment,
+            env=on_test_database(PRM_LOG_FORMAT="json", PRM_LOG_LEVEL="INFO", **environment),
             capture_output=True,
             text=True,
             check=False,

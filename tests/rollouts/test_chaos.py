@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 from django.core.management import call_command
 
 from forests.models import Forest
 from rollouts.jobs import enqueue_forest, grow_slice
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
+from tests.processes import on_test_database
 from tests.rollouts.forests import assert_whole, reread, seeded, shape
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -105,10 +105,7 @@ class Chaos:
     def _start_worker(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "manage.py", "rqworker", "rollouts", "-v", "0"],
-            env=os.environ | {
-                "OPENAI_BASE_URL": f"http://127.0.0.1:{self.port}/v1",
-                "PRM_DATABASE_NAME": str(django_settings.DATABASES["default"]["NAME"]),
-            },
+            env=on_test_database(OPENAI_BASE_URL=f"http://127.0.0.1:{self.port}/v1"),
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip

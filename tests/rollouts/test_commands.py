@@ -9,12 +9,12 @@ import sys
 import time
 
 import pytest
-from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
 from forests.models import Forest
 from rollouts import failures, jobs
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
+from tests.processes import on_test_database
 from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
 from tests.waiting import wait_until
 
@@ -31,10 +31,7 @@ def start(server: OpenAIServer, *arguments: str) -> subprocess.Popen[str]:
     """Start a command on the test database."""
     return subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
-        env=os.environ | {
-            "OPENAI_BASE_URL": server.url,
-            "PRM_DATABASE_NAME": str(django_settings.DATABASES["default"]["NAME"]),
-        },
+        env=on_test_database(OPENAI_BASE_URL=server.url),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

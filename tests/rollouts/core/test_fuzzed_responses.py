@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollouts.core.responses import ResponseError, StopRules, read_completions
+from rollouts.core.completions import Completion
+from rollouts.core.responses import ResponseError, StopRules, Usage, read_completions
 from rollouts.core.steps import share_logprobs, share_tokens, split_steps
 
 TEXT = st.text(st.characters(codec=None, exclude_categories=())) | st.sampled_from(
@@ -42,12 +43,19 @@ RULES = st.builds(
 )
 
 
+def read(response: Any, rules: StopRules) -> tuple[list[Completion], Usage] | None:
+    """Return what was read; None where the response was refused."""
+    try:
+        return read_completions(response, rules)
+    except ResponseError:
+        return None
+
+
 @given(RESPONSES, RULES)
 def test_any_json_is_read_or_refused(response: Any, rules: StopRules):
-    try:
-        completions, usage = read_completions(response, rules)
-    except ResponseError:
+    if (found := read(response, rules)) is None:
         return
+    completions, usage = found
     assert completions
     for one in completions:
         texts = (one.text, one.finish_reason, one.model)
@@ -63,10 +71,7 @@ def test_any_json_is_read_or_refused(response: Any, rules: StopRules):
 
 @given(RESPONSES, RULES)
 def test_what_was_read_can_be_cut_into_steps(response: Any, rules: StopRules):
-    try:
-        completions, _ = read_completions(response, rules)
-    except ResponseError:
-        return
+    completions, _ = read(response, rules) or ([], None)
     for one in completions:
         steps = split_steps(one.text, rules.delimiter or "\n")
         assert "".join(steps) == (one.text if one.text.strip() else "")
