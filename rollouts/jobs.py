@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 import django_rq
@@ -18,7 +18,7 @@ from rq.queue import Queue
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
-from forests.models import STOPPED, Forest, Tree
+from forests.models import STOPPED, Forest, Tree, TreeStatus
 from forests.store import Document, collection, has_live_lease, in_batches, tree_ids
 from rollouts import leases
 from rollouts.client import CompletionClient
@@ -59,10 +59,10 @@ def _grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
     mark_started(forest)
     began = time.monotonic()
     log.info("job started", start=start, stop=stop)
-    leases.release_dead(forest)
-    indexes = unfinished_indexes(forest, range(start, min(stop, forest.num_trees)))
+    trees = unfinished_trees(forest, range(start, min(stop, forest.num_trees)))
+    leases.release_dead(trees)
     try:
-        done = asyncio.run(_grow(forest, loaded, indexes))
+        done = asyncio.run(_grow(forest, loaded, [tree["index"] for tree in trees]))
     except BackendRefusedError as error:
         show_backend_message(forest.name, f"{STOPPED}: {error}")
         raise
@@ -98,14 +98,19 @@ def make_client(forest: Forest) -> CompletionClient:
     )
 
 
-def unfinished_indexes(forest: Forest, indexes: range) -> list[int]:
-    """Return the indexes among these of trees that are neither complete nor failed, in order."""
-    found: list[int] = []
+def unfinished_trees(forest: Forest, indexes: range) -> list[Document]:
+    """Return index, status and holder of the trees that are neither complete nor failed, in order.
+
+    Of a slice alone, by their ids: however large the forest is, a job begins with as few reads.
+    """
+    found: list[Document] = []
     for batch in in_batches(indexes):
         ids = tree_ids(forest, batch)
-        trees = collection(Tree).find({"_id": {"$in": ids}}, {"index": 1, "status": 1})
-        found += [tree["index"] for tree in trees if tree["status"] in leases.UNFINISHED]
-    return sorted(found)
+        trees = collection(Tree).find(
+            {"_id": {"$in": ids}}, {"index": 1, "status": 1, "lease_holder": 1}
+        )
+        found += [tree for tree in trees if tree["status"] in leases.UNFINISHED]
+    return sorted(found, key=lambda tree: tree["index"])
 
 
 def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
@@ -114,7 +119,7 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
     Slices that are in the queue, or that a living worker is growing, are left alone, so this may be
     repeated at any time, also after the queue was lost.
     """
-    leases.release_dead(forest)
+    leases.release_dead(_with_status(forest, TreeStatus.GROWING))
     slices: dict[int, bool] = {}
     for document in _unfinished(forest):
         number = document["index"] // trees_per_job
@@ -180,10 +185,16 @@ def _batches(numbers: list[int]) -> Iterator[list[int]]:
 
 
 def _unfinished(forest: Forest) -> Iterator[Document]:
-    for status in leases.UNFINISHED:  # two equality filters, which every server has an index for
-        yield from collection(Tree).find(
-            {"forest_id": forest.name, "status": status}, {"index": 1, "lease_expires_at": 1}
-        )
+    for status in leases.UNFINISHED:
+        yield from _with_status(forest, status)
+
+
+def _with_status(forest: Forest, status: str) -> Iterable[Document]:
+    """Return what an index finds at once: index and lease of the trees with one status."""
+    return collection(Tree).find(
+        {"forest_id": forest.name, "status": str(status)},
+        {"index": 1, "lease_holder": 1, "lease_expires_at": 1},
+    )
 
 
 async def _grow(forest: Forest, loaded: LoadedConfig, indexes: list[int]) -> dict[str, int]:

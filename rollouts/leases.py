@@ -2,14 +2,14 @@
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
 
-from forests.models import Forest, Tree, TreeStatus
-from forests.store import collection
+from forests.models import Tree, TreeStatus
+from forests.store import Document, collection
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -71,18 +71,15 @@ def release(trees: Sequence[str], holder: str) -> None:
     )
 
 
-def release_dead(forest: Forest) -> int:
-    """Give back the trees held by processes of this machine that are gone; return how many."""
-    held = collection(Tree).find(
-        {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}, {"lease_holder": 1}
-    )
+def release_dead(trees: Iterable[Document]) -> int:
+    """Give those trees back that processes of this machine hold which are gone; return how many."""
     dead: dict[str, list[str]] = {}
-    for document in held:
+    for document in trees:
         if _is_dead(document["lease_holder"]):
             dead.setdefault(document["lease_holder"], []).append(document["_id"])
-    for holder, trees in dead.items():
-        release(trees, holder)
-        log.warning("trees of a dead worker given back", holder=holder, trees=len(trees))
+    for holder, held in dead.items():
+        release(held, holder)
+        log.warning("trees of a dead worker given back", holder=holder, trees=len(held))
     return sum(map(len, dead.values()))
 
 

@@ -10,11 +10,12 @@ from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
 from experiment_configs.interfaces import ConfigError
+from forests.core.naming import tree_id
 from forests.models import Activity, Forest, Node, Tree
 from forests.store import collection, delete_forest, insert_new, iter_trees, retry_failed
 from rollouts import failures, growth, leases
 from rollouts.failures import BackendRefusedError
-from rollouts.jobs import enqueue_forest, grow_slice, unfinished_indexes
+from rollouts.jobs import enqueue_forest, grow_slice, unfinished_trees
 from rollouts.recording import LeaseLostError
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
@@ -52,7 +53,7 @@ def test_a_job_leaves_other_slices_alone(model_server: OpenAIServer):
 
     grow_slice(forest.name, 1, 3)
 
-    assert unfinished_indexes(forest, range(5)) == [0, 3, 4]
+    assert [tree["index"] for tree in unfinished_trees(forest, range(5))] == [0, 3, 4]
 
 
 def test_the_same_forest_grows_again_to_the_same_trees(model_server: OpenAIServer):
@@ -151,13 +152,32 @@ def test_of_two_workers_one_gets_the_tree(model_server: OpenAIServer):
     assert not leases.claim(tree, "two/2")
 
 
-def test_leases_of_dead_processes_of_this_machine_end_at_once():
-    forest = seeded(1)
+def hold(forest: Forest, *indexes: int) -> None:
+    """Let a process of this machine hold trees that is there no more."""
     space = leases.own_name().rpartition("/")[0]
-    leases.claim(f"{forest.name}/0000000", f"{space}/4194305")
+    for index in indexes:
+        assert leases.claim(tree_id(forest.name, index), f"{space}/4194305")
 
-    assert leases.release_dead(forest) == 1
-    assert statuses(forest) == {"pending": 1}
+
+def test_trees_of_dead_processes_of_this_machine_are_enqueued_at_once(queue):
+    forest = seeded(4)
+    hold(forest, 1)
+    assert leases.claim(tree_id(forest.name, 2), leases.own_name())
+
+    assert enqueue_forest(forest, 1) == 3
+    assert statuses(forest) == {"pending": 3, "growing": 1}
+
+
+def test_a_job_takes_trees_of_dead_processes_at_once_and_only_those_of_its_slice(
+    model_server: OpenAIServer, monkeypatch
+):
+    forest = seeded(3)
+    hold(forest, 0, 2)
+    monkeypatch.setattr(growth, "SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES", leases.LEASE_SECONDS)
+
+    assert grow_slice(forest.name, 0, 2) == {"complete": 2, "failed": 0}
+
+    assert statuses(forest) == {"complete": 2, "growing": 1}
 
 
 def test_a_changed_config_is_refused(model_server: OpenAIServer):
