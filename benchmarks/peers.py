@@ -1,10 +1,10 @@
-"""Drawing N completions for each of M prompts: a bare loop, a `sampled` forest, and distilabel.
+"""Drawing N completions for each of M prompts: a bare loop, a `sampled` forest, and two peers.
 
 All send the same requests (chat API, N completions each) to the same simulated server with as many
 in flight at most, and the server counts from the first request to the last answer, so that nobody's
-start counts. A forest is graded and written to the embedded MongoDB, distilabel writes its data set
-to disk, a bare loop writes nothing. distilabel has an environment of its own, which `make peers`
-makes; where it is missing, only the others are measured.
+start counts. A forest is graded and written to the embedded MongoDB, distilabel writes a data set
+and Inspect a log with scores to disk, a bare loop writes nothing. The peers have an environment of
+their own, which `make peers` makes; where it is missing, only the others are measured.
 
 usage: python benchmarks/peers.py [--quick] [--json]
 """
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import openai
 
 PYTHON = PROJECT / ".backends" / "peers" / "bin" / "python"
+PEERS = {"distilabel": "distilabel_load.py", "Inspect": "inspect_load.py"}
+"""The script that lets each peer do the work."""
 NOT_INSTALLED = "not installed: make peers"
 SAMPLES = 4
 SECONDS_OF_LOAD = 12.0
@@ -52,7 +55,7 @@ class Result:
     prompts: int
     bare: float
     forest: float
-    distilabel: float | None
+    peers: dict[str, float | None]
     """None: not installed."""
 
 
@@ -68,12 +71,16 @@ def main() -> None:
     if options.json:
         print_json("peers", measures(results), results=[asdict(result) for result in results])
         return
-    print("latency  in flight  prompts  bare/s  forest/s  distilabel/s")
+    print(
+        "latency  in flight  prompts  bare/s  forest/s", *(f"{name}/s" for name in PEERS), sep="  "
+    )
     for r in results:
-        peer = NOT_INSTALLED if r.distilabel is None else f"{r.distilabel:.0f}"
+        peers = [NOT_INSTALLED if rate is None else f"{rate:.0f}" for rate in r.peers.values()]
         print(
             f"{r.case.latency:7}  {r.case.concurrency:9}  {r.prompts:7}  {r.bare:6.0f}"
-            f"  {r.forest:8.0f}  {peer:>12}"
+            f"  {r.forest:8.0f}",
+            *(f"{rate:>{len(name) + 2}}" for name, rate in zip(PEERS, peers, strict=True)),
+            sep="  ",
         )
 
 
@@ -88,7 +95,7 @@ def measures(results: Sequence[Result]) -> list[Measure]:
             note=NOT_INSTALLED if rate is None else "",
         )
         for r in results
-        for name, rate in (("sampled forest", r.forest), ("distilabel", r.distilabel))
+        for name, rate in {"sampled forest": r.forest, **r.peers}.items()
     ]
 
 
@@ -101,10 +108,15 @@ def measure(case: Case, seconds: float) -> Result:
         arguments = (url, case.concurrency, prompts)
         bare = rate_of(url, prompts, lambda: run(bare_load, 1, *arguments, chat))
         forest = rate_of(url, prompts, lambda: run(grow_load, 1, *arguments))
-        distilabel = (
-            rate_of(url, prompts, lambda: distilabel_load(*arguments)) if PYTHON.exists() else None
-        )
-    return Result(case, prompts, bare, forest, distilabel)
+        peers = {
+            name: (
+                rate_of(url, prompts, partial(peer_load, script, *arguments))
+                if PYTHON.exists()
+                else None
+            )
+            for name, script in PEERS.items()
+        }
+    return Result(case, prompts, bare, forest, peers)
 
 
 def rate_of(url: str, prompts: int, load: Callable[[], object]) -> float:
@@ -150,12 +162,12 @@ def grow_load(_: int, __: int, url: str, concurrency: int, prompts: int) -> floa
     return time.process_time() - began
 
 
-def distilabel_load(url: str, concurrency: int, prompts: int) -> None:
-    """Let distilabel do it, with nothing logged for each request and nothing kept."""
-    script = Path(__file__).with_name("distilabel_load.py")
+def peer_load(script: str, url: str, concurrency: int, prompts: int) -> None:
+    """Let a peer do it, with nothing logged for each request and nothing kept."""
+    path = Path(__file__).with_name(script)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [str(PYTHON), str(script), f"{url}/v1", str(prompts), str(SAMPLES), str(concurrency),
+            [str(PYTHON), str(path), f"{url}/v1", str(prompts), str(SAMPLES), str(concurrency),
              folder],
             env=os.environ | {"DISTILABEL_LOG_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1",
                               "HF_HOME": folder},

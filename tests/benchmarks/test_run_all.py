@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.peers import PEERS
 from benchmarks.run_all import BENCHMARKS, PROJECT, main
 from tests.waiting import wait_until
 
@@ -225,8 +226,9 @@ def test_every_script_that_can_be_run_is_among_them():
         if '\nif __name__ == "__main__":' in path.read_text()
     }
 
-    # The runner itself, the simulated server, and what runs in the environment of a peer.
-    assert scripts - {"__main__", "openai_simulator", "distilabel_load"} == set(BENCHMARKS)
+    # The runner itself, the simulated server, and what runs in the environment of the peers.
+    others = {"__main__", "openai_simulator", *(Path(script).stem for script in PEERS.values())}
+    assert scripts - others == set(BENCHMARKS)
 
 
 def test_each_of_them_can_be_asked_for_its_usage():
