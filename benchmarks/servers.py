@@ -1,4 +1,4 @@
-"""The servers that benchmarks start: an empty database and a simulated model server."""
+"""The servers that benchmarks start: an empty database, a queue and a simulated model server."""
 
 import contextlib
 import json
@@ -13,17 +13,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pymongo
+from prm_site.services.definitions import MONGODB, QUEUE
+from prm_site.services.registry import running_addresses
+from prm_site.services.supervisor import Supervisor
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 
 @contextlib.contextmanager
 def empty_database() -> Iterator[None]:
-    """Set the environment for Django to use a database of its own, which is gone afterwards."""
-    with tempfile.TemporaryDirectory() as directory, _mongodb(Path(directory)) as uri:
+    """Set the environment for Django to use a database and a queue that are gone afterwards.
+
+    They are the embedded ones as users run them; BENCHMARK_MONGODB_URI names another database,
+    which keeps what was written.
+    """
+    other = os.environ.get("BENCHMARK_MONGODB_URI")
+    services = [QUEUE] if other else [MONGODB, QUEUE]
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Supervisor(Path(directory), services, lambda said: print(said, file=sys.stderr)),
+    ):
+        started = running_addresses(Path(directory))
         os.environ |= {
-            "MONGODB_URI": uri, "PRM_DATA_DIR": directory, "PRM_DATABASE_NAME": "benchmark",
+            "MONGODB_URI": other or started[MONGODB.name], "REDIS_URL": started[QUEUE.name],
+            "PRM_DATA_DIR": directory, "PRM_DATABASE_NAME": "benchmark",
             "PRM_ENV_FILE": "", "DJANGO_SETTINGS_MODULE": "prm_site.settings",
         }  # fmt: skip
         subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=PROJECT, check=True)
@@ -52,28 +65,6 @@ def simulator(latency: float, *options: str) -> Iterator[str]:
     try:
         wait_for(lambda: ask(url, "/reset"))
         yield url
-    finally:
-        child.terminate()
-        child.wait()
-
-
-@contextlib.contextmanager
-def _mongodb(directory: Path) -> Iterator[str]:
-    """Run an embedded MongoDB, unless BENCHMARK_MONGODB_URI names another."""
-    if uri := os.environ.get("BENCHMARK_MONGODB_URI"):
-        yield uri
-        return
-    port = free_port()
-    uri = f"mongodb://127.0.0.1:{port}/"
-    program = Path(sys.executable).with_name("secantusd-py")
-    child = subprocess.Popen(
-        [str(program), "--standalone", "--port", str(port), "--storage-path", str(directory / "db"),
-         "--log-level", "WARNING"],
-    )  # fmt: skip
-    try:
-        with pymongo.MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=500) as client:
-            wait_for(lambda: client.admin.command("ping"))
-        yield uri
     finally:
         child.terminate()
         child.wait()

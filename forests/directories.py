@@ -50,14 +50,16 @@ def written_aside(output: Path) -> Iterator[Path]:
 def checksums(root: Path) -> dict[str, dict[str, Any]]:
     """Return the size in bytes and the SHA-256 of each file under a directory."""
     return {
-        path.relative_to(root).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        path.relative_to(root).as_posix(): checksum(path)
         for path in sorted(path for path in root.rglob("*") if path.is_file())
     }
 
 
-def sha256_of(path: Path) -> str:
+def checksum(path: Path) -> dict[str, Any]:
+    """Return the size in bytes and the SHA-256 of a file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
 
 
 def _replaced(output: Path) -> Path:

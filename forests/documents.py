@@ -26,12 +26,14 @@ class Columns:
 
     def __init__(self, model: type[models.Model], without: Iterable[str]) -> None:
         left_out = set(without)
-        kinds = {
-            str(field.column): field.get_internal_type()
+        fields = {
+            str(field.column): field
             for field in model._meta.concrete_fields  # noqa: SLF001  Django's documented interface
             if field.name not in left_out
         }
+        kinds = {name: field.get_internal_type() for name, field in fields.items()}
         self.names = list(kinds)
+        self.required = [name for name, field in fields.items() if not field.null]
         self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in kinds.items()])
         self._json = {name for name, kind in kinds.items() if kind == "JSONField"}
 

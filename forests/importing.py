@@ -13,7 +13,7 @@ from forests.core.counting import count_tree, root_value
 from forests.core.foreign_trees import READERS, ForeignTree, ForeignTreeError
 from forests.core.naming import tree_id
 from forests.core.tree import Grade
-from forests.directories import sha256_of
+from forests.directories import checksum
 from forests.grading import grade_leaf, is_correct
 from forests.models import Forest, Node, Tree, TreeStatus
 from forests.scores import start_scorer, write_scores
@@ -117,7 +117,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
-    digest = sha256_of(request.file)
+    digest = checksum(request.file)["sha256"]
     known = Forest.objects.filter(pk=request.name).first()
     if known is not None:
         if known.is_seeded or known.config_sha256 != digest:

@@ -15,7 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from experiment_configs.messages import describe
 from forests.core.naming import (
+    check_forest_name,
+    check_slug,
     index_of_tree,
     node_id,
     path_of_node,
@@ -24,13 +27,14 @@ from forests.core.naming import (
     tree_scores_id,
 )
 from forests.core.tree import NodePath, format_path, parse_path
-from forests.directories import MANIFEST, check_output, checksums, sha256_of, written_aside
+from forests.directories import MANIFEST, check_output, checksum, checksums, written_aside
 from forests.documents import Columns
 from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
 from forests.scores import scorer_names
 from forests.store import (
     Document,
     collection,
+    delete_forest,
     in_batches,
     insert_new,
     tree_ids,
@@ -50,8 +54,12 @@ _OF_THE_SITE = {
 FOREST = Columns(Forest, without=["name", *_OF_THE_SITE])
 TREES = Columns(Tree, without=["id", "forest", "lease_holder", "lease_expires_at"])
 NODES = Columns(Node, without=["id", "tree", "forest", "parent_id", "depth", "position"])
-_PLACE = [("tree", pa.int64()), ("path", pa.string())]
-_SCORES = pa.schema([("tree", pa.int64()), ("scorer", pa.string()), ("scores", pa.string())])
+_SCHEMAS = {
+    "trees": TREES.schema,
+    "nodes": pa.schema([("tree", pa.int64()), ("path", pa.string()), *NODES.schema]),
+    "scores": pa.schema([("tree", pa.int64()), ("scorer", pa.string()), ("scores", pa.string())]),
+}
+_OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
 
 Report = Callable[[int], None]
 """Called with the number of trees done."""
@@ -79,11 +87,7 @@ def export_forest(
             "version": FORMAT_VERSION,
             "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "forest": {"name": forest.name, **FOREST.row(document)},
-            "scorers": list(
-                Scorer.objects.filter(forest_id=forest.name).values(
-                    "name", "parameters", "num_trees", "num_nodes", "created_at"
-                )
-            ),
+            "scorers": list(Scorer.objects.filter(forest_id=forest.name).values(*_OF_A_SCORER)),
             "rows": rows,
             "files": checksums(directory),
         }
@@ -93,12 +97,7 @@ def export_forest(
 
 
 def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, int]:
-    schemas = {
-        "trees": TREES.schema,
-        "nodes": pa.schema([*_PLACE, *NODES.schema]),
-        "scores": _SCORES,
-    }
-    rows = dict.fromkeys(schemas, 0)
+    rows = dict.fromkeys(_SCHEMAS, 0)
     scorers = scorer_names(forest)
     with ExitStack() as stack:
         writers = {
@@ -107,7 +106,7 @@ def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, 
                     directory / f"{name}.parquet", schema, compression="zstd"
                 )
             )
-            for name, schema in schemas.items()
+            for name, schema in _SCHEMAS.items()
         }
         for batch in in_batches(range(forest.num_trees)):
             ids = tree_ids(forest, batch)
@@ -118,7 +117,7 @@ def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, 
             }
             for name, some in found.items():
                 if some:
-                    writers[name].write_table(pa.Table.from_pylist(some, schema=schemas[name]))
+                    writers[name].write_table(pa.Table.from_pylist(some, schema=_SCHEMAS[name]))
                     rows[name] += len(some)
             report(batch[-1] + 1)
     return rows
@@ -157,20 +156,31 @@ def import_forest(directory: Path, name: str, report: Report = lambda _: None) -
     Interrupted, it is gone on with by the same call. A tree that was growing is pending.
 
     Raises:
-        TransferError: the directory is no export, is damaged, or the name is taken.
+        TransferError: the directory is no export, is damaged, or the name is taken; nothing of it
+            is left behind.
+        ForestNameError: no forest can have this name.
         OSError: it cannot be read.
     """
+    check_forest_name(name)
     manifest = read_manifest(directory)
     _check_files(directory, manifest)
     _start_forest(manifest, name)
+    try:
+        _import_rows(directory, manifest, name, report)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        delete_forest(Forest.objects.get(pk=name))
+        raise _foreign(directory, describe(error)) from error
+    collection(Forest).update_one({"_id": name}, {"$set": {"is_seeded": True}})
+    return Forest.objects.get(pk=name)
+
+
+def _import_rows(directory: Path, manifest: Mapping[str, Any], name: str, report: Report) -> None:
     for start, rows in _row_batches(directory / "trees.parquet"):
         insert_new(Tree, [_tree_document(name, row) for row in rows])
         report(start + len(rows))
     for _, rows in _row_batches(directory / "nodes.parquet"):
         insert_new(Node, [_node_document(name, row) for row in rows])
     _import_scores(directory, manifest, name)
-    collection(Forest).update_one({"_id": name}, {"$set": {"is_seeded": True}})
-    return Forest.objects.get(pk=name)
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -193,26 +203,44 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             f"{directory} has format {manifest.get('version')}, and this site reads "
             f"{FORMAT_VERSION}: use the version that wrote it"
         )
-    if missing := sorted({"name", *FOREST.names} - manifest["forest"].keys()):
-        raise TransferError(f"{path} lacks {', '.join(missing)}: export the forest again")
+    parts = {"files": dict, "forest": dict, "scorers": list}
+    missing = {part for part, kind in parts.items() if not isinstance(manifest.get(part), kind)}
+    missing = missing or {"name", *FOREST.names} - manifest["forest"].keys()
+    if not missing and not isinstance(manifest["forest"]["name"], str):
+        missing = {"name"}
+    if missing:
+        raise TransferError(f"{path} lacks {', '.join(sorted(missing))}: export the forest again")
     return manifest
 
 
 def _check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
     for name, file in manifest["files"].items():
         path = directory / name
-        if Path(name).name != name or not path.is_file() or sha256_of(path) != file["sha256"]:
+        if Path(name).name != name or not path.is_file() or checksum(path) != file:
             raise TransferError(
                 f"{path} is missing or not what was exported: copy it again, or export anew"
             )
+    for name, schema in _SCHEMAS.items():
+        path = directory / f"{name}.parquet"
+        if path.name not in manifest["files"] or not _read_schema(path).equals(schema):
+            raise _foreign(path, "its columns are others")
+
+
+def _read_schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)  # type: ignore[no-untyped-call]
+    except pa.ArrowException as error:
+        raise _foreign(path, describe(error)) from error
+
+
+def _foreign(path: Path, why: str) -> TransferError:
+    return TransferError(
+        f"{path} is not what export_forest writes ({why}): export the forest again"
+    )
 
 
 def _start_forest(manifest: Mapping[str, Any], name: str) -> None:
-    row = dict(manifest["forest"])
-    for column in FOREST.schema:
-        if pa.types.is_timestamp(column.type) and row[column.name] is not None:
-            row[column.name] = datetime.fromisoformat(row[column.name])
-    document = FOREST.document(row)
+    document = _forest_document(manifest["forest"])
     known = Forest.objects.filter(pk=name).first()
     if known is not None:
         is_ours = known.created_at == document["created_at"].replace(tzinfo=UTC)
@@ -222,6 +250,21 @@ def _start_forest(manifest: Mapping[str, Any], name: str) -> None:
             )
         return
     insert_new(Forest, [{"_id": name, **document, **_OF_THE_SITE}])
+
+
+def _forest_document(found: Mapping[str, Any]) -> Document:
+    row = dict(found)
+    try:
+        for column in FOREST.schema:
+            if pa.types.is_timestamp(column.type) and row[column.name] is not None:
+                row[column.name] = datetime.fromisoformat(row[column.name])
+        (row,) = pa.Table.from_pylist([row], schema=FOREST.schema).to_pylist()
+        document = FOREST.document(row)
+    except (TypeError, ValueError) as error:
+        raise _foreign(Path(MANIFEST), describe(error)) from error
+    if empty := [name for name in FOREST.required if row[name] is None]:
+        raise _foreign(Path(MANIFEST), f"no {', '.join(empty)}")
+    return document
 
 
 def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:
@@ -244,18 +287,32 @@ def _tree_document(forest: str, row: Mapping[str, Any]) -> Document:
 
 def _node_document(forest: str, row: Mapping[str, Any]) -> Document:
     tree, path = tree_id(forest, row["tree"]), parse_path(row["path"])
+    *parent, position = path
     return {
         "_id": node_id(tree, path),
         "tree_id": tree,
         "forest_id": forest,
-        "parent_id": node_id(tree, path[:-1]),
+        "parent_id": node_id(tree, tuple(parent)),
         "depth": len(path),
-        "position": path[-1],
+        "position": position,
         **NODES.document(row),
     }
 
 
 def _import_scores(directory: Path, manifest: Mapping[str, Any], name: str) -> None:
+    """Insert scorers first: deleting a forest finds scores by them."""
+    for scorer in manifest["scorers"]:
+        check_slug(str(scorer["name"]), "scorer")
+    scorers = [
+        {
+            **{column: scorer[column] for column in _OF_A_SCORER},
+            "_id": scorer_id(name, scorer["name"]),
+            "forest_id": name,
+            "created_at": datetime.fromisoformat(scorer["created_at"]),
+        }
+        for scorer in manifest["scorers"]
+    ]
+    insert_new(Scorer, scorers)
     for _, rows in _row_batches(directory / "scores.parquet"):
         documents = [
             {
@@ -265,16 +322,6 @@ def _import_scores(directory: Path, manifest: Mapping[str, Any], name: str) -> N
             for row in rows
         ]
         insert_new(TreeScores, documents)
-    scorers = [
-        {
-            **scorer,
-            "_id": scorer_id(name, scorer["name"]),
-            "forest_id": name,
-            "created_at": datetime.fromisoformat(scorer["created_at"]),
-        }
-        for scorer in manifest["scorers"]
-    ]
-    insert_new(Scorer, scorers)
 
 
 def _as_text(value: object) -> str:

@@ -132,11 +132,6 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
     )
 
 
-def has_live_leases(forest: Forest) -> bool:
-    """Return whether somebody is growing trees of a forest now."""
-    return any(has_live_lease(document) for document in _unfinished(forest))
-
-
 def rollout_queue() -> Queue:
     return django_rq.get_queue(settings.ROLLOUT_QUEUE)
 

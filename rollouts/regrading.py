@@ -15,8 +15,7 @@ from forests.core.naming import node_id
 from forests.core.tree import TreeNode
 from forests.grading import grade_leaf
 from forests.models import Forest, Node, Tree
-from forests.store import StoredTree, collection, iter_trees
-from rollouts.jobs import has_live_leases
+from forests.store import StoredTree, collection, is_held, iter_trees
 from rollouts.recording import sum_of_trees, write_sums
 
 _UNGRADED = "not graded"
@@ -58,7 +57,7 @@ def regrade_forest(
     Raises:
         ConfigError: the forest is growing, or a method of the config failed for a leaf.
     """
-    if has_live_leases(forest):
+    if is_held(forest):
         raise ConfigError(f"forest {forest.name!r} is growing: stop its workers or pause it first")
     if not is_dry_run:
         collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_graded": False}})

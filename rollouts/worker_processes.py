@@ -12,7 +12,8 @@ from django.conf import settings
 from django.core.management.base import OutputWrapper
 
 from forests.models import Forest
-from rollouts.jobs import enqueue_forest, has_live_leases
+from forests.store import is_held
+from rollouts.jobs import enqueue_forest
 from rollouts.recording import settle_counters
 from rollouts.watching import GrowthSummary, watch_growth
 from rollouts.workers import STOP_WITH_PARENT
@@ -49,7 +50,7 @@ def grow_with_processes(
         after = Forest.objects.get(pk=forest.name)
         made_progress = after.num_pending != before.num_pending
         # Trees that workers elsewhere hold, or held until their leases end, are waited for.
-        idle_rounds = 0 if made_progress or has_live_leases(after) else idle_rounds + 1
+        idle_rounds = 0 if made_progress or is_held(after) else idle_rounds + 1
         is_over = after.is_stopped or after.spent_limit
         if not after.num_pending or is_over or idle_rounds >= _ROUNDS_WITHOUT_PROGRESS:
             return summary

@@ -28,13 +28,23 @@ def forest_name(config_name: str, dataset_split: str, suffix: str) -> str:
     for what, part in (("dataset split", dataset_split), ("forest name suffix", suffix)):
         check_slug(part, what)
     name = "-".join((config_name, dataset_split, suffix))
+    check_forest_name(name)
+    return name
+
+
+def check_forest_name(name: str) -> None:
+    """Refuse a name that no forest can have.
+
+    Raises:
+        ForestNameError: it is no slug, a page of the site, or too long.
+    """
+    check_slug(name, "forest name")
     if name in RESERVED_NAMES:
         raise ForestNameError(f"forest name {name!r} is a page of the site: choose another suffix")
     if len(name) > MAX_NAME_LENGTH:
         raise ForestNameError(
             f"forest name {name!r} has {len(name)} characters: at most {MAX_NAME_LENGTH}"
         )
-    return name
 
 
 def check_slug(text: str, what: str) -> None:

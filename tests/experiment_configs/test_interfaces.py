@@ -50,6 +50,7 @@ def test_the_defaults_have_no_problems():
         ("api", "grpc"), ("step_delimiter", ""), ("stop", ["a"]), ("stop", ("",)),
         ("temperature", 3), ("top_p", 0), ("branching", ()), ("branching", (0,)),
         ("max_depth", 0), ("num_rollouts", True), ("request_timeout_seconds", -1), ("model", ""),
+        ("extra_body", {"a": {1, 2}}), ("extra_body", {"a": (1,)}),
     ],
 )  # fmt: skip
 def test_a_setting_out_of_range_is_named_with_its_rule(name: str, value: Any):

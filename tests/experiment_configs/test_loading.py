@@ -71,6 +71,13 @@ def test_a_config_outside_a_repository_has_no_commit(tmp_path: Path):
     assert load_config("mine", [tmp_path]).git_commit == ""
 
 
+def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch):
+    write(tmp_path, GOOD)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert load_config("mine", [tmp_path]).git_commit == ""
+
+
 @pytest.mark.parametrize("name", ["Mine", "2nd", "a-b", "a/b", "../a", "", "a.b"])
 def test_a_name_that_is_not_allowed_is_refused_with_the_rule(name: str):
     with pytest.raises(ConfigError, match="use a-z, digits after the first letter, and _"):

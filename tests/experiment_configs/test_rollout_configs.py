@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from experiment_configs.dataset_files import iter_split
 from experiment_configs.interfaces import ConfigError, RolloutConfig
 from experiment_configs.loading import config_names, load_config
 from forests.seeding import check_item
@@ -56,6 +57,13 @@ def test_liar_new_takes_the_verdict_and_nothing_else():
     assert liar.stops_at_answer
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_right"), [("False", True), (" false ", True), ("true", False)]
+)
+def test_liar_new_compares_verdicts_whatever_their_case(answer: str, is_right: bool):
+    assert config("liar_new_summarized").is_correct(answer, "false") is is_right
+
+
 def test_demo_items_repeat_and_have_labels_that_fit():
     demo = config("demo_arithmetic")
 
@@ -86,6 +94,14 @@ def test_a_missing_local_split_names_those_there_are(tmp_path: Path, monkeypatch
 
     with pytest.raises(ConfigError, match=r"no split 'dev' in GSM8K_DATA_DIR=.*: it has train"):
         next(config("gsm8k_baseline").get_dataset_iterator("dev"))
+
+
+def test_a_split_that_the_repository_lacks_names_those_there_are(tmp_path: Path, monkeypatch):
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    (tmp_path / "train.jsonl").write_text('{"a": 1}\n')
+
+    with pytest.raises(ConfigError, match=r'Unknown split "dev".*train'):
+        next(iter_split(str(tmp_path), "dev", directory_setting="DATA_DIR"))
 
 
 def test_a_hub_that_cannot_be_reached_names_the_local_way():

@@ -8,6 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from forests import importing
+from forests.core import foreign_trees
 from forests.core.tree import Grade
 from forests.models import LEAF_COUNTERS, SPENT_COUNTERS, Forest, Tree
 from forests.scores import read_scores
@@ -165,6 +166,7 @@ def _changed(**changes: Any) -> dict[str, Any]:
         (_changed(children=[{"text": " "}]), "`text` must be a text that is not blank"),
         (_changed(children=[{"text": "a", "count": 0}]), "must be a whole number from 1"),
         (_changed(children=[{"text": "a", "correct": 1}]), "must be true or false"),
+        (_changed(children=[{"text": "a", "answer": 4}]), r"`answer` of node \[0\] must be a text"),
         (_changed(children=[{"text": "a", "value": "x"}]), "`value` must be a number"),
     ],
 )
@@ -189,6 +191,13 @@ def test_a_file_that_holds_no_trees_is_one_line(db, tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(CommandError, match=message):
         imported(path)
+
+
+def test_a_tree_of_too_many_nodes_is_refused(db, tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign_trees, "MOST_NODES", 3)
+    row = _changed(children=[{"text": str(number)} for number in range(4)])
+    with pytest.raises(CommandError, match="more than 3 nodes"):
+        imported(write(tmp_path / "t.jsonl", row))
 
 
 def test_a_path_of_too_many_steps_is_refused(db, tmp_path):

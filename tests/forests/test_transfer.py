@@ -2,14 +2,17 @@
 
 import json
 import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from django.core.management import CommandError, call_command
 
 from forests import transfer
+from forests.directories import checksum
 from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
 from forests.scores import read_scores, start_scorer, write_scores
 from forests.store import collection, delete_forest, iter_trees
@@ -125,7 +128,29 @@ def _cut(out: Path) -> None:
 
 def _change_manifest(out: Path, **changes: Any) -> None:
     path = out / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(_manifest(out) | changes))
+
+
+def _manifest(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+    return found
+
+
+def _change_forest(out: Path, **changes: Any) -> None:
+    _change_manifest(out, forest=_manifest(out)["forest"] | changes)
+
+
+def _change_table(out: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Write a table anew, with the checksum that fits."""
+    path = out / f"{name}.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    _change_manifest(out, files=_manifest(out)["files"] | {path.name: checksum(path)})
+
+
+def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
+    place = table.column_names.index(name)
+    field = table.schema.field(name)
+    return table.set_column(place, field, pa.array([value] * len(table), field.type))
 
 
 @pytest.mark.parametrize(
@@ -145,6 +170,41 @@ def _change_manifest(out: Path, **changes: Any) -> None:
             lambda out: _change_manifest(out, files={"../nodes.parquet": {"sha256": ""}}),
             "is missing or not what was exported",
         ),
+        (lambda out: _change_manifest(out, files={"nodes.parquet": 1}), "not what was exported"),
+        (lambda out: _change_manifest(out, files={}), "trees.parquet is not what export_forest"),
+        (lambda out: _change_manifest(out, forest=[]), "lacks forest: export the forest again"),
+        (lambda out: _change_forest(out, name="admin"), "'admin' is a page of the site"),
+        (lambda out: _change_forest(out, name="../x"), "'../x' cannot be part of an address"),
+        (lambda out: _change_forest(out, name=7), "lacks name"),
+        (lambda out: _change_forest(out, num_trees="many"), r"manifest.json is not .*many"),
+        (lambda out: _change_forest(out, num_trees=None), r"manifest.json is not .*no num_trees"),
+        (lambda out: _change_forest(out, created_at="today"), r"manifest.json is not .*today"),
+        (lambda out: _change_forest(out, worker_config="{"), r"manifest.json is not .*JSONDecode"),
+        (
+            lambda out: _change_table(out, "nodes", lambda table: table.drop_columns("text")),
+            r"nodes.parquet is not what export_forest writes \(its columns are others\)",
+        ),
+        (
+            lambda out: _change_table(out, "nodes", lambda t: _with_column(t, "path", "0.x")),
+            r"is not what export_forest writes \(ValueError: '0.x' is no node path",
+        ),
+        (
+            lambda out: _change_table(out, "nodes", lambda t: _with_column(t, "path", "0")),
+            "not enough values to unpack",
+        ),
+        (
+            lambda out: _change_table(out, "trees", lambda t: _with_column(t, "index", None)),
+            r"is not what export_forest writes \(TypeError",
+        ),
+        (
+            lambda out: _change_table(out, "scores", lambda t: _with_column(t, "scores", "[")),
+            r"is not what export_forest writes \(JSONDecodeError",
+        ),
+        (
+            lambda out: _change_manifest(out, scorers=[{"name": "../judge"}]),
+            "scorer '../judge' cannot be part of an address",
+        ),
+        (lambda out: _change_manifest(out, scorers=[{"name": "judge"}]), "KeyError: 'parameters'"),
     ],
 )
 def test_a_damaged_directory_is_one_line_and_writes_nothing(forest, tmp_path, damage, message):

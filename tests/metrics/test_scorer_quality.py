@@ -76,6 +76,15 @@ def test_exact_values_as_scores_are_a_perfect_scorer():
     assert found["steps"] == sum(len(tree) - 1 for tree in trees)
 
 
+def test_only_steps_with_score_and_value_and_graded_solutions_are_judged():
+    tree = grades_tree(n0=RIGHT, n1=None, n2=WRONG)
+    quality = ScorerQuality(ungraded="exclude")
+    quality.add(tree, {(): 0.5, (0,): 1.0, (1,): None}, {(): 0.5, (0,): 1.0, (1,): 0.2})
+    found = quality.as_dict()
+    assert found["steps"] == 1
+    assert found["first_error"]["solutions"] == 1
+
+
 def test_a_scorer_by_lot_is_no_better_than_chance_and_a_turned_one_is_worst():
     trees = [coin_tree(Random(number)) for number in range(60)]
     lots = Random(1)

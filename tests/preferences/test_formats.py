@@ -265,6 +265,14 @@ def test_processbench_rows_name_the_first_wrong_step():
     assert sorted(row["label"] for row in strict) == [-1, -1, 0, 1]
 
 
+def test_a_solution_that_was_written_twice_is_one_row_of_processbench():
+    dropped: Counter[str] = Counter()
+    item = item_of(tree_of({"0.0": ("We add", RIGHT), "0.1": ("We add", RIGHT)}))
+    rows = list(FORMATS["processbench"].rows(item, RowOptions(label_threshold=0), dropped))
+    assert [row["steps"] for row in rows] == [["We add"]]
+    assert dropped == Counter(solutions_repeated=1)
+
+
 @given(trees())
 def test_a_cut_changes_no_step_and_no_label_before_the_error(tree):
     item = item_of(tree)

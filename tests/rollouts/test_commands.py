@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import time
 import pytest
 from django.core.management import CommandError, call_command
 
-from forests.models import Forest
-from rollouts import failures, jobs
+from forests.core.naming import tree_id
+from forests.models import Forest, Tree
+from rollouts import failures, jobs, leases, recounting
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.processes import on_test_database
 from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
@@ -186,6 +188,30 @@ def test_recount_forest_mends_counters_and_says_which(model_server: OpenAIServer
 
     assert json.loads(out) == {"num_nodes": [1, right]}
     assert run("recount_forest", "--forest_name", forest.name)[1] == "all counters were right\n"
+
+
+def test_recount_forest_shows_what_was_wrong_in_a_forest_of_many_writes(
+    model_server: OpenAIServer, monkeypatch
+):
+    monkeypatch.setattr(recounting, "_TREES_PER_WRITE", 2)
+    forest = seeded(4)
+    jobs.grow_slice(forest.name, 0, 4)
+    right = list(Tree.objects.values_list("num_nodes", "num_leaves"))
+    Tree.objects.update(num_nodes=1, num_leaves=1)
+    Forest.objects.filter(pk=forest.pk).update(num_nodes=3)
+
+    out, _ = run("recount_forest", "--forest_name", forest.name)
+
+    assert re.search(rf"num_nodes .* 3 .* {reread(forest).num_nodes}\b", out)
+    assert list(Tree.objects.values_list("num_nodes", "num_leaves")) == right
+
+
+def test_a_forest_that_workers_hold_is_not_recounted():
+    forest = seeded(1)
+    assert leases.claim(tree_id(forest.name, 0), "elsewhere/1")
+
+    with pytest.raises(CommandError, match=r"is growing, .*: stop them or pause it first"):
+        run("recount_forest", "--forest_name", forest.name)
 
 
 def test_retry_failed_lets_failed_trees_grow_on(model_server: OpenAIServer):

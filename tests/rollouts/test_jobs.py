@@ -144,14 +144,6 @@ def test_a_tree_that_another_worker_holds_is_left_until_it_lets_go(model_server:
     assert_whole(forest)
 
 
-def test_of_two_workers_one_gets_the_tree(model_server: OpenAIServer):
-    forest = seeded(1)
-    tree = f"{forest.name}/0000000"
-
-    assert leases.claim(tree, "one/1")
-    assert not leases.claim(tree, "two/2")
-
-
 def hold(forest: Forest, *indexes: int) -> None:
     """Let a process of this machine hold trees that is there no more."""
     space = leases.own_name().rpartition("/")[0]

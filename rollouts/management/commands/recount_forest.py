@@ -1,8 +1,9 @@
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, add_forest_argument, add_json_argument, get_forest
+from forests.store import is_held
 from rollouts.recounting import recount_forest
 
 
@@ -15,7 +16,13 @@ class Command(ProjectCommand):
         add_json_argument(parser)
 
     def handle(self, **options: Any) -> None:
-        differences = recount_forest(get_forest(options["forest_name"]))
+        forest = get_forest(options["forest_name"])
+        if is_held(forest):
+            raise CommandError(
+                f"forest {forest.name!r} is growing, and its workers still count: "
+                "stop them or pause it first"
+            )
+        differences = recount_forest(forest)
         if options["json"]:
             self.show_json(differences)
         elif differences:

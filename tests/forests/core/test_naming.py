@@ -3,6 +3,7 @@ import pytest
 from forests.core.naming import (
     MAX_NAME_LENGTH,
     ForestNameError,
+    check_forest_name,
     forest_name,
     index_of_tree,
     node_id,
@@ -18,6 +19,12 @@ def test_a_name_says_config_split_and_suffix():
 def test_a_name_that_is_too_long_is_refused():
     with pytest.raises(ForestNameError, match=f"at most {MAX_NAME_LENGTH}"):
         forest_name("a", "test", "x" * 120)
+
+
+@pytest.mark.parametrize("name", ["admin", "django-rq", "static", "../first", "", "A", "a b"])
+def test_a_name_that_is_a_page_or_no_address_is_refused(name: str):
+    with pytest.raises(ForestNameError, match=r"is a page of the site|cannot be part of an"):
+        check_forest_name(name)
 
 
 @pytest.mark.parametrize("split", ["", "Test", "a/b", "train[:10]"])

@@ -117,6 +117,18 @@ def test_rows_of_classes_and_rows_of_one_number_are_read():
     assert read_scores(pooled([0.25]), ONE, options) == [0.25]
 
 
+@pytest.mark.parametrize("response", [None, {}, {"data": []}, {"data": [1]}, {"data": [{}] * 2}])
+def test_a_response_without_numbers_may_be_asked_for_again(response):
+    for kind in ("pooling", "score"):
+        with pytest.raises(ResponseError):
+            read_scores(response, ONE, ScorerOptions(kind=kind))
+
+
+def test_rows_that_are_none_may_be_asked_for_again():
+    with pytest.raises(ResponseError, match="no rows of numbers"):
+        read_scores(pooled("0.5"), ONE, ScorerOptions(kind="pooling"))
+
+
 def test_another_number_of_rows_than_steps_names_the_setting():
     options = ScorerOptions(kind="pooling")
     with pytest.raises(ScoringError, match=r"gave 2 scores for 1 steps: .* --step_tag"):

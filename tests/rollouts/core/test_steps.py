@@ -58,5 +58,9 @@ def test_logprobs_go_to_the_step_in_which_a_token_begins():
     assert share_logprobs(tokens, ["He has\n", "4."]) == [-7.0, -24.0]
 
 
+def test_tokens_without_steps_have_no_place():
+    assert share_logprobs([("", -1.0)], []) == []
+
+
 def test_steps_have_no_logprobs_where_the_server_gave_none():
     assert share_logprobs(None, ["a", "b"]) == [None, None]

@@ -359,6 +359,22 @@ def test_omega_prm_leaves_trees_alone_that_are_all_right_or_all_wrong(letter: st
     assert strategy.plan(tree) == []
 
 
+def test_omega_prm_searches_a_full_tree_no_further():
+    strategy = OmegaPRM(
+        RolloutWorkerConfig(rollouts_per_state=2, max_nodes=8, max_depth=64), lambda _: False
+    )
+    tree = ReasoningTree()
+    (expansion,) = strategy.plan(tree)
+    texts = ["".join(f"{n}\n" for n in range(8)), "good\n"]
+    strategy.apply(tree, expansion, [Completion(text, Ending.SOLUTION) for text in texts])
+    for leaf in tree.leaves():
+        leaf.grade = Grade.CORRECT if leaf.text == "good\n" else Grade.INCORRECT
+
+    assert len(tree) > 8
+    assert strategy.plan(tree) == []
+    assert strategy.search(tree).first_errors == []
+
+
 def test_omega_prm_finds_a_first_error_for_fewer_tokens_than_math_shepherd():
     """The paper's point; `benchmarks/annotation.py` reports the ratio over lengths."""
     costs = {}

@@ -1,0 +1,105 @@
+"""Leases against a real database."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from forests.core.naming import tree_id
+from forests.models import Forest, Tree, TreeStatus
+from forests.store import Document, collection
+from rollouts import leases
+from tests.rollouts.forests import seeded, statuses
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SPACE = leases.own_name().rpartition("/")[0]
+NO_PROCESS = 4_194_305  # above the most that Linux gives
+
+
+@pytest.fixture
+def forest() -> Forest:
+    return seeded(3)
+
+
+@pytest.fixture
+def trees(forest: Forest) -> list[str]:
+    return [tree_id(forest.name, index) for index in range(3)]
+
+
+def read(*trees: str) -> list[Document]:
+    return list(collection(Tree).find({"_id": {"$in": list(trees)}}).sort("_id"))
+
+
+def let_expire(tree: str) -> None:
+    earlier = datetime.now(UTC) - timedelta(seconds=1)
+    Tree.objects.filter(pk=tree).update(lease_expires_at=earlier)
+
+
+def test_of_two_workers_one_gets_the_tree(trees: list[str]):
+    assert leases.claim(trees[0], "one/1")
+    assert not leases.claim(trees[0], "two/2")
+    assert leases.claim(trees[1], "two/2")
+
+
+def test_a_tree_whose_lease_ended_is_anyones(trees: list[str]):
+    leases.claim(trees[0], "one/1")
+    let_expire(trees[0])
+
+    assert leases.claim(trees[0], "two/2")
+    assert leases.renew([trees[0]], "one/1") == {trees[0]}
+
+
+@pytest.mark.parametrize("status", [TreeStatus.COMPLETE, TreeStatus.FAILED])
+def test_a_finished_tree_is_nobodys(trees: list[str], status: TreeStatus):
+    Tree.objects.filter(pk=trees[0]).update(status=status)
+
+    assert not leases.claim(trees[0], "one/1")
+
+
+def test_a_renewed_lease_ends_later(trees: list[str]):
+    leases.claim(trees[0], "one/1")
+    let_expire(trees[0])
+
+    assert leases.renew([trees[0]], "one/1") == set()
+    assert not leases.claim(trees[0], "two/2")
+
+
+def test_renewing_tells_what_was_lost_and_keeps_the_rest(trees: list[str]):
+    for tree in trees:
+        leases.claim(tree, "one/1")
+    let_expire(trees[1])
+    leases.claim(trees[1], "two/2")
+
+    assert leases.renew(trees, "one/1") == {trees[1]}
+    assert [tree["lease_holder"] for tree in read(*trees)] == ["one/1", "two/2", "one/1"]
+
+
+def test_one_gives_back_what_one_holds_oneself(forest: Forest, trees: list[str]):
+    leases.claim(trees[0], "one/1")
+    leases.claim(trees[1], "two/2")
+
+    leases.release(trees, "one/1")
+
+    assert statuses(forest) == {"pending": 2, "growing": 1}
+    assert leases.claim(trees[0], "three/3")
+
+
+def test_what_dead_processes_of_this_machine_hold_is_given_back(trees: list[str]):
+    holders = [f"{SPACE}/{NO_PROCESS}", leases.own_name(), f"elsewhere/{NO_PROCESS}"]
+    for tree, holder in zip(trees, holders, strict=True):
+        leases.claim(tree, holder)
+
+    assert leases.release_dead(read(*trees)) == 1
+    assert [tree["lease_holder"] for tree in read(*trees)] == ["", *holders[1:]]
+
+
+def test_a_process_of_another_user_is_alive(trees: list[str], monkeypatch):
+    """A mock, as these tests may run as a user who may signal everyone."""
+    leases.claim(trees[0], f"{SPACE}/1")
+
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert leases.release_dead(read(trees[0])) == 0
