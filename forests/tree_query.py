@@ -9,8 +9,8 @@ from forests.core.selection import LeafKind, phrase_pattern
 from forests.core.tree import NodePath, format_path, parse_path
 
 MAX_PHRASE_LENGTH = 200
-NODE_PATH = r"0(?:\.(?:0|[1-9][0-9]{0,6}))*"
-"""The path of a node in an address."""
+NODE_PATH = r"0(?:\.(?:0|[1-9][0-9]{0,6})){0,2000}"
+"""The path of a node in an address. Its length is bounded as all ancestors of the node are read."""
 
 
 class QueryError(ValueError):

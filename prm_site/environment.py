@@ -72,6 +72,9 @@ class Environment(environ.Env):
 def _checked(name: str, address: str, schemes: tuple[str, ...]) -> str:
     if address and not (address.startswith(schemes) and _is_well_formed(address)):
         refuse(f"{name} is not a well-formed address that starts with {' or '.join(schemes)}")
+    if schemes is HTTP and "@" in urlsplit(address).netloc:
+        prefix = name.removesuffix("S").removesuffix("_BASE_URL")
+        refuse(f"{name} has a user before its host: model servers take a key, {prefix}_API_KEY")
     return address
 
 

@@ -48,7 +48,10 @@ def logging_settings(*, level: str, log_format: str) -> dict[str, Any]:
             "stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "event"}
         },
         "root": {"handlers": ["stderr"], "level": level},
-        "loggers": {"django.request": {"level": "ERROR"}},
+        "loggers": {
+            "django.request": {"level": "ERROR"},
+            "httpx2": {"level": "WARNING"},  # a line for each request
+        },
     }
 
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 
+_ESCAPED_MARKS = (r"\*", "_", "`")
+
 
 class LeafKind(StrEnum):
     """How a solution ended. A truncated one is also of the kind of its grade, never correct."""
@@ -61,8 +63,15 @@ def select(tree: ReasoningTree, *, kind: LeafKind | None, phrase: str) -> Select
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:
-    """Return what finds a text; a blank in it stands for blanks, line ends and Markdown's marks."""
-    return re.compile(r"[\s*_`]+".join(map(re.escape, phrase.split())), re.IGNORECASE)
+    """Return what finds a text; a blank in it stands for blanks, line ends and Markdown's marks.
+
+    Before a word that begins with a mark it stands for blanks alone, so that nothing found between
+    words is ever given back: the time is that of the searched text times the phrase at most.
+    """
+    first, *words = map(re.escape, phrase.split() or [""])
+    between = (r"\s++" if word.startswith(_ESCAPED_MARKS) else r"[\s*_`]++" for word in words)
+    pairs = zip(between, words, strict=True)
+    return re.compile(first + "".join(gap + word for gap, word in pairs), re.IGNORECASE)
 
 
 def _way_to(path: NodePath) -> list[NodePath]:

@@ -147,14 +147,21 @@ def format_path(path: NodePath) -> str:
     return ".".join(map(str, (0, *path)))
 
 
-@lru_cache(maxsize=2**14)  # a forest has few shapes and many nodes
 def parse_path(text: str) -> NodePath:
     """Return the path that `format_path` wrote.
 
     Raises:
         ValueError: the text is no such path.
     """
+    return _parse_often(text) if len(text) <= _LONGEST_KEPT else _parse(text)
+
+
+def _parse(text: str) -> NodePath:
     numbers = tuple(int(part) for part in text.split(".") if part.isdecimal())
     if format_path(numbers[1:]) != text or numbers[0] != 0:
         raise ValueError(f"{text!r} is no node path: expected numbers such as 0.2.1")
     return numbers[1:]
+
+
+_parse_often = lru_cache(maxsize=2**14)(_parse)  # a forest has few shapes and many nodes
+_LONGEST_KEPT = 200  # visitors choose what they ask for

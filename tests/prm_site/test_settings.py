@@ -70,6 +70,8 @@ def test_djongo_is_refused_in_one_line_that_says_where_to_read_why():
         ("MONGODB_URI", "mongodb://a:27017,b:hunter2/", "mongodb:// or mongodb+srv://"),
         ("OPENAI_BASE_URL", "127.0.0.1:8000/v1", "http:// or https://"),
         ("OPENAI_BASE_URLS", "http://a/v1,hunter2", "http:// or https://"),
+        ("OPENAI_BASE_URLS", "http://a/v1,http://u:hunter2@b/v1", "take a key, OPENAI_API_KEY"),
+        ("SCORER_BASE_URL", "http://hunter2@b/v1", "take a key, SCORER_API_KEY"),
         ("PRM_MONGODB_TIMEOUT_SECONDS", "abc", "whole number"),
         ("PRM_MONGODB_TIMEOUT_SECONDS", "-5", "whole number"),
         ("PRM_MONGODB_TIMEOUT_SECONDS", "9" * 30, "whole number of at most 9 digits"),

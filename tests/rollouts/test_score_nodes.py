@@ -141,6 +141,11 @@ def test_a_name_stands_for_one_way_to_ask(forest, server):
         (["--good_index", "-1"], "classes are counted from 0"),
         (["--scorer", "My PRM"], "scorer 'My PRM' cannot be part of an address"),
         (["--base_url", "http://127.0.0.1:9/v1"], "check SCORER_BASE_URL"),
+        (["--base_url", "127.0.0.1:9"], "expected http://HOST:PORT/v1"),
+        (
+            ["--base_url", "http://u:p@127.0.0.1:9/v1"],
+            "HOST:PORT/v1 without a user",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_stores_nothing(forest, server, arguments, message):

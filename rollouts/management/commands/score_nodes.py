@@ -4,6 +4,7 @@ import argparse
 import asyncio
 from dataclasses import asdict, fields
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -87,6 +88,7 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
         parser.add_argument("--model", help="model to ask for (default: the server's first)")
         parser.add_argument(
             "--base_url",
+            type=_server_url,
             help="address of the server, with /v1 (default: SCORER_BASE_URL, then OPENAI_BASE_URL)",
         )
         parser.add_argument(
@@ -155,6 +157,15 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
 def _fields(counts: Scoring | Spending) -> dict[str, Any]:
     """Return the fields by name; `asdict` of Python 3.11 makes tuples of a counter's keys."""
     return {field.name: getattr(counts, field.name) for field in fields(counts)}
+
+
+def _server_url(text: str) -> str:
+    """Return the address of a server; the message leaves out what may be a password."""
+    if not text.startswith(("http://", "https://")) or "@" in urlsplit(text).netloc:
+        raise argparse.ArgumentTypeError(
+            "expected http://HOST:PORT/v1 without a user; the key is that of the settings"
+        )
+    return text
 
 
 def _address(options: dict[str, Any]) -> ServerAddress:

@@ -39,11 +39,32 @@ def test_a_search_with_a_filter_shows_the_ways_that_have_both():
     assert found.hits == ways("0.0")
 
 
-def test_a_blank_in_a_search_stands_for_line_ends_and_marks():
+def test_words_of_a_search_may_have_line_ends_and_marks_between_them():
     assert phrase_pattern("9 eggs").search("so 9\n  EGGS")
     assert phrase_pattern("9 eggs are").search("so **9 eggs** are left")
     assert not phrase_pattern("9 eggs").search("9eggs")
+    assert phrase_pattern("**9 eggs**").search("so **9 eggs** are")
+    assert phrase_pattern("9 * 2").search("9  * 2")
+    assert not phrase_pattern("9 * 2").search("9 2")
     assert not phrase_pattern("a.c").search("abc")
+
+
+def test_a_search_for_marks_alone_finds_them_as_they_are():
+    assert phrase_pattern("**").search("so **9**")
+    assert not phrase_pattern("**").search("3 * 4")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text"),
+    [
+        ("* " * 100 + "x", "*" * 100_000),
+        ("a * " * 50 + "x", "a * " * 25_000),
+        ("_" * 200, " _" * 50_000),
+    ],
+    ids=["marks", "words and marks", "marks alone"],
+)
+def test_no_search_takes_long_whatever_is_looked_for_and_where(phrase: str, text: str):
+    assert phrase_pattern(phrase).search(text) is None
 
 
 @given(trees(), KINDS, PHRASES)

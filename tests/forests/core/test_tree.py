@@ -74,7 +74,10 @@ def test_the_root_is_zero_and_its_third_child_ends_in_two():
     assert format_path((2,)) == "0.2"
 
 
-@pytest.mark.parametrize("text", ["", "1", "0.", "0.x", "0..1", "0.01", "0.-1", "0.\uff11"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "0.", "0.x", "0..1", "0.01", "0.-1", "0.\uff11", "0.x" * 99],
+)
 def test_a_text_that_is_no_path_is_refused(text: str):
     with pytest.raises(ValueError, match="is no node path"):
         parse_path(text)
