@@ -154,7 +154,11 @@ RQ_QUEUES = {
     },
 }
 # "auto" enqueues at once: MongoDB has no open transaction whose end one could wait for.
-RQ = {"COMMIT_MODE": "auto", "WORKER_CLASS": "rollouts.workers.RolloutWorker"}
+RQ = {
+    "COMMIT_MODE": "auto",
+    "WORKER_CLASS": "rollouts.workers.RolloutWorker",
+    "JOB_CLASS": "rollouts.workers.RolloutJob",
+}
 
 # Failed logins are counted where all processes of the site see them, beside the queue.
 CACHES = {
@@ -162,7 +166,11 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": _queue_server,
         "KEY_PREFIX": "prm_site",
-        "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
+        "OPTIONS": {
+            "serializer": "prm_site.login_attempts.CountSerializer",
+            "socket_connect_timeout": 2,
+            "socket_timeout": 2,
+        },
     },
 }
 AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"

@@ -1,13 +1,18 @@
 """Who gets in, and what each role may do there."""
 
 import json
+import os
+import pickle
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from axes.handlers.proxy import AxesProxyHandler
 from django.contrib.auth.models import Group, User
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client, RequestFactory
+from rq.queue import Queue
 
 from prm_site.login_attempts import client_address
 from prm_site.roles import OPERATOR, REVIEWER, ROLES, VIEWER
@@ -122,6 +127,19 @@ class TestLoginLimit:
             assert self.fail(client, "ada", 2) == [200, 200]
             assert log_in(client, "ada", PASSWORD).status_code == 302
             client.logout()
+
+    def test_code_among_the_counts_is_not_run(self, queue: Queue, tmp_path: Path):
+        class Hostile:
+            def __reduce__(self):
+                return os.mkdir, (str(tmp_path / "made"),)
+
+        cache.set("attempts", 7)
+        queue.connection.set(cache.make_key("planted"), pickle.dumps(Hostile()))
+
+        assert cache.get("attempts") == 7
+        with pytest.raises(ValueError, match="invalid literal"):
+            cache.get("planted")
+        assert list(tmp_path.iterdir()) == []
 
     def test_an_operator_can_end_the_wait(self, client: Client):
         self.fail(client, "ada", 3)
