@@ -3,10 +3,7 @@
 import re
 
 from experiment_configs.formulas import is_formula, is_same_formula
-from experiment_configs.plain_answers import compare_plainly, normalise
-
-MAX_ANSWER_LENGTH = 1_000
-"""Characters; a longer text is no answer and is compared letter by letter only."""
+from experiment_configs.plain_answers import MAX_ANSWER_LENGTH, compare_plainly, normalise
 
 _MARKER = re.compile(r"(?<!#)####(?!#)|\\boxed\s*\{|\banswer\s+is\b", re.IGNORECASE)
 _BRACE = re.compile(r"(\\boxed\s*\{)|\\.|[{}]", re.DOTALL)

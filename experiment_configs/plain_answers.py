@@ -5,6 +5,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+MAX_ANSWER_LENGTH = 1_000
+"""Characters; a longer text is no answer and is compared letter by letter only."""
+
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -106,6 +109,8 @@ def normalise(text: str) -> str:
 @lru_cache(maxsize=4096)  # the samples of a tree repeat few answers
 def canonical(answer: str) -> str:
     """Return one spelling of answers that are the same number, choice or text, to count votes."""
+    if len(answer) > MAX_ANSWER_LENGTH:
+        return answer
     text = normalise(answer)
     quantity = _quantity(text)
     if quantity is not None:

@@ -9,7 +9,9 @@ import html as entities
 import json
 import re
 import secrets
+from bisect import bisect_left
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from django.utils.html import escape, format_html, format_html_join
@@ -21,7 +23,8 @@ from forests.formulas import as_source, formula_of, to_mathml, tokens
 MAX_MARKDOWN_LENGTH = 5_000
 """Characters read as Markdown, whose cost is not linear in all texts; the rest is shown raw."""
 MAX_SHOWN_LENGTH = 100_000
-"""Characters of one text on a page; the admin has the whole of it."""
+"""Characters of one text or chat on a page; the admin has the whole of it."""
+MAX_ROLE_LENGTH = 100
 
 # Control characters as their pictures: browsers and XML drop or refuse them.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if code not in (9, 10, 13)} | {127: 0x2421}
@@ -80,11 +83,17 @@ def render_prompt(prompt: Any) -> SafeString:
         return render_markdown(prompt)
     if not (isinstance(prompt, list) and all(_is_message(message) for message in prompt)):
         return render_raw(json.dumps(prompt, ensure_ascii=False, indent=2, default=str))
-    return format_html_join(
+    lengths = accumulate(len(message["content"]) + MAX_ROLE_LENGTH for message in prompt)
+    shown = 1 + bisect_left(list(lengths), MAX_SHOWN_LENGTH)
+    html = format_html_join(
         "",
         '<div class="chat"><p class="role"><bdi>{}</bdi></p>{}</div>',
-        ((clean(m["role"]), render_markdown(m["content"])) for m in prompt),
+        (
+            (one_line(message["role"], MAX_ROLE_LENGTH), render_markdown(message["content"]))
+            for message in prompt[:shown]
+        ),
     )
+    return html + _note_on_missing(len(prompt) - shown, "messages")
 
 
 def one_line(text: object, length: int) -> str:
@@ -138,10 +147,13 @@ def _cut_point(text: str) -> int:
 
 
 def _what_is_missing(whole: str) -> SafeString:
-    missing = len(whole) - MAX_SHOWN_LENGTH
-    if missing <= 0:
+    return _note_on_missing(len(whole) - MAX_SHOWN_LENGTH, "characters")
+
+
+def _note_on_missing(count: int, what: str) -> SafeString:
+    if count <= 0:
         return SafeString("")
-    return format_html('<p class="note">{} more characters are not shown.</p>', f"{missing:,}")
+    return format_html('<p class="note">{} more {} are not shown.</p>', f"{count:,}", what)
 
 
 @lru_cache(maxsize=4096)

@@ -1,14 +1,17 @@
 """What differs between two texts, word by word."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 MAX_WORDS = 1500
-"""Longer texts are not compared: the time grows with the product of their lengths."""
+MAX_EQUAL_WORDS = 50_000
+"""Pairs of equal words of two texts. With more of them, or of words, texts are not compared: the
+time may grow with the cube of their lengths."""
 
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+_WORDS = re.compile(r"(?:\w+|[^\w\s])[^\S\n]*|\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +24,19 @@ class Span:
 
 
 def difference(chosen: str, rejected: str) -> list[Span] | None:
-    """Return the stretches of both texts in reading order, or None where they are too long.
+    """Return the stretches of both texts in reading order, or None where that would take long.
 
     The spans that are not `rejected` spell the chosen text, those not `chosen` the rejected one.
     """
     left, right = _WORDS.findall(rejected), _WORDS.findall(chosen)
-    if max(len(left), len(right)) > MAX_WORDS:
+    if max(len(left), len(right)) > MAX_WORDS or _equal_words(left, right) > MAX_EQUAL_WORDS:
         return None
     return list(_spans(left, right))
+
+
+def _equal_words(left: list[str], right: list[str]) -> int:
+    counts = Counter(right)
+    return sum(count * counts[word] for word, count in Counter(left).items())
 
 
 def _spans(left: list[str], right: list[str]) -> Iterator[Span]:

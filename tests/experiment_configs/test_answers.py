@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from experiment_configs import formulas
 from experiment_configs.answers import MAX_ANSWER_LENGTH, extract_last_answer, is_same_answer
+from experiment_configs.plain_answers import canonical
 
 PROJECT = Path(__file__).parents[2]
 
@@ -314,3 +315,16 @@ def _is_alive(pid: int) -> bool:
 
 def _refuse() -> None:
     pytest.fail("this comparison needs no formula")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [("18", "18.0", "$18", "18 dollars"), ("(B)", "b", "B."), ("Pants on Fire", "pants on fire")],
+)
+def test_answers_that_are_the_same_have_one_spelling(answers: tuple[str, ...]):
+    assert len(set(map(canonical, answers))) == 1
+
+
+def test_a_text_too_long_for_an_answer_is_its_own_spelling():
+    text = "^" + " " * 100_000 + "X"
+    assert canonical(text) == text

@@ -438,6 +438,17 @@ def test_a_prompt_shows_the_role_of_each_message():
     assert html.count('class="chat"') == 2
 
 
+def test_a_chat_is_shown_up_to_the_length_of_one_text():
+    long = [{"role": "user" * 50, "content": "x" * (MAX_SHOWN_LENGTH // 4)}] * 10
+    html = render_prompt(long)
+    assert html.count('class="chat"') == 4
+    assert "6 more messages are not shown." in html
+    assert "user" * 26 not in html
+
+    empty = render_prompt([{"role": "", "content": ""}] * MAX_SHOWN_LENGTH)
+    assert len(empty) < MAX_SHOWN_LENGTH * 2
+
+
 def test_one_line_is_cut_to_its_length():
     assert one_line(" a\n\n b\tc ", 10) == "a b c"
     assert one_line("abcdefgh", 5) == "abcd…"

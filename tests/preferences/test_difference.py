@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preferences.core.difference import MAX_WORDS, difference
+from preferences.core.difference import MAX_EQUAL_WORDS, MAX_WORDS, difference
 
 TEXTS = st.text(alphabet="ab 12+=.\né数🙂", max_size=40)
 
@@ -31,3 +31,11 @@ def test_words_are_compared_and_not_characters():
 
 def test_texts_that_are_too_long_are_not_compared():
     assert difference("a b " * MAX_WORDS, "a") is None
+    words = " ".join(str(number) for number in range(MAX_WORDS - 1))
+    assert difference(words, words[:-1]) is not None
+
+
+def test_texts_that_repeat_too_many_words_are_not_compared():
+    often = int(MAX_EQUAL_WORDS**0.5)
+    assert difference("a " * often, "a " * (often - 1)) is not None
+    assert difference("a " * (often + 1), "a " * (often + 1)) is None
