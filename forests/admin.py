@@ -110,7 +110,7 @@ def resume(
     model_admin: "admin.ModelAdmin[Forest]", request: HttpRequest, chosen: QuerySet[Forest]
 ) -> None:
     names = _set_paused(model_admin, request, chosen, is_paused=False)
-    messages.success(request, f"Resumed: {names}. Workers that have ended must be started again.")
+    messages.success(request, f"Resumed: {names}. Now run populate_forest for each of them.")
 
 
 @admin.action(description="Retry failed trees", permissions=["change"])
