@@ -33,7 +33,10 @@ class Columns:
         }
         kinds = {name: field.get_internal_type() for name, field in fields.items()}
         self.names = list(kinds)
-        self.required = [name for name, field in fields.items() if not field.null]
+        self._rules = {
+            name: (field.null, field.max_length, dict(field.choices or ()))
+            for name, field in fields.items()
+        }
         self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in kinds.items()])
         self._json = {name for name, kind in kinds.items() if kind == "JSONField"}
 
@@ -47,7 +50,19 @@ class Columns:
         }
 
     def document(self, row: Mapping[str, Any]) -> Document:
-        """Return the values of a row as a document has them."""
+        """Return the values of a row as a document has them.
+
+        Raises:
+            ValueError: there is no value, another than a choice, or a longer one than can be.
+        """
+        for name, (may_be_none, longest, choices) in self._rules.items():
+            value = row[name]
+            if value is None and not may_be_none:
+                raise ValueError(f"no {name}")
+            if choices and value not in choices:
+                raise ValueError(f"{name} {value!r} is none of {', '.join(choices)}")
+            if longest and value and len(value) > longest:
+                raise ValueError(f"{name} has {len(value)} characters: at most {longest}")
         return {
             name: json.loads(row[name]) if name in self._json else row[name] for name in self.names
         }

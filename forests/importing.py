@@ -88,9 +88,12 @@ def iter_foreign_trees(path: Path, format_name: str) -> Iterator[ForeignTree]:
     """
     for place, row in _rows(path):
         try:
+            json.dumps(row, ensure_ascii=False).encode()
             yield READERS[format_name](row)
         except ForeignTreeError as error:
             raise ImportTreesError(f"{path} {place}: {error}") from error
+        except UnicodeEncodeError as error:
+            raise ImportTreesError(f"{path} {place}: a text holds half a character") from error
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:

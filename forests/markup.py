@@ -18,6 +18,7 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from markdownify.templatetags.markdownify import markdownify
 
+from forests.core.prefix import is_prompt
 from forests.formulas import as_source, formula_of, to_mathml, tokens
 
 MAX_MARKDOWN_LENGTH = 5_000
@@ -81,7 +82,7 @@ def render_prompt(prompt: Any) -> SafeString:
     """Return a root prompt: a text, or a list of chat messages with their roles."""
     if isinstance(prompt, str):
         return render_markdown(prompt)
-    if not (isinstance(prompt, list) and all(_is_message(message) for message in prompt)):
+    if not is_prompt(prompt):
         return render_raw(json.dumps(prompt, ensure_ascii=False, indent=2, default=str))
     lengths = accumulate(len(message["content"]) + MAX_ROLE_LENGTH for message in prompt)
     shown = 1 + bisect_left(list(lengths), MAX_SHOWN_LENGTH)
@@ -131,12 +132,6 @@ def _highlighted_words(words: str, pattern: re.Pattern[str]) -> str:
         pieces.append(f"{before}<mark>{found}</mark>")
         end = match.end()
     return "".join(pieces) + escape(words[end:])
-
-
-def _is_message(message: object) -> bool:
-    return isinstance(message, dict) and all(
-        isinstance(message.get(key), str) for key in ("role", "content")
-    )
 
 
 def _cut_point(text: str) -> int:

@@ -1,9 +1,4 @@
-"""A whole forest to and from a directory of Parquet, so that it can move between sites.
-
-`manifest.json` holds the forest, its scorers and the checksums of the tables; `trees.parquet` a row
-for each tree, `nodes.parquet` one for each step, parents first, `scores.parquet` one for each tree
-and scorer. What follows from a row's place, such as ids, is not written.
-"""
+"""A whole forest to and from a directory of Parquet, so that it can move between sites."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +9,29 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pymongo.errors import BulkWriteError, InvalidDocument, PyMongoError
 
 from experiment_configs.messages import describe
+from forests.archives import (
+    FOREST,
+    FORMAT_VERSION,
+    NODES,
+    OF_A_SCORER,
+    OF_THE_SITE,
+    SCHEMAS,
+    TREES,
+    TransferError,
+    check_files,
+    check_node,
+    check_scorer,
+    check_scores,
+    check_tree,
+    foreign,
+    forest_document,
+    read_manifest,
+)
 from forests.core.naming import (
     check_forest_name,
-    check_slug,
     index_of_tree,
     node_id,
     path_of_node,
@@ -27,8 +40,7 @@ from forests.core.naming import (
     tree_scores_id,
 )
 from forests.core.tree import NodePath, format_path, parse_path
-from forests.directories import MANIFEST, check_output, checksum, checksums, written_aside
-from forests.documents import Columns
+from forests.directories import MANIFEST, check_output, checksums, written_aside
 from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
 from forests.scores import scorer_names
 from forests.store import (
@@ -40,33 +52,11 @@ from forests.store import (
     tree_ids,
 )
 
-FORMAT_VERSION = 1
 ROWS_PER_READ = 2000
-
-# Latencies are those of the site's own requests.
-_OF_THE_SITE = {
-    "is_seeded": False,
-    "is_paused": False,
-    "backend_message": "",
-    "latencies": {},
-    "request_seconds": 0.0,
-}
-FOREST = Columns(Forest, without=["name", *_OF_THE_SITE])
-TREES = Columns(Tree, without=["id", "forest", "lease_holder", "lease_expires_at"])
-NODES = Columns(Node, without=["id", "tree", "forest", "parent_id", "depth", "position"])
-_SCHEMAS = {
-    "trees": TREES.schema,
-    "nodes": pa.schema([("tree", pa.int64()), ("path", pa.string()), *NODES.schema]),
-    "scores": pa.schema([("tree", pa.int64()), ("scorer", pa.string()), ("scores", pa.string())]),
-}
-_OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
+_TOO_LARGE = 10334  # MongoDB's BSONObjectTooLarge
 
 Report = Callable[[int], None]
 """Called with the number of trees done."""
-
-
-class TransferError(Exception):
-    """A directory cannot be imported; the message is one line with the remedy."""
 
 
 def export_forest(
@@ -87,7 +77,7 @@ def export_forest(
             "version": FORMAT_VERSION,
             "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "forest": {"name": forest.name, **FOREST.row(document)},
-            "scorers": list(Scorer.objects.filter(forest_id=forest.name).values(*_OF_A_SCORER)),
+            "scorers": list(Scorer.objects.filter(forest_id=forest.name).values(*OF_A_SCORER)),
             "rows": rows,
             "files": checksums(directory),
         }
@@ -97,7 +87,7 @@ def export_forest(
 
 
 def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, int]:
-    rows = dict.fromkeys(_SCHEMAS, 0)
+    rows = dict.fromkeys(SCHEMAS, 0)
     scorers = scorer_names(forest)
     with ExitStack() as stack:
         writers = {
@@ -106,7 +96,7 @@ def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, 
                     directory / f"{name}.parquet", schema, compression="zstd"
                 )
             )
-            for name, schema in _SCHEMAS.items()
+            for name, schema in SCHEMAS.items()
         }
         for batch in in_batches(range(forest.num_trees)):
             ids = tree_ids(forest, batch)
@@ -117,7 +107,7 @@ def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, 
             }
             for name, some in found.items():
                 if some:
-                    writers[name].write_table(pa.Table.from_pylist(some, schema=_SCHEMAS[name]))
+                    writers[name].write_table(pa.Table.from_pylist(some, schema=SCHEMAS[name]))
                     rows[name] += len(some)
             report(batch[-1] + 1)
     return rows
@@ -163,84 +153,41 @@ def import_forest(directory: Path, name: str, report: Report = lambda _: None) -
     """
     check_forest_name(name)
     manifest = read_manifest(directory)
-    _check_files(directory, manifest)
-    _start_forest(manifest, name)
+    check_files(directory, manifest)
+    forest = _start_forest(manifest, name)
     try:
-        _import_rows(directory, manifest, name, report)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        delete_forest(Forest.objects.get(pk=name))
-        raise _foreign(directory, describe(error)) from error
+        _import_rows(directory, manifest, forest, report)
+    except Exception as error:
+        if isinstance(error, PyMongoError | OSError) and not _is_of_a_document(error):
+            raise
+        delete_forest(forest)
+        raise foreign(directory, describe(error)) from error
     collection(Forest).update_one({"_id": name}, {"$set": {"is_seeded": True}})
     return Forest.objects.get(pk=name)
 
 
-def _import_rows(directory: Path, manifest: Mapping[str, Any], name: str, report: Report) -> None:
+def _is_of_a_document(error: Exception) -> bool:
+    """Return whether a document is to blame, and not the database or the disk."""
+    if isinstance(error, BulkWriteError):
+        return any(one["code"] == _TOO_LARGE for one in error.details["writeErrors"])
+    return isinstance(error, InvalidDocument)
+
+
+def _import_rows(
+    directory: Path, manifest: Mapping[str, Any], forest: Forest, report: Report
+) -> None:
     for start, rows in _row_batches(directory / "trees.parquet"):
-        insert_new(Tree, [_tree_document(name, row) for row in rows])
+        insert_new(Tree, [_tree_document(forest, row) for row in rows])
         report(start + len(rows))
+    if collection(Tree).count_documents({"forest_id": forest.name}) != forest.num_trees:
+        raise ValueError(f"there are not {forest.num_trees} trees in it")
     for _, rows in _row_batches(directory / "nodes.parquet"):
-        insert_new(Node, [_node_document(name, row) for row in rows])
-    _import_scores(directory, manifest, name)
+        insert_new(Node, [_node_document(forest, row) for row in rows])
+    _import_scores(directory, manifest, forest)
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """Return the manifest of an exported forest.
-
-    Raises:
-        TransferError: there is none, or another version of this program wrote it.
-    """
-    path = directory / MANIFEST
-    if not path.is_file():
-        raise TransferError(f"{directory} has no {MANIFEST}: give what export_forest wrote")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TransferError(f"{path} is no JSON: export the forest again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != "prm_site forest":
-        raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
-    if manifest.get("version") != FORMAT_VERSION:
-        raise TransferError(
-            f"{directory} has format {manifest.get('version')}, and this site reads "
-            f"{FORMAT_VERSION}: use the version that wrote it"
-        )
-    parts = {"files": dict, "forest": dict, "scorers": list}
-    missing = {part for part, kind in parts.items() if not isinstance(manifest.get(part), kind)}
-    missing = missing or {"name", *FOREST.names} - manifest["forest"].keys()
-    if not missing and not isinstance(manifest["forest"]["name"], str):
-        missing = {"name"}
-    if missing:
-        raise TransferError(f"{path} lacks {', '.join(sorted(missing))}: export the forest again")
-    return manifest
-
-
-def _check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
-    for name, file in manifest["files"].items():
-        path = directory / name
-        if Path(name).name != name or not path.is_file() or checksum(path) != file:
-            raise TransferError(
-                f"{path} is missing or not what was exported: copy it again, or export anew"
-            )
-    for name, schema in _SCHEMAS.items():
-        path = directory / f"{name}.parquet"
-        if path.name not in manifest["files"] or not _read_schema(path).equals(schema):
-            raise _foreign(path, "its columns are others")
-
-
-def _read_schema(path: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(path)  # type: ignore[no-untyped-call]
-    except pa.ArrowException as error:
-        raise _foreign(path, describe(error)) from error
-
-
-def _foreign(path: Path, why: str) -> TransferError:
-    return TransferError(
-        f"{path} is not what export_forest writes ({why}): export the forest again"
-    )
-
-
-def _start_forest(manifest: Mapping[str, Any], name: str) -> None:
-    document = _forest_document(manifest["forest"])
+def _start_forest(manifest: Mapping[str, Any], name: str) -> Forest:
+    document = forest_document(manifest["forest"])
     known = Forest.objects.filter(pk=name).first()
     if known is not None:
         is_ours = known.created_at == document["created_at"].replace(tzinfo=UTC)
@@ -248,23 +195,9 @@ def _start_forest(manifest: Mapping[str, Any], name: str) -> None:
             raise TransferError(
                 f"a forest named {name!r} is there: choose another --forest_name_suffix"
             )
-        return
-    insert_new(Forest, [{"_id": name, **document, **_OF_THE_SITE}])
-
-
-def _forest_document(found: Mapping[str, Any]) -> Document:
-    row = dict(found)
-    try:
-        for column in FOREST.schema:
-            if pa.types.is_timestamp(column.type) and row[column.name] is not None:
-                row[column.name] = datetime.fromisoformat(row[column.name])
-        (row,) = pa.Table.from_pylist([row], schema=FOREST.schema).to_pylist()
-        document = FOREST.document(row)
-    except (TypeError, ValueError) as error:
-        raise _foreign(Path(MANIFEST), describe(error)) from error
-    if empty := [name for name in FOREST.required if row[name] is None]:
-        raise _foreign(Path(MANIFEST), f"no {', '.join(empty)}")
-    return document
+        return known
+    insert_new(Forest, [{"_id": name, **document, **OF_THE_SITE}])
+    return Forest.objects.get(pk=name)
 
 
 def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:
@@ -277,50 +210,64 @@ def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:
             before += len(rows)
 
 
-def _tree_document(forest: str, row: Mapping[str, Any]) -> Document:
+def _tree_document(forest: Forest, row: Mapping[str, Any]) -> Document:
     document = TREES.document(row)
+    check_tree(document)
     if document["status"] == TreeStatus.GROWING:
         document["status"] = str(TreeStatus.PENDING)
     lease = {"lease_holder": "", "lease_expires_at": None}
-    return {"_id": tree_id(forest, row["index"]), "forest_id": forest, **document, **lease}
+    place = {"_id": _tree_of(forest, row["index"]), "forest_id": forest.name}
+    return {**place, **document, **lease}
 
 
-def _node_document(forest: str, row: Mapping[str, Any]) -> Document:
-    tree, path = tree_id(forest, row["tree"]), parse_path(row["path"])
+def _tree_of(forest: Forest, index: int) -> str:
+    if index not in range(forest.num_trees):
+        raise ValueError(f"tree {index} of {forest.num_trees}")
+    return tree_id(forest.name, index)
+
+
+def _node_document(forest: Forest, row: Mapping[str, Any]) -> Document:
+    tree, path = _tree_of(forest, row["tree"]), parse_path(row["path"])
     *parent, position = path
+    document = NODES.document(row)
+    check_node(document)
     return {
         "_id": node_id(tree, path),
         "tree_id": tree,
-        "forest_id": forest,
+        "forest_id": forest.name,
         "parent_id": node_id(tree, tuple(parent)),
         "depth": len(path),
         "position": position,
-        **NODES.document(row),
+        **document,
     }
 
 
-def _import_scores(directory: Path, manifest: Mapping[str, Any], name: str) -> None:
+def _import_scores(directory: Path, manifest: Mapping[str, Any], forest: Forest) -> None:
     """Insert scorers first: deleting a forest finds scores by them."""
-    for scorer in manifest["scorers"]:
-        check_slug(str(scorer["name"]), "scorer")
-    scorers = [
-        {
-            **{column: scorer[column] for column in _OF_A_SCORER},
-            "_id": scorer_id(name, scorer["name"]),
-            "forest_id": name,
+    scorers = {
+        scorer["name"]: {
+            **{column: scorer[column] for column in OF_A_SCORER},
+            "_id": scorer_id(forest.name, scorer["name"]),
+            "forest_id": forest.name,
             "created_at": datetime.fromisoformat(scorer["created_at"]),
         }
         for scorer in manifest["scorers"]
-    ]
-    insert_new(Scorer, scorers)
+    }
+    for scorer in scorers.values():
+        check_scorer(scorer)
+    insert_new(Scorer, list(scorers.values()))
     for _, rows in _row_batches(directory / "scores.parquet"):
         documents = [
             {
-                "_id": tree_scores_id(tree_id(name, row["tree"]), row["scorer"]),
+                "_id": tree_scores_id(
+                    _tree_of(forest, row["tree"]), scorers[row["scorer"]]["name"]
+                ),
                 "scores": json.loads(row["scores"]),
             }
             for row in rows
         ]
+        for document in documents:
+            check_scores(document["scores"])
         insert_new(TreeScores, documents)
 
 

@@ -10,16 +10,21 @@ each node has `text`, exactly as the model wrote it, and perhaps `children`, `co
 gave this step), `value`, and at a leaf `answer` and `correct`.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from sys import float_info
 from typing import Any
 
+from forests.core.prefix import is_prompt
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 
 MOST_DEPTH = 200
 MOST_NODES = 100_000
-CHAT_KEYS = {"role", "content"}
+MOST_SAMPLES = 1_000_000
+"""That gave one step."""
+MOST_CHARACTERS = 1_000_000
+"""Of one text: a document of the database may have 16 MB."""
 _OPENR_DELIMITER = "\n\n"
 
 
@@ -86,15 +91,19 @@ def read_jsonl(row: Any) -> ForeignTree:
     item = row.get("item", prompt if isinstance(prompt, str) else prompt[-1]["content"])
     if not isinstance(item, str):
         raise ForeignTreeError("`item` must be a text")
+    _check_length(item, "item")
     found = ForeignTree(prompt=prompt, label=_label(row, "label"), item=item)
     for path, node in _walk(_children(row)):
         is_leaf = not node.get("children")
         count = node.get("count", 1)
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ForeignTreeError(f"`count` of node {list(path)} must be a whole number from 1")
+        if type(count) is not int or not 1 <= count <= MOST_SAMPLES:
+            raise ForeignTreeError(
+                f"`count` of node {list(path)} must be a whole number from 1 to {MOST_SAMPLES}"
+            )
         answer, correct = node.get("answer"), node.get("correct")
         if answer is not None and not isinstance(answer, str):
             raise ForeignTreeError(f"`answer` of node {list(path)} must be a text")
+        _check_length(answer or "", "answer")
         if correct is not None and not isinstance(correct, bool):
             raise ForeignTreeError(f"`correct` of node {list(path)} must be true or false")
         found.tree.add(
@@ -146,13 +155,20 @@ def _text(node: Mapping[str, Any], key: str) -> str:
     text = node.get(key)
     if not isinstance(text, str) or not text.strip():
         raise ForeignTreeError(f"`{key}` must be a text that is not blank")
+    _check_length(text, key)
     return text
+
+
+def _check_length(text: str, key: str) -> None:
+    if len(text) > MOST_CHARACTERS:
+        raise ForeignTreeError(f"`{key}` has more than {MOST_CHARACTERS} characters")
 
 
 def _label(row: Mapping[str, Any], key: str) -> str:
     label = row.get(key)
     if isinstance(label, bool) or not isinstance(label, str | int | float):
         raise ForeignTreeError(f"`{key}` must be a text or a number")
+    _check_length(str(label), key)
     return str(label)
 
 
@@ -160,22 +176,14 @@ def _number(node: Mapping[str, Any], key: str) -> float | None:
     value = node.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not abs(value) <= float_info.max:
         raise ForeignTreeError(f"`{key}` must be a number")
     return float(value)
 
 
 def _prompt(prompt: Any) -> Any:
-    is_chat = (
-        isinstance(prompt, list)
-        and prompt
-        and all(
-            isinstance(part, Mapping)
-            and set(part) == CHAT_KEYS
-            and all(isinstance(value, str) for value in part.values())
-            for part in prompt
-        )
-    )
-    if not is_chat and not (isinstance(prompt, str) and prompt.strip()):
+    if not is_prompt(prompt) or (isinstance(prompt, str) and not prompt.strip()):
         raise ForeignTreeError("`prompt` must be a text, or a list of {role, content}")
+    _check_length(json.dumps(prompt, ensure_ascii=False), "prompt")
     return prompt

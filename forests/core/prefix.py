@@ -7,6 +7,19 @@ from typing import Any, TypeAlias
 Message: TypeAlias = Mapping[str, str]
 
 
+def is_prompt(prompt: Any) -> bool:
+    """Return whether something is a text, or chat messages with a role and a content each."""
+    return isinstance(prompt, str) or (
+        isinstance(prompt, list)
+        and bool(prompt)
+        and all(
+            isinstance(message, Mapping)
+            and all(isinstance(message.get(key), str) for key in ("role", "content"))
+            for message in prompt
+        )
+    )
+
+
 def prefix_of(prompt: Any, steps: str, api: str) -> str | list[Message]:
     """Return one text over the completions API, over the chat API a list of messages.
 

@@ -168,6 +168,14 @@ def _changed(**changes: Any) -> dict[str, Any]:
         (_changed(children=[{"text": "a", "correct": 1}]), "must be true or false"),
         (_changed(children=[{"text": "a", "answer": 4}]), r"`answer` of node \[0\] must be a text"),
         (_changed(children=[{"text": "a", "value": "x"}]), "`value` must be a number"),
+        (_changed(children=[{"text": "a", "value": 10**400}]), "`value` must be a number"),
+        (_changed(children=[{"text": "a", "value": float("inf")}]), "`value` must be a number"),
+        (_changed(children=[{"text": "a", "count": 10**10}]), "a whole number from 1 to 1000000"),
+        (_changed(children=[{"text": "\ud800"}]), "line 2: a text holds half a character"),
+        (_changed(item="x" * 1_000_001), "`item` has more than 1000000 characters"),
+        (_changed(label="x" * 1_000_001), "`label` has more than"),
+        (_changed(prompt=[{"role": "user", "content": "x" * 10**6}]), "`prompt` has more than"),
+        (_changed(children=[{"text": "a", "answer": "x" * 1_000_001}]), "`answer` has more than"),
     ],
 )
 def test_a_bad_line_is_named_and_nothing_is_written(db, tmp_path, row, message):

@@ -31,6 +31,8 @@ from tests.forests.factories import (
 pytestmark = pytest.mark.django_db
 
 NAME = "ducks-test-first"
+HALF = r"\ud800"
+BIG = "x" * 17_000_000
 ODD = tree_of(
     step("0.0", "  \u0663 + \u0662 = 5, so e\u0301 \u202e \U0001f986\n", seed=2**40),
     leaf("0.0.0", "\t#### 5 \u0007?", RIGHT, answer="", logprob=-1e-17),
@@ -136,6 +138,11 @@ def _manifest(out: Path) -> dict[str, Any]:
     return found
 
 
+def _scorer(out: Path) -> dict[str, Any]:
+    (scorer,) = _manifest(out)["scorers"]
+    return dict(scorer)
+
+
 def _change_forest(out: Path, **changes: Any) -> None:
     _change_manifest(out, forest=_manifest(out)["forest"] | changes)
 
@@ -156,8 +163,8 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_cut, "nodes.parquet is missing or not what was exported"),
-        (lambda out: (out / "trees.parquet").unlink(), "trees.parquet is missing"),
+        (_cut, r"'nodes.parquet' of .* is missing or not what was exported"),
+        (lambda out: (out / "trees.parquet").unlink(), r"'trees.parquet' of .* is missing"),
         (lambda out: (out / "manifest.json").unlink(), "has no manifest.json"),
         (lambda out: (out / "manifest.json").write_text("{"), "is no JSON"),
         (lambda out: _change_manifest(out, format="x"), "holds no forest"),
@@ -178,6 +185,70 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         (lambda out: _change_forest(out, name=7), "lacks name"),
         (lambda out: _change_forest(out, num_trees="many"), r"manifest.json is not .*many"),
         (lambda out: _change_forest(out, num_trees=None), r"manifest.json is not .*no num_trees"),
+        (lambda out: _change_forest(out, num_trees=2**63), r"manifest.json is not .*Overflow"),
+        (lambda out: _change_forest(out, num_trees=-1), r"manifest.json is not .*num_trees is neg"),
+        (lambda out: _change_forest(out, num_trees=5), r"there are not 5 trees in it"),
+        (lambda out: _change_forest(out, num_trees=3), r"tree 3 of 3"),
+        (lambda out: _change_forest(out, requests=-1), r"manifest.json is not .*requests is neg"),
+        (lambda out: _change_forest(out, config_name="<b>"), "config name '<b>' cannot be part"),
+        (lambda out: _change_forest(out, dataset_split=".."), "dataset split '..' cannot be part"),
+        (lambda out: _change_forest(out, dataset_licence="x" * 99), "dataset_licence has 99 char"),
+        (
+            lambda out: _change_forest(out, config_source="\ud800"),
+            r"manifest.json is not .*Unicode",
+        ),
+        (lambda out: _change_forest(out, failures='{"x": "y"}'), "failures are no counts"),
+        (lambda out: _change_forest(out, failures="[]"), r"manifest.json is not .*AttributeError"),
+        (
+            lambda out: _change_forest(out, worker_config='{"x": 1}'),
+            r"manifest.json is not .*unknown worker setting x",
+        ),
+        (
+            lambda out: _change_forest(out, worker_config='{"concurrency": "many"}'),
+            r"manifest.json is not .*concurrency is 'many'",
+        ),
+        (lambda out: _change_forest(out, worker_config="7"), r"manifest.json is not .*TypeError"),
+        (lambda out: (out / "manifest.json").write_text("[" * 10**5), "json is no JSON"),
+        (
+            lambda out: _change_table(out, "trees", lambda t: _with_column(t, "status", "eaten")),
+            "status 'eaten' is none of pending, growing, complete, failed",
+        ),
+        (
+            lambda out: _change_table(out, "trees", lambda t: _with_column(t, "index", 10**12)),
+            "tree 1000000000000 of 4",
+        ),
+        (
+            lambda out: _change_table(out, "trees", lambda t: _with_column(t, "prompt", "{}")),
+            "the prompt of tree 0 is neither text nor chat messages",
+        ),
+        (
+            lambda out: _change_table(
+                out, "trees", lambda t: _with_column(t, "prompt", f'"{HALF}"')
+            ),
+            "UnicodeEncodeError",
+        ),
+        (
+            lambda out: _change_table(out, "trees", lambda t: _with_column(t, "label", BIG)),
+            r"is not what export_forest writes .*too large",
+        ),
+        (
+            lambda out: _change_table(
+                out, "nodes", lambda t: _with_column(t, "drawn", '{"0": 1e999}')
+            ),
+            r"drawn \{'0': inf\}",
+        ),
+        (
+            lambda out: _change_table(out, "nodes", lambda t: _with_column(t, "grade", "good")),
+            "'good' is not a valid Grade",
+        ),
+        (
+            lambda out: _change_table(out, "nodes", lambda t: _with_column(t, "tree", 4)),
+            "tree 4 of 4",
+        ),
+        (
+            lambda out: _change_table(out, "nodes", lambda t: _with_column(t, "count", -4)),
+            "count -4",
+        ),
         (lambda out: _change_forest(out, created_at="today"), r"manifest.json is not .*today"),
         (lambda out: _change_forest(out, worker_config="{"), r"manifest.json is not .*JSONDecode"),
         (
@@ -194,17 +265,36 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         ),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "index", None)),
-            r"is not what export_forest writes \(TypeError",
+            r"is not what export_forest writes \(ValueError: no index",
         ),
         (
             lambda out: _change_table(out, "scores", lambda t: _with_column(t, "scores", "[")),
             r"is not what export_forest writes \(JSONDecodeError",
         ),
         (
-            lambda out: _change_manifest(out, scorers=[{"name": "../judge"}]),
+            lambda out: _change_manifest(out, scorers=[_scorer(out) | {"name": "../judge"}]),
             "scorer '../judge' cannot be part of an address",
         ),
         (lambda out: _change_manifest(out, scorers=[{"name": "judge"}]), "KeyError: 'parameters'"),
+        (lambda out: _change_manifest(out, scorers=[]), r"is not .* \(KeyError: 'judge'\)"),
+        (lambda out: _change_manifest(out, scorers=[_scorer(out) | {"num_trees": "x"}]), "counts"),
+        (lambda out: _change_manifest(out, scorers=[_scorer(out) | {"name": 7}]), "TypeError"),
+        (
+            lambda out: _change_table(out, "scores", lambda t: _with_column(t, "tree", 9)),
+            "tree 9 of 4",
+        ),
+        (
+            lambda out: _change_table(
+                out, "scores", lambda t: _with_column(t, "scores", '{"1": 0}')
+            ),
+            "'1' is no node path",
+        ),
+        (
+            lambda out: _change_table(
+                out, "scores", lambda t: _with_column(t, "scores", '{"0": "x"}')
+            ),
+            "score 'x' of step 0",
+        ),
     ],
 )
 def test_a_damaged_directory_is_one_line_and_writes_nothing(forest, tmp_path, damage, message):

@@ -1,0 +1,195 @@
+"""What `export_forest` writes: a manifest and tables, and what must be true of them.
+
+`manifest.json` holds the forest, its scorers and the checksums of the tables; `trees.parquet` a row
+for each tree, `nodes.parquet` one for each step, parents first, `scores.parquet` one for each tree
+and scorer. What follows from a row's place, such as ids, is not written.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
+from experiment_configs.messages import describe
+from forests.core.naming import check_slug
+from forests.core.prefix import is_prompt
+from forests.core.tree import Grade, parse_path
+from forests.directories import MANIFEST, checksum
+from forests.documents import Columns
+from forests.models import COUNTERS, Forest, Node, Tree
+from forests.store import Document
+
+FORMAT_VERSION = 1
+
+# Latencies are those of the site's own requests.
+OF_THE_SITE = {
+    "is_seeded": False,
+    "is_paused": False,
+    "backend_message": "",
+    "latencies": {},
+    "request_seconds": 0.0,
+}
+FOREST = Columns(Forest, without=["name", *OF_THE_SITE])
+TREES = Columns(Tree, without=["id", "forest", "lease_holder", "lease_expires_at"])
+NODES = Columns(Node, without=["id", "tree", "forest", "parent_id", "depth", "position"])
+SCHEMAS = {
+    "trees": TREES.schema,
+    "nodes": pa.schema([("tree", pa.int64()), ("path", pa.string()), *NODES.schema]),
+    "scores": pa.schema([("tree", pa.int64()), ("scorer", pa.string()), ("scores", pa.string())]),
+}
+OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
+
+
+class TransferError(Exception):
+    """A directory cannot be imported; the message is one line with the remedy."""
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Return the manifest of an exported forest, whose `forest` one can be made of.
+
+    Raises:
+        TransferError: there is none, or another version of this program wrote it.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise TransferError(f"{directory} has no {MANIFEST}: give what export_forest wrote")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise TransferError(f"{path} is no JSON: export the forest again") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != "prm_site forest":
+        raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
+    if manifest.get("version") != FORMAT_VERSION:
+        raise TransferError(
+            f"{directory} has format {manifest.get('version')!r:.20}, and this site reads "
+            f"{FORMAT_VERSION}: use the version that wrote it"
+        )
+    parts = {"files": dict, "forest": dict, "scorers": list}
+    missing = {part for part, kind in parts.items() if not isinstance(manifest.get(part), kind)}
+    missing = missing or {"name", *FOREST.names} - manifest["forest"].keys()
+    if not missing and not isinstance(manifest["forest"]["name"], str):
+        missing = {"name"}
+    if missing:
+        raise TransferError(f"{path} lacks {', '.join(sorted(missing))}: export the forest again")
+    forest_document(manifest["forest"])
+    return manifest
+
+
+def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
+    for name, file in manifest["files"].items():
+        path = directory / name
+        if Path(name).name != name or not path.is_file() or checksum(path) != file:
+            raise TransferError(
+                f"{name!r} of {directory} is missing or not what was exported: copy it again, or "
+                "export anew"
+            )
+    for name, schema in SCHEMAS.items():
+        path = directory / f"{name}.parquet"
+        if path.name not in manifest["files"] or not _read_schema(path).equals(schema):
+            raise foreign(path, "its columns are others")
+
+
+def _read_schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)  # type: ignore[no-untyped-call]
+    except pa.ArrowException as error:
+        raise foreign(path, describe(error)) from error
+
+
+def foreign(path: Path, why: str) -> TransferError:
+    return TransferError(
+        f"{path} is not what export_forest writes ({why}): export the forest again"
+    )
+
+
+def forest_document(found: Mapping[str, Any]) -> Document:
+    row = dict(found)
+    try:
+        for column in FOREST.schema:
+            if pa.types.is_timestamp(column.type) and row[column.name] is not None:
+                row[column.name] = datetime.fromisoformat(row[column.name])
+        (row,) = pa.Table.from_pylist([row], schema=FOREST.schema).to_pylist()
+        document = FOREST.document(row)
+        _check_forest(document)
+    except (ArithmeticError, AttributeError, ConfigError, TypeError, ValueError) as error:
+        raise foreign(Path(MANIFEST), describe(error)) from error
+    return document
+
+
+def _check_forest(document: Mapping[str, Any]) -> None:
+    """Refuse what commands, workers and pages take for granted of a forest.
+
+    Raises:
+        AttributeError, ConfigError, TypeError, ValueError: it is otherwise.
+    """
+    check_slug(document["config_name"], "config name")
+    check_slug(document["dataset_split"], "dataset split")
+    if problems := RolloutWorkerConfig.from_dict(document["worker_config"]).problems():
+        raise ValueError(problems[0])
+    _check_counts(document)
+
+
+def check_tree(document: Mapping[str, Any]) -> None:
+    """Refuse a prompt that cannot be shown or sent, and counts that are none.
+
+    Raises:
+        AttributeError, TypeError, ValueError: it has them.
+    """
+    if not is_prompt(document["prompt"]):
+        raise ValueError(
+            f"the prompt of tree {document['index']} is neither text nor chat messages"
+        )
+    _check_counts(document)
+
+
+def _check_counts(document: Mapping[str, Any]) -> None:
+    """Refuse counters, and failures by kind, that are no whole numbers from 0."""
+    for name in ("num_trees", *COUNTERS):
+        if document.get(name, 0) < 0:
+            raise ValueError(f"{name} is negative")
+    if any(type(count) is not int or count < 0 for count in document["failures"].values()):
+        raise ValueError("failures are no counts")
+
+
+def check_node(document: Mapping[str, Any]) -> None:
+    """Refuse a grade that is none, and counts that are no whole numbers.
+
+    Raises:
+        AttributeError, TypeError, ValueError: it has them.
+    """
+    if document["grade"] is not None:
+        Grade(document["grade"])
+    drawn = document["drawn"]
+    are_counts = all(depth.isdecimal() and type(drawn[depth]) is int for depth in drawn)
+    if not are_counts or min(document["count"], document["tokens"], *drawn.values(), 0) < 0:
+        raise ValueError(f"count {document['count']}, tokens {document['tokens']}, drawn {drawn}")
+
+
+def check_scorer(document: Mapping[str, Any]) -> None:
+    """Refuse a name that cannot be part of an id, and counts that are no whole numbers.
+
+    Raises:
+        TypeError, ValueError: it has them.
+    """
+    check_slug(document["name"], "scorer")
+    counts = document["num_trees"], document["num_nodes"]
+    if not isinstance(document["parameters"], dict) or any(type(one) is not int for one in counts):
+        raise ValueError(f"scorer {document['name']} has counts {counts}, or no parameters")
+
+
+def check_scores(scores: Any) -> None:
+    """Refuse scores of a tree that are no numbers by path.
+
+    Raises:
+        AttributeError, ValueError: they are not.
+    """
+    for path, score in scores.items():
+        parse_path(path.replace("-", "."))
+        if type(score) not in (int, float) or not isfinite(score):
+            raise ValueError(f"score {score!r} of step {path}")
