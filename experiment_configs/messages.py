@@ -1,8 +1,21 @@
-"""One line about what went wrong in code or on servers that are not ours."""
+"""Texts of code, data and servers that are not ours, as they may be shown, printed and logged."""
+
+# As their pictures: browsers and XML drop or refuse control characters, terminals obey them.
+_VISIBLE: dict[int, int] = {
+    **{code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"},
+    127: 0x2421,
+    **dict.fromkeys(range(128, 160), 0xFFFD),
+}
+
+
+def printable(text: object) -> str:
+    """Return a text that can be encoded and drawn: no lone surrogates, no control characters."""
+    whole = str(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.translate(_VISIBLE)
 
 
 def one_line(text: str, longest: int = 300) -> str:
-    return " ".join(text.split())[:longest]
+    return printable(" ".join(text.split())[:longest])
 
 
 def describe(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiment_configs.interfaces import ConfigError
+from experiment_configs.messages import printable
 from forests.models import Forest
 
 log = structlog.stdlib.get_logger(__name__)
@@ -26,6 +27,8 @@ EXIT_PARTLY_FAILED = 3
 EXIT_INTERRUPTED = 130
 LARGEST_INTEGER = 10**9
 
+# What JSON may hold, and terminals obey or an encoding refuses.
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(127, 160), *range(0xD800, 0xE000))}
 _EXIT_CODES = """\
 exit codes:
   0    done
@@ -39,7 +42,8 @@ exit codes:
 class ProjectCommand(BaseCommand):
     """A command whose failures are one line on stderr with a remedy, never a traceback.
 
-    Data goes to stdout, words and progress go to stderr.
+    Data goes to stdout, words and progress go to stderr. Control characters of others' texts are
+    shown as pictures, as a terminal would obey them; JSON has them escaped.
     """
 
     examples: str = ""
@@ -73,6 +77,7 @@ class ProjectCommand(BaseCommand):
             try:
                 found = self._execute(*args, **options)
             except CommandError as error:
+                error.args = (printable(error),)
                 seconds = round(time.monotonic() - began, 3)
                 log.info(
                     "command failed", status=error.returncode, error=str(error), seconds=seconds
@@ -113,10 +118,15 @@ class ProjectCommand(BaseCommand):
 
     def say(self, words: str) -> None:
         """Write words for a person to stderr."""
-        self.stderr.write(words, style_func=str)
+        self.stderr.write(printable(words), style_func=str)
+
+    def show(self, text: str) -> None:
+        """Write data to stdout that may hold what a model or a dataset says."""
+        self.stdout.write(printable(text))
 
     def show_json(self, data: Any) -> None:
-        self.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+        text = json.dumps(data, ensure_ascii=False, indent=2, default=str)
+        self.stdout.write(text.translate(_ESCAPED))
 
     def show_table(
         self, columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = ""
@@ -124,7 +134,7 @@ class ProjectCommand(BaseCommand):
         """Write a table to stdout, as wide as it needs to be where that is no terminal."""
         table = Table(*columns, title=title or None, title_justify="left")
         for row in rows:
-            table.add_row(*("-" if cell is None else str(cell) for cell in row))
+            table.add_row(*("-" if cell is None else printable(cell) for cell in row))
         is_terminal = self.stdout.isatty()
         console = Console(
             file=cast("TextIO", self.stdout._out),  # noqa: SLF001

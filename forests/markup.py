@@ -18,6 +18,7 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from markdownify.templatetags.markdownify import markdownify
 
+from experiment_configs.messages import printable
 from forests.core.prefix import is_prompt
 from forests.formulas import as_source, formula_of, to_mathml, tokens
 
@@ -27,8 +28,6 @@ MAX_SHOWN_LENGTH = 100_000
 """Characters of one text or chat on a page; the admin has the whole of it."""
 MAX_ROLE_LENGTH = 100
 
-# Control characters as their pictures: browsers and XML drop or refuse them.
-_VISIBLE = {code: 0x2400 + code for code in range(32) if code not in (9, 10, 13)} | {127: 0x2421}
 # What Markdown reads as more than words, once formulas and the like are taken out.
 _SYNTAX = re.compile(
     r"[\\`_#|~] | [^\S\x20\n] | (?<!\x20)\* | \*(?!\x20)"
@@ -38,18 +37,12 @@ _SYNTAX = re.compile(
 _TAG_OR_FORMULA = re.compile(r"(<math\b.*?</math>|<[^>]*>)", re.DOTALL)
 
 
-def clean(text: object) -> str:
-    """Return a text that can be encoded and drawn: no lone surrogates, no control characters."""
-    whole = str(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return whole.translate(_VISIBLE)
-
-
 def render_markdown(text: object) -> SafeString:
     """Return a text as Markdown with formulas, in bounded time whatever it holds."""
     if text is None:
         return SafeString("")
     whole = str(text)
-    shown = clean(whole[:MAX_SHOWN_LENGTH])
+    shown = printable(whole[:MAX_SHOWN_LENGTH])
     cut = _cut_point(shown)
     html = format_html('<div class="markdown" dir="auto">{}</div>', _rendered(shown[:cut]))
     if shown[cut:]:
@@ -60,7 +53,7 @@ def render_markdown(text: object) -> SafeString:
 def render_raw(text: object) -> SafeString:
     """Return a text character by character as it was written."""
     whole = str(text)
-    html = format_html('<pre class="raw" dir="auto">{}</pre>', clean(whole[:MAX_SHOWN_LENGTH]))
+    html = format_html('<pre class="raw" dir="auto">{}</pre>', printable(whole[:MAX_SHOWN_LENGTH]))
     return html + _what_is_missing(whole)
 
 
@@ -69,8 +62,8 @@ def render_prefix(prompt: str, steps: str) -> SafeString:
     missing = max(0, len(prompt) + len(steps) - MAX_SHOWN_LENGTH)
     html = format_html(
         '<pre class="raw" dir="auto">{}<span class="written">{}</span></pre>',
-        clean(prompt[missing:]),
-        clean(steps[max(0, missing - len(prompt)) :]),
+        printable(prompt[missing:]),
+        printable(steps[max(0, missing - len(prompt)) :]),
     )
     if not missing:
         return html
@@ -99,14 +92,14 @@ def render_prompt(prompt: Any) -> SafeString:
 
 def one_line(text: object, length: int) -> str:
     """Return the beginning of a text on one line, not marked as safe."""
-    words = clean(str(text)[: 4 * length]).split()
+    words = printable(str(text)[: 4 * length]).split()
     line = " ".join(words)
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
 def excerpt(text: object, length: int, pattern: re.Pattern[str] | None = None) -> SafeString:
     """Return a text on one line, from shortly before what a pattern finds, with that marked."""
-    whole = clean(str(text)[:MAX_SHOWN_LENGTH])
+    whole = printable(str(text)[:MAX_SHOWN_LENGTH])
     found = pattern.search(whole) if pattern else None
     if found and found.start() > length // 2:
         whole = "…" + whole[found.start() - length // 4 :]

@@ -12,8 +12,8 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from experiment_configs.messages import printable
 from forests.core.naming import node_anchor, path_of_node
-from forests.markup import clean
 from forests.models import Tree
 from forests.requests import HtmxRequest, get_forest, read_number
 from forests.tree_query import TreeQuery
@@ -178,7 +178,7 @@ def _shown(pairs: list[Preference]) -> list[ShownPair]:
         ShownPair(
             preference=pair,
             prompt=prompts.get(pair.tree_index, ""),
-            spans=difference(clean(pair.chosen), clean(pair.rejected)),
+            spans=difference(printable(pair.chosen), printable(pair.rejected)),
             review=reviews.get(pair.id),
             stamp=stamp_of(reviews.get(pair.id)),
             step=_step_in_tree(pair),

@@ -5,6 +5,8 @@ from typing import Any
 
 import structlog
 
+from experiment_configs.messages import printable
+
 FORMATS = ("line", "json")
 
 _SHARED: list[structlog.typing.Processor] = [
@@ -40,6 +42,7 @@ def logging_settings(*, level: str, log_format: str) -> dict[str, Any]:
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,
+                    _without_control_characters,
                     _renderer(log_format),
                 ],
             }
@@ -52,6 +55,15 @@ def logging_settings(*, level: str, log_format: str) -> dict[str, Any]:
             "django.request": {"level": "ERROR"},
             "httpx2": {"level": "WARNING"},  # a line for each request
         },
+    }
+
+
+def _without_control_characters(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Show them as pictures: a terminal would obey what a model server wrote into its message."""
+    return {
+        name: printable(value) if isinstance(value, str) else value for name, value in event.items()
     }
 
 

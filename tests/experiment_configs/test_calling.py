@@ -2,12 +2,6 @@ import pytest
 
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError
-from experiment_configs.messages import describe, one_line
-
-
-class MuteError(Exception):
-    def __str__(self) -> str:
-        raise ValueError("no words")
 
 
 def get_label(item: dict[str, str]) -> str:
@@ -30,15 +24,3 @@ def test_a_failure_names_the_method_and_what_happened():
 def test_what_a_config_says_itself_is_left_as_it_is():
     with pytest.raises(ConfigError, match=r"^the reference solutions are missing"):
         call_method(is_correct, "4", "4")
-
-
-def test_an_error_is_one_line_of_its_kind_and_message():
-    assert describe(ValueError("two\nlines")) == "ValueError: two lines"
-
-
-def test_an_error_whose_message_cannot_be_had_is_told_nevertheless():
-    assert describe(MuteError()) == "MuteError: its message cannot be had (ValueError)"
-
-
-def test_a_long_message_is_cut():
-    assert one_line("word " * 100, longest=9) == "word word"

@@ -16,7 +16,6 @@ from forests.formulas import to_mathml
 from forests.markup import (
     MAX_MARKDOWN_LENGTH,
     MAX_SHOWN_LENGTH,
-    clean,
     excerpt,
     highlighted,
     one_line,
@@ -281,12 +280,6 @@ def test_text_in_other_scripts_is_isolated_and_kept():
     reading = assert_inert(render_markdown("\u202eשלל **עלל**"))
     assert reading.text == "\u202eשלל עלל"
     assert ("dir", "auto") in reading.attributes
-
-
-def test_what_cannot_be_encoded_or_drawn_is_made_visible():
-    assert clean("a\ud800b") == "a\ufffdb"
-    assert clean("\ud83d\ude00") == "\U0001f600"
-    assert clean("a\x00\x1b[31m\tb\n") == "a\u2400\u241b[31m\tb\n"
 
 
 @pytest.mark.parametrize("text", [None, "", "   \n"])

@@ -170,7 +170,9 @@ class TestLogs:
         """Return the lines that a command writes where its log is JSON."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            env=on_test_database(PRM_LOG_FORMAT="json", PRM_LOG_LEVEL="INFO", **environment),
+            env=on_test_database(
+                **{"PRM_LOG_FORMAT": "json", "PRM_LOG_LEVEL": "INFO", **environment}
+            ),
             capture_output=True,
             text=True,
             check=False,
@@ -228,6 +230,21 @@ class TestLogs:
         assert {(one["command"], one["forest"]) for one in events} == {
             ("retry_failed", forest.name)
         }
+
+    @pytest.mark.parametrize("log_format", ["json", "line"])
+    def test_what_a_model_server_says_does_not_reach_the_terminal_as_commands(
+        self, model_server: OpenAIServer, queue: Queue, log_format: str
+    ):
+        enqueue_forest(seeded(1), 1)
+        model_server.faults.append(Fault(400, '{"error": {"message": "\\u001b[2Jmark\\u009b"}}'))
+
+        lines = self.stderr_of(
+            "rqworker", "rollouts", "--burst",
+            OPENAI_BASE_URL=model_server.url, PRM_LOG_FORMAT=log_format,
+        )  # fmt: skip
+
+        assert [line for line in lines if "[2Jmark" in line]
+        assert not [line for line in lines if {"\x1b", "\x9b"} & set(line)]
 
     def test_a_command_that_could_not_run_is_logged_with_its_reason(self, caplog):
         caplog.set_level("INFO")

@@ -279,6 +279,32 @@ class Config(RolloutConfig):
         assert word in line
 
 
+def test_what_a_dataset_says_does_not_reach_the_terminal_as_commands(tmp_path, settings):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "hostile.py").write_text("""
+from experiment_configs.interfaces import RolloutConfig, RolloutWorkerConfig
+
+class Config(RolloutConfig):
+    rollout_worker_config = RolloutWorkerConfig()
+    def get_dataset_iterator(self, dataset_split):
+        yield "\\x1b]0;title\\x07 \\x9b2J \\ud800"
+    def get_root_prompt(self, item):
+        return item
+    def get_label(self, item):
+        raise ValueError(item)
+""")
+    for arguments in ([], ["--json"]):
+        out = io.StringIO()
+        with pytest.raises(CommandError, match="checks failed"):
+            call_command(
+                "verify_config", "--config_name", "hostile", "--dataset_split", "x", *arguments,
+                stdout=out,
+            )  # fmt: skip
+
+        assert "]0;title" in out.getvalue()
+        assert not set(out.getvalue()) & {"\x1b", "\x07", "\x9b", "\ud800"}
+
+
 @pytest.mark.parametrize("command", ["rollout_worker", "populate_forest"])
 class TestRefusals:
     """One line, a remedy, nothing written."""
