@@ -120,7 +120,9 @@ def retry(
     for forest in chosen:
         number = retry_failed(forest)
         model_admin.log_change(request, forest, f"{number} failed trees made pending")
-        messages.success(request, f"{number} trees of {forest} made pending: start workers.")
+        messages.success(
+            request, f"{number} trees of {forest} made pending. Now run populate_forest for it."
+        )
 
 
 def _set_paused(

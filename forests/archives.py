@@ -30,6 +30,7 @@ FORMAT_VERSION = 1
 # Latencies are those of the site's own requests.
 OF_THE_SITE = {
     "is_seeded": False,
+    "importer": "import_forest",
     "is_paused": False,
     "backend_message": "",
     "latencies": {},

@@ -170,16 +170,28 @@ def get_forest(name: str) -> Forest:
 
 
 def get_seeded_forest(name: str) -> Forest:
-    """Return a forest whose trees are all there, graded by one grader.
+    """Return a forest whose trees are all there.
 
     Raises:
-        CommandError: there is no such forest, or its seeding or regrading was interrupted.
+        CommandError: there is no such forest, or its seeding or import was interrupted.
     """
     forest = get_forest(name)
     if not forest.is_seeded:
         raise CommandError(
-            f"forest {name!r} is only partly seeded: run the same seed_forest command again"
+            f"forest {name!r} is only partly {'imported' if forest.importer else 'seeded'}: run "
+            f"the same {forest.importer or 'seed_forest'} command again"
         )
+    return forest
+
+
+def get_graded_forest(name: str) -> Forest:
+    """Return a seeded forest whose leaves one grader has graded.
+
+    Raises:
+        CommandError: there is no such forest, it is partly seeded, or its regrading was
+            interrupted.
+    """
+    forest = get_seeded_forest(name)
     if not forest.is_graded:
         raise CommandError(
             f"forest {name!r} is only partly regraded: run regrade_forest --forest_name {name} "
@@ -189,12 +201,13 @@ def get_seeded_forest(name: str) -> Forest:
 
 
 def get_grown_forest(name: str) -> Forest:
-    """Return a seeded forest that has values: at least one of its trees is complete.
+    """Return a graded forest that has values: at least one of its trees is complete.
 
     Raises:
-        CommandError: there is no such forest, it is partly seeded, or no tree is complete.
+        CommandError: there is no such forest, it is partly seeded or graded, or no tree is
+            complete.
     """
-    forest = get_seeded_forest(name)
+    forest = get_graded_forest(name)
     if not forest.num_complete:
         raise CommandError(f"forest {name!r} has no complete tree: run populate_forest first")
     return forest

@@ -74,7 +74,7 @@ def import_trees(request: ImportRequest, report: Report = lambda _: None) -> For
                 )
             batch = []
             report(index + 1)
-    facts = {"is_seeded": True, "num_trees": number, "num_complete": number, **sums}
+    facts = {"is_seeded": True, "importer": "", "num_trees": number, "num_complete": number, **sums}
     collection(Forest).update_one({"_id": forest.name}, {"$set": facts})
     return Forest.objects.get(pk=forest.name)
 
@@ -123,7 +123,7 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
     digest = checksum(request.file)["sha256"]
     known = Forest.objects.filter(pk=request.name).first()
     if known is not None:
-        if known.is_seeded or known.config_sha256 != digest:
+        if not known.importer or known.config_sha256 != digest:
             raise ImportTreesError(
                 f"a forest named {request.name!r} is there: choose another --forest_name_suffix"
             )
@@ -140,6 +140,7 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
         worker_config=RolloutWorkerConfig(api=api).as_dict(),
         num_trees=num_trees,
         created_at=datetime.now(UTC),
+        importer="import_trees",
     )
 
 

@@ -133,6 +133,11 @@ def next_commands(forest: Forest, state: ForestState) -> list[NextCommand]:
         f"python manage.py seed_forest --dataset_config_name {forest.config_name} "
         f"--dataset_split {forest.dataset_split} --forest_name_suffix {suffix}",
     )
+    if forest.importer:
+        seed = NextCommand(
+            "Go on importing, with the same command as before",
+            f"python manage.py {forest.importer} …",
+        )
     grow = NextCommand(
         "Grow the trees with workers on this machine",
         f"python manage.py rollout_worker --num_processes 4 {chosen}",

@@ -146,6 +146,11 @@ def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest,
         created_at=datetime.now(UTC),
     )
     if existing := Forest.objects.filter(pk=name).first():
+        if existing.importer:
+            raise ConfigError(
+                f"forest {name!r} is only partly imported: run the same {existing.importer} "
+                "command again, or use another --forest_name_suffix"
+            )
         if differences := _differences(existing, forest):
             raise ConfigError(
                 f"forest {name!r} was seeded from another config: {'; '.join(differences)}. "

@@ -162,7 +162,8 @@ def import_forest(directory: Path, name: str, report: Report = lambda _: None) -
             raise
         delete_forest(forest)
         raise foreign(directory, describe(error)) from error
-    collection(Forest).update_one({"_id": name}, {"$set": {"is_seeded": True}})
+    whole = {"is_seeded": True, "importer": ""}
+    collection(Forest).update_one({"_id": name}, {"$set": whole})
     return Forest.objects.get(pk=name)
 
 
@@ -191,7 +192,7 @@ def _start_forest(manifest: Mapping[str, Any], name: str) -> Forest:
     known = Forest.objects.filter(pk=name).first()
     if known is not None:
         is_ours = known.created_at == document["created_at"].replace(tzinfo=UTC)
-        if known.is_seeded or not is_ours:
+        if not (known.importer and is_ours):
             raise TransferError(
                 f"a forest named {name!r} is there: choose another --forest_name_suffix"
             )

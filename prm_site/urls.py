@@ -4,13 +4,14 @@ from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
-from prm_site.views import healthz, prometheus_metrics, readyz
+from prm_site.views import PasswordView, healthz, prometheus_metrics, readyz
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("metrics", prometheus_metrics, name="prometheus"),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login/password/", PasswordView.as_view(), name="password"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/rq/", include("django_rq.urls")),
     path("admin/", admin.site.urls),

@@ -1,17 +1,32 @@
-"""What load balancers and Prometheus ask."""
+"""A user's password, and what load balancers and Prometheus ask."""
 
 from http import HTTPStatus
 from secrets import compare_digest
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.views import PasswordChangeView
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client.exposition import choose_encoder
 
 from prm_site.prometheus import registry
 from prm_site.readiness import READINESS
+
+
+class PasswordView(PasswordChangeView):
+    """Lets everybody who is logged in change their password."""
+
+    template_name = "registration/password.html"
+    success_url = reverse_lazy("forests")
+
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        messages.success(self.request, "The password is changed.")
+        return super().form_valid(form)
 
 
 @login_not_required

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from forests.commands import (
     EXIT_PARTLY_FAILED,
     add_forest_argument,
-    get_seeded_forest,
+    get_graded_forest,
     positive_integer,
 )
 from forests.models import Forest
@@ -49,7 +49,7 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
         CommandError, ConfigError, redis.RedisError: one of them is not.
     """
     name = options["forest_name"]
-    forest = get_seeded_forest(name)
+    forest = get_graded_forest(name)
     load_frozen_config(forest)
     forest.max_requests = options["max_requests"]
     forest.max_tokens_total = options["max_tokens_total"]

@@ -33,7 +33,7 @@ def read_entry(data_dir: Path, service: str) -> Entry | None:
 
 def write_entry(data_dir: Path, service: str, entry: Entry) -> None:
     path = _path(data_dir, service)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = path.with_suffix(".new")
     aside.write_text(json.dumps(asdict(entry)))
     aside.replace(path)

@@ -120,8 +120,8 @@ class Supervisor:
 
     def _start(self, service: Service) -> None:
         directory = self.data_dir / service.name
-        directory.mkdir(parents=True, exist_ok=True)
-        self._directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = registry.read_entry(self.data_dir, service.name)
         port = processes.free_port(before.port if before else None)
         child = processes.start(
@@ -155,7 +155,7 @@ class Supervisor:
             time.sleep(0.1)
 
     def _take_lock(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _lock_file(self.data_dir).open("a+")
         # Who asks for the holder has the lock for a moment too.
         deadline = time.monotonic() + SECONDS_TO_GET_LOCK

@@ -85,6 +85,15 @@ def test_an_interrupted_seeding_goes_on_without_a_double():
     assert indexes() == list(range(10))
 
 
+def test_what_an_import_has_begun_is_not_seeded_on():
+    seed(limit=2)
+    Forest.objects.update(is_seeded=False, importer="import_forest")
+
+    with pytest.raises(ConfigError, match="partly imported: run the same import_forest command"):
+        seed()
+    assert indexes() == [0, 1]
+
+
 def test_trees_written_before_the_count_was_are_not_doubled():
     seed(limit=6)
     Forest.objects.update(num_trees=4)

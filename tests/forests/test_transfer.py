@@ -108,10 +108,13 @@ def test_a_killed_import_is_gone_on_with(forest, tmp_path, monkeypatch):
         call_command("import_forest", str(tmp_path / "out"))
     assert not Forest.objects.get().is_seeded
     assert 0 < Node.objects.count() < len(before["Node"])
+    for command in ("populate_forest", "recount_forest", "regrade_forest", "retry_failed"):
+        with pytest.raises(CommandError, match="partly imported: run the same import_forest comm"):
+            call_command(command, "--forest_name", NAME)
 
     call_command("import_forest", str(tmp_path / "out"))
     assert documents()["Node"] == before["Node"]
-    assert Forest.objects.get().is_seeded
+    assert (Forest.objects.get().is_seeded, Forest.objects.get().importer) == (True, "")
 
 
 def test_a_name_that_is_taken_is_refused_also_by_a_half_seeded_forest(forest, tmp_path):

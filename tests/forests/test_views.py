@@ -137,6 +137,10 @@ def seeding() -> Forest:
     return make_forest(is_seeded=False)
 
 
+def importing() -> Forest:
+    return make_forest(is_seeded=False, importer="import_forest")
+
+
 def not_started() -> Forest:
     return add_trees(make_forest(), [tree_of()], status=TreeStatus.PENDING)
 
@@ -180,6 +184,7 @@ def finished() -> Forest:
     [
         (seeding, "seeding", "seed_forest --dataset_config_name ducks --dataset_split test "
          "--forest_name_suffix first", 2),
+        (importing, "seeding", "import_forest …", 2),
         (not_started, "not started", "rollout_worker --num_processes 4 --forest_name ducks", 15),
         (stalled, "no worker", "populate_forest --forest_name ducks-test-first --watch", 15),
         (growing, "growing", None, 2),

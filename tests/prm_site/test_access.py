@@ -83,6 +83,49 @@ class TestRoles:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("queue")
+class TestPassword:
+    def change(self, client: Client, old: str, new: str):
+        form = {"old_password": old, "new_password1": new, "new_password2": new}
+        return client.post("/login/password/", form, follow=True)
+
+    @pytest.mark.parametrize("role", ROLES)
+    def test_each_role_can_change_its_own(self, client: Client, role: str):
+        made = add_user("ada", role)["password"]
+        log_in(client, "ada", made)
+        assert 'href="/login/password/"' in client.get("/").text
+
+        response = self.change(client, made, PASSWORD)
+
+        assert response.redirect_chain == [("/", 302)]
+        assert "The password is changed." in response.text
+        client.logout()
+        assert log_in(client, "ada", made).status_code == 200
+        assert log_in(client, "ada", PASSWORD).status_code == 302
+
+    @pytest.mark.parametrize(
+        ("is_old_wrong", "new", "reason"),
+        [(True, PASSWORD, "old password was entered incorrectly"), (False, "12", "too short")],
+    )
+    def test_a_wrong_old_one_and_a_weak_new_one_change_nothing(
+        self, client: Client, is_old_wrong: bool, new: str, reason: str
+    ):
+        made = add_user("ada", VIEWER)["password"]
+        log_in(client, "ada", made)
+
+        response = self.change(client, "wrong" if is_old_wrong else made, new)
+
+        assert reason in response.text
+        assert User.objects.get(username="ada").check_password(made)
+
+    @pytest.mark.parametrize("is_public", [True, False])
+    def test_strangers_are_sent_to_the_login(self, client: Client, settings, is_public: bool):
+        settings.PUBLIC = is_public
+        response = client.get("/login/password/")
+        assert response["Location"].startswith("/login/?next=")
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("queue")
 class TestLoginLimit:
     @pytest.fixture(autouse=True)
     def _three_failures(self, settings):

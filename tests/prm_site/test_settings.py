@@ -141,11 +141,13 @@ def test_the_page_that_explains_the_database_engine_is_there():
 
 
 def test_the_development_key_is_made_once_and_is_nobodys_to_read(tmp_path: Path):
-    key = read_or_create_secret_key(tmp_path)
+    data = tmp_path / "data"
+    key = read_or_create_secret_key(data)
 
-    assert read_or_create_secret_key(tmp_path) == key
+    assert read_or_create_secret_key(data) == key
     assert len(key) >= 50
-    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((data / "secret_key").stat().st_mode) == 0o600
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
 
 
 def test_every_setting_is_explained_in_the_example():

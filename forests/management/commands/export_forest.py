@@ -8,7 +8,7 @@ from forests.commands import (
     add_forest_argument,
     add_json_argument,
     first_line,
-    get_seeded_forest,
+    get_graded_forest,
 )
 from forests.directories import OutputError
 from forests.progress_bar import shown_progress
@@ -33,7 +33,7 @@ python manage.py export_forest --forest_name gsm8k_baseline-test-first --output 
         add_json_argument(parser)
 
     def handle(self, *, forest_name: str, output: Path, overwrite: bool, **options: Any) -> None:
-        forest = get_seeded_forest(forest_name)
+        forest = get_graded_forest(forest_name)
         try:
             with shown_progress("trees", total=forest.num_trees) as report:
                 manifest = export_forest(forest, output, overwrite=overwrite, report=report)

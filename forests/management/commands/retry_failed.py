@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from forests.commands import ProjectCommand, add_forest_argument, get_forest
+from forests.commands import ProjectCommand, add_forest_argument, get_seeded_forest
 from forests.store import retry_failed
 
 
@@ -15,7 +15,7 @@ class Command(ProjectCommand):
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
     def handle(self, **options: Any) -> None:
-        forest = get_forest(options["forest_name"])
+        forest = get_seeded_forest(options["forest_name"])
         number = retry_failed(forest)
         if options["json"]:
             self.show_json({"forest_name": forest.name, "retried": number})

@@ -9,7 +9,7 @@ from forests.commands import (
     ProjectCommand,
     add_json_argument,
     first_line,
-    get_forest,
+    get_graded_forest,
     names_among,
     positive_integer,
 )
@@ -271,7 +271,7 @@ def _source(options: dict[str, Any], *, needs_set: bool) -> tuple[Forest, Prefer
         forest_name = named_forest
     if not forest_name:
         raise CommandError("give --forest_name, or --set <forest>/<name>", returncode=2)
-    forest = get_forest(forest_name)
+    forest = get_graded_forest(forest_name)
     if not (set_name or needs_set):
         return forest, None
     return forest, _preference_set(forest, set_name)

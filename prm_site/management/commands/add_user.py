@@ -12,7 +12,7 @@ from prm_site.roles import OPERATOR, ROLES
 class Command(ProjectCommand):
     help = (
         "Make a user with one role, or give a user another role. A new user's password is printed "
-        "as JSON, once; users change it in the admin, or `changepassword` does."
+        "as JSON, once; the user changes it on the site (Password), or `changepassword` does."
     )
     examples = "python manage.py add_user --username ada --role reviewer"
 

@@ -17,7 +17,7 @@ class Command(ProjectCommand):
     def handle(self, **options: Any) -> None:
         path = settings.DATA_DIR / "demo_password"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_urlsafe(12))

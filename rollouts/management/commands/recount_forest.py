@@ -2,7 +2,12 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand, add_forest_argument, add_json_argument, get_forest
+from forests.commands import (
+    ProjectCommand,
+    add_forest_argument,
+    add_json_argument,
+    get_seeded_forest,
+)
 from forests.store import is_held
 from rollouts.recounting import recount_forest
 
@@ -16,7 +21,7 @@ class Command(ProjectCommand):
         add_json_argument(parser)
 
     def handle(self, **options: Any) -> None:
-        forest = get_forest(options["forest_name"])
+        forest = get_seeded_forest(options["forest_name"])
         if is_held(forest):
             raise CommandError(
                 f"forest {forest.name!r} is growing, and its workers still count: "

@@ -4,7 +4,12 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 
 from experiment_configs.loading import load_config
-from forests.commands import ProjectCommand, add_forest_argument, add_json_argument, get_forest
+from forests.commands import (
+    ProjectCommand,
+    add_forest_argument,
+    add_json_argument,
+    get_seeded_forest,
+)
 from forests.progress_bar import shown_progress
 from rollouts.regrading import Regrading, regrade_forest
 
@@ -27,7 +32,7 @@ manage.py regrade_forest --forest_name gsm8k_baseline-test-first
         add_json_argument(parser)
 
     def handle(self, *, forest_name: str, dry_run: bool, **options: Any) -> None:
-        forest = get_forest(forest_name)
+        forest = get_seeded_forest(forest_name)
         loaded = load_config(forest.config_name, settings.CONFIG_PATH)
         with shown_progress("trees", total=forest.num_trees) as report:
             regrading = regrade_forest(forest, loaded, is_dry_run=dry_run, report=report)
