@@ -1,6 +1,7 @@
 """RQ's worker and job for rollouts: `rqworker rollouts` uses them through the setting RQ."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 from rq import Worker
 from rq.exceptions import StopRequested
 from rq.job import Job
+from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
 from rollouts import jobs
@@ -16,6 +18,7 @@ from rollouts import jobs
 STOP_WITH_PARENT = "PRM_STOP_WITH_PARENT"
 """Names the process, in the environment of workers that must not outlive it."""
 
+SECONDS_BETWEEN_LOOKS_AT_STOP = 10
 _PR_SET_PDEATHSIG = 1
 
 
@@ -40,6 +43,18 @@ class RolloutJob(Job):
         self.webhooks = []
 
 
+def _stop_with_parent() -> None:
+    """Be told to stop when the pool, or the process that says so in the environment, is no more."""
+    pool = multiprocessing.parent_process()
+    parent = pool.pid if pool else int(os.environ.get(STOP_WITH_PARENT) or 0)
+    if not parent:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died while we were starting
+        raise SystemExit(1)
+
+
 class RolloutWorker(Worker):
     """Forks a process for each job, and passes a stop on to it.
 
@@ -54,21 +69,38 @@ class RolloutWorker(Worker):
             *args, **(kwargs | {"serializer": JSONSerializer, "job_class": RolloutJob})
         )
 
-    def bootstrap(self, *args: Any, **kwargs: Any) -> None:
-        if parent := os.environ.get(STOP_WITH_PARENT):
-            if sys.platform == "linux":
-                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != int(parent):  # it died while we were starting
-                raise SystemExit(1)
-        super().bootstrap(*args, **kwargs)
-
     def work(self, *args: Any, **kwargs: Any) -> bool:
+        """Work until stopped, without the scheduler of RQ: no job of ours waits for a time.
+
+        RQ's pool starts one, and waits for it forever where it is stopped at that moment.
+        """
+        # RQ does so after it has told that the worker is there.
+        self._install_signal_handlers()  # type: ignore[no-untyped-call]
+        _stop_with_parent()
         try:
-            return super().work(*args, **kwargs)
+            return super().work(*args, **(kwargs | {"with_scheduler": False}))
         except StopRequested:  # RQ catches it only while it waits for a job
+            self.register_death()  # type: ignore[no-untyped-call]
             return False
 
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """Return the next job, or None when the worker is to end.
+
+        Of a stop RQ tells by an exception in the midst of anything, which what it meets there, such
+        as logging, may catch: so the worker looks itself, again and again.
+        """
+        if timeout is None or max_idle_time is not None:
+            return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        while not self._stop_requested:
+            found = super().dequeue_job_and_maintain_ttl(timeout, SECONDS_BETWEEN_LOOKS_AT_STOP)
+            if found is not None:
+                return found
+        return None
+
     def handle_warm_shutdown_request(self) -> None:
+        self._stop_requested = True
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)

@@ -1,6 +1,11 @@
-"""What a worker takes from the queue, and what not."""
+"""What a worker takes from the queue, what not, and how it ends."""
 
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,9 @@ from rq.webhook import Webhook
 from rollouts.jobs import enqueue_forest
 from rollouts.workers import RolloutWorker
 from tests.openai_server import OpenAIServer
+from tests.processes import on_test_database
 from tests.rollouts.forests import reread, seeded
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,3 +64,44 @@ def test_callbacks_and_webhooks_in_a_job_are_not_called(queue: Queue, model_serv
     grown = reread(forest)
     assert grown.num_complete == 1
     assert grown.requests == len(model_server.requests)
+
+
+@contextmanager
+def pool(num_workers: int) -> Iterator["subprocess.Popen[bytes]"]:
+    command = ["manage.py", "rqworker-pool", "rollouts", "--num-workers", str(num_workers)]
+    child = subprocess.Popen([sys.executable, *command, "-v", "0"], env=on_test_database())
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+@pytest.mark.parametrize("there", [1, 2, 3])
+def test_a_pool_that_is_stopped_while_its_workers_start_ends_with_them(queue: Queue, there: int):
+    with pool(3) as child:
+        wait_until(lambda: queue.connection.scard("rq:workers") >= there)
+        child.send_signal(signal.SIGTERM)
+        child.wait(30)
+
+    wait_until(lambda: not queue.connection.scard("rq:workers"))
+
+
+def test_workers_end_when_their_pool_is_killed(queue: Queue):
+    with pool(2) as child:
+        wait_until(lambda: queue.connection.scard("rq:workers") == 2)
+        child.kill()
+
+        wait_until(lambda: not queue.connection.scard("rq:workers"))
+
+
+def test_a_worker_sees_that_it_is_to_stop_where_the_exception_was_caught(queue: Queue):
+    worker = RolloutWorker([queue], connection=queue.connection)
+    worker._stop_requested = True
+    assert worker.dequeue_job_and_maintain_ttl(600) is None
+
+
+def test_a_worker_starts_no_scheduler(queue: Queue):
+    worker = RolloutWorker([queue], connection=queue.connection)
+    worker.work(burst=True, with_scheduler=True)
+    assert worker.scheduler is None
