@@ -13,6 +13,7 @@ import structlog
 from django.conf import settings
 from django.db import connection
 from django_mongodb_backend.base import DatabaseWrapper
+from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus, get_current_job
 from rq.queue import Queue
 
@@ -151,10 +152,7 @@ def _enqueue_batch(
         )
         for number in numbers
     }
-    known = Job.fetch_many(list(spans), connection=queue.connection, serializer=queue.serializer)
-    for job in known:
-        if job is None:
-            continue
+    for job in _known_jobs(queue, list(spans)):
         if job.get_status(refresh=False) is JobStatus.QUEUED and job.id in queued:
             del spans[job.id]
         else:  # finished, failed, or started by a worker that is no more
@@ -172,6 +170,22 @@ def _enqueue_batch(
         for job_id, (start, stop) in spans.items()
     )
     return len(spans)
+
+
+def _known_jobs(queue: Queue, ids: list[str]) -> list[Job]:
+    """Return those jobs that the queue's server has, and delete what is no whole job.
+
+    A worker that goes on while the queue is lost writes its heartbeat where the job has been.
+    """
+    while True:
+        try:
+            found = Job.fetch_many(ids, connection=queue.connection, serializer=queue.serializer)
+        except NoSuchJobError:
+            keys = [Job.key_for(id_) for id_ in ids]
+            torn = [key for key in keys if not queue.connection.hexists(key, "data")]
+            queue.connection.delete(*torn)
+        else:
+            return [job for job in found if job is not None]
 
 
 def _batches(numbers: list[int]) -> Iterator[list[int]]:
