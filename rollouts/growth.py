@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,10 +14,16 @@ import structlog
 
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
-from forests.core.naming import tree_id
 from forests.grading import grade_nodes
-from forests.models import Forest, Tree, TreeStatus
-from forests.store import collection, delete_nodes, read_tree
+from forests.models import Forest, TreeStatus
+from forests.store import (
+    TREES_PER_READ,
+    StoredTree,
+    collection,
+    delete_nodes,
+    read_trees,
+    tree_ids,
+)
 from rollouts import leases
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion
@@ -40,6 +47,16 @@ class Outcome:
     failed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What came of an attempt to take trees."""
+
+    trees: list[StoredTree]
+    """Those that are ours now."""
+    busy: list[int]
+    """Those that somebody else is growing."""
+
+
 class ForestGrower:
     """Grows trees of one forest from one process, with `concurrency` requests in flight."""
 
@@ -56,7 +73,7 @@ class ForestGrower:
         self.outcome = Outcome()
         self._held: set[str] = set()
         self._growing: set[str] = set()
-        self._claims: set[asyncio.Future[bool]] = set()
+        self._taking: asyncio.Future[_Taken] | None = None
         self._slots = asyncio.Semaphore(self.worker_config.concurrency)
         self._backend = _Backend(forest.name, client)
         # One thread, since a config's methods need not be safe in several.
@@ -88,8 +105,8 @@ class ForestGrower:
                     task.result()
         finally:
             await _cancel([growing, stopping, *background])
-            # A claim runs in a thread and cannot be cancelled: what it gets must be given back.
-            await asyncio.gather(*self._claims, return_exceptions=True)
+            if self._taking:  # what it gets must be given back
+                await asyncio.gather(self._taking, return_exceptions=True)
             self._grading_thread.shutdown(wait=False, cancel_futures=True)
             try:
                 await self.recorder.write()
@@ -101,65 +118,62 @@ class ForestGrower:
         return self.outcome
 
     async def _grow_all(self, indexes: list[int]) -> None:
-        """Grow a sliding window of trees, then those that others held, when they let go."""
-        # One tree more than there are slots: as one is claimed or written, the others are asked.
-        window = self.worker_config.concurrency + 2
-        busy = indexes
-        while busy:
-            rest, busy = iter(busy), []
-            running: set[asyncio.Task[int | None]] = set()
-            try:
-                while True:
-                    for index in rest:
-                        running.add(asyncio.create_task(self._grow_if_free(index)))
-                        if len(running) >= window:
-                            break
-                    if not running:
-                        break
-                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    busy += [
-                        task_index for task in done if (task_index := task.result()) is not None
-                    ]
-            finally:
-                await _cancel(running)
-            if busy:
-                await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES)
+        """Grow all, and those that others held when they let go."""
+        while busy := await self._grow_free(indexes):
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES)
+            indexes = busy
 
-    async def _grow_if_free(self, index: int) -> int | None:
-        """Grow a tree; return its index where somebody else is growing it."""
-        tree = tree_id(self.forest.name, index)
-        if not await self._claim(tree):
-            return index if await asyncio.to_thread(_is_unfinished, tree) else None
-        stored = await asyncio.to_thread(read_tree, self.forest, index)
-        if stored is None:
-            return None
-        if stored.orphans:
-            await asyncio.to_thread(delete_nodes, stored.orphans)
+    async def _grow_free(self, indexes: list[int]) -> list[int]:
+        """Grow a sliding window of trees; return those that somebody else is growing."""
+        # More trees than there are slots: as some are taken or written, the others are asked. Half
+        # of the surplus is taken at once, as a tree alone costs the database as much as ten do.
+        surplus = max(2, self.worker_config.concurrency // 8)
+        window = self.worker_config.concurrency + surplus
+        waiting, busy = deque(indexes), list[int]()
+        growing: set[asyncio.Task[None]] = set()
+        try:
+            while waiting or growing:
+                if waiting and len(growing) <= window - surplus // 2:
+                    length = min(len(waiting), window - len(growing), TREES_PER_READ)
+                    taken = await self._take([waiting.popleft() for _ in range(length)])
+                    busy += taken.busy
+                    growing |= {asyncio.create_task(self._grow(tree)) for tree in taken.trees}
+                else:
+                    await asyncio.wait(growing, return_when=asyncio.FIRST_COMPLETED)
+                done = {task for task in growing if task.done()}
+                for task in done:
+                    task.result()
+                growing -= done
+        finally:
+            await _cancel(growing)
+        return busy
+
+    async def _take(self, indexes: list[int]) -> _Taken:
+        ids = set(tree_ids(self.forest, indexes))
+        self._held |= ids
+        # It runs in a thread and cannot be cancelled, so who cancels waits for it.
+        self._taking = asyncio.ensure_future(
+            asyncio.to_thread(_take, self.forest, indexes, self.holder)
+        )
+        taken = await asyncio.shield(self._taking)
+        self._held -= ids - {stored.id for stored in taken.trees}
+        return taken
+
+    async def _grow(self, stored: StoredTree) -> None:
         growth = Growth.of(stored)
-        self._growing.add(tree)
+        self._growing.add(stored.id)
         try:
             await self._grow_tree(growth)
         except (RequestFailedError, ConfigError) as error:
             self.recorder.finish(growth, TreeStatus.FAILED, str(error))
             self.outcome.failed += 1
-            log.warning("tree failed", tree=tree, error=str(error))
+            log.warning("tree failed", tree=stored.id, error=str(error))
         else:
             self.recorder.finish(growth, TreeStatus.COMPLETE)
             self.outcome.complete += 1
-            log.info("tree complete", tree=tree, **growth.counters())
-        self._growing.discard(tree)
-        self._held.discard(tree)
-        return None
-
-    async def _claim(self, tree: str) -> bool:
-        claim = asyncio.ensure_future(asyncio.to_thread(leases.claim, tree, self.holder))
-        self._held.add(tree)
-        self._claims.add(claim)
-        claim.add_done_callback(self._claims.discard)
-        is_ours = await asyncio.shield(claim)
-        if not is_ours:
-            self._held.discard(tree)
-        return is_ours
+            log.info("tree complete", tree=stored.id, **growth.counters())
+        self._growing.discard(stored.id)
+        self._held.discard(stored.id)
 
     async def _grow_tree(self, growth: Growth) -> None:
         tree = growth.stored.tree
@@ -203,8 +217,7 @@ class ForestGrower:
             )
         finally:
             self.recorder.note(growth, changes)  # samples are kept where grading them fails
-        if self.recorder.is_full:
-            await self.recorder.write()
+        await self.recorder.make_room()
 
     def _finds_answer(self, solution: str) -> bool:
         if not self.config.stops_at_answer:
@@ -294,9 +307,16 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _is_unfinished(tree: str) -> bool:
-    document = collection(Tree).find_one({"_id": tree}, {"status": 1})
-    return document is not None and document["status"] in leases.UNFINISHED
+def _take(forest: Forest, indexes: list[int], holder: str) -> _Taken:
+    """Take the leases of trees that nobody holds, read these, and delete what torn writes left."""
+    trees = dict(zip(tree_ids(forest, indexes), indexes, strict=True))
+    ours = leases.claim(list(trees), holder)
+    stored = read_trees(forest, [index for tree, index in trees.items() if tree in ours])
+    if orphans := [id_ for tree in stored for id_ in tree.orphans]:
+        delete_nodes(orphans)
+    others = [tree for tree in trees if tree not in ours]
+    unfinished = leases.unfinished(others) if others else set()
+    return _Taken(stored, [trees[tree] for tree in others if tree in unfinished])
 
 
 def may_grow(forest_name: str) -> bool:

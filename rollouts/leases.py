@@ -24,15 +24,15 @@ def own_name() -> str:
     return f"{_process_space()}/{os.getpid()}"
 
 
-def claim(tree: str, holder: str) -> bool:
-    """Take an unfinished tree that nobody holds; False where somebody does, or it is finished.
+def claim(trees: Sequence[str], holder: str) -> set[str]:
+    """Take those trees that are unfinished and that nobody holds; return those that are ours now.
 
-    One update that matches at most one document, so of two workers one succeeds.
+    The server looks at each tree again as it writes it, so of two workers one gets it.
     """
     now = datetime.now(UTC)
-    result = collection(Tree).update_one(
+    result = collection(Tree).update_many(
         {
-            "_id": tree,
+            "_id": {"$in": list(trees)},
             "status": {"$in": UNFINISHED},
             "lease_expires_at": {"$not": {"$gt": now}},
         },
@@ -44,7 +44,13 @@ def claim(tree: str, holder: str) -> bool:
             }
         },
     )
-    return result.matched_count == 1
+    return set(trees) if result.matched_count == len(trees) else _held(trees, holder)
+
+
+def unfinished(trees: Sequence[str]) -> set[str]:
+    """Return those trees that are neither complete nor failed."""
+    sought = {"_id": {"$in": list(trees)}, "status": {"$in": UNFINISHED}}
+    return {document["_id"] for document in collection(Tree).find(sought, {"_id": 1})}
 
 
 def renew(trees: Sequence[str], holder: str) -> set[str]:
@@ -52,9 +58,7 @@ def renew(trees: Sequence[str], holder: str) -> set[str]:
     until = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
     held = {"_id": {"$in": list(trees)}, "lease_holder": holder}
     result = collection(Tree).update_many(held, {"$set": {"lease_expires_at": until}})
-    if result.matched_count == len(trees):
-        return set()
-    return set(trees) - {document["_id"] for document in collection(Tree).find(held, {"_id": 1})}
+    return set() if result.matched_count == len(trees) else set(trees) - _held(trees, holder)
 
 
 def release(trees: Sequence[str], holder: str) -> None:
@@ -81,6 +85,11 @@ def release_dead(trees: Iterable[Document]) -> int:
         release(held, holder)
         log.warning("trees of a dead worker given back", holder=holder, trees=len(held))
     return sum(map(len, dead.values()))
+
+
+def _held(trees: Sequence[str], holder: str) -> set[str]:
+    ours = {"_id": {"$in": list(trees)}, "lease_holder": holder}
+    return {document["_id"] for document in collection(Tree).find(ours, {"_id": 1})}
 
 
 def _is_dead(holder: str) -> bool:

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from pymongo import UpdateOne
 
@@ -27,7 +26,7 @@ from rollouts.leases import LEASE_SECONDS
 
 SECONDS_BETWEEN_WRITES = 0.25
 MOST_NOTED = 4000
-"""Nodes that wait for a write: more would only fill the memory where the database is slow."""
+"""Nodes that wait for a write: with more, who notes waits, or a slow database fills the memory."""
 
 
 class LeaseLostError(Exception):
@@ -101,11 +100,6 @@ class Recorder:
         growth.status, growth.error = status, error
         self._batch.growths.add(growth)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether so much is noted that who notes more should wait for `write` first."""
-        return len(self._batch.inserts) + len(self._batch.updates) >= MOST_NOTED
-
     def unwritten(self) -> set[str]:
         """Return the trees of which something may not have been written."""
         return {growth.stored.id for growth in self._batch.growths | self._taken.growths}
@@ -115,6 +109,16 @@ class Recorder:
         while True:
             await asyncio.sleep(SECONDS_BETWEEN_WRITES)
             await self.write()
+
+    async def make_room(self) -> None:
+        """Return at once while little is noted; else when it is written.
+
+        Raises: as `write`.
+        """
+        if self._is_full():
+            async with self._lock:
+                if self._is_full():  # or who held the lock has written it
+                    await self._write_noted()
 
     async def write(self) -> None:
         """Write all that has come so far.
@@ -126,33 +130,40 @@ class Recorder:
             pymongo.errors.PyMongoError: the database does not answer.
         """
         async with self._lock:
-            if self._failure:
-                raise self._failure
-            batch = self._taken = self._batch
-            self._batch = _Batch()
-            if not batch.growths:
-                return
-            if time.time() - self.leases_renewed_at > LEASE_SECONDS:
-                self._failure = LeaseLostError("the leases ran out before they were renewed")
-                raise self._failure
-            states = [_TreeState.of(growth) for growth in batch.growths]
-            writing = asyncio.ensure_future(asyncio.to_thread(self._write, batch, states))
-            try:
-                await asyncio.shield(writing)
-            except asyncio.CancelledError:
-                # A thread cannot be stopped, so who cancels waits for it.
-                (self._failure,) = await asyncio.gather(writing, return_exceptions=True)
-                raise
-            except Exception as error:
-                self._failure = error
-                raise
-            self._taken = _Batch()
+            await self._write_noted()
+
+    def _is_full(self) -> bool:
+        return len(self._batch.inserts) + len(self._batch.updates) >= MOST_NOTED
+
+    async def _write_noted(self) -> None:
+        if self._failure:
+            raise self._failure
+        batch = self._taken = self._batch
+        self._batch = _Batch()
+        if not batch.growths:
+            return
+        if time.time() - self.leases_renewed_at > LEASE_SECONDS:
+            self._failure = LeaseLostError("the leases ran out before they were renewed")
+            raise self._failure
+        states = [_TreeState.of(growth) for growth in batch.growths]
+        writing = asyncio.ensure_future(asyncio.to_thread(self._write, batch, states))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # A thread cannot be stopped, so who cancels waits for it.
+            (self._failure,) = await asyncio.gather(writing, return_exceptions=True)
+            raise
+        except Exception as error:
+            self._failure = error
+            raise
+        self._taken = _Batch()
 
     def _write(self, batch: _Batch, states: list["_TreeState"]) -> None:
-        """Counts before the nodes they announce, nodes before the tree, the tree before the sum.
+        """Counts before the nodes they announce, nodes before the sums, the sums before the trees.
 
         A writer killed in between leaves a tree that lacks samples, which growth draws again, or a
-        forest whose counters lag behind its trees, which `settle_counters` mends.
+        forest whose counters are ahead of its trees, which `settle_counters` mends. As a finished
+        tree's status comes after its sums, all sums are in when all trees are finished.
         """
         updates = [
             UpdateOne({"_id": id_}, {"$set": {k: v for k, v in doc.items() if k != "_id"}})
@@ -161,11 +172,13 @@ class Recorder:
         if updates:
             collection(Node).bulk_write(updates, ordered=True)
         insert_new(Node, list(batch.inserts.values()))
-        collection(Tree).bulk_write([state.update(self.holder) for state in states])
         self._write_sums(states, len(batch.inserts))
-        finishes = [state for state in states if state.status is not TreeStatus.GROWING]
-        if finishes:
-            self._write_finishes(finishes)
+        growing = [state for state in states if state.status is TreeStatus.GROWING]
+        finished = [state for state in states if state.status is not TreeStatus.GROWING]
+        if growing:
+            collection(Tree).bulk_write([state.update(self.holder) for state in growing])
+        if finished:
+            self._write_finished(finished)
 
     def _write_sums(self, states: list["_TreeState"], num_nodes: int) -> None:
         deltas: dict[str, float] = defaultdict(int)
@@ -183,9 +196,8 @@ class Recorder:
             },
         )
 
-    def _write_finishes(self, states: list["_TreeState"]) -> None:
-        """Set the status last: when all trees are finished, all sums are in."""
-        result = collection(Tree).bulk_write([state.finish(self.holder) for state in states])
+    def _write_finished(self, states: list["_TreeState"]) -> None:
+        result = collection(Tree).bulk_write([state.update(self.holder) for state in states])
         numbers = Counter(state.status for state in states)
         if result.matched_count == len(states):
             add_to_forest(
@@ -226,23 +238,20 @@ class _TreeState:
         )
 
     def update(self, holder: str) -> UpdateOne:
-        return self._update(
-            holder, {**self.counters, "failures": self.failures, "root_value": self.value}
-        )
-
-    def finish(self, holder: str) -> UpdateOne:
-        return self._update(
-            holder,
-            {
+        """Return what sets the counters of a tree that we hold, and ends it if it is finished."""
+        fields: Document = {
+            **self.counters,
+            "failures": self.failures,
+            "root_value": self.value,
+        }
+        if self.status is not TreeStatus.GROWING:
+            fields |= {
                 "status": str(self.status),
                 "error": self.error,
                 "lease_holder": "",
                 "lease_expires_at": None,
                 "completed_at": datetime.now(UTC),
-            },
-        )
-
-    def _update(self, holder: str, fields: dict[str, Any]) -> UpdateOne:
+            }
         return UpdateOne({"_id": self.tree_id, "lease_holder": holder}, {"$set": fields})
 
 

@@ -208,7 +208,7 @@ def test_recount_forest_shows_what_was_wrong_in_a_forest_of_many_writes(
 
 def test_a_forest_that_workers_hold_is_not_recounted():
     forest = seeded(1)
-    assert leases.claim(tree_id(forest.name, 0), "elsewhere/1")
+    assert leases.claim([tree_id(forest.name, 0)], "elsewhere/1")
 
     with pytest.raises(CommandError, match=r"is growing, .*: stop them or pause it first"):
         run("recount_forest", "--forest_name", forest.name)

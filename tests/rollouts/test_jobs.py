@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 from pymongo.errors import AutoReconnect
@@ -11,8 +12,8 @@ from rq.serializers import JSONSerializer
 
 from experiment_configs.interfaces import ConfigError
 from forests.core.naming import tree_id
-from forests.models import Activity, Forest, Node, Tree
-from forests.store import collection, delete_forest, insert_new, iter_trees, retry_failed
+from forests.models import Activity, Forest, Node, Tree, TreeStatus
+from forests.store import collection, delete_forest, insert_new, iter_trees, retry_failed, tree_ids
 from rollouts import failures, growth, leases
 from rollouts.failures import BackendRefusedError
 from rollouts.jobs import enqueue_forest, grow_slice, unfinished_trees
@@ -130,7 +131,7 @@ def test_a_server_that_goes_away_is_waited_for(model_server: OpenAIServer):
 def test_a_tree_that_another_worker_holds_is_left_until_it_lets_go(model_server: OpenAIServer):
     forest = seeded(2)
     held = f"{forest.name}/0000000"
-    assert leases.claim(held, "elsewhere/1")
+    assert leases.claim([held], "elsewhere/1")
 
     def let_go() -> None:
         time.sleep(0.5)
@@ -144,17 +145,42 @@ def test_a_tree_that_another_worker_holds_is_left_until_it_lets_go(model_server:
     assert_whole(forest)
 
 
+def test_what_others_hold_keeps_nobody_from_the_rest(model_server: OpenAIServer):
+    forest = seeded(8, concurrency=2)
+    held = tree_ids(forest, [1, 4, 6])
+    assert leases.claim(held, "elsewhere/1") == set(held)
+    Tree.objects.filter(pk=held[2]).update(status=TreeStatus.COMPLETE)
+
+    def let_go() -> None:
+        time.sleep(0.5)  # until the job has a connection of its own
+        deadline = time.monotonic() + 30
+        while statuses(forest)["complete"] < 6 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        seen.append(statuses(forest))
+        leases.release(held[:2], "elsewhere/1")
+
+    seen: list[dict[str, int]] = []
+    thread = threading.Thread(target=let_go)
+    thread.start()
+    done = grow_slice(forest.name, 0, 8)
+    thread.join()
+
+    assert seen == [{"complete": 6, "growing": 2}]
+    assert done == {"complete": 7, "failed": 0}
+    assert statuses(forest) == {"complete": 8}
+
+
 def hold(forest: Forest, *indexes: int) -> None:
     """Let a process of this machine hold trees that is there no more."""
     space = leases.own_name().rpartition("/")[0]
     for index in indexes:
-        assert leases.claim(tree_id(forest.name, index), f"{space}/4194305")
+        assert leases.claim([tree_id(forest.name, index)], f"{space}/4194305")
 
 
 def test_trees_of_dead_processes_of_this_machine_are_enqueued_at_once(queue):
     forest = seeded(4)
     hold(forest, 1)
-    assert leases.claim(tree_id(forest.name, 2), leases.own_name())
+    assert leases.claim([tree_id(forest.name, 2)], leases.own_name())
 
     assert enqueue_forest(forest, 1) == 3
     assert statuses(forest) == {"pending": 3, "growing": 1}
@@ -210,6 +236,21 @@ def test_a_lost_queue_is_rebuilt_from_the_database(queue):
     assert enqueue_forest(forest, 2) == 3
 
 
+def test_what_a_worker_writes_of_a_job_after_the_queue_was_lost_is_no_job(queue):
+    forest = seeded(5)
+    enqueue_forest(forest, 2)
+    lost, *others = queue.jobs
+    queue.connection.flushdb()
+
+    with queue.connection.pipeline() as pipeline:
+        lost.prepare_for_execution("a worker", pipeline)
+        pipeline.execute()
+    others[0].heartbeat(datetime.now(UTC), 60)
+
+    assert enqueue_forest(forest, 2) == 3
+    assert [job.func_name for job in queue.jobs] == ["rollouts.jobs.grow_slice"] * 3
+
+
 def test_only_slices_with_unfinished_trees_are_enqueued(queue, model_server: OpenAIServer):
     forest = seeded(5)
     grow_slice(forest.name, 0, 2)
@@ -230,7 +271,7 @@ def test_a_job_that_failed_before_is_enqueued_anew(queue):
 
 def test_a_slice_that_a_living_worker_grows_is_left_alone(queue):
     forest = seeded(2)
-    leases.claim(f"{forest.name}/0000000", leases.own_name())
+    leases.claim([f"{forest.name}/0000000"], leases.own_name())
 
     assert enqueue_forest(forest, 2) == 0
 
@@ -289,6 +330,28 @@ def test_where_much_is_unwritten_growth_waits_for_the_database(
     # The samples of a request are in the database before the next is asked.
     assert written[0] == 0
     assert written[-1] > 0
+    assert_whole(forest)
+
+
+def test_of_many_who_wait_for_the_database_one_writes_for_all(
+    model_server: OpenAIServer, monkeypatch
+):
+    monkeypatch.setattr("rollouts.recording.SECONDS_BETWEEN_WRITES", 1000)
+    monkeypatch.setattr("rollouts.recording.MOST_NOTED", 8)
+    forest = seeded(40, concurrency=40)
+    writes: list[int] = []
+
+    def insert_slowly(model: type[Node], documents: list[dict[str, object]]) -> int:
+        time.sleep(0.1)
+        writes.append(len(documents))
+        return insert_new(model, documents)
+
+    monkeypatch.setattr("rollouts.recording.insert_new", insert_slowly)
+    grow_slice(forest.name, 0, 40)
+
+    # None but the last, which ends the job, has fewer than made the others wait.
+    assert min(writes[:-1]) >= 8
+    assert len(writes) > 2
     assert_whole(forest)
 
 

@@ -1,13 +1,15 @@
 """Leases against a real database."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from forests.core.naming import tree_id
 from forests.models import Forest, Tree, TreeStatus
-from forests.store import Document, collection
+from forests.store import Document, collection, tree_ids
 from rollouts import leases
 from tests.rollouts.forests import seeded, statuses
 
@@ -37,16 +39,57 @@ def let_expire(tree: str) -> None:
 
 
 def test_of_two_workers_one_gets_the_tree(trees: list[str]):
-    assert leases.claim(trees[0], "one/1")
-    assert not leases.claim(trees[0], "two/2")
-    assert leases.claim(trees[1], "two/2")
+    assert leases.claim([trees[0]], "one/1")
+    assert not leases.claim([trees[0]], "two/2")
+    assert leases.claim([trees[1]], "two/2")
+
+
+def test_of_several_those_are_ours_that_were_free(trees: list[str]):
+    leases.claim([trees[1]], "two/2")
+
+    assert leases.claim(trees, "one/1") == {trees[0], trees[2]}
+    assert [tree["lease_holder"] for tree in read(*trees)] == ["one/1", "two/2", "one/1"]
+
+
+def test_whoever_claims_at_the_same_time_nobody_shares_a_tree():
+    trees = tree_ids(seeded(60, "race"), range(60))
+    windows = [trees[start : start + 20] for start in range(0, 60, 5)]
+    start = threading.Barrier(6)
+
+    def claim_all(number: int) -> set[str]:
+        start.wait()
+        return {tree for window in windows for tree in leases.claim(window, f"one/{number}")}
+
+    with ThreadPoolExecutor(6) as pool:
+        claimed = list(pool.map(claim_all, range(6)))
+
+    assert sorted(tree for share in claimed for tree in share) == sorted(trees)
+    for number, share in enumerate(claimed):
+        assert {tree["lease_holder"] for tree in read(*share)} <= {f"one/{number}"}
+
+
+@pytest.mark.parametrize(
+    ("status", "is_unfinished"),
+    [
+        (TreeStatus.PENDING, True),
+        (TreeStatus.GROWING, True),
+        (TreeStatus.COMPLETE, False),
+        (TreeStatus.FAILED, False),
+    ],
+)
+def test_complete_and_failed_trees_are_finished(
+    trees: list[str], status: TreeStatus, is_unfinished: bool
+):
+    Tree.objects.filter(pk=trees[0]).update(status=status)
+
+    assert leases.unfinished([trees[0]]) == ({trees[0]} if is_unfinished else set())
 
 
 def test_a_tree_whose_lease_ended_is_anyones(trees: list[str]):
-    leases.claim(trees[0], "one/1")
+    leases.claim([trees[0]], "one/1")
     let_expire(trees[0])
 
-    assert leases.claim(trees[0], "two/2")
+    assert leases.claim([trees[0]], "two/2")
     assert leases.renew([trees[0]], "one/1") == {trees[0]}
 
 
@@ -54,41 +97,41 @@ def test_a_tree_whose_lease_ended_is_anyones(trees: list[str]):
 def test_a_finished_tree_is_nobodys(trees: list[str], status: TreeStatus):
     Tree.objects.filter(pk=trees[0]).update(status=status)
 
-    assert not leases.claim(trees[0], "one/1")
+    assert not leases.claim([trees[0]], "one/1")
 
 
 def test_a_renewed_lease_ends_later(trees: list[str]):
-    leases.claim(trees[0], "one/1")
+    leases.claim([trees[0]], "one/1")
     let_expire(trees[0])
 
     assert leases.renew([trees[0]], "one/1") == set()
-    assert not leases.claim(trees[0], "two/2")
+    assert not leases.claim([trees[0]], "two/2")
 
 
 def test_renewing_tells_what_was_lost_and_keeps_the_rest(trees: list[str]):
     for tree in trees:
-        leases.claim(tree, "one/1")
+        leases.claim([tree], "one/1")
     let_expire(trees[1])
-    leases.claim(trees[1], "two/2")
+    leases.claim([trees[1]], "two/2")
 
     assert leases.renew(trees, "one/1") == {trees[1]}
     assert [tree["lease_holder"] for tree in read(*trees)] == ["one/1", "two/2", "one/1"]
 
 
 def test_one_gives_back_what_one_holds_oneself(forest: Forest, trees: list[str]):
-    leases.claim(trees[0], "one/1")
-    leases.claim(trees[1], "two/2")
+    leases.claim([trees[0]], "one/1")
+    leases.claim([trees[1]], "two/2")
 
     leases.release(trees, "one/1")
 
     assert statuses(forest) == {"pending": 2, "growing": 1}
-    assert leases.claim(trees[0], "three/3")
+    assert leases.claim([trees[0]], "three/3")
 
 
 def test_what_dead_processes_of_this_machine_hold_is_given_back(trees: list[str]):
     holders = [f"{SPACE}/{NO_PROCESS}", leases.own_name(), f"elsewhere/{NO_PROCESS}"]
     for tree, holder in zip(trees, holders, strict=True):
-        leases.claim(tree, holder)
+        leases.claim([tree], holder)
 
     assert leases.release_dead(read(*trees)) == 1
     assert [tree["lease_holder"] for tree in read(*trees)] == ["", *holders[1:]]
@@ -96,7 +139,7 @@ def test_what_dead_processes_of_this_machine_hold_is_given_back(trees: list[str]
 
 def test_a_process_of_another_user_is_alive(trees: list[str], monkeypatch):
     """A mock, as these tests may run as a user who may signal everyone."""
-    leases.claim(trees[0], f"{SPACE}/1")
+    leases.claim([trees[0]], f"{SPACE}/1")
 
     def refuse(pid: int, number: int) -> None:
         raise PermissionError
