@@ -68,7 +68,7 @@ class ForestGrower:
         self.strategy = STRATEGIES[self.worker_config.strategy](
             self.worker_config, self._finds_answer
         )
-        self.holder = leases.own_name()
+        self.holder = leases.new_holder()
         self.recorder = Recorder(forest.name, self.holder)
         self.outcome = Outcome()
         self._held: set[str] = set()

@@ -1,6 +1,7 @@
 """Which worker grows which tree: a lease on the tree, renewed while its holder lives."""
 
 import os
+import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,12 @@ RENEWAL_SECONDS = 10.0
 UNFINISHED = [str(TreeStatus.PENDING), str(TreeStatus.GROWING)]
 
 
-def own_name() -> str:
-    """Return the name under which this process holds leases: `<host>/<pid namespace>/<pid>`."""
-    return f"{_process_space()}/{os.getpid()}"
+def new_holder() -> str:
+    """Return a name to hold leases under: `<host>/<pid namespace>/<random>/<pid>`.
+
+    The name alone says whose a tree is, and copies of one machine may share all else of it.
+    """
+    return f"{_process_space()}/{secrets.token_hex(4)}/{os.getpid()}"
 
 
 def claim(trees: Sequence[str], holder: str) -> set[str]:
@@ -93,8 +97,8 @@ def _held(trees: Sequence[str], holder: str) -> set[str]:
 
 
 def _is_dead(holder: str) -> bool:
-    space, _, pid = holder.rpartition("/")
-    if space != _process_space() or not pid.isdecimal():
+    rest, _, pid = holder.rpartition("/")
+    if rest.rpartition("/")[0] != _process_space() or not pid.isdecimal():
         return False
     try:
         os.kill(int(pid), 0)

@@ -172,7 +172,7 @@ def test_what_others_hold_keeps_nobody_from_the_rest(model_server: OpenAIServer)
 
 def hold(forest: Forest, *indexes: int) -> None:
     """Let a process of this machine hold trees that is there no more."""
-    space = leases.own_name().rpartition("/")[0]
+    space = leases.new_holder().rpartition("/")[0]
     for index in indexes:
         assert leases.claim([tree_id(forest.name, index)], f"{space}/4194305")
 
@@ -180,7 +180,7 @@ def hold(forest: Forest, *indexes: int) -> None:
 def test_trees_of_dead_processes_of_this_machine_are_enqueued_at_once(queue):
     forest = seeded(4)
     hold(forest, 1)
-    assert leases.claim([tree_id(forest.name, 2)], leases.own_name())
+    assert leases.claim([tree_id(forest.name, 2)], leases.new_holder())
 
     assert enqueue_forest(forest, 1) == 3
     assert statuses(forest) == {"pending": 3, "growing": 1}
@@ -271,7 +271,7 @@ def test_a_job_that_failed_before_is_enqueued_anew(queue):
 
 def test_a_slice_that_a_living_worker_grows_is_left_alone(queue):
     forest = seeded(2)
-    leases.claim([f"{forest.name}/0000000"], leases.own_name())
+    leases.claim([f"{forest.name}/0000000"], leases.new_holder())
 
     assert enqueue_forest(forest, 2) == 0
 

@@ -15,7 +15,7 @@ from tests.rollouts.forests import seeded, statuses
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SPACE = leases.own_name().rpartition("/")[0]
+SPACE = leases.new_holder().rpartition("/")[0]
 NO_PROCESS = 4_194_305  # above the most that Linux gives
 
 
@@ -85,6 +85,13 @@ def test_complete_and_failed_trees_are_finished(
     assert leases.unfinished([trees[0]]) == ({trees[0]} if is_unfinished else set())
 
 
+def test_two_names_of_one_process_are_two_holders(trees: list[str]):
+    one, two = leases.new_holder(), leases.new_holder()
+    leases.claim([trees[1]], one)
+
+    assert leases.claim(trees, two) == {trees[0], trees[2]}
+
+
 def test_a_tree_whose_lease_ended_is_anyones(trees: list[str]):
     leases.claim([trees[0]], "one/1")
     let_expire(trees[0])
@@ -129,7 +136,7 @@ def test_one_gives_back_what_one_holds_oneself(forest: Forest, trees: list[str])
 
 
 def test_what_dead_processes_of_this_machine_hold_is_given_back(trees: list[str]):
-    holders = [f"{SPACE}/{NO_PROCESS}", leases.own_name(), f"elsewhere/{NO_PROCESS}"]
+    holders = [f"{SPACE}/{NO_PROCESS}", leases.new_holder(), f"elsewhere/{NO_PROCESS}"]
     for tree, holder in zip(trees, holders, strict=True):
         leases.claim([tree], holder)
 
