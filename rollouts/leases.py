@@ -1,5 +1,6 @@
 """Which worker grows which tree: a lease on the tree, renewed while its holder lives."""
 
+import hashlib
 import os
 import secrets
 import socket
@@ -17,13 +18,16 @@ log = structlog.stdlib.get_logger(__name__)
 LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 10.0
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
+
 UNFINISHED = [str(TreeStatus.PENDING), str(TreeStatus.GROWING)]
 
 
 def new_holder() -> str:
-    """Return a name to hold leases under: `<host>/<pid namespace>/<random>/<pid>`.
+    """Return a name to hold leases under: `<host>/<process space>/<random>/<pid>`.
 
-    The name alone says whose a tree is, and copies of one machine may share all else of it.
+    The name alone says whose a tree is: two growers of one process are two holders.
     """
     return f"{_process_space()}/{secrets.token_hex(4)}/{os.getpid()}"
 
@@ -82,8 +86,9 @@ def release(trees: Sequence[str], holder: str) -> None:
 def release_dead(trees: Iterable[Document]) -> int:
     """Give those trees back that processes of this machine hold which are gone; return how many."""
     dead: dict[str, list[str]] = {}
+    space = _process_space()
     for document in trees:
-        if _is_dead(document["lease_holder"]):
+        if _is_dead(document["lease_holder"], space):
             dead.setdefault(document["lease_holder"], []).append(document["_id"])
     for holder, held in dead.items():
         release(held, holder)
@@ -96,9 +101,9 @@ def _held(trees: Sequence[str], holder: str) -> set[str]:
     return {document["_id"] for document in collection(Tree).find(ours, {"_id": 1})}
 
 
-def _is_dead(holder: str) -> bool:
+def _is_dead(holder: str, space: str) -> bool:
     rest, _, pid = holder.rpartition("/")
-    if rest.rpartition("/")[0] != _process_space() or not pid.isdecimal():
+    if rest.rpartition("/")[0] != space or not pid.isdecimal():
         return False
     try:
         os.kill(int(pid), 0)
@@ -110,7 +115,12 @@ def _is_dead(holder: str) -> bool:
 
 
 def _process_space() -> str:
-    """Return what a process id must be read with: containers may share a host name."""
-    namespace = Path("/proc/self/ns/pid")
-    number = namespace.readlink().name if namespace.exists() else ""
-    return f"{socket.gethostname()}/{number}"
+    """Return what a process id must be read with: `<host>/<digest of boot and pid namespace>`.
+
+    Copies of a machine may share a host name and, as each begins with the same one, the number of
+    the namespace; containers share the boot. Where /proc does not tell, the host alone must do.
+    """
+    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+    namespace = _PID_NAMESPACE.readlink().name if _PID_NAMESPACE.exists() else ""
+    digest = hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:12]
+    return f"{socket.gethostname()}/{digest}"

@@ -4,6 +4,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -142,6 +143,27 @@ def test_what_dead_processes_of_this_machine_hold_is_given_back(trees: list[str]
 
     assert leases.release_dead(read(*trees)) == 1
     assert [tree["lease_holder"] for tree in read(*trees)] == ["", *holders[1:]]
+
+
+def test_what_another_boot_or_namespace_of_this_host_name_holds_is_not_ours_to_judge(
+    trees: list[str], tmp_path: Path, monkeypatch
+):
+    """Two machines made from one image: their pids say nothing to each other."""
+    with monkeypatch.context() as patched:
+        patched.setattr(leases, "_BOOT_ID", tmp_path / "boot_id")
+        (tmp_path / "boot_id").write_text("another boot")
+        copy = leases.new_holder()
+    with monkeypatch.context() as patched:
+        patched.setattr(leases, "_PID_NAMESPACE", tmp_path / "pid")
+        (tmp_path / "pid").symlink_to("pid:[1]")
+        (tmp_path / "pid:[1]").touch()
+        container = leases.new_holder()
+    holders = [f"{name.rpartition('/')[0]}/{NO_PROCESS}" for name in (copy, container)]
+    for tree, holder in zip(trees, holders, strict=False):
+        leases.claim([tree], holder)
+
+    assert leases.release_dead(read(*trees)) == 0
+    assert len({name.partition("/")[0] for name in (copy, container, SPACE)}) == 1
 
 
 def test_a_process_of_another_user_is_alive(trees: list[str], monkeypatch):
