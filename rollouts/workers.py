@@ -1,5 +1,6 @@
 """RQ's worker and job for rollouts: `rqworker rollouts` uses them through the setting RQ."""
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -99,8 +100,26 @@ class RolloutWorker(Worker):
                 return found
         return None
 
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Fork the job's process, and stop it where a stop came while its id was not known yet."""
+        super().fork_work_horse(job, queue)
+        if self._stop_requested:
+            self._stop_horse()
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Do the job in its own process, unless a stop came before it could be told of one."""
+        self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        if self._stop_requested:
+            os._exit(1)
+        super().main_work_horse(job, queue)
+
     def handle_warm_shutdown_request(self) -> None:
         self._stop_requested = True
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         if self.horse_pid:
-            self.kill_horse(signal.SIGTERM)
+            self._stop_horse()
+
+    def _stop_horse(self) -> None:
+        # Not its process group, as RQ does: until it has made one, that is ours.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.horse_pid, signal.SIGTERM)

@@ -1,23 +1,26 @@
 """What a worker takes from the queue, what not, and how it ends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from rq.job import JobStatus
+from rq.executions import Execution
+from rq.job import Job, JobStatus
 from rq.queue import Queue
 from rq.webhook import Webhook
 
 from rollouts.jobs import enqueue_forest
 from rollouts.workers import RolloutWorker
-from tests.openai_server import OpenAIServer
+from tests.openai_server import OpenAIServer, write_two_steps
 from tests.processes import on_test_database
-from tests.rollouts.forests import reread, seeded
+from tests.rollouts.forests import reread, seeded, statuses
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,3 +108,54 @@ def test_a_worker_starts_no_scheduler(queue: Queue):
     worker = RolloutWorker([queue], connection=queue.connection)
     worker.work(burst=True, with_scheduler=True)
     assert worker.scheduler is None
+
+
+def work_until_stopped(queue: Queue, trees: int) -> None:
+    """Work as a worker that is told to stop by what a test has put in its way."""
+    forest = seeded(trees, concurrency=1)
+    enqueue_forest(forest, trees)
+
+    work(queue)
+
+    assert statuses(forest) == {"pending": trees}
+
+
+def test_a_stop_just_before_a_job_is_begun_stops_it(
+    queue: Queue, model_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    prepare = RolloutWorker.prepare_execution
+
+    def stop_then_prepare(self: RolloutWorker, job: Job) -> Execution:
+        execution = prepare(self, job)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return execution
+
+    monkeypatch.setattr(RolloutWorker, "prepare_execution", stop_then_prepare)
+
+    work_until_stopped(queue, 3)
+
+    assert model_server.requests == []
+
+
+def test_a_stop_before_the_worker_knows_the_process_of_its_job_stops_it(
+    queue: Queue, model_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    model_server.write = slowly
+    fork = os.fork
+
+    def fork_and_stop() -> int:
+        if pid := fork():
+            time.sleep(1)  # the job has begun
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pid
+
+    monkeypatch.setattr(os, "fork", fork_and_stop)
+
+    work_until_stopped(queue, 3)
+
+    assert model_server.requests
+
+
+def slowly(prefix: str, seed: int) -> str:
+    time.sleep(2)
+    return write_two_steps(prefix, seed)
