@@ -43,7 +43,7 @@ class RolloutWorkerConfig:
     """Whether a solution ends with the step after which `extract_answer` finds an answer.
 
     None: yes where the config keeps the default `extract_answer`. One of its own may find something
-    in any text, so it must ask for this.
+    in any text, so it must ask for this, and may then be called while another thread grades.
     """
 
     temperature: float = 0.8

@@ -76,7 +76,8 @@ class ForestGrower:
         self._taking: asyncio.Future[_Taken] | None = None
         self._slots = asyncio.Semaphore(self.worker_config.concurrency)
         self._backend = _Backend(forest.name, client)
-        # One thread, since a config's methods need not be safe in several.
+        # One thread, since a config's methods need not be safe in several; but for `extract_answer`
+        # where it was asked to tell when a solution ends, which the event loop must know at once.
         self._grading_thread = ThreadPoolExecutor(1, thread_name_prefix="grading")
 
     async def grow(self, indexes: Iterable[int], stop: asyncio.Event) -> Outcome:
@@ -89,32 +90,29 @@ class ForestGrower:
             LeaseLostError: another worker has taken a tree, as this process was away for long.
             pymongo.errors.PyMongoError: the database does not answer.
         """
-        background = [
+        keeping = asyncio.create_task(self._keep_leases())
+        working = [
+            asyncio.create_task(self._grow_all(list(indexes))),
             asyncio.create_task(self.recorder.run()),
-            asyncio.create_task(self._keep_leases()),
             asyncio.create_task(self._obey_forest(stop)),
         ]
-        growing = asyncio.create_task(self._grow_all(list(indexes)))
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait(
-                [growing, stopping, *background], return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in (growing, *background):
+            await asyncio.wait([*working, keeping, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in (*working, keeping):
                 if task.done():
                     task.result()
         finally:
-            await _cancel([growing, stopping, *background])
+            await _cancel([*working, stopping])
             if self._taking:  # what it gets must be given back
                 await asyncio.gather(self._taking, return_exceptions=True)
             self._grading_thread.shutdown(wait=False, cancel_futures=True)
             try:
                 await self.recorder.write()
-            except Exception:
-                self._held |= self.recorder.unwritten()  # some are finished only in memory
-                raise
             finally:
-                await asyncio.to_thread(leases.release, list(self._held), self.holder)
+                await _cancel([keeping])
+                held = self._held | self.recorder.unwritten()
+                await asyncio.to_thread(leases.release, list(held), self.holder)
         return self.outcome
 
     async def _grow_all(self, indexes: list[int]) -> None:
@@ -228,8 +226,11 @@ class ForestGrower:
         while True:
             await asyncio.sleep(leases.RENEWAL_SECONDS)
             now = time.time()
-            lost = await asyncio.to_thread(leases.renew, list(self._held), self.holder)
-            if lost & self._growing:
+            held = self._held | self.recorder.unwritten()
+            lost = await asyncio.to_thread(leases.renew, list(held), self.holder)
+            # What is being written may have ended its lease itself.
+            lost &= self._growing | self.recorder.waiting()
+            if lost:
                 self.recorder.leases_renewed_at = 0
                 raise LeaseLostError(f"another worker has taken {', '.join(sorted(lost))}")
             self.recorder.leases_renewed_at = now

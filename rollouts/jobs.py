@@ -13,6 +13,8 @@ import structlog
 from django.conf import settings
 from django.db import connection
 from django_mongodb_backend.base import DatabaseWrapper
+from redis import Redis
+from redis.client import Pipeline
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus, get_current_job
 from rq.queue import Queue
@@ -118,13 +120,16 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
     """Put slices with unfinished trees into the queue and return how many were put there.
 
     Slices that are in the queue, or that a living worker is growing, are left alone, so this may be
-    repeated at any time, also after the queue was lost.
+    repeated at any time, also after the queue was lost. Where none is unfinished the forest's
+    counters are settled, as a worker may have been killed before it counted its last trees.
     """
     leases.release_dead(_with_status(forest, TreeStatus.GROWING))
     slices: dict[int, bool] = {}
     for document in _unfinished(forest):
         number = document["index"] // trees_per_job
         slices[number] = slices.get(number, False) or has_live_lease(document)
+    if not slices:
+        settle_counters(forest)
     free = sorted(number for number, is_held in slices.items() if not is_held)
     queue = rollout_queue()
     queued = set(queue.get_job_ids())
@@ -181,11 +186,22 @@ def _known_jobs(queue: Queue, ids: list[str]) -> list[Job]:
         try:
             found = Job.fetch_many(ids, connection=queue.connection, serializer=queue.serializer)
         except NoSuchJobError:
-            keys = [Job.key_for(id_) for id_ in ids]
-            torn = [key for key in keys if not queue.connection.hexists(key, "data")]
-            queue.connection.delete(*torn)
+            for key in map(Job.key_for, ids):
+                _delete_torn(queue.connection, key)
         else:
             return [job for job in found if job is not None]
+
+
+def _delete_torn(redis: Redis, key: str) -> None:
+    """Delete a job without data, unless somebody puts a whole one there at this moment."""
+
+    def delete(pipeline: Pipeline) -> None:
+        is_torn = pipeline.exists(key) and not pipeline.hexists(key, "data")
+        pipeline.multi()
+        if is_torn:
+            pipeline.delete(key)
+
+    redis.transaction(delete, key)
 
 
 def _batches(numbers: list[int]) -> Iterator[list[int]]:

@@ -102,7 +102,11 @@ class Recorder:
 
     def unwritten(self) -> set[str]:
         """Return the trees of which something may not have been written."""
-        return {growth.stored.id for growth in self._batch.growths | self._taken.growths}
+        return self.waiting() | {growth.stored.id for growth in self._taken.growths}
+
+    def waiting(self) -> set[str]:
+        """Return the trees of which something is not being written yet."""
+        return {growth.stored.id for growth in self._batch.growths}
 
     async def run(self) -> None:
         """Write what has come, again and again, until cancelled."""
@@ -126,7 +130,7 @@ class Recorder:
         After a write that failed nothing more is written: what comes later builds on what is lost.
 
         Raises:
-            LeaseLostError: this process was away so long that others may have the trees.
+            LeaseLostError: others have a tree, or may have, as this process was away for long.
             pymongo.errors.PyMongoError: the database does not answer.
         """
         async with self._lock:
@@ -156,14 +160,17 @@ class Recorder:
         except Exception as error:
             self._failure = error
             raise
-        self._taken = _Batch()
+        finally:
+            if not self._failure:
+                self._taken = _Batch()
 
     def _write(self, batch: _Batch, states: list["_TreeState"]) -> None:
         """Counts before the nodes they announce, nodes before the sums, the sums before the trees.
 
         A writer killed in between leaves a tree that lacks samples, which growth draws again, or a
-        forest whose counters are ahead of its trees, which `settle_counters` mends. As a finished
-        tree's status comes after its sums, all sums are in when all trees are finished.
+        forest whose sums are ahead of its trees, or whose number of finished trees is behind them;
+        `settle_counters` mends both. As a finished tree's status comes after its sums, all of these
+        are in when all trees are finished.
         """
         updates = [
             UpdateOne({"_id": id_}, {"$set": {k: v for k, v in doc.items() if k != "_id"}})
@@ -173,12 +180,7 @@ class Recorder:
             collection(Node).bulk_write(updates, ordered=True)
         insert_new(Node, list(batch.inserts.values()))
         self._write_sums(states, len(batch.inserts))
-        growing = [state for state in states if state.status is TreeStatus.GROWING]
-        finished = [state for state in states if state.status is not TreeStatus.GROWING]
-        if growing:
-            collection(Tree).bulk_write([state.update(self.holder) for state in growing])
-        if finished:
-            self._write_finished(finished)
+        self._write_trees(states)
 
     def _write_sums(self, states: list["_TreeState"], num_nodes: int) -> None:
         deltas: dict[str, float] = defaultdict(int)
@@ -196,17 +198,18 @@ class Recorder:
             },
         )
 
-    def _write_finished(self, states: list["_TreeState"]) -> None:
+    def _write_trees(self, states: list["_TreeState"]) -> None:
         result = collection(Tree).bulk_write([state.update(self.holder) for state in states])
+        if lost := len(states) - result.matched_count:
+            raise LeaseLostError(f"another worker has taken {lost} of {len(states)} trees")
         numbers = Counter(state.status for state in states)
-        if result.matched_count == len(states):
-            add_to_forest(
-                self.forest_name,
-                {
-                    "num_complete": numbers[TreeStatus.COMPLETE],
-                    "num_failed": numbers[TreeStatus.FAILED],
-                },
-            )
+        add_to_forest(
+            self.forest_name,
+            {
+                "num_complete": numbers[TreeStatus.COMPLETE],
+                "num_failed": numbers[TreeStatus.FAILED],
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)

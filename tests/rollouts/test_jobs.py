@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from pymongo.errors import AutoReconnect
+from redis.client import Pipeline
 from rq import SimpleWorker
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
@@ -13,7 +14,15 @@ from rq.serializers import JSONSerializer
 from experiment_configs.interfaces import ConfigError
 from forests.core.naming import tree_id
 from forests.models import Activity, Forest, Node, Tree, TreeStatus
-from forests.store import collection, delete_forest, insert_new, iter_trees, retry_failed, tree_ids
+from forests.store import (
+    add_to_forest,
+    collection,
+    delete_forest,
+    insert_new,
+    iter_trees,
+    retry_failed,
+    tree_ids,
+)
 from rollouts import failures, growth, leases
 from rollouts.failures import BackendRefusedError
 from rollouts.jobs import enqueue_forest, grow_slice, unfinished_trees
@@ -154,7 +163,7 @@ def test_what_others_hold_keeps_nobody_from_the_rest(model_server: OpenAIServer)
     def let_go() -> None:
         time.sleep(0.5)  # until the job has a connection of its own
         deadline = time.monotonic() + 30
-        while statuses(forest)["complete"] < 6 and time.monotonic() < deadline:
+        while statuses(forest).get("complete", 0) < 6 and time.monotonic() < deadline:
             time.sleep(0.05)
         seen.append(statuses(forest))
         leases.release(held[:2], "elsewhere/1")
@@ -177,6 +186,10 @@ def hold(forest: Forest, *indexes: int) -> None:
         assert leases.claim([tree_id(forest.name, index)], f"{space}/4194305")
 
 
+def pause(forest: Forest) -> None:
+    collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_paused": True}})
+
+
 def test_trees_of_dead_processes_of_this_machine_are_enqueued_at_once(queue):
     forest = seeded(4)
     hold(forest, 1)
@@ -189,13 +202,45 @@ def test_trees_of_dead_processes_of_this_machine_are_enqueued_at_once(queue):
 def test_a_job_takes_trees_of_dead_processes_at_once_and_only_those_of_its_slice(
     model_server: OpenAIServer, monkeypatch
 ):
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 3600.0)
     forest = seeded(3)
     hold(forest, 0, 2)
-    monkeypatch.setattr(growth, "SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES", leases.LEASE_SECONDS)
+    giving_up = threading.Timer(20, pause, [forest])  # or a job that waits would do so for an hour
+    giving_up.start()
 
-    assert grow_slice(forest.name, 0, 2) == {"complete": 2, "failed": 0}
+    done = grow_slice(forest.name, 0, 2)
+    giving_up.cancel()
 
+    assert done == {"complete": 2, "failed": 0}
     assert statuses(forest) == {"complete": 2, "growing": 1}
+
+
+def test_trees_that_are_being_taken_when_a_job_is_stopped_are_given_back(
+    model_server: OpenAIServer, monkeypatch
+):
+    forest = seeded(3)
+    claim, is_claiming = leases.claim, threading.Event()
+
+    def claim_slowly(trees: list[str], holder: str) -> set[str]:
+        is_claiming.set()
+        time.sleep(2)
+        return claim(trees, holder)
+
+    def pause_meanwhile() -> None:
+        is_claiming.wait(30)
+        pause(forest)
+
+    monkeypatch.setattr(leases, "claim", claim_slowly)
+    monkeypatch.setattr(growth, "SECONDS_BETWEEN_LOOKS_AT_FOREST", 0.1)
+    pausing = threading.Thread(target=pause_meanwhile)
+    pausing.start()
+
+    assert grow_slice(forest.name, 0, 3) == {"complete": 0, "failed": 0}
+    pausing.join()
+
+    assert is_claiming.is_set()
+    assert statuses(forest) == {"pending": 3}
+    assert model_server.requests == []
 
 
 def test_a_changed_config_is_refused(model_server: OpenAIServer):
@@ -234,6 +279,53 @@ def test_a_lost_queue_is_rebuilt_from_the_database(queue):
     queue.connection.flushdb()
 
     assert enqueue_forest(forest, 2) == 3
+
+
+def test_trees_that_a_killed_worker_did_not_count_are_counted_when_nothing_is_left(
+    queue, model_server: OpenAIServer, monkeypatch
+):
+    forest = seeded(2)
+
+    def die(name: str, deltas: dict[str, float]) -> None:
+        if "num_complete" in deltas:
+            raise AutoReconnect("gone for a moment")
+        add_to_forest(name, deltas)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rollouts.recording.add_to_forest", die)
+        with pytest.raises(AutoReconnect):
+            grow_slice(forest.name, 0, 2)
+    assert statuses(forest) == {"complete": 2}
+    assert reread(forest).num_complete == 0
+
+    assert enqueue_forest(reread(forest), 2) == 0
+
+    assert reread(forest).num_complete == 2
+    assert reread(forest).growth_finished_at is not None
+
+
+def test_of_two_who_rebuild_a_lost_queue_none_deletes_what_the_other_put_there(queue, monkeypatch):
+    """The other comes between the look at the torn job and its end."""
+    forest = seeded(5)
+    enqueue_forest(forest, 2)
+    lost = queue.jobs[0]
+    queue.connection.flushdb()
+    lost.heartbeat(datetime.now(UTC), 60)
+    with monkeypatch.context() as patched:
+        hexists, others = Pipeline.hexists, iter([True])
+
+        def look_and_be_overtaken(self: Pipeline, name: str, key: str) -> object:
+            is_there = hexists(self, name, key)
+            if next(others, False):
+                queue.connection.delete(lost.key)
+                assert enqueue_forest(forest, 2) == 3
+            return is_there
+
+        patched.setattr(Pipeline, "hexists", look_and_be_overtaken)
+        assert enqueue_forest(forest, 2) >= 0
+
+    assert sorted(set(queue.job_ids)) == sorted(job.id for job in queue.jobs)
+    assert len({job.id for job in queue.jobs}) == 3
 
 
 def test_what_a_worker_writes_of_a_job_after_the_queue_was_lost_is_no_job(queue):
@@ -401,6 +493,50 @@ def test_a_worker_whose_tree_was_taken_stops(model_server: OpenAIServer, monkeyp
         grow_slice(forest.name, 0, 1)
 
     assert Tree.objects.get().lease_holder == "elsewhere/1"
+
+
+def test_a_finished_tree_is_held_until_it_is_written(model_server: OpenAIServer, monkeypatch):
+    forest = seeded(1)
+    monkeypatch.setattr("rollouts.recording.SECONDS_BETWEEN_WRITES", 1000)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.1)
+    claimed = []
+
+    def insert_slowly(model: type[Node], documents: list[dict[str, object]]) -> int:
+        time.sleep(2)
+        claimed.append(leases.claim(tree_ids(forest, [0]), "elsewhere/1"))
+        return insert_new(model, documents)
+
+    monkeypatch.setattr("rollouts.recording.insert_new", insert_slowly)
+
+    assert grow_slice(forest.name, 0, 1) == {"complete": 1, "failed": 0}
+
+    assert claimed == [set()]
+    assert_whole(forest)
+
+
+def test_a_job_says_so_where_a_finished_tree_was_taken_before_it_was_written(
+    model_server: OpenAIServer, queue, monkeypatch
+):
+    forest = seeded(3)
+    taken = tree_id(forest.name, 1)
+    monkeypatch.setattr("rollouts.recording.SECONDS_BETWEEN_WRITES", 1000)
+
+    def take_over(model: type[Node], documents: list[dict[str, object]]) -> int:
+        Tree.objects.filter(pk=taken).update(lease_holder="elsewhere/1")
+        return insert_new(model, documents)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rollouts.recording.insert_new", take_over)
+        with pytest.raises(LeaseLostError, match="1 of 3 trees"):
+            grow_slice(forest.name, 0, 3)
+
+    assert statuses(forest) == {"complete": 2, "growing": 1}
+    leases.release([taken], "elsewhere/1")
+    grow_slice(forest.name, 0, 3)
+    assert enqueue_forest(forest, 3) == 0
+    assert reread(forest).num_complete == 3
+    assert_whole(forest)
 
 
 def test_samples_that_cannot_be_graded_are_kept_and_graded_later(

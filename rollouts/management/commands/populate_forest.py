@@ -32,6 +32,7 @@ manage.py rqworker-pool rollouts --num-workers 4
     def handle(self, **options: Any) -> None:
         forest = get_growable_forest(options)
         number = enqueue_forest(forest, options["trees_per_job"])
+        forest.refresh_from_db()  # its counters may have been settled
         self.say(f"{number} jobs put into the queue, {forest.num_pending} trees unfinished")
         if not options["watch"]:
             if options["json"]:
