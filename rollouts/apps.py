@@ -1,6 +1,11 @@
+import importlib
+
 from django.apps import AppConfig
 
 
 class RolloutsConfig(AppConfig):
     name = "rollouts"
     verbose_name = "Rollouts"
+
+    def ready(self) -> None:
+        importlib.import_module("rollouts.queue_guard")  # needs the models, so not before
