@@ -6,16 +6,19 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import cast
 
+import pymongo
 import structlog
 from django.conf import settings
 from django.db import connection
 from django_mongodb_backend.base import DatabaseWrapper
 from pymongo.errors import PyMongoError
+from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from rollouts.backend import Backend
 from rollouts.failures import BackendError
-from rollouts.jobs import rollout_queue
 from rollouts.servers import policy_server
 
 log = structlog.stdlib.get_logger(__name__)
@@ -26,7 +29,7 @@ SECONDS_KEPT = 5.0
 
 
 class Readiness:
-    """Looks at each part, at most once in `SECONDS_KEPT`."""
+    """Looks at each part, at most once in `SECONDS_KEPT`, and in one thread of the site at most."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -34,32 +37,43 @@ class Readiness:
         self._looked_at = float("-inf")
 
     def look(self) -> Sequence[tuple[str, bool]]:
-        """Return the name of each part, and whether it answers."""
-        with self._lock:
-            if time.monotonic() - self._looked_at >= SECONDS_KEPT:
-                self._found = [(part, _answers(part, ask)) for part, ask in _PARTS.items()]
-                self._looked_at = time.monotonic()
-            return self._found
+        """Return the name of each part, and whether it answers.
 
-
-READINESS = Readiness()
+        While another thread looks, what was found last, if anything was: a part that hangs must not
+        hold all the threads of the site.
+        """
+        if self._lock.acquire(blocking=not self._found):
+            try:
+                if time.monotonic() - self._looked_at >= SECONDS_KEPT:
+                    self._found = [(part, _answers(part, ask)) for part, ask in _PARTS.items()]
+                    self._looked_at = time.monotonic()
+            finally:
+                self._lock.release()
+        return self._found
 
 
 def _answers(part: str, ask: Callable[[], object]) -> bool:
     try:
         ask()
-    except (PyMongoError, RedisError, BackendError) as error:
+    except (PyMongoError, RedisError, BackendError, OSError) as error:
         log.warning("not ready", part=part, error=str(error))
         return False
     return True
 
 
 def _ask_database() -> None:
-    cast(DatabaseWrapper, connection).database.command("ping")
+    with pymongo.timeout(SECONDS_TO_ANSWER):
+        cast(DatabaseWrapper, connection).database.command("ping")
 
 
 def _ask_queue() -> None:
-    rollout_queue().connection.ping()
+    with Redis.from_url(
+        str(settings.RQ_QUEUES[settings.ROLLOUT_QUEUE]["URL"]),
+        socket_timeout=SECONDS_TO_ANSWER,
+        socket_connect_timeout=SECONDS_TO_ANSWER,
+        retry=Retry(NoBackoff(), 0),
+    ) as queue:
+        queue.ping()
 
 
 def _ask_backend() -> None:
@@ -70,7 +84,7 @@ def _ask_backend() -> None:
 
 async def _list_models() -> None:
     server = Backend(policy_server(), timeout_seconds=SECONDS_TO_ANSWER, max_attempts=1)
-    async with server:
+    async with server, asyncio.timeout(SECONDS_TO_ANSWER):  # the server's own is for each read
         await server.first_model()
 
 
@@ -79,3 +93,5 @@ _PARTS: dict[str, Callable[[], object]] = {
     "queue": _ask_queue,
     "backend": _ask_backend,
 }
+
+READINESS = Readiness()

@@ -157,7 +157,6 @@ RQ_QUEUES = {
 RQ = {
     "COMMIT_MODE": "auto",
     "WORKER_CLASS": "rollouts.workers.RolloutWorker",
-    "JOB_CLASS": "rollouts.workers.RolloutJob",
 }
 
 # Failed logins are counted where all processes of the site see them, beside the queue.

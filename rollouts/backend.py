@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import aiohttp
 import openai
 import structlog
 
@@ -19,6 +20,10 @@ from rollouts.failures import BackendError, BackendRefusedError, RetryableError,
 log = structlog.stdlib.get_logger(__name__)
 
 Answer = TypeVar("Answer")
+
+# The library lets through what its transport finds wrong with the protocol, and JSON that is nested
+# too deep.
+_ERRORS = (openai.OpenAIError, aiohttp.ClientError, ResponseError, ValueError, RecursionError)
 
 
 @dataclass(slots=True)
@@ -79,8 +84,8 @@ class Backend:
         """
         with self._pool.pick() as endpoint:
             try:
-                return [model async for model in endpoint.openai.models.list()]
-            except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
+                return _named([model async for model in endpoint.openai.models.list()])
+            except (*_ERRORS, AttributeError, TypeError) as error:
                 _, failure = self._classify(error, endpoint)
                 if not isinstance(failure, RetryableError):
                     raise failure from None
@@ -114,7 +119,7 @@ class Backend:
                     )
                     spending.add_latency(time.monotonic() - began)
                     return read(response)
-                except (openai.OpenAIError, ResponseError, ValueError) as error:
+                except _ERRORS as error:
                     kind, failure = self._classify(error, endpoint)
                     spending.failures[kind] += 1
                     log.info("request failed", kind=kind, attempt=attempt, error=str(failure))
@@ -142,3 +147,10 @@ class Backend:
         The first is not to be its cause: a traceback would show the key where a server repeats it.
         """
         return classify(error, endpoint.base_url, self.timeout_seconds, self.address)
+
+
+def _named(models: list[openai.types.Model]) -> list[openai.types.Model]:
+    """Return the models; the library takes any JSON for them."""
+    if not all(isinstance(getattr(model, "id", None), str) for model in models):
+        raise ResponseError("it lists models without names")
+    return models

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 
+import aiohttp
 import openai
 
 from experiment_configs.messages import one_line
@@ -81,7 +82,14 @@ def classify(
         return "timeout", RetryableError(f"no answer from {where} in {timeout_seconds:g} s")
     if isinstance(error, openai.APIConnectionError):
         return "connection", RetryableError(
-            f"cannot reach the model server at {where} ({one_line(str(cause))}): "
+            f"cannot reach the model server at {where} ({_said(str(cause), address)}): "
+            f"check {address.settings}_BASE_URL",
+            is_unavailable=True,
+        )
+    if isinstance(error, aiohttp.ClientError):
+        why = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+        return "bad_response", RetryableError(
+            f"{where} did not answer with HTTP ({_said(why, address)}): "
             f"check {address.settings}_BASE_URL",
             is_unavailable=True,
         )
@@ -90,6 +98,10 @@ def classify(
     if isinstance(error, ResponseError):
         return "bad_response", RetryableError(address.without_key(f"{where}: {error}"))
     return "bad_response", RetryableError(f"{where} did not answer with JSON")
+
+
+def _said(message: str, address: ServerAddress) -> str:
+    return one_line(address.without_key(message))
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -110,7 +122,7 @@ def _classify_status(
 ) -> BackendError:
     refusal = read_refusal(error.status_code, error.body)
     status = refusal.status
-    said = f"{where} answered {error.status_code}: {one_line(address.without_key(error.message))}"
+    said = f"{where} answered {error.status_code}: {_said(error.message, address)}"
     if refusal.is_too_long:
         return PromptTooLongError(said)
     if refusal.most_samples:

@@ -1,4 +1,4 @@
-"""RQ's worker and job for rollouts: `rqworker rollouts` uses them through the setting RQ."""
+"""RQ's worker for rollouts: `rqworker rollouts` uses it through the setting RQ."""
 
 import contextlib
 import ctypes
@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 from rq import Worker
 from rq.exceptions import StopRequested
@@ -14,34 +14,13 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
-from rollouts import jobs
+from rollouts import queue_guard
 
 STOP_WITH_PARENT = "PRM_STOP_WITH_PARENT"
 """Names the process, in the environment of workers that must not outlive it."""
 
 SECONDS_BETWEEN_LOOKS_AT_STOP = 10
 _PR_SET_PDEATHSIG = 1
-
-
-class RolloutJob(Job):
-    """Names a slice of a forest, and can do nothing else, whoever put it into the queue.
-
-    RQ's own job calls any function, and asks any address, that stands there.
-    """
-
-    functions: ClassVar = {f"{jobs.__name__}.{jobs.grow_slice.__name__}": jobs.grow_slice}
-
-    @property
-    def func(self) -> Any:
-        if self.instance or self.func_name not in self.functions:
-            raise ValueError(f"job {self.id} calls {self.func_name}, which is no job of this site")
-        return self.functions[self.func_name]
-
-    def restore(self, raw_data: Any) -> None:
-        super().restore(raw_data)
-        self._success_callback_name = self._failure_callback_name = None
-        self._stopped_callback_name = None
-        self.webhooks = []
 
 
 def _stop_with_parent() -> None:
@@ -62,13 +41,11 @@ class RolloutWorker(Worker):
     RQ's own worker lets the job run to its end; ours ends when what has arrived is written.
     """
 
-    preloaded = jobs  # imported before the fork, not once in each job
+    preloaded = queue_guard  # imported before the fork, not once in each job
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # The commands of django-rq pass their default, which is not the queue's.
-        super().__init__(
-            *args, **(kwargs | {"serializer": JSONSerializer, "job_class": RolloutJob})
-        )
+        super().__init__(*args, **(kwargs | {"serializer": JSONSerializer}))
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         """Work until stopped, without the scheduler of RQ: no job of ours waits for a time.

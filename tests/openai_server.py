@@ -30,6 +30,8 @@ class Fault:
     drops_connection: bool = False
     cuts_body: bool = False
     """Whether the connection ends in the middle of the body that was announced."""
+    raw: bytes = b""
+    """What is sent instead of anything that HTTP knows."""
 
 
 def write_two_steps(prefix: str, seed: int) -> str:
@@ -57,6 +59,8 @@ class OpenAIServer:
         self.write = write
         self.style = style
         self.models = ["scripted"]
+        self.listing = ""
+        """What is sent in place of the models."""
         self.most_samples = 1000
         self.faults: deque[Fault] = deque()
         self.misbehave: Callable[[], Fault | None] = lambda: None
@@ -153,7 +157,7 @@ class OpenAIServer:
             def do_GET(self) -> None:
                 owner = _OWNERS[scripted.style]
                 models = [{"id": name, "owned_by": owner} for name in scripted.models]
-                self._send(200, json.dumps({"data": models}))
+                self._send(200, scripted.listing or json.dumps({"data": models}))
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -168,8 +172,9 @@ class OpenAIServer:
 
             def _fail(self, fault: Fault) -> None:
                 scripted._released.wait(fault.hangs_seconds)
-                if fault.drops_connection:
+                if fault.drops_connection or fault.raw:
                     self.close_connection = True
+                    self.wfile.write(fault.raw)
                 elif fault.cuts_body:
                     self.close_connection = True
                     self.send_response(200)

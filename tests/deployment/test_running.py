@@ -67,10 +67,20 @@ def production(**more: str) -> dict[str, str]:
     } | more
 
 
+def line_of_unit(name: str) -> list[str]:
+    """Return the words of a line that the unit of systemd for the site has once."""
+    (line,) = re.findall(rf"^{name}=(.*)$", SITE_UNIT.read_text(), re.MULTILINE)
+    return shlex.split(line.removeprefix("-"))
+
+
 def arguments_of_granian() -> list[str]:
     """Return how the unit of systemd starts the site."""
-    (line,) = re.findall(r"^ExecStart=(.*)$", SITE_UNIT.read_text(), re.MULTILINE)
-    return shlex.split(line)[1:]
+    return line_of_unit("ExecStart")[1:]
+
+
+def at(place: Path, words: list[str]) -> list[str]:
+    """Return a line of the unit for a socket elsewhere."""
+    return [word.replace("/run/prm-site/%i.sock", str(place)) for word in words]
 
 
 def test_the_check_of_the_site_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch):
@@ -166,11 +176,7 @@ def test_a_release_of_the_site_takes_over_from_another_without_a_gap(
     variables = production(OPENAI_BASE_URL=model_server.url)
 
     def site(release: str):
-        command = [
-            word.replace("/run/prm-site/%i.sock", str(directory / f"{release}.sock"))
-            for word in arguments_of_granian()
-        ]
-        return process(*command, **variables)
+        return process(*at(directory / f"{release}.sock", arguments_of_granian()), **variables)
 
     a, b = directory / "a.sock", directory / "b.sock"
     with site("a") as old:
@@ -184,6 +190,19 @@ def test_a_release_of_the_site_takes_over_from_another_without_a_gap(
 
     assert before > 20
     assert set(proxy.statuses) == {200}
+
+
+def test_a_site_that_was_killed_starts_again(
+    tmp_path_factory: pytest.TempPathFactory, model_server: OpenAIServer
+):
+    place = tmp_path_factory.mktemp("run") / "a.sock"
+    variables = production(OPENAI_BASE_URL=model_server.url)
+
+    for _ in range(2):
+        subprocess.run(at(place, line_of_unit("ExecStartPre")), check=True)
+        with process(*at(place, arguments_of_granian()), **variables):
+            wait_until(lambda: status_of(place, "/healthz") == 200)
+        assert place.exists()  # it was killed
 
 
 def test_the_check_of_workers_looks_for_those_of_this_machine(

@@ -1,8 +1,11 @@
 """What operators and their machines are told."""
 
 import json
+import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from types import SimpleNamespace
 
@@ -20,6 +23,7 @@ from rollouts.jobs import enqueue_forest, grow_slice
 from tests.openai_server import Fault, OpenAIServer
 from tests.processes import on_test_database
 from tests.rollouts.forests import reread, seeded
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,9 +64,8 @@ class TestHealth:
         assert response.text == "database: does not answer\nqueue: ok\nbackend: ok\n"
 
     @pytest.mark.usefixtures("model_server")
-    def test_it_is_not_ready_without_a_queue(self, client: Client, monkeypatch):
-        gone = Queue("rollouts", connection=_no_redis())
-        monkeypatch.setattr("prm_site.readiness.rollout_queue", lambda: gone)
+    def test_it_is_not_ready_without_a_queue(self, client: Client, settings):
+        settings.RQ_QUEUES = {"rollouts": {"URL": "redis://127.0.0.1:1/0"}}
 
         assert "queue: does not answer" in client.get("/readyz").text
 
@@ -78,6 +81,33 @@ class TestHealth:
         model_server.models = []
 
         assert "backend: does not answer" in client.get("/readyz").text
+
+    def test_what_is_no_answer_of_a_model_server_does_not_count(
+        self, client: Client, model_server: OpenAIServer
+    ):
+        model_server.listing = "[" * 100_000
+
+        assert "backend: does not answer" in client.get("/readyz").text
+
+    def test_while_a_part_hangs_one_thread_waits_and_the_others_answer(
+        self, settings, model_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(readiness, "SECONDS_TO_ANSWER", 1.0)
+        looking = readiness.Readiness()
+        before = looking.look()
+        assert before == [("database", True), ("queue", True), ("backend", True)]
+        with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            settings.RQ_QUEUES = {"rollouts": {"URL": f"redis://{address}/0"}}
+            settings.OPENAI_BASE_URL = f"http://{address}/v1"
+            began = time.monotonic()
+            first = pool.submit(looking.look)
+            wait_until(looking._lock.locked)
+            others = [looking.look() for _ in range(10)]
+            assert not first.done()
+            assert others == [before] * 10
+            assert first.result() == [("database", True), ("queue", False), ("backend", False)]
+            assert time.monotonic() - began < 10
 
     def test_who_asks_often_gets_the_answer_of_a_moment_ago(
         self, client: Client, settings, model_server: OpenAIServer, monkeypatch

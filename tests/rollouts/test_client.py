@@ -13,6 +13,7 @@ from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
 from rollouts.endpoints import ServerAddress
 from rollouts.failures import (
+    BackendError,
     BackendRefusedError,
     BackendUnavailableError,
     RequestFailedError,
@@ -120,6 +121,14 @@ def test_blank_lines_without_end_are_given_up(server: OpenAIServer):
     assert len(server.requests) < 10
 
 
+NOT_HTTP = [
+    b"\x15\x03\x01\x00\x02\x02\x16",  # a server of TLS
+    b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 10_000 + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}",
+]
+
+
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
@@ -127,7 +136,10 @@ def test_blank_lines_without_end_are_given_up(server: OpenAIServer):
         (Fault(status=500, body="oops"), "http_500"),
         (Fault(body='{"choices": [{"te'), "bad_response"),
         (Fault(body='{"choices": []}'), "bad_response"),
+        (Fault(body="[" * 100_000), "bad_response"),
         (Fault(drops_connection=True), "connection"),
+        (Fault(cuts_body=True), "connection"),
+        *[(Fault(raw=raw), "bad_response") for raw in NOT_HTTP],
     ],
 )
 def test_a_passing_fault_is_retried_and_counted(server: OpenAIServer, fault: Fault, kind: str):
@@ -209,6 +221,16 @@ def test_a_server_without_models_is_refused(server: OpenAIServer):
     server.models = []
 
     with pytest.raises(BackendRefusedError, match="lists no model"):
+        ask(server.url, request())
+
+
+@pytest.mark.parametrize(
+    "listing", ['{"data": [null]}', '{"data": "abc"}', '{"data": [{"id": 1}]}', "[" * 100_000, "[]"]
+)
+def test_a_list_that_names_no_models_is_an_error_of_the_server(server: OpenAIServer, listing: str):
+    server.listing = listing
+
+    with pytest.raises(BackendError, match=r"127\.0\.0\.1"):
         ask(server.url, request())
 
 

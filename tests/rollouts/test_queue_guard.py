@@ -97,10 +97,10 @@ def test_callbacks_of_a_job_are_not_called_by_looking_at_it(
     names = {f"{kind}_callback_name": name for kind in ("success", "failure", "stopped")}
     for address in READ:
         plant(queue, worker, **names)
-        staff.get(f"/admin/rq/{address}")
+        assert staff.get(f"/admin/rq/{address}").status_code == 200, address
     for address in POSTED:
         plant(queue, worker, **names)
-        staff.post(f"/admin/rq/queues/0/{address}")
+        assert staff.post(f"/admin/rq/queues/0/{address}").status_code == 302, address
 
     assert called == []
 
