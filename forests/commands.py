@@ -220,9 +220,9 @@ def first_line(error: BaseException) -> str:
 
 
 def without_password(uri: str) -> str:
-    """Return an address without the user and password in it."""
+    """Return an address without its user and password, and without options: some are passwords."""
     scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def as_percent(share: float | None) -> str:

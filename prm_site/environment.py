@@ -38,11 +38,17 @@ class Environment(environ.Env):
             refuse(f"{name}={value} is neither on nor off: use one of {', '.join(_SWITCHES)}")
         return _SWITCHES.get(value.lower(), default)
 
-    def number(self, name: str, *, default: int) -> int:
+    def number(self, name: str, *, default: int, least: int = 0) -> int:
         value = self._text(name)
         if value and not (value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS):
             refuse(f"{name}={value} is no whole number of at most {_MOST_DIGITS} digits")
+        if int(value or default) < least:
+            refuse(f"{name}={value} is too small: the least is {least}")
         return int(value or default)
+
+    def words(self, name: str) -> list[str]:
+        """Return the texts that commas separate."""
+        return [one.strip() for one in self._text(name).split(",") if one.strip()]
 
     def choice(self, name: str, allowed: Sequence[str], *, default: str) -> str:
         value = self._text(name) or default
@@ -62,8 +68,7 @@ class Environment(environ.Env):
 
     def addresses(self, name: str, schemes: tuple[str, ...]) -> list[str]:
         """Return the addresses that commas separate."""
-        found = (one.strip() for one in self._text(name).split(","))
-        return [_checked(name, one, schemes) for one in found if one]
+        return [_checked(name, one, schemes) for one in self.words(name)]
 
     def _text(self, name: str) -> str:
         return str(self.str(name, default="")).strip()

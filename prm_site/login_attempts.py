@@ -1,7 +1,26 @@
-"""Who tries to log in, as django-axes counts it."""
+"""Who tries to log in, as django-axes counts and logs it."""
 
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from axes.handlers.cache import AxesCacheHandler
 from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, User
 from django.http import HttpRequest
+
+
+class AttemptHandler(AxesCacheHandler):
+    """Counts failures in the cache; a success ends those of the name, not those of the address.
+
+    Who guesses the passwords of others would clear the address with a login of their own.
+    """
+
+    def user_logged_in(
+        self, sender: object, request: HttpRequest, user: AbstractBaseUser, **more: object
+    ) -> None:
+        super().user_logged_in(sender, request, user, **more)  # type: ignore[no-untyped-call]
+        self.reset_attempts(username=attempted_name(request, {"username": user.get_username()}))
 
 
 class CountSerializer:
@@ -23,4 +42,32 @@ def client_address(request: HttpRequest) -> str | None:
     hops = [one.strip() for one in request.headers.get("X-Forwarded-For", "").split(",")]
     if not settings.PROXY_COUNT or len(hops) < settings.PROXY_COUNT:
         return own
-    return hops[-settings.PROXY_COUNT] or own
+    return _address(hops[-settings.PROXY_COUNT]) or own
+
+
+def attempted_name(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> str:
+    """Return the user name of an attempt, as it is counted.
+
+    Names and addresses are counted in one place, under what they are: who named an address would
+    lock everybody there out.
+    """
+    name = str((credentials or request.POST).get("username") or "")
+    return f"{name} (a name)" if _address(name) else name
+
+
+def who_tried(
+    username: str | None, address: str | None, _agent: str, _path: str, _request: HttpRequest
+) -> str:
+    """Return what a log line says of an attempt.
+
+    The name of a user only: what is nobody's name may be a password in the wrong field.
+    """
+    is_user = User.objects.filter(username=username).exists()
+    return f"{username if is_user else 'nobody of this site'} at {address or 'no address'}"
+
+
+def _address(text: str) -> str | None:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None

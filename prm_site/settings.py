@@ -54,8 +54,8 @@ if PRODUCTION:
         refuse("PRM_DEBUG=1 shows secrets to visitors: unset it, or unset PRM_PRODUCTION")
 
 SECRET_KEY = env.str("PRM_SECRET_KEY", default="") or read_or_create_secret_key(DATA_DIR)
-ALLOWED_HOSTS = env.list("PRM_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("PRM_CSRF_TRUSTED_ORIGINS", default=[])
+ALLOWED_HOSTS = env.words("PRM_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = env.words("PRM_CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "prm_site.apps.PrmSiteConfig",
@@ -172,15 +172,17 @@ CACHES = {
         },
     },
 }
-AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
+AXES_HANDLER = "prm_site.login_attempts.AttemptHandler"
 AXES_LOCKOUT_PARAMETERS = ["ip_address", "username"]
-AXES_FAILURE_LIMIT = env.number("PRM_LOGIN_FAILURES", default=10)
-AXES_COOLOFF_TIME = timedelta(minutes=env.number("PRM_LOGIN_WAIT_MINUTES", default=15))
+AXES_FAILURE_LIMIT = env.number("PRM_LOGIN_FAILURES", default=10, least=1)
+AXES_COOLOFF_TIME = timedelta(minutes=env.number("PRM_LOGIN_WAIT_MINUTES", default=15, least=1))
 # Who goes on trying would otherwise lock others out, name by name.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_RESET_ON_SUCCESS = True
+AXES_RESET_ON_SUCCESS = False  # the handler does, for the name
 AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
 AXES_CLIENT_IP_CALLABLE = "prm_site.login_attempts.client_address"
+AXES_USERNAME_CALLABLE = "prm_site.login_attempts.attempted_name"
+AXES_CLIENT_STR_CALLABLE = "prm_site.login_attempts.who_tried"
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 # Production mode stands behind a proxy, as it takes the proxy's word for HTTPS.

@@ -165,11 +165,35 @@ class TestLoginLimit:
 
         assert statuses == [200, 200, 429]
 
-    def test_a_success_forgets_the_failures_before_it(self, client: Client):
-        for _ in range(3):
-            assert self.fail(client, "ada", 2) == [200, 200]
-            assert log_in(client, "ada", PASSWORD).status_code == 302
+    def test_a_success_forgets_the_failures_of_the_name_before_it(self, client: Client):
+        for number in range(3):
+            assert self.fail(client, "ada", 2, f"192.0.2.{number}") == [200, 200]
+            assert log_in(client, "ada", PASSWORD, f"198.51.100.{number}").status_code == 302
             client.logout()
+
+    def test_an_own_success_does_not_forget_what_was_guessed_from_the_address(self, client: Client):
+        self.fail(client, "bob", 2, "192.0.2.1")
+        assert log_in(client, "ada", PASSWORD, "192.0.2.1").status_code == 302
+        client.logout()
+
+        assert self.fail(client, "carol", 1, "192.0.2.1") == [429]
+
+    def test_a_name_that_reads_like_an_address_locks_nobody_out_there(self, client: Client):
+        assert self.fail(client, "192.0.2.1", 3, "192.0.2.9") == [200, 200, 429]
+
+        assert log_in(client, "ada", PASSWORD, "192.0.2.1").status_code == 302
+
+    def test_the_log_says_who_was_tried_from_where_but_not_what_is_no_name(
+        self, client: Client, caplog: pytest.LogCaptureFixture
+    ):
+        self.fail(client, "ada", 3, "192.0.2.1")
+        self.fail(client, "hunter2\nforged line", 1, "192.0.2.2")
+
+        said = "\n".join(record.getMessage() for record in caplog.records)
+        assert "Locking out ada at 192.0.2.1" in said
+        assert "login failure by nobody of this site at 192.0.2.2" in said
+        assert "hunter2" not in said
+        assert "forged" not in said
 
     def test_code_among_the_counts_is_not_run(self, queue: Queue, tmp_path: Path):
         class Hostile:
@@ -215,6 +239,8 @@ class TestLoginLimit:
         (1, "made-up, 203.0.113.9", "203.0.113.9"),
         (2, "made-up, 203.0.113.9, 198.51.100.7", "203.0.113.9"),
         (2, "203.0.113.9", "192.0.2.1"),
+        (1, "ada", "192.0.2.1"),
+        (1, "2001:DB8::0:1", "2001:db8::1"),
     ],
 )
 def test_an_address_is_what_the_own_proxies_say(settings, proxies, forwarded, expected):

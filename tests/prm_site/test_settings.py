@@ -75,6 +75,8 @@ def test_djongo_is_refused_in_one_line_that_says_where_to_read_why():
         ("PRM_MONGODB_TIMEOUT_SECONDS", "abc", "whole number"),
         ("PRM_MONGODB_TIMEOUT_SECONDS", "-5", "whole number"),
         ("PRM_MONGODB_TIMEOUT_SECONDS", "9" * 30, "whole number of at most 9 digits"),
+        ("PRM_LOGIN_FAILURES", "0", "the least is 1"),
+        ("PRM_LOGIN_WAIT_MINUTES", "0", "the least is 1"),
         ("PRM_LOG_LEVEL", "foo", "DEBUG, INFO, WARNING, ERROR, CRITICAL"),
         ("PRM_LOG_FORMAT", "xml", "line, json"),
         ("PRM_MONGODB_READ_PREFERENCE", "secondary", "primary, primaryPreferred"),
@@ -134,6 +136,15 @@ def test_the_first_of_several_model_servers_is_the_one_for_a_single(
 
     assert settings["OPENAI_BASE_URL"] == "http://b/v1"
     assert settings["OPENAI_BASE_URLS"] == ["http://b/v1", "http://c/v1"]
+
+
+def test_blanks_between_hosts_and_origins_do_not_count(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PRM_ALLOWED_HOSTS", "a.example.org, b.example.org,")
+    monkeypatch.setenv("PRM_CSRF_TRUSTED_ORIGINS", " https://a.example.org ,https://b.example.org")
+    settings = runpy.run_path("prm_site/settings.py")
+
+    assert settings["ALLOWED_HOSTS"] == ["a.example.org", "b.example.org"]
+    assert settings["CSRF_TRUSTED_ORIGINS"] == ["https://a.example.org", "https://b.example.org"]
 
 
 def test_the_page_that_explains_the_database_engine_is_there():

@@ -361,6 +361,11 @@ class TestRefusals:
     [
         ("MONGODB_URI", "mongodb://user:secret@127.0.0.1:9/", "MongoDB at mongodb://127.0.0.1:9/"),
         ("REDIS_URL", "redis://:secret@127.0.0.1:9/0", "the queue at redis://127.0.0.1:9/0 failed"),
+        (
+            "REDIS_URL",
+            "redis://127.0.0.1:9?password=secret",
+            "the queue at redis://127.0.0.1:9 failed",
+        ),
         ("MONGODB_URI", "", "set MONGODB_URI in .env"),
     ],
 )
