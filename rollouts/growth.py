@@ -37,6 +37,8 @@ log = structlog.stdlib.get_logger(__name__)
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
 SECONDS_BETWEEN_LOOKS_AT_FOREST = 1.0
 LONGEST_WAIT_FOR_BACKEND_SECONDS = 15.0
+MOST_WAITS_OF_REQUEST = 3
+"""How often the server may seem away to one request alone: a proxy may cut each of its answers."""
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class ForestGrower:
         self._held: set[str] = set()
         self._growing: set[str] = set()
         self._taking: asyncio.Future[_Taken] | None = None
+        self._num_answered = 0
         self._slots = asyncio.Semaphore(self.worker_config.concurrency)
         self._backend = _Backend(forest.name, client)
         # One thread, since a config's methods need not be safe in several; but for `extract_answer`
@@ -195,12 +198,19 @@ class ForestGrower:
             to_end=expansion.to_end,
             seed=expansion.seed,
         )
+        before, waits = self._num_answered, 0
         while True:
             try:
                 async with self._slots:
-                    return await self.client.sample(request, growth.spending)
+                    completions = await self.client.sample(request, growth.spending)
             except BackendUnavailableError as error:
+                if waits >= MOST_WAITS_OF_REQUEST and self._num_answered > before:
+                    raise RequestFailedError(f"{error}; others were answered meanwhile") from None
                 await self._backend.wait_until_back(error)
+                waits += 1
+            else:
+                self._num_answered += 1
+                return completions
 
     async def _record(self, growth: Growth, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]

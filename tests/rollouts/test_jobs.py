@@ -137,6 +137,24 @@ def test_a_server_that_goes_away_is_waited_for(model_server: OpenAIServer):
     assert_whole(forest)
 
 
+def test_a_request_that_alone_finds_the_server_away_again_and_again_fails_its_tree(
+    model_server: OpenAIServer,
+):
+    forest = seeded(3, concurrency=1)
+    cut = Tree.objects.get(pk=tree_id(forest.name, 1)).prompt
+
+    def cut_some() -> Fault | None:
+        is_cut = model_server.requests[-1]["prompt"].startswith(cut)
+        return Fault(status=504) if is_cut else None
+
+    model_server.misbehave = cut_some
+
+    assert grow_slice(forest.name, 0, 3) == {"complete": 2, "failed": 1}
+
+    assert "504" in Tree.objects.get(pk=tree_id(forest.name, 1)).error
+    assert reread(forest).backend_message == ""
+
+
 def test_a_tree_that_another_worker_holds_is_left_until_it_lets_go(model_server: OpenAIServer):
     forest = seeded(2)
     held = f"{forest.name}/0000000"
