@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from experiment_configs.plain_answers import canonical
+from experiment_configs.answers.plain import canonical
 from forests.core.tree import TreeNode
 from metrics.core.beam_search import Beam
 from metrics.core.values import Ungraded, leaf_result

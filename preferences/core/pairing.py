@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 from random import Random
 from typing import Any
 
-from experiment_configs.plain_answers import canonical
+from experiment_configs.answers.plain import canonical
 from forests.core.tree import ROOT, NodePath, ReasoningTree
 from metrics.core.values import NodeValue
 

@@ -2,8 +2,8 @@
 
 import re
 
-from experiment_configs.formulas import is_formula, is_same_formula
-from experiment_configs.plain_answers import MAX_ANSWER_LENGTH, compare_plainly, normalise
+from experiment_configs.answers.formulas import is_formula, is_same_formula
+from experiment_configs.answers.plain import MAX_ANSWER_LENGTH, compare_plainly, normalise
 
 _MARKER = re.compile(r"(?<!#)####(?!#)|\\boxed\s*\{|\banswer\s+is\b", re.IGNORECASE)
 _BRACE = re.compile(r"(\\boxed\s*\{)|\\.|[{}]", re.DOTALL)

@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiment_configs import formulas
-from experiment_configs.answers import MAX_ANSWER_LENGTH, extract_last_answer, is_same_answer
-from experiment_configs.plain_answers import canonical
+from experiment_configs.answers import (
+    MAX_ANSWER_LENGTH,
+    extract_last_answer,
+    formulas,
+    is_same_answer,
+)
+from experiment_configs.answers.plain import canonical
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +278,7 @@ def test_a_math_verify_that_does_not_start_is_an_error_and_not_a_wrong_answer(mo
 def test_a_forked_worker_compares_and_ends_without_leaving_a_process():
     script = """
 import os
-from experiment_configs import formulas
+from experiment_configs.answers import formulas
 from experiment_configs.answers import is_same_answer
 
 assert is_same_answer("1 + x", "x + 1")
