@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from experiment_configs.answers import NotComparedError
 from experiment_configs.interfaces import ConfigError
 from experiment_configs.messages import describe
 
@@ -15,10 +16,11 @@ def call_method(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
     Raises:
         ConfigError: the method failed; the message is one line that names it.
+        NotComparedError: the method raised it.
     """
     try:
         return method(*args, **kwargs)
-    except ConfigError:
+    except (ConfigError, NotComparedError):
         raise
     except Exception as error:
         raise ConfigError(f"{method.__name__} failed: {describe(error)}") from error

@@ -172,7 +172,14 @@ class Grader:
         return extract_last_answer(completion)
 
     def is_correct(self, answer: str, label: str) -> bool:
-        """Return whether an answer means the label; default: math-verify with a time limit."""
+        """Return whether an answer means the label.
+
+        It is also asked whether two answers of one tree mean the same, to count votes. Default:
+        `is_same_answer`, described in docs/answers.md.
+
+        Raises:
+            NotComparedError: nobody can say; the leaf stays without a grade.
+        """
         return is_same_answer(answer, label)
 
 
