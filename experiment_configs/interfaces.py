@@ -9,7 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
-from experiment_configs.answers import extract_last_answer, is_same_answer
+from experiment_configs.answers import (
+    extract_last_answer,
+    has_final_answer,
+    is_same_answer,
+    is_thinking,
+)
 
 ChatMessage: TypeAlias = Mapping[str, str]
 Prompt: TypeAlias = str | list[ChatMessage]
@@ -40,10 +45,12 @@ class RolloutWorkerConfig:
     stop: tuple[str, ...] = ()
     """Texts that end the whole solution, such as the next question of a few-shot prompt."""
     stop_at_answer: bool | None = None
-    """Whether a solution ends with the step after which `extract_answer` finds an answer.
+    r"""Whether a solution ends with the step that gives its answer.
 
-    None: yes where the config keeps the default `extract_answer`. One of its own may find something
-    in any text, so it must ask for this, and may then be called while another thread grades.
+    With the default `extract_answer` that is a marked one: `\boxed{x}`, `#### x` or
+    `<answer>x</answer>`, outside thoughts. None: yes with the default `extract_answer`. One of your
+    own may find something in any text, so it must ask for this; it may then be called while another
+    thread grades.
     """
 
     temperature: float = 0.8
@@ -165,9 +172,10 @@ class Grader:
     """Finds the answer in a solution and compares it with the label."""
 
     def extract_answer(self, completion: str) -> str | None:
-        r"""Return the answer given in a solution, or None where there is none.
+        r"""Return the answer that a solution gives, or None where it gives none.
 
-        Default: the last `#### x`, `\boxed{x}` or `The answer is x`.
+        Default: the one with the best evidence, such as `\boxed{x}`, `#### x` or "The answer is x".
+        docs/answers.md lists all forms.
         """
         return extract_last_answer(completion)
 
@@ -218,12 +226,17 @@ class RolloutConfig(Grader, ABC):
         text = json.dumps(item, indent=2, ensure_ascii=False, default=str)
         return f"```json\n{text}\n```"
 
-    @property
-    def stops_at_answer(self) -> bool:
-        """Whether a solution ends where an answer is found: see `stop_at_answer`."""
+    def has_final_answer(self, solution: str) -> bool:
+        """Return whether a solution so far ends with its answer: see `stop_at_answer`."""
         asked = self.rollout_worker_config.stop_at_answer
-        keeps_default = type(self).extract_answer is RolloutConfig.extract_answer
-        return keeps_default if asked is None else asked
+        keeps_default = type(self).extract_answer is Grader.extract_answer
+        if not (keeps_default if asked is None else asked) or is_thinking(solution):
+            return False
+        return (
+            has_final_answer(solution)
+            if keeps_default
+            else self.extract_answer(solution) is not None
+        )
 
 
 def _is_positive_integer(value: object) -> bool:

@@ -228,9 +228,7 @@ class ForestGrower:
         await self.recorder.make_room()
 
     def _finds_answer(self, solution: str) -> bool:
-        if not self.config.stops_at_answer:
-            return False
-        return call_method(self.config.extract_answer, solution) is not None
+        return call_method(self.config.has_final_answer, solution)
 
     async def _keep_leases(self) -> None:
         while True:

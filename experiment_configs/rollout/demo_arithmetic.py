@@ -19,12 +19,12 @@ EXAMPLES = """\
 Question: Leo has 2 cards. He gets 3 more cards. Then he loses 1 card. How many cards has he?
 Answer: He has 2 + 3 = 5 cards.
 Then he has 5 - 1 = 4 cards.
-The answer is 4.
+#### 4
 
 Question: Zoe has 5 balls. She gets 2 more balls. Then she loses 4 balls. How many balls has she?
 Answer: She has 5 + 2 = 7 balls.
 Then she has 7 - 4 = 3 balls.
-The answer is 3.
+#### 3
 
 """
 

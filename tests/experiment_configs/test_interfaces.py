@@ -73,6 +73,14 @@ def test_only_the_default_extraction_ends_a_solution_unasked():
     asked = OwnExtraction()
     asked.rollout_worker_config = RolloutWorkerConfig(stop_at_answer=True)
 
-    assert Plain().stops_at_answer
-    assert not OwnExtraction().stops_at_answer
-    assert asked.stops_at_answer
+    assert Plain().has_final_answer("#### 5")
+    assert not OwnExtraction().has_final_answer("5")
+    assert asked.has_final_answer("5")
+    assert not asked.has_final_answer("<think>5")
+
+
+def test_nothing_ends_a_solution_where_that_is_asked():
+    told = Plain()
+    told.rollout_worker_config = RolloutWorkerConfig(stop_at_answer=False)
+
+    assert not told.has_final_answer("#### 5")

@@ -54,7 +54,8 @@ def test_liar_new_takes_the_verdict_and_nothing_else():
 
     assert liar.extract_answer("It is not true.\n**Verdict: False**") == "false"
     assert liar.extract_answer("It is not true.") is None
-    assert liar.stops_at_answer
+    assert liar.has_final_answer("It is not true.\nVerdict: False")
+    assert not liar.has_final_answer("It is not true.")
 
 
 @pytest.mark.parametrize(

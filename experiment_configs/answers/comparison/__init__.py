@@ -1,0 +1,1 @@
+"""Tell whether two answers mean the same: docs/answers.md has the rules."""

@@ -1,0 +1,186 @@
+"""Numbers in all their spellings, exact, with the unit behind them."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from experiment_configs.answers.comparison.units import CURRENCY_SIGNS, Unit, read_unit, same_unit
+
+_GAP = r"[ ~]"
+_GROUPS = (
+    r"[0-9]{1,3}(?:,[0-9]{3})+",
+    rf"[0-9]{{1,3}}(?:{_GAP}[0-9]{{3}})+",
+    r"[0-9]{1,3}(?:'[0-9]{3})+",
+    r"[0-9]{1,3}(?:_[0-9]{3})+",
+    r"[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}",
+)
+_EUROPEAN = r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|[0-9]{1,3}(?:\.[0-9]{3}){2,}"
+_REPEATING = r"[0-9]*\.[0-9]*\\(?:overline|bar|dot)\s*\{?[0-9]+\}?"
+_PLAIN = rf"(?:(?:{'|'.join(_GROUPS)})(?![0-9])|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
+_DECIMAL = rf"(?:{_REPEATING}|(?:{_EUROPEAN})(?![0-9.,])|{_PLAIN})"
+_FRACTION = r"\\frac\s*\{\s*(?P<top>-?[0-9.,]+)\s*\}\s*\{\s*(?P<bottom>[0-9.,]+)\s*\}"
+_TEN = r"(?:\\cdot|[xX])\s*10\s*\^\s*\{?\s*(?P<power>[+-]?\s*[0-9]{1,3})\s*\}?"
+_SIGN = r"[+-]?"
+_NUMBER = re.compile(
+    rf"(?P<sign>{_SIGN})\s*(?P<currency>[{re.escape(CURRENCY_SIGNS)}]?)\s*(?P<inner_sign>{_SIGN})\s*"
+    rf"(?:(?P<whole>[0-9]+){_GAP}*(?={_GAP}[0-9]+/[0-9]|\\frac)\s*)?"
+    rf"(?:{_FRACTION}|10\s*\^\s*\{{?\s*(?P<ten>[+-]?[0-9]{{1,3}})\s*\}}?"
+    rf"|(?P<number>{_DECIMAL})"
+    rf"(?:\s*/\s*(?P<divisor>{_DECIMAL})|[eE](?P<exponent>[+-]?[0-9]{{1,3}})(?![0-9A-Za-z])"
+    rf"|{_GAP}*{_TEN})?"
+    r")"
+)
+_REPEATED = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar|dot)\s*\{?([0-9]+)\}?")
+_DIGITS_TO_ROUND_TO = 5
+_DIGITS_OR_PLACES_TO_ROUND_TO = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as it was written."""
+
+    value: Fraction
+    unit_in_last_place: Fraction | None = None
+    """Of a number written as a decimal; None where it was written exactly."""
+    digits: int = 0
+    """Significant digits of a decimal."""
+
+    @property
+    def may_be_rounded(self) -> bool:
+        """Whether it has so many digits that it may stand for the value it was rounded from."""
+        if self.unit_in_last_place is None or self.unit_in_last_place >= 1:
+            return False
+        places = len(str(self.unit_in_last_place.denominator)) - 1
+        return self.digits >= _DIGITS_TO_ROUND_TO and (
+            max(self.digits, places) >= _DIGITS_OR_PLACES_TO_ROUND_TO
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with its unit."""
+
+    number: Number
+    unit: Unit
+
+
+def read_quantity(text: str) -> Quantity | None:
+    """Return the number with its unit that a text is, or None where it is none.
+
+    Args:
+        text: as `normalise` leaves it.
+    """
+    match = _NUMBER.match(text)
+    number = _number(match) if match else None
+    if match is None or number is None:
+        return None
+    rest = text[match.end() :]
+    unit = read_unit(rest, is_attached=bool(rest) and rest[0] not in " ~")
+    if unit is None or (match["currency"] and _is_compound(rest)):
+        return None
+    if match["currency"]:
+        money = read_unit(match["currency"])
+        if money is None or not same_unit(money, unit):
+            return None
+        unit = Unit(unit.scale, unit.dimensions or money.dimensions, unit.is_known)
+    scaled = Number(
+        number.value * unit.scale,
+        None if unit.scale != 1 else number.unit_in_last_place,
+        number.digits,
+    )
+    return Quantity(scaled, unit)
+
+
+def same_quantity(first: Quantity, second: Quantity) -> bool:
+    """Return whether two quantities are the same.
+
+    A unit counts only where both have one, and 50 % is 50 as well as 1/2.
+    """
+    if not same_unit(first.unit, second.unit) and first.unit != second.unit:
+        return False
+    if same_number(first.number, second.number):
+        return True
+    if first.unit.is_percent != second.unit.is_percent:
+        percent, plain = (first, second) if first.unit.is_percent else (second, first)
+        return percent.number.value / 100 == plain.number.value
+    return False
+
+
+def same_number(first: Number, second: Number) -> bool:
+    """Return whether two numbers are equal, or one is the other rounded or cut off.
+
+    A decimal may stand for a value that needs more digits where it has at least six significant
+    digits, or five and six places: 0.333333 is 1/3, and 0.33 is not.
+    """
+    if first.value == second.value:
+        return True
+    return _is_rounded(first, second) or _is_rounded(second, first)
+
+
+def is_near(rounded: Number, value: Fraction) -> bool:
+    """Return whether a decimal is a value rounded or cut off in its last place."""
+    step = rounded.unit_in_last_place
+    difference = abs(value) - abs(rounded.value)
+    has_same_sign = value * rounded.value >= 0
+    return step is not None and has_same_sign and -step / 2 <= difference < step
+
+
+def _is_rounded(rounded: Number, other: Number) -> bool:
+    step = rounded.unit_in_last_place
+    if not rounded.may_be_rounded or step is None or not is_near(rounded, other.value):
+        return False
+    if other.unit_in_last_place is not None:
+        return other.unit_in_last_place < step
+    return (other.value / step).denominator != 1  # else all its digits would have been written
+
+
+def _is_compound(rest: str) -> bool:
+    return any(sign in rest for sign in CURRENCY_SIGNS)
+
+
+def _number(match: re.Match[str]) -> Number | None:
+    """Return the number, or None for a division by zero."""
+    is_negative = (match["sign"] == "-") != (match["inner_sign"] == "-")
+    sign = -1 if is_negative else 1
+    whole = int(match["whole"] or 0)
+    if match["ten"]:
+        return Number(sign * Fraction(10) ** int(match["ten"]))
+    if match["number"]:
+        top = _decimal(match["number"])
+        bottom = _decimal(match["divisor"] or "1").value
+        exponent = int((match["exponent"] or match["power"] or "0").replace(" ", ""))
+        if match["divisor"] or whole:
+            return _mixed(sign, whole, top.value, bottom)
+        factor = Fraction(10) ** exponent
+        step = top.unit_in_last_place
+        return Number(sign * top.value * factor, step * factor if step else None, top.digits)
+    try:
+        return _mixed(sign, whole, _decimal(match["top"]).value, _decimal(match["bottom"]).value)
+    except ValueError:
+        return None
+
+
+def _mixed(sign: int, whole: int, top: Fraction, bottom: Fraction) -> Number | None:
+    return Number(sign * (whole + top / bottom)) if bottom else None
+
+
+def _decimal(text: str) -> Number:
+    """Return the number that digits with a point and separators write.
+
+    Raises:
+        ValueError: they write none.
+    """
+    if repeating := _REPEATED.fullmatch(text):
+        return Number(_repeating(*repeating.groups()))
+    if re.fullmatch(_EUROPEAN, text):
+        text = text.replace(".", "").replace(",", ".")
+    text = re.sub(r"[ ~,'_]", "", text)
+    places = len(text.partition(".")[2])
+    value = Fraction(text.rstrip(".") or "0")
+    digits = len(text.lstrip("-").replace(".", "").lstrip("0"))
+    return Number(value, Fraction(1, 10**places) if places else None, digits)
+
+
+def _repeating(whole: str, fixed: str, period: str) -> Fraction:
+    start = Fraction(int(whole + fixed or "0"), 10 ** len(fixed))
+    return start + Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(fixed))

@@ -1,0 +1,152 @@
+r"""Answers that a solution marks: `\boxed{…}`, `<answer>…</answer>`, a line `#### x`."""
+
+import re
+from collections.abc import Iterator
+
+from experiment_configs.answers.comparison.equivalence import MAX_ANSWER_LENGTH
+from experiment_configs.answers.extraction.cleaning import Found, clean, is_value
+from experiment_configs.answers.extraction.statements import last_statement
+
+_BRACE = re.compile(r"(\\(?:boxed|fbox)\s*\{)|\\.|[{}]", re.DOTALL)
+_TAG = re.compile(r"<\s{0,2}(/?)\s{0,2}(?:final[_ ]?)?answer\s{0,2}>", re.IGNORECASE)
+_HASHES = re.compile(r"(?<![#\w])####(?!#)[^\S\n]*([^\n]*)")
+
+_SPACE = r"(?:\s|~|\\[,;:! ]|\\q?quad(?![a-z]))"
+_PLACEHOLDER = re.compile(
+    rf"(?:{_SPACE}|[$.…?_□]|\\_|\{{\s*\}}|\\[hv]?phantom\s*\{{[^{{}}]*\}}"
+    r"|\\(?:[lc]?dots|square|Box|cdot)(?![a-z])"
+    r"|\\(?:text|mathrm|textbf)\s*\{\s*(?:your|the|final|answer|here|\s)*\}"
+    r"|\b(?:your|the|final|answer|here|goes|x{3,})\b)*",
+    re.IGNORECASE,
+)
+_AROUND = rf"(?:{_SPACE}|[$&.]|\\[()\[\]]|\*\*|\\\\)*"
+_SEPARATOR = r"(?:[,;]|\b(?:and|or)\b|\\text\s*\{[\s,]*(?:and|or)[\s,]*\}|\\l(?:or|and)(?![a-z]))"
+_BETWEEN_BOXES = re.compile(
+    rf"{_AROUND}(?:{_SEPARATOR}{_AROUND})+"
+    r"(?:\(?[A-Za-z0-9]\)\s*)?(?:\\?[A-Za-z]{1,5}(?:_\{?\w+\}?)?\s*=\s*)?\$?\s*"
+)
+_MOST_BETWEEN_BOXES = 80
+
+_NUMBERED_HEADING = re.compile(r"\d+\s*[.):]\s+[A-Za-z]{2}|\d+(?:\.\d+)+\s+[A-Z]")
+_HEADING = re.compile(
+    r"(?:step|part|case|method|approach|solution|question|problem|option|example|phase|note"
+    r"|conclusion|summary|explanation|verification|analysis|reasoning|given|check|proof|[a-z]+ing)"
+    r"\b.*|.*:",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(
+    r"((?:\\[A-Za-z]+\s*\{|\s|\*|\bthe\b)*)(?:\bfinal\s+)?\banswer[\s*_]*(?:is\b|[:=])[\s*_:]*",
+    re.IGNORECASE,
+)
+
+
+def marked_answers(text: str) -> list[Found]:
+    """Return the answers that a text marks, in its order. Linear in the length of the text."""
+    return sorted([*_boxed(text), *_tagged(text), *_behind_hashes(text)])
+
+
+def last_heading(text: str) -> str | None:
+    """Return the words of a last line `#### Evelyn`; a heading has something below it."""
+    last = next(reversed(list(_HASHES.finditer(text))), None)
+    if last is None or text[last.end() :].strip():
+        return None
+    return _line_of_hashes(last[1]) or None
+
+
+def _boxed(text: str) -> Iterator[Found]:
+    """Yield the filled boxes; those that stand side by side, as in a list, are one answer."""
+    group: list[str] = []
+    group_start = group_end = 0
+    for start, content, end in _boxes(text):
+        answer = _in_box(text[content:end]) if end - content <= MAX_ANSWER_LENGTH else ""
+        if not answer:
+            continue
+        between = text[group_end:start]
+        if group and not (
+            len(between) <= _MOST_BETWEEN_BOXES and _BETWEEN_BOXES.fullmatch(between)
+        ):
+            yield Found(group_start, ", ".join(group))
+            group = []
+        if not group:
+            group_start = start
+        if answer not in group:
+            group.append(answer)
+        group_end = end + 1
+    if group:
+        yield Found(group_start, ", ".join(group))
+
+
+def _boxes(text: str) -> list[tuple[int, int, int]]:
+    """Return start, start of the content and its end of each closed box.
+
+    Of a box within a box the outer one counts, but where it holds nothing else.
+    """
+    found: list[tuple[int, int, int]] = []
+    open_braces: list[tuple[int, int] | None] = []
+    for brace in _BRACE.finditer(text):
+        if brace[1]:
+            open_braces.append((brace.start(), brace.end()))
+        elif brace[0] == "{":
+            open_braces.append(None)
+        elif brace[0] == "}" and open_braces and (box := open_braces.pop()):
+            inside = []
+            while found and found[-1][0] > box[0]:
+                inside.append(found.pop())
+            is_all = bool(inside) and (inside[-1][0], inside[-1][2]) == (box[1], brace.start() - 1)
+            found.append(inside[-1] if is_all else (*box, brace.start()))
+    return found
+
+
+def _in_box(content: str) -> str:
+    return "" if _PLACEHOLDER.fullmatch(content) else clean(_without_label(content))
+
+
+def _tagged(text: str) -> Iterator[Found]:
+    opened: re.Match[str] | None = None
+    for tag in _TAG.finditer(text):
+        if not tag[1]:
+            opened = tag
+        elif opened:
+            content = text[opened.end() : tag.start()]
+            if len(content) <= MAX_ANSWER_LENGTH and (answer := _in_tag(content)):
+                yield Found(opened.start(), answer)
+            opened = None
+
+
+def _in_tag(content: str) -> str:
+    if _PLACEHOLDER.fullmatch(content):
+        return ""
+    stated = next(reversed(list(_boxed(content))), None) or last_statement(content)
+    return stated.answer if stated else clean(content)
+
+
+def _behind_hashes(text: str) -> Iterator[Found]:
+    for match in _HASHES.finditer(text):
+        answer = _line_of_hashes(match[1])
+        if is_value(answer) and not _NUMBERED_HEADING.match(answer):
+            yield Found(match.start(), answer)
+
+
+def _line_of_hashes(line: str) -> str:
+    """Return what a line behind `####` says, "" where it is a heading by its words."""
+    if len(line) > MAX_ANSWER_LENGTH:
+        return ""
+    line = clean(line) if not line.rstrip().endswith(":") else line.strip()
+    answer = clean(_without_label(line))
+    return "" if _HEADING.fullmatch(line) and answer == clean(line) else answer
+
+
+def _without_label(text: str) -> str:
+    r"""Return what follows "the answer is" in a box; the words may stand in `\text{}`."""
+    label = _LABEL.match(text)
+    if label is None:
+        return text
+    open_groups = label[1].count("{")
+    kept, depth = [], 0
+    for piece in re.split(r"(\\.|[{}])", text[label.end() :]):
+        depth += (piece == "{") - (piece == "}")
+        if depth < 0 and open_groups:  # the end of a group that held the words
+            depth, open_groups = 0, open_groups - 1
+            continue
+        kept.append(piece)
+    return "".join(kept)

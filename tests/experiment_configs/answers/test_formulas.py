@@ -1,0 +1,163 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from experiment_configs.answers import NotComparedError, is_same_answer
+from experiment_configs.answers.comparison import formulas
+
+PROJECT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["9^{9^{9^{9}}}", "5!!!!!!!!!", "10^{10^{10^{10}}}", r"\sum_{n=1}^{10^9} \frac{1}{n!}"],
+)
+def test_a_formula_without_end_has_no_result_and_leaves_grading_intact(answer):
+    with pytest.raises(NotComparedError):
+        is_same_answer(answer, "4")
+    assert is_same_answer("y + 4", "4 + y")
+
+
+@pytest.fixture
+def new_child(monkeypatch):
+    """Return what puts a child with so many seconds in the place of the one that is there."""
+    children = []
+
+    def start(processor_seconds):
+        children.append(formulas._Child())
+        monkeypatch.setattr(formulas, "_child", children[-1])
+        monkeypatch.setattr(formulas, "PROCESSOR_SECONDS", processor_seconds)
+
+    yield start
+    for child in children:
+        child.stop()
+
+
+def test_a_missing_result_is_not_kept_for_the_next_time(new_child):
+    pair = (r"\sqrt{2+\sqrt{3}}+h", r"\frac{\sqrt{6}+\sqrt{2}}{2}+h")
+    new_child(0.001)
+    with pytest.raises(NotComparedError):
+        is_same_answer(*pair)
+    new_child(3.0)
+    assert is_same_answer(*pair)
+
+
+def test_time_in_which_the_child_does_not_run_is_not_counted(new_child):
+    new_child(0.5)
+    assert is_same_answer("1 + p", "p + 1")
+    child = formulas._child._process
+    assert child is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(is_same_answer, "2 + p", "p + 2")
+        time.sleep(1)
+        assert not waiting.done()
+        os.kill(child.pid, signal.SIGCONT)
+        assert waiting.result()
+
+
+def test_a_child_that_never_replies_is_given_up(monkeypatch):
+    monkeypatch.setattr(formulas, "WALL_SECONDS", 0.5)
+    assert is_same_answer("1 + g", "g + 1")
+    child = formulas._child._process
+    assert child is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    with pytest.raises(NotComparedError):
+        is_same_answer("2 + g", "g + 2")
+    monkeypatch.undo()
+    assert is_same_answer("2 + g", "g + 2")
+
+
+def test_a_formula_has_a_value_to_many_digits():
+    value = formulas.evaluate_formula(r"\sqrt{2}")
+    assert value is not None
+    assert abs(value**2 - 2) < Fraction(1, 10**35)
+    assert formulas.evaluate_formula("x") is None
+
+
+def test_a_comparison_works_from_threads():
+    pairs = [(f"{n} + z", f"z + {n}") for n in range(8)] + [(f"{n} + z", "z") for n in range(1, 9)]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda pair: is_same_answer(*pair), pairs))
+    assert found == [True] * 8 + [False] * 8
+
+
+def test_a_killed_child_is_replaced():
+    assert is_same_answer("1 + k", "k + 1")
+    process = formulas._child._process
+    assert process is not None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert is_same_answer("2 + k", "k + 2")
+
+
+def test_an_interrupted_comparison_leaves_no_reply_to_the_next(monkeypatch):
+    assert is_same_answer("1 + i", "i + 1")
+    read = formulas._reply
+
+    def interrupted(process, question, seconds):
+        process.stdin.write(question + "\n")
+        process.stdin.flush()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(formulas, "_reply", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        is_same_answer("2 + i", "i + 2")
+    monkeypatch.setattr(formulas, "_reply", read)
+    assert not is_same_answer("3 + i", "i + 4")
+
+
+def test_a_child_that_does_not_start_is_an_error_and_not_a_wrong_answer(monkeypatch):
+    monkeypatch.setattr(formulas, "_child", formulas._Child())
+    monkeypatch.setattr(formulas, "_CHILD", Path("nowhere.py"))
+    with pytest.raises(RuntimeError, match="formulas cannot be compared"):
+        is_same_answer("1 + n", "n + 1 + m")
+
+
+def test_a_forked_worker_compares_and_ends_without_leaving_a_process():
+    script = """
+import os
+from experiment_configs.answers import is_same_answer
+from experiment_configs.answers.comparison import formulas
+
+assert is_same_answer("1 + x", "x + 1")
+parent = formulas._child._process.pid
+worker = os.fork()
+if worker == 0:
+    assert is_same_answer("2 + x", "x + 2")
+    assert formulas._child._process.pid != parent
+    print(formulas._child._process.pid, flush=True)
+    os._exit(0)  # as RQ's work horse does, without `atexit`
+assert os.waitpid(worker, 0)[1] == 0
+assert is_same_answer("3 + x", "x + 3")
+print(parent, flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    pids = [int(pid) for pid in done.stdout.split()]
+    deadline = time.monotonic() + 10
+    while any(_is_alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
