@@ -75,10 +75,9 @@ def compare_words(answer: str, label: str) -> bool | None:
         return _same_time(times[0], times[1])
     dates = _date(answer), _date(label)
     if dates[0] and dates[1]:
-        return dates[0][:2] == dates[1][:2] and (
-            None in (dates[0][2], dates[1][2]) or dates[0][2] == dates[1][2]
-        )
-    return None
+        return _same_date(dates[0], dates[1])
+    # A time or a date is nothing else, but for 3:10, which may be a ratio.
+    return False if any(dates) or any(time and time[1] for time in times) else None
 
 
 def same_text(answer: str, label: str) -> bool:
@@ -117,6 +116,12 @@ def _same_time(first: tuple[int, str], second: tuple[int, str]) -> bool:
     unsaid, said = (first, second) if not first[1] else (second, first)
     half_day = _NOON * 3600
     return bool(said[1]) and unsaid[0] < half_day + 3600 and (unsaid[0] - said[0]) % half_day == 0
+
+
+def _same_date(first: tuple[int, int, int | None], second: tuple[int, int, int | None]) -> bool:
+    """Compare dates; one without a year fits every year."""
+    years = {year for year in (first[2], second[2]) if year is not None}
+    return first[:2] == second[:2] and len(years) < 2  # noqa: PLR2004
 
 
 def _date(text: str) -> tuple[int, int, int | None] | None:
