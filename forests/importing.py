@@ -1,16 +1,15 @@
 """Make a forest of trees that other programs made."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from experiment_configs.interfaces import Api, Grader, RolloutWorkerConfig
 from forests.core.counting import count_tree, root_value
 from forests.core.foreign_trees import READERS, ForeignTree, ForeignTreeError
+from forests.core.json_lines import JsonFileError, read_json_rows
 from forests.core.naming import tree_id
 from forests.core.tree import Grade
 from forests.directories import checksum
@@ -83,40 +82,16 @@ def iter_foreign_trees(path: Path, format_name: str) -> Iterator[ForeignTree]:
     """Yield the trees of a file: JSON lines, or one JSON object or list.
 
     Raises:
-        ImportTreesError: a line is no tree.
-        OSError: the file cannot be read.
+        ImportTreesError: the file cannot be read, or a row is no tree.
     """
-    for place, row in _rows(path):
-        try:
-            json.dumps(row, ensure_ascii=False).encode()
-            yield READERS[format_name](row)
-        except ForeignTreeError as error:
-            raise ImportTreesError(f"{path} {place}: {error}") from error
-        except UnicodeEncodeError as error:
-            raise ImportTreesError(f"{path} {place}: a text holds half a character") from error
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    yield f"line {number}", json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    if number > 1:
-                        raise ImportTreesError(f"{path} line {number} is no JSON") from error
-                    break
-            else:
-                return
-        whole = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ImportTreesError(f"{path} is not UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        raise ImportTreesError(f"{path} is no JSON, and its first line neither") from error
-    for number, row in enumerate(whole if isinstance(whole, list) else [whole], start=1):
-        yield f"tree {number}", row
+        for place, row in read_json_rows(path):
+            try:
+                yield READERS[format_name](row)
+            except ForeignTreeError as error:
+                raise ImportTreesError(f"{path} {place}: {error}") from error
+    except JsonFileError as error:
+        raise ImportTreesError(str(error)) from error
 
 
 def _start_forest(request: ImportRequest, num_trees: int) -> Forest:

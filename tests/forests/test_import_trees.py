@@ -14,6 +14,7 @@ from forests.models import LEAF_COUNTERS, SPENT_COUNTERS, Forest, Tree
 from forests.scores import read_scores
 from forests.store import iter_trees
 from rollouts.recounting import recount_forest
+from tests.hostile_lines import BAD_FILES, BAD_LABELS, GOOD_LABELS, LABELLED
 
 pytestmark = pytest.mark.django_db
 
@@ -150,6 +151,10 @@ def test_an_interrupted_import_is_gone_on_with(db, tmp_path, monkeypatch):
         imported(path)
 
 
+CHAT = {"role": "user", "content": "2 + 2?"}
+DEEP = json.loads("[" * 300 + "]" * 300)
+
+
 def _changed(**changes: Any) -> dict[str, Any]:
     return OURS | changes
 
@@ -170,7 +175,11 @@ def _changed(**changes: Any) -> dict[str, Any]:
         (_changed(children=[{"text": "a", "answer": 4}]), r"`answer` of node \[0\] must be a text"),
         (_changed(children=[{"text": "a", "value": "x"}]), "`value` must be a number"),
         (_changed(children=[{"text": "a", "value": 10**400}]), "`value` must be a number"),
-        (_changed(children=[{"text": "a", "value": float("inf")}]), "`value` must be a number"),
+        (_changed(children=[{"text": "a", "value": float("inf")}]), "Infinity is not JSON"),
+        (_changed(children=[{"text": "a", "value": float("nan")}]), "NaN is not JSON: write null"),
+        (_changed(prompt=[CHAT | {"a\0": 1}]), "`prompt` has a key that is not a text, or that"),
+        (_changed(prompt=[CHAT | {"seed": 2**70}]), "`prompt` has a whole number of more than 64"),
+        (_changed(prompt=[CHAT | {"tools": DEEP}]), "`prompt` has more than 50 levels"),
         (_changed(children=[{"text": "a", "count": 10**10}]), "a whole number from 1 to 1000000"),
         (_changed(children=[{"text": "\ud800"}]), "line 2: a text holds half a character"),
         (_changed(item="x" * 1_000_001), "`item` has more than 1000000 characters"),
@@ -186,20 +195,43 @@ def test_a_bad_line_is_named_and_nothing_is_written(db, tmp_path, row, message):
     assert not Forest.objects.exists()
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "has no tree"),
-        (b"{", "is no JSON"),
-        (b"\xff", "is not UTF-8"),
-        (b"[" * 100_000, "is no JSON"),
-    ],
-)
-def test_a_file_that_holds_no_trees_is_one_line(db, tmp_path, content, message):
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_file_that_holds_no_trees_is_one_line(db, tmp_path, name):
+    content, message = BAD_FILES[name]
     path = tmp_path / "t.jsonl"
     path.write_bytes(content)
     with pytest.raises(CommandError, match=message):
         imported(path)
+    assert not Forest.objects.exists()
+
+
+def test_a_file_without_rows_has_no_tree(db, tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf\n")
+    with pytest.raises(CommandError, match="has no tree"):
+        imported(path)
+    with pytest.raises(CommandError, match="cannot be read: Is a directory"):
+        imported(tmp_path)
+
+
+@pytest.mark.parametrize("name", BAD_LABELS)
+def test_a_label_that_is_none_is_named_by_its_line(db, tmp_path, name):
+    written, message = BAD_LABELS[name]
+    path = tmp_path / "t.jsonl"
+    path.write_bytes((LABELLED % b"4") + b"\r\n" + (LABELLED % written))
+    with pytest.raises(CommandError, match=rf"t\.jsonl line 2:? .*{message}"):
+        imported(path)
+    assert not Forest.objects.exists()
+
+
+@pytest.mark.parametrize("name", GOOD_LABELS)
+@pytest.mark.parametrize("form", [b"%s", b"\xef\xbb\xbf%s\r\n", b"[%s]", b"[\n%s\n]\n"])
+def test_a_label_keeps_its_spelling_in_lines_and_lists(db, tmp_path, name, form):
+    written, label = GOOD_LABELS[name]
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(form % (LABELLED % written))
+    imported(path)
+    assert Tree.objects.get().label == label
 
 
 def test_a_tree_of_too_many_nodes_is_refused(db, tmp_path, monkeypatch):
