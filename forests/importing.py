@@ -1,5 +1,6 @@
 """Make a forest of trees that other programs made."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,9 +16,18 @@ from forests.core.tree import Grade
 from forests.directories import checksum
 from forests.grading import grade_leaf, is_correct
 from forests.models import Forest, Node, Tree, TreeStatus
+from forests.resuming import import_refusal
 from forests.scores import start_scorer, write_scores
-from forests.store import Document, collection, insert_new, node_document, tree_document
+from forests.store import (
+    Document,
+    collection,
+    delete_forest,
+    insert_new,
+    node_document,
+    tree_document,
+)
 
+IMPORTER = "import_trees"
 SCORER = "imported"
 """Scorer under whose name a forest keeps what the file says that nodes are worth."""
 TREES_PER_WRITE = 32
@@ -40,12 +50,14 @@ class ImportRequest:
     config_name: str
     dataset_split: str
     grader: Grader
+    grader_sha256: str = ""
+    """Of the source of the config that grades; empty for the usual grading."""
 
 
 def import_trees(request: ImportRequest, report: Report = lambda _: None) -> Forest:
     """Read the trees of a file into a new forest and return it.
 
-    The whole file is checked before anything is written. Interrupted, the same call goes on.
+    The whole file is checked before anything is written. Interrupted, the same call continues it.
 
     Raises:
         ImportTreesError: a line is no tree, the name is taken, or there is no tree.
@@ -66,15 +78,16 @@ def import_trees(request: ImportRequest, report: Report = lambda _: None) -> For
         if len(batch) == TREES_PER_WRITE or index == number - 1:
             _write(forest, batch)
             if any(one.values for _, one in batch):
-                scorer = scorer or start_scorer(forest, SCORER, {"file": request.file.name})
+                scorer = scorer or start_scorer(forest, SCORER, {"file": forest.dataset_source})
                 write_scores(
                     scorer,
                     {tree_id(forest.name, index): one.values for index, one in batch if one.values},
                 )
             batch = []
             report(index + 1)
-    facts = {"is_seeded": True, "importer": "", "num_trees": number, "num_complete": number, **sums}
-    collection(Forest).update_one({"_id": forest.name}, {"$set": facts})
+    whole = {"is_seeded": True, "importer": "", "import_sha256": ""}
+    numbers = {"num_trees": number, "num_complete": number, **sums}
+    collection(Forest).update_one({"_id": forest.name}, {"$set": whole | numbers})
     return Forest.objects.get(pk=forest.name)
 
 
@@ -96,16 +109,16 @@ def iter_foreign_trees(path: Path, format_name: str) -> Iterator[ForeignTree]:
 
 def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
     digest = checksum(request.file)["sha256"]
+    parts = (digest, request.format, request.grader_sha256)
+    whole_digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()
     known = Forest.objects.filter(pk=request.name).first()
     if known is not None:
-        if not known.importer or known.config_sha256 != digest:
-            raise ImportTreesError(
-                f"a forest named {request.name!r} is there: choose another --forest_name_suffix"
-            )
+        if refusal := import_refusal(known, IMPORTER, whole_digest, request.dataset_split):
+            raise ImportTreesError(refusal)
         return known
     first = next(iter_foreign_trees(request.file, request.format))
     api: Api = "completions" if isinstance(first.prompt, str) else "chat"
-    return Forest.objects.create(
+    forest = Forest(
         name=request.name,
         config_name=request.config_name,
         config_source=f"Trees of {request.file.name}, format {request.format}.\n",
@@ -115,8 +128,12 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
         worker_config=RolloutWorkerConfig(api=api).as_dict(),
         num_trees=num_trees,
         created_at=datetime.now(UTC),
-        importer="import_trees",
+        importer=IMPORTER,
+        import_sha256=whole_digest,
     )
+    delete_forest(forest)  # what a deletion that was interrupted, or raced a worker, has left
+    forest.save(force_insert=True)
+    return forest
 
 
 def _grade(foreign: ForeignTree, grader: Grader) -> None:

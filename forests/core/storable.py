@@ -36,4 +36,4 @@ def _scalar_problem(value: Any) -> str | None:
         return None if fits else "has a whole number of more than 64 bits: write it as a text"
     if value is None or isinstance(value, float):
         return None
-    return f"has a {type(value).__name__}, which cannot be stored: use JSON types"
+    return f"holds a value of type {type(value).__name__}: use JSON types"

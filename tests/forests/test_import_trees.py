@@ -129,6 +129,59 @@ def test_what_is_imported_is_measured_and_turned_into_pairs(db, tmp_path, capsys
     assert json.loads(capsys.readouterr().out)["num_pairs"] == 2
 
 
+def interrupted_import(monkeypatch, path: Path, *arguments: str) -> None:
+    """Make the forest and its scorer, and write none of its trees."""
+
+    def killed(scorer, scores):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importing, "write_scores", killed)
+        patched.setattr(importing, "_write", lambda *_: None)
+        with pytest.raises(CommandError, match="interrupted"):
+            imported(path, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--format", "jsonl"], ["--format", "jsonl", "--dataset_config_name", "imported"]],
+)
+def test_an_interrupted_import_takes_no_other_file(db, tmp_path, monkeypatch, settings, arguments):
+    settings.CONFIG_PATH = [tmp_path]
+    config = tmp_path / "imported.py"
+    source = "from experiment_configs.rollout.demo_arithmetic import Config\n"
+    config.write_text(source)
+    valued = OURS | {"children": [{"text": "5", "value": 0.5}]}
+    monday = write(tmp_path / "monday.jsonl", valued)
+    friday = write(tmp_path / "friday.jsonl", OURS | {"label": "6"})
+    interrupted_import(monkeypatch, monday, *arguments)
+
+    with pytest.raises(CommandError, match=r"partly imported from something else: .*delete_forest"):
+        imported(friday, *arguments)
+    if "--dataset_config_name" in arguments:
+        config.write_text(source + "# graded otherwise\n")
+        with pytest.raises(CommandError, match="partly imported from something else"):
+            imported(monday, *arguments)
+        config.write_text(source)
+    assert not Tree.objects.exists()
+
+    monday.rename(tmp_path / "renamed.jsonl")
+    assert imported(tmp_path / "renamed.jsonl", *arguments).num_trees == 1
+
+
+def test_an_interrupted_import_of_another_format_or_split_is_not_continued(
+    db, tmp_path, monkeypatch
+):
+    valued = OURS | {"children": [{"text": "5", "value": 0.5}]}
+    path = write(tmp_path / "t.jsonl", OPENR | valued)
+    interrupted_import(monkeypatch, path, "--dataset_split", "a-b", "--forest_name_suffix", "c")
+
+    with pytest.raises(CommandError, match="partly imported from something else"):
+        imported(path, "--dataset_split", "a-b", "--forest_name_suffix", "c", "--format", "openr")
+    with pytest.raises(CommandError, match="holds the dataset split 'a-b', not 'a'"):
+        imported(path, "--dataset_split", "a", "--forest_name_suffix", "b-c")
+
+
 def test_an_interrupted_import_is_gone_on_with(db, tmp_path, monkeypatch):
     path = write(tmp_path / "t.jsonl", *[OURS] * 3)
     monkeypatch.setattr("forests.importing.TREES_PER_WRITE", 1)
