@@ -85,14 +85,13 @@ def release(trees: Sequence[str], holder: str) -> None:
 
 def release_dead(trees: Iterable[Document]) -> int:
     """Give those trees back that processes of this machine hold which are gone; return how many."""
-    dead: dict[str, list[str]] = {}
-    space = _process_space()
+    held: dict[str, list[str]] = {}
     for document in trees:
-        if _is_dead(document["lease_holder"], space):
-            dead.setdefault(document["lease_holder"], []).append(document["_id"])
-    for holder, held in dead.items():
-        release(held, holder)
-        log.warning("trees of a dead worker given back", holder=holder, trees=len(held))
+        held.setdefault(document["lease_holder"], []).append(document["_id"])
+    dead = {holder: ids for holder, ids in held.items() if is_dead(holder)}
+    for holder, ids in dead.items():
+        release(ids, holder)
+        log.warning("trees of a dead worker given back", holder=holder, trees=len(ids))
     return sum(map(len, dead.values()))
 
 
@@ -101,9 +100,10 @@ def _held(trees: Sequence[str], holder: str) -> set[str]:
     return {document["_id"] for document in collection(Tree).find(ours, {"_id": 1})}
 
 
-def _is_dead(holder: str, space: str) -> bool:
+def is_dead(holder: str) -> bool:
+    """Return whether a holder is known to be gone: it was a process of this machine."""
     rest, _, pid = holder.rpartition("/")
-    if rest.rpartition("/")[0] != space or not pid.isdecimal():
+    if rest.rpartition("/")[0] != _process_space() or not pid.isdecimal():
         return False
     try:
         os.kill(int(pid), 0)
