@@ -20,6 +20,7 @@ from forests.store import (
     node_document,
     record_activity,
 )
+from rollouts import leases
 from rollouts.backend import Spending
 from rollouts.core.growing import Changes
 from rollouts.leases import LEASE_SECONDS
@@ -172,18 +173,32 @@ class Recorder:
         `settle_counters` mends both. As a finished tree's status comes after its sums, all of these
         are in when all trees are finished.
         """
-        updates = [
-            UpdateOne({"_id": id_}, {"$set": {k: v for k, v in doc.items() if k != "_id"}})
-            for id_, doc in batch.updates.items()
-        ]
-        if updates:
-            collection(Node).bulk_write(updates, ordered=True)
-        lost = _insert_nodes(list(batch.inserts.values()))
+        lost = self._update_nodes(list(batch.updates.values()))
+        inserts = [one for one in batch.inserts.values() if one["tree_id"] not in lost]
+        lost |= _insert_nodes(inserts)
         ours = [state for state in states if state.tree_id not in lost]
-        self._write_sums(ours, sum(doc["tree_id"] not in lost for doc in batch.inserts.values()))
+        self._write_sums(ours, sum(one["tree_id"] not in lost for one in inserts))
         num_lost = len(lost) + self._write_trees(ours)
         if num_lost:
             raise LeaseLostError(f"another worker has taken {num_lost} of {len(states)} trees")
+
+    def _update_nodes(self, documents: list[Document]) -> set[str]:
+        """Update nodes, and return the trees that are not ours any more, whose nodes stay.
+
+        An update cannot see what it overwrites, so we look just before it whose the trees are.
+        """
+        if not documents:
+            return set()
+        trees = {one["tree_id"] for one in documents}
+        ours = leases.held(list(trees), self.holder)
+        updates = [
+            UpdateOne({"_id": one["_id"]}, {"$set": {k: v for k, v in one.items() if k != "_id"}})
+            for one in documents
+            if one["tree_id"] in ours
+        ]
+        if updates:
+            collection(Node).bulk_write(updates, ordered=True)
+        return trees - ours
 
     def _write_sums(self, states: list["_TreeState"], num_nodes: int) -> None:
         deltas: dict[str, float] = defaultdict(int)

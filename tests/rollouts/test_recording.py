@@ -78,6 +78,31 @@ def test_where_another_writer_s_nodes_stand_nothing_more_of_the_tree_is_written(
         asyncio.run(recorder.write())
 
 
+def test_nodes_of_a_tree_that_another_worker_has_taken_are_not_changed():
+    forest = seeded(2)
+    recorder = Recorder(forest.name, HOLDER)
+    growths = [grown(forest, 0), grown(forest, 1)]
+    for growth in growths:
+        note(recorder, growth, nodes("a", "b", "aa", "bb"))
+    asyncio.run(recorder.write())
+    taken, kept = (growth.stored.id for growth in growths)
+    Tree.objects.filter(pk=taken).update(lease_holder="two/2")
+    before = list(Node.objects.filter(tree_id=taken).values())
+    for growth in growths:
+        node = growth.stored.tree.nodes[0,]
+        node.count = 7
+        added = TreeNode((0, 1), text="ab")
+        growth.stored.tree.add(added)
+        recorder.note(growth, Changes(added={added.path: added}, changed={node.path: node}))
+
+    with pytest.raises(LeaseLostError, match="another worker has taken 1 of 2 trees"):
+        asyncio.run(recorder.write())
+
+    assert list(Node.objects.filter(tree_id=taken).values()) == before
+    assert Node.objects.get(pk=f"{kept}/0.0").count == 7
+    assert sorted(texts(kept)) == ["a", "aa", "ab", "b", "bb"]
+
+
 @pytest.mark.parametrize("number", [1, 3, 4])
 def test_a_write_of_our_own_may_be_repeated(monkeypatch, number: int):
     """As the driver does where the connection broke before the answer came."""
