@@ -7,7 +7,6 @@ and scorer. What follows from a row's place, such as ids, is not written.
 
 from collections.abc import Mapping
 from datetime import datetime
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.messages import describe
-from forests.core.json_lines import JsonFileError, read_json
+from forests.core.json_lines import JsonFileError, is_number, read_json
 from forests.core.naming import check_slug
 from forests.core.prefix import is_prompt
 from forests.core.storable import storing_problem
@@ -210,5 +209,5 @@ def check_scores(scores: Any) -> None:
     """
     for path, score in scores.items():
         parse_path(path.replace("-", "."))
-        if type(score) not in (int, float) or not isfinite(score):
+        if not is_number(score):
             raise ValueError(f"score {score!r} of step {path}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment_configs.interfaces import ConfigError, Grader
-from forests.core.json_lines import JsonFileError, is_number, read_json_lines
+from forests.core.json_lines import LARGEST_NUMBER, JsonFileError, is_number, read_json_lines
 from forests.core.tree import Grade
 from forests.grading import grade_leaf, is_correct
 from metrics.core.sample_trees import GradedSample
@@ -91,5 +91,7 @@ def _scores(scores: object, number: int) -> list[list[float]]:
 def _score(score: Any) -> float:
     if not is_number(score):
         shown = type(score).__name__ if isinstance(score, list | dict) else f"{score!r:.40}"
-        raise _BadLineError(f"{shown} is not a score: each must be a number up to 1e308")
+        raise _BadLineError(
+            f"{shown} is not a score: each must be a number up to {LARGEST_NUMBER:g}"
+        )
     return float(score)

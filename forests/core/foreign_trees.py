@@ -13,9 +13,9 @@ gave this step), `value`, and at a leaf `answer` and `correct`.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from sys import float_info
 from typing import Any
 
+from forests.core.json_lines import is_number
 from forests.core.prefix import is_prompt
 from forests.core.storable import storing_problem
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
@@ -179,8 +179,7 @@ def _number(node: Mapping[str, Any], key: str) -> float | None:
     value = node.get(key)
     if value is None:
         return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not abs(value) <= float_info.max:
+    if not is_number(value):
         raise ForeignTreeError(f"`{key}` must be a number")
     return float(value)
 

@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Iterator
 from math import isinf
 from pathlib import Path
-from sys import float_info, get_int_max_str_digits
+from sys import get_int_max_str_digits
 from typing import Any, Never
 
+LARGEST_NUMBER = 1e100
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -158,10 +159,10 @@ def _json_error(error: ValueError | RecursionError) -> JsonError:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a number, and one that a float can hold."""
+    """Return whether a value is a number, and one that can be added up without overflow."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return abs(value) <= float_info.max
+    return abs(value) <= LARGEST_NUMBER
 
 
 def _refuse_constant(name: str) -> Never:

@@ -138,6 +138,7 @@ def test_a_problem_with_too_few_samples_has_no_result_and_is_not_wrong(evaluate)
         ({"label": "4", "answers": ["4"], "scores": ["high"]}, "'high' is not a score"),
         ({"label": "4", "answers": ["4"], "scores": [[0.1, None]]}, "None is not a score"),
         ({"label": "4", "answers": ["4"], "scores": [10**400]}, "0000 is not a score"),
+        ({"label": "4", "answers": ["4"], "scores": [[1e308, 1e308]]}, "1e+308 is not a score"),
         ({"label": "4", "answers": ["4"], "scores": [float("nan")]}, "NaN is not JSON: write null"),
         ({"label": "4", "answers": ["4"], "scores": [[[0.1]]]}, "list is not a score"),
         ({"label": "4", "answers": [float("nan")]}, "NaN is not JSON: write null"),
