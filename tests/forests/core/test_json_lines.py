@@ -140,9 +140,9 @@ def test_a_whole_file_has_plain_numbers(file: Path):
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (1, True), (-0.5, True), (WrittenFloat("0.10"), True), (10**100, True), (10**101, False), (1e308, False),
-        (10**400, False), (float("nan"), False), (float("inf"), False), (True, False),
-        ("1", False), (None, False), ([1], False),
+        (1, True), (-0.5, True), (WrittenFloat("0.10"), True), (10**100, True), (10**101, False),
+        (1e308, False), (10**400, False), (float("nan"), False), (float("inf"), False),
+        (True, False), ("1", False), (None, False), ([1], False),
     ],
 )  # fmt: skip
 def test_a_number_is_what_can_be_added_up(value: object, expected: bool):
