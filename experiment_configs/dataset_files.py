@@ -1,7 +1,8 @@
 """Read a split through `datasets`, from the hub or from local JSON lines."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,19 @@ def iter_split(
         source = _from_hub(repository, subset, split, directory_setting)
     for row in source:
         yield dict(row)
+
+
+def text_of(item: Mapping[str, Any], key: str) -> str:
+    """Return a field of an item as a text: itself, or the number that it is.
+
+    Raises:
+        ConfigError: it is missing, null or NaN, or neither a text nor a number.
+    """
+    value = item.get(key)
+    is_none = isinstance(value, bool) or (isinstance(value, float) and not isfinite(value))
+    if is_none or not isinstance(value, str | int | float):
+        raise ConfigError(f"`{key}` is {value!r:.40}: it must be a text or a number")
+    return str(value)
 
 
 def _local(directory: Path, split: str, setting: str) -> Any:

@@ -5,10 +5,8 @@ for each tree, `nodes.parquet` one for each step, parents first, `scores.parquet
 and scorer. What follows from a row's place, such as ids, is not written.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,10 @@ import pyarrow.parquet as pq
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.messages import describe
+from forests.core.json_lines import JsonFileError, is_number, read_json
 from forests.core.naming import check_slug
 from forests.core.prefix import is_prompt
+from forests.core.storable import storing_problem
 from forests.core.tree import Grade, parse_path
 from forests.directories import MANIFEST, checksum
 from forests.documents import Columns
@@ -26,11 +26,13 @@ from forests.models import COUNTERS, Forest, Node, Tree
 from forests.store import Document
 
 FORMAT_VERSION = 1
+_MOST_DIGITS_OF_DEPTH = 6
 
 # Latencies are those of the site's own requests.
 OF_THE_SITE = {
     "is_seeded": False,
     "importer": "import_forest",
+    "import_sha256": "",
     "is_paused": False,
     "backend_message": "",
     "latencies": {},
@@ -44,6 +46,9 @@ SCHEMAS = {
     "nodes": pa.schema([("tree", pa.int64()), ("path", pa.string()), *NODES.schema]),
     "scores": pa.schema([("tree", pa.int64()), ("scorer", pa.string()), ("scores", pa.string())]),
 }
+_NOT_A_FOREST = (
+    ArithmeticError, AttributeError, ConfigError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
 OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
 
 
@@ -61,14 +66,15 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         raise TransferError(f"{directory} has no {MANIFEST}: give what export_forest wrote")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise TransferError(f"{path} is no JSON: export the forest again") from error
+        manifest = read_json(path)
+    except JsonFileError as error:
+        raise TransferError(f"{error}; or export the forest again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "prm_site forest":
         raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
-    if manifest.get("version") != FORMAT_VERSION:
+    version = manifest.get("version")
+    if version != FORMAT_VERSION or isinstance(version, bool):
         raise TransferError(
-            f"{directory} has format {manifest.get('version')!r:.20}, and this site reads "
+            f"{directory} has format {version!r:.20}, and this site reads "
             f"{FORMAT_VERSION}: use the version that wrote it"
         )
     parts = {"files": dict, "forest": dict, "scorers": list}
@@ -92,13 +98,19 @@ def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
             )
     for name, schema in SCHEMAS.items():
         path = directory / f"{name}.parquet"
-        if path.name not in manifest["files"] or not _read_schema(path).equals(schema):
-            raise foreign(path, "its columns are others")
+        if path.name not in manifest["files"] or not (
+            _metadata(path).schema.to_arrow_schema().equals(schema)
+        ):
+            raise foreign(path, "unexpected columns")
+    # Before anything loops over as many trees as the manifest claims.
+    num_trees = manifest["forest"]["num_trees"]
+    if _metadata(directory / "trees.parquet").num_rows != num_trees:
+        raise foreign(directory, f"there are not {num_trees} trees in it")
 
 
-def _read_schema(path: Path) -> pa.Schema:
+def _metadata(path: Path) -> pq.FileMetaData:
     try:
-        return pq.read_schema(path)  # type: ignore[no-untyped-call]
+        return pq.read_metadata(path)  # type: ignore[no-untyped-call]
     except pa.ArrowException as error:
         raise foreign(path, describe(error)) from error
 
@@ -118,7 +130,7 @@ def forest_document(found: Mapping[str, Any]) -> Document:
         (row,) = pa.Table.from_pylist([row], schema=FOREST.schema).to_pylist()
         document = FOREST.document(row)
         _check_forest(document)
-    except (ArithmeticError, AttributeError, ConfigError, TypeError, ValueError) as error:
+    except _NOT_A_FOREST as error:
         raise foreign(Path(MANIFEST), describe(error)) from error
     return document
 
@@ -167,7 +179,10 @@ def check_node(document: Mapping[str, Any]) -> None:
     if document["grade"] is not None:
         Grade(document["grade"])
     drawn = document["drawn"]
-    are_counts = all(depth.isdecimal() and type(drawn[depth]) is int for depth in drawn)
+    are_counts = all(
+        depth.isdecimal() and len(depth) <= _MOST_DIGITS_OF_DEPTH and type(drawn[depth]) is int
+        for depth in drawn
+    )
     if not are_counts or min(document["count"], document["tokens"], *drawn.values(), 0) < 0:
         raise ValueError(f"count {document['count']}, tokens {document['tokens']}, drawn {drawn}")
 
@@ -182,6 +197,8 @@ def check_scorer(document: Mapping[str, Any]) -> None:
     counts = document["num_trees"], document["num_nodes"]
     if not isinstance(document["parameters"], dict) or any(type(one) is not int for one in counts):
         raise ValueError(f"scorer {document['name']} has counts {counts}, or no parameters")
+    if problem := storing_problem(document["parameters"]):
+        raise ValueError(f"scorer {document['name']}: parameters {problem}")
 
 
 def check_scores(scores: Any) -> None:
@@ -192,5 +209,5 @@ def check_scores(scores: Any) -> None:
     """
     for path, score in scores.items():
         parse_path(path.replace("-", "."))
-        if type(score) not in (int, float) or not isfinite(score):
+        if not is_number(score):
             raise ValueError(f"score {score!r} of step {path}")

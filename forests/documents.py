@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 from django.db import models
 
+from forests.core.storable import storing_problem
 from forests.store import Document
 
 _TYPES = {
@@ -53,7 +54,8 @@ class Columns:
         """Return the values of a row as a document has them.
 
         Raises:
-            ValueError: there is no value, another than a choice, or a longer one than can be.
+            ValueError: a required value is missing, not among the choices, too long, or cannot be
+                stored.
         """
         for name, (may_be_none, longest, choices) in self._rules.items():
             value = row[name]
@@ -63,6 +65,10 @@ class Columns:
                 raise ValueError(f"{name} {value!r} is none of {', '.join(choices)}")
             if longest and value and len(value) > longest:
                 raise ValueError(f"{name} has {len(value)} characters: at most {longest}")
-        return {
+        document = {
             name: json.loads(row[name]) if name in self._json else row[name] for name in self.names
         }
+        for name in self._json:
+            if problem := storing_problem(document[name]):
+                raise ValueError(f"{name} {problem}")
+        return document

@@ -1,24 +1,33 @@
 """Make a forest of trees that other programs made."""
 
-import json
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from experiment_configs.interfaces import Api, Grader, RolloutWorkerConfig
 from forests.core.counting import count_tree, root_value
 from forests.core.foreign_trees import READERS, ForeignTree, ForeignTreeError
+from forests.core.json_lines import JsonFileError, read_json_rows
 from forests.core.naming import tree_id
 from forests.core.tree import Grade
 from forests.directories import checksum
 from forests.grading import grade_leaf, is_correct
 from forests.models import Forest, Node, Tree, TreeStatus
+from forests.resuming import import_refusal
 from forests.scores import start_scorer, write_scores
-from forests.store import Document, collection, insert_new, node_document, tree_document
+from forests.store import (
+    Document,
+    collection,
+    delete_forest,
+    insert_new,
+    node_document,
+    tree_document,
+)
 
+IMPORTER = "import_trees"
 SCORER = "imported"
 """Scorer under whose name a forest keeps what the file says that nodes are worth."""
 TREES_PER_WRITE = 32
@@ -41,12 +50,14 @@ class ImportRequest:
     config_name: str
     dataset_split: str
     grader: Grader
+    grader_sha256: str = ""
+    """Of the source of the config that grades; empty for the usual grading."""
 
 
 def import_trees(request: ImportRequest, report: Report = lambda _: None) -> Forest:
     """Read the trees of a file into a new forest and return it.
 
-    The whole file is checked before anything is written. Interrupted, the same call goes on.
+    The whole file is checked before anything is written. Interrupted, the same call continues it.
 
     Raises:
         ImportTreesError: a line is no tree, the name is taken, or there is no tree.
@@ -67,15 +78,16 @@ def import_trees(request: ImportRequest, report: Report = lambda _: None) -> For
         if len(batch) == TREES_PER_WRITE or index == number - 1:
             _write(forest, batch)
             if any(one.values for _, one in batch):
-                scorer = scorer or start_scorer(forest, SCORER, {"file": request.file.name})
+                scorer = scorer or start_scorer(forest, SCORER, {"file": forest.dataset_source})
                 write_scores(
                     scorer,
                     {tree_id(forest.name, index): one.values for index, one in batch if one.values},
                 )
             batch = []
             report(index + 1)
-    facts = {"is_seeded": True, "importer": "", "num_trees": number, "num_complete": number, **sums}
-    collection(Forest).update_one({"_id": forest.name}, {"$set": facts})
+    whole = {"is_seeded": True, "importer": "", "import_sha256": ""}
+    numbers = {"num_trees": number, "num_complete": number, **sums}
+    collection(Forest).update_one({"_id": forest.name}, {"$set": whole | numbers})
     return Forest.objects.get(pk=forest.name)
 
 
@@ -83,54 +95,30 @@ def iter_foreign_trees(path: Path, format_name: str) -> Iterator[ForeignTree]:
     """Yield the trees of a file: JSON lines, or one JSON object or list.
 
     Raises:
-        ImportTreesError: a line is no tree.
-        OSError: the file cannot be read.
+        ImportTreesError: the file cannot be read, or a row is no tree.
     """
-    for place, row in _rows(path):
-        try:
-            json.dumps(row, ensure_ascii=False).encode()
-            yield READERS[format_name](row)
-        except ForeignTreeError as error:
-            raise ImportTreesError(f"{path} {place}: {error}") from error
-        except UnicodeEncodeError as error:
-            raise ImportTreesError(f"{path} {place}: a text holds half a character") from error
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    yield f"line {number}", json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    if number > 1:
-                        raise ImportTreesError(f"{path} line {number} is no JSON") from error
-                    break
-            else:
-                return
-        whole = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ImportTreesError(f"{path} is not UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        raise ImportTreesError(f"{path} is no JSON, and its first line neither") from error
-    for number, row in enumerate(whole if isinstance(whole, list) else [whole], start=1):
-        yield f"tree {number}", row
+        for place, row in read_json_rows(path):
+            try:
+                yield READERS[format_name](row)
+            except ForeignTreeError as error:
+                raise ImportTreesError(f"{path} {place}: {error}") from error
+    except JsonFileError as error:
+        raise ImportTreesError(str(error)) from error
 
 
 def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
     digest = checksum(request.file)["sha256"]
+    parts = (digest, request.format, request.grader_sha256)
+    whole_digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()
     known = Forest.objects.filter(pk=request.name).first()
     if known is not None:
-        if not known.importer or known.config_sha256 != digest:
-            raise ImportTreesError(
-                f"a forest named {request.name!r} is there: choose another --forest_name_suffix"
-            )
+        if refusal := import_refusal(known, IMPORTER, whole_digest, request.dataset_split):
+            raise ImportTreesError(refusal)
         return known
     first = next(iter_foreign_trees(request.file, request.format))
     api: Api = "completions" if isinstance(first.prompt, str) else "chat"
-    return Forest.objects.create(
+    forest = Forest(
         name=request.name,
         config_name=request.config_name,
         config_source=f"Trees of {request.file.name}, format {request.format}.\n",
@@ -140,8 +128,12 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
         worker_config=RolloutWorkerConfig(api=api).as_dict(),
         num_trees=num_trees,
         created_at=datetime.now(UTC),
-        importer="import_trees",
+        importer=IMPORTER,
+        import_sha256=whole_digest,
     )
+    delete_forest(forest)  # what a deletion that was interrupted, or raced a worker, has left
+    forest.save(force_insert=True)
+    return forest
 
 
 def _grade(foreign: ForeignTree, grader: Grader) -> None:

@@ -31,6 +31,7 @@ class Forest(models.Model):
 
     is_seeded = models.BooleanField(default=False)  # False while items may still be missing
     importer = models.CharField(max_length=40, blank=True)  # command that is bringing them
+    import_sha256 = models.CharField(max_length=64, blank=True)  # of what it brings
     is_paused = models.BooleanField(default=False)
     is_graded = models.BooleanField(default=True)  # False while a new grader has some leaves only
     graded_at = models.DateTimeField(null=True)  # when a new grader was applied to all leaves

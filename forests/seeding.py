@@ -15,16 +15,23 @@ from experiment_configs.interfaces import (
 )
 from experiment_configs.loading import LoadedConfig
 from experiment_configs.messages import describe
-from forests.core.naming import ForestNameError, forest_name, tree_id
+from forests.core.naming import ForestNameError, forest_name
+from forests.core.storable import storing_problem
 from forests.models import Forest, Tree
 from forests.store import (
     TREES_PER_WRITE,
     Document,
     collection,
     delete_forest,
+    in_batches,
     insert_new,
     tree_document,
+    tree_ids,
 )
+
+ITEMS_COMPARED = 256
+"""Items, spread over the dataset, that are compared with their trees before a forest is continued.
+The more there are, the longer it takes: each is one tree to read and one prompt to make."""
 
 
 def seed_forest(
@@ -53,8 +60,8 @@ def seed_forest(
     items = _first_items(loaded.config, dataset_split, limit)
     forest, is_new = _get_or_create(name, loaded, dataset_split)
     try:
-        _check_continuation(forest, loaded.config, items)
-        _insert_trees(forest, loaded.config, itertools.chain(*items), report)
+        unseeded = _unseeded_items(forest, loaded.config, itertools.chain(*items), limit)
+        _insert_trees(forest, loaded.config, unseeded, report)
     except ConfigError:
         if is_new:
             delete_forest(Forest.objects.get(pk=name))
@@ -81,6 +88,13 @@ def check_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str]:
             raise ConfigError(f"{method} must return a str, not {type(text).__name__}")
     if not label.strip():
         raise ConfigError("get_label returned an empty label")
+    for method, value in (
+        ("get_root_prompt", prompt),
+        ("get_label", label),
+        ("serialize_dataset_item", serialized),
+    ):
+        if problem := storing_problem(value):
+            raise ConfigError(f"what {method} returned {problem}")
     return prompt, label, serialized
 
 
@@ -151,6 +165,11 @@ def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest,
                 f"forest {name!r} is only partly imported: run the same {existing.importer} "
                 "command again, or use another --forest_name_suffix"
             )
+        if existing.dataset_split != split:
+            raise ConfigError(
+                f"forest {name!r} holds the dataset split {existing.dataset_split!r}, not "
+                f"{split!r}: use another --forest_name_suffix"
+            )
         if differences := _differences(existing, forest):
             raise ConfigError(
                 f"forest {name!r} was seeded from another config: {'; '.join(differences)}. "
@@ -177,27 +196,61 @@ def _differences(old: Forest, new: Forest) -> list[str]:
     return found
 
 
-def _check_continuation(
-    forest: Forest, config: RolloutConfig, items: tuple[list[Any], Iterator[Any]]
-) -> None:
-    """Refuse to continue from a dataset that is not the one before: its first item tells."""
-    first = collection(Tree).find_one({"_id": tree_id(forest.name, 0)})
-    if first is None:
-        return
-    prompt, label, _ = check_item(config, items[0][0])
-    if (first["prompt"], first["label"]) != (prompt, label):
-        raise ConfigError(
-            f"forest {forest.name!r} was seeded from other data: its first item differs. "
-            "Use another --forest_name_suffix, or put the data back"
+def _unseeded_items(
+    forest: Forest, config: RolloutConfig, items: Iterator[Any], limit: int | None
+) -> Iterator[tuple[int, Any]]:
+    """Return the items that `num_trees` does not count yet, with their indexes.
+
+    Raises:
+        ConfigError: the dataset is not the one before, as the items show that have a tree.
+    """
+    seeded = _seeded_prompts(forest)
+    num_seeded = max(seeded, default=-1) + 1
+    numbered, uncounted = enumerate(items), list[tuple[int, Any]]()
+    num_items = 0
+    for index, item in itertools.islice(numbered, num_seeded):
+        num_items = index + 1
+        if index in seeded and _checked_item(config, index, item)[:2] != seeded[index]:
+            raise _other_data(forest, f"item {index} differs from its tree")
+        if index >= forest.num_trees:
+            uncounted.append((index, item))
+    if num_items < num_seeded and (limit is None or num_items < limit):
+        raise _other_data(forest, f"the split has {num_items} items, the forest {num_seeded} trees")
+    return itertools.chain(uncounted, numbered)
+
+
+def _seeded_prompts(forest: Forest) -> dict[int, tuple[Prompt, str]]:
+    """Return prompt and label of trees by index: the first, the last, and some between.
+
+    Trees that an interrupted seeding wrote and did not count are all there.
+    """
+    counted = range(forest.num_trees)
+    spread = set(counted[:: -(-forest.num_trees // ITEMS_COMPARED) or 1]) | set(counted[-1:])
+    uncounted = range(forest.num_trees, forest.num_trees + TREES_PER_WRITE)
+    found: dict[int, tuple[Prompt, str]] = {}
+    for batch in in_batches([*sorted(spread), *uncounted]):
+        trees = collection(Tree).find(
+            {"_id": {"$in": tree_ids(forest, batch)}}, {"index": 1, "prompt": 1, "label": 1}
         )
+        found |= {tree["index"]: (tree["prompt"], tree["label"]) for tree in trees}
+    return found
+
+
+def _other_data(forest: Forest, difference: str) -> ConfigError:
+    return ConfigError(
+        f"forest {forest.name!r} was seeded from other data: {difference}. Use another "
+        "--forest_name_suffix, or put the data back"
+    )
 
 
 def _insert_trees(
-    forest: Forest, config: RolloutConfig, items: Iterator[Any], report: Callable[[int], None]
+    forest: Forest,
+    config: RolloutConfig,
+    items: Iterator[tuple[int, Any]],
+    report: Callable[[int], None],
 ) -> None:
-    """Insert the trees that are missing; what is there already was written before `num_trees`."""
-    numbered = itertools.islice(enumerate(items), forest.num_trees, None)
-    while batch := list(itertools.islice(numbered, TREES_PER_WRITE)):
+    """Insert trees, each batch before `num_trees` counts it."""
+    while batch := list(itertools.islice(items, TREES_PER_WRITE)):
         insert_new(Tree, [_tree_document(forest, config, index, item) for index, item in batch])
         num_trees = batch[-1][0] + 1
         collection(Forest).update_one(
@@ -207,11 +260,15 @@ def _insert_trees(
         report(num_trees)
 
 
-def _tree_document(forest: Forest, config: RolloutConfig, index: int, item: Any) -> Document:
+def _checked_item(config: RolloutConfig, index: int, item: Any) -> tuple[Prompt, str, str]:
     try:
-        prompt, label, serialized = check_item(config, item)
+        return check_item(config, item)
     except ConfigError as error:
         raise ConfigError(f"item {index}: {error}") from error
+
+
+def _tree_document(forest: Forest, config: RolloutConfig, index: int, item: Any) -> Document:
+    prompt, label, serialized = _checked_item(config, index, item)
     return tree_document(
         forest.name, index, item=serialized, label=label, prompt=prompt, now=datetime.now(UTC)
     )

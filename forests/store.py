@@ -78,17 +78,24 @@ def insert_new(model: type[models.Model], documents: Sequence[Document]) -> int:
     """
     inserted, rest = 0, list(documents)
     while rest:
-        try:
-            collection(model).insert_many(rest, ordered=True)
-        except BulkWriteError as error:
-            first = error.details["writeErrors"][0]
-            if first["code"] != _DUPLICATE_KEY:
-                raise
-            inserted += first["index"]
-            rest = rest[first["index"] + 1 :]
-        else:
-            return inserted + len(rest)
+        number = insert_up_to_known(model, rest)
+        inserted += number
+        rest = rest[number + 1 :]
     return inserted
+
+
+def insert_up_to_known(model: type[models.Model], documents: Sequence[Document]) -> int:
+    """Insert documents in order, up to the first whose id is there; return how many."""
+    if not documents:
+        return 0
+    try:
+        collection(model).insert_many(documents, ordered=True)
+    except BulkWriteError as error:
+        first = error.details["writeErrors"][0]
+        if first["code"] != _DUPLICATE_KEY:
+            raise
+        return int(first["index"])
+    return len(documents)
 
 
 def tree_ids(forest: Forest, indexes: Iterable[int]) -> list[str]:

@@ -40,8 +40,9 @@ from forests.core.naming import (
     tree_scores_id,
 )
 from forests.core.tree import NodePath, format_path, parse_path
-from forests.directories import MANIFEST, check_output, checksums, written_aside
+from forests.directories import MANIFEST, check_output, checksum, checksums, written_aside
 from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
+from forests.resuming import import_refusal
 from forests.scores import scorer_names
 from forests.store import (
     Document,
@@ -143,7 +144,7 @@ def _score_rows(ids: Sequence[str], scorers: Sequence[str]) -> list[Document]:
 def import_forest(directory: Path, name: str, report: Report = lambda _: None) -> Forest:
     """Read what `export_forest` wrote into a forest of this name and return it.
 
-    Interrupted, it is gone on with by the same call. A tree that was growing is pending.
+    Interrupted, the same call continues it. A tree that was growing is pending.
 
     Raises:
         TransferError: the directory is no export, is damaged, or the name is taken; nothing of it
@@ -154,7 +155,7 @@ def import_forest(directory: Path, name: str, report: Report = lambda _: None) -
     check_forest_name(name)
     manifest = read_manifest(directory)
     check_files(directory, manifest)
-    forest = _start_forest(manifest, name)
+    forest = _start_forest(manifest, name, checksum(directory / MANIFEST)["sha256"])
     try:
         _import_rows(directory, manifest, forest, report)
     except Exception as error:
@@ -162,7 +163,7 @@ def import_forest(directory: Path, name: str, report: Report = lambda _: None) -
             raise
         delete_forest(forest)
         raise foreign(directory, describe(error)) from error
-    whole = {"is_seeded": True, "importer": ""}
+    whole = {"is_seeded": True, "importer": "", "import_sha256": ""}
     collection(Forest).update_one({"_id": name}, {"$set": whole})
     return Forest.objects.get(pk=name)
 
@@ -187,17 +188,27 @@ def _import_rows(
     _import_scores(directory, manifest, forest)
 
 
-def _start_forest(manifest: Mapping[str, Any], name: str) -> Forest:
-    document = forest_document(manifest["forest"])
+def _start_forest(manifest: Mapping[str, Any], name: str, sha256: str) -> Forest:
+    """Return the forest to fill; the manifest's checksum stands for all files, as it lists theirs.
+
+    Raises:
+        TransferError: there is another one of this name.
+    """
+    document = {
+        "_id": name,
+        **forest_document(manifest["forest"]),
+        **OF_THE_SITE,
+        "import_sha256": sha256,
+    }
     known = Forest.objects.filter(pk=name).first()
     if known is not None:
-        is_ours = known.created_at == document["created_at"].replace(tzinfo=UTC)
-        if not (known.importer and is_ours):
-            raise TransferError(
-                f"a forest named {name!r} is there: choose another --forest_name_suffix"
-            )
+        split = document["dataset_split"]
+        if refusal := import_refusal(known, document["importer"], sha256, split):
+            raise TransferError(refusal)
         return known
-    insert_new(Forest, [{"_id": name, **document, **OF_THE_SITE}])
+    # What a deletion that was interrupted, or raced a worker, has left.
+    delete_forest(Forest(name=name, num_trees=document["num_trees"]))
+    insert_new(Forest, [document])
     return Forest.objects.get(pk=name)
 
 
@@ -205,10 +216,26 @@ def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:
     """Yield rows with the number of those before."""
     before = 0
     with pq.ParquetFile(path) as file:  # type: ignore[no-untyped-call]
-        for batch in file.iter_batches(ROWS_PER_READ):
-            rows = batch.to_pylist()
+        batches = file.iter_batches(ROWS_PER_READ)
+        while (rows := _next_rows(batches, path)) is not None:
             yield before, rows
             before += len(rows)
+
+
+def _next_rows(batches: Iterator[pa.RecordBatch], path: Path) -> list[Document] | None:
+    """Return the next rows, or None at the end.
+
+    Raises:
+        ValueError: the table is damaged inside: Arrow says so with an error that looks like one of
+            the disk, without its number.
+    """
+    try:
+        batch = next(batches, None)
+        return None if batch is None else batch.to_pylist()
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{path.name} is damaged: {describe(error)}") from error
 
 
 def _tree_document(forest: Forest, row: Mapping[str, Any]) -> Document:

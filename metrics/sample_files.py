@@ -1,12 +1,11 @@
 """Read files of samples that did not come from a forest, and grade them."""
 
-import json
 from collections.abc import Iterator, Mapping
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from experiment_configs.interfaces import ConfigError, Grader
+from forests.core.json_lines import LARGEST_NUMBER, JsonFileError, is_number, read_json_lines
 from forests.core.tree import Grade
 from forests.grading import grade_leaf, is_correct
 from metrics.core.sample_trees import GradedSample
@@ -31,17 +30,13 @@ def read_samples(path: Path, grader: Grader) -> Iterator[list[GradedSample]]:
         SampleFileError: a line is not that, or the file cannot be read; all lines before are given.
     """
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    try:
-                        yield _graded(json.loads(line), grader)
-                    except (json.JSONDecodeError, ConfigError, _BadLineError) as error:
-                        raise SampleFileError(f"{path} line {number}: {error}") from error
-    except OSError as error:
-        raise SampleFileError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SampleFileError(f"{path} is not UTF-8") from error
+        for number, line in read_json_lines(path):
+            try:
+                yield _graded(line, grader)
+            except (ConfigError, _BadLineError) as error:
+                raise SampleFileError(f"{path} line {number}: {error}") from error
+    except JsonFileError as error:
+        raise SampleFileError(str(error)) from error
 
 
 def _graded(line: Any, grader: Grader) -> list[GradedSample]:
@@ -65,6 +60,8 @@ def _label(line: Mapping[str, Any]) -> str:
     label = line.get("label")
     if isinstance(label, bool) or not isinstance(label, str | int | float):
         raise _BadLineError("needs `label`, a text or a number")
+    if not str(label).strip():
+        raise _BadLineError("`label` is blank: give the right answer, or leave the line out")
     return str(label)
 
 
@@ -91,7 +88,10 @@ def _scores(scores: object, number: int) -> list[list[float]]:
     return [[_score(step) for step in (one if isinstance(one, list) else [one])] for one in scores]
 
 
-def _score(score: object) -> float:
-    if isinstance(score, bool) or not isinstance(score, int | float) or not isfinite(score):
-        raise _BadLineError(f"{score!r:.40} is no score: each must be a number")
+def _score(score: Any) -> float:
+    if not is_number(score):
+        shown = type(score).__name__ if isinstance(score, list | dict) else f"{score!r:.40}"
+        raise _BadLineError(
+            f"{shown} is not a score: each must be a number up to {LARGEST_NUMBER:g}"
+        )
     return float(score)

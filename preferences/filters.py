@@ -1,14 +1,14 @@
 """Which pairs and trees go into a dataset, beside what reviewers say."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from tokenizers import Tokenizer
 
+from forests.core.json_lines import JsonFileError, parse_line, read_lines
 from forests.core.prefix import as_text
 from preferences.core.balance import LengthBalance, kind_of
 from preferences.core.decontamination import USUAL_NGRAM, Benchmark
@@ -87,31 +87,31 @@ def read_benchmark(path: Path, ngram: int = USUAL_NGRAM) -> Benchmark:
         FilterError: it cannot be read, or has no question.
     """
     try:
-        with path.open(encoding="utf-8") as lines:
-            benchmark = Benchmark(_questions(path, lines), ngram)
-    except OSError as error:
-        raise FilterError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise FilterError(f"{path} is not UTF-8") from error
+        benchmark = Benchmark(_questions(path), ngram)
+    except JsonFileError as error:
+        raise FilterError(str(error)) from error
     if not benchmark.num_questions:
         raise FilterError(f"{path} has no question: give one a line")
     return benchmark
 
 
-def _questions(path: Path, lines: Iterable[str]) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
-        if not line.startswith("{"):
-            if line.strip():
-                yield line
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise FilterError(f"{path} line {number} is no JSON") from error
-        found = next((row[key] for key in QUESTION_KEYS if isinstance(row.get(key), str)), None)
-        if found is None:
-            raise FilterError(f"{path} line {number} has none of {', '.join(QUESTION_KEYS)}")
-        yield found
+def _questions(path: Path) -> Iterator[str]:
+    for number, line in read_lines(path):
+        text = line.strip()
+        if text.startswith("{"):
+            yield _question(parse_line(path, number, text), f"{path} line {number}")
+        elif text in ("[", "]") or text.startswith(("[{", '["')):
+            raise FilterError(f"{path} line {number} is a JSON list: give one JSON object a line")
+        elif text:
+            yield text
+
+
+def _question(row: Any, place: str) -> str:
+    for key in QUESTION_KEYS:
+        found = row.get(key)
+        if isinstance(found, str) and found.strip():
+            return found
+    raise FilterError(f"{place} has none of {', '.join(QUESTION_KEYS)}")
 
 
 def token_counter(name: str) -> CountTokens:

@@ -15,9 +15,12 @@ from django.db import connection
 from django_mongodb_backend.base import DatabaseWrapper
 from redis import Redis
 from redis.client import Pipeline
+from rq import Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus, get_current_job
 from rq.queue import Queue
+from rq.utils import as_text
+from rq.worker import BaseWorker
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
@@ -32,6 +35,8 @@ from rollouts.servers import policy_server
 
 log = structlog.stdlib.get_logger(__name__)
 
+PROCESS_OF_WORKER = "process"
+"""Field in which a worker's record in the queue's server says which process it is."""
 SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
 _JOBS_PER_WRITE = 500
 
@@ -119,9 +124,11 @@ def unfinished_trees(forest: Forest, indexes: range) -> list[Document]:
 def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
     """Put slices with unfinished trees into the queue and return how many were put there.
 
-    Slices that are in the queue, or that a living worker is growing, are left alone, so this may be
-    repeated at any time, also after the queue was lost. Where none is unfinished the forest's
-    counters are settled, as a worker may have been killed before it counted its last trees.
+    Slices that are in the queue, or in the hands of a living worker, are left alone, so this may be
+    repeated at any time, also after the queue was lost. A worker that was killed on this machine is
+    known to be dead at once, one elsewhere when its heartbeat has been missing for 90 s. Where no
+    slice is unfinished the forest's counters are settled, as a worker may have been killed before
+    it counted its last trees.
     """
     leases.release_dead(_with_status(forest, TreeStatus.GROWING))
     slices: dict[int, bool] = {}
@@ -157,10 +164,16 @@ def _enqueue_batch(
         )
         for number in numbers
     }
-    for job in _known_jobs(queue, list(spans)):
-        if job.get_status(refresh=False) is JobStatus.QUEUED and job.id in queued:
+    known = _known_jobs(queue, list(spans))
+    at_work = _jobs_at_work(queue) if known else set()
+    for job in known:
+        status = job.get_status(refresh=False)
+        is_waiting = status is JobStatus.QUEUED and job.id in queued
+        # Until its process has begun, a job that a worker has taken is still called queued.
+        is_at_work = status in (JobStatus.QUEUED, JobStatus.STARTED) and job.id in at_work
+        if is_waiting or is_at_work:
             del spans[job.id]
-        else:  # finished, failed, or started by a worker that is no more
+        else:  # finished, failed, or taken by a worker that is dead
             job.delete()
     queue.enqueue_many(
         Queue.prepare_data(
@@ -175,6 +188,23 @@ def _enqueue_batch(
         for job_id, (start, stop) in spans.items()
     )
     return len(spans)
+
+
+def _jobs_at_work(queue: Queue) -> set[str]:
+    """Return the jobs that living workers have taken, also before they claim a tree."""
+    workers = Worker.all(queue=queue, serializer=queue.serializer)
+    return {
+        execution.job_id
+        for worker in workers
+        if not _is_dead(worker)
+        for execution in worker.get_current_executions()
+    }
+
+
+def _is_dead(worker: BaseWorker) -> bool:
+    """Return whether a worker is known to be dead; its record goes when its heartbeat is missed."""
+    process = as_text(worker.connection.hget(worker.key, PROCESS_OF_WORKER) or "")
+    return worker.death_date is not None or leases.is_dead(process)
 
 
 def _known_jobs(queue: Queue, ids: list[str]) -> list[Job]:

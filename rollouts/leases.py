@@ -52,7 +52,7 @@ def claim(trees: Sequence[str], holder: str) -> set[str]:
             }
         },
     )
-    return set(trees) if result.matched_count == len(trees) else _held(trees, holder)
+    return set(trees) if result.matched_count == len(trees) else held(trees, holder)
 
 
 def unfinished(trees: Sequence[str]) -> set[str]:
@@ -64,9 +64,9 @@ def unfinished(trees: Sequence[str]) -> set[str]:
 def renew(trees: Sequence[str], holder: str) -> set[str]:
     """Prolong the leases; return the trees that are no longer held."""
     until = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
-    held = {"_id": {"$in": list(trees)}, "lease_holder": holder}
-    result = collection(Tree).update_many(held, {"$set": {"lease_expires_at": until}})
-    return set() if result.matched_count == len(trees) else set(trees) - _held(trees, holder)
+    ours = {"_id": {"$in": list(trees)}, "lease_holder": holder}
+    result = collection(Tree).update_many(ours, {"$set": {"lease_expires_at": until}})
+    return set() if result.matched_count == len(trees) else set(trees) - held(trees, holder)
 
 
 def release(trees: Sequence[str], holder: str) -> None:
@@ -85,25 +85,26 @@ def release(trees: Sequence[str], holder: str) -> None:
 
 def release_dead(trees: Iterable[Document]) -> int:
     """Give those trees back that processes of this machine hold which are gone; return how many."""
-    dead: dict[str, list[str]] = {}
-    space = _process_space()
+    by_holder: dict[str, list[str]] = {}
     for document in trees:
-        if _is_dead(document["lease_holder"], space):
-            dead.setdefault(document["lease_holder"], []).append(document["_id"])
-    for holder, held in dead.items():
-        release(held, holder)
-        log.warning("trees of a dead worker given back", holder=holder, trees=len(held))
+        by_holder.setdefault(document["lease_holder"], []).append(document["_id"])
+    dead = {holder: ids for holder, ids in by_holder.items() if is_dead(holder)}
+    for holder, ids in dead.items():
+        release(ids, holder)
+        log.warning("trees of a dead worker given back", holder=holder, trees=len(ids))
     return sum(map(len, dead.values()))
 
 
-def _held(trees: Sequence[str], holder: str) -> set[str]:
+def held(trees: Sequence[str], holder: str) -> set[str]:
+    """Return those trees that are ours now."""
     ours = {"_id": {"$in": list(trees)}, "lease_holder": holder}
     return {document["_id"] for document in collection(Tree).find(ours, {"_id": 1})}
 
 
-def _is_dead(holder: str, space: str) -> bool:
+def is_dead(holder: str) -> bool:
+    """Return whether a holder is known to be gone: it was a process of this machine."""
     rest, _, pid = holder.rpartition("/")
-    if rest.rpartition("/")[0] != space or not pid.isdecimal():
+    if rest.rpartition("/")[0] != _process_space() or not pid.isdecimal():
         return False
     try:
         os.kill(int(pid), 0)

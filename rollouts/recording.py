@@ -16,10 +16,11 @@ from forests.store import (
     StoredTree,
     add_to_forest,
     collection,
-    insert_new,
+    insert_up_to_known,
     node_document,
     record_activity,
 )
+from rollouts import leases
 from rollouts.backend import Spending
 from rollouts.core.growing import Changes
 from rollouts.leases import LEASE_SECONDS
@@ -172,15 +173,32 @@ class Recorder:
         `settle_counters` mends both. As a finished tree's status comes after its sums, all of these
         are in when all trees are finished.
         """
+        lost = self._update_nodes(list(batch.updates.values()))
+        inserts = [one for one in batch.inserts.values() if one["tree_id"] not in lost]
+        lost |= _insert_nodes(inserts)
+        ours = [state for state in states if state.tree_id not in lost]
+        self._write_sums(ours, sum(one["tree_id"] not in lost for one in inserts))
+        num_lost = len(lost) + self._write_trees(ours)
+        if num_lost:
+            raise LeaseLostError(f"another worker has taken {num_lost} of {len(states)} trees")
+
+    def _update_nodes(self, documents: list[Document]) -> set[str]:
+        """Update nodes, and return the trees that are not ours any more, whose nodes stay.
+
+        An update cannot see what it overwrites, so we look just before it whose the trees are.
+        """
+        if not documents:
+            return set()
+        trees = {one["tree_id"] for one in documents}
+        ours = leases.held(list(trees), self.holder)
         updates = [
-            UpdateOne({"_id": id_}, {"$set": {k: v for k, v in doc.items() if k != "_id"}})
-            for id_, doc in batch.updates.items()
+            UpdateOne({"_id": one["_id"]}, {"$set": {k: v for k, v in one.items() if k != "_id"}})
+            for one in documents
+            if one["tree_id"] in ours
         ]
         if updates:
             collection(Node).bulk_write(updates, ordered=True)
-        insert_new(Node, list(batch.inserts.values()))
-        self._write_sums(states, len(batch.inserts))
-        self._write_trees(states)
+        return trees - ours
 
     def _write_sums(self, states: list["_TreeState"], num_nodes: int) -> None:
         deltas: dict[str, float] = defaultdict(int)
@@ -198,10 +216,13 @@ class Recorder:
             },
         )
 
-    def _write_trees(self, states: list["_TreeState"]) -> None:
+    def _write_trees(self, states: list["_TreeState"]) -> int:
+        """Write the trees that we hold, and return how many we do not hold."""
+        if not states:
+            return 0
         result = collection(Tree).bulk_write([state.update(self.holder) for state in states])
         if lost := len(states) - result.matched_count:
-            raise LeaseLostError(f"another worker has taken {lost} of {len(states)} trees")
+            return lost
         numbers = Counter(state.status for state in states)
         add_to_forest(
             self.forest_name,
@@ -210,6 +231,7 @@ class Recorder:
                 "num_failed": numbers[TreeStatus.FAILED],
             },
         )
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +278,32 @@ class _TreeState:
                 "completed_at": datetime.now(UTC),
             }
         return UpdateOne({"_id": self.tree_id, "lease_holder": holder}, {"$set": fields})
+
+
+def _insert_nodes(documents: list[Document]) -> set[str]:
+    """Insert nodes in order, and return the trees in which others have written.
+
+    Leases hold trees, not nodes: a write that was held up for longer than a lease may meet nodes of
+    the next holder under the same ids. Of such a tree nothing more is written. A write of our own
+    that the driver repeats, as its answer got lost, meets its own nodes.
+    """
+    lost: set[str] = set()
+    rest = documents
+    while rest:
+        number = insert_up_to_known(Node, rest)
+        if number < len(rest) and not _is_stored(rest[number]):
+            lost.add(rest[number]["tree_id"])
+        rest = [one for one in rest[number + 1 :] if one["tree_id"] not in lost]
+    return lost
+
+
+def _is_stored(document: Document) -> bool:
+    """Return whether exactly this node is stored, as it was when it was noted."""
+    noted_at: datetime = document["created_at"]
+    milliseconds = noted_at.microsecond // 1000  # BSON has no finer ones
+    stored_at = noted_at.replace(microsecond=milliseconds * 1000, tzinfo=None)
+    found = collection(Node).find_one({"_id": document["_id"]})
+    return found == document | {"created_at": stored_at}
 
 
 def _sums(counters: Mapping[str, int], spending: Spending) -> dict[str, float]:

@@ -18,11 +18,13 @@ from forests.grading import grade_leaf, is_correct
 from forests.seeding import check_item, iterate_items
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
+from rollouts.core.completions import Completion, Ending
 from rollouts.core.steps import split_steps
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendError
 
 ITEMS_SHOWN = 3
+_CHARACTERS_OF_END = 80
 _WRONG_ANSWER = "this answer is wrong"
 
 
@@ -33,6 +35,8 @@ class Check:
     name: str
     is_ok: bool
     detail: str
+    is_warning: bool = False
+    """Whether it may be as it should, and a person has to look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,15 @@ class ShownItem:
     prompt: Prompt
     label: str
     serialized: str
+
+
+@dataclass(frozen=True, slots=True)
+class TriedRollout:
+    """One real rollout, told in a line each."""
+
+    detail: str
+    warning: str
+    """Why it would have no answer in a forest; empty where it has one."""
 
 
 @dataclass(slots=True)
@@ -94,8 +107,10 @@ def verify(
     return verification, loaded[0]
 
 
-async def sample_once(client: CompletionClient, item: ShownItem, label_of: RolloutConfig) -> str:
-    """Return a line about one real rollout: its steps, answer, grade and tokens.
+async def sample_once(
+    client: CompletionClient, item: ShownItem, label_of: RolloutConfig
+) -> TriedRollout:
+    """Return one real rollout: its steps, answer, grade and tokens.
 
     Raises:
         BackendError: the server does not answer or refuses.
@@ -108,9 +123,27 @@ async def sample_once(client: CompletionClient, item: ShownItem, label_of: Rollo
     if steps and client.config.strategy != "sampled":  # all others continue what was written
         await client.sample(replace(request, steps=steps[0]), spending)
     answer, grade = grade_leaf(label_of, item.label, completion.text)
-    return (
+    return TriedRollout(
         f"{await client.model()} wrote {len(steps)} steps {steps!r}, answer {answer!r} is {grade}; "
-        f"prompt {spending.prompt_tokens} tokens, completion {spending.completion_tokens}"
+        f"prompt {spending.prompt_tokens} tokens, completion {spending.completion_tokens}",
+        _no_answer(completion, label_of) if answer is None else "",
+    )
+
+
+def _no_answer(completion: Completion, config: RolloutConfig) -> str:
+    """Return why a rollout may have no answer, and what to do about it."""
+    end = completion.text.strip()[-_CHARACTERS_OF_END:]
+    if completion.ending is Ending.LIMIT:
+        limit = config.rollout_worker_config.max_tokens_per_rollout
+        return (
+            f"the rollout has no answer and was cut, at {end!r}: raise max_tokens_per_rollout, "
+            f"now {limit}"
+        )
+    if type(config).extract_answer is not RolloutConfig.extract_answer:
+        return f"extract_answer of the config finds no answer in the rollout, which ends {end!r}"
+    return (
+        f"the rollout ends {end!r}, in which no answer is found: let the prompt ask for "
+        r"`#### x`, `\boxed{x}` or `The answer is x`, or write extract_answer (see docs/answers.md)"
     )
 
 

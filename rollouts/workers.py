@@ -14,7 +14,8 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
-from rollouts import queue_guard
+from rollouts import leases, queue_guard
+from rollouts.jobs import PROCESS_OF_WORKER
 
 STOP_WITH_PARENT = "PRM_STOP_WITH_PARENT"
 """Names the process, in the environment of workers that must not outlive it."""
@@ -46,6 +47,10 @@ class RolloutWorker(Worker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # The commands of django-rq pass their default, which is not the queue's.
         super().__init__(*args, **(kwargs | {"serializer": JSONSerializer}))
+
+    def serialize(self) -> dict[str, Any]:
+        """Return what the queue's server keeps of this worker, and which process it is."""
+        return super().serialize() | {PROCESS_OF_WORKER: leases.new_holder()}
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         """Work until stopped, without the scheduler of RQ: no job of ours waits for a time.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from experiment_configs.dataset_files import iter_split
+from experiment_configs.dataset_files import iter_split, text_of
 from experiment_configs.interfaces import Prompt, RolloutConfig, RolloutWorkerConfig
 
 EXAMPLES = """\
@@ -45,7 +45,7 @@ class Config(RolloutConfig):
         return f"{EXAMPLES}Question: {item['question']}\nAnswer:"
 
     def get_label(self, item: dict[str, Any]) -> str:
-        return str(item["answer"]).rpartition("####")[2].strip()
+        return text_of(item, "answer").rpartition("####")[2].strip()
 
     def serialize_dataset_item(self, item: dict[str, Any]) -> str:
         return f"{item['question']}\n\n**Solution**\n\n{item['answer']}"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from experiment_configs.dataset_files import iter_split
+from experiment_configs.dataset_files import iter_split, text_of
 from experiment_configs.interfaces import Prompt, RolloutConfig, RolloutWorkerConfig
 
 INSTRUCTION = (
@@ -44,7 +44,7 @@ class Config(RolloutConfig):
         ]
 
     def get_label(self, item: dict[str, Any]) -> str:
-        return "true" if str(item["label"]).strip().lower() in TRUE_LABELS else "false"
+        return "true" if text_of(item, "label").strip().lower() in TRUE_LABELS else "false"
 
     def serialize_dataset_item(self, item: dict[str, Any]) -> str:
         return f"> {item['statement']}\n\n{item['date']}, rated **{item['label']}**"

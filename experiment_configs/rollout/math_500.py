@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from experiment_configs.dataset_files import iter_split
+from experiment_configs.dataset_files import iter_split, text_of
 from experiment_configs.interfaces import Prompt, RolloutConfig, RolloutWorkerConfig
 
 INSTRUCTION = (
@@ -39,7 +39,7 @@ class Config(RolloutConfig):
         ]
 
     def get_label(self, item: dict[str, Any]) -> str:
-        return str(item["answer"])
+        return text_of(item, "answer")
 
     def serialize_dataset_item(self, item: dict[str, Any]) -> str:
         facts = ", ".join(

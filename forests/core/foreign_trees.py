@@ -13,10 +13,11 @@ gave this step), `value`, and at a leaf `answer` and `correct`.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from sys import float_info
 from typing import Any
 
+from forests.core.json_lines import is_number
 from forests.core.prefix import is_prompt
+from forests.core.storable import storing_problem
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 
 MOST_DEPTH = 200
@@ -168,6 +169,8 @@ def _label(row: Mapping[str, Any], key: str) -> str:
     label = row.get(key)
     if isinstance(label, bool) or not isinstance(label, str | int | float):
         raise ForeignTreeError(f"`{key}` must be a text or a number")
+    if not str(label).strip():
+        raise ForeignTreeError(f"`{key}` is blank: give the right answer")
     _check_length(str(label), key)
     return str(label)
 
@@ -176,8 +179,7 @@ def _number(node: Mapping[str, Any], key: str) -> float | None:
     value = node.get(key)
     if value is None:
         return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not abs(value) <= float_info.max:
+    if not is_number(value):
         raise ForeignTreeError(f"`{key}` must be a number")
     return float(value)
 
@@ -185,5 +187,8 @@ def _number(node: Mapping[str, Any], key: str) -> float | None:
 def _prompt(prompt: Any) -> Any:
     if not is_prompt(prompt) or (isinstance(prompt, str) and not prompt.strip()):
         raise ForeignTreeError("`prompt` must be a text, or a list of {role, content}")
-    _check_length(json.dumps(prompt, ensure_ascii=False), "prompt")
-    return prompt
+    if problem := storing_problem(prompt):
+        raise ForeignTreeError(f"`prompt` {problem}")
+    written = json.dumps(prompt, ensure_ascii=False)
+    _check_length(written, "prompt")
+    return json.loads(written)  # with numbers as the database takes them

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollouts.core.completions import Completion, Ending
-from rollouts.core.steps import split_steps
+from rollouts.core.steps import ending_of, split_steps
 
 LONGEST_MODEL = 200
 LONGEST_FINISH_REASON = 20
@@ -109,18 +109,19 @@ def _find_end(
     `stop_reason`, a delimiter left in the text, or the list of tokens. With none of these the
     delimiter is assumed; where that is wrong, the next sample is empty and ends the solution then.
     """
-    is_step = False
+    delimiter = ""
     if rules.delimiter is not None:
         text = next(iter(split_steps(text, rules.delimiter)), text)
-        is_step = text.endswith(rules.delimiter)
-        text = text.removesuffix(rules.delimiter)
-        if not is_step and finish_reason == "stop":
-            is_step = not _ended_by_model(text, choice, token_logprobs, rules.delimiter)
+        delimiter = ending_of(text, rules.delimiter)
+        text = text.removesuffix(delimiter)
+        is_stop = not delimiter and finish_reason == "stop"
+        if is_stop and not _ended_by_model(text, choice, token_logprobs, rules.delimiter):
+            delimiter = rules.delimiter
     text, is_stopped = cut_at_stop(text, rules)
     if is_stopped:
         return text, Ending.SOLUTION
-    if is_step:
-        return text + str(rules.delimiter), Ending.STEP
+    if delimiter:
+        return text + delimiter, Ending.STEP
     return text, Ending.SOLUTION if finish_reason == "stop" else Ending.LIMIT
 
 

@@ -6,14 +6,15 @@ Works on the parsed JSON, as the OpenAI library knows only one of these endpoint
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, isfinite, log
+from math import exp, log
 from typing import Any, Literal, TypeAlias, get_args
 
 from experiment_configs.interfaces import Prompt
+from forests.core.json_lines import is_number
 from forests.core.prefix import as_text, prefix_of
 from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
 from forests.core.tree import NodePath, ReasoningTree, TreeNode
-from rollouts.core.responses import ResponseError
+from rollouts.core.responses import MOST_LOGPROB, ResponseError
 
 ScorerKind: TypeAlias = Literal["logprobs", "pooling", "score"]
 StepLayout: TypeAlias = Literal["math_shepherd", "plain", "chat", "turns"]
@@ -32,6 +33,10 @@ USUAL_TAGS: Mapping[StepLayout, str] = {
     "chat": "<extra_0>",
     "turns": "",
 }
+MOST_SCORE = 1e6
+"""Of a score endpoint, whose numbers need not be probabilities; larger ones are a mistake."""
+_ROUNDING = 0.01
+"""By how much servers that count in 16 bits may miss 0 of a log-probability, or 1 of a sum."""
 _SPACES_IN_TOKENS = " \n\u2581\u0120\u010a"
 """Blanks as they are, and as vocabularies spell them."""
 
@@ -99,19 +104,18 @@ def read_scores(response: Any, request: ScoreRequest, options: ScorerOptions) ->
     """Return the score of each node of a request; None where the model named neither verdict.
 
     Raises:
-        ResponseError: the response is not what the protocol says.
+        ResponseError: the response is not what the protocol says, or holds what cannot be a
+            log-probability, a probability or a score.
         ScoringError: it has another number of scores than the request has steps.
     """
     if not isinstance(response, Mapping):
-        raise ResponseError("the response is no JSON object")
+        raise ResponseError("the response is not a JSON object")
     if options.kind == "logprobs":
-        return [_verdict(_listed_logprobs(response), options)]
-    found = response.get("data")
-    if not isinstance(found, list) or len(found) != 1 or not isinstance(found[0], Mapping):
-        raise ResponseError("the response has no data")
+        return [_verdict(_listed_logprobs(_only(response, "choices")), options)]
+    found = _only(response, "data")
     if options.kind == "score":
-        return [_number(found[0].get("score"))]
-    return _pooled(found[0].get("data"), len(request.nodes), options.good_index)
+        return [_score(found.get("score"))]
+    return _pooled(found.get("data"), len(request.nodes), options.good_index)
 
 
 def _steps(tree: ReasoningTree, path: NodePath) -> list[TreeNode]:
@@ -192,19 +196,48 @@ def _messages(
     return messages
 
 
-def _listed_logprobs(response: Mapping[str, Any]) -> list[tuple[str, float]]:
+def _only(response: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the one result of a response."""
+    found = response.get(key)
+    if not isinstance(found, list) or not found:
+        raise ResponseError(f"the response has no {key}")
+    if len(found) > 1:
+        raise ResponseError(f"the response has {len(found)} {key} for one request")
+    if not isinstance(found[0], Mapping):
+        raise ResponseError(f"the response has {key} that are not objects")
+    return found[0]
+
+
+def _listed_logprobs(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Return the tokens that the server lists for the first token that it drew."""
-    choices = response.get("choices")
-    logprobs = choices[0].get("logprobs") if isinstance(choices, list) and choices else None
+    logprobs = choice.get("logprobs")
     if not isinstance(logprobs, Mapping):
         raise ResponseError("the response lists no log-probabilities")
+    pairs = _pairs(logprobs)
+    if not pairs:
+        raise ResponseError("the response lists no log-probabilities")
+    if any(not isinstance(token, str) for token, _ in pairs):
+        raise ResponseError("the response lists a token that is not a text")
+    return [(token, _logprob(logprob)) for token, logprob in pairs]
+
+
+def _pairs(logprobs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Return tokens and log-probabilities from either form in which servers list them."""
     content, tops = logprobs.get("content"), logprobs.get("top_logprobs")
     if isinstance(content, list) and content:  # chat, and llama.cpp's completions
-        listed = content[0].get("top_logprobs") or []
-        return [(str(one.get("token")), float(one.get("logprob") or 0.0)) for one in listed]
+        listed = content[0].get("top_logprobs") if isinstance(content[0], Mapping) else None
+        if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
+            raise ResponseError("the response lists log-probabilities in an unknown form")
+        return [(one.get("token"), one.get("logprob")) for one in listed]
     if isinstance(tops, list) and tops and isinstance(tops[0], Mapping):
-        return [(str(token), float(logprob)) for token, logprob in tops[0].items()]
-    raise ResponseError("the response lists no log-probabilities")
+        return list(tops[0].items())
+    return []
+
+
+def _logprob(value: Any) -> float:
+    if not is_number(value) or not -MOST_LOGPROB <= value <= _ROUNDING:
+        raise ResponseError(f"the response has {_shown(value)} for a log-probability")
+    return float(value)
 
 
 def _verdict(listed: Sequence[tuple[str, float]], options: ScorerOptions) -> float | None:
@@ -239,18 +272,32 @@ def _pooled(rows: Any, num_steps: int, good_index: int) -> list[float | None]:
             f"the server gave {len(rows)} scores for {num_steps} steps: its pooling must be STEP "
             "and its step tag the same as --step_tag"
         )
-    return [_number(_chosen(row, good_index)) for row in rows]
+    return [_chosen(row if isinstance(row, list) else [row], good_index) for row in rows]
 
 
-def _chosen(row: Any, good_index: int) -> Any:
-    if not isinstance(row, list) or len(row) == 1:
-        return row[0] if isinstance(row, list) else row
+def _chosen(row: list[Any], good_index: int) -> float:
+    """Return the probability of the good class, or the only one."""
+    if not row:
+        raise ResponseError("the response has a row without numbers")
+    for value in row:
+        if not is_number(value) or not 0 <= value <= 1:
+            raise ResponseError(f"the response has {_shown(value)} for a probability")
+    if len(row) == 1:
+        return float(row[0])
     if good_index >= len(row):
         raise ScoringError(f"the server's rows have {len(row)} classes: --good_index is too large")
-    return row[good_index]
+    if abs(sum(row) - 1) > _ROUNDING * len(row):
+        raise ResponseError("the response has classes whose probabilities do not add up to 1")
+    return float(row[good_index])
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ResponseError("the response has a score that is no number")
+def _score(value: Any) -> float:
+    if not is_number(value) or abs(value) > MOST_SCORE:
+        raise ResponseError(f"the response has {_shown(value)} for a score")
     return float(value)
+
+
+def _shown(value: Any) -> str:
+    """Return a value of a response for a message; of a list or a long text only what it is."""
+    is_short = value is None or isinstance(value, bool | float) or is_number(value)
+    return repr(value) if is_short else f"a value of type {type(value).__name__}"

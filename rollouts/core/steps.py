@@ -1,20 +1,24 @@
 """Cut a solution into steps."""
 
+import re
 from collections.abc import Sequence
 
 
 def split_steps(text: str, delimiter: str) -> list[str]:
-    """Return the steps of a text, whose concatenation is exactly the text.
+    r"""Return the steps of a text, whose concatenation is exactly the text.
 
-    A step ends with the delimiter, except the last one, which may end without. No step is blank:
-    blank lines go with the step after them, or at the end of the text with the last step. The steps
-    of a blank text are none.
+    A step ends with the delimiter, except the last one, which may end without. Where the delimiter
+    is made of line breaks, `\r\n` is a line break too. No step is blank: blank lines go with the
+    step after them, or at the end of the text with the last step. A blank text has no steps.
 
     Raises:
         ValueError: the delimiter is empty.
     """
-    pieces = text.split(delimiter)
-    pieces = [piece + delimiter for piece in pieces[:-1]] + [pieces[-1]]
+    pieces, start = [], 0
+    for found in re.finditer(_pattern(delimiter), text):
+        pieces.append(text[start : found.end()])
+        start = found.end()
+    pieces.append(text[start:])
     steps: list[str] = []
     blank = ""
     for piece in pieces:
@@ -26,6 +30,19 @@ def split_steps(text: str, delimiter: str) -> list[str]:
     if steps:
         steps[-1] += blank
     return steps
+
+
+def ending_of(step: str, delimiter: str) -> str:
+    """Return the delimiter at the end of a step, as the step spells it; empty where it has none."""
+    found = re.search(rf"(?:{_pattern(delimiter)})\Z", step)
+    return found[0] if found else ""
+
+
+def _pattern(delimiter: str) -> str:
+    if not delimiter:
+        raise ValueError("empty separator")
+    is_line_breaks = not delimiter.strip("\n")
+    return r"\r?\n" * len(delimiter) if is_line_breaks else re.escape(delimiter)
 
 
 def share_tokens(tokens: int, steps: Sequence[str]) -> list[int]:

@@ -41,6 +41,25 @@ def test_an_item_gives_prompt_label_and_text(name: str):
     assert question in json.dumps(prompt) + serialized
 
 
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), True, ["4"]])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("gsm8k_baseline", "answer"), ("math_500", "answer"), ("liar_new_summarized", "label")],
+)
+def test_a_field_that_is_none_is_not_taken_for_the_label_none(name: str, key: str, value: object):
+    item, _ = ITEMS[name]
+
+    with pytest.raises(ConfigError, match=rf"`{key}` is .*: it must be a text or a number"):
+        check_item(config(name), item | {key: value})
+    with pytest.raises(ConfigError, match=rf"`{key}` is None"):
+        config(name).get_label({})
+
+
+def test_a_label_may_be_a_number():
+    assert config("math_500").get_label({"answer": 5}) == "5"
+    assert config("math_500").get_label({"answer": 0.5}) == "0.5"
+
+
 @pytest.mark.parametrize(
     ("label", "expected"),
     [("true", "true"), ("half-true", "true"), ("barely-true", "false"), ("false", "false")],

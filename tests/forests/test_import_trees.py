@@ -14,6 +14,7 @@ from forests.models import LEAF_COUNTERS, SPENT_COUNTERS, Forest, Tree
 from forests.scores import read_scores
 from forests.store import iter_trees
 from rollouts.recounting import recount_forest
+from tests.hostile_lines import BAD_FILES, BAD_LABELS, GOOD_LABELS, LABELLED
 
 pytestmark = pytest.mark.django_db
 
@@ -128,6 +129,59 @@ def test_what_is_imported_is_measured_and_turned_into_pairs(db, tmp_path, capsys
     assert json.loads(capsys.readouterr().out)["num_pairs"] == 2
 
 
+def interrupted_import(monkeypatch, path: Path, *arguments: str) -> None:
+    """Make the forest and its scorer, and write none of its trees."""
+
+    def killed(scorer, scores):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importing, "write_scores", killed)
+        patched.setattr(importing, "_write", lambda *_: None)
+        with pytest.raises(CommandError, match="interrupted"):
+            imported(path, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--format", "jsonl"], ["--format", "jsonl", "--dataset_config_name", "imported"]],
+)
+def test_an_interrupted_import_takes_no_other_file(db, tmp_path, monkeypatch, settings, arguments):
+    settings.CONFIG_PATH = [tmp_path]
+    config = tmp_path / "imported.py"
+    source = "from experiment_configs.rollout.demo_arithmetic import Config\n"
+    config.write_text(source)
+    valued = OURS | {"children": [{"text": "5", "value": 0.5}]}
+    monday = write(tmp_path / "monday.jsonl", valued)
+    friday = write(tmp_path / "friday.jsonl", OURS | {"label": "6"})
+    interrupted_import(monkeypatch, monday, *arguments)
+
+    with pytest.raises(CommandError, match=r"partly imported from something else: .*delete_forest"):
+        imported(friday, *arguments)
+    if "--dataset_config_name" in arguments:
+        config.write_text(source + "# graded otherwise\n")
+        with pytest.raises(CommandError, match="partly imported from something else"):
+            imported(monday, *arguments)
+        config.write_text(source)
+    assert not Tree.objects.exists()
+
+    monday.rename(tmp_path / "renamed.jsonl")
+    assert imported(tmp_path / "renamed.jsonl", *arguments).num_trees == 1
+
+
+def test_an_interrupted_import_of_another_format_or_split_is_not_continued(
+    db, tmp_path, monkeypatch
+):
+    valued = OURS | {"children": [{"text": "5", "value": 0.5}]}
+    path = write(tmp_path / "t.jsonl", OPENR | valued)
+    interrupted_import(monkeypatch, path, "--dataset_split", "a-b", "--forest_name_suffix", "c")
+
+    with pytest.raises(CommandError, match="partly imported from something else"):
+        imported(path, "--dataset_split", "a-b", "--forest_name_suffix", "c", "--format", "openr")
+    with pytest.raises(CommandError, match="holds the dataset split 'a-b', not 'a'"):
+        imported(path, "--dataset_split", "a", "--forest_name_suffix", "b-c")
+
+
 def test_an_interrupted_import_is_gone_on_with(db, tmp_path, monkeypatch):
     path = write(tmp_path / "t.jsonl", *[OURS] * 3)
     monkeypatch.setattr("forests.importing.TREES_PER_WRITE", 1)
@@ -150,6 +204,10 @@ def test_an_interrupted_import_is_gone_on_with(db, tmp_path, monkeypatch):
         imported(path)
 
 
+CHAT = {"role": "user", "content": "2 + 2?"}
+DEEP = json.loads("[" * 300 + "]" * 300)
+
+
 def _changed(**changes: Any) -> dict[str, Any]:
     return OURS | changes
 
@@ -170,7 +228,11 @@ def _changed(**changes: Any) -> dict[str, Any]:
         (_changed(children=[{"text": "a", "answer": 4}]), r"`answer` of node \[0\] must be a text"),
         (_changed(children=[{"text": "a", "value": "x"}]), "`value` must be a number"),
         (_changed(children=[{"text": "a", "value": 10**400}]), "`value` must be a number"),
-        (_changed(children=[{"text": "a", "value": float("inf")}]), "`value` must be a number"),
+        (_changed(children=[{"text": "a", "value": float("inf")}]), "Infinity is not JSON"),
+        (_changed(children=[{"text": "a", "value": float("nan")}]), "NaN is not JSON: write null"),
+        (_changed(prompt=[CHAT | {"a\0": 1}]), "`prompt` has a key that is not a text, or that"),
+        (_changed(prompt=[CHAT | {"seed": 2**70}]), "`prompt` has a whole number of more than 64"),
+        (_changed(prompt=[CHAT | {"tools": DEEP}]), "`prompt` has more than 50 levels"),
         (_changed(children=[{"text": "a", "count": 10**10}]), "a whole number from 1 to 1000000"),
         (_changed(children=[{"text": "\ud800"}]), "line 2: a text holds half a character"),
         (_changed(item="x" * 1_000_001), "`item` has more than 1000000 characters"),
@@ -186,20 +248,43 @@ def test_a_bad_line_is_named_and_nothing_is_written(db, tmp_path, row, message):
     assert not Forest.objects.exists()
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "has no tree"),
-        (b"{", "is no JSON"),
-        (b"\xff", "is not UTF-8"),
-        (b"[" * 100_000, "is no JSON"),
-    ],
-)
-def test_a_file_that_holds_no_trees_is_one_line(db, tmp_path, content, message):
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_file_that_holds_no_trees_is_one_line(db, tmp_path, name):
+    content, message = BAD_FILES[name]
     path = tmp_path / "t.jsonl"
     path.write_bytes(content)
     with pytest.raises(CommandError, match=message):
         imported(path)
+    assert not Forest.objects.exists()
+
+
+def test_a_file_without_rows_has_no_tree(db, tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf\n")
+    with pytest.raises(CommandError, match="has no tree"):
+        imported(path)
+    with pytest.raises(CommandError, match="cannot be read: Is a directory"):
+        imported(tmp_path)
+
+
+@pytest.mark.parametrize("name", BAD_LABELS)
+def test_a_label_that_is_none_is_named_by_its_line(db, tmp_path, name):
+    written, message = BAD_LABELS[name]
+    path = tmp_path / "t.jsonl"
+    path.write_bytes((LABELLED % b"4") + b"\r\n" + (LABELLED % written))
+    with pytest.raises(CommandError, match=rf"t\.jsonl line 2:? .*{message}"):
+        imported(path)
+    assert not Forest.objects.exists()
+
+
+@pytest.mark.parametrize("name", GOOD_LABELS)
+@pytest.mark.parametrize("form", [b"%s", b"\xef\xbb\xbf%s\r\n", b"[%s]", b"[\n%s\n]\n"])
+def test_a_label_keeps_its_spelling_in_lines_and_lists(db, tmp_path, name, form):
+    written, label = GOOD_LABELS[name]
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(form % (LABELLED % written))
+    imported(path)
+    assert Tree.objects.get().label == label
 
 
 def test_a_tree_of_too_many_nodes_is_refused(db, tmp_path, monkeypatch):

@@ -134,8 +134,146 @@ def test_other_data_under_the_same_config_is_refused():
 
     seed(limit=3)
 
-    with pytest.raises(ConfigError, match="its first item differs"):
+    with pytest.raises(ConfigError, match="item 0 differs from its tree"):
         seed(Shifted())
+
+
+class Changed(Numbers):
+    """The same items but for one."""
+
+    def __init__(self, index: int, *, in_label: bool = False, size: int = 10) -> None:
+        super().__init__(size)
+        self.index = index
+        self.in_label = in_label
+
+    def get_root_prompt(self, item: int) -> str:
+        is_changed = item == self.index and not self.in_label
+        return "Something else." if is_changed else super().get_root_prompt(item)
+
+    def get_label(self, item: int) -> Any:
+        return "99" if item == self.index and self.in_label else super().get_label(item)
+
+
+def trees() -> list[Any]:
+    return list(Tree.objects.order_by("index").values("index", "prompt", "label"))
+
+
+@pytest.mark.parametrize("in_label", [False, True])
+@pytest.mark.parametrize("index", [0, 3, 6])
+def test_a_dataset_that_changed_under_a_forest_is_refused_and_nothing_is_written(
+    index: int, in_label: bool
+):
+    seed(limit=7)
+    before = trees(), Forest.objects.values().get()
+
+    with pytest.raises(ConfigError, match=f"other data: item {index} differs from its tree") as it:
+        seed(Changed(index, in_label=in_label))
+
+    assert "put the data back" in str(it.value)
+    assert "\n" not in str(it.value)
+    assert (trees(), Forest.objects.values().get()) == before
+
+
+def test_in_a_large_forest_the_last_item_and_some_between_are_compared(monkeypatch):
+    monkeypatch.setattr(seeding, "ITEMS_COMPARED", 4)
+    seed(Numbers(99), limit=50)
+    compared = [
+        index for index in range(50) if not can_be_continued(Changed(index, size=99), limit=60)
+    ]
+
+    assert compared == [0, 13, 26, 39, 49]
+
+
+def can_be_continued(config: RolloutConfig, limit: int) -> bool:
+    try:
+        seed(config, limit=limit)
+    except ConfigError:
+        return False
+    Tree.objects.filter(index__gte=50).delete()
+    Forest.objects.update(num_trees=50)
+    return True
+
+
+def test_trees_that_were_written_and_not_counted_are_compared_too():
+    seed(limit=6)
+    Forest.objects.update(num_trees=4, is_seeded=False)
+
+    with pytest.raises(ConfigError, match="item 5 differs from its tree"):
+        seed(Changed(5))
+    with pytest.raises(ConfigError, match="item 4 differs from its tree"):
+        seed(Changed(4), limit=5)
+    assert seed(Changed(7)).num_trees == 10
+
+
+def test_a_dataset_that_became_shorter_is_refused():
+    seed(limit=7)
+
+    with pytest.raises(ConfigError, match="the split has 5 items, the forest 7 trees"):
+        seed(Numbers(5))
+    with pytest.raises(ConfigError, match="the split has 5 items, the forest 7 trees"):
+        seed(Numbers(5), limit=6)
+    assert seed(Numbers(5), limit=5).num_trees == 7
+
+
+def test_two_splits_do_not_share_a_forest():
+    """`test` and the suffix `small-x` read as `test-small` and the suffix `x` do."""
+    seed_forest(loaded(), "test", "small-x", limit=2)
+
+    with pytest.raises(ConfigError, match="holds the dataset split 'test', not 'test-small'"):
+        seed_forest(loaded(), "test-small", "x")
+    assert indexes() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("label", "complaint"),
+    [
+        (float("nan"), "get_label must return a str, not float"),
+        (None, "get_label must return a str, not NoneType"),
+        (True, "get_label must return a str, not bool"),
+        (5, "get_label must return a str, not int"),
+        (5.0, "get_label must return a str, not float"),
+        (["5"], "get_label must return a str, not list"),
+        (" \n", "get_label returned an empty label"),
+        ("\ud83d", "what get_label returned holds half a character"),
+    ],
+)
+def test_a_label_that_is_no_text_is_one_line_for_seeding_and_verification(
+    label: Any, complaint: str
+):
+    class Labels(Numbers):
+        def get_label(self, item: int) -> Any:
+            return label
+
+    with pytest.raises(ConfigError, match=f"item 0: {complaint}") as raised:
+        seed(Labels())
+    assert "\n" not in str(raised.value)
+    assert Forest.objects.count() == 0
+    with pytest.raises(ConfigError, match=complaint):
+        seeding.check_item(Labels(), 0)
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        ({"content": "\udc00"}, "what get_root_prompt returned holds half a character"),
+        ({"content": "Q", "n\0": 1}, "what get_root_prompt returned has a key"),
+        ({"content": "Q", "seed": 2**70}, "what get_root_prompt returned has a whole number"),
+        (
+            {"content": "Q", "day": object()},
+            "get_root_prompt returned holds a value of type obj",
+        ),
+    ],
+)
+def test_a_prompt_that_cannot_be_stored_leaves_no_forest(message: Any, complaint: str):
+    class Chat(Numbers):
+        rollout_worker_config = RolloutWorkerConfig(api="chat")
+
+        def get_root_prompt(self, item: int) -> Any:
+            return [{"role": "user", **message}]
+
+    with pytest.raises(ConfigError, match=complaint):
+        seed(Chat())
+    assert Forest.objects.count() == 0
 
 
 @pytest.mark.parametrize("bad", [0, 7])

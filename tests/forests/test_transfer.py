@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.management import CommandError, call_command
 
+from experiment_configs.interfaces import RolloutWorkerConfig
 from forests import transfer
 from forests.directories import checksum
 from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.django_db
 
 NAME = "ducks-test-first"
 HALF = r"\ud800"
+BRACKETS = "[" * 60 + "]" * 60
 BIG = "x" * 17_000_000
 ODD = tree_of(
     step("0.0", "  \u0663 + \u0662 = 5, so e\u0301 \u202e \U0001f986\n", seed=2**40),
@@ -117,6 +120,61 @@ def test_a_killed_import_is_gone_on_with(forest, tmp_path, monkeypatch):
     assert (Forest.objects.get().is_seeded, Forest.objects.get().importer) == (True, "")
 
 
+def interrupted_import(monkeypatch, directory: Path, *arguments: str) -> None:
+    """Import some of the trees, and none of the nodes."""
+    real = transfer.insert_new
+
+    def killed(model, rows):
+        if model is Node:
+            raise KeyboardInterrupt
+        return real(model, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transfer, "insert_new", killed)
+        with pytest.raises(CommandError, match="interrupted"):
+            call_command("import_forest", str(directory), *arguments)
+
+
+def test_monday_s_trees_do_not_get_friday_s_nodes(forest, tmp_path, monkeypatch):
+    export(tmp_path / "monday")
+    Node.objects.filter(tree_id=f"{NAME}/0000000").update(text="Friday's step\n")
+    export(tmp_path / "friday")
+    delete_forest(forest)
+    interrupted_import(monkeypatch, tmp_path / "monday")
+    before = documents()
+
+    with pytest.raises(CommandError, match=r"partly imported from something else: .*delete_forest"):
+        call_command("import_forest", str(tmp_path / "friday"))
+    assert documents() == before
+
+    shutil.copytree(tmp_path / "monday", tmp_path / "copy")
+    call_command("import_forest", str(tmp_path / "copy"))
+    assert "Friday's step\n" not in Node.objects.values_list("text", flat=True)
+    assert Forest.objects.get().import_sha256 == ""
+
+
+def test_two_splits_do_not_share_a_name(forest, tmp_path, monkeypatch):
+    """`test` and the suffix `small-x` read as `test-small` and the suffix `x` do."""
+    export(tmp_path / "test")
+    Forest.objects.update(dataset_split="test-small")
+    export(tmp_path / "small")
+    interrupted_import(monkeypatch, tmp_path / "test", "--forest_name_suffix", "small-x")
+
+    with pytest.raises(CommandError, match="holds the dataset split 'test', not 'test-small'"):
+        call_command("import_forest", str(tmp_path / "small"), "--forest_name_suffix", "x")
+
+
+def test_what_an_earlier_forest_has_left_is_not_taken_for_the_archive_s(forest, tmp_path):
+    before = documents()
+    export(tmp_path / "out")
+    Forest.objects.all().delete()
+    Node.objects.update(text="stale")
+
+    call_command("import_forest", str(tmp_path / "out"))
+
+    assert documents()["Node"] == before["Node"]
+
+
 def test_a_name_that_is_taken_is_refused_also_by_a_half_seeded_forest(forest, tmp_path):
     export(tmp_path / "out")
     with pytest.raises(CommandError, match="is there: choose another --forest_name_suffix"):
@@ -157,6 +215,19 @@ def _change_table(out: Path, name: str, change: Callable[[pa.Table], pa.Table]) 
     _change_manifest(out, files=_manifest(out)["files"] | {path.name: checksum(path)})
 
 
+def _extra_body(value: Any) -> str:
+    return json.dumps(RolloutWorkerConfig(extra_body={"x": value}).as_dict())
+
+
+def _zero_inside(out: Path) -> None:
+    """Overwrite the pages of a table, not its footer, and give the checksum that fits."""
+    path = out / "trees.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:600] = bytes(596)
+    path.write_bytes(content)
+    _change_manifest(out, files=_manifest(out)["files"] | {path.name: checksum(path)})
+
+
 def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
     place = table.column_names.index(name)
     field = table.schema.field(name)
@@ -169,7 +240,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         (_cut, r"'nodes.parquet' of .* is missing or not what was exported"),
         (lambda out: (out / "trees.parquet").unlink(), r"'trees.parquet' of .* is missing"),
         (lambda out: (out / "manifest.json").unlink(), "has no manifest.json"),
-        (lambda out: (out / "manifest.json").write_text("{"), "is no JSON"),
+        (lambda out: (out / "manifest.json").write_text("{"), "not JSON .*export the forest again"),
         (lambda out: _change_manifest(out, format="x"), "holds no forest"),
         (lambda out: _change_manifest(out, version=99), "has format 99, and this site reads 1"),
         (
@@ -191,14 +262,15 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         (lambda out: _change_forest(out, num_trees=2**63), r"manifest.json is not .*Overflow"),
         (lambda out: _change_forest(out, num_trees=-1), r"manifest.json is not .*num_trees is neg"),
         (lambda out: _change_forest(out, num_trees=5), r"there are not 5 trees in it"),
-        (lambda out: _change_forest(out, num_trees=3), r"tree 3 of 3"),
+        (lambda out: _change_forest(out, num_trees=3), r"there are not 3 trees in it"),
+        (lambda out: _change_forest(out, num_trees=10**9), r"there are not 1000000000 trees in it"),
         (lambda out: _change_forest(out, requests=-1), r"manifest.json is not .*requests is neg"),
         (lambda out: _change_forest(out, config_name="<b>"), "config name '<b>' cannot be part"),
         (lambda out: _change_forest(out, dataset_split=".."), "dataset split '..' cannot be part"),
         (lambda out: _change_forest(out, dataset_licence="x" * 99), "dataset_licence has 99 char"),
         (
             lambda out: _change_forest(out, config_source="\ud800"),
-            r"manifest.json is not .*Unicode",
+            r"manifest.json: a text holds half a character",
         ),
         (lambda out: _change_forest(out, failures='{"x": "y"}'), "failures are no counts"),
         (lambda out: _change_forest(out, failures="[]"), r"manifest.json is not .*AttributeError"),
@@ -211,7 +283,43 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             r"manifest.json is not .*concurrency is 'many'",
         ),
         (lambda out: _change_forest(out, worker_config="7"), r"manifest.json is not .*TypeError"),
-        (lambda out: (out / "manifest.json").write_text("[" * 10**5), "json is no JSON"),
+        (lambda out: (out / "manifest.json").write_text("[" * 10**5), "nested too deeply"),
+        (lambda out: (out / "manifest.json").write_bytes(b"\xff"), "is not UTF-8"),
+        (lambda out: _change_forest(out, requests=float("nan")), "NaN is not JSON"),
+        (lambda out: _change_manifest(out, version=True), "has format True, and this site reads 1"),
+        (
+            lambda out: _change_forest(out, worker_config="[" * 10**5),
+            r"manifest.json is not .*RecursionError",
+        ),
+        (
+            lambda out: _change_forest(out, worker_config=_extra_body(json.loads(BRACKETS))),
+            "worker_config has more than 50 levels",
+        ),
+        (
+            lambda out: _change_forest(out, worker_config=_extra_body({"a\0": 1})),
+            "worker_config has a key that is not a text",
+        ),
+        (
+            lambda out: _change_forest(out, failures=json.dumps({"x": 2**70})),
+            "failures has a whole number of more than 64 bits",
+        ),
+        (
+            lambda out: _change_manifest(out, scorers=[_scorer(out) | {"parameters": {"\0": 1}}]),
+            "scorer judge: parameters has a key",
+        ),
+        (
+            lambda out: _change_table(
+                out, "nodes", lambda t: _with_column(t, "drawn", json.dumps({"1" * 5000: 1}))
+            ),
+            r"count 3, tokens \d+, drawn \{'1111",
+        ),
+        (
+            lambda out: _change_table(
+                out, "trees", lambda t: _with_column(t, "failures", json.dumps({"x\0": 7}))
+            ),
+            "failures has a key that is not a text, or",
+        ),
+        (_zero_inside, "trees.parquet is damaged"),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "status", "eaten")),
             "status 'eaten' is none of pending, growing, complete, failed",
@@ -228,7 +336,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             lambda out: _change_table(
                 out, "trees", lambda t: _with_column(t, "prompt", f'"{HALF}"')
             ),
-            "UnicodeEncodeError",
+            "prompt holds half a character",
         ),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "label", BIG)),
@@ -256,7 +364,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         (lambda out: _change_forest(out, worker_config="{"), r"manifest.json is not .*JSONDecode"),
         (
             lambda out: _change_table(out, "nodes", lambda table: table.drop_columns("text")),
-            r"nodes.parquet is not what export_forest writes \(its columns are others\)",
+            r"nodes.parquet is not what export_forest writes \(unexpected columns\)",
         ),
         (
             lambda out: _change_table(out, "nodes", lambda t: _with_column(t, "path", "0.x")),

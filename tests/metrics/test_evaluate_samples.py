@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests.hostile_lines import BAD_FILES, BAD_LABELS, GOOD_LABELS, LABELLED
+
 
 @pytest.fixture
 def evaluate(tmp_path: Path, capsys):
@@ -133,8 +135,14 @@ def test_a_problem_with_too_few_samples_has_no_result_and_is_not_wrong(evaluate)
         ({"label": "4", "answers": [["4"]]}, "each of `answers` must be"),
         ({"label": "4", "texts": [4]}, "each of `texts` must be"),
         ({"label": "4", "answers": ["4"], "scores": [0.1, 0.2]}, "`scores` must be a list of 1"),
-        ({"label": "4", "answers": ["4"], "scores": ["high"]}, "'high' is no score"),
-        ({"label": "4", "answers": ["4"], "scores": [[0.1, None]]}, "None is no score"),
+        ({"label": "4", "answers": ["4"], "scores": ["high"]}, "'high' is not a score"),
+        ({"label": "4", "answers": ["4"], "scores": [[0.1, None]]}, "None is not a score"),
+        ({"label": "4", "answers": ["4"], "scores": [10**400]}, "0000 is not a score"),
+        ({"label": "4", "answers": ["4"], "scores": [[1e308, 1e308]]}, "1e+308 is not a score"),
+        ({"label": "4", "answers": ["4"], "scores": [float("nan")]}, "NaN is not JSON: write null"),
+        ({"label": "4", "answers": ["4"], "scores": [[[0.1]]]}, "list is not a score"),
+        ({"label": "4", "answers": [float("nan")]}, "NaN is not JSON: write null"),
+        ({"label": "4", "texts": ["4 \ud83d"]}, "a text holds half a character"),
     ],
 )
 def test_a_bad_line_is_named_with_what_it_needs(evaluate, line, complaint):
@@ -147,11 +155,45 @@ def test_a_bad_line_is_named_with_what_it_needs(evaluate, line, complaint):
     assert complaint in str(raised.value)
 
 
+@pytest.mark.parametrize("name", BAD_LABELS)
+def test_a_label_that_is_none_is_named_by_its_line(tmp_path: Path, name: str):
+    written, complaint = BAD_LABELS[name]
+    file = tmp_path / "samples.jsonl"
+    file.write_bytes((LABELLED % b"4") + b"\r\n" + (LABELLED % written))
+
+    with pytest.raises(CommandError, match=rf"samples\.jsonl line 2:? .*{complaint}"):
+        call_command("evaluate_samples", str(file))
+
+
+@pytest.mark.parametrize("name", GOOD_LABELS)
+def test_an_answer_and_a_label_are_compared_as_they_are_spelled(tmp_path: Path, capsys, name: str):
+    written, text = GOOD_LABELS[name]
+    file = tmp_path / "samples.jsonl"
+    line = b'\xef\xbb\xbf{"label": %s, "answers": [%s, %s]}\r\n'
+    file.write_bytes(line % (written, written, json.dumps(text).encode()))
+
+    call_command("evaluate_samples", str(file), "--num_samples", "1", "--json")
+
+    assert numbers(capsys.readouterr().out)["pass", None, 1] == 1.0
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_file_of_another_kind_is_one_line(tmp_path: Path, name: str):
+    content, complaint = BAD_FILES[name]
+    file = tmp_path / "samples.jsonl"
+    file.write_bytes(content)
+
+    with pytest.raises(CommandError, match=complaint):
+        call_command("evaluate_samples", str(file))
+
+
 def test_a_file_that_cannot_be_used_is_one_line(evaluate, tmp_path: Path):
     with pytest.raises(CommandError, match="has no problem"):
         evaluate([])
     with pytest.raises(CommandError, match="cannot be read: No such file"):
         call_command("evaluate_samples", str(tmp_path / "missing.jsonl"))
+    with pytest.raises(CommandError, match="cannot be read: Is a directory"):
+        call_command("evaluate_samples", str(tmp_path))
     (tmp_path / "torn.jsonl").write_text('{"answers": ["4"', encoding="utf-8")
     with pytest.raises(CommandError, match=r"torn\.jsonl line 1: "):
         call_command("evaluate_samples", str(tmp_path / "torn.jsonl"))

@@ -249,6 +249,82 @@ def test_verify_config_shows_items_and_a_real_rollout(model_server: OpenAIServer
     assert "ok   backend: scripted wrote 2 steps" in out
 
 
+@pytest.mark.parametrize("text", [" 13 * 2\nA: 26\n", " The result: 26", " I do not know.", ""])
+def test_verify_config_warns_where_no_answer_is_found(model_server: OpenAIServer, text: str):
+    model_server.write = lambda prefix, seed: text
+    words = ["--config_name", "demo_arithmetic", "--dataset_split", "test", "--with_backend"]
+
+    out, _ = run("verify_config", *words)
+
+    (warning,) = [line for line in out.splitlines() if line.startswith("warn")]
+    assert warning.startswith(f"warn answer: the rollout ends {text.strip()!r}, in which no answer")
+    assert r"`#### x`, `\boxed{x}` or `The answer is x`" in warning
+    assert "docs/answers.md" in warning
+    checks = json.loads(run("verify_config", *words, "--json")[0])["checks"]
+    assert [check["name"] for check in checks if check["is_warning"]] == ["answer"]
+
+
+def test_verify_config_tells_a_rollout_that_was_cut_from_one_without_an_answer(
+    model_server: OpenAIServer, tmp_path, settings
+):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "short.py").write_text("""
+from experiment_configs.rollout.demo_arithmetic import Config as Demo, RolloutWorkerConfig
+
+class Config(Demo):
+    rollout_worker_config = RolloutWorkerConfig(max_tokens_per_rollout=3)
+""")
+    (tmp_path / "own.py").write_text("""
+from experiment_configs.rollout.demo_arithmetic import Config as Demo
+
+class Config(Demo):
+    def extract_answer(self, completion):
+        return None
+""")
+    words = ["--dataset_split", "test", "--with_backend"]
+    model_server.write = lambda prefix, seed: " 13 * 2 is more than that"
+    assert (
+        "was cut, at '13 *': raise max_tokens_per_rollout, now 3"
+        in (run("verify_config", "--config_name", "short", *words)[0])
+    )
+    model_server.write = lambda prefix, seed: " The answer is 26."
+    assert (
+        "warn answer: extract_answer of the config finds no answer in the rollout"
+        in (run("verify_config", "--config_name", "own", *words)[0])
+    )
+
+
+@pytest.mark.parametrize(
+    ("label", "complaint"),
+    [
+        ("float('nan')", "get_label must return a str, not float"),
+        ("None", "get_label must return a str, not NoneType"),
+        ("True", "get_label must return a str, not bool"),
+        ("26", "get_label must return a str, not int"),
+        (r"'\ud83d'", "what get_label returned holds half a character"),
+    ],
+)
+def test_a_label_that_is_no_text_is_one_line_for_both_commands(
+    tmp_path, settings, label: str, complaint: str
+):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "odd.py").write_text(f"""
+from experiment_configs.rollout.demo_arithmetic import Config as Demo
+
+class Config(Demo):
+    def get_label(self, item):
+        return {label}
+""")
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="3 checks failed"):
+        call_command("verify_config", "--config_name", "odd", "--dataset_split", "test", stdout=out)
+    assert out.getvalue().count(f"FAIL item 0: {complaint}") == 1
+    words = ["--dataset_config_name", "odd", "--dataset_split", "test"]
+    with pytest.raises(CommandError, match=f"^item 0: {complaint}[^\n]*$"):
+        run("seed_forest", *words, "--forest_name_suffix", "x")
+    assert Forest.objects.count() == 0
+
+
 def test_verify_config_shows_all_failures_at_once(tmp_path, settings):
     settings.CONFIG_PATH = [tmp_path]
     (tmp_path / "bad.py").write_text("""

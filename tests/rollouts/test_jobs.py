@@ -18,7 +18,7 @@ from forests.store import (
     add_to_forest,
     collection,
     delete_forest,
-    insert_new,
+    insert_up_to_known,
     iter_trees,
     retry_failed,
     tree_ids,
@@ -409,10 +409,10 @@ def test_after_a_failed_write_nothing_more_is_written_and_growth_goes_on_later(
         if next(calls) == 1:
             time.sleep(0.5)
             raise AutoReconnect("gone for a moment")
-        return insert_new(model, documents)
+        return insert_up_to_known(model, documents)
 
     with monkeypatch.context() as patched:
-        patched.setattr("rollouts.recording.insert_new", fail_once)
+        patched.setattr("rollouts.recording.insert_up_to_known", fail_once)
         with pytest.raises(AutoReconnect):
             grow_slice(torn.name, 0, 4)
 
@@ -454,9 +454,9 @@ def test_of_many_who_wait_for_the_database_one_writes_for_all(
     def insert_slowly(model: type[Node], documents: list[dict[str, object]]) -> int:
         time.sleep(0.1)
         writes.append(len(documents))
-        return insert_new(model, documents)
+        return insert_up_to_known(model, documents)
 
-    monkeypatch.setattr("rollouts.recording.insert_new", insert_slowly)
+    monkeypatch.setattr("rollouts.recording.insert_up_to_known", insert_slowly)
     grow_slice(forest.name, 0, 40)
 
     # None but the last, which ends the job, has fewer than made the others wait.
@@ -523,9 +523,9 @@ def test_a_finished_tree_is_held_until_it_is_written(model_server: OpenAIServer,
     def insert_slowly(model: type[Node], documents: list[dict[str, object]]) -> int:
         time.sleep(2)
         claimed.append(leases.claim(tree_ids(forest, [0]), "elsewhere/1"))
-        return insert_new(model, documents)
+        return insert_up_to_known(model, documents)
 
-    monkeypatch.setattr("rollouts.recording.insert_new", insert_slowly)
+    monkeypatch.setattr("rollouts.recording.insert_up_to_known", insert_slowly)
 
     assert grow_slice(forest.name, 0, 1) == {"complete": 1, "failed": 0}
 
@@ -542,10 +542,10 @@ def test_a_job_says_so_where_a_finished_tree_was_taken_before_it_was_written(
 
     def take_over(model: type[Node], documents: list[dict[str, object]]) -> int:
         Tree.objects.filter(pk=taken).update(lease_holder="elsewhere/1")
-        return insert_new(model, documents)
+        return insert_up_to_known(model, documents)
 
     with monkeypatch.context() as patched:
-        patched.setattr("rollouts.recording.insert_new", take_over)
+        patched.setattr("rollouts.recording.insert_up_to_known", take_over)
         with pytest.raises(LeaseLostError, match="1 of 3 trees"):
             grow_slice(forest.name, 0, 3)
 

@@ -110,6 +110,70 @@ def test_a_server_with_another_step_tag_is_refused_with_the_setting_named(forest
     assert not TreeScores.objects.exists()
 
 
+MALFORMED = {
+    "logprobs": [
+        '{"choices": [null]}',
+        '{"choices": []}',
+        '{"choices": {}}',
+        '{"choices": [{"logprobs": {"content": ["x"]}}]}',
+        '{"choices": [{"logprobs": {"content": [{"top_logprobs": [null]}]}}]}',
+        '{"choices": [{"logprobs": {"top_logprobs": [{"+": 1e4}]}}]}',
+        '{"choices": [{"logprobs": {"top_logprobs": [{"+": NaN, "-": -1}]}}]}',
+        '{"choices": [{"logprobs": {"top_logprobs": [{"+": Infinity}]}}]}',
+        '{"choices": [{"logprobs": {"top_logprobs": [{"+": "high"}]}}]}',
+        '{"choices": [{"logprobs": {"top_logprobs": [{"+": 1e999}]}}]}',
+        '{"choices": [{"logprobs": {"top_logprobs": [{"+": -%s}]}}]}' % ("7" * 5000),
+        '{"error": "no"}',
+        "[]",
+        "null",
+        "",
+        "[" * 5000,
+    ],
+    "pooling": [
+        '{"data": [null]}',
+        '{"data": [{"data": null}]}',
+        '{"data": [{"data": ["x", [1], [1], [1]]}]}',
+        '{"data": [{"data": [[0.5, 0.5]]}]}',
+        '{"data": [{"data": []}]}',
+        '{"data": [{"data": [[NaN, 1], [0, 1], [0, 1], [0, 1]]}]}',
+        '{"data": [{"data": [[-3.5, 4.5], [0, 1], [0, 1], [0, 1]]}]}',
+        '{"data": [{"data": [[0.5, 0.5], [0, 1], [0, 1], [0, 1], [0, 1]]}]}',
+    ],
+    "score": [
+        '{"data": [{"score": NaN}]}',
+        '{"data": [{"score": null}]}',
+        '{"data": [{"score": -Infinity}]}',
+        '{"data": [{"score": "0.5"}]}',
+        '{"data": [{"score": 1e300}]}',
+        '{"data": [{}, {}]}',
+        '{"results": []}',
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"), [(kind, body) for kind, bodies in MALFORMED.items() for body in bodies]
+)
+def test_an_answer_that_is_no_score_is_one_line_and_what_was_scored_stays(
+    forest, server, monkeypatch, kind, body
+):
+    monkeypatch.setattr("rollouts.failures.FIRST_BACKOFF_SECONDS", 0.001)
+    server.step_tag = {"logprobs": "ки", "pooling": "<extra_0>", "score": ""}[kind]
+    score(server, "--kind", kind)
+    before = read_scores(forest, "judge", [0, 1, 2, 3])
+    assert len(before) == 2
+    add_trees(forest, [duck_tree()])
+    server.misbehave = lambda: Fault(200, body)
+
+    with pytest.raises(CommandError, match="1 trees have no scores: ") as raised:
+        score(server, "--kind", kind)
+
+    assert raised.value.returncode == 3
+    assert "\n" not in str(raised.value)
+    assert ("127.0.0.1" in str(raised.value)) or "the server gave" in str(raised.value)
+    assert read_scores(forest, "judge", [0, 1, 2, 3]) == before
+
+
 def test_a_tree_that_cannot_be_scored_is_told_and_the_others_are_scored(forest, server):
     server.faults.append(Fault(400, json.dumps({"error": {"message": "too odd"}})))
     with pytest.raises(CommandError, match=r"1 trees have no scores: .*too odd") as raised:

@@ -5,22 +5,27 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rq import SimpleWorker
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.queue import Queue
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
+from rollouts import leases
 from rollouts.jobs import enqueue_forest
 from rollouts.workers import RolloutWorker
 from tests.openai_server import OpenAIServer, write_two_steps
 from tests.processes import on_test_database
-from tests.rollouts.forests import reread, seeded, statuses
+from tests.rollouts.forests import assert_whole, reread, seeded, statuses
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -154,6 +159,110 @@ def test_a_stop_before_the_worker_knows_the_process_of_its_job_stops_it(
     work_until_stopped(queue, 3)
 
     assert model_server.requests
+
+
+def status_of(queue: Queue, job_id: str) -> JobStatus | None:
+    return Job.fetch(job_id, connection=queue.connection, serializer=JSONSerializer).get_status()
+
+
+def test_a_job_that_a_living_worker_has_taken_is_left_alone_before_it_claims_a_tree(
+    queue: Queue, model_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    forest = seeded(2)
+    enqueue_forest(forest, 2)
+    (id_,) = queue.get_job_ids()
+    seen: list[tuple[JobStatus | None, int]] = []
+    prepare, claim = RolloutWorker.prepare_job_execution, leases.claim
+
+    def look(name: str) -> None:
+        (tmp_path / name).touch()
+        wait_until((tmp_path / f"{name} seen").exists)
+
+    def prepare_slowly(self: RolloutWorker, *args: object) -> None:
+        look("taken")
+        prepare(self, *args)  # type: ignore[arg-type]
+
+    def claim_slowly(*args: object) -> set[str]:
+        look("started")
+        return claim(*args)  # type: ignore[arg-type]
+
+    def enqueue_meanwhile() -> None:
+        for name in ("taken", "started"):
+            wait_until((tmp_path / name).exists)
+            seen.append((status_of(queue, id_), enqueue_forest(forest, 2)))
+            (tmp_path / f"{name} seen").touch()
+
+    monkeypatch.setattr(RolloutWorker, "prepare_job_execution", prepare_slowly)
+    monkeypatch.setattr(leases, "claim", claim_slowly)
+    other = threading.Thread(target=enqueue_meanwhile)
+    other.start()
+    work(queue)
+    other.join()
+
+    assert seen == [(JobStatus.QUEUED, 0), (JobStatus.STARTED, 0)]
+    assert status_of(queue, id_) is JobStatus.FINISHED
+    assert_whole(forest)
+
+
+STUCK_WORKER = """
+import os, sys, time
+from pathlib import Path
+import django
+django.setup()
+import django_rq
+from rollouts import leases
+from rollouts.workers import RolloutWorker
+
+def claim(*_):
+    written = Path(sys.argv[1] + ".partial")
+    written.write_text(str(os.getpid()))
+    written.rename(sys.argv[1])
+    time.sleep(600)
+
+leases.claim = claim
+queue = django_rq.get_queue("rollouts")
+RolloutWorker([queue], connection=queue.connection).work()
+"""
+
+
+def test_a_job_whose_worker_was_killed_before_it_claimed_a_tree_is_replaced(
+    queue: Queue, model_server: OpenAIServer, tmp_path: Path
+):
+    forest = seeded(2)
+    enqueue_forest(forest, 2)
+    (id_,) = queue.get_job_ids()
+    environment = on_test_database() | {"DJANGO_SETTINGS_MODULE": "prm_site.settings"}
+    command = [sys.executable, "-c", STUCK_WORKER, str(tmp_path / "pid")]
+    with subprocess.Popen(command, env=environment) as worker:
+        wait_until((tmp_path / "pid").exists)
+        assert status_of(queue, id_) is JobStatus.STARTED
+        assert enqueue_forest(forest, 2) == 0
+        worker.kill()
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        worker.wait()
+
+    assert enqueue_forest(forest, 2) == 1
+
+    assert status_of(queue, id_) is JobStatus.QUEUED
+    assert StartedJobRegistry(queue=queue).get_job_ids() == []
+    work(queue)
+    assert_whole(forest)
+
+
+def test_a_worker_elsewhere_lives_as_long_as_its_heartbeat(queue: Queue):
+    forest = seeded(2)
+    enqueue_forest(forest, 2)
+    (job,) = queue.jobs
+    queue.remove(job)
+    worker = SimpleWorker([queue], connection=queue.connection, serializer=JSONSerializer)
+    worker.register_birth()
+    worker.prepare_execution(job)
+    worker.prepare_job_execution(job)
+
+    assert enqueue_forest(forest, 2) == 0
+    queue.connection.delete(worker.key)
+    assert enqueue_forest(forest, 2) == 1
+    assert queue.get_job_ids() == [job.id]
 
 
 def slowly(prefix: str, seed: int) -> str:

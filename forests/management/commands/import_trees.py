@@ -43,7 +43,7 @@ python manage.py import_trees trees.jsonl --forest_name_suffix mine --dataset_co
 
     def handle(self, *, file: Path, **options: Any) -> None:
         config_name = options["dataset_config_name"]
-        grader = load_config(config_name, settings.CONFIG_PATH).config if config_name else Grader()
+        loaded = load_config(config_name, settings.CONFIG_PATH) if config_name else None
         try:
             request = ImportRequest(
                 file=file,
@@ -55,7 +55,8 @@ python manage.py import_trees trees.jsonl --forest_name_suffix mine --dataset_co
                 ),
                 config_name=config_name or "imported",
                 dataset_split=options["dataset_split"],
-                grader=grader,
+                grader=loaded.config if loaded else Grader(),
+                grader_sha256=loaded.sha256 if loaded else "",
             )
             with shown_progress("trees", total=None) as report:
                 forest = import_trees(request, report)

@@ -10,7 +10,7 @@ from forests.commands import ProjectCommand
 from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
 from rollouts.servers import policy_server
-from rollouts.verification import ShownItem, Verification, sample_once, verify
+from rollouts.verification import Check, ShownItem, TriedRollout, Verification, sample_once, verify
 
 
 class Command(ProjectCommand):
@@ -44,18 +44,24 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
             raise CommandError(f"{verification.failures} checks failed")
 
     def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
+        tried: list[TriedRollout] = []
+
         async def ask() -> str:
             client = CompletionClient(policy_server(), config.rollout_worker_config)
             async with client:
-                return await sample_once(client, verification.items[0], config)
+                tried.append(await sample_once(client, verification.items[0], config))
+            return tried[0].detail
 
         verification.attempt("backend", lambda: asyncio.run(ask()))
+        if tried and tried[0].warning:
+            verification.checks.append(Check("answer", True, tried[0].warning, is_warning=True))
 
     def _show(self, verification: Verification) -> None:
         for number, item in enumerate(verification.items):
             self._show_item(number, item)
         for check in verification.checks:
-            self.show(f"{'ok  ' if check.is_ok else 'FAIL'} {check.name}: {check.detail}")
+            verdict = "warn" if check.is_warning else "ok  " if check.is_ok else "FAIL"
+            self.show(f"{verdict} {check.name}: {check.detail}")
 
     def _show_item(self, number: int, item: ShownItem) -> None:
         prompt = item.prompt

@@ -51,6 +51,14 @@ def test_a_delimiter_left_in_the_text_ends_the_step_there():
     assert end_of(read(stopped("\n\na\nb"), STEP)) == ("\n\na\n", Ending.STEP)
 
 
+def test_a_delimiter_with_the_line_breaks_of_windows_keeps_its_spelling():
+    rules = StopRules(prefix="", stop=(), delimiter="\n\n")
+
+    assert end_of(read(stopped("a\r\nb\r\n\r\nc"), rules)) == ("a\r\nb\r\n\r\n", Ending.STEP)
+    assert end_of(read(stopped("a\r\n\r\n"), rules)) == ("a\r\n\r\n", Ending.STEP)
+    assert end_of(read(stopped("a", stop_reason="\n\n"), rules)) == ("a\n\n", Ending.STEP)
+
+
 def test_a_whole_solution_keeps_its_delimiters():
     assert end_of(read(stopped("a\nb"), WHOLE)) == ("a\nb", Ending.SOLUTION)
 

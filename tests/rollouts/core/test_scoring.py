@@ -99,7 +99,15 @@ def test_an_impossible_verdict_is_nought_and_not_an_error():
 @pytest.mark.parametrize(
     "response",
     [None, [], {}, {"choices": []}, {"choices": [{}]}, {"choices": [{"logprobs": {}}]},
-     {"choices": [{"logprobs": {"top_logprobs": [None]}}]}],
+     {"choices": [{"logprobs": {"top_logprobs": [None]}}]},
+     {"choices": [{"logprobs": {"top_logprobs": [{}]}}]},
+     {"choices": [None]}, {"choices": {"logprobs": {}}}, {"choices": [{"logprobs": []}]},
+     {"choices": [{"logprobs": {"content": ["x"]}}]},
+     {"choices": [{"logprobs": {"content": [{}]}}]},
+     {"choices": [{"logprobs": {"content": [{"top_logprobs": "+"}]}}]},
+     {"choices": [{"logprobs": {"content": [{"top_logprobs": []}]}}]},
+     {"choices": [{"logprobs": {"content": [{"top_logprobs": ["+"]}]}}]},
+     {"choices": [{"logprobs": {"content": [{"top_logprobs": [{"logprob": -1}]}]}}]}],
 )  # fmt: skip
 def test_a_response_without_log_probabilities_may_be_asked_for_again(response):
     with pytest.raises(ResponseError):
@@ -129,6 +137,55 @@ def test_rows_that_are_none_may_be_asked_for_again():
         read_scores(pooled("0.5"), ONE, ScorerOptions(kind="pooling"))
 
 
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([[-0.5, 1.5]], "has -0.5 for a probability"),
+        ([[1.5]], "has 1.5 for a probability"),
+        ([2], "has 2 for a probability"),
+        ([[0.2, float("nan")]], "has nan for a probability"),
+        ([[float("inf"), 0.2]], "has inf for a probability"),
+        ([[0.2, 10**400]], "has a value of type int for a probability"),
+        ([["0.2", 0.8]], "has a value of type str for a probability"),
+        ([[True, 0]], "has True for a probability"),
+        ([[None, 1]], "has None for a probability"),
+        ([[[0.2], 0.8]], "has a value of type list for a probability"),
+        ([[]], "a row without numbers"),
+        ([[0.3, 0.4]], "do not add up to 1"),
+        ([[0.9, 0.9]], "do not add up to 1"),
+    ],
+)
+def test_rows_that_are_no_probabilities_are_refused(rows, complaint):
+    """Raw scores of a model's head would be taken for probabilities otherwise."""
+    with pytest.raises(ResponseError, match=complaint):
+        read_scores(pooled(rows), ONE, ScorerOptions(kind="pooling"))
+
+
+def test_rows_of_16_bits_need_not_add_up_to_the_last_digit():
+    found = read_scores(pooled([[0.2490234375, 0.7578125]]), ONE, ScorerOptions(kind="pooling"))
+    assert found == [0.7578125]
+
+
+@pytest.mark.parametrize(
+    "logprob", [1e4, 0.5, -1e5, float("nan"), float("inf"), -(10**400), "-1", None, True, [-1.0]]
+)
+@pytest.mark.parametrize("form", ["completions", "chat"])
+def test_what_is_not_a_log_probability_is_refused(logprob, form):
+    tops = {"+": -1.0, "the": logprob}
+    listed = [{"token": token, "logprob": value} for token, value in tops.items()]
+    chat = {"choices": [{"logprobs": {"content": [{"top_logprobs": listed}]}}]}
+    with pytest.raises(ResponseError, match="for a log-probability"):
+        read_scores(completion(tops) if form == "completions" else chat, ONE, ScorerOptions())
+
+
+def test_an_answer_to_several_requests_is_refused():
+    twice = completion({"+": -1.0})["choices"] * 2
+    with pytest.raises(ResponseError, match="has 2 choices for one request"):
+        read_scores({"choices": twice}, ONE, ScorerOptions())
+    with pytest.raises(ResponseError, match="has 2 data for one request"):
+        read_scores({"data": [{"score": 1}] * 2}, ONE, ScorerOptions(kind="score"))
+
+
 def test_another_number_of_rows_than_steps_names_the_setting():
     options = ScorerOptions(kind="pooling")
     with pytest.raises(ScoringError, match=r"gave 2 scores for 1 steps: .* --step_tag"):
@@ -137,7 +194,9 @@ def test_another_number_of_rows_than_steps_names_the_setting():
         read_scores(pooled([[0.5, 0.5]]), ONE, ScorerOptions(kind="pooling", good_index=2))
 
 
-@pytest.mark.parametrize("score", [None, "high", True, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "score", [None, "high", True, float("nan"), float("inf"), 10**400, 1e7, [0.5], {}]
+)
 def test_a_score_must_be_a_number(score):
-    with pytest.raises(ResponseError):
+    with pytest.raises(ResponseError, match="for a score"):
         read_scores({"data": [{"score": score}]}, ONE, ScorerOptions(kind="score"))

@@ -2,10 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollouts.core.steps import share_logprobs, share_tokens, split_steps
+from rollouts.core.steps import ending_of, share_logprobs, share_tokens, split_steps
 
-TEXTS = st.text(alphabet="ab \nß→", max_size=40)
-DELIMITERS = st.sampled_from(["\n", "\n\n", "ab", "→"])
+TEXTS = st.text(alphabet="ab \r\nß→", max_size=40) | st.lists(
+    st.sampled_from(["a", " ", "\n", "\r\n", "\r"]), max_size=20
+).map("".join)
+LINE_BREAKS = st.sampled_from(["\n", "\n\n", "\n\n\n"])
+DELIMITERS = LINE_BREAKS | st.sampled_from(["ab", "→", "\r\n", "a\n"])
 
 
 @given(TEXTS, DELIMITERS)
@@ -22,7 +25,40 @@ def test_no_step_is_blank(text: str, delimiter: str):
 
 @given(TEXTS, DELIMITERS)
 def test_every_step_but_the_last_ends_with_the_delimiter(text: str, delimiter: str):
-    assert all(step.endswith(delimiter) for step in split_steps(text, delimiter)[:-1])
+    for step in split_steps(text, delimiter)[:-1]:
+        assert ending_of(step, delimiter)
+        assert step.endswith(ending_of(step, delimiter))
+        assert ending_of(step, delimiter).replace("\r\n", "\n") == delimiter.replace("\r\n", "\n")
+
+
+@given(TEXTS, LINE_BREAKS)
+def test_a_text_has_the_same_steps_with_either_kind_of_line_break(text: str, delimiter: str):
+    text = text.replace("\r", "")
+
+    assert split_steps(text.replace("\n", "\r\n"), delimiter) == [
+        step.replace("\n", "\r\n") for step in split_steps(text, delimiter)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "ending"),
+    [
+        ("a\n\n", "\n\n", "\n\n"),
+        ("a\r\n\r\n", "\n\n", "\r\n\r\n"),
+        ("a\r\n\n", "\n\n", "\r\n\n"),
+        ("a\n\n\n", "\n\n", "\n\n"),
+        ("a\r\n", "\n\n", ""),
+        ("a\n\n ", "\n\n", ""),
+        ("a.", ".", "."),
+        ("ab", ".", ""),
+    ],
+)
+def test_a_step_tells_how_its_delimiter_is_spelled(text: str, delimiter: str, ending: str):
+    assert ending_of(text, delimiter) == ending
+
+
+def test_blank_lines_of_windows_part_steps():
+    assert split_steps("a\r\nb\r\n\r\nc\r\n\r\n", "\n\n") == ["a\r\nb\r\n\r\n", "c\r\n\r\n"]
 
 
 @pytest.mark.parametrize(
