@@ -125,7 +125,7 @@ class Simulator:
             for _ in range(1 if is_step else STEPS_OF_A_SOLUTION - written)
         ]
         if written + len(lines) >= STEPS_OF_A_SOLUTION:
-            lines[-1] = f"The answer is {random.randint(1, 4)}."
+            lines[-1] = f"#### {random.randint(1, 4)}."
         return "\n".join(lines)
 
 

@@ -38,8 +38,8 @@ def write_two_steps(prefix: str, seed: int) -> str:
     """Write one of two first steps and one of two answers, as the seed says."""
     written = prefix.rpartition("Answer:")[2]
     if not written:
-        return f" Try {seed % 2}.\nThe answer is {seed // 2 % 2}.\n"
-    return f"The answer is {seed % 2}.\n"
+        return f" Try {seed % 2}.\n#### {seed // 2 % 2}\n"
+    return f"#### {seed % 2}\n"
 
 
 class _Server(ThreadingHTTPServer):

@@ -77,9 +77,9 @@ def test_a_whole_solution_comes_as_written(server: OpenAIServer):
     completions = ask(server.url, request(n=3, to_end=True))
 
     assert [c.text for c in completions] == [
-        " Try 0.\nThe answer is 0.\n",
-        " Try 1.\nThe answer is 0.\n",
-        " Try 0.\nThe answer is 1.\n",
+        " Try 0.\n#### 0\n",
+        " Try 1.\n#### 0\n",
+        " Try 0.\n#### 1\n",
     ]
     assert {c.ending for c in completions} == {Ending.SOLUTION}
 
