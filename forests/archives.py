@@ -44,6 +44,9 @@ SCHEMAS = {
     "nodes": pa.schema([("tree", pa.int64()), ("path", pa.string()), *NODES.schema]),
     "scores": pa.schema([("tree", pa.int64()), ("scorer", pa.string()), ("scores", pa.string())]),
 }
+YOUNGER_FOREST: Document = {"num_hit_max_nodes": 0}
+YOUNGER_TREES: Document = {"question": "", "hit_max_nodes": False}
+"""Columns that earlier versions did not write, and what their archives mean."""
 OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
 
 
@@ -73,7 +76,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         )
     parts = {"files": dict, "forest": dict, "scorers": list}
     missing = {part for part, kind in parts.items() if not isinstance(manifest.get(part), kind)}
-    missing = missing or {"name", *FOREST.names} - manifest["forest"].keys()
+    wanted = {"name", *FOREST.names} - YOUNGER_FOREST.keys()
+    missing = missing or wanted - manifest["forest"].keys()
     if not missing and not isinstance(manifest["forest"]["name"], str):
         missing = {"name"}
     if missing:
@@ -92,8 +96,14 @@ def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
             )
     for name, schema in SCHEMAS.items():
         path = directory / f"{name}.parquet"
-        if path.name not in manifest["files"] or not _read_schema(path).equals(schema):
+        if path.name not in manifest["files"] or not _fits(_read_schema(path), schema):
             raise foreign(path, "its columns are others")
+
+
+def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Return whether a table has these columns; some of them earlier versions did not write."""
+    younger = YOUNGER_TREES.keys() - set(found.names)
+    return found.equals(pa.schema([column for column in schema if column.name not in younger]))
 
 
 def _read_schema(path: Path) -> pa.Schema:
@@ -110,7 +120,7 @@ def foreign(path: Path, why: str) -> TransferError:
 
 
 def forest_document(found: Mapping[str, Any]) -> Document:
-    row = dict(found)
+    row = {**YOUNGER_FOREST, **found}
     try:
         for column in FOREST.schema:
             if pa.types.is_timestamp(column.type) and row[column.name] is not None:

@@ -20,6 +20,7 @@ from forests.archives import (
     OF_THE_SITE,
     SCHEMAS,
     TREES,
+    YOUNGER_TREES,
     TransferError,
     check_files,
     check_node,
@@ -212,7 +213,7 @@ def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:
 
 
 def _tree_document(forest: Forest, row: Mapping[str, Any]) -> Document:
-    document = TREES.document(row)
+    document = TREES.document({**YOUNGER_TREES, **row})
     check_tree(document)
     if document["status"] == TreeStatus.GROWING:
         document["status"] = str(TreeStatus.PENDING)

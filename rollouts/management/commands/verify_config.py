@@ -55,12 +55,19 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         for number, item in enumerate(verification.items):
             self._show_item(number, item)
         for check in verification.checks:
-            self.show(f"{'ok  ' if check.is_ok else 'FAIL'} {check.name}: {check.detail}")
+            word = "FAIL" if not check.is_ok else "warn" if check.is_warning else "ok  "
+            self.show(f"{word} {check.name}: {check.detail}")
 
     def _show_item(self, number: int, item: ShownItem) -> None:
         prompt = item.prompt
         if not isinstance(prompt, str):
             prompt = "\n".join(f"[{message['role']}] {message['content']}" for message in prompt)
-        for name, text in (("prompt", prompt), ("label", item.label), ("item", item.serialized)):
+        shown = {
+            "prompt": prompt,
+            "question": item.question,
+            "label": item.label,
+            "item": item.serialized,
+        }
+        for name, text in shown.items():
             self.show(f"--- item {number}: {name}\n{text}")
         self.stdout.write("")
