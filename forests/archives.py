@@ -103,7 +103,9 @@ def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
 def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
     """Return whether a table has these columns; some of them earlier versions did not write."""
     younger = YOUNGER_TREES.keys() - set(found.names)
-    return found.equals(pa.schema([column for column in schema if column.name not in younger]))
+    return bool(
+        found.equals(pa.schema([column for column in schema if column.name not in younger]))
+    )
 
 
 def _read_schema(path: Path) -> pa.Schema:

@@ -5,7 +5,7 @@ MongoDB server answers from an index; trees are found by their computed ids.
 """
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -127,6 +127,21 @@ def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
     return [_stored_tree(documents[id_], nodes[id_]) for id_ in ids if id_ in documents]
 
 
+def count_models(forest: Forest) -> dict[str, int]:
+    """Return how many nodes of the complete trees each model wrote, the busiest first.
+
+    Models as their servers named them; "" stands for those that were not named.
+    """
+    numbers: Counter[str] = Counter()
+    for batch in in_batches(range(forest.num_trees)):
+        query = {"_id": {"$in": tree_ids(forest, batch)}}
+        trees = collection(Tree).find(query, {"status": 1})
+        complete = [tree["_id"] for tree in trees if tree["status"] == TreeStatus.COMPLETE]
+        nodes = collection(Node).find({"tree_id": {"$in": complete}}, {"model": 1, "_id": 0})
+        numbers.update(node["model"] for node in nodes)
+    return dict(sorted(numbers.items(), key=lambda one: (-one[1], one[0])))
+
+
 def read_prompt(forest: Forest, index: int) -> Any:
     """Return the root prompt of a tree, a text or a list of chat messages; None without a tree."""
     found = collection(Tree).find_one({"_id": tree_id(forest.name, index)}, {"prompt": 1})
@@ -168,7 +183,7 @@ def tree_document(
     }
 
 
-def question_of_document(document: Document) -> str:
+def question_of_document(document: Mapping[str, Any]) -> str:
     """Return the question of a tree document; earlier versions stored none."""
     return document.get("question") or question_of_prompt(document["prompt"])
 

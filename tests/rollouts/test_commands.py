@@ -244,7 +244,7 @@ def test_verify_config_shows_items_and_a_real_rollout(model_server: OpenAIServer
         "--with_backend",
     )  # fmt: skip
 
-    assert out.count("--- item") == 9
+    assert out.count("--- item") == 12
     assert "FAIL" not in out
     assert "ok   backend: scripted wrote 2 steps" in out
 

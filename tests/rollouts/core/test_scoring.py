@@ -2,6 +2,7 @@
 
 import pytest
 
+from experiment_configs.interfaces import Prompt
 from forests.core.tree import parse_path
 from rollouts.core.responses import ResponseError
 from rollouts.core.scoring import (
@@ -79,7 +80,7 @@ def test_the_plain_layout_has_the_prompt_as_the_export_for_its_trainer_has_it():
 
 
 def test_of_a_chat_the_instructions_stay_and_the_examples_go():
-    chat = [
+    chat: Prompt = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "How much is 1 + 1?"},
         {"role": "assistant", "content": "2"},
