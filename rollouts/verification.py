@@ -147,13 +147,17 @@ def check_strategy(config: RolloutWorkerConfig) -> str:
         raise ConfigError(
             f"strategy {config.strategy!r} is not known: choose one of {', '.join(STRATEGIES)}"
         )
-    first = STRATEGIES[config.strategy](config, lambda _: False).wanted(ReasoningTree())
-    if next(iter(first)).to_end and config.max_nodes < config.max_depth:
+    if not config.problems() and _has_no_room(config):
         raise ConfigError(
             f"max_nodes is {config.max_nodes}, and one rollout may have max_depth "
             f"{config.max_depth} steps: no rollout would fit, so raise max_nodes"
         )
     return config.strategy
+
+
+def _has_no_room(config: RolloutWorkerConfig) -> bool:
+    strategy, tree = STRATEGIES[config.strategy](config, lambda _: False), ReasoningTree()
+    return strategy.hit_max_nodes(tree)
 
 
 def _nodes_warning(config: RolloutWorkerConfig) -> str:

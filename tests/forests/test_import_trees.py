@@ -103,6 +103,16 @@ def test_our_own_lines_keep_texts_counts_answers_and_what_they_say_is_correct(db
     assert (forest.num_leaves, forest.num_correct) == (5, 5)
 
 
+def test_the_question_of_a_line_is_kept_and_otherwise_follows_from_the_prompt(db, tmp_path):
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "3 + 4?"}]
+    rows = [OURS | {"question": " 2 + 3?\n"}, OURS | {"prompt": chat}]
+    ours = imported(write(tmp_path / "t.jsonl", *rows))
+    path = write(tmp_path / "omega.jsonl", OPENR)
+    openr = imported(path, "--format", "openr", "--dataset_split", "test")
+    assert [stored.question for stored in iter_trees(ours)] == ["2 + 3?", "3 + 4?"]
+    assert [stored.question for stored in iter_trees(openr)] == ["How much is 2 + 3 + 4?"]
+
+
 def test_counters_are_those_of_a_recount(db, tmp_path):
     forest = imported(write(tmp_path / "t.jsonl", OURS, OURS))
     before = counters()
