@@ -20,7 +20,7 @@ from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import Grade, ReasoningTree
 from metrics.core.values import estimate_values
 from rollouts.core.completions import Completion, Ending
-from rollouts.core.growing import Expansion, GrowthStrategy, close_open_leaves
+from rollouts.core.growing import Expansion, GrowthStrategy
 from rollouts.core.strategies import STRATEGIES
 
 CHANCE_OF_SUCCESS = 0.5
@@ -137,7 +137,6 @@ def grow(strategy: GrowthStrategy, steps: int, number: int) -> tuple[ReasoningTr
                 if leaf.grade is None:
                     is_wrong = "wrong" in tree.steps_text(leaf.path)
                     leaf.grade = Grade.INCORRECT if is_wrong else Grade.CORRECT
-    close_open_leaves(tree)
     return tree, tokens
 
 

@@ -15,6 +15,7 @@ from experiment_configs.answers import (
     is_same_answer,
     is_thinking,
 )
+from experiment_configs.questions import question_of_prompt
 
 ChatMessage: TypeAlias = Mapping[str, str]
 Prompt: TypeAlias = str | list[ChatMessage]
@@ -69,7 +70,7 @@ class RolloutWorkerConfig:
     branching: tuple[int, ...] = (4, 2, 1)
     """`branching`: samples from a node at depth 0, 1, …; the last number serves deeper nodes."""
     num_searches: int = 20
-    """`omega_prm`: binary searches in a tree (the search limit of the paper)."""
+    """`omega_prm`: most binary searches in a tree. The paper (2406.06592) allows 100."""
     omega_alpha: float = 0.5
     """`omega_prm`: alpha of Q; smaller prefers states nearer to certain success."""
     omega_beta: float = 0.9
@@ -83,8 +84,10 @@ class RolloutWorkerConfig:
 
     max_depth: int = 12
     """Steps on a path; a solution that is longer is truncated."""
-    max_nodes: int = 500
-    """Nodes of a tree; when reached, open nodes are closed as truncated."""
+    max_nodes: int = 10_000
+    """Nodes below the root that a tree may have, whatever the strategy; enough for the defaults of
+    each. Only rollouts that fit whatever they write are asked for, so none is cut. A tree that
+    lacks samples for want of room says so, and steps that growth did not come to have no result."""
     max_tokens_per_step: int = 128
     """Tokens of one step (strategies that go step by step)."""
     max_tokens_per_rollout: int = 512
@@ -216,6 +219,15 @@ class RolloutConfig(Grader, ABC):
     @abstractmethod
     def get_root_prompt(self, item: DatasetItem) -> Prompt:
         """Return what the model is asked: a text, or a list of chat messages."""
+
+    def get_question(self, item: DatasetItem) -> str:
+        """Return what the item asks, without the instructions and examples of the prompt.
+
+        Datasets for reward models have it as their question, and served reward models are asked
+        with it. Default: the prompt's last message of a user, or the whole prompt that is a text;
+        a config with examples in its prompt says its own.
+        """
+        return question_of_prompt(self.get_root_prompt(item))
 
     @abstractmethod
     def get_label(self, item: DatasetItem) -> str:

@@ -49,6 +49,9 @@ SCHEMAS = {
 _NOT_A_FOREST = (
     ArithmeticError, AttributeError, ConfigError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
+YOUNGER_FOREST: Document = {"num_hit_max_nodes": 0}
+YOUNGER_TREES: Document = {"question": "", "hit_max_nodes": False}
+"""Columns that earlier versions did not write, and what their archives mean."""
 OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
 
 
@@ -79,7 +82,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         )
     parts = {"files": dict, "forest": dict, "scorers": list}
     missing = {part for part, kind in parts.items() if not isinstance(manifest.get(part), kind)}
-    missing = missing or {"name", *FOREST.names} - manifest["forest"].keys()
+    wanted = {"name", *FOREST.names} - YOUNGER_FOREST.keys()
+    missing = missing or wanted - manifest["forest"].keys()
     if not missing and not isinstance(manifest["forest"]["name"], str):
         missing = {"name"}
     if missing:
@@ -98,14 +102,22 @@ def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
             )
     for name, schema in SCHEMAS.items():
         path = directory / f"{name}.parquet"
-        if path.name not in manifest["files"] or not (
-            _metadata(path).schema.to_arrow_schema().equals(schema)
+        if path.name not in manifest["files"] or not _fits(
+            _metadata(path).schema.to_arrow_schema(), schema
         ):
             raise foreign(path, "unexpected columns")
     # Before anything loops over as many trees as the manifest claims.
     num_trees = manifest["forest"]["num_trees"]
     if _metadata(directory / "trees.parquet").num_rows != num_trees:
         raise foreign(directory, f"there are not {num_trees} trees in it")
+
+
+def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Return whether a table has these columns; some of them earlier versions did not write."""
+    younger = YOUNGER_TREES.keys() - set(found.names)
+    return bool(
+        found.equals(pa.schema([column for column in schema if column.name not in younger]))
+    )
 
 
 def _metadata(path: Path) -> pq.FileMetaData:
@@ -122,7 +134,7 @@ def foreign(path: Path, why: str) -> TransferError:
 
 
 def forest_document(found: Mapping[str, Any]) -> Document:
-    row = dict(found)
+    row = {**YOUNGER_FOREST, **found}
     try:
         for column in FOREST.schema:
             if pa.types.is_timestamp(column.type) and row[column.name] is not None:

@@ -183,6 +183,7 @@ def _tree_document(forest: Forest, index: int, foreign: ForeignTree, now: dateti
     return {
         **pending,
         **counters,
+        "question": foreign.question,
         "status": str(TreeStatus.COMPLETE),
         "root_value": root_value(counters["num_correct"], counters["num_leaves"]),
         "completed_at": now,

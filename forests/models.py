@@ -42,6 +42,7 @@ class Forest(models.Model):
     num_trees = models.IntegerField(default=0)
     num_complete = models.IntegerField(default=0)
     num_failed = models.IntegerField(default=0)
+    num_hit_max_nodes = models.IntegerField(default=0)  # trees that lack samples for want of room
     num_nodes = models.IntegerField(default=0)
     num_leaves = models.IntegerField(default=0)
     num_correct = models.IntegerField(default=0)
@@ -112,8 +113,10 @@ class Tree(models.Model):
     item = models.TextField()  # Markdown
     label = models.TextField()
     prompt = models.JSONField()  # a text, or a list of chat messages
+    question = models.TextField(default="", blank=True)  # empty: as the prompt tells it
     status = models.CharField(max_length=10, choices=TreeStatus.choices, default=TreeStatus.PENDING)
     error = models.TextField(blank=True)
+    hit_max_nodes = models.BooleanField(default=False)  # complete, but `max_nodes` left no room
     lease_holder = models.CharField(max_length=100, blank=True)
     lease_expires_at = models.DateTimeField(null=True)
 

@@ -98,6 +98,20 @@ def check_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str]:
     return prompt, label, serialized
 
 
+def item_question(config: RolloutConfig, item: Any) -> str:
+    """Return what an item asks, without blanks around it.
+
+    Raises:
+        ConfigError: `get_question` fails, or gives something other than a text that is not blank.
+    """
+    question = call_method(config.get_question, item)
+    if not isinstance(question, str):
+        raise ConfigError(f"get_question must return a str, not {type(question).__name__}")
+    if not question.strip():
+        raise ConfigError("get_question returned an empty question")
+    return question.strip()
+
+
 def prompt_problem(prompt: object, api: str) -> str | None:
     """Return what keeps a prompt from being sent, or None."""
     if isinstance(prompt, str):
@@ -181,6 +195,10 @@ def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest,
     return forest, True
 
 
+_CHANGED_DEFAULTS = {"max_nodes": (500, 10_000)}
+"""Defaults as they were and are: a forest keeps the one that it was seeded with."""
+
+
 def _differences(old: Forest, new: Forest) -> list[str]:
     # A setting that is younger than the forest has had its default in it.
     worker_config = RolloutWorkerConfig.from_dict(old.worker_config).as_dict()
@@ -188,6 +206,7 @@ def _differences(old: Forest, new: Forest) -> list[str]:
         f"{setting} was {worker_config[setting]!r} and is {value!r}"
         for setting, value in new.worker_config.items()
         if worker_config[setting] != value
+        and (worker_config[setting], value) != _CHANGED_DEFAULTS.get(setting)
     ]
     if old.config_sha256 != new.config_sha256:
         found.append(
@@ -269,6 +288,11 @@ def _checked_item(config: RolloutConfig, index: int, item: Any) -> tuple[Prompt,
 
 def _tree_document(forest: Forest, config: RolloutConfig, index: int, item: Any) -> Document:
     prompt, label, serialized = _checked_item(config, index, item)
-    return tree_document(
+    try:
+        question = item_question(config, item)
+    except ConfigError as error:
+        raise ConfigError(f"item {index}: {error}") from error
+    document = tree_document(
         forest.name, index, item=serialized, label=label, prompt=prompt, now=datetime.now(UTC)
     )
+    return {**document, "question": question}

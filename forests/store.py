@@ -5,7 +5,7 @@ MongoDB server answers from an index; trees are found by their computed ids.
 """
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from django_mongodb_backend.base import DatabaseWrapper
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
+from experiment_configs.questions import question_of_prompt
 from forests.core.naming import node_id, path_of_node, tree_id, tree_scores_id
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 from forests.models import (
@@ -53,6 +54,8 @@ class StoredTree:
     label: str
     prompt: Any
     """A text, or a list of chat messages."""
+    question: str
+    """What the item asks, without the examples and instructions of the prompt."""
     status: str
     tree: ReasoningTree
     spent: Mapping[str, int]
@@ -62,6 +65,8 @@ class StoredTree:
     """Ids of nodes without a parent or behind a gap: torn writes, left out of the tree."""
     error: str = ""
     """Why growth gave the tree up; empty where it did not."""
+    hit_max_nodes: bool = False
+    """Whether growth ended for want of room, not because the tree had all that was asked for."""
 
 
 def collection(model: type[models.Model]) -> Collection[Document]:
@@ -129,6 +134,21 @@ def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
     return [_stored_tree(documents[id_], nodes[id_]) for id_ in ids if id_ in documents]
 
 
+def count_models(forest: Forest) -> dict[str, int]:
+    """Return how many nodes of the complete trees each model wrote, the busiest first.
+
+    Models as their servers named them; "" stands for those that were not named.
+    """
+    numbers: Counter[str] = Counter()
+    for batch in in_batches(range(forest.num_trees)):
+        query = {"_id": {"$in": tree_ids(forest, batch)}}
+        trees = collection(Tree).find(query, {"status": 1})
+        complete = [tree["_id"] for tree in trees if tree["status"] == TreeStatus.COMPLETE]
+        nodes = collection(Node).find({"tree_id": {"$in": complete}}, {"model": 1, "_id": 0})
+        numbers.update(node["model"] for node in nodes)
+    return dict(sorted(numbers.items(), key=lambda one: (-one[1], one[0])))
+
+
 def read_prompt(forest: Forest, index: int) -> Any:
     """Return the root prompt of a tree, a text or a list of chat messages; None without a tree."""
     found = collection(Tree).find_one({"_id": tree_id(forest.name, index)}, {"prompt": 1})
@@ -156,8 +176,10 @@ def tree_document(
         "item": item,
         "label": label,
         "prompt": prompt,
+        "question": "",
         "status": str(TreeStatus.PENDING),
         "error": "",
+        "hit_max_nodes": False,
         "lease_holder": "",
         "lease_expires_at": None,
         **dict.fromkeys(COUNTERS, 0),
@@ -166,6 +188,11 @@ def tree_document(
         "created_at": now,
         "completed_at": None,
     }
+
+
+def question_of_document(document: Mapping[str, Any]) -> str:
+    """Return the question of a tree document; earlier versions stored none."""
+    return document.get("question") or question_of_prompt(document["prompt"])
 
 
 def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Document:
@@ -313,10 +340,12 @@ def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
         item=document["item"],
         label=document["label"],
         prompt=document["prompt"],
+        question=question_of_document(document),
         status=document["status"],
         tree=tree,
         spent={name: document[name] for name in SPENT_COUNTERS},
         failures=document["failures"],
         orphans=[node_id(document["_id"], node.path) for node in orphans],
         error=document["error"],
+        hit_max_nodes=document.get("hit_max_nodes", False),
     )

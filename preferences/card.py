@@ -19,6 +19,11 @@ _REVIEWED = {
     "not_rejected": "all pairs but those that reviewers rejected",
 }
 
+_SOLUTIONS = {
+    "all": "all rollouts",
+    "annotated": "what the strategy annotated, without the rollouts drawn for that",
+}
+
 
 def dataset_card(
     manifest: Mapping[str, Any], schema: pa.Schema, task: str, files: Mapping[str, str]
@@ -49,10 +54,17 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         "Source": forest["dataset_source"] or "not given",
         "Split of the source": forest["dataset_split"],
         "Config": f"{forest['config_name']} (SHA-256 `{forest['config_sha256']}`)",
-        "Model": manifest["model"] or "not known",
+        "Models": _models(manifest["models"]),
         "Trees complete": f"{forest['num_complete']} of {forest['num_trees']}",
         "Preference set": chosen["name"] if chosen else "none: every step is labelled",
     }
+    if number := forest["num_hit_max_nodes"]:
+        facts["Trees at the node limit"] = (
+            f"{number}: they lack samples that the strategy wanted "
+            f"(max_nodes {forest['worker_config'].get('max_nodes')})"
+        )
+    if words := _SOLUTIONS.get(manifest["parameters"].get("solutions")):
+        facts["Solutions"] = words
     if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):
         facts["Reviewed"] = (
             f"{words}; of the set's {chosen['num_pairs']} pairs they accepted "
@@ -77,6 +89,11 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
     if manifest["left_out"]:
         sections += ["## Left out", _table(("reason", "number"), manifest["left_out"].items())]
     return "\n\n".join(sections) + "\n"
+
+
+def _models(numbers: Mapping[str, int]) -> str:
+    """Return who wrote the nodes, and how many each."""
+    return ", ".join(f"{name or 'not named'} ({number} nodes)" for name, number in numbers.items())
 
 
 def _statistics(by_split: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -134,6 +151,6 @@ def forest_facts(forest: Forest) -> dict[str, Any]:
     names = (
         "name", "config_name", "config_sha256", "config_git_commit", "config_git_branch",
         "dataset_split", "dataset_source", "dataset_licence", "worker_config",
-        "num_trees", "num_complete",
+        "num_trees", "num_complete", "num_hit_max_nodes",
     )  # fmt: skip
     return {name: getattr(forest, name) for name in names}

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from forests.directories import MANIFEST, OutputError, check_output, checksums, written_aside
-from forests.models import Forest, TreeStatus
-from forests.store import iter_trees
+from forests.models import Forest
+from forests.store import count_models
 from metrics.core.values import Estimator, Ungraded
 from preferences.card import CARD, PICTURE, dataset_card, forest_facts
 from preferences.containers import CONTAINERS, Batch, Container
@@ -25,7 +25,7 @@ from preferences.core.step_formats import STEP_FORMATS
 from preferences.filters import Filters
 from preferences.margins_picture import margins_picture
 from preferences.models import PreferenceSet
-from preferences.rows import Reviewed, iter_pair_items, iter_tree_items
+from preferences.rows import Reviewed, Solutions, iter_pair_items, iter_tree_items
 
 FORMATS: dict[str, Format] = {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)}
 ROWS_PER_WRITE = 1000
@@ -52,6 +52,8 @@ class ExportRequest:
     split_seed: int = 0
     reviewed: Reviewed = "all"
     """Which pairs reviewers let through."""
+    solutions: Solutions = "all"
+    """Of which solutions formats of steps take the steps."""
     filters: Filters = field(default_factory=Filters)
     filter_words: Mapping[str, Any] = field(default_factory=dict)
     """The filters as they were asked for, for the manifest."""
@@ -73,7 +75,11 @@ class ExportRequest:
         if self.format.source == "pairs":
             given["reviewed"] = self.reviewed
         if self.format.source == "trees":
-            given |= {"estimator": self.estimator, "ungraded": self.ungraded}
+            given |= {
+                "estimator": self.estimator,
+                "ungraded": self.ungraded,
+                "solutions": self.solutions,
+            }
         return given | dict(self.filter_words)
 
 
@@ -138,7 +144,9 @@ def _write_rows(
 
 def _items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
     if request.format.source == "trees":
-        return iter_tree_items(request.forest, request.estimator, request.ungraded)
+        return iter_tree_items(
+            request.forest, request.estimator, request.ungraded, request.solutions
+        )
     if request.preference_set is None:
         raise ExportError(f"format {request.format.name} needs a preference set")
     return iter_pair_items(request.forest, request.preference_set, request.reviewed, left_out)
@@ -190,18 +198,9 @@ def _manifest(
         "containers": [name for name in CONTAINERS if name in request.containers],
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "forest": forest_facts(forest),
-        "model": _model_of(forest),
+        "models": count_models(forest),
         "preference_set": {name: getattr(chosen, name) for name in names} if chosen else None,
         "parameters": request.parameters,
         "rows": rows,
         "left_out": left_out,
     }
-
-
-def _model_of(forest: Forest) -> str:
-    """Return the model as its server named it, or as the config names it."""
-    for stored in iter_trees(forest):
-        if stored.status == TreeStatus.COMPLETE:
-            named = sorted({node.model for node in stored.tree if node.model})
-            return ", ".join(named)
-    return str(forest.worker_config.get("model") or "")

@@ -2,11 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 from forests.models import Forest, Tree, TreeStatus
-from forests.store import Document, collection, in_batches, iter_trees, tree_ids
+from forests.store import (
+    Document,
+    collection,
+    in_batches,
+    iter_trees,
+    question_of_document,
+    tree_ids,
+)
 from metrics.core.values import Estimator, Ungraded, estimate_values
+from preferences.core.annotation import ANNOTATES, Annotation
 from preferences.core.formats import Item
 from preferences.core.prompts import as_seen
 from preferences.models import PreferenceSet, ReviewState
@@ -15,6 +24,10 @@ from preferences.store import pair_of_document, pairs_by_tree
 
 Reviewed: TypeAlias = Literal["all", "not_rejected", "accepted"]
 REVIEWED: tuple[Reviewed, ...] = get_args(Reviewed)
+
+Solutions: TypeAlias = Literal["all", "annotated"]
+"""Of which solutions the steps are labelled: see `preferences.core.annotation`."""
+SOLUTIONS: tuple[Solutions, ...] = get_args(Solutions)
 
 
 def iter_pair_items(
@@ -55,24 +68,53 @@ def _as_reviewed(
 
 
 def iter_tree_items(
-    forest: Forest, estimator: Estimator, ungraded: Ungraded
+    forest: Forest, estimator: Estimator, ungraded: Ungraded, solutions: Solutions = "all"
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each complete tree, in the order of the dataset."""
+    kind = ANNOTATES[strategy_of(forest)] if solutions == "annotated" else None
     for stored in iter_trees(forest):
         if stored.status != TreeStatus.COMPLETE:
             continue
         values = estimate_values(stored.tree, estimator, ungraded)
-        document = {"prompt": stored.prompt, "label": stored.label, "index": stored.index}
-        yield stored.prompt, Item(**_common(forest, document), tree=stored.tree, values=values)
+        document = {
+            "prompt": stored.prompt,
+            "question": stored.question,
+            "label": stored.label,
+            "index": stored.index,
+        }
+        yield (
+            stored.prompt,
+            Item(
+                **_common(forest, document),
+                tree=stored.tree,
+                values=values,
+                annotation=Annotation.of(kind, stored.tree) if kind else None,
+            ),
+        )
+
+
+def strategy_of(forest: Forest) -> str:
+    return str(forest.worker_config.get("strategy", ""))
+
+
+def usual_solutions(forest: Forest) -> Solutions:
+    """Return which solutions are the dataset of the strategy that grew a forest."""
+    return "annotated" if strategy_of(forest) in ANNOTATES else "all"
+
+
+def _timestamp(moment: datetime) -> str:
+    """Return a time as PRM800K writes it: UTC without saying so, and always six digits."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def _common(forest: Forest, tree: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "prompt": as_seen(tree["prompt"], forest.worker_config.get("api", "completions")),
+        "question": question_of_document(tree),
         "label": tree["label"],
         "dataset": forest.config_name,
         "index": tree["index"],
-        "timestamp": forest.created_at.isoformat(),
+        "timestamp": _timestamp(forest.created_at),
     }
 
 
@@ -80,5 +122,5 @@ def _trees_without_nodes(forest: Forest, indexes: Sequence[int]) -> dict[int, Do
     if not indexes:
         return {}
     query = {"_id": {"$in": tree_ids(forest, indexes)}}
-    found = collection(Tree).find(query, {"index": 1, "prompt": 1, "label": 1})
+    found = collection(Tree).find(query, {"index": 1, "prompt": 1, "question": 1, "label": 1})
     return {document["index"]: document for document in sorted(found, key=lambda d: d["index"])}

@@ -27,7 +27,7 @@ from forests.store import (
 from rollouts import leases
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion
-from rollouts.core.growing import Changes, Expansion, close_open_leaves
+from rollouts.core.growing import Changes, Expansion
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendUnavailableError, RequestFailedError
 from rollouts.recording import Growth, LeaseLostError, Recorder
@@ -182,8 +182,7 @@ class ForestGrower:
             await self._record(growth, Changes(changed=ungraded))  # grading failed before
         while expansions := self.strategy.plan(tree):
             await _all([self._expand(growth, expansion) for expansion in expansions])
-        closed = close_open_leaves(tree)
-        await self._record(growth, Changes(changed={node.path: node for node in closed}))
+        growth.hit_max_nodes = self.strategy.hit_max_nodes(tree)
 
     async def _expand(self, growth: Growth, expansion: Expansion) -> None:
         completions = await self._sample(growth, expansion)

@@ -44,6 +44,7 @@ class Growth:
     """What the forest's sums have of this tree already, by their names there."""
     status: TreeStatus = TreeStatus.GROWING
     error: str = ""
+    hit_max_nodes: bool = False
 
     @classmethod
     def of(cls, stored: StoredTree) -> "Growth":
@@ -229,6 +230,7 @@ class Recorder:
             {
                 "num_complete": numbers[TreeStatus.COMPLETE],
                 "num_failed": numbers[TreeStatus.FAILED],
+                "num_hit_max_nodes": sum(state.hit_max_nodes for state in states),
             },
         )
         return 0
@@ -241,6 +243,7 @@ class _TreeState:
     tree_id: str
     status: TreeStatus
     error: str
+    hit_max_nodes: bool
     counters: dict[str, int]
     failures: dict[str, int]
     value: float | None
@@ -256,6 +259,7 @@ class _TreeState:
             tree_id=growth.stored.id,
             status=growth.status,
             error=growth.error,
+            hit_max_nodes=growth.hit_max_nodes,
             counters=counters,
             failures=dict(growth.spending.failures),
             value=root_value(counters["num_correct"], counters["num_leaves"]),
@@ -273,6 +277,7 @@ class _TreeState:
             fields |= {
                 "status": str(self.status),
                 "error": self.error,
+                "hit_max_nodes": self.hit_max_nodes,
                 "lease_holder": "",
                 "lease_expires_at": None,
                 "completed_at": datetime.now(UTC),
@@ -348,14 +353,17 @@ def sum_of_trees(forest: Forest) -> Document:
     sums: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
     failures: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
-    fields = dict.fromkeys((*COUNTERS, "failures", "status"), 1)
+    num_hit_max_nodes = 0
+    fields = dict.fromkeys((*COUNTERS, "failures", "status", "hit_max_nodes"), 1)
     for document in collection(Tree).find({"forest_id": forest.name}, fields):
         sums.update({name: document[name] for name in COUNTERS})
         failures.update(document["failures"])
         statuses[document["status"]] += 1
+        num_hit_max_nodes += bool(document.get("hit_max_nodes"))
     return {
         **sums,
         "failures": dict(failures),
         "num_complete": statuses[TreeStatus.COMPLETE],
         "num_failed": statuses[TreeStatus.FAILED],
+        "num_hit_max_nodes": num_hit_max_nodes,
     }

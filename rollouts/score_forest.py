@@ -13,6 +13,7 @@ from forests.scores import write_scores
 from forests.store import StoredTree, in_batches, read_trees
 from rollouts.backend import Backend, Spending
 from rollouts.core.scoring import (
+    Asked,
     ScoreRequest,
     ScorerOptions,
     ScoringError,
@@ -114,7 +115,8 @@ class _Scorer:
                 if score is not None:
                     scores.setdefault(path, score)
 
-        await _all([ask(one) for one in score_requests(stored.tree, stored.prompt, self.options)])
+        asked = Asked(stored.prompt, stored.question)
+        await _all([ask(one) for one in score_requests(stored.tree, asked, self.options)])
         self.scoring.nodes_without_score += len(stored.tree) - 1 - len(scores)
         return scores
 

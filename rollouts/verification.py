@@ -14,8 +14,10 @@ from experiment_configs.interfaces import (
     RolloutWorkerConfig,
 )
 from experiment_configs.loading import LoadedConfig, load_config
+from experiment_configs.questions import looks_few_shot
+from forests.core.tree import ReasoningTree
 from forests.grading import grade_leaf, is_correct
-from forests.seeding import check_item, iterate_items
+from forests.seeding import check_item, item_question, iterate_items
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
@@ -25,6 +27,7 @@ from rollouts.failures import BackendError
 
 ITEMS_SHOWN = 3
 _CHARACTERS_OF_END = 80
+_MOST_SPELT_OUT = 10**9
 _WRONG_ANSWER = "this answer is wrong"
 
 
@@ -46,6 +49,7 @@ class ShownItem:
     prompt: Prompt
     label: str
     serialized: str
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,10 @@ class Verification:
         self.checks.append(Check(name, is_ok, detail))
         return is_ok
 
+    def warn(self, name: str, detail: str) -> None:
+        """Add a check that is good enough to go on."""
+        self.checks.append(Check(name, is_ok=True, detail=detail, is_warning=True))
+
 
 def verify(
     name: str, directories: list[Path], dataset_split: str
@@ -94,6 +102,8 @@ def verify(
     config = loaded[0].config
     for check_name, run in _worker_config_checks(config.rollout_worker_config):
         verification.attempt(check_name, run)
+    if not verification.failures and (warning := _nodes_warning(config.rollout_worker_config)):
+        verification.warn("max_nodes", warning)
     items: list[DatasetItem] = []
 
     def iterate() -> str:
@@ -162,13 +172,38 @@ def check_strategy(config: RolloutWorkerConfig) -> str:
     """Return the name of the config's strategy.
 
     Raises:
-        ConfigError: there is no such strategy.
+        ConfigError: there is no such strategy, or no rollout of it fits below `max_nodes`.
     """
     if config.strategy not in tuple(STRATEGIES):
         raise ConfigError(
             f"strategy {config.strategy!r} is not known: choose one of {', '.join(STRATEGIES)}"
         )
+    if not config.problems() and _has_no_room(config):
+        raise ConfigError(
+            f"max_nodes is {config.max_nodes}, and one rollout may have max_depth "
+            f"{config.max_depth} steps: no rollout would fit, so raise max_nodes"
+        )
     return config.strategy
+
+
+def _has_no_room(config: RolloutWorkerConfig) -> bool:
+    strategy, tree = STRATEGIES[config.strategy](config, lambda _: False), ReasoningTree()
+    return strategy.hit_max_nodes(tree)
+
+
+def _nodes_warning(config: RolloutWorkerConfig) -> str:
+    """Return why trees may stop before their strategy is done; empty where all of it fits."""
+    most = STRATEGIES[config.strategy].most_nodes(config)
+    if most is None or most <= config.max_nodes:
+        return ""
+    return (
+        f"{config.strategy} may need {_rough(most)} nodes a tree with these settings, and "
+        f"max_nodes is {config.max_nodes:,}: a tree that reaches it stops there, and says so"
+    )
+
+
+def _rough(number: int) -> str:
+    return f"{number:,}" if number < _MOST_SPELT_OUT else f"more than {_MOST_SPELT_OUT:,}"
 
 
 def _verify_items(
@@ -177,11 +212,23 @@ def _verify_items(
     for number, item in enumerate(items):
 
         def read(item: Any = item) -> str:
-            shown = ShownItem(*check_item(config, item))
+            shown = ShownItem(*check_item(config, item), item_question(config, item))
             verification.items.append(shown)
-            return f"prompt of {_length(shown.prompt)} characters, label {shown.label!r}"
+            return (
+                f"prompt of {_length(shown.prompt)} characters, label {shown.label!r}, "
+                f"question of {len(shown.question)} characters"
+            )
 
         verification.attempt(f"item {number}", read)
+    uses_default = type(config).get_question is RolloutConfig.get_question
+    if uses_default and any(
+        looks_few_shot(one.prompt, one.serialized) for one in verification.items
+    ):
+        verification.warn(
+            "question",
+            "the prompt seems to hold more than the question, and exports and scorers would take "
+            "all of it for the question: give the config a get_question",
+        )
     for number, shown in enumerate(verification.items):
         verification.attempt(f"label {number}", lambda label=shown.label: _grade(config, label))  # type: ignore[misc]
 

@@ -23,6 +23,8 @@ class GrowthSummary:
     num_trees: int
     num_complete: int
     num_failed: int
+    num_hit_max_nodes: int
+    """Trees that lack samples, as `max_nodes` left no room for them."""
     num_nodes: int
     num_leaves: int
     requests: int
@@ -34,6 +36,15 @@ class GrowthSummary:
     seconds: float
     leaves_per_second: float
     tokens_per_second: float
+
+
+def node_limit_note(summary: GrowthSummary) -> str:
+    """Return what to tell of trees that reached `max_nodes`; empty where none did."""
+    number = summary.num_hit_max_nodes
+    if not number:
+        return ""
+    trees = "1 tree" if number == 1 else f"{number} trees"
+    return f"{trees} reached max_nodes and lack samples that the strategy wanted"
 
 
 def watch_growth(
@@ -75,6 +86,7 @@ def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
         num_trees=last.num_trees,
         num_complete=last.num_complete,
         num_failed=last.num_failed,
+        num_hit_max_nodes=last.num_hit_max_nodes,
         num_nodes=last.num_nodes,
         num_leaves=last.num_leaves,
         requests=last.requests,

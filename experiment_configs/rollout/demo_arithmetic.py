@@ -64,6 +64,9 @@ class Config(RolloutConfig):
     def get_root_prompt(self, item: dict[str, Any]) -> Prompt:
         return f"{EXAMPLES}Question: {self._question(item)}\nAnswer:"
 
+    def get_question(self, item: dict[str, Any]) -> str:
+        return self._question(item)
+
     def get_label(self, item: dict[str, Any]) -> str:
         return str(item["has"] + item["gets"] - item["loses"])
 

@@ -44,6 +44,9 @@ class Config(RolloutConfig):
     def get_root_prompt(self, item: dict[str, Any]) -> Prompt:
         return f"{EXAMPLES}Question: {item['question']}\nAnswer:"
 
+    def get_question(self, item: dict[str, Any]) -> str:
+        return str(item["question"])
+
     def get_label(self, item: dict[str, Any]) -> str:
         return text_of(item, "answer").rpartition("####")[2].strip()
 

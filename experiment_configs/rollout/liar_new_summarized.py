@@ -40,8 +40,11 @@ class Config(RolloutConfig):
     def get_root_prompt(self, item: dict[str, Any]) -> Prompt:
         return [
             {"role": "system", "content": INSTRUCTION},
-            {"role": "user", "content": f"Statement ({item['date']}): {item['statement']}"},
+            {"role": "user", "content": self.get_question(item)},
         ]
+
+    def get_question(self, item: dict[str, Any]) -> str:
+        return f"Statement ({item['date']}): {item['statement']}"
 
     def get_label(self, item: dict[str, Any]) -> str:
         return "true" if text_of(item, "label").strip().lower() in TRUE_LABELS else "false"

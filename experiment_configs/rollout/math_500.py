@@ -38,6 +38,9 @@ class Config(RolloutConfig):
             {"role": "user", "content": item["problem"]},
         ]
 
+    def get_question(self, item: dict[str, Any]) -> str:
+        return str(item["problem"])
+
     def get_label(self, item: dict[str, Any]) -> str:
         return text_of(item, "answer")
 

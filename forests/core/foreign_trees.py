@@ -5,9 +5,10 @@
 `mc_value` and `children`. Its steps were written with blank lines between them, which the file does
 not hold.
 
-`jsonl`: `prompt` (a text or chat messages), `label`, `children`, and perhaps `item` (Markdown);
-each node has `text`, exactly as the model wrote it, and perhaps `children`, `count` (samples that
-gave this step), `value`, and at a leaf `answer` and `correct`.
+`jsonl`: `prompt` (a text or chat messages), `label`, `children`, and perhaps `item` (Markdown) and
+`question` (what the prompt asks, without its examples and instructions); each node has `text`,
+exactly as the model wrote it, and perhaps `children`, `count` (samples that gave this step),
+`value`, and at a leaf `answer` and `correct`.
 """
 
 import json
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiment_configs.questions import question_of_prompt
 from forests.core.json_lines import is_number
 from forests.core.prefix import is_prompt
 from forests.core.storable import storing_problem
@@ -40,6 +42,8 @@ class ForeignTree:
     prompt: Any
     label: str
     item: str
+    question: str
+    """What is asked, without the examples and instructions of the prompt."""
     tree: ReasoningTree = field(default_factory=ReasoningTree)
     values: dict[NodePath, float] = field(default_factory=dict)
     """What the other program says that nodes are worth."""
@@ -61,7 +65,9 @@ def read_openr(row: Any) -> ForeignTree:
     row = _mapping(row, "the line")
     question = _text(row, "question")
     root = _mapping(row.get("reasoning_steps"), "reasoning_steps")
-    found = ForeignTree(prompt=question, label=_label(row, "final_answer"), item=question)
+    found = ForeignTree(
+        prompt=question, label=_label(row, "final_answer"), item=question, question=question.strip()
+    )
     for path, node in _walk(_children(root)):
         text = _text(node, "text")
         is_leaf = not node.get("children")
@@ -93,7 +99,10 @@ def read_jsonl(row: Any) -> ForeignTree:
     if not isinstance(item, str):
         raise ForeignTreeError("`item` must be a text")
     _check_length(item, "item")
-    found = ForeignTree(prompt=prompt, label=_label(row, "label"), item=item)
+    question = _text(row, "question") if "question" in row else question_of_prompt(prompt)
+    found = ForeignTree(
+        prompt=prompt, label=_label(row, "label"), item=item, question=question.strip()
+    )
     for path, node in _walk(_children(row)):
         is_leaf = not node.get("children")
         count = node.get("count", 1)

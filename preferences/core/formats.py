@@ -12,9 +12,10 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from experiment_configs.interfaces import Prompt
-from forests.core.prefix import as_text
+from experiment_configs.questions import question_of_prompt
 from forests.core.tree import NodePath, ReasoningTree
 from metrics.core.values import NodeValue
+from preferences.core.annotation import Annotation
 from preferences.core.pairing import Pair
 from preferences.core.prompts import as_messages, exact_text, message
 
@@ -38,6 +39,15 @@ class Item:
     pairs: Sequence[Pair] = ()
     tree: ReasoningTree = field(default_factory=ReasoningTree)
     values: Mapping[NodePath, NodeValue] = field(default_factory=dict)
+    question: str = ""
+    """As stored with the tree; see `asked`."""
+    annotation: Annotation | None = None
+    """Which steps may be labelled; None: all that have a value."""
+
+    @property
+    def asked(self) -> str:
+        """What was asked, without the instructions and examples of the prompt."""
+        return self.question or question_of_prompt(self.prompt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +131,7 @@ def _step_dpo(item: Item, _options: RowOptions, _dropped: Counter[str]) -> Itera
     for pair in item.pairs:
         yield {
             "dataset": item.dataset,
-            "prompt": as_text(item.prompt),
+            "prompt": item.asked,
             "prefix": pair.prefix_text,
             "initial_reason_steps": pair.prefix_text,
             "chosen": pair.chosen.text,

@@ -1,7 +1,8 @@
 """Formats that label every step of a tree, for process reward models."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import TypeAlias
 from uuid import NAMESPACE_URL, uuid5
@@ -10,14 +11,21 @@ import pyarrow as pa
 
 from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
-from forests.core.tree import ROOT, NodePath, TreeNode
+from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
+from preferences.core.annotation import annotated_part, is_drawn_from_root
 from preferences.core.formats import TEXT, Format, Item, Row, RowOptions, of_texts
 
 DROPPED = {
     "solutions_without_result": "solutions whose last step has no result",
     "solutions_repeated": "solutions with the steps of another solution of the tree",
     "solutions_with_step_tag": "solutions in which the step tag or `Step 1:` is part of the text",
-    "trees_without_steps": "trees without a step",
+    "solutions_without_steps": "solutions in which nothing is written",
+    "trees_without_steps": "trees in which nothing is written",
+    "rollouts_that_only_annotate": "rollouts drawn to value a step, no solutions of the dataset",
+    "solutions_not_fully_annotated": "solutions with a step from which no rollout was drawn",
+    "trees_without_annotated_steps": "trees in which no step was annotated",
+    "solutions_without_first_error": "wrong solutions whose first error was not searched for",
+    "alternatives_repeated": "alternatives of a step that differ from another in blanks alone",
 }
 """Why rows are missing from an export, as counted and as said."""
 
@@ -29,7 +37,8 @@ Solution: TypeAlias = list[tuple[str, float]]
 def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Solution]:
     """Yield each solution once, cut where that is asked for."""
     seen: set[tuple[str, ...]] = set()
-    for _, solution in _whole_solutions(item, dropped):
+    annotated = _annotated(item, dropped)
+    for _, solution in _whole_solutions(annotated, dropped) if annotated else ():
         kept = _until_first_error(solution, options) if options.cut_at_first_error else solution
         texts = tuple(step for step, _ in kept)
         if texts in seen:
@@ -41,14 +50,40 @@ def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterat
 
 def _whole_solutions(item: Item, dropped: Counter[str]) -> Iterator[tuple[TreeNode, Solution]]:
     """Yield each leaf with its steps, without the blank end that a sample may have."""
-    for leaf in item.tree.leaves():
-        steps = [node for node in item.tree.path_nodes(leaf.path) if node.text.strip()]
+    for leaf, steps in _written(item.tree, dropped):
         values = [item.values[node.path].value for node in steps]
         known = [value for value in values if value is not None]
-        if not steps or len(known) < len(values) or item.values[leaf.path].value is None:
-            dropped["solutions_without_result" if steps else "trees_without_steps"] += 1
+        if len(known) < len(values) or item.values[leaf.path].value is None:
+            dropped["solutions_without_result"] += 1
         else:
             yield leaf, [(node.text, value) for node, value in zip(steps, known, strict=True)]
+
+
+def _annotated(item: Item, dropped: Counter[str]) -> Item | None:
+    """Return the item with the steps alone that may be labelled; None where there are none."""
+    if item.annotation is None:
+        return item
+    tree, values = annotated_part(item.tree, item.values, item.annotation, dropped)
+    if len(tree) == 1:
+        dropped["trees_without_annotated_steps"] += 1
+        return None
+    return replace(item, tree=tree, values=values, annotation=None)
+
+
+def _written(
+    tree: ReasoningTree, dropped: Counter[str]
+) -> Iterator[tuple[TreeNode, list[TreeNode]]]:
+    """Yield each leaf with the steps on its path in which something is written."""
+    has_steps = False
+    for leaf in tree.leaves():
+        steps = [node for node in tree.path_nodes(leaf.path) if node.text.strip()]
+        has_steps |= bool(steps)
+        if steps:
+            yield leaf, steps
+        elif leaf.path:
+            dropped["solutions_without_steps"] += 1
+    if not has_steps:
+        dropped["trees_without_steps"] += 1
 
 
 def _until_first_error(solution: Solution, options: RowOptions) -> Solution:
@@ -82,7 +117,7 @@ def _stepwise_schema(_is_chat: bool, options: RowOptions) -> pa.Schema:
 
 def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
     """Yield rows for readers that find the first step at the only `Step 1:`."""
-    question = as_text(item.prompt).strip()
+    question = item.asked
     seen: set[str] = set()
     for solution in _solutions(item, options, dropped):
         steps = [without_number(step) for step, _ in solution]
@@ -104,25 +139,70 @@ def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Ite
     """Yield each solution with its first wrong step, or -1, as ProcessBench (2412.06559) has them.
 
     A right solution has no wrong step. A wrong one has its error at the first step that is not
-    good, at the latest in its last one.
+    good, at the latest in its last one. There steps stand without the blanks around them.
     """
     seen: set[tuple[str, ...]] = set()
-    for leaf, solution in _whole_solutions(item, dropped):
-        steps = tuple(step for step, _ in solution)
-        if steps in seen:
+    for leaf, steps in _written(item.tree, dropped):
+        is_right = item.values[leaf.path].value
+        if not _is_in_dataset(item, leaf, is_right):
+            dropped["rollouts_that_only_annotate"] += 1
+            continue
+        if is_right is None:
+            dropped["solutions_without_result"] += 1
+            continue
+        label = -1 if is_right else _first_error(item, leaf, steps, options)
+        if label is None:
+            dropped["solutions_without_first_error"] += 1
+            continue
+        texts = tuple(step.text.strip() for step in steps)
+        if texts in seen:
             dropped["solutions_repeated"] += 1
             continue
-        is_right = bool(item.values[leaf.path].value)
-        until = len(_until_first_error(solution, options)) - 1
         yield {
             "id": f"{item.dataset}-{item.index}-{len(seen)}",
             "generator": leaf.model,
-            "problem": as_text(item.prompt),
-            "steps": list(steps),
-            "final_answer_correct": is_right,
-            "label": -1 if is_right else until,
+            "problem": item.asked,
+            "steps": list(texts),
+            "final_answer_correct": bool(is_right),
+            "label": label,
         }
-        seen.add(steps)
+        seen.add(texts)
+
+
+def _is_in_dataset(item: Item, leaf: TreeNode, is_right: float | None) -> bool:
+    """Return whether a rollout is a solution of the dataset, and not only evidence.
+
+    OmegaPRM searches wrong rollouts of any state: which ones, `_first_error` tells.
+    """
+    if item.annotation is None or is_drawn_from_root(leaf):
+        return True
+    return item.annotation.kind == "states" and not is_right
+
+
+def _first_error(
+    item: Item, leaf: TreeNode, steps: Sequence[TreeNode], options: RowOptions
+) -> int | None:
+    """Return the number of the first step of a wrong solution that is not good, from 0.
+
+    None where the step before it has no value, so that the error may lie there; and where all
+    rollouts were drawn after the error, so that they tell nothing about where it is.
+    """
+    is_known_good = True
+    for number, step in enumerate(steps):
+        value = item.values[step.path].value if _may_be_labelled(item, leaf, step) else None
+        is_end = number == len(steps) - 1
+        if value is None and not is_end:
+            is_known_good = False
+        elif is_end or not options.is_good(value or 0.0):
+            is_searched = item.annotation is None or min(leaf.drawn, default=0) < step.depth
+            return number if is_known_good and is_searched else None
+        else:
+            is_known_good = True
+    return None
+
+
+def _may_be_labelled(item: Item, leaf: TreeNode, step: TreeNode) -> bool:
+    return item.annotation is None or step is leaf or step.path in item.annotation.steps
 
 
 _PROCESSBENCH = pa.schema(
@@ -145,11 +225,15 @@ def labeler_id(estimator: str) -> str:
 def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
     """Yield a labelling session: the best path, with every alternative beside it rated.
 
-    As in PRM800K it ends at the solution, or where no alternative is right.
+    As in PRM800K it ends at the solution, or where no alternative is right, and steps stand without
+    the blanks around them.
     """
     steps, reason = [], "solution"
     path: NodePath = ROOT
-    while children := [node for node in item.tree.children(path) if node.text.strip()]:
+    if (annotated := _annotated(item, dropped)) is None:
+        return
+    item = annotated
+    while children := _alternatives(item, path, dropped):
         best = max(range(len(children)), key=lambda position: _rank(item, children[position]))
         ratings = [_rating(item, node, options) for node in children]
         is_right = ratings[best] in (0, 1)
@@ -158,7 +242,7 @@ def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator
         steps.append(
             {
                 "completions": [
-                    {"text": node.text, "rating": rating, "flagged": False}
+                    {"text": node.text.strip(), "rating": rating, "flagged": False}
                     for node, rating in zip(children, ratings, strict=True)
                 ],
                 "human_completion": None,
@@ -177,9 +261,22 @@ def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator
         "generation": None,
         "is_quality_control_question": False,
         "is_initial_screening_question": False,
-        "question": {"problem": as_text(item.prompt), "ground_truth_answer": item.label},
+        "question": {"problem": item.asked, "ground_truth_answer": item.label},
         "label": {"steps": steps, "total_time": 0, "finish_reason": reason},
     }
+
+
+def _alternatives(item: Item, path: NodePath, dropped: Counter[str]) -> list[TreeNode]:
+    """Return the next steps after a prefix; of those that read the same, the best one."""
+    by_text: dict[str, TreeNode] = {}
+    for node in item.tree.children(path):
+        if not (text := node.text.strip()):
+            continue
+        same = by_text.get(text)
+        dropped["alternatives_repeated"] += same is not None
+        if same is None or _rank(item, node) > _rank(item, same):
+            by_text[text] = node
+    return list(by_text.values())
 
 
 def _rank(item: Item, node: TreeNode) -> tuple[float, int, int]:

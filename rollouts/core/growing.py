@@ -1,9 +1,16 @@
-"""What all growth strategies share: expansions, and how samples become nodes."""
+"""What all growth strategies share: expansions, the node limit, and how samples become nodes.
+
+`max_nodes` is the number of nodes below the root that a tree may have. Only samples that fit
+whatever they write are asked for: a rollout counts as all the steps up to `max_depth`, a single
+step as one. So a solution is never cut by the limit and never thrown away for its length, and what
+is stored has the values of the policy. What growth did not come to stays open: it is neither
+right nor wrong, and has no result.
+"""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
@@ -42,7 +49,7 @@ class Changes:
             self.changed[node.path] = node
 
 
-class GrowthStrategy(Protocol):
+class GrowthStrategy(ABC):
     """Decides which nodes to expand next, and when a tree is complete.
 
     Pure: a strategy knows the tree and nothing else, so growth goes on from what the database
@@ -51,14 +58,50 @@ class GrowthStrategy(Protocol):
 
     def __init__(self, config: RolloutWorkerConfig, finds_answer: Callable[[str], bool]) -> None:
         """`finds_answer`: whether a solution so far ends with its answer."""
+        self.config = config
+        self.finds_answer = finds_answer
+
+    @abstractmethod
+    def wanted(self, tree: ReasoningTree) -> Iterable[Expansion]:
+        """Return the expansions that a tree lacks and that may run now, at the same time.
+
+        The most important ones come first. None: the tree is complete.
+        """
+
+    @classmethod
+    def most_nodes(cls, config: RolloutWorkerConfig) -> int | None:
+        """Return the nodes that a tree of these settings can need at most; None: not known."""
+        del config
+        return None
 
     def plan(self, tree: ReasoningTree) -> list[Expansion]:
-        """Return the expansions that may run now, at the same time; none: the tree is complete."""
+        """Return the wanted expansions that fit below `max_nodes`; none: growth is over."""
+        return list(_that_fit(self.config, tree, self.wanted(tree)))
+
+    def hit_max_nodes(self, tree: ReasoningTree) -> bool:
+        """Return whether growth is over only because nothing more fits below `max_nodes`."""
+        return not self.plan(tree) and any(True for _ in self.wanted(tree))
 
     def apply(
         self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
     ) -> Changes:
         """Put samples into the tree and return what changed."""
+        return add_completions(tree, expansion, completions, self.config, self.finds_answer)
+
+
+def _that_fit(
+    config: RolloutWorkerConfig, tree: ReasoningTree, wanted: Iterable[Expansion]
+) -> Iterator[Expansion]:
+    """Yield the expansions up to the first that might not fit, and of that the samples that do."""
+    nodes_left = config.max_nodes - (len(tree) - 1)
+    for expansion in wanted:
+        nodes_each = max(1, config.max_depth - len(expansion.node)) if expansion.to_end else 1
+        num_samples = min(expansion.num_samples, nodes_left // nodes_each)
+        if num_samples > 0:
+            nodes_left -= num_samples * nodes_each
+            yield replace(expansion, num_samples=num_samples)
+        if num_samples < expansion.num_samples:
+            return
 
 
 def sample_seed(config: RolloutWorkerConfig, path: NodePath, num_drawn: int) -> int:
@@ -92,7 +135,7 @@ def torn_rollouts(config: RolloutWorkerConfig, tree: ReasoningTree) -> Iterator[
 
     They count for the node from which the rollout was drawn.
     """
-    for node in tree:
+    for node in sorted(tree, key=lambda node: node.path):
         if node.is_finished:
             continue
         for origin, number in sorted(node.drawn.items()):
@@ -131,7 +174,9 @@ def add_completions(
 ) -> Changes:
     """Put samples below the expanded node, step by step, merging steps that are there already.
 
-    A solution ends with the first step that `finds_answer`, and is truncated at `max_depth`.
+    A solution ends with the first step that `finds_answer`, and is truncated at `max_depth`. Steps
+    that do not fit below `max_nodes` are not stored, as where a server wrote more than was asked
+    for: the step before them stays open.
     """
     changes = Changes()
     prefix = tree.steps_text(expansion.node)
@@ -139,6 +184,8 @@ def add_completions(
         parent = expansion.node
         for step in _new_steps(expansion, completion, config, prefix, finds_answer):
             step.path = (*parent, tree.next_position(parent))
+            if len(tree) > config.max_nodes and _same_sibling(tree, step) is None:
+                break
             node, is_new = add_or_merge(tree, step)
             changes.note(node, is_new=is_new)
             parent = node.path
@@ -151,24 +198,22 @@ def add_or_merge(tree: ReasoningTree, step: TreeNode) -> tuple[TreeNode, bool]:
     Returns the node and whether it is new. A step that ends a solution and one that goes on stay
     apart, so every leaf is the end of samples and every other node of none.
     """
+    sibling = _same_sibling(tree, step)
+    if sibling is None:
+        tree.add(step)
+        return step, True
+    sibling.count += step.count
+    for depth, number in step.drawn.items():
+        sibling.drawn[depth] = sibling.drawn.get(depth, 0) + number
+    return sibling, False
+
+
+def _same_sibling(tree: ReasoningTree, step: TreeNode) -> TreeNode | None:
+    wanted = (step.text, step.terminal, step.truncated)
     for sibling in tree.children(step.path[:-1]):
-        if (sibling.text, sibling.terminal, sibling.truncated) == (
-            step.text, step.terminal, step.truncated,
-        ):  # fmt: skip
-            sibling.count += step.count
-            for depth, number in step.drawn.items():
-                sibling.drawn[depth] = sibling.drawn.get(depth, 0) + number
-            return sibling, False
-    tree.add(step)
-    return step, True
-
-
-def close_open_leaves(tree: ReasoningTree) -> list[TreeNode]:
-    """Mark as truncated, and return, the leaves that growth did not come to before a limit."""
-    open_leaves = [node for node in tree.leaves() if node.path and not node.is_finished]
-    for node in open_leaves:
-        node.truncated = True
-    return open_leaves
+        if (sibling.text, sibling.terminal, sibling.truncated) == wanted:
+            return sibling
+    return None
 
 
 def _new_steps(

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from experiment_configs.interfaces import Prompt
 from forests.core.json_lines import is_number
-from forests.core.prefix import as_text, prefix_of
+from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
 from forests.core.tree import NodePath, ReasoningTree, TreeNode
 from rollouts.core.responses import MOST_LOGPROB, ResponseError
@@ -55,10 +55,12 @@ class ScorerOptions:
     `score`: a score endpoint (vLLM, Cohere) compares the question with the steps so far."""
     model: str = ""
     layout: StepLayout = "math_shepherd"
-    """`math_shepherd`: one text with numbered steps, as the export of that name. `plain`: the
-    prompt and the steps as they are, the tag after each step. `chat`: the steps, without blanks
-    around them and each with its tag, as the assistant's message (Qwen2.5-Math-PRM, 2501.07301).
-    `turns`: each step is a user's message and each verdict an assistant's (RLHFlow)."""
+    """`math_shepherd`: one text of question and numbered steps, as the export of that name.
+    `plain`: the prompt as the policy saw it and the steps as they are, the tag after each step, as
+    the export `trl_stepwise` has them. `chat`: the question, and as the assistant's message the
+    steps, without blanks around them and each with its tag (Qwen2.5-Math-PRM, 2501.07301).
+    `turns`: each step is a user's message, the first one after the question, and each verdict an
+    assistant's (RLHFlow)."""
     step_tag: str = STEP_TAG
     good: str = "+"
     bad: str = "-"
@@ -66,6 +68,16 @@ class ScorerOptions:
     """`pooling`: the class that means good, in rows of several."""
     top_logprobs: int = 20
     """`logprobs`: how many tokens the server is to list; `good` and `bad` must be among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the steps of a tree answer."""
+
+    prompt: Prompt
+    """As the policy saw it."""
+    question: str
+    """Without the prompt's instructions and examples, which a reward model was not trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,7 @@ class ScoreRequest:
 
 
 def score_requests(
-    tree: ReasoningTree, prompt: Prompt, options: ScorerOptions
+    tree: ReasoningTree, asked: Asked, options: ScorerOptions
 ) -> Iterator[ScoreRequest]:
     """Yield what to ask so that every step of a tree has its score.
 
@@ -86,18 +98,18 @@ def score_requests(
     that holds the step tag, which the model would take for the end of a step.
     """
     if options.kind == "pooling":
-        yield from _pooling_requests(tree, prompt, options)
+        yield from _pooling_requests(tree, asked, options)
         return
     for node in _scorable(tree, options):
         steps = _steps(tree, node.path)
         if options.kind == "score":
             body: dict[str, Any] = {
-                "text_1": as_text(prompt),
+                "text_1": asked.question,
                 "text_2": "".join(step.text for step in steps),
             }
             yield ScoreRequest("/score", {"model": options.model, **body}, [node.path])
         else:
-            yield _logprobs_request(steps, prompt, options)
+            yield _logprobs_request(steps, asked, options)
 
 
 def read_scores(response: Any, request: ScoreRequest, options: ScorerOptions) -> list[float | None]:
@@ -141,22 +153,22 @@ def _holds_tag(text: str, options: ScorerOptions) -> bool:
 
 
 def _logprobs_request(
-    steps: Sequence[TreeNode], prompt: Prompt, options: ScorerOptions
+    steps: Sequence[TreeNode], asked: Asked, options: ScorerOptions
 ) -> ScoreRequest:
     body: dict[str, Any] = {"model": options.model, "max_tokens": 1, "temperature": 0}
     nodes = [steps[-1].path]
     if options.layout in ("chat", "turns"):
         body |= {"logprobs": True, "top_logprobs": options.top_logprobs}
-        body["messages"] = _messages(steps, prompt, options)
+        body["messages"] = _messages(steps, asked, options)
         if options.layout == "chat":
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         return ScoreRequest("/chat/completions", body, nodes)
-    body |= {"logprobs": options.top_logprobs, "prompt": _text(steps, prompt, options)}
+    body |= {"logprobs": options.top_logprobs, "prompt": _text(steps, asked, options)}
     return ScoreRequest("/completions", body, nodes)
 
 
 def _pooling_requests(
-    tree: ReasoningTree, prompt: Prompt, options: ScorerOptions
+    tree: ReasoningTree, asked: Asked, options: ScorerOptions
 ) -> Iterator[ScoreRequest]:
     """Yield a request for each path that no other one goes on with: it scores all of its steps."""
     scorable = {node.path for node in _scorable(tree, options)}
@@ -165,35 +177,45 @@ def _pooling_requests(
         steps = _steps(tree, end)
         body: dict[str, Any] = {"model": options.model}
         if options.layout in ("chat", "turns"):
-            body["messages"] = _messages(steps, prompt, options)
+            body["messages"] = _messages(steps, asked, options)
             body["add_generation_prompt"] = False
         else:
-            body["input"] = _text(steps, prompt, options)
+            body["input"] = _text(steps, asked, options)
         yield ScoreRequest("//pooling", body, [step.path for step in steps])
 
 
-def _text(steps: Sequence[TreeNode], prompt: Prompt, options: ScorerOptions) -> str:
+def _text(steps: Sequence[TreeNode], asked: Asked, options: ScorerOptions) -> str:
     if options.layout == "math_shepherd":
         texts = [without_number(step.text) for step in steps]
-        return tagged_solution(as_text(prompt).strip(), texts, [options.step_tag] * len(texts))
-    return as_text(prompt) + "".join(step.text + options.step_tag for step in steps)
+        return tagged_solution(asked.question, texts, [options.step_tag] * len(texts))
+    return as_text(asked.prompt) + "".join(step.text + options.step_tag for step in steps)
 
 
 def _messages(
-    steps: Sequence[TreeNode], prompt: Prompt, options: ScorerOptions
+    steps: Sequence[TreeNode], asked: Asked, options: ScorerOptions
 ) -> list[Mapping[str, str]]:
     if options.layout == "chat":
         solution = "".join(step.text.strip() + options.step_tag for step in steps)
-        return list(prefix_of(prompt, solution, "chat"))  # type: ignore[arg-type]
+        return [
+            *_system_messages(asked.prompt),
+            {"role": "user", "content": asked.question},
+            {"role": "assistant", "content": solution},
+        ]
     messages: list[Mapping[str, str]] = []
     for number, step in enumerate(steps):
-        question = f"{as_text(prompt).strip()} " if number == 0 else ""
+        question = f"{asked.question} " if number == 0 else ""
         messages.append(
             {"role": "user", "content": question + step.text.strip() + options.step_tag}
         )
         if number < len(steps) - 1:
             messages.append({"role": "assistant", "content": options.good})
     return messages
+
+
+def _system_messages(prompt: Prompt) -> list[Mapping[str, str]]:
+    if isinstance(prompt, str):
+        return []
+    return [message for message in prompt if message["role"] == "system"]
 
 
 def _only(response: Mapping[str, Any], key: str) -> Mapping[str, Any]:

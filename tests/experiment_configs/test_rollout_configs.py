@@ -9,7 +9,8 @@ import pytest
 from experiment_configs.dataset_files import iter_split
 from experiment_configs.interfaces import ConfigError, RolloutConfig
 from experiment_configs.loading import config_names, load_config
-from forests.seeding import check_item
+from experiment_configs.questions import question_of_prompt
+from forests.seeding import check_item, item_question
 
 ITEMS: dict[str, tuple[dict[str, Any], str]] = {
     "gsm8k_baseline": ({"question": "2 + 2?", "answer": "It is <<2+2=4>>4.\n#### 1,004"}, "1,004"),
@@ -58,6 +59,23 @@ def test_a_field_that_is_none_is_not_taken_for_the_label_none(name: str, key: st
 def test_a_label_may_be_a_number():
     assert config("math_500").get_label({"answer": 5}) == "5"
     assert config("math_500").get_label({"answer": 0.5}) == "0.5"
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_the_question_is_the_item_s_own_without_examples_and_instructions(name: str):
+    item, _ = ITEMS[name]
+    own = str(item.get("question") or item.get("problem") or item["statement"])
+
+    question = item_question(config(name), item)
+
+    assert question.endswith(own.strip())
+    assert len(question) < len(own) + 40
+    assert question in question_of_prompt(config(name).get_root_prompt(item))
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_every_bundled_config_says_what_is_asked(name: str):
+    assert type(config(name)).get_question is not RolloutConfig.get_question
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,20 @@ def test_our_own_lines_keep_texts_counts_answers_and_what_they_say_is_correct(db
     assert (forest.num_leaves, forest.num_correct) == (5, 5)
 
 
+def test_the_question_of_a_line_is_kept_and_otherwise_follows_from_the_prompt(db, tmp_path):
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "3 + 4?"}]
+    rows = [OURS | {"question": " 2 + 3?\n"}, OURS | {"prompt": chat}]
+    ours = imported(write(tmp_path / "t.jsonl", *rows))
+    assert [stored.question for stored in iter_trees(ours)] == ["2 + 3?", "3 + 4?"]
+
+
+def test_the_question_of_openr_is_its_own_without_what_is_put_before_the_steps(db, tmp_path):
+    forest = imported(write(tmp_path / "omega.jsonl", OPENR), "--format", "openr")
+    (stored,) = iter_trees(forest)
+    assert stored.question == OPENR["question"]
+    assert stored.prompt != stored.question
+
+
 def test_counters_are_those_of_a_recount(db, tmp_path):
     forest = imported(write(tmp_path / "t.jsonl", OURS, OURS))
     before = counters()

@@ -9,7 +9,8 @@ from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWor
 from experiment_configs.loading import LoadedConfig, load_config
 from forests import seeding
 from forests.models import Forest, Tree
-from forests.seeding import seed_forest
+from forests.seeding import item_question, seed_forest
+from forests.store import question_of_document, read_tree
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -54,6 +55,74 @@ def test_each_item_becomes_a_tree_with_its_prompt_and_label():
     assert (forest.name, forest.num_trees, forest.is_seeded) == ("numbers-test-a", 10, True)
     tree = Tree.objects.get(pk="numbers-test-a/0000003")
     assert (tree.prompt, tree.label, tree.status) == ("Say 3.", "3", "pending")
+
+
+class Asking(Numbers):
+    def get_root_prompt(self, item: int) -> str:
+        return f"Question: Say 0.\nAnswer: 0\n\nQuestion: {self.get_question(item)}\nAnswer:"
+
+    def get_question(self, item: int) -> Any:
+        return (" Say it.\n", "", 7)[item]
+
+
+def test_a_tree_keeps_the_question_of_its_item_beside_the_prompt():
+    forest = seed(Asking(), limit=1)
+    stored = read_tree(forest, 0)
+    assert stored is not None
+    assert stored.question == "Say it."
+    assert stored.prompt != stored.question
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(2, "item 1: get_question returned an empty question"), (3, "must return a str, not int")],
+)
+def test_a_question_that_is_none_is_refused(number: int, message: str):
+    class Later(Asking):
+        def get_dataset_iterator(self, dataset_split: str) -> Iterator[int]:
+            yield from [0, number - 1]
+
+    with pytest.raises(ConfigError, match=message):
+        seed(Later())
+    assert not Forest.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "question"),
+    [
+        (" 2 + 3?\n", "2 + 3?"),
+        (
+            [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "1 + 1?"},
+                {"role": "assistant", "content": "2"},
+                {"role": "user", "content": "2 + 3?\n"},
+            ],
+            "2 + 3?",
+        ),
+        ([{"role": "system", "content": "2 + 3?"}], "2 + 3?"),
+    ],
+)
+def test_a_config_that_does_not_say_has_the_last_message_of_a_user_or_the_whole_text(
+    prompt: Any, question: str
+):
+    class Plain(Numbers):
+        def get_root_prompt(self, item: int) -> Any:
+            return prompt
+
+    assert item_question(Plain(), 0) == question
+    assert question_of_document({"prompt": prompt}) == question
+    assert question_of_document({"prompt": prompt, "question": "own"}) == "own"
+
+
+def test_a_forest_seeded_with_an_earlier_default_is_continued_and_keeps_it():
+    seed(limit=2)
+    forest = Forest.objects.get()
+    forest.worker_config |= {"max_nodes": 500}
+    forest.save()
+
+    assert seed(limit=4).num_trees == 4
+    assert Forest.objects.get().worker_config["max_nodes"] == 500
 
 
 def test_a_limit_takes_the_first_items_and_a_larger_one_adds_to_them():

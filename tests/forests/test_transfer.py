@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from experiment_configs.interfaces import RolloutWorkerConfig
+from experiment_configs.questions import question_of_prompt
 from forests import transfer
 from forests.directories import checksum
 from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
@@ -50,6 +51,7 @@ def forest(db) -> Forest:
     forest = Forest.objects.get(pk=NAME)
     add_tree(forest, 2, open_tree(), status=TreeStatus.GROWING, prompt=chat, lease_holder="me")
     add_tree(forest, 3, tree_of(), status=TreeStatus.FAILED, error="no", failures={"http_500": 6})
+    Tree.objects.filter(index=1).update(question="How many?", hit_max_nodes=True)
     forest = Forest.objects.get(pk=NAME)
     scorer = start_scorer(forest, "judge", {"kind": "logprobs"})
     scores = {node.path: 0.1 for node in duck_tree() if node.path}
@@ -173,6 +175,22 @@ def test_what_an_earlier_forest_has_left_is_not_taken_for_the_archive_s(forest, 
     call_command("import_forest", str(tmp_path / "out"))
 
     assert documents()["Node"] == before["Node"]
+
+
+def test_an_archive_of_an_earlier_version_has_neither_questions_nor_a_node_limit(forest, tmp_path):
+    out = tmp_path / "out"
+    export(out)
+    _change_table(out, "trees", lambda table: table.drop_columns(["question", "hit_max_nodes"]))
+    older = {k: v for k, v in _manifest(out)["forest"].items() if k != "num_hit_max_nodes"}
+    _change_manifest(out, forest=older)
+
+    call_command("import_forest", str(out), "--forest_name_suffix", "old")
+
+    old = Forest.objects.get(pk="ducks-test-old")
+    assert old.num_hit_max_nodes == 0
+    for tree in iter_trees(old):
+        assert not tree.hit_max_nodes
+        assert tree.question == question_of_prompt(tree.prompt)
 
 
 def test_a_name_that_is_taken_is_refused_also_by_a_half_seeded_forest(forest, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from forests.core.tree import ReasoningTree, TreeNode
 from forests.core.unfolding import CHUNK
-from forests.models import Forest, Node, TreeStatus
+from forests.models import Forest, Node, Tree, TreeStatus
 from forests.step_texts import MAX_STEP_LENGTH
 from forests.tree_rows import MAX_OPEN_NODES, ROWS_AT_FIRST
 from tests.forests.factories import (
@@ -44,6 +44,14 @@ def test_a_tree_shows_every_step_with_its_value_and_grade(reader, forest):
     assert "<mfrac><mn>36</mn><mn>2</mn></mfrac>" in html
     assert "9*2=18&gt;&gt;18" in html
     assert 'class="label"><bdi>18</bdi>' in html
+
+
+def test_a_tree_at_the_node_limit_says_that_it_lacks_samples(reader, forest):
+    assert "max_nodes" not in text_of(reader, TREE)
+    Tree.objects.update(hit_max_nodes=True)
+    Forest.objects.update(num_hit_max_nodes=1)
+    assert "reached <code>max_nodes</code>" in text_of(reader, TREE)
+    assert "<dt>Trees at the node limit</dt><dd>1</dd>" in text_of(reader, FOREST)
 
 
 def test_the_best_and_the_worst_path_are_marked(reader, forest):

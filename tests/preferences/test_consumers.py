@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
 import pyarrow as pa
@@ -23,7 +24,15 @@ from forests.core.step_tags import STEP_TAG, without_number
 from preferences.containers import Batch, JsonLines
 from preferences.core.formats import RowOptions
 from preferences.core.step_formats import labeler_id
-from tests.preferences.test_formats import FORMATS, QUESTION, item_of, read_math_shepherd, rows_of
+from preferences.rows import iter_tree_items
+from tests.preferences.test_formats import (
+    ASKED,
+    FORMATS,
+    QUESTION,
+    item_of,
+    read_math_shepherd,
+    rows_of,
+)
 from tests.preferences.test_pairing import trees
 from tests.preferences.trees import RIGHT, WRONG, addition_tree, tree_of
 
@@ -110,6 +119,56 @@ def test_prm800k_rows_have_the_types_that_its_readers_want():
     assert row["label"]["finish_reason"] in {"found_error", "solution", "bad_problem", "give_up"}
 
 
+@pytest.mark.parametrize("microsecond", [0, 1, 118856])
+def test_the_time_of_a_prm800k_row_is_read_by_openr(make_forest, microsecond):
+    """Its reader knows one form alone: UTC that does not say so, with six digits."""
+    forest = make_forest()
+    there = timezone(timedelta(hours=-5))
+    forest.created_at = datetime(2026, 11, 27, 22, 57, 18, microsecond, tzinfo=there)
+    _, item = next(iter_tree_items(forest, "leaf_mean", "incorrect"))
+    [row] = rows_of("prm800k", item, labeler=LABELER)
+    read = datetime.strptime(row["timestamp"], "%Y-%m-%dT%H:%M:%S.%f")  # noqa: DTZ007
+    assert read == datetime(2026, 11, 28, 3, 57, 18, microsecond)  # noqa: DTZ001
+    assert row["timestamp"] == f"2026-11-28T03:57:18.{microsecond:06}"
+
+
+PRM800K_ROW = {
+    "labeler": "e90a38f3-3135-4465-87af-3e6322e3d772",
+    "timestamp": "2022-07-30T23:23:32.118856",
+    "generation": None,
+    "is_quality_control_question": False,
+    "is_initial_screening_question": False,
+    "question": {"problem": "In cents?", "ground_truth_answer": "29"},
+    "label": {
+        "steps": [
+            {
+                "completions": [{"text": "Let's say.", "rating": 1, "flagged": False}],
+                "human_completion": None,
+                "chosen_completion": 0,
+            }
+        ],
+        "total_time": 278270,
+        "finish_reason": "found_error",
+    },
+}
+"""The columns and types of the dataset's first row."""
+
+
+def test_prm800k_rows_have_the_columns_of_the_dataset(make_forest):
+    _, item = next(iter_tree_items(make_forest(), "leaf_mean", "incorrect"))
+    [row] = rows_of("prm800k", item, labeler=LABELER)
+    assert kinds(row) == kinds(PRM800K_ROW)
+
+
+def kinds(value: object) -> object:
+    """Return the columns and types of a row; of a list, those of its first entry."""
+    if isinstance(value, dict):
+        return {name: kinds(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [kinds(value[0])]
+    return type(value)
+
+
 @given(trees())
 def test_the_trajectory_of_a_prm800k_row_is_a_path_of_the_tree(tree):
     """Rebuilt as its README says: the chosen completion of each step."""
@@ -121,8 +180,10 @@ def test_the_trajectory_of_a_prm800k_row_is_a_path_of_the_tree(tree):
             for step in row["label"]["steps"]
         ]
         chosen = [text for text in rebuilt if text is not None]
-        paths = [[node.text for node in tree.path_nodes(leaf.path)] for leaf in tree.leaves()]
-        written = [[text for text in path if text.strip()] for path in paths]
+        paths = [
+            [node.text.strip() for node in tree.path_nodes(leaf.path)] for leaf in tree.leaves()
+        ]
+        written = [[text for text in path if text] for path in paths]
         assert any(path[: len(chosen)] == chosen for path in written)
         assert None not in rebuilt[:-1]
         assert (rebuilt[-1] is None) == (row["label"]["finish_reason"] != "solution")
@@ -135,7 +196,7 @@ def test_solutions_in_prm800k_rows_have_the_labels_of_their_steps(tree):
     for node in tree:
         steps = [one for one in tree.path_nodes(node.path) if one.text.strip()]
         values = [item.values[one.path].value for one in steps]
-        texts = tuple(one.text for one in steps)
+        texts = tuple(one.text.strip() for one in steps)
         labels_of.setdefault(texts, set()).add(tuple((value or 0) > 0 for value in values))
     for row in rows_of("prm800k", item, labeler=LABELER):
         for steps, labels in read_prm800k_by_trl(row):
@@ -164,7 +225,7 @@ def test_step_dpo_puts_prompt_and_first_steps_together_as_they_were(step_dpo_row
         prompt = frame.format(instruction=row["prompt"]) + row["initial_reason_steps"]
         trained.append({"prompt": prompt, **{key: row[key] for key in ("chosen", "rejected")}})
     before, after = frame.split("{instruction}")
-    wanted = [before + QUESTION + after + row["prompt"].removeprefix(QUESTION) for row in given_]
+    wanted = [before + ASKED + after + row["prompt"].removeprefix(QUESTION) for row in given_]
     assert [row["prompt"] for row in trained] == wanted
     assert [row["chosen"] for row in trained] == [row["chosen"] for row in given_]
     assert [row["rejected"] for row in trained] == [row["rejected"] for row in given_]

@@ -122,7 +122,7 @@ def test_the_manifest_says_where_the_rows_come_from_and_what_each_file_holds(req
     manifest = json.loads((request.output / "manifest.json").read_text("utf-8"))
     assert manifest == returned
     assert manifest["forest"]["config_sha256"] == "ab" * 32
-    assert manifest["model"] == "test-model"
+    assert manifest["models"] == {"test-model": 36}
     assert manifest["preference_set"]["parameters"]["pairing"] == "all_pairs"
     assert manifest["parameters"] == {"test_fraction": 0.5, "split_seed": 0, "reviewed": "all"}
     assert sum(manifest["rows"].values()) == 18
@@ -138,6 +138,30 @@ def test_the_manifest_says_where_the_rows_come_from_and_what_each_file_holds(req
             "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
+
+
+def test_every_model_that_wrote_a_node_is_named_with_its_nodes(make_forest, request_of):
+    trees = [addition_tree() for _ in range(3)]
+    for tree, model in zip(trees, ("early", "late", ""), strict=True):
+        for node in tree:
+            node.model = model
+    trees[1].nodes[0,].model = "early"
+    forest = make_forest("models-test-first", [*trees, addition_tree()], incomplete=[3])
+    request = request_of("trl_stepwise", of=forest)
+    manifest = write(request)
+    assert manifest["models"] == {"early": 7, "": 6, "late": 5}
+    card = (request.output / "README.md").read_text("utf-8")
+    assert "| Models | early (7 nodes), not named (6 nodes), late (5 nodes) |" in card
+
+
+def test_trees_at_the_node_limit_are_in_manifest_and_card(make_forest, request_of):
+    forest = make_forest("limit-test-first")
+    forest.num_hit_max_nodes = 2
+    forest.save()
+    request = request_of("trl_stepwise", of=forest)
+    assert write(request)["forest"]["num_hit_max_nodes"] == 2
+    card = (request.output / "README.md").read_text("utf-8")
+    assert "| Trees at the node limit | 2: they lack samples" in card
 
 
 def test_the_label_threshold_is_recorded_where_there_are_labels(request_of):

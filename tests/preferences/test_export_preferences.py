@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from preferences.core.pairing import PairingOptions
 from preferences.creation import SetParameters, create_preferences
 from preferences.models import PreferenceSet
+from tests.preferences.test_annotation import SHEPHERD
 
 pytestmark = pytest.mark.django_db
 
@@ -145,3 +146,45 @@ def test_an_unreachable_hub_is_one_line_and_the_export_stays(with_set, tmp_path,
     )
     assert "me/sums could not be pushed" in str(error)
     assert len(load_dataset(str(tmp_path / "out"), split="train")) == 18
+
+
+@pytest.fixture
+def annotated(make_forest):
+    """Return a forest that Math-Shepherd's strategy grew: one solution, and who annotated it."""
+    forest = make_forest("annotated-test-first", [SHEPHERD])
+    forest.worker_config |= {"strategy": "math_shepherd"}
+    forest.save()
+    return forest
+
+
+def test_a_forest_of_math_shepherd_gives_what_was_annotated_unless_all_is_asked_for(
+    annotated, tmp_path
+):
+    steps = ("--forest_name", annotated.name, "--format", "trl_stepwise", "--json")
+    out, _ = run(*steps, "--output", tmp_path / "auto")
+    manifest = json.loads(out)
+    assert manifest["parameters"]["solutions"] == "annotated"
+    assert manifest["rows"] == {"train": 1}
+    assert manifest["left_out"] == {"rollouts_that_only_annotate": 3}
+    card = (tmp_path / "auto" / "README.md").read_text("utf-8")
+    assert "| Solutions | what the strategy annotated" in card
+
+    out, _ = run(*steps, "--output", tmp_path / "all", "--solutions", "all")
+    assert json.loads(out)["parameters"]["solutions"] == "all"
+    assert json.loads(out)["rows"] == {"train": 4}
+
+
+def test_other_forests_give_all_solutions_and_have_none_that_are_annotated(forest, tmp_path):
+    steps = ("--forest_name", forest.name, "--format", "math_shepherd", "--output", tmp_path / "o")
+    message = str(refused(*steps, "--solutions", "annotated"))
+    assert "is for forests of math_shepherd or omega_prm, and branching grew" in message
+    out, _ = run(*steps, "--json")
+    assert json.loads(out)["parameters"]["solutions"] == "all"
+
+
+def test_solutions_are_not_chosen_where_rows_are_pairs(with_set, tmp_path):
+    error = refused(
+        "--forest_name", with_set.name, "--solutions", "all", "--output", tmp_path / "out"
+    )
+    assert "--solutions is for formats of steps" in str(error)
+    assert error.returncode == 2

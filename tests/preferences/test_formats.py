@@ -1,5 +1,6 @@
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -19,6 +20,8 @@ from tests.preferences.trees import RIGHT, WRONG, addition_tree, tree_of
 
 FORMATS = {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)}
 QUESTION = "What is 2 + 3? "
+ASKED = "What is 2 + 3?"
+FEW_SHOT = f"Question: What is 1 + 1?\nAnswer: 2\n\nQuestion: {ASKED}\nAnswer:"
 CHAT: Prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 3?"}]
 
 
@@ -77,7 +80,7 @@ def test_prompt_and_side_are_exactly_what_the_model_saw_and_wrote(tree, wanted):
         for r in rows_of("trl_conversational", item)
     ]
     in_steps = [
-        tuple(r["prompt"] + r["prefix"] + r[side] for side in ("chosen", "rejected"))
+        tuple(QUESTION + r["prefix"] + r[side] for side in ("chosen", "rejected"))
         for r in rows_of("step_dpo", item)
     ]
     assert in_text == in_chat == in_steps == written
@@ -196,7 +199,7 @@ def test_prm800k_rates_every_alternative_beside_the_best_path():
     assert [c["rating"] for c in second["completions"]] == [1, -1]
     assert first["chosen_completion"] == second["chosen_completion"] == 0
     assert row["label"]["finish_reason"] == "solution"
-    assert row["question"] == {"problem": QUESTION, "ground_truth_answer": "5"}
+    assert row["question"] == {"problem": ASKED, "ground_truth_answer": "5"}
 
 
 def test_prm800k_ends_at_the_step_where_nothing_is_right():
@@ -257,12 +260,73 @@ def test_processbench_rows_name_the_first_wrong_step():
     found = {(row["steps"][0].strip()[:3], row["steps"][1].strip()): row for row in rows}
     right = found["Add", "The answer is 5"]
     assert (right["label"], right["final_answer_correct"]) == (-1, True)
-    assert (right["problem"], right["generator"]) == (QUESTION, "test-model")
+    assert (right["problem"], right["generator"]) == (ASKED, "test-model")
     assert found["Add", "The answer is 6"]["label"] == 1
     assert found["Sub", "The answer is 1"]["label"] == 1
     assert len({row["id"] for row in rows}) == len(rows)
     strict = rows_of("processbench", item_of(addition_tree()), threshold=0.5)
     assert sorted(row["label"] for row in strict) == [-1, -1, 0, 1]
+
+
+def test_processbench_steps_stand_without_the_blanks_around_them():
+    tree = tree_of({"0.0": (" a\n\n", None), "0.0.0": ("b\nc\n", RIGHT), "0.0.1": ("b\nc", WRONG)})
+    dropped: Counter[str] = Counter()
+    [row] = FORMATS["processbench"].rows(item_of(tree), RowOptions(label_threshold=0), dropped)
+    assert row["steps"] == ["a", "b\nc"]
+    assert dropped == Counter(solutions_repeated=1)
+
+
+ASKING = {
+    "math_shepherd": lambda row: row["input"].partition(" Step 1:")[0],
+    "prm800k": lambda row: row["question"]["problem"],
+    "processbench": lambda row: row["problem"],
+    "step_dpo": lambda row: row["prompt"],
+}
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_the_question_of_a_row_is_the_item_s_own_and_not_the_few_shot_prompt(name):
+    item = replace(item_of(addition_tree(), prompt=FEW_SHOT), question=ASKED)
+    rows = rows_of(name, item)
+    assert rows
+    assert {ASKING[name](row) for row in rows} == {ASKED}
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_without_a_stored_question_it_is_the_last_one_of_a_chat_s_user(name):
+    rows = rows_of(name, item_of(addition_tree(), prompt=CHAT))
+    assert {ASKING[name](row) for row in rows} == {"2 + 3?"}
+
+
+@pytest.mark.parametrize("name", ["trl", "trl_unpaired", "trl_stepwise"])
+def test_what_continues_a_prompt_has_it_exactly_as_the_model_saw_it(name):
+    item = replace(item_of(addition_tree(), prompt=FEW_SHOT), question=ASKED)
+    assert all(row["prompt"].startswith(FEW_SHOT) for row in rows_of(name, item))
+
+
+@pytest.mark.parametrize("name", ["trl_stepwise", "math_shepherd", "processbench"])
+def test_a_leaf_that_wrote_nothing_is_counted_as_a_leaf_and_not_as_a_tree(name):
+    tree = tree_of({"0.0": (" \n", WRONG), "0.1": ("a", RIGHT), "0.2": ("", WRONG)})
+    dropped: Counter[str] = Counter()
+    assert list(FORMATS[name].rows(item_of(tree), RowOptions(label_threshold=0), dropped))
+    assert dropped == Counter(solutions_without_steps=2)
+
+
+@pytest.mark.parametrize("name", ["trl_stepwise", "math_shepherd", "processbench", "prm800k"])
+def test_a_tree_in_which_nothing_is_written_is_counted_as_a_tree(name):
+    dropped: Counter[str] = Counter()
+    for tree in (tree_of({}), tree_of({"0.0": (" \n", WRONG)})):
+        assert not list(FORMATS[name].rows(item_of(tree), RowOptions(label_threshold=0), dropped))
+    assert dropped["trees_without_steps"] == 2
+
+
+def test_prm800k_steps_are_bare_and_alternatives_that_read_the_same_are_one():
+    tree = tree_of({"0.0": ("a\n", None), "0.0.0": ("b", WRONG), "0.1": ("a", RIGHT)})
+    dropped: Counter[str] = Counter()
+    [row] = FORMATS["prm800k"].rows(item_of(tree), RowOptions(label_threshold=0), dropped)
+    [step] = row["label"]["steps"]
+    assert step["completions"] == [{"text": "a", "rating": 1, "flagged": False}]
+    assert dropped == Counter(alternatives_repeated=1)
 
 
 def test_a_solution_that_was_written_twice_is_one_row_of_processbench():

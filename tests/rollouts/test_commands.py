@@ -244,7 +244,7 @@ def test_verify_config_shows_items_and_a_real_rollout(model_server: OpenAIServer
         "--with_backend",
     )  # fmt: skip
 
-    assert out.count("--- item") == 9
+    assert out.count("--- item") == 12
     assert "FAIL" not in out
     assert "ok   backend: scripted wrote 2 steps" in out
 
@@ -353,6 +353,76 @@ class Config(RolloutConfig):
     for word, line in zip(("temperature", "magic", "get_root_prompt", "is_correct"), failures,
                           strict=True):  # fmt: skip
         assert word in line
+
+
+FEW_SHOT_CONFIG = """
+from experiment_configs.interfaces import RolloutConfig, RolloutWorkerConfig
+
+class Config(RolloutConfig):
+    rollout_worker_config = RolloutWorkerConfig({settings})
+    def get_dataset_iterator(self, dataset_split):
+        yield {{"text": "What is 2 + 3?"}}
+    def get_root_prompt(self, item):
+        return "Question: 1 + 1?\\nAnswer: 2\\n\\nQuestion: " + item["text"] + "\\nAnswer:"
+    def get_label(self, item):
+        return "5"
+    {methods}
+"""
+
+
+def verified(tmp_path, settings, *, worker: str = "", methods: str = "") -> list[str]:
+    settings.CONFIG_PATH = [tmp_path]
+    source = FEW_SHOT_CONFIG.format(settings=worker, methods=methods)
+    (tmp_path / "shots.py").write_text(source)
+    out, _ = run("verify_config", "--config_name", "shots", "--dataset_split", "x")
+    return out.splitlines()
+
+
+def test_verify_config_warns_where_the_prompt_would_be_taken_for_the_question(tmp_path, settings):
+    lines = verified(tmp_path, settings)
+    (warning,) = [line for line in lines if line.startswith("warn")]
+    assert warning.startswith("warn question: the prompt seems to hold more than the question")
+    assert "give the config a get_question" in warning
+
+    methods = "def get_question(self, item): return item['text']"
+    lines = verified(tmp_path, settings, methods=methods)
+    assert not [line for line in lines if line.startswith("warn")]
+    assert lines[lines.index("--- item 0: question") + 1] == "What is 2 + 3?"
+
+
+def test_verify_config_warns_where_max_nodes_may_stop_a_strategy(tmp_path, settings):
+    methods = "get_question = lambda self, item: item['text']"
+    worker = "strategy='sampled', num_rollouts=200, max_depth=12, max_nodes=500"
+    lines = verified(tmp_path, settings, worker=worker, methods=methods)
+    (warning,) = [line for line in lines if line.startswith("warn")]
+    assert "sampled may need 2,400 nodes a tree" in warning
+    assert "max_nodes is 500" in warning
+
+
+def test_settings_under_which_no_rollout_fits_are_refused(tmp_path, settings):
+    worker = "strategy='sampled', max_depth=12, max_nodes=11"
+    with pytest.raises(CommandError, match="1 checks failed"):
+        verified(tmp_path, settings, worker=worker)
+    with pytest.raises(CommandError, match=r"max_nodes is 11, .*: no rollout would fit, so raise"):
+        run(
+            "seed_forest", "--dataset_config_name", "shots", "--dataset_split", "x",
+            "--forest_name_suffix", "a",
+        )  # fmt: skip
+    assert not Forest.objects.exists()
+
+
+def test_the_commands_that_grow_say_how_many_trees_reached_the_node_limit(
+    model_server: OpenAIServer,
+):
+    forest = seeded(2, strategy="sampled", num_rollouts=40, max_nodes=5, max_depth=5)
+    jobs.grow_slice(forest.name, 0, 1)
+
+    process = start(model_server, "rollout_worker", "--forest_name", forest.name, "--json")
+    code, out, err = finish(process)
+
+    assert code == 0
+    assert json.loads(out)["num_hit_max_nodes"] == 2
+    assert "2 trees reached max_nodes and lack samples that the strategy wanted" in err
 
 
 def test_what_a_dataset_says_does_not_reach_the_terminal_as_commands(tmp_path, settings):

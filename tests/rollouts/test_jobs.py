@@ -27,6 +27,7 @@ from rollouts import failures, growth, leases
 from rollouts.failures import BackendRefusedError
 from rollouts.jobs import enqueue_forest, grow_slice, unfinished_trees
 from rollouts.recording import LeaseLostError
+from rollouts.recounting import recount_forest
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
 
@@ -73,6 +74,31 @@ def test_the_same_forest_grows_again_to_the_same_trees(model_server: OpenAIServe
     grow_slice(second.name, 0, 4)
 
     assert shape(first) == shape(second)
+
+
+def test_a_tree_without_room_for_all_its_samples_says_so(model_server: OpenAIServer):
+    forest = seeded(2, strategy="sampled", num_rollouts=40, max_nodes=5, max_depth=5)
+    roomy = seeded(2, "roomy", strategy="sampled", num_rollouts=2, max_depth=5)
+
+    grow_slice(forest.name, 0, 2)
+    grow_slice(roomy.name, 0, 2)
+
+    for tree in Tree.objects.filter(forest_id=forest.name):
+        assert (tree.status, tree.hit_max_nodes) == ("complete", True)
+        assert 0 < tree.num_nodes <= 5
+        assert tree.num_truncated == 0
+    assert not Tree.objects.filter(forest_id=roomy.name, hit_max_nodes=True)
+    assert (reread(forest).num_hit_max_nodes, reread(roomy).num_hit_max_nodes) == (2, 0)
+    assert_whole(forest)
+
+
+def test_recounting_counts_trees_at_the_node_limit_again(model_server: OpenAIServer):
+    forest = seeded(2, strategy="sampled", num_rollouts=40, max_nodes=5, max_depth=5)
+    grow_slice(forest.name, 0, 2)
+    Forest.objects.filter(pk=forest.name).update(num_hit_max_nodes=7)
+
+    assert recount_forest(reread(forest)) == {"num_hit_max_nodes": (7, 2)}
+    assert reread(forest).num_hit_max_nodes == 2
 
 
 def test_a_finished_job_run_again_asks_for_nothing(model_server: OpenAIServer):

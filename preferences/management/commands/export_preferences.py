@@ -1,7 +1,7 @@
 """Write a preference dataset for trainers."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -18,6 +18,7 @@ from forests.models import Forest
 from forests.progress_bar import shown_progress
 from metrics.arguments import add_value_arguments
 from preferences.containers import CONTAINERS
+from preferences.core.annotation import ANNOTATES
 from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.formats import RowOptions
 from preferences.core.prompts import FormatError
@@ -26,7 +27,7 @@ from preferences.export import FORMATS, ExportRequest, export
 from preferences.filters import FilterError, Filters, read_benchmark, token_counter
 from preferences.hub import HubError, check_hub, push_to_hub
 from preferences.models import PreferenceSet
-from preferences.rows import REVIEWED
+from preferences.rows import REVIEWED, SOLUTIONS, Solutions, strategy_of, usual_solutions
 from preferences.store import sets_of
 
 FILTER_OPTIONS = (
@@ -92,6 +93,14 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             help="which pairs to write, by what reviewers said of them on the forest's page of "
             "preferences: all; not_rejected, which leaves out what they rejected; accepted, which "
             "takes only what they accepted (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--solutions",
+            choices=("auto", *SOLUTIONS),
+            default="auto",
+            help="formats of steps: all rollouts; annotated, which takes what math_shepherd or "
+            "omega_prm annotated, and not the rollouts that they drew for that; auto: annotated "
+            "where the forest's strategy annotates, else all (default: %(default)s)",
         )
         parser.add_argument(
             "--cut_at_first_error",
@@ -176,6 +185,12 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
             "a format of pairs",
             returncode=2,
         )
+    if options["solutions"] != "auto" and reads_pairs:
+        raise CommandError(
+            f"--solutions is for formats of steps, and {chosen_format.name} has pairs: leave it "
+            "out, or choose a format of steps",
+            returncode=2,
+        )
     forest, preference_set = _source(options, needs_set=reads_pairs)
     threshold = options["label_threshold"]
     if threshold is None:
@@ -198,6 +213,7 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
         test_fraction=options["test_fraction"],
         split_seed=options["seed"],
         reviewed=options["reviewed"],
+        solutions=_solutions(forest, options["solutions"]),
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={
             name: str(options[name])
@@ -205,6 +221,17 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
             if options[name] not in (None, False)
         },
     )
+
+
+def _solutions(forest: Forest, wanted: Solutions | Literal["auto"]) -> Solutions:
+    usual = usual_solutions(forest)
+    if wanted == "annotated" != usual:
+        raise CommandError(
+            f"--solutions annotated is for forests of {' or '.join(ANNOTATES)}, and "
+            f"{strategy_of(forest)} grew {forest.name!r}: leave it out",
+            returncode=2,
+        )
+    return usual if wanted == "auto" else wanted
 
 
 def _add_filter_arguments(parser: CommandParser) -> None:

@@ -5,49 +5,36 @@ A step's value is what the completions drawn from its prefix are worth: eq. 3 (h
 step needs no completions: its own grade is its value.
 """
 
-from collections.abc import Callable, Sequence
-
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import ROOT, ReasoningTree, TreeNode
-from rollouts.core.completions import Completion
-from rollouts.core.growing import (
-    Changes,
-    Expansion,
-    add_completions,
-    rollouts_from,
-    torn_rollouts,
-)
+from rollouts.core.growing import Expansion, GrowthStrategy, rollouts_from, torn_rollouts
 
 
-class MathShepherd:
+class MathShepherd(GrowthStrategy):
     """`num_rollouts` solutions from the root, `rollouts_per_state` completions from each prefix."""
 
-    def __init__(self, config: RolloutWorkerConfig, finds_answer: Callable[[str], bool]) -> None:
-        self.config = config
-        self.finds_answer = finds_answer
-
-    def plan(self, tree: ReasoningTree) -> list[Expansion]:
+    def wanted(self, tree: ReasoningTree) -> list[Expansion]:
         """Return torn rollouts and missing solutions first: each solution adds steps to annotate.
 
-        The node limit ends the annotating, not the solutions.
+        Then the steps, one solution after the other, so that a tree which reaches `max_nodes` has
+        whole solutions annotated and not the first steps of all.
         """
         first = [
             *torn_rollouts(self.config, tree),
             *rollouts_from(self.config, tree, tree.root, self.config.num_rollouts),
         ]
-        if first or len(tree) > self.config.max_nodes:
-            return first
-        return [
+        return first or [
             expansion
-            for node in list(tree)
+            for node in sorted(tree, key=lambda node: node.path)
             if _is_step_of_solution(node) and not node.is_finished
             for expansion in rollouts_from(self.config, tree, node, self.config.rollouts_per_state)
         ]
 
-    def apply(
-        self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
-    ) -> Changes:
-        return add_completions(tree, expansion, completions, self.config, self.finds_answer)
+    @classmethod
+    def most_nodes(cls, config: RolloutWorkerConfig) -> int:
+        """Return N solutions and K completions from every prefix, all as long as can be."""
+        per_solution = sum(config.max_depth - depth for depth in range(1, config.max_depth))
+        return config.num_rollouts * (config.max_depth + config.rollouts_per_state * per_solution)
 
 
 def _is_step_of_solution(node: TreeNode) -> bool:

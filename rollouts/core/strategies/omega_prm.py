@@ -14,20 +14,13 @@ Nothing of this is stored beside the tree: the search is deterministic, so it is
 is there, up to the first rollouts that are missing. These are the next expansion.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import sqrt
+from math import ceil, log2, sqrt
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree
-from rollouts.core.completions import Completion
-from rollouts.core.growing import (
-    Changes,
-    Expansion,
-    add_completions,
-    rollouts_from,
-    torn_rollouts,
-)
+from rollouts.core.growing import Expansion, GrowthStrategy, rollouts_from, torn_rollouts
 
 
 @dataclass(slots=True)
@@ -54,20 +47,17 @@ class Search:
     """The node of the first wrong step, for each binary search."""
 
 
-class OmegaPRM:
+class OmegaPRM(GrowthStrategy):
     """`num_searches` searches with `rollouts_per_state` rollouts from each state."""
 
-    def __init__(self, config: RolloutWorkerConfig, finds_answer: Callable[[str], bool]) -> None:
-        self.config = config
-        self.finds_answer = finds_answer
-
-    def plan(self, tree: ReasoningTree) -> list[Expansion]:
+    def wanted(self, tree: ReasoningTree) -> list[Expansion]:
         return list(torn_rollouts(self.config, tree)) or self.search(tree).missing
 
-    def apply(
-        self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
-    ) -> Changes:
-        return add_completions(tree, expansion, completions, self.config, self.finds_answer)
+    @classmethod
+    def most_nodes(cls, config: RolloutWorkerConfig) -> int:
+        """Return the root's rollouts, and those of log2(steps) states for each search."""
+        states = 1 + config.num_searches * ceil(log2(config.max_depth))
+        return states * config.rollouts_per_state * config.max_depth
 
     def search(self, tree: ReasoningTree) -> Search:
         """Return the search as far as the graded tree carries it."""
@@ -128,11 +118,9 @@ class OmegaPRM:
             return search.states[path]
         wanted = self.config.rollouts_per_state
         missing = list(rollouts_from(self.config, tree, tree.nodes[path], wanted))
-        if missing and len(tree) <= self.config.max_nodes:
-            search.missing = missing
-            return None
         rollouts = list(_own_rollouts(tree, path))
-        if not rollouts:
+        if missing or not rollouts:
+            search.missing = missing
             return None
         total = sum(number for _, number, _, _ in rollouts)
         correct = sum(number for _, number, is_correct, _ in rollouts if is_correct)

@@ -10,7 +10,7 @@ from forests.commands import ProjectCommand
 from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
 from rollouts.servers import policy_server
-from rollouts.verification import Check, ShownItem, TriedRollout, Verification, sample_once, verify
+from rollouts.verification import ShownItem, TriedRollout, Verification, sample_once, verify
 
 
 class Command(ProjectCommand):
@@ -54,19 +54,25 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
 
         verification.attempt("backend", lambda: asyncio.run(ask()))
         if tried and tried[0].warning:
-            verification.checks.append(Check("answer", True, tried[0].warning, is_warning=True))
+            verification.warn("answer", tried[0].warning)
 
     def _show(self, verification: Verification) -> None:
         for number, item in enumerate(verification.items):
             self._show_item(number, item)
         for check in verification.checks:
-            verdict = "warn" if check.is_warning else "ok  " if check.is_ok else "FAIL"
-            self.show(f"{verdict} {check.name}: {check.detail}")
+            word = "FAIL" if not check.is_ok else "warn" if check.is_warning else "ok  "
+            self.show(f"{word} {check.name}: {check.detail}")
 
     def _show_item(self, number: int, item: ShownItem) -> None:
         prompt = item.prompt
         if not isinstance(prompt, str):
             prompt = "\n".join(f"[{message['role']}] {message['content']}" for message in prompt)
-        for name, text in (("prompt", prompt), ("label", item.label), ("item", item.serialized)):
+        shown = {
+            "prompt": prompt,
+            "question": item.question,
+            "label": item.label,
+            "item": item.serialized,
+        }
+        for name, text in shown.items():
             self.show(f"--- item {number}: {name}\n{text}")
         self.stdout.write("")

@@ -12,6 +12,7 @@ from rollouts.core.scoring import (
     KINDS,
     LAYOUTS,
     MOST_SCORE,
+    Asked,
     ScoreRequest,
     ScorerKind,
     ScorerOptions,
@@ -22,6 +23,7 @@ from rollouts.core.scoring import (
 )
 from tests.forests.factories import leaf, step, tree_of
 
+ASKED = Asked(prompt="How much is 2 + 3 + 4?\n", question="How much is 2 + 3 + 4?")
 TREE = tree_of(step("0.0", "2 + 3 = 5\n"), leaf("0.0.0", "5 + 4 = 9\n", None))
 TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=5)
 TOKENS = st.sampled_from(["+", " +", "-", "\u2581-", "the", ""])
@@ -76,7 +78,7 @@ def test_any_json_is_read_or_refused(
     kind: ScorerKind, layout: StepLayout, response: Any, good_index: int
 ):
     options = ScorerOptions(kind=kind, layout=layout, step_tag="", good_index=good_index)
-    for request in score_requests(TREE, "How much is 2 + 3 + 4?\n", options):
+    for request in score_requests(TREE, ASKED, options):
         found = read(response, request, options)
         if isinstance(found, str):
             assert 0 < len(found) < 200

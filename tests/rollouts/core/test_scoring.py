@@ -2,9 +2,11 @@
 
 import pytest
 
+from experiment_configs.interfaces import Prompt
 from forests.core.tree import parse_path
 from rollouts.core.responses import ResponseError
 from rollouts.core.scoring import (
+    Asked,
     ScoreRequest,
     ScorerOptions,
     ScoringError,
@@ -13,7 +15,8 @@ from rollouts.core.scoring import (
 )
 from tests.forests.factories import leaf, step, tree_of
 
-PROMPT = "How much is 2 + 3 + 4?\n"
+QUESTION = "How much is 2 + 3 + 4?"
+PROMPT = f"Question: How much is 1 + 1?\nAnswer: 2\n\nQuestion: {QUESTION}\nAnswer:"
 TREE = tree_of(
     step("0.0", "Step 1: 2 + 3 = 5\n"),
     leaf("0.0.0", "5 + 4 = 9\n", None),
@@ -25,7 +28,9 @@ ONE = ScoreRequest("/completions", {}, [(0,)])
 
 
 def requests(**options) -> list[ScoreRequest]:
-    return list(score_requests(TREE, PROMPT, ScorerOptions(model="prm", **options)))
+    return list(
+        score_requests(TREE, Asked(PROMPT, QUESTION), ScorerOptions(model="prm", **options))
+    )
 
 
 def test_a_causal_model_is_asked_after_every_step_in_the_form_of_math_shepherd():
@@ -48,7 +53,7 @@ def test_pooling_scores_a_path_in_one_request_outside_of_v1():
     [one] = requests(kind="pooling", layout="chat", step_tag="ки")
     assert one.path == "//pooling"
     assert one.body["messages"] == [
-        {"role": "user", "content": PROMPT},
+        {"role": "user", "content": QUESTION},
         {"role": "assistant", "content": "Step 1: 2 + 3 = 5ки5 + 4 = 9ки"},
     ]
 
@@ -63,10 +68,31 @@ def test_in_turns_each_step_before_is_a_good_one():
     assert last.path == "/chat/completions"
 
 
-def test_a_score_endpoint_compares_the_prompt_with_what_the_model_wrote():
+def test_a_score_endpoint_compares_the_question_with_what_the_model_wrote():
     [last] = [one for one in requests(kind="score", layout="plain") if one.nodes == [(0, 0)]]
-    assert last.body["text_1"] == PROMPT
+    assert last.body["text_1"] == QUESTION
     assert last.body["text_2"] == TREE.steps_text(parse_path("0.0.0"))
+
+
+def test_the_plain_layout_has_the_prompt_as_the_export_for_its_trainer_has_it():
+    [last] = [one for one in requests(layout="plain", step_tag="") if one.nodes == [(0, 0)]]
+    assert last.body["prompt"] == PROMPT + TREE.steps_text(parse_path("0.0.0"))
+
+
+def test_of_a_chat_the_instructions_stay_and_the_examples_go():
+    chat: Prompt = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "How much is 1 + 1?"},
+        {"role": "assistant", "content": "2"},
+        {"role": "user", "content": QUESTION},
+    ]
+    options = ScorerOptions(kind="pooling", layout="chat", step_tag="ки")
+    [one] = score_requests(TREE, Asked(chat, QUESTION), options)
+    assert one.body["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": QUESTION},
+        {"role": "assistant", "content": "Step 1: 2 + 3 = 5ки5 + 4 = 9ки"},
+    ]
 
 
 def completion(tops: dict[str, float]) -> dict:

@@ -13,7 +13,7 @@ from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import Grade, ReasoningTree, TreeNode
 from metrics.core.values import estimate_values
 from rollouts.core.completions import Completion, Ending
-from rollouts.core.growing import Expansion, GrowthStrategy, close_open_leaves, num_drawn
+from rollouts.core.growing import Expansion, GrowthStrategy, num_drawn
 from rollouts.core.strategies import STRATEGIES
 from rollouts.core.strategies.omega_prm import OmegaPRM, Search, State
 
@@ -68,7 +68,6 @@ def grow(strategy: GrowthStrategy, tree: ReasoningTree, max_steps: int = 6) -> I
             strategy.apply(tree, expansion, completions)
             grade(tree)
             yield expansion
-    close_open_leaves(tree)
 
 
 def grown(strategy: GrowthStrategy, **options: int) -> ReasoningTree:
@@ -87,6 +86,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "omega_prm": {"rollouts_per_state": 6, "num_searches": 4},
     "sampled": {"num_rollouts": 9, "samples_per_request": 4},
     "branching": {"branching": (3, 2, 1), "max_depth": 8},
+}
+
+
+PLAN_SETTINGS: dict[str, dict[str, Any]] = {
+    "math_shepherd": {"num_rollouts": 4, "rollouts_per_state": 4},
+    "omega_prm": {"rollouts_per_state": 6, "num_searches": 6},
+    "sampled": {"num_rollouts": 40, "samples_per_request": 7},
+    "branching": {"branching": (4, 2, 2)},
 }
 
 
@@ -187,11 +194,158 @@ def test_branching_draws_again_what_a_server_left_out():
     assert second.seed != first.seed
 
 
-def test_branching_stops_at_the_node_limit_and_closes_what_is_open():
-    tree = grown(make("branching", branching=(3,), max_depth=20, max_nodes=30), max_steps=99)
+def test_branching_stops_at_the_node_limit_and_leaves_open_what_it_did_not_come_to():
+    strategy = make("branching", branching=(3,), max_depth=20, max_nodes=30)
+    tree = grown(strategy, max_steps=99)
 
-    assert len(tree) - 1 <= 30
-    assert any(leaf.truncated for leaf in tree.leaves())
+    assert len(tree) - 1 == 30
+    assert any(not leaf.is_finished for leaf in tree.leaves())
+    assert not any(leaf.truncated for leaf in tree.leaves())
+    assert strategy.hit_max_nodes(tree)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@settings(max_examples=40)
+@given(
+    max_nodes=st.integers(1, 150),
+    max_depth=st.integers(1, 8),
+    stop_after=st.integers(0, 30),
+    numbers=st.integers(1, 12),
+)
+def test_no_tree_has_more_than_max_nodes_and_planning_ends(
+    name: str, max_nodes: int, max_depth: int, stop_after: int, numbers: int
+):
+    """Whatever the settings, also where growth was interrupted and what was stored is torn."""
+    strategy = make(
+        name, max_nodes=max_nodes, max_depth=max_depth, num_rollouts=numbers,
+        rollouts_per_state=numbers, num_searches=numbers, branching=(numbers, 2),
+        samples_per_request=5,
+    )  # fmt: skip
+    tree = ReasoningTree()
+    for number, _ in enumerate(grow(strategy, tree)):
+        assert len(tree) - 1 <= max_nodes
+        if number >= stop_after:
+            break
+    stored = ReasoningTree.from_nodes(list(tree)[: max(1, len(tree) - 2)])
+    for _ in grow(strategy, stored):
+        assert len(stored) - 1 <= max_nodes
+
+    assert strategy.plan(stored) == []
+    reread = ReasoningTree.from_nodes(list(stored))
+    assert strategy.hit_max_nodes(reread) == strategy.hit_max_nodes(stored)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@settings(max_examples=20)
+@given(max_nodes=st.integers(8, 120))
+def test_a_plan_follows_from_what_is_stored_and_not_from_the_order_in_which_it_came(
+    name: str, max_nodes: int
+):
+    strategy = make(name, max_nodes=max_nodes, max_depth=8, **PLAN_SETTINGS[name])
+    tree = ReasoningTree()
+    for _ in grow(strategy, tree):
+        reread = ReasoningTree.from_nodes(list(tree))
+        assert strategy.plan(reread) == strategy.plan(tree)
+
+
+@pytest.mark.parametrize("name", ["sampled", "math_shepherd", "omega_prm"])
+@settings(max_examples=20)
+@given(max_nodes=st.integers(8, 200))
+def test_the_node_limit_cuts_no_rollout(name: str, max_nodes: int):
+    """Cut ones would count as wrong, and leaving out those too long would favour the short."""
+    strategy = make(name, max_nodes=max_nodes, max_depth=8, **PLAN_SETTINGS[name])
+    tree = grown(strategy)
+
+    assert all(leaf.is_finished and not leaf.truncated for leaf in tree.leaves() if leaf.path)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_default_limit_has_room_for_the_default_settings(name: str):
+    strategy = make(name)
+    most = strategy.most_nodes(strategy.config)
+
+    assert most is not None
+    assert most <= strategy.config.max_nodes
+    tree = grown(strategy, max_steps=99)
+    assert len(tree) - 1 <= most
+    assert not strategy.hit_max_nodes(tree)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_most_nodes_is_what_a_policy_needs_that_never_repeats_itself(name: str):
+    """Where every sample is new and runs to the depth limit, and every second one is right."""
+    strategy = make(name, max_depth=5, num_rollouts=3, rollouts_per_state=2, num_searches=3,
+                    branching=(3, 2, 1), max_nodes=10**6)  # fmt: skip
+    tree, number = ReasoningTree(), 0
+    while expansions := strategy.plan(tree):
+        for expansion in expansions:
+            texts = []
+            for _ in range(expansion.num_samples):
+                steps = 5 - len(expansion.node) if expansion.to_end else 1
+                texts.append("".join(f"{number}/{step}\n" for step in range(steps)))
+                number += 1
+            samples = [Completion(text, Ending.STEP) for text in texts]
+            strategy.apply(tree, expansion, samples)
+            for leaf in tree.leaves():
+                if leaf.is_finished and leaf.grade is None:
+                    is_right = int(leaf.text.partition("/")[0]) % 2 == 1
+                    leaf.grade, leaf.terminal, leaf.truncated = (
+                        Grade.CORRECT,
+                        is_right,
+                        not is_right,
+                    )
+
+    most = strategy.most_nodes(strategy.config)
+    assert most is not None
+    assert len(tree) - 1 <= most
+    if name != "omega_prm":
+        assert len(tree) - 1 == most
+
+
+def test_a_server_that_writes_more_than_was_asked_for_does_not_break_the_limit():
+    strategy = make("branching", branching=(2,), max_depth=9, max_nodes=3)
+    tree = ReasoningTree()
+    (expansion,) = strategy.plan(tree)
+
+    strategy.apply(tree, expansion, [Completion(f"{n}\nb\nc\nd\n", Ending.STEP) for n in range(2)])
+
+    assert [node.text for node in shape(tree)] == ["", "0\n", "b\n", "c\n"]
+    assert not any(node.is_finished for node in tree)
+    assert strategy.plan(tree) == []
+
+
+def test_a_full_tree_still_counts_samples_of_steps_that_it_has():
+    strategy = make("sampled", num_rollouts=2, max_depth=2, max_nodes=2)
+    tree = ReasoningTree()
+    strategy.apply(tree, Expansion((), 1, True, 0), [Completion("a\nb\n", Ending.SOLUTION)])
+
+    strategy.apply(tree, Expansion((), 1, True, 1), [Completion("a\nb\n", Ending.SOLUTION)])
+
+    assert [node.count for node in shape(tree)][1:] == [2, 2]
+
+
+def test_a_tree_that_has_all_its_samples_did_not_hit_the_limit_however_full_it_is():
+    strategy = make("sampled", num_rollouts=1, max_depth=2, max_nodes=2)
+    tree = ReasoningTree()
+    strategy.apply(tree, strategy.plan(tree)[0], [Completion("a\nb\n", Ending.SOLUTION)])
+
+    assert len(tree) - 1 == 2
+    assert not strategy.hit_max_nodes(tree)
+
+
+def test_math_shepherd_at_the_limit_has_whole_solutions_annotated_first():
+    strategy = make(
+        "math_shepherd", num_rollouts=4, rollouts_per_state=4, max_nodes=35, max_depth=6
+    )
+    tree = grown(strategy)
+
+    steps = [
+        node for node in shape(tree) if node.path and node.drawn.get(0) and not node.is_finished
+    ]
+    annotated = [num_drawn(tree, node.path, node.depth) > 0 for node in steps]
+    assert strategy.hit_max_nodes(tree)
+    assert {True, False} == set(annotated)
+    assert annotated == sorted(annotated, reverse=True)
 
 
 def test_a_solution_is_truncated_at_the_depth_limit():
@@ -361,18 +515,19 @@ def test_omega_prm_leaves_trees_alone_that_are_all_right_or_all_wrong(letter: st
 
 def test_omega_prm_searches_a_full_tree_no_further():
     strategy = OmegaPRM(
-        RolloutWorkerConfig(rollouts_per_state=2, max_nodes=8, max_depth=64), lambda _: False
+        RolloutWorkerConfig(rollouts_per_state=2, max_nodes=16, max_depth=8), lambda _: False
     )
     tree = ReasoningTree()
     (expansion,) = strategy.plan(tree)
-    texts = ["".join(f"{n}\n" for n in range(8)), "good\n"]
+    texts = ["".join(f"{n}\n" for n in range(8)), "".join(f"so {n}\n" for n in range(7)) + "good\n"]
     strategy.apply(tree, expansion, [Completion(text, Ending.SOLUTION) for text in texts])
     for leaf in tree.leaves():
         leaf.grade = Grade.CORRECT if leaf.text == "good\n" else Grade.INCORRECT
 
-    assert len(tree) > 8
+    assert len(tree) - 1 == 16
     assert strategy.plan(tree) == []
     assert strategy.search(tree).first_errors == []
+    assert strategy.hit_max_nodes(tree)
 
 
 def test_omega_prm_finds_a_first_error_for_fewer_tokens_than_math_shepherd():

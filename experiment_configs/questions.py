@@ -1,0 +1,38 @@
+"""What a root prompt asks."""
+
+import re
+from typing import Any
+
+_WORKED_QUESTIONS = 2
+"""A prompt that poses so many questions has examples in it."""
+_POSES_A_QUESTION = re.compile(
+    r"^\W*(?:question|problem|q)\b\W{0,3}\d*\s*[:.]", re.IGNORECASE | re.MULTILINE
+)
+_LONG = 600
+_MUCH_LONGER = 3
+"""A prompt that is so long, and so many times as long as its item, holds more than the item."""
+
+
+def looks_few_shot(prompt: Any, item_text: str) -> bool:
+    """Return whether what the default takes for the question holds more than the question.
+
+    Args:
+        prompt: a text, or chat messages.
+        item_text: the item as the config shows it.
+    """
+    question = question_of_prompt(prompt)
+    poses = len(_POSES_A_QUESTION.findall(question))
+    is_long = len(question) > max(_LONG, _MUCH_LONGER * len(item_text))
+    return poses >= _WORKED_QUESTIONS or is_long
+
+
+def question_of_prompt(prompt: Any) -> str:
+    """Return the question that a root prompt seems to ask, without blanks around it.
+
+    Of chat messages it is the last one of a user, of a text the whole text. Where that holds
+    examples or instructions too, only the config knows better: see `RolloutConfig.get_question`.
+    """
+    if isinstance(prompt, str):
+        return prompt.strip()
+    asked = [str(message["content"]) for message in prompt if message["role"] == "user"]
+    return (asked[-1] if asked else str(prompt[-1]["content"])).strip()

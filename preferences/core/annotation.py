@@ -1,0 +1,99 @@
+"""What a strategy annotated in a tree: the dataset that its paper makes of it.
+
+Math-Shepherd (2312.08935, section 3.3) labels every step of the solutions drawn from the root by
+completions drawn from the step. The completions are evidence, and no solutions of the dataset.
+
+OmegaPRM (2406.06592, section 3.3) labels states: prefixes from which k rollouts were drawn. An edge
+between two states is one step or several in a row, as its binary search does not look at each. So
+several steps are one labelled step there, and nothing after a path's last state has a label.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
+from metrics.core.values import NodeValue
+
+Kind: TypeAlias = Literal["solutions", "states"]
+
+ANNOTATES: Mapping[str, Kind] = {"math_shepherd": "solutions", "omega_prm": "states"}
+"""Strategies that annotate, and what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """Which steps of a tree have evidence of their own."""
+
+    kind: Kind
+    steps: Set[NodePath]
+    """Prefixes from which rollouts were drawn to their end."""
+
+    @classmethod
+    def of(cls, kind: Kind, tree: ReasoningTree) -> "Annotation":
+        steps = {
+            leaf.path[:depth]
+            for leaf in tree.leaves()
+            if leaf.is_finished
+            for depth in leaf.drawn
+            if depth < leaf.depth
+        }
+        return cls(kind, steps)
+
+
+def annotated_part(
+    tree: ReasoningTree,
+    values: Mapping[NodePath, NodeValue],
+    annotation: Annotation,
+    left_out: Counter[str],
+) -> tuple[ReasoningTree, Mapping[NodePath, NodeValue]]:
+    """Return a tree of the annotated steps alone, with their values; count what is left out."""
+    if annotation.kind == "solutions":
+        return _annotated_solutions(tree, annotation.steps, left_out), values
+    left_out["rollouts_that_only_annotate"] += sum(1 for leaf in tree.leaves() if leaf.path)
+    return _state_tree(tree, values, annotation.steps)
+
+
+def is_drawn_from_root(leaf: TreeNode) -> bool:
+    return leaf.drawn.get(len(ROOT), 0) > 0
+
+
+def _annotated_solutions(
+    tree: ReasoningTree, steps: Set[NodePath], left_out: Counter[str]
+) -> ReasoningTree:
+    """Return the solutions from the root of which every step is annotated.
+
+    The last one needs no rollouts: it is the end, and its own grade is its value.
+    """
+    kept: set[NodePath] = {ROOT}
+    for leaf in tree.leaves():
+        if not leaf.path:
+            continue
+        inner = {leaf.path[:depth] for depth in range(1, leaf.depth)}
+        if not is_drawn_from_root(leaf):
+            left_out["rollouts_that_only_annotate"] += 1
+        elif not inner <= steps:
+            left_out["solutions_not_fully_annotated"] += 1
+        else:
+            kept |= {*inner, leaf.path}
+    return ReasoningTree.from_nodes(node for node in tree if node.path in kept)
+
+
+def _state_tree(
+    tree: ReasoningTree, values: Mapping[NodePath, NodeValue], states: Set[NodePath]
+) -> tuple[ReasoningTree, Mapping[NodePath, NodeValue]]:
+    """Return the tree of states: each holds the steps from the state before it."""
+    part = ReasoningTree.from_nodes([tree.root])
+    place: dict[NodePath, NodePath] = {ROOT: ROOT}
+    found = {ROOT: values[ROOT]}
+    for path in sorted(states - {ROOT}, key=lambda path: (len(path), path)):
+        before = max((path[:depth] for depth in range(len(path)) if path[:depth] in place), key=len)
+        text = "".join(
+            tree.nodes[path[:depth]].text for depth in range(len(before) + 1, len(path) + 1)
+        )
+        parent = place[before]
+        place[path] = (*parent, part.next_position(parent))
+        part.add(replace(tree.nodes[path], path=place[path], text=text))
+        found[place[path]] = values[path]
+    return part, found
