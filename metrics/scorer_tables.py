@@ -84,8 +84,8 @@ def gain_of(row: Mapping[str, Any]) -> Cell:
     if row.get("gain") is None:
         return Cell("-")
     low, high = row["gain_low"], row["gain_high"]
-    interval = "" if low is None else f"({100 * low:+.1f} to {100 * high:+.1f})"
-    return Cell(f"{100 * row['gain']:+.1f}", interval)
+    interval = "" if low is None else f"({100 * low:+z.1f} to {100 * high:+z.1f})"
+    return Cell(f"{100 * row['gain']:+z.1f}", interval)
 
 
 def _number(figure: Mapping[str, Any]) -> Cell:

@@ -60,7 +60,7 @@ def judge_scorer(
         if stored.status == TreeStatus.COMPLETE and scores:
             for name, evaluation in evaluations.items():
                 searches = functions[name](stored.id, stored.tree, scores)
-                evaluation.add(stored.tree, searches)
+                evaluation.add(stored.id, stored.tree, searches)
                 if name == "labelled":
                     [exact] = searches
                     quality.add(stored.tree, exact.values, scores)

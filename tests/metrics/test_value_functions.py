@@ -19,7 +19,7 @@ def searches(name, tree, tree_id="t", **options):
 
 
 def add(evaluation, tree, tree_id="t"):
-    evaluation.add(tree, value_function(evaluation.options.values)(tree_id, tree, {}))
+    evaluation.add(tree_id, tree, value_function(evaluation.options.values)(tree_id, tree, {}))
 
 
 def samples_by_path(tree):

@@ -75,7 +75,7 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
                 has_scores = any(value is not None for value in first[0].values.values())
                 evaluation = Evaluation(_options(options, has_scores=has_scores))
                 for done, search in enumerate(itertools.chain(first, searches), start=1):
-                    evaluation.add(search.tree, [search])
+                    evaluation.add(str(done), search.tree, [search])
                     report(done)
         except SampleFileError as error:
             raise CommandError(str(error)) from error
