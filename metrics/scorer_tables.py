@@ -75,7 +75,7 @@ def command_of_report(report: ScorerReport) -> str:
         "ungraded": given["ungraded"],
         "label_threshold": given["label_threshold"],
     }
-    usual = {"estimator": "leaf_mean", "ungraded": "incorrect", "label_threshold": 0.0}
+    usual = {"ungraded": "incorrect", "label_threshold": 0.0}
     return command_line("evaluate_scorer", arguments, usual)
 
 

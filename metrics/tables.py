@@ -116,7 +116,6 @@ def command_of(run: MetricRun) -> str:
     }
     usual = {
         "procedures": "beam",
-        "estimator": "leaf_mean",
         "ungraded": "incorrect",
         "seed": 0,
         "scorer": "",

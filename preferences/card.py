@@ -62,7 +62,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
     sections = [
         f"# {forest['name']} ({manifest['format']})",
         "Made by rollouts of a language model, graded against the labels of the source; "
-        "the value of a step is estimated from the solutions below it.",
+        f"{_origin(parameters)}",
         _table(("", ""), facts.items()),
         "## Splits",
         _table(("split", "rows"), manifest["rows"].items()),
@@ -77,6 +77,13 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
     if manifest["left_out"]:
         sections += ["## Left out", _table(("reason", "number"), manifest["left_out"].items())]
     return "\n\n".join(sections) + "\n"
+
+
+def _origin(parameters: Mapping[str, Any]) -> str:
+    """Return where the values of the steps come from, as a clause."""
+    if scorer := parameters.get("scorer"):
+        return f"the value of a step is the score that `{scorer}` gave it."
+    return "the value of a step is estimated from the solutions below it."
 
 
 def _statistics(by_split: Mapping[str, Mapping[str, Any]]) -> list[str]:

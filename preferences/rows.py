@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 from forests.models import Forest, Tree, TreeStatus
-from forests.store import Document, collection, in_batches, iter_trees, tree_ids
-from metrics.core.values import Estimator, Ungraded, estimate_values
+from forests.scores import iter_scored_trees
+from forests.store import Document, collection, in_batches, tree_ids
 from preferences.core.formats import Item
 from preferences.core.prompts import as_seen
+from preferences.core.value_sources import ValueSource
 from preferences.models import PreferenceSet, ReviewState
 from preferences.reviews import review_id, states_in
 from preferences.store import pair_of_document, pairs_by_tree
@@ -55,13 +56,19 @@ def _as_reviewed(
 
 
 def iter_tree_items(
-    forest: Forest, estimator: Estimator, ungraded: Ungraded
+    forest: Forest, source: ValueSource, left_out: Counter[str]
 ) -> Iterator[tuple[Any, Item]]:
-    """Yield (stored prompt, item) of each complete tree, in the order of the dataset."""
-    for stored in iter_trees(forest):
+    """Yield (stored prompt, item) of each complete tree, in the order of the dataset.
+
+    Trees to which the scorer of the values gave none are counted in `left_out`.
+    """
+    for stored, scores in iter_scored_trees(forest, source.scorer):
         if stored.status != TreeStatus.COMPLETE:
             continue
-        values = estimate_values(stored.tree, estimator, ungraded)
+        if source.is_missing(scores):
+            left_out["trees_without_scores"] += 1
+            continue
+        values = source.values_of(stored.tree, scores)
         document = {"prompt": stored.prompt, "label": stored.label, "index": stored.index}
         yield stored.prompt, Item(**_common(forest, document), tree=stored.tree, values=values)
 

@@ -12,8 +12,8 @@ from fractions import Fraction
 from math import comb
 
 from forests.core.tree import ReasoningTree
+from forests.core.values import Ungraded, leaf_result
 from metrics.core.accuracy import voted_answer
-from metrics.core.values import Ungraded, leaf_result
 
 
 @dataclass(slots=True)

@@ -8,10 +8,10 @@ from random import Random
 from typing import NamedTuple, TypeAlias
 
 from forests.core.tree import ReasoningTree, TreeNode
+from forests.core.values import Ungraded, leaf_result
 from metrics.core.accuracy import score_beams, voted_answer
 from metrics.core.baselines import majority_at_k, pass_at_k, samples_of
 from metrics.core.beam_search import Beam, Found, Overall, beam_search, diverse_search
-from metrics.core.values import Ungraded, leaf_result
 
 MOST_DRAWS = 64
 """Subsets of samples over which a weighted vote is averaged, where there are more of them."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from forests.core.tree import NodePath, ReasoningTree
+from forests.core.values import Ungraded, leaf_result
 from metrics.core.bootstrap import over_trees
 from metrics.core.first_errors import (
     NO_ERROR,
@@ -16,7 +17,6 @@ from metrics.core.first_errors import (
     share_of,
 )
 from metrics.core.step_scores import Numbers, auroc_of_ranks, calibration, roc_curve
-from metrics.core.values import Ungraded, leaf_result
 
 
 @dataclass(slots=True)

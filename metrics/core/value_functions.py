@@ -8,7 +8,7 @@ from random import Random
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from forests.core.tree import NodePath, ReasoningTree, Scores, TreeNode
-from metrics.core.values import Estimator, Ungraded, estimate_values
+from forests.core.values import Estimator, Ungraded, estimate_values
 
 ValueFunctionName: TypeAlias = Literal["labelled", "labelled_held_out", "logprob", "random", "prm"]
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from experiment_configs.interfaces import Prompt
 from forests.core.prefix import as_text
 from forests.core.tree import NodePath, ReasoningTree
-from metrics.core.values import NodeValue
+from forests.core.values import NodeValue
 from preferences.core.pairing import Pair
 from preferences.core.prompts import as_messages, exact_text, message
 

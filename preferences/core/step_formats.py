@@ -11,6 +11,7 @@ import pyarrow as pa
 from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
 from forests.core.tree import ROOT, NodePath, TreeNode
+from forests.core.values import leaf_result
 from preferences.core.formats import TEXT, Format, Item, Row, RowOptions, of_texts
 
 DROPPED = {
@@ -109,10 +110,13 @@ def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Ite
     seen: set[tuple[str, ...]] = set()
     for leaf, solution in _whole_solutions(item, dropped):
         steps = tuple(step for step, _ in solution)
+        is_right = leaf_result(leaf)  # not its value, which may be a scorer's
+        if is_right is None:
+            dropped["solutions_without_result"] += 1
+            continue
         if steps in seen:
             dropped["solutions_repeated"] += 1
             continue
-        is_right = bool(item.values[leaf.path].value)
         until = len(_until_first_error(solution, options)) - 1
         yield {
             "id": f"{item.dataset}-{item.index}-{len(seen)}",
@@ -137,9 +141,12 @@ _PROCESSBENCH = pa.schema(
 )
 
 
-def labeler_id(estimator: str) -> str:
-    """Return who labels in PRM800K's rows: there it is a UUID, and OpenR reads nothing else."""
-    return str(uuid5(NAMESPACE_URL, f"prm_site/{estimator}"))
+def labeler_id(values: str) -> str:
+    """Return who labels in PRM800K's rows: there it is a UUID, and OpenR reads nothing else.
+
+    `values` is the name of their source, an estimator or a scorer.
+    """
+    return str(uuid5(NAMESPACE_URL, f"prm_site/{values}"))
 
 
 def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
+from forests.core.values import estimate_values, leaf_result
 from metrics.core.aggregation import AGGREGATIONS, aggregate_path
 from metrics.core.beam_search import Overall, beam_search, diverse_search, overall_values
-from metrics.core.values import estimate_values, leaf_result
 from tests.metrics.trees import grades_tree, permuted, trees
 
 RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT

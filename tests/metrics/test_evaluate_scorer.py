@@ -10,10 +10,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
+from forests.core.values import estimate_values
 from forests.models import Forest, TreeStatus
 from forests.scores import start_scorer, write_scores
 from forests.store import delete_forest, iter_trees
-from metrics.core.values import estimate_values
 from metrics.models import ScorerReport
 from metrics.runs import runs_of
 from tests.forests.factories import add_trees, make_forest, open_tree
@@ -87,7 +87,7 @@ def test_the_page_shows_the_report_with_pictures_until_the_forest_goes(forest, c
     assert (
         f"python manage.py evaluate_scorer --forest_name {NAME} --scorer perfect "
         "--num_beam_values 1,2,4,8 --aggregation mean --procedures best_of_n,beam "
-        "--label_threshold 0.25"
+        "--estimator leaf_mean --label_threshold 0.25"
     ) in html
     for picture in ("accuracy", "roc", "calibration"):
         address = f"/{NAME}/metrics/scorers/perfect/{picture}.svg"

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import Grade, NodePath, ReasoningTree
+from forests.core.values import estimate_values
 from metrics.core.accuracy import ACCURACIES, score_beams
 from metrics.core.aggregation import AGGREGATIONS
 from metrics.core.beam_search import Beam, Overall, overall_values
 from metrics.core.procedures import PROCEDURES, best_of_n
-from metrics.core.values import estimate_values
 from tests.metrics.trees import grades_tree, leaf, tree_of, trees
 
 RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import Grade
+from forests.core.values import estimate_values
 from metrics.core.first_errors import NO_ERROR, best_threshold, first_below
 from metrics.core.intervals import PairedGain
 from metrics.core.scorer_quality import ScorerQuality
 from metrics.core.step_scores import auroc, calibration, roc_curve
-from metrics.core.values import estimate_values
 from tests.metrics.trees import coin_tree, grades_tree
 
 RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT

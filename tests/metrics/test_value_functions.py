@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import Grade, TreeNode
+from forests.core.values import estimate_values
 from metrics.core.evaluation import Evaluation, EvaluationOptions
 from metrics.core.value_functions import VALUE_FUNCTIONS, ValueOptions, value_function
-from metrics.core.values import estimate_values
 from tests.metrics.trees import coin_tree, leaf, tree_of, trees
 
 RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT

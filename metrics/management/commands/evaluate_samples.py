@@ -11,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from experiment_configs.interfaces import Grader
 from experiment_configs.loading import load_config
 from forests.commands import ProjectCommand
+from forests.core.values import UNGRADED
 from forests.progress_bar import shown_progress
 from metrics.arguments import (
     add_aggregation_argument,
@@ -21,7 +22,6 @@ from metrics.arguments import (
 from metrics.core.evaluation import LEFT_OUT, Evaluation, EvaluationOptions
 from metrics.core.sample_trees import search_of
 from metrics.core.value_functions import ValueOptions
-from metrics.core.values import UNGRADED
 from metrics.printing import show_rows
 from metrics.sample_files import SampleFileError, read_samples
 

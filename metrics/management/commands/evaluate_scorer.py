@@ -13,6 +13,7 @@ from metrics.arguments import (
     add_search_arguments,
     add_value_arguments,
     chosen_aggregations,
+    estimator_for,
     share,
 )
 from metrics.core.evaluation import EvaluationOptions
@@ -51,6 +52,9 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
         add_save_argument(parser)
 
     def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
+        forest = get_grown_forest(forest_name)
+        get_scorer(forest, options["scorer"])
+        estimator = estimator_for(forest, options["estimator"], self)
         wanted = JudgingOptions(
             scorer=options["scorer"],
             label_threshold=options["label_threshold"],
@@ -58,11 +62,9 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
                 procedures=options["procedures"],
                 num_beam_values=options["num_beam_values"],
                 aggregations=chosen_aggregations(options["aggregation"]),
-                values=ValueOptions(estimator=options["estimator"], ungraded=options["ungraded"]),
+                values=ValueOptions(estimator=estimator, ungraded=options["ungraded"]),
             ),
         )
-        forest = get_grown_forest(forest_name)
-        get_scorer(forest, wanted.scorer)
         with shown_progress("trees", total=forest.num_trees) as report:
             found = judge_scorer(forest, wanted, report)
         if not found.num_trees_used:
