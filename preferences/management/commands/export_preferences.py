@@ -185,7 +185,7 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
     if threshold is None:
         threshold = chosen_format.default_threshold or 0.0
     source = (
-        _source_of_set(preference_set, options, command)
+        _source_of_set(forest, preference_set, options, command)
         if preference_set
         else choose_source(forest, options, command)
     )
@@ -268,13 +268,16 @@ def _filters(options: dict[str, Any], *, reads_pairs: bool) -> Filters:
 
 
 def _source_of_set(
-    preference_set: PreferenceSet, options: dict[str, Any], command: ProjectCommand
+    forest: Forest,
+    preference_set: PreferenceSet,
+    options: dict[str, Any],
+    command: ProjectCommand,
 ) -> ValueSource:
     """Return where the values of a set come from.
 
     Raises:
         CommandError: the options name another source.
-        ConfigError: its scorer is gone, and steps need its scores.
+        ConfigError: its scorer is gone, and the steps need its scores.
     """
     source = ValueSource.from_dict(preference_set.parameters)
     name = preference_set.name
@@ -290,11 +293,10 @@ def _source_of_set(
             "another set by create_preferences --estimator",
             returncode=2,
         )
-    forest = get_graded_forest(preference_set.forest_id)
-    if source.scorer:
-        get_scorer(forest, source.scorer)
-    else:
+    if not source.scorer:
         hint_at_imported_values(forest, options, command)
+    elif FORMATS[options["format"]].source == "trees":
+        get_scorer(forest, source.scorer)
     return source
 
 
