@@ -115,7 +115,7 @@ def test_the_error_of_the_weighted_vote_vanishes_over_many_trees(n):
                 for place, grade in enumerate(grades)
             )
         )
-        overall = {
+        overall: Overall = {
             (place,): 0.2 * (grade is RIGHT) + 0.8 * numbers.random() + 1e-6
             for place, grade in enumerate(grades)
         }
