@@ -6,7 +6,7 @@ from typing import Any
 from metrics.models import ScorerReport
 from metrics.tables import PROCEDURES, Cell, Table, cell_of, command_line
 
-VALUES = {"prm": "scorer", "labelled": "exact (oracle)", "random": "random (floor)"}
+VALUES = {"prm": "scorer", "labelled": "Monte Carlo (oracle)", "random": "random (floor)"}
 
 
 def quality_table(quality: Mapping[str, Any]) -> Table:
@@ -37,7 +37,7 @@ def quality_table(quality: Mapping[str, Any]) -> Table:
 
 
 def comparison_table(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    """Return what each search gives by the scorer, by the exact values and by lot."""
+    """Return what each search gives by the scorer, by the Monte Carlo values and by lot."""
     rows: list[tuple[object, ...]] = []
     for name, found in searches.items():
         by_search: dict[tuple[str, str, int], dict[str, Mapping[str, Any]]] = {}

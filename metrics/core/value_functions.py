@@ -45,10 +45,10 @@ samples that each one searches as weight."""
 def value_function(options: ValueOptions) -> ValueFunction:
     """Return the value function of this name.
 
-    `labelled`: exact values from all leaves, those that the search ends in included: an oracle.
-    `labelled_held_out`: one half of the leaves votes and the other half is searched, then the other
-    way round. `logprob`: the model's own confidence in the path. `random`: the floor. `prm`:
-    the scores of a reward model.
+    `labelled`: Monte Carlo values from all leaves, those that the search ends in included: an
+    oracle. `labelled_held_out`: one half of the leaves votes and the other half is searched, then
+    the other way round. `logprob`: the model's own confidence in the path. `random`: the floor.
+    `prm`: the scores of a reward model.
     """
     functions: dict[ValueFunctionName, ValueFunction] = {
         "labelled": partial(_labelled, options),

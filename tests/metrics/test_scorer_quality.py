@@ -66,7 +66,7 @@ def test_the_first_step_below_a_threshold(solutions, threshold):
     assert first_below(scores, start, threshold).tolist() == expected
 
 
-def test_exact_values_as_scores_are_a_perfect_scorer():
+def test_monte_carlo_values_as_scores_are_a_perfect_scorer():
     trees = [coin_tree(Random(number)) for number in range(20)]
     found = quality_of(*trees, score=lambda value, _: value)
     assert found["auroc"] == {"value": 1.0, "low": 1.0, "high": 1.0}

@@ -24,7 +24,7 @@ def add(evaluation, tree, tree_id="t"):
 
 
 @given(trees())
-def test_labelled_values_are_the_exact_values_of_the_whole_tree(tree):
+def test_labelled_values_are_the_monte_carlo_values_of_the_whole_tree(tree):
     [(searched, values)] = searches("labelled", tree, estimator="any", ungraded="exclude")
     assert searched is tree
     assert values == {p: v.value for p, v in estimate_values(tree, "any", "exclude").items()}

@@ -47,9 +47,9 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             "--value_function_option",
             choices=VALUE_FUNCTIONS,
             default="labelled",
-            help="labelled: exact values, an oracle; labelled_held_out: those of one half of "
-            "the leaves for a search of the other; logprob: the model's confidence; random: the floor; "
-            "prm: the scores of a --scorer (default: %(default)s)",
+            help="labelled: Monte Carlo values, an oracle; labelled_held_out: those of one half "
+            "of the leaves for a search of the other; logprob: the model's confidence; "
+            "random: the floor; prm: the scores of a --scorer (default: %(default)s)",
         )
         parser.add_argument("--scorer", default="", help="name that score_nodes was given, for prm")
         add_search_arguments(parser, num_beam_values=(1, 5), procedures=("beam",))

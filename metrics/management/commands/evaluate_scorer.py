@@ -1,4 +1,4 @@
-"""How good a scorer is, by the exact values of a forest."""
+"""How good a scorer is, by the Monte Carlo values of a forest."""
 
 from typing import Any
 
@@ -26,9 +26,9 @@ from metrics.scorers import JudgingOptions, judge_scorer
 
 class Command(ProjectCommand):
     help = (
-        "Judge the scores that score_nodes stored by the exact values of the same steps: AUROC, "
-        "first errors found as in ProcessBench, and what searches by the scores gain over a "
-        "majority vote, beside the same searches by exact values (an oracle) and by lot."
+        "Judge the scores that score_nodes stored by the Monte Carlo values of the same steps: "
+        "AUROC, first errors found as in ProcessBench, and what searches by the scores gain over a "
+        "majority vote, beside the same searches by Monte Carlo values (an oracle) and by lot."
     )
     examples = """
 python manage.py evaluate_scorer --forest_name F --scorer shepherd
@@ -44,8 +44,8 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
             "--label_threshold",
             type=share,
             default=0.0,
-            help="a step is good where its exact value is above (default: 0, as Math-Shepherd's "
-            "hard labels)",
+            help="a step is good where its Monte Carlo value is above (default: 0, as "
+            "Math-Shepherd's hard labels)",
         )
         add_value_arguments(parser)
         add_output_arguments(parser)
@@ -89,6 +89,6 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
             tables = quality_table(found.quality), comparison_table(found.searches)
             show_tables(self, tables, output)
         self.say(
-            f"{found.num_trees_used} of {found.num_trees} trees have scores; searches by exact "
-            "values know the answers: they are an upper bound"
+            f"{found.num_trees_used} of {found.num_trees} trees have scores; searches by Monte "
+            "Carlo values know the answers: they are an upper bound"
         )
