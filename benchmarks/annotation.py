@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.measures import Measure, argument_parser, print_json
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import Grade, ReasoningTree
-from metrics.core.values import estimate_values
+from forests.core.values import estimate_values
 from rollouts.core.completions import Completion, Ending
 from rollouts.core.growing import Expansion, GrowthStrategy
 from rollouts.core.strategies import STRATEGIES

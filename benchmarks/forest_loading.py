@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from experiment_configs.interfaces import RolloutWorkerConfig
-from forests.core.counting import count_tree, root_value
+from forests.core.counting import count_tree
 from forests.core.naming import tree_id
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
+from forests.core.values import root_value
 from forests.models import COUNTERS, SPENT_COUNTERS, Forest, Node, Tree, TreeStatus
 from forests.store import Document, collection, node_document, tree_document
 
@@ -51,7 +52,7 @@ def add_trees(forest: Forest, shapes: Iterable[ReasoningTree]) -> Forest:
         for key, number in {**counters, "num_trees": 1, "num_complete": 1}.items():
             sums[key] += number
         id_ = tree_id(forest.name, index)
-        trees.append(_tree_document(forest.name, index, counters, now))
+        trees.append(_tree_document(forest, index, tree, counters, now))
         nodes += [node_document(forest.name, id_, node, now) for node in tree if node.path]
         if len(nodes) >= NODES_PER_INSERT:
             _insert(trees, nodes)
@@ -85,9 +86,11 @@ def _below(
             yield from _below(child, numbers, branching)
 
 
-def _tree_document(forest: str, index: int, counters: dict[str, int], now: datetime) -> Document:
+def _tree_document(
+    forest: Forest, index: int, tree: ReasoningTree, counters: dict[str, int], now: datetime
+) -> Document:
     pending = tree_document(
-        forest,
+        forest.name,
         index,
         item=f"Item {index}",
         label="18",
@@ -98,7 +101,7 @@ def _tree_document(forest: str, index: int, counters: dict[str, int], now: datet
         **pending,
         **counters,
         "status": str(TreeStatus.COMPLETE),
-        "root_value": root_value(counters["num_correct"], counters["num_leaves"]),
+        "root_value": root_value(tree, forest.estimator),
         "completed_at": now,
     }
 

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from experiment_configs.interfaces import Api, Grader, RolloutWorkerConfig
-from forests.core.counting import count_tree, root_value
+from forests.core.counting import count_tree
+from forests.core.estimators import IMPORTED
 from forests.core.foreign_trees import READERS, ForeignTree, ForeignTreeError
 from forests.core.json_lines import JsonFileError, read_json_rows
 from forests.core.naming import tree_id
 from forests.core.tree import Grade
+from forests.core.values import root_value
 from forests.directories import checksum
 from forests.grading import grade_leaf, is_correct
 from forests.models import Forest, Node, Tree, TreeStatus
@@ -125,7 +127,7 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
         config_sha256=digest,
         dataset_split=request.dataset_split,
         dataset_source=request.file.name,
-        worker_config=RolloutWorkerConfig(api=api).as_dict(),
+        worker_config=RolloutWorkerConfig(api=api, strategy=IMPORTED).as_dict(),
         num_trees=num_trees,
         created_at=datetime.now(UTC),
         importer=IMPORTER,
@@ -185,6 +187,6 @@ def _tree_document(forest: Forest, index: int, foreign: ForeignTree, now: dateti
         **counters,
         "question": foreign.question,
         "status": str(TreeStatus.COMPLETE),
-        "root_value": root_value(counters["num_correct"], counters["num_leaves"]),
+        "root_value": root_value(foreign.tree, forest.estimator),
         "completed_at": now,
     }

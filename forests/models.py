@@ -8,8 +8,10 @@ are found without a join. Foreign keys are plain references: `forests.store` del
 from django.db import models
 from django.urls import reverse
 
+from forests.core.estimators import own_estimator
 from forests.core.naming import index_of_tree, node_anchor, path_of_node
 from forests.core.tree import NodePath, format_path
+from forests.core.values import Estimator
 
 STOPPED = "stopped"
 """How the backend message of a forest begins whose growth nothing but its operator resumes."""
@@ -72,6 +74,16 @@ class Forest(models.Model):
         return reverse("forest", args=[self.name])
 
     @property
+    def strategy(self) -> str:
+        """Name of the growth strategy."""
+        return str(self.worker_config.get("strategy", ""))
+
+    @property
+    def estimator(self) -> Estimator:
+        """What its values are found by where nothing else is asked for."""
+        return own_estimator(self.strategy)
+
+    @property
     def is_stopped(self) -> bool:
         """Whether the model server refused, so that growing needs its operator first."""
         return self.backend_message.startswith(STOPPED)
@@ -131,7 +143,7 @@ class Tree(models.Model):
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)
-    root_value = models.FloatField(null=True)  # share of correct leaves; None: no result yet
+    root_value = models.FloatField(null=True)  # by the forest's estimator; None: no result yet
 
     created_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True)

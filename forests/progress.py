@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from forests.core.counting import root_value
+from forests.core.counting import share_correct
 from forests.core.throughput import MinuteOfWork, Throughput, throughput, time_left
 from forests.models import Forest
 
@@ -79,7 +79,7 @@ class Progress:
     @property
     def value(self) -> float | None:
         """Share of correct samples among all that ended; None where none has."""
-        return root_value(self.forest.num_correct, self.forest.num_leaves)
+        return share_correct(self.forest.num_correct, self.forest.num_leaves)
 
     @property
     def failures(self) -> list[tuple[str, int]]:

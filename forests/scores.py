@@ -11,7 +11,7 @@ from pymongo import ReplaceOne
 
 from experiment_configs.interfaces import ConfigError
 from forests.core.naming import check_slug, scorer_id, tree_scores_id
-from forests.core.tree import Scores, format_path, parse_path
+from forests.core.tree import ROOT, Scores, format_path, parse_path
 from forests.models import Forest, Scorer, TreeScores
 from forests.store import StoredTree, collection, in_batches, read_trees, tree_ids
 
@@ -104,7 +104,7 @@ def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
     new = set((result.upserted_ids or {}).values())
     deltas = {
         "num_trees": len(new),
-        "num_nodes": sum(len(one) for id_, one in ids.items() if id_ in new),
+        "num_nodes": sum(len(one.keys() - {ROOT}) for id_, one in ids.items() if id_ in new),
     }
     collection(Scorer).update_one({"_id": scorer.id}, {"$inc": deltas})
 

@@ -8,11 +8,12 @@ from typing import TypeAlias
 
 from django.utils.safestring import SafeString
 
-from forests.core.leaf_share import LeafShare, leaf_shares, steepest_path
 from forests.core.naming import node_anchor
 from forests.core.selection import select
+from forests.core.steepest import steepest_path
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.unfolding import Gap, chunked, unfolded
+from forests.core.values import Estimator, NodeValue, estimate_values
 from forests.step_texts import MAX_STEP_LENGTH, StepTexts
 from forests.tree_query import TreeQuery
 
@@ -39,7 +40,8 @@ class TreeRow:
     """
 
     node: TreeNode
-    share: LeafShare
+    share: NodeValue
+    """Its value, a share of samples, with their number."""
     num_children: int
     """Those shown: all, or the ones that a search leads to."""
     is_leaf: bool
@@ -126,11 +128,11 @@ def mean_logprob(node: TreeNode) -> float | None:
 class TreeReading:
     """A tree as one reader looks at it: with values, paths, and what a search leaves of it."""
 
-    def __init__(self, tree: ReasoningTree, query: TreeQuery) -> None:
+    def __init__(self, tree: ReasoningTree, query: TreeQuery, estimator: Estimator) -> None:
         self.tree = tree
         self.query = query
         self.texts = StepTexts(is_raw=query.is_raw, pattern=query.pattern)
-        self.shares = leaf_shares(tree)
+        self.shares = estimate_values(tree, estimator)
         self.best, self.worst = best_and_worst(tree, self.shares)
         self.on_best, self.on_worst = frozenset(self.best), frozenset(self.worst)
         self.selection = (
@@ -259,7 +261,7 @@ class TreeReading:
 
 
 def best_and_worst(
-    tree: ReasoningTree, shares: dict[NodePath, LeafShare]
+    tree: ReasoningTree, shares: dict[NodePath, NodeValue]
 ) -> tuple[list[NodePath], list[NodePath]]:
     """Return both paths; two empty ones where all samples are worth the same."""
     best = steepest_path(tree, shares, best=True)

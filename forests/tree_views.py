@@ -30,7 +30,7 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
     forest = get_forest(forest_name)
     stored = _get_tree(forest, index)
     query = _read_query(request)
-    reading = TreeReading(stored.tree, query)
+    reading = TreeReading(stored.tree, query, forest.estimator)
     rows = reading.rows()
     anchors = {row.anchor for row in rows if isinstance(row, TreeRow)}
     context = {
@@ -59,7 +59,7 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
     """A step with all that led to it, its siblings and its children."""
     forest = get_forest(forest_name)
     stored = _get_tree(forest, index)
-    reading = TreeReading(stored.tree, _read_query(request))
+    reading = TreeReading(stored.tree, _read_query(request), forest.estimator)
     found = _get_node(reading, path)
     parent = path[:-1]
     siblings = [one.path for one in stored.tree.children(parent)] if path else []
@@ -99,7 +99,9 @@ def node_inside(request: HtmxRequest, forest_name: str, index: int, path: NodePa
     """What a closed row of a large tree holds: its text and the steps below."""
     if not request.htmx:
         return _to_node(forest_name, index, path)
-    reading = TreeReading(_get_tree(get_forest(forest_name), index).tree, _read_query(request))
+    forest = get_forest(forest_name)
+    tree = _get_tree(forest, index).tree
+    reading = TreeReading(tree, _read_query(request), forest.estimator)
     _get_node(reading, path)
     context = {
         "rows": reading.rows_below(path),
@@ -118,7 +120,9 @@ def node_steps(request: HtmxRequest, forest_name: str, index: int, path: NodePat
     stop = read_number(request.GET.get("to", ""))
     if start is None or stop is None or start >= stop:
         raise Http404("steps are listed from one position up to another, such as ?from=100&to=200")
-    reading = TreeReading(_get_tree(get_forest(forest_name), index).tree, _read_query(request))
+    forest = get_forest(forest_name)
+    tree = _get_tree(forest, index).tree
+    reading = TreeReading(tree, _read_query(request), forest.estimator)
     _get_node(reading, path)
     context = {"rows": reading.rows_below(path, start=start, stop=stop), "query": reading.query}
     return render(request, "forests/_rows.html", context)

@@ -3,12 +3,20 @@
 import argparse
 from collections.abc import Callable, Sequence
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import add_json_argument, names_among
+from forests.commands import ProjectCommand, add_json_argument, names_among
+from forests.core.estimators import (
+    AUTO,
+    EstimatorChoice,
+    EstimatorError,
+    caution,
+    choose_estimator,
+)
+from forests.core.values import ESTIMATORS, UNGRADED, Estimator
+from forests.models import Forest
 from metrics.core.aggregation import AGGREGATIONS
 from metrics.core.procedures import PROCEDURES
-from metrics.core.values import ESTIMATORS, UNGRADED
 
 MAX_BEAMS = 1024
 
@@ -16,9 +24,11 @@ MAX_BEAMS = 1024
 def add_value_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--estimator",
-        choices=ESTIMATORS,
-        default="leaf_mean",
-        help="how the value of a node follows from the leaves under it (default: %(default)s)",
+        choices=(AUTO, *ESTIMATORS),
+        default=AUTO,
+        help="how the value of a node follows from the leaves under it; auto: as the forest's "
+        "strategy asks, own_rollouts for math_shepherd and omega_prm, leaf_mean for the others "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--ungraded",
@@ -26,6 +36,21 @@ def add_value_arguments(parser: CommandParser) -> None:
         default="incorrect",
         help="what an unanswered or truncated leaf counts as (default: %(default)s)",
     )
+
+
+def estimator_for(forest: Forest, wanted: EstimatorChoice, command: ProjectCommand) -> Estimator:
+    """Return the estimator to use, and say what is to be known of it.
+
+    Raises:
+        CommandError: it means nothing for the forest's strategy.
+    """
+    try:
+        estimator = choose_estimator(forest.strategy, wanted)
+    except EstimatorError as error:
+        raise CommandError(str(error), returncode=2) from error
+    if words := caution(forest.strategy, estimator):
+        command.say(words)
+    return estimator
 
 
 def add_search_arguments(

@@ -73,4 +73,4 @@ def _against(found: Mapping[str, Any] | None, first: Mapping[str, Any] | None) -
     if first is None or found is first or found["value"] is None or first["value"] is None:
         return cell
     points = 100 * (found["value"] - first["value"])
-    return Cell(f"{cell.value} [{points:+.1f}]", cell.interval)
+    return Cell(f"{cell.value} [{points:+z.1f}]", cell.interval)

@@ -103,7 +103,7 @@ def roc(quality: Mapping[str, Any]) -> bytes:
 
 
 def calibration(quality: Mapping[str, Any]) -> bytes:
-    """Return the mean exact value of steps over their mean score, by tenths of the steps."""
+    """Return the mean Monte Carlo value of steps over their mean score, by tenths of the steps."""
 
     def draw(axes: Axes) -> None:
         points = quality["calibration"]
@@ -116,7 +116,7 @@ def calibration(quality: Mapping[str, Any]) -> bytes:
         axes.axline((0, 0), slope=1, color=_GREY, linestyle="--")
         axes.set_ylim(0, 1)
         axes.set_xlabel("mean score")
-        axes.set_ylabel("mean exact value")
+        axes.set_ylabel("mean Monte Carlo value")
 
     return _svg(draw)
 

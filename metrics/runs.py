@@ -57,7 +57,7 @@ def _evaluate_part(forest: Forest, options: EvaluationOptions, start: int) -> Ev
     for stored, scores in iter_scored_trees(forest, options.values.scorer, indexes):
         if stored.status == TreeStatus.COMPLETE:
             searches = search_by(stored.id, stored.tree, scores)
-            evaluation.add(stored.tree, searches)
+            evaluation.add(stored.id, stored.tree, searches)
         else:
             evaluation.leave_out("failed" if stored.status == TreeStatus.FAILED else "not_complete")
     return evaluation

@@ -6,7 +6,7 @@ from typing import Any
 from metrics.models import ScorerReport
 from metrics.tables import PROCEDURES, Cell, Table, cell_of, command_line
 
-VALUES = {"prm": "scorer", "labelled": "exact (oracle)", "random": "random (floor)"}
+VALUES = {"prm": "scorer", "labelled": "Monte Carlo (oracle)", "random": "random (floor)"}
 
 
 def quality_table(quality: Mapping[str, Any]) -> Table:
@@ -37,7 +37,7 @@ def quality_table(quality: Mapping[str, Any]) -> Table:
 
 
 def comparison_table(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    """Return what each search gives by the scorer, by the exact values and by lot."""
+    """Return what each search gives by the scorer, by the Monte Carlo values and by lot."""
     rows: list[tuple[object, ...]] = []
     for name, found in searches.items():
         by_search: dict[tuple[str, str, int], dict[str, Mapping[str, Any]]] = {}
@@ -75,7 +75,7 @@ def command_of_report(report: ScorerReport) -> str:
         "ungraded": given["ungraded"],
         "label_threshold": given["label_threshold"],
     }
-    usual = {"estimator": "leaf_mean", "ungraded": "incorrect", "label_threshold": 0.0}
+    usual = {"ungraded": "incorrect", "label_threshold": 0.0}
     return command_line("evaluate_scorer", arguments, usual)
 
 
@@ -84,8 +84,8 @@ def gain_of(row: Mapping[str, Any]) -> Cell:
     if row.get("gain") is None:
         return Cell("-")
     low, high = row["gain_low"], row["gain_high"]
-    interval = "" if low is None else f"({100 * low:+.1f} to {100 * high:+.1f})"
-    return Cell(f"{100 * row['gain']:+.1f}", interval)
+    interval = "" if low is None else f"({100 * low:+z.1f} to {100 * high:+z.1f})"
+    return Cell(f"{100 * row['gain']:+z.1f}", interval)
 
 
 def _number(figure: Mapping[str, Any]) -> Cell:

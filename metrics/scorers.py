@@ -1,4 +1,4 @@
-"""Judge a scorer of a forest by the exact values, and keep the result."""
+"""Judge a scorer of a forest by the Monte Carlo values, and keep the result."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +23,7 @@ class JudgingOptions:
 
     scorer: str
     label_threshold: float = 0.0
-    """A step is good where its exact value is above."""
+    """A step is good where its Monte Carlo value is above."""
     searches: EvaluationOptions = field(default_factory=EvaluationOptions)
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,10 +60,10 @@ def judge_scorer(
         if stored.status == TreeStatus.COMPLETE and scores:
             for name, evaluation in evaluations.items():
                 searches = functions[name](stored.id, stored.tree, scores)
-                evaluation.add(stored.tree, searches)
+                evaluation.add(stored.id, stored.tree, searches)
                 if name == "labelled":
-                    [exact] = searches
-                    quality.add(stored.tree, exact.values, scores)
+                    [oracle] = searches
+                    quality.add(stored.tree, oracle.values, scores)
         report(done)
     return ScorerReport(
         id=scorer_id(forest.name, options.scorer),

@@ -27,7 +27,7 @@ _NOTES = {
         "--value_function_option labelled_held_out"
     ),
     "labelled_held_out": (
-        "one half of each tree's samples votes and the other half is searched, then the other way "
+        "one half of each tree's leaves votes and the other half is searched, then the other way "
         "round: no leaf votes for itself, and each search has half the leaves"
     ),
     "logprob": "values are the model's own mean token probability along the path",
@@ -116,7 +116,6 @@ def command_of(run: MetricRun) -> str:
     }
     usual = {
         "procedures": "beam",
-        "estimator": "leaf_mean",
         "ungraded": "incorrect",
         "seed": 0,
         "scorer": "",

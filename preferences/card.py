@@ -74,7 +74,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
     sections = [
         f"# {forest['name']} ({manifest['format']})",
         "Made by rollouts of a language model, graded against the labels of the source; "
-        "the value of a step is estimated from the solutions below it.",
+        f"{_origin(parameters)}",
         _table(("", ""), facts.items()),
         "## Splits",
         _table(("split", "rows"), manifest["rows"].items()),
@@ -94,6 +94,13 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
 def _models(numbers: Mapping[str, int]) -> str:
     """Return who wrote the nodes, and how many each."""
     return ", ".join(f"{name or 'not named'} ({number} nodes)" for name, number in numbers.items())
+
+
+def _origin(parameters: Mapping[str, Any]) -> str:
+    """Return where the values of the steps come from, as a clause."""
+    if scorer := parameters.get("scorer"):
+        return f"the value of a step is the score that `{scorer}` gave it."
+    return "the value of a step is estimated from the solutions below it."
 
 
 def _statistics(by_split: Mapping[str, Mapping[str, Any]]) -> list[str]:

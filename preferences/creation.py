@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from forests.core.naming import check_slug
+from forests.core.tree import Scores
+from forests.core.values import Estimator, Ungraded
 from forests.models import Forest, TreeStatus
-from forests.store import Document, StoredTree, iter_trees
-from metrics.core.values import Estimator, Ungraded, estimate_values
+from forests.scores import get_scorer, iter_scored_trees
+from forests.store import Document, StoredTree
 from preferences.core.pairing import Pair, PairingOptions, select_pairs
 from preferences.core.statistics import PairStatistics
+from preferences.core.value_sources import ValueSource
 from preferences.models import PreferenceSet, set_id
 from preferences.reviews import apply_reviews, delete_reviews
 from preferences.store import (
@@ -39,9 +42,15 @@ class SetParameters:
     options: PairingOptions = field(default_factory=PairingOptions)
     estimator: Estimator = "leaf_mean"
     ungraded: Ungraded = "incorrect"
+    scorer: str = ""
+    """Whose scores are the values; empty where they are estimated from the graded leaves."""
+
+    @property
+    def source(self) -> ValueSource:
+        return ValueSource(estimator=self.estimator, ungraded=self.ungraded, scorer=self.scorer)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"estimator": self.estimator, "ungraded": self.ungraded, **self.options.as_dict()}
+        return {**self.source.as_dict(), **self.options.as_dict()}
 
     @property
     def default_name(self) -> str:
@@ -64,7 +73,9 @@ def create_preferences(
     for the pairs that it said it of.
 
     Raises:
-        SetMismatchError: the forest has a set of this name with other parameters or old grades.
+        SetMismatchError: the forest has a set of this name with other parameters, or with values
+            of old grades or scores.
+        ConfigError: the forest has no such scorer.
         ForestNameError: the name cannot be part of an address.
     """
     check_slug(name, "set name")
@@ -98,6 +109,12 @@ def _find_or_start(
             raise SetMismatchError(
                 f"preference set {known.name!r} of {forest.name} was made before the forest was "
                 "regraded: --replace it, or choose another --set_name"
+            )
+        scorer = parameters.scorer
+        if scorer and known.created_at < get_scorer(forest, scorer).created_at:
+            raise SetMismatchError(
+                f"preference set {known.name!r} of {forest.name} was made before the scores of "
+                f"{scorer!r} were replaced: --replace it, or choose another --set_name"
             )
         return known, False
     started = PreferenceSet.objects.create(
@@ -167,8 +184,9 @@ class _Writer:
 
     def run(self, report: Report) -> None:
         first = self.set.next_tree
-        for stored in iter_trees(self.forest, range(first, self.forest.num_trees)):
-            self._take(stored)
+        indexes = range(first, self.forest.num_trees)
+        for stored, scores in iter_scored_trees(self.forest, self.parameters.scorer, indexes):
+            self._take(stored, scores)
             done = stored.index + 1
             is_due = (done - self.set.next_tree) >= TREES_PER_WRITE
             if is_due or len(self.documents) >= PAIRS_PER_WRITE:
@@ -176,11 +194,15 @@ class _Writer:
             report(done)
         self._write(next_tree=self.forest.num_trees)
 
-    def _take(self, stored: StoredTree) -> None:
+    def _take(self, stored: StoredTree, scores: Scores) -> None:
         if stored.status != TreeStatus.COMPLETE:
             self.counts["num_trees_incomplete"] += 1
             return
-        values = estimate_values(stored.tree, self.parameters.estimator, self.parameters.ungraded)
+        source = self.parameters.source
+        if source.is_missing(scores):
+            self.dropped["trees_without_scores"] += 1
+            return
+        values = source.values_of(stored.tree, scores)
         chosen = select_pairs(stored.tree, values, self.parameters.options, key=f"{stored.index}")
         self.dropped += chosen.dropped
         self.margins += sum(pair.margin for pair in chosen.pairs)

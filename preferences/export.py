@@ -12,16 +12,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from forests.core.values import Estimator, Ungraded
 from forests.directories import MANIFEST, OutputError, check_output, checksums, written_aside
 from forests.models import Forest
 from forests.store import count_models
-from metrics.core.values import Estimator, Ungraded
 from preferences.card import CARD, PICTURE, dataset_card, forest_facts
 from preferences.containers import CONTAINERS, Batch, Container
 from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
 from preferences.core.splits import split_of
 from preferences.core.statistics import PairStatistics
 from preferences.core.step_formats import STEP_FORMATS
+from preferences.core.value_sources import ValueSource
 from preferences.filters import Filters
 from preferences.margins_picture import margins_picture
 from preferences.models import PreferenceSet
@@ -48,6 +49,8 @@ class ExportRequest:
     options: RowOptions
     estimator: Estimator
     ungraded: Ungraded
+    scorer: str = ""
+    """Formats of steps: whose scores are the values; empty where graded leaves give them."""
     test_fraction: float = 0.0
     split_seed: int = 0
     reviewed: Reviewed = "all"
@@ -63,6 +66,10 @@ class ExportRequest:
         return bool(self.forest.worker_config.get("api") == "chat")
 
     @property
+    def source(self) -> ValueSource:
+        return ValueSource(estimator=self.estimator, ungraded=self.ungraded, scorer=self.scorer)
+
+    @property
     def schema(self) -> pa.Schema:
         return self.format.schema(self.is_chat, self.options)
 
@@ -75,11 +82,7 @@ class ExportRequest:
         if self.format.source == "pairs":
             given["reviewed"] = self.reviewed
         if self.format.source == "trees":
-            given |= {
-                "estimator": self.estimator,
-                "ungraded": self.ungraded,
-                "solutions": self.solutions,
-            }
+            given |= {**self.source.as_dict(), "solutions": self.solutions}
         return given | dict(self.filter_words)
 
 
@@ -144,9 +147,7 @@ def _write_rows(
 
 def _items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
     if request.format.source == "trees":
-        return iter_tree_items(
-            request.forest, request.estimator, request.ungraded, request.solutions
-        )
+        return iter_tree_items(request.forest, request.source, left_out, request.solutions)
     if request.preference_set is None:
         raise ExportError(f"format {request.format.name} needs a preference set")
     return iter_pair_items(request.forest, request.preference_set, request.reviewed, left_out)

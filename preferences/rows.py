@@ -6,18 +6,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 from forests.models import Forest, Tree, TreeStatus
-from forests.store import (
-    Document,
-    collection,
-    in_batches,
-    iter_trees,
-    question_of_document,
-    tree_ids,
-)
-from metrics.core.values import Estimator, Ungraded, estimate_values
+from forests.scores import iter_scored_trees
+from forests.store import Document, collection, in_batches, question_of_document, tree_ids
 from preferences.core.annotation import ANNOTATES, Annotation
 from preferences.core.formats import Item
 from preferences.core.prompts import as_seen
+from preferences.core.value_sources import ValueSource
 from preferences.models import PreferenceSet, ReviewState
 from preferences.reviews import review_id, states_in
 from preferences.store import pair_of_document, pairs_by_tree
@@ -68,14 +62,19 @@ def _as_reviewed(
 
 
 def iter_tree_items(
-    forest: Forest, estimator: Estimator, ungraded: Ungraded, solutions: Solutions = "all"
+    forest: Forest, source: ValueSource, left_out: Counter[str], solutions: Solutions = "all"
 ) -> Iterator[tuple[Any, Item]]:
-    """Yield (stored prompt, item) of each complete tree, in the order of the dataset."""
-    kind = ANNOTATES[strategy_of(forest)] if solutions == "annotated" else None
-    for stored in iter_trees(forest):
+    """Yield (stored prompt, item) of each complete tree, in the order of the dataset.
+
+    Trees to which the scorer of the values gave none are counted in `left_out`.
+    """
+    kind = ANNOTATES[forest.strategy] if solutions == "annotated" else None
+    for stored, scores in iter_scored_trees(forest, source.scorer):
         if stored.status != TreeStatus.COMPLETE:
             continue
-        values = estimate_values(stored.tree, estimator, ungraded)
+        if source.is_missing(scores):
+            left_out["trees_without_scores"] += 1
+            continue
         document = {
             "prompt": stored.prompt,
             "question": stored.question,
@@ -87,19 +86,18 @@ def iter_tree_items(
             Item(
                 **_common(forest, document),
                 tree=stored.tree,
-                values=values,
+                values=source.values_of(stored.tree, scores),
                 annotation=Annotation.of(kind, stored.tree) if kind else None,
             ),
         )
 
 
-def strategy_of(forest: Forest) -> str:
-    return str(forest.worker_config.get("strategy", ""))
+def usual_solutions(forest: Forest, source: ValueSource) -> Solutions:
+    """Return which solutions are the dataset of the strategy that grew a forest.
 
-
-def usual_solutions(forest: Forest) -> Solutions:
-    """Return which solutions are the dataset of the strategy that grew a forest."""
-    return "annotated" if strategy_of(forest) in ANNOTATES else "all"
+    A scorer knows all steps, so with its values all solutions are.
+    """
+    return "annotated" if forest.strategy in ANNOTATES and not source.scorer else "all"
 
 
 def _timestamp(moment: datetime) -> str:

@@ -71,7 +71,7 @@ class ForestGrower:
             self.worker_config, self._finds_answer
         )
         self.holder = leases.new_holder()
-        self.recorder = Recorder(forest.name, self.holder)
+        self.recorder = Recorder(forest, self.holder)
         self.outcome = Outcome()
         self._held: set[str] = set()
         self._growing: set[str] = set()

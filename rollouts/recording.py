@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from pymongo import UpdateOne
 
-from forests.core.counting import count_tree, root_value
+from forests.core.counting import count_tree
+from forests.core.values import Estimator, root_value
 from forests.models import COUNTERS, SPENT_COUNTERS, Forest, Node, Tree, TreeStatus
 from forests.store import (
     Document,
@@ -79,8 +80,9 @@ class _Batch:
 class Recorder:
     """Collects changes on the event loop and writes them in a thread, one batch at a time."""
 
-    def __init__(self, forest_name: str, holder: str) -> None:
-        self.forest_name = forest_name
+    def __init__(self, forest: Forest, holder: str) -> None:
+        self.forest_name = forest.name
+        self.estimator = forest.estimator
         self.holder = holder
         self.leases_renewed_at = time.time()
         self._batch = _Batch()
@@ -151,7 +153,7 @@ class Recorder:
         if time.time() - self.leases_renewed_at > LEASE_SECONDS:
             self._failure = LeaseLostError("the leases ran out before they were renewed")
             raise self._failure
-        states = [_TreeState.of(growth) for growth in batch.growths]
+        states = [_TreeState.of(growth, self.estimator) for growth in batch.growths]
         writing = asyncio.ensure_future(asyncio.to_thread(self._write, batch, states))
         try:
             await asyncio.shield(writing)
@@ -250,7 +252,7 @@ class _TreeState:
     deltas: dict[str, float]
 
     @classmethod
-    def of(cls, growth: Growth) -> "_TreeState":
+    def of(cls, growth: Growth, estimator: Estimator) -> "_TreeState":
         counters = growth.counters()
         sums = _sums(counters, growth.spending)
         deltas = {name: value - growth.reported.get(name, 0) for name, value in sums.items()}
@@ -262,7 +264,7 @@ class _TreeState:
             hit_max_nodes=growth.hit_max_nodes,
             counters=counters,
             failures=dict(growth.spending.failures),
-            value=root_value(counters["num_correct"], counters["num_leaves"]),
+            value=root_value(growth.stored.tree, estimator),
             deltas=deltas,
         )
 

@@ -2,7 +2,8 @@
 
 from pymongo import UpdateOne
 
-from forests.core.counting import count_tree, root_value
+from forests.core.counting import count_tree
+from forests.core.values import root_value
 from forests.models import Forest, Tree
 from forests.store import collection, iter_trees
 from rollouts.recording import sum_of_trees, write_sums
@@ -18,7 +19,7 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
     updates = []
     for stored in iter_trees(forest):
         counters = count_tree(stored.tree)
-        value = root_value(counters["num_correct"], counters["num_leaves"])
+        value = root_value(stored.tree, forest.estimator)
         updates.append(UpdateOne({"_id": stored.id}, {"$set": {**counters, "root_value": value}}))
         if len(updates) == _TREES_PER_WRITE:
             collection(Tree).bulk_write(updates)

@@ -10,9 +10,10 @@ from pymongo import UpdateOne
 
 from experiment_configs.interfaces import ConfigError, RolloutConfig
 from experiment_configs.loading import LoadedConfig
-from forests.core.counting import count_tree, root_value
+from forests.core.counting import count_tree
 from forests.core.naming import node_id
 from forests.core.tree import TreeNode
+from forests.core.values import Estimator, root_value
 from forests.grading import grade_leaf
 from forests.models import Forest, Node, Tree
 from forests.store import StoredTree, collection, is_held, iter_trees
@@ -65,7 +66,7 @@ def regrade_forest(
     for done, stored in enumerate(iter_trees(forest), start=1):
         changed = _regrade_tree(stored, loaded.config, regrading)
         if changed and not is_dry_run:
-            _write(stored, changed)
+            _write(stored, changed, forest.estimator)
         report(done)
     if not is_dry_run:
         write_sums(forest, sum_of_trees(forest))
@@ -95,7 +96,7 @@ def _regrade_tree(
     return changed
 
 
-def _write(stored: StoredTree, leaves: list[TreeNode]) -> None:
+def _write(stored: StoredTree, leaves: list[TreeNode], estimator: Estimator) -> None:
     collection(Node).bulk_write(
         [
             UpdateOne(
@@ -106,7 +107,7 @@ def _write(stored: StoredTree, leaves: list[TreeNode]) -> None:
         ]
     )
     counters = count_tree(stored.tree)
-    value = root_value(counters["num_correct"], counters["num_leaves"])
+    value = root_value(stored.tree, estimator)
     collection(Tree).update_one({"_id": stored.id}, {"$set": {**counters, "root_value": value}})
 
 

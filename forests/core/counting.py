@@ -27,6 +27,9 @@ def count_tree(tree: ReasoningTree) -> dict[str, int]:
     }
 
 
-def root_value(num_correct: int, num_leaves: int) -> float | None:
-    """Return the share of correct leaves, in samples; None where there are none yet."""
+def share_correct(num_correct: int, num_leaves: int) -> float | None:
+    """Return the share of correct leaves, in samples; None where there are none yet.
+
+    What a prompt is worth is said by `forests.core.values.root_value`.
+    """
     return num_correct / num_leaves if num_leaves else None

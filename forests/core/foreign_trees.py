@@ -8,7 +8,9 @@ not hold.
 `jsonl`: `prompt` (a text or chat messages), `label`, `children`, and perhaps `item` (Markdown) and
 `question` (what the prompt asks, without its examples and instructions); each node has `text`,
 exactly as the model wrote it, and perhaps `children`, `count` (samples that gave this step),
-`value`, and at a leaf `answer` and `correct`.
+`drawn` (the same samples by the depth of the ancestor from which they were drawn), `value`, or
+instead of it `rollouts` and `correct` as whole numbers, and at a leaf `answer` and `correct` (true
+or false). The line itself may have the value of the root in the same words.
 """
 
 import json
@@ -29,6 +31,8 @@ MOST_SAMPLES = 1_000_000
 MOST_CHARACTERS = 1_000_000
 """Of one text: a document of the database may have 16 MB."""
 _OPENR_DELIMITER = "\n\n"
+_ROUNDED = 1e-3
+"""How far a value that was written with few digits may be from the share that it stands for."""
 
 
 class ForeignTreeError(Exception):
@@ -46,7 +50,7 @@ class ForeignTree:
     """What is asked, without the examples and instructions of the prompt."""
     tree: ReasoningTree = field(default_factory=ReasoningTree)
     values: dict[NodePath, float] = field(default_factory=dict)
-    """What the other program says that nodes are worth."""
+    """What the other program says that nodes are worth, the root included."""
     correct: dict[NodePath, bool] = field(default_factory=dict)
     """Leaves whose grade the file tells."""
     presumed: dict[NodePath, bool] = field(default_factory=dict)
@@ -84,6 +88,8 @@ def read_openr(row: Any) -> ForeignTree:
             if is_leaf:
                 found.presumed[path] = value > 0.5  # noqa: PLR2004  most of its rollouts
     found.prompt = question + _OPENR_DELIMITER
+    if (value := _number(root, "mc_value")) is not None:
+        found.values[ROOT] = value
     return found
 
 
@@ -104,26 +110,10 @@ def read_jsonl(row: Any) -> ForeignTree:
         prompt=prompt, label=_label(row, "label"), item=item, question=question.strip()
     )
     for path, node in _walk(_children(row)):
-        is_leaf = not node.get("children")
-        count = node.get("count", 1)
-        if type(count) is not int or not 1 <= count <= MOST_SAMPLES:
-            raise ForeignTreeError(
-                f"`count` of node {list(path)} must be a whole number from 1 to {MOST_SAMPLES}"
-            )
-        answer, correct = node.get("answer"), node.get("correct")
-        if answer is not None and not isinstance(answer, str):
-            raise ForeignTreeError(f"`answer` of node {list(path)} must be a text")
-        _check_length(answer or "", "answer")
-        if correct is not None and not isinstance(correct, bool):
-            raise ForeignTreeError(f"`correct` of node {list(path)} must be true or false")
-        found.tree.add(
-            TreeNode(path, text=_text(node, "text"), count=count, terminal=is_leaf, answer=answer)
-        )
-        if correct is not None and is_leaf:
-            found.correct[path] = correct
-        value = _number(node, "value")
-        if value is not None:
-            found.values[path] = value
+        found.tree.add(_jsonl_node(node, path))
+        _note_worth(found, node, path)
+    _note_worth(found, row, ROOT)
+    _check_drawn(found.tree)
     return found
 
 
@@ -191,6 +181,109 @@ def _number(node: Mapping[str, Any], key: str) -> float | None:
     if not is_number(value):
         raise ForeignTreeError(f"`{key}` must be a number")
     return float(value)
+
+
+def _whole_number(
+    node: Mapping[str, Any], path: NodePath, key: str, default: int | None, *, at_least: int
+) -> int:
+    number = node.get(key, default)
+    if type(number) is not int or not at_least <= number <= MOST_SAMPLES:
+        raise ForeignTreeError(
+            f"`{key}` of node {list(path)} must be a whole number from {at_least} to {MOST_SAMPLES}"
+        )
+    return number
+
+
+def _jsonl_node(node: Mapping[str, Any], path: NodePath) -> TreeNode:
+    drawn = _drawn(node, path)
+    count = _whole_number(node, path, "count", sum(drawn.values()) or 1, at_least=1)
+    if drawn and count != sum(drawn.values()):
+        raise ForeignTreeError(
+            f"`drawn` of node {list(path)} has {sum(drawn.values())} samples, and `count` {count}: "
+            "they must be the same"
+        )
+    answer = node.get("answer")
+    if answer is not None and not isinstance(answer, str):
+        raise ForeignTreeError(f"`answer` of node {list(path)} must be a text")
+    _check_length(answer or "", "answer")
+    return TreeNode(
+        path,
+        text=_text(node, "text"),
+        count=count,
+        drawn=drawn,
+        terminal=not node.get("children"),
+        answer=answer,
+    )
+
+
+def _note_worth(found: ForeignTree, node: Mapping[str, Any], path: NodePath) -> None:
+    """Keep what the file says of a node: its value, and at a leaf whether it is correct."""
+    is_leaf = bool(path) and not node.get("children")
+    value, has_rollouts = _value(node, path)
+    correct = node.get("correct")
+    if value is not None:
+        found.values[path] = value
+    if has_rollouts:
+        if is_leaf and value is not None:
+            found.presumed[path] = value > 0.5  # noqa: PLR2004  most of its rollouts
+    elif path and correct is not None:
+        if not isinstance(correct, bool):
+            raise ForeignTreeError(
+                f"`correct` of node {list(path)} must be true or false, or stand beside `rollouts`"
+            )
+        if is_leaf:
+            found.correct[path] = correct
+
+
+def _value(node: Mapping[str, Any], path: NodePath) -> tuple[float | None, bool]:
+    """Return what a node is worth, and whether the file says it by counts of rollouts."""
+    value = _number(node, "value")
+    if node.get("rollouts") is None:
+        return value, False
+    rollouts = _whole_number(node, path, "rollouts", None, at_least=1)
+    correct = _whole_number(node, path, "correct", None, at_least=0)
+    if correct > rollouts:
+        raise ForeignTreeError(
+            f"`correct` of node {list(path)} is {correct}, more than its {rollouts} `rollouts`"
+        )
+    share = correct / rollouts
+    if value is not None and abs(value - share) > _ROUNDED:
+        raise ForeignTreeError(
+            f"`value` of node {list(path)} is {value:g}, and `correct` of `rollouts` {share:g}: "
+            "they must be the same, or one left out"
+        )
+    return share, True
+
+
+def _drawn(node: Mapping[str, Any], path: NodePath) -> dict[int, int]:
+    """Return the samples of a node by the depth from which they were drawn; none where untold."""
+    drawn = node.get("drawn")
+    if drawn is None:
+        return {}
+    depths = {str(depth): depth for depth in range(len(path))}
+    if not isinstance(drawn, Mapping) or not drawn or not drawn.keys() <= depths.keys():
+        raise ForeignTreeError(
+            f"`drawn` of node {list(path)} must give samples by depths from 0 to {len(path) - 1}, "
+            'such as {"0": 3}'
+        )
+    return {depths[depth]: _whole_number(drawn, path, depth, None, at_least=1) for depth in drawn}
+
+
+def _check_drawn(tree: ReasoningTree) -> None:
+    """Refuse a tree in which samples appear from nowhere, or are told of some nodes alone."""
+    told = [bool(node.drawn) for node in tree if node.path]
+    if not any(told):
+        return
+    if not all(told):
+        raise ForeignTreeError("`drawn` must stand at every node of a tree, or at none")
+    for node in tree:
+        for depth in range(node.depth):
+            below = sum(child.drawn.get(depth, 0) for child in tree.children(node.path))
+            if below > node.drawn.get(depth, 0):
+                raise ForeignTreeError(
+                    f"{below} samples drawn from depth {depth} pass below node {list(node.path)}, "
+                    f"and only {node.drawn.get(depth, 0)} through it"
+                )
 
 
 def _prompt(prompt: Any) -> Any:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from experiment_configs.answers.plain import canonical
 from forests.core.tree import TreeNode
+from forests.core.values import Ungraded, leaf_result
 from metrics.core.beam_search import Beam
-from metrics.core.values import Ungraded, leaf_result
 
 ACCURACIES = ("accuracy", "majority_vote", "weighted_vote", "coverage")
 """What `score_beams` tells."""

@@ -5,13 +5,15 @@ one tree share prefixes, so where a strategy branches they stand for k rollouts 
 for k independent ones; `sampled` forests have independent rollouts.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import comb
 
 from forests.core.tree import ReasoningTree
+from forests.core.values import Ungraded, leaf_result
 from metrics.core.accuracy import voted_answer
-from metrics.core.values import Ungraded, leaf_result
 
 
 @dataclass(slots=True)
@@ -50,44 +52,46 @@ def samples_of(tree: ReasoningTree, ungraded: Ungraded) -> Samples:
     return Samples(total, all_correct, list(groups.values()))
 
 
-def pass_at_k(samples: Samples, k: int) -> float | None:
+def pass_at_k(samples: Samples, k: int) -> Fraction | None:
     """Return the chance that one of k samples is correct (Codex, 2107.03374, eq. 1).
 
     None where the tree has fewer than k samples.
     """
     if samples.total < k:
         return None
-    return 1 - comb(samples.total - samples.correct, k) / comb(samples.total, k)
+    return 1 - Fraction(comb(samples.total - samples.correct, k), comb(samples.total, k))
 
 
-def majority_at_k(samples: Samples, k: int) -> float | None:
+def majority_at_k(samples: Samples, k: int) -> Fraction | None:
     """Return the chance that the answer that most of k samples give is correct.
 
-    Ties are broken by lot; k samples without any answer are wrong. None where the tree has fewer
-    than k samples.
+    Ties are broken by lot. Of k samples without any answer one correct sample is enough, as in
+    `score_beams`. None where the tree has fewer than k samples.
     """
     if samples.total < k:
         return None
-    chance = 0.0
+    silent = samples.total - sum(group.size for group in samples.groups)
+    correct = samples.correct - sum(group.correct for group in samples.groups)
+    chance = Fraction(comb(silent, k) - comb(silent - correct, k), comb(samples.total, k))
     for group in samples.groups:
         if group.correct:
             rivals = [other.size for other in samples.groups if other is not group]
             wins = _chance_to_win(group.size, rivals, samples.total, k)
-            chance += wins * group.correct / group.size
-    return min(chance, 1.0)
+            chance += wins * Fraction(group.correct, group.size)
+    return chance
 
 
-def _chance_to_win(size: int, rivals: Sequence[int], total: int, k: int) -> float:
+def _chance_to_win(size: int, rivals: Sequence[int], total: int, k: int) -> Fraction:
     """Return the chance that a group has the most of k samples out of `total`."""
-    chance = 0.0
+    draws: Counter[int] = Counter()  # by the number of rivals with as many votes
     for votes in range(1, min(size, k) + 1):
         strong = [rival for rival in rivals if rival >= votes]
         harmless = total - size - sum(strong)  # samples that cannot reach as many votes
         room = k - votes
         for (used, ties), ways in _ways_not_to_win(strong, votes, room).items():
-            draws = comb(size, votes) * ways * comb(harmless, room - used)
-            chance += draws / (comb(total, k) * (ties + 1))
-    return chance
+            draws[ties] += comb(size, votes) * ways * comb(harmless, room - used)
+    wins = sum((Fraction(number, ties + 1) for ties, number in draws.items()), Fraction(0))
+    return wins / comb(total, k)
 
 
 def _ways_not_to_win(rivals: Iterable[int], votes: int, room: int) -> dict[tuple[int, int], int]:

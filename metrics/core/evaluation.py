@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 from forests.core.tree import ReasoningTree
@@ -101,15 +102,18 @@ class Evaluation:
         self.tokens: defaultdict[_Choice, TreeMean] = defaultdict(TreeMean)
         self.gains: defaultdict[_Key, PairedGain] = defaultdict(PairedGain)
 
-    def add(self, tree: ReasoningTree, searches: Sequence[Search]) -> None:
-        """Search a complete tree, or leave it out where it has nothing to search by."""
+    def add(self, tree_id: str, tree: ReasoningTree, searches: Sequence[Search]) -> None:
+        """Search a complete tree, or leave it out where it has nothing to search by.
+
+        The results of several searches are averaged, each with the samples of its tree as weight.
+        """
         samples = samples_of(tree, self.options.values.ungraded)
         if not samples.total:
             return self.leave_out("no_result")
         searches = [
             search
             for search in searches
-            if any(value is not None for value in search.values.values())
+            if any(value is not None for path, value in search.values.items() if path)
         ]
         if self.options.procedures and not searches:
             return self.leave_out("no_value")
@@ -123,7 +127,7 @@ class Evaluation:
                 self._mean("pass", k).add(pass_at_k(samples, k))
                 self._mean("majority", k).add(majority[k])
         for aggregation in self.options.aggregations:
-            self._add_searches(aggregation, searches, majority)
+            self._add_searches(tree_id, aggregation, searches, majority)
         return None
 
     def leave_out(self, reason: str) -> None:
@@ -150,30 +154,41 @@ class Evaluation:
         return self.means[_Key(None, baseline, None, k)]
 
     def _add_searches(
-        self, aggregation: str, searches: Sequence[Search], majority: Mapping[int, float | None]
+        self,
+        tree_id: str,
+        aggregation: str,
+        searches: Sequence[Search],
+        majority: Mapping[int, Fraction | None],
     ) -> None:
         aggregate = AGGREGATIONS[aggregation]
+        ungraded = self.options.values.ungraded
         overall = [overall_values(tree, values, aggregate) for tree, values in searches]
+        weights = [samples_of(search.tree, ungraded).total for search in searches]
         for procedure in self.options.procedures:
             run = PROCEDURES[procedure]
             for k in self.options.num_beam_values:
                 outcomes = [
-                    run(search.tree, values, k, self.options.values.ungraded)
+                    run(search.tree, values, k, ungraded, tree_id)
                     for search, values in zip(searches, overall, strict=True)
                 ]
-                self._add_outcomes((procedure, aggregation, k), outcomes, majority[k])
+                self._add_outcomes((procedure, aggregation, k), outcomes, weights, majority[k])
 
     def _add_outcomes(
-        self, key: _Choice, outcomes: Sequence[Outcome], majority: float | None
+        self,
+        key: _Choice,
+        outcomes: Sequence[Outcome],
+        weights: Sequence[int],
+        majority: Fraction | None,
     ) -> None:
         procedure, aggregation, k = key
         for name in ACCURACIES:
-            found = _mean([outcome.accuracies.get(name) for outcome in outcomes])
+            found = _mean([outcome.accuracies.get(name) for outcome in outcomes], weights)
             row = _Key(procedure, name, aggregation, k)
             self.means[row].add(found)
             if name in _CHOOSING:
                 self.gains[row].add(found, majority)
-        self.tokens[key].add(_mean([outcome.tokens for outcome in outcomes]))
+        tokens = [None if one.tokens is None else Fraction(one.tokens) for one in outcomes]
+        self.tokens[key].add(_mean(tokens, weights))
 
     def _row(self, key: _Key, mean: TreeMean) -> Row:
         low, high = mean.interval or (None, None)
@@ -210,6 +225,13 @@ def _keys(options: EvaluationOptions) -> list[_Key]:
     return searches + baselines
 
 
-def _mean(numbers: Sequence[float | None]) -> float | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) / len(known) if known else None
+def _mean(numbers: Sequence[Fraction | None], weights: Sequence[int]) -> Fraction | None:
+    known = [
+        (number, weight)
+        for number, weight in zip(numbers, weights, strict=True)
+        if number is not None
+    ]
+    total = sum(weight for _, weight in known)
+    if not total:
+        return None
+    return sum((number * weight for number, weight in known), Fraction(0)) / total

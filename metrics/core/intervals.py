@@ -1,6 +1,7 @@
 """Means over trees, with how sure they are."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import sqrt
 
 Z_95 = 1.959963984540054
@@ -14,12 +15,12 @@ class TreeMean:
     no_result: int = 0
     total: float = 0.0
 
-    def add(self, result: float | None) -> None:
+    def add(self, result: Fraction | float | None) -> None:
         if result is None:
             self.no_result += 1
         else:
             self.trees += 1
-            self.total += result
+            self.total += float(result)
 
     def merge(self, other: "TreeMean") -> None:
         """Add what was found on other trees."""
@@ -70,11 +71,12 @@ class PairedGain:
     total: float = 0.0
     squares: float = 0.0
 
-    def add(self, result: float | None, other: float | None) -> None:
+    def add(self, result: Fraction | float | None, other: Fraction | float | None) -> None:
         if result is not None and other is not None:
+            gain = float(result - other)
             self.trees += 1
-            self.total += result - other
-            self.squares += (result - other) ** 2
+            self.total += gain
+            self.squares += gain * gain
 
     def merge(self, other: "PairedGain") -> None:
         """Add what was found on other trees."""

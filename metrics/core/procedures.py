@@ -1,16 +1,17 @@
 """Ways to choose an answer from a tree with N beams or samples, and what each would have cost."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations
+from fractions import Fraction
+from itertools import combinations, pairwise
 from math import comb, inf
 from random import Random
 from typing import NamedTuple, TypeAlias
 
 from forests.core.tree import ReasoningTree, TreeNode
-from metrics.core.accuracy import score_beams
+from forests.core.values import Ungraded, leaf_result
+from metrics.core.accuracy import score_beams, voted_answer
 from metrics.core.baselines import majority_at_k, pass_at_k, samples_of
 from metrics.core.beam_search import Beam, Found, Overall, beam_search, diverse_search
-from metrics.core.values import Ungraded, leaf_result
 
 MOST_DRAWS = 64
 """Subsets of samples over which a weighted vote is averaged, where there are more of them."""
@@ -19,42 +20,51 @@ MOST_DRAWS = 64
 class Outcome(NamedTuple):
     """What one procedure gives on one tree."""
 
-    accuracies: Mapping[str, float | None]
-    """By the names of `ACCURACIES`; None where there is no result."""
+    accuracies: Mapping[str, Fraction | None]
+    """By the names of `ACCURACIES`, exact, so that equal chances stay equal; None where there is no
+    result."""
     tokens: float | None
     """Completion tokens that it would have drawn; None where it needs more samples than there are.
     """
 
 
-Procedure: TypeAlias = Callable[[ReasoningTree, Overall, int, Ungraded], Outcome]
+Procedure: TypeAlias = Callable[[ReasoningTree, Overall, int, Ungraded, str], Outcome]
+"""From a tree, its overall values, the number of beams or samples, what an ungraded leaf counts as,
+and the tree's id, which seeds whatever is drawn."""
 
 
 def _searching(search: Callable[[ReasoningTree, Overall, int], Found]) -> Procedure:
-    def run(tree: ReasoningTree, overall: Overall, n: int, ungraded: Ungraded) -> Outcome:
+    def run(
+        tree: ReasoningTree, overall: Overall, n: int, ungraded: Ungraded, _tree_id: str
+    ) -> Outcome:
         found = search(tree, overall, n)
         results = score_beams(found.beams, ungraded)
-        known = {name: None if one is None else float(one) for name, one in results.items()}
+        known = {name: None if one is None else Fraction(one) for name, one in results.items()}
         return Outcome(known, found.tokens(tree))
 
     return run
 
 
-def best_of_n(tree: ReasoningTree, overall: Overall, n: int, ungraded: Ungraded) -> Outcome:
+def best_of_n(
+    tree: ReasoningTree, overall: Overall, n: int, ungraded: Ungraded, tree_id: str
+) -> Outcome:
     """Return the expectations over n of the tree's samples, drawn without putting back.
 
     `accuracy`: the sample of the highest overall value (best-of-N). `majority_vote`: most samples.
-    `weighted_vote`: the highest sum of overall values (weighted best-of-N, 2206.02336).
-    `coverage`: any of them (pass@N). A tree with fewer than n samples has no result.
+    `weighted_vote`: the highest sum of overall values (weighted best-of-N, 2206.02336), estimated
+    from `MOST_DRAWS` subsets where there are more and no shortcut is exact. `coverage`: any of them
+    (pass@N). A tree with fewer than n samples has no result.
     """
     leaves = [leaf for leaf in tree.leaves() if leaf_result(leaf, ungraded) is not None]
     total = sum(leaf.count for leaf in leaves)
     if total < n:
         return Outcome({}, None)
+    leaves.sort(key=lambda leaf: (_negated(overall.get(leaf.path)), leaf.path))
     samples = samples_of(tree, ungraded)
     accuracies = {
-        "accuracy": _best_is_correct(leaves, overall, n, ungraded),
+        "accuracy": _first_is_correct(leaves, [], n, ungraded),
         "majority_vote": majority_at_k(samples, n),
-        "weighted_vote": _weighted_vote(leaves, overall, n, ungraded),
+        "weighted_vote": _weighted_vote(leaves, overall, n, ungraded, tree_id),
         "coverage": pass_at_k(samples, n),
     }
     return Outcome(accuracies, n * _tokens_of_samples(tree, leaves) / total)
@@ -68,39 +78,60 @@ PROCEDURES: dict[str, Procedure] = {
 """By name: beam search, diverse verifier tree search, and choosing among whole samples."""
 
 
-def _best_is_correct(
-    leaves: Sequence[TreeNode], overall: Overall, n: int, ungraded: Ungraded
-) -> float:
-    """Return the chance that the best of n samples is correct; ties go to the first path."""
-    left = sum(leaf.count for leaf in leaves)
-    subsets = comb(left, n)
-    chance = 0.0
-    for leaf in sorted(leaves, key=lambda leaf: (_negated(overall.get(leaf.path)), leaf.path)):
+def _first_is_correct(
+    ranked: Sequence[TreeNode], others: Sequence[TreeNode], n: int, ungraded: Ungraded
+) -> Fraction:
+    """Return the chance that of n samples the first in the ranking is correct.
+
+    Where all n are of `others`, which have no place in it, one correct sample is enough.
+    """
+    left = total = sum(leaf.count for leaf in (*ranked, *others))
+    subsets = 0
+    for leaf in ranked:
         if leaf_result(leaf, ungraded):
-            # The subsets without a better sample, less those without this one either.
-            chance += (comb(left, n) - comb(left - leaf.count, n)) / subsets
+            # The subsets without an earlier sample, less those without this one either.
+            subsets += comb(left, n) - comb(left - leaf.count, n)
         left -= leaf.count
-    return min(chance, 1.0)
+    correct = sum(leaf.count for leaf in others if leaf_result(leaf, ungraded))
+    subsets += comb(left, n) - comb(left - correct, n)
+    return Fraction(subsets, comb(total, n))
 
 
 def _weighted_vote(
-    leaves: Sequence[TreeNode], overall: Overall, n: int, ungraded: Ungraded
-) -> float:
-    beams = [Beam(leaf, overall.get(leaf.path)) for leaf in leaves for _ in range(leaf.count)]
-    beams.sort(key=lambda beam: (_negated(beam.value), beam.leaf.path))
+    ranked: Sequence[TreeNode], overall: Overall, n: int, ungraded: Ungraded, tree_id: str
+) -> Fraction:
+    if _first_wins(ranked, overall, n):
+        voters = [leaf for leaf in ranked if voted_answer(leaf) is not None]
+        silent = [leaf for leaf in ranked if voted_answer(leaf) is None]
+        return _first_is_correct(voters, silent, n, ungraded)
+    beams = [Beam(leaf, overall.get(leaf.path)) for leaf in ranked for _ in range(leaf.count)]
     votes = [
         score_beams([beams[number] for number in chosen], ungraded)["weighted_vote"]
-        for chosen in _subsets(len(beams), n)
+        for chosen in _subsets(len(beams), n, tree_id)
     ]
-    return sum(map(bool, votes)) / len(votes)
+    return Fraction(sum(map(bool, votes)), len(votes))
 
 
-def _subsets(total: int, n: int) -> Iterator[Sequence[int]]:
-    """Yield all subsets of n in ascending order, or `MOST_DRAWS` of them, always the same."""
+def _first_wins(ranked: Sequence[TreeNode], overall: Overall, n: int) -> bool:
+    """Return whether the first voter of any n samples outvotes the others together."""
+    weights = [overall.get(leaf.path) or 0.0 for leaf in ranked]
+    if n > 1 and any(first < second for first, second in pairwise(weights)):
+        return False  # a path without a value comes last, but outweighs a negative one
+    votes = [voted_answer(leaf) for leaf in ranked for _ in range(leaf.count)]
+    votes = [vote for vote in votes if vote is not None]
+    return n <= 2 or len(set(votes)) == len(votes)  # noqa: PLR2004  of a pair, the better
+
+
+def _subsets(total: int, n: int, tree_id: str) -> Iterator[Sequence[int]]:
+    """Yield all subsets of n in ascending order, or `MOST_DRAWS` of them, other ones in each tree.
+
+    The same subsets in all trees would be the same ranks of their samples, so their error would not
+    become smaller with more trees.
+    """
     if comb(total, n) <= MOST_DRAWS:
         yield from combinations(range(total), n)
         return
-    numbers = Random(f"{total}/{n}")
+    numbers = Random(f"{tree_id}/{n}")
     for _ in range(MOST_DRAWS):
         yield sorted(numbers.sample(range(total), n))
 

@@ -1,4 +1,4 @@
-"""How good the scores of a reward model are, by the exact values of the same nodes."""
+"""How good the scores of a reward model are, by the Monte Carlo values of the same nodes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from forests.core.tree import NodePath, ReasoningTree
+from forests.core.values import Ungraded, leaf_result
 from metrics.core.bootstrap import over_trees
 from metrics.core.first_errors import (
     NO_ERROR,
@@ -16,12 +17,11 @@ from metrics.core.first_errors import (
     share_of,
 )
 from metrics.core.step_scores import Numbers, auroc_of_ranks, calibration, roc_curve
-from metrics.core.values import Ungraded, leaf_result
 
 
 @dataclass(slots=True)
 class _Steps:
-    """Step scores with their exact values, by tree."""
+    """Step scores with their Monte Carlo values, by tree."""
 
     tree: list[int] = field(default_factory=list)
     score: list[float] = field(default_factory=list)
@@ -75,8 +75,8 @@ class ScorerQuality:
     def _first_error(self, values: Sequence[float | None], is_correct: bool) -> int:
         """Return the first step that is wrong; of a wrong solution at the latest its last one.
 
-        A step is wrong where its exact value is not above the threshold. What a right solution
-        holds is right: its own leaf is under each of its steps.
+        A step is wrong where its Monte Carlo value is not above the threshold. What a right
+        solution holds is right: its own leaf is under each of its steps.
         """
         if is_correct:
             return NO_ERROR

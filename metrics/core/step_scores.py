@@ -42,7 +42,7 @@ def roc_curve(score: Numbers, good: Flags) -> list[tuple[float, float]]:
 
 
 def calibration(score: Numbers, value: Numbers) -> list[dict[str, float]]:
-    """Return mean score and mean exact value of the steps in each tenth, by score."""
+    """Return mean score and mean Monte Carlo value of the steps in each tenth, by score."""
     order = np.argsort(score, kind="stable")
     return [
         {

@@ -1,14 +1,15 @@
 """What a beam search goes by: values of nodes, and which leaves it may end in."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import exp
 from random import Random
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from forests.core.tree import NodePath, ReasoningTree, Scores, TreeNode
-from metrics.core.values import Estimator, Ungraded, estimate_values
+from forests.core.values import Estimator, Ungraded, estimate_values
+from metrics.core.halves import halves
 
 ValueFunctionName: TypeAlias = Literal["labelled", "labelled_held_out", "logprob", "random", "prm"]
 
@@ -37,16 +38,17 @@ class Search(NamedTuple):
 
 
 ValueFunction: TypeAlias = Callable[[str, ReasoningTree, Scores], list[Search]]
-"""From the id of a tree, the tree and its scores to searches, whose results are averaged."""
+"""From the id of a tree, the tree and its scores to searches, whose results are averaged with the
+samples that each one searches as weight."""
 
 
 def value_function(options: ValueOptions) -> ValueFunction:
     """Return the value function of this name.
 
-    `labelled`: exact values from all leaves, those that the search ends in included: an oracle.
-    `labelled_held_out`: one half of the samples votes and the other half is searched, then the
-    other way round. `logprob`: the model's own confidence in the path. `random`: the floor. `prm`:
-    the scores of a reward model.
+    `labelled`: Monte Carlo values from all leaves, those that the search ends in included: an
+    oracle. `labelled_held_out`: one half of the leaves votes and the other half is searched, then
+    the other way round. `logprob`: the model's own confidence in the path. `random`: the floor.
+    `prm`: the scores of a reward model.
     """
     functions: dict[ValueFunctionName, ValueFunction] = {
         "labelled": partial(_labelled, options),
@@ -67,15 +69,15 @@ def _labelled(
 def _labelled_held_out(
     options: ValueOptions, _tree_id: str, tree: ReasoningTree, _scores: Scores
 ) -> list[Search]:
-    """Return two searches in which no leaf votes for itself.
+    """Return two searches in which no leaf votes for itself; one without leaves is left out.
 
     To leave out only a beam's own leaf would not do: under a common parent a right leaf then sees
     one right vote less than its wrong sibling, and the search would prefer the wrong one.
     """
-    halves = _halves(tree)
+    one, other = halves(tree)
     return [
         Search(searched, _estimates(options, voting))
-        for searched, voting in (halves, reversed(halves))
+        for searched, voting in ((one, other), (other, one))
         if len(searched) > 1
     ]
 
@@ -83,26 +85,6 @@ def _labelled_held_out(
 def _estimates(options: ValueOptions, tree: ReasoningTree) -> dict[NodePath, float | None]:
     values = estimate_values(tree, options.estimator, options.ungraded)
     return {path: value for path, (value, _) in values.items()}
-
-
-def _halves(tree: ReasoningTree) -> list[ReasoningTree]:
-    """Return the tree with every other sample, and the tree with the rest."""
-    counts: list[dict[NodePath, int]] = [{}, {}]
-    number = 0
-    for leaf in sorted(tree.leaves(), key=lambda leaf: leaf.path):
-        for half in (0, 1):
-            samples = (leaf.count + (number + half + 1) % 2) // 2
-            if samples:
-                counts[half][leaf.path] = samples
-        number += leaf.count
-    return [_with_leaves(tree, half) for half in counts]
-
-
-def _with_leaves(tree: ReasoningTree, counts: Mapping[NodePath, int]) -> ReasoningTree:
-    kept = {path[:depth] for path in counts for depth in range(len(path))}
-    nodes = [tree.root, *(tree.nodes[path] for path in kept if path)]
-    leaves = [replace(tree.nodes[path], count=count) for path, count in counts.items() if path]
-    return ReasoningTree.from_nodes([*nodes, *leaves])
 
 
 def _logprob(_tree_id: str, tree: ReasoningTree, _scores: Scores) -> list[Search]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
-from metrics.core.values import NodeValue
+from forests.core.values import NodeValue
 
 Kind: TypeAlias = Literal["solutions", "states"]
 

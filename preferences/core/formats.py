@@ -14,7 +14,7 @@ import pyarrow as pa
 from experiment_configs.interfaces import Prompt
 from experiment_configs.questions import question_of_prompt
 from forests.core.tree import NodePath, ReasoningTree
-from metrics.core.values import NodeValue
+from forests.core.values import NodeValue
 from preferences.core.annotation import Annotation
 from preferences.core.pairing import Pair
 from preferences.core.prompts import as_messages, exact_text, message

@@ -14,7 +14,7 @@ from typing import Any
 
 from experiment_configs.answers.plain import canonical
 from forests.core.tree import ROOT, NodePath, ReasoningTree
-from metrics.core.values import NodeValue
+from forests.core.values import NodeValue
 
 PAIRINGS = ("best_vs_worst", "adjacent", "all_pairs")
 LEVELS = ("step", "step_to_end", "trajectory")
@@ -28,10 +28,12 @@ REASONS = {
     "pairs_with_equal_values": "pairs with equal values",
     "pairs_below_min_margin": "pairs with a margin below --min_margin",
     "pairs_with_the_same_answer": "pairs whose sides end with the same answer",
+    "pairs_without_end": "pairs with a side whose steps further on have no value",
     "pairs_with_equal_texts": "pairs whose sides have the same text in the end",
     "pairs_repeated": "pairs with the texts of another pair",
     "pairs_over_prefix_cap": "pairs beyond --max_pairs_per_prefix",
     "pairs_over_tree_cap": "pairs beyond --max_pairs_per_tree",
+    "trees_without_scores": "complete trees without scores of the scorer",
 }
 """Why something was left out, as counted and as said."""
 
@@ -143,7 +145,9 @@ def select_pairs(
         sides = _usable_sides(tree, prefix, nodes, values, options, dropped)
         found = _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped)
         if options.level == "step_to_end":
-            longer = [_to_end(tree, values, pair) for pair in found]
+            ended = [_to_end(tree, values, pair) for pair in found]
+            longer = [pair for pair in ended if pair is not None]
+            dropped["pairs_without_end"] += len(ended) - len(longer)
             # Steps that differ may go on so that the whole is the same.
             found = [pair for pair in longer if pair.chosen.text != pair.rejected.text]
             dropped["pairs_with_equal_texts"] += len(longer) - len(found)
@@ -226,20 +230,26 @@ def _pairs_of(
     return pairs
 
 
-def _to_end(tree: ReasoningTree, values: Mapping[NodePath, NodeValue], pair: Pair) -> Pair:
-    """Return the pair with both steps continued to a leaf."""
+def _to_end(tree: ReasoningTree, values: Mapping[NodePath, NodeValue], pair: Pair) -> Pair | None:
+    """Return the pair with both steps continued to a leaf.
 
-    def continued(side: Side, sign: int) -> Side:
+    None where no step after one of them has a value: a scorer may have left steps out.
+    """
+
+    def continued(side: Side, sign: int) -> Side | None:
         path = side.path
         while children := tree.children(path):
             known = [child.path for child in children if values[child.path].value is not None]
+            if not known:
+                return None
             path = max(
                 known, key=lambda one: (sign * (values[one].value or 0.0), values[one].leaves, one)
             )
         text = "".join(node.text for node in tree.path_nodes(path)[len(pair.prefix) :])
         return replace(side, path=path, text=text)
 
-    return replace(pair, chosen=continued(pair.chosen, 1), rejected=continued(pair.rejected, -1))
+    chosen, rejected = continued(pair.chosen, 1), continued(pair.rejected, -1)
+    return replace(pair, chosen=chosen, rejected=rejected) if chosen and rejected else None
 
 
 def _without_same_answer(

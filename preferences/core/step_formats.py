@@ -12,6 +12,7 @@ import pyarrow as pa
 from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
+from forests.core.values import leaf_result
 from preferences.core.annotation import annotated_part, is_drawn_from_root
 from preferences.core.formats import TEXT, Format, Item, Row, RowOptions, of_texts
 
@@ -143,7 +144,7 @@ def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Ite
     """
     seen: set[tuple[str, ...]] = set()
     for leaf, steps in _written(item.tree, dropped):
-        is_right = item.values[leaf.path].value
+        is_right = leaf_result(leaf)  # not its value, which may be a scorer's
         if not _is_in_dataset(item, leaf, is_right):
             dropped["rollouts_that_only_annotate"] += 1
             continue
@@ -217,9 +218,12 @@ _PROCESSBENCH = pa.schema(
 )
 
 
-def labeler_id(estimator: str) -> str:
-    """Return who labels in PRM800K's rows: there it is a UUID, and OpenR reads nothing else."""
-    return str(uuid5(NAMESPACE_URL, f"prm_site/{estimator}"))
+def labeler_id(values: str) -> str:
+    """Return who labels in PRM800K's rows: there it is a UUID, and OpenR reads nothing else.
+
+    `values` is the name of their source, an estimator or a scorer.
+    """
+    return str(uuid5(NAMESPACE_URL, f"prm_site/{values}"))
 
 
 def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from experiment_configs.interfaces import RolloutWorkerConfig
-from forests.core.counting import count_tree, root_value
+from forests.core.counting import count_tree
 from forests.core.naming import tree_id
 from forests.core.tree import Grade, ReasoningTree, TreeNode, parse_path
+from forests.core.values import root_value
 from forests.models import Activity, Forest, Node, Tree, TreeStatus
 from forests.store import collection, insert_new, node_document
 
@@ -94,7 +95,7 @@ def add_tree(forest: Forest, index: int, tree: ReasoningTree, **fields: Any) -> 
         "status": TreeStatus.COMPLETE,
         "completion_tokens": sum(node.tokens for node in tree),
         "requests": len(tree),
-        "root_value": root_value(counters["num_correct"], counters["num_leaves"]),
+        "root_value": root_value(tree, forest.estimator),
         "created_at": now,
     }
     stored = Tree(id=id_, forest_id=forest.name, index=index, **values | counters | fields)

@@ -9,8 +9,10 @@ from django.core.management import CommandError, call_command
 
 from forests import importing
 from forests.core import foreign_trees
+from forests.core.estimators import choose_estimator
 from forests.core.tree import Grade
-from forests.models import LEAF_COUNTERS, SPENT_COUNTERS, Forest, Tree
+from forests.core.values import NodeValue, estimate_values
+from forests.models import LEAF_COUNTERS, SPENT_COUNTERS, Forest, Scorer, Tree
 from forests.scores import read_scores
 from forests.store import iter_trees
 from rollouts.recounting import recount_forest
@@ -81,8 +83,10 @@ def test_trees_of_openr_are_graded_and_keep_their_values(db, tmp_path):
         (2,): Grade.UNANSWERED,
     }
     assert read_scores(forest, "imported", [0])[0] == {
-        (0,): 0.75, (0, 0): 1.0, (0, 1): 0.0, (1,): 0.6,
+        (): 0.5, (0,): 0.75, (0, 0): 1.0, (0, 1): 0.0, (1,): 0.6,
     }  # fmt: skip
+    scorer = Scorer.objects.get()
+    assert (scorer.num_trees, scorer.num_nodes) == (2, 8)  # the root is not a step
 
 
 def test_a_file_of_one_indented_object_is_read_as_openr_saves_it(db, tmp_path):
@@ -116,6 +120,51 @@ def test_the_question_of_openr_is_its_own_without_what_is_put_before_the_steps(d
     (stored,) = iter_trees(forest)
     assert stored.question == OPENR["question"]
     assert stored.prompt != stored.question
+
+
+COUNTED: dict[str, Any] = {
+    "prompt": "2 + 3?\n",
+    "label": 5,
+    "rollouts": 32,
+    "correct": 1,
+    "children": [
+        {
+            "text": "Add:\n",
+            "drawn": {"0": 2},
+            "value": 0.333,
+            "rollouts": 3,
+            "correct": 1,
+            "children": [
+                {"text": "The answer is 5", "count": 2, "drawn": {"0": 1, "1": 1}},
+                {"text": "The answer is 6", "drawn": {"0": 1, "1": 2}, "value": 0},
+            ],
+        },
+        {"text": "Guess:\n", "drawn": {"0": 1}, "rollouts": 4, "correct": 3},
+    ],
+}
+
+
+def test_counts_of_rollouts_give_values_and_samples_of_their_own(db, tmp_path):
+    forest = imported(write(tmp_path / "t.jsonl", COUNTED))
+    [stored] = iter_trees(forest)
+    assert [node.count for node in stored.tree] == [1, 2, 1, 2, 3]
+    assert stored.tree.nodes[0, 1].drawn == {0: 1, 1: 2}
+    assert read_scores(forest, "imported", [0])[0] == {
+        (): 1 / 32, (0,): 1 / 3, (1,): 0.75, (0, 1): 0.0,
+    }  # fmt: skip
+    assert stored.tree.nodes[1,].grade == Grade.CORRECT  # no answer: most rollouts were right
+    values = estimate_values(stored.tree, choose_estimator(forest.strategy, "own_rollouts"))
+    assert values[()] == NodeValue(2 / 3, 3)
+    assert values[0,] == NodeValue(1 / 3, 3)
+
+
+def test_an_archive_keeps_the_value_of_the_root(db, tmp_path):
+    forest = imported(write(tmp_path / "t.jsonl", COUNTED))
+    call_command("export_forest", "--forest_name", forest.name, "--output", str(tmp_path / "out"))
+    call_command("import_forest", str(tmp_path / "out"), "--forest_name_suffix", "copy")
+    copy = Forest.objects.get(pk="imported-train-copy")
+    assert read_scores(copy, "imported", [0])[0] == read_scores(forest, "imported", [0])[0]
+    assert copy.strategy == "imported"
 
 
 def test_counters_are_those_of_a_recount(db, tmp_path):
@@ -248,6 +297,50 @@ def _changed(**changes: Any) -> dict[str, Any]:
         (_changed(prompt=[CHAT | {"seed": 2**70}]), "`prompt` has a whole number of more than 64"),
         (_changed(prompt=[CHAT | {"tools": DEEP}]), "`prompt` has more than 50 levels"),
         (_changed(children=[{"text": "a", "count": 10**10}]), "a whole number from 1 to 1000000"),
+        (_changed(value="x"), "`value` must be a number"),
+        (_changed(rollouts=0, correct=0), "`rollouts` of node .. must be a whole number from 1"),
+        (
+            _changed(children=[{"text": "a", "rollouts": 4}]),
+            "`correct` of node .0. must be a whole",
+        ),
+        (
+            _changed(children=[{"text": "a", "rollouts": 4, "correct": True}]),
+            "`correct` of node .0. must be a whole number from 0",
+        ),
+        (
+            _changed(children=[{"text": "a", "rollouts": 4, "correct": 5}]),
+            "is 5, more than its 4 `rollouts`",
+        ),
+        (
+            _changed(children=[{"text": "a", "rollouts": 4, "correct": 1, "value": 0.5}]),
+            "is 0.5, and `correct` of `rollouts` 0.25: they must be the same",
+        ),
+        (_changed(children=[{"text": "a", "correct": 3}]), "true or false, or stand beside"),
+        (_changed(children=[{"text": "a", "drawn": 3}]), "samples by depths from 0 to 0"),
+        (_changed(children=[{"text": "a", "drawn": {}}]), "samples by depths from 0 to 0"),
+        (_changed(children=[{"text": "a", "drawn": {"1": 3}}]), "by depths from 0 to 0, such as"),
+        (_changed(children=[{"text": "a", "drawn": {"0": 0}}]), "a whole number from 1"),
+        (_changed(children=[{"text": "a", "drawn": {"0": True}}]), "a whole number from 1"),
+        (
+            _changed(children=[{"text": "a", "count": 2, "drawn": {"0": 3}}]),
+            "has 3 samples, and `count` 2: they must be the same",
+        ),
+        (
+            _changed(children=[{"text": "a", "drawn": {"0": 3}}, {"text": "b"}]),
+            "`drawn` must stand at every node of a tree, or at none",
+        ),
+        (
+            _changed(
+                children=[
+                    {
+                        "text": "a",
+                        "drawn": {"0": 1},
+                        "children": [{"text": "b", "drawn": {"0": 2}}],
+                    }
+                ]
+            ),
+            "2 samples drawn from depth 0 pass below node .0., and only 1 through it",
+        ),
         (_changed(children=[{"text": "\ud800"}]), "line 2: a text holds half a character"),
         (_changed(item="x" * 1_000_001), "`item` has more than 1000000 characters"),
         (_changed(label="x" * 1_000_001), "`label` has more than"),

@@ -6,9 +6,9 @@ import pytest
 from django.test import Client
 
 from forests import listing
-from forests.core.leaf_share import leaf_shares
 from forests.core.naming import tree_id
 from forests.core.tree import ROOT
+from forests.core.values import estimate_values
 from forests.listing import Outcome, TreeFilter, outcomes, read_filtered
 from forests.models import Forest, Tree, TreeStatus
 from forests.store import collection
@@ -158,7 +158,7 @@ def test_trees_are_filtered_by_what_their_samples_came_to(reader, outcome, index
 @pytest.mark.parametrize("make", [duck_tree, open_tree, tree_of])
 def test_outcomes_agree_with_the_value_of_the_tree(make):
     tree = make()
-    share = leaf_shares(tree)[ROOT]
+    share = estimate_values(tree)[ROOT]
     told = outcomes({"num_correct": share.correct, "num_leaves": share.leaves})
     assert (Outcome.SOME_CORRECT in told) is bool(share.value)
     assert (Outcome.NO_RESULT in told) is (share.value is None)

@@ -36,7 +36,8 @@ def test_a_tree_shows_every_step_with_its_value_and_grade(reader, forest):
             anchor = "node-" + "-".join(map(str, (0, *node.path)))
             assert f'<li id="{anchor}"' in html
     assert "0.40" in html
-    assert "(4 of 10)" in html
+    assert "(4 of 10 correct)" in html
+    assert "<dt>Estimator</dt><dd>leaf_mean</dd>" in html
     assert "4 of 5 correct" in html
     assert '<span class="badge grade-incorrect">incorrect</span>' in html
     assert '<span class="badge grade-truncated">truncated</span>' in html

@@ -36,7 +36,7 @@ def wide_tree(number: int, *, below: int = 1) -> ReasoningTree:
 
 
 def rows_of(tree: ReasoningTree, query: TreeQuery = PLAIN) -> list[Row]:
-    return TreeReading(tree, query).rows()
+    return TreeReading(tree, query, "leaf_mean").rows()
 
 
 def tree_rows_of(tree: ReasoningTree, query: TreeQuery = PLAIN) -> list[TreeRow]:
@@ -73,13 +73,13 @@ def test_rows_are_nested_whatever_is_searched_opened_and_left_out(tree, query, f
         patch.setattr(tree_rows, "ROWS_BELOW", 4)
         assert_nested(rows_of(tree, query), 1)
         path = sorted(tree.nodes)[place % len(tree)]
-        assert_nested(TreeReading(tree, query).rows_below(path), len(path) + 1)
+        assert_nested(TreeReading(tree, query, "leaf_mean").rows_below(path), len(path) + 1)
 
 
 def test_paths_are_marked_only_where_they_differ():
     equal = tree_of(step("0.0", "a\n"), leaf("0.0.0", "5", RIGHT), leaf("0.0.1", "5", RIGHT))
     assert not any(row.is_on_best or row.is_on_worst for row in tree_rows_of(equal))
-    reading = TreeReading(duck_tree(), TreeQuery())
+    reading = TreeReading(duck_tree(), TreeQuery(), "leaf_mean")
     assert (reading.best[-1], reading.worst[-1]) == ((0, 0, 0), (1, 0, 0))
 
 
@@ -134,7 +134,7 @@ def test_a_step_in_view_is_opened_however_deep_it_is():
 
 def test_markdown_stops_when_a_page_has_spent_its_time(monkeypatch):
     monkeypatch.setattr(step_texts, "MAX_SECONDS", 0)
-    reading = TreeReading(duck_tree(), TreeQuery())
+    reading = TreeReading(duck_tree(), TreeQuery(), "leaf_mean")
     html = "".join(row.body for row in reading.rows() if isinstance(row, TreeRow))
     assert reading.texts.is_spent
     assert "**9 eggs**" in html
@@ -187,7 +187,7 @@ def test_an_address_that_asks_for_what_cannot_be_is_refused(parameters, reason):
 
 
 def picture(tree: ReasoningTree, query: TreeQuery = PLAIN):
-    reading = TreeReading(tree, query)
+    reading = TreeReading(tree, query, "leaf_mean")
     anchors = {row.anchor for row in reading.rows() if isinstance(row, TreeRow)}
     return picture_of(reading, anchors)
 

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import Grade, TreeNode
+from forests.core.values import UNGRADED, leaf_result
 from metrics.core.accuracy import score_beams
 from metrics.core.beam_search import Beam, beam_search
-from metrics.core.values import UNGRADED, leaf_result
 from tests.metrics.trees import leaf, trees
 
 RIGHT, WRONG, SILENT = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED

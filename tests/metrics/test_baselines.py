@@ -82,4 +82,4 @@ def test_an_answer_graded_in_two_ways_counts_by_its_share():
 def test_many_samples_take_little_time_and_no_float_overflows():
     answers = [chr(97 + n % 26) if n % 3 else "a" for n in range(1500)]
     assert majority_at_k(samples(answers), 64) == pytest.approx(1.0, abs=1e-5)
-    assert pass_at_k(samples(answers), 700) == 1.0
+    assert float(pass_at_k(samples(answers), 700) or 0) == 1.0

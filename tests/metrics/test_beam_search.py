@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
+from forests.core.values import estimate_values, leaf_result
 from metrics.core.aggregation import AGGREGATIONS, aggregate_path
 from metrics.core.beam_search import Overall, beam_search, diverse_search, overall_values
-from metrics.core.values import estimate_values, leaf_result
 from tests.metrics.trees import grades_tree, permuted, trees
 
 RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT
@@ -96,9 +96,9 @@ def test_the_order_of_siblings_changes_no_search_over_distinct_values(tree, num_
 
 
 @given(trees(all_finished=True), st.integers(1, 4))
-def test_the_exact_values_of_any_lead_every_search_to_a_right_leaf_if_there_is_one(tree, num_beams):
-    exact = {path: value for path, (value, _) in estimate_values(tree, "any").items()}
-    overall = overall_values(tree, exact, AGGREGATIONS["last"])
+def test_the_values_of_any_lead_every_search_to_a_right_leaf_if_there_is_one(tree, num_beams):
+    values = {path: value for path, (value, _) in estimate_values(tree, "any").items()}
+    overall = overall_values(tree, values, AGGREGATIONS["last"])
     best = beam_search(tree, overall, num_beams).beams[0]
     assert leaf_result(best.leaf) == any(leaf_result(node) for node in tree.leaves())
 

@@ -4,18 +4,26 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.urls import reverse
 
+from experiment_configs.interfaces import RolloutWorkerConfig
+from forests.core.tree import Grade, TreeNode
 from forests.models import Forest, TreeStatus
+from forests.scores import start_scorer
 from metrics.models import MetricRun
 from metrics.runs import runs_of
+from metrics.tables import command_of
 from tests.forests.factories import add_trees, duck_tree, make_forest, open_tree
-from tests.metrics.trees import coin_tree
+from tests.metrics.trees import coin_tree, tree_of
+from tests.metrics.trees import leaf as ended
 
 pytestmark = pytest.mark.django_db
 
@@ -173,3 +181,64 @@ def test_several_procedures_are_compared_with_the_tokens_each_would_have_drawn(f
 def test_an_unknown_procedure_is_refused(forest):
     with pytest.raises(CommandError, match="'mcts' is not among beam, dvts, best_of_n"):
         call_command("beam_search", "--forest_name", NAME, "--procedures", "mcts")
+
+
+class TestEstimator:
+    """A strategy's own estimator is used where none is named."""
+
+    @pytest.fixture
+    def searched(self, db) -> Forest:
+        """Return a forest of OmegaPRM: one of two rollouts is right, five of the step are wrong."""
+        tree = tree_of(
+            TreeNode((0,), text="A step.\n", count=2, drawn={0: 2}),
+            replace(ended((0, 0), Grade.CORRECT), drawn={0: 1}),
+            replace(ended((0, 1), Grade.INCORRECT, count=6), drawn={0: 1, 1: 5}),
+        )
+        config = RolloutWorkerConfig(strategy="omega_prm").as_dict()
+        return add_trees(make_forest(NAME, worker_config=config), [tree])
+
+    def test_the_estimator_used_is_stored_and_not_that_it_was_left_open(self, searched, capsys):
+        out, err = run(capsys, "--json")
+        explicit, _ = run(capsys, "--json", "--estimator", "own_rollouts")
+
+        assert json.loads(out) == json.loads(explicit)
+        assert json.loads(out)["parameters"]["estimator"] == "own_rollouts"
+        assert "biased" not in err
+        [stored] = runs_of(searched)
+        assert "--estimator own_rollouts" in command_of(stored)
+
+    def test_another_estimator_is_taken_with_a_warning(self, searched, capsys):
+        out, err = run(capsys, "--json", "--estimator", "leaf_mean")
+
+        assert json.loads(out)["parameters"]["estimator"] == "leaf_mean"
+        assert "omega_prm chose those steps: the values are biased" in err
+
+    @pytest.mark.parametrize("command", ["beam_search", "evaluate_scorer"])
+    def test_own_rollouts_of_a_branching_forest_are_refused_in_one_line(self, forest, command):
+        words = ["--forest_name", NAME, "--estimator", "own_rollouts"]
+        if command == "evaluate_scorer":
+            start_scorer(forest, "s", {})
+            words += ["--scorer", "s"]
+
+        with pytest.raises(CommandError, match=r"use leaf_mean, child_mean, any$") as caught:
+            call_command(command, *words)
+
+        assert caught.value.returncode == 2
+        assert not MetricRun.objects.exists()
+
+    def test_a_run_of_an_earlier_version_is_the_same_run(self, forest, capsys):
+        run(capsys, "--estimator", "leaf_mean")
+        run(capsys)
+
+        assert MetricRun.objects.count() == 1
+
+    def test_pages_show_the_values_of_the_strategy(self, searched, client):
+        client.force_login(User.objects.create_user("ron", password="secret-ron"))
+
+        tree = client.get(reverse("tree", args=[NAME, 0])).content.decode()
+        trees = client.get(reverse("forest", args=[NAME])).content.decode()
+
+        assert "<dd>0.50 <small>(1 of 2 correct)</small></dd>" in tree
+        assert "0 of 5 correct" in tree
+        assert "<dt>Estimator</dt><dd>own_rollouts</dd>" in tree
+        assert '<td class="number">0.50</td>' in trees

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import Grade
+from forests.core.values import estimate_values
 from metrics.core.distributions import BINS, ValueDistribution, answer_shares, bin_of
-from metrics.core.values import estimate_values
 from tests.metrics.trees import grades_tree, leaf, tree_of, trees
 
 RIGHT, WRONG, SILENT = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED

@@ -10,10 +10,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
+from forests.core.values import estimate_values
 from forests.models import Forest, TreeStatus
 from forests.scores import start_scorer, write_scores
 from forests.store import delete_forest, iter_trees
-from metrics.core.values import estimate_values
 from metrics.models import ScorerReport
 from metrics.runs import runs_of
 from tests.forests.factories import add_trees, make_forest, open_tree
@@ -31,7 +31,7 @@ def forest(db) -> Forest:
 
 
 def score_by(forest: Forest, name: str, score) -> None:
-    """Store what `score` gives for the exact value of each node."""
+    """Store what `score` gives for the Monte Carlo value of each node."""
     scorer = start_scorer(forest, name, {"model": name})
     for stored in iter_trees(forest, range(12)):
         values = estimate_values(stored.tree)
@@ -44,7 +44,7 @@ def judged(capsys, scorer: str, *arguments: str) -> str:
     return str(capsys.readouterr().out)
 
 
-def test_a_scorer_that_knows_the_exact_values_does_as_well_as_the_oracle(forest, capsys):
+def test_a_scorer_that_knows_the_monte_carlo_values_does_as_well_as_the_oracle(forest, capsys):
     score_by(forest, "perfect", lambda value: value)
     found = json.loads(judged(capsys, "perfect", "--num_beam_values", "1,4", "--json"))
     assert found["quality"]["auroc"]["value"] == 1.0
@@ -68,7 +68,7 @@ def test_a_turned_scorer_loses_against_a_majority_vote_and_says_so(forest, capsy
     assert any(line.startswith("AUROC of steps 0.000 (0.000-0.000)") for line in lines)
     [mine] = [line for line in lines if line.startswith("scorer best of N mean 4")]
     assert " -" in mine
-    assert any(line.startswith("exact (oracle) best of N mean 4 ") for line in lines)
+    assert any(line.startswith("Monte Carlo (oracle) best of N mean 4 ") for line in lines)
 
 
 def test_csv_and_markdown_have_the_numbers(forest, capsys):
@@ -87,7 +87,7 @@ def test_the_page_shows_the_report_with_pictures_until_the_forest_goes(forest, c
     assert (
         f"python manage.py evaluate_scorer --forest_name {NAME} --scorer perfect "
         "--num_beam_values 1,2,4,8 --aggregation mean --procedures best_of_n,beam "
-        "--label_threshold 0.25"
+        "--estimator leaf_mean --label_threshold 0.25"
     ) in html
     for picture in ("accuracy", "roc", "calibration"):
         address = f"/{NAME}/metrics/scorers/perfect/{picture}.svg"

@@ -15,7 +15,7 @@ def evaluated(*given_trees, **options):
     evaluation = Evaluation(EvaluationOptions(**options))
     search_by = value_function(evaluation.options.values)
     for index, tree in enumerate(given_trees):
-        evaluation.add(tree, search_by(str(index), tree, {}))
+        evaluation.add(str(index), tree, search_by(str(index), tree, {}))
     return evaluation
 
 
@@ -87,6 +87,26 @@ def test_the_oracle_by_last_value_is_never_below_one_random_sample(tree, num_bea
     top, _ = found["coverage", "last", num_beams]
     pass_at_1, _ = found["pass", None, 1]
     assert top == 1.0 or pass_at_1 == 0.0
+
+
+@given(
+    st.lists(trees(), min_size=1, max_size=4),
+    st.sampled_from(VALUE_FUNCTIONS),
+    st.sampled_from(["incorrect", "exclude"]),
+)
+def test_one_whole_sample_gains_exactly_nothing_over_a_majority_vote_of_one(
+    given_trees, name, ungraded
+):
+    evaluation = evaluated(
+        *given_trees,
+        procedures=("best_of_n",),
+        num_beam_values=(1,),
+        values=ValueOptions(value_function=name, ungraded=ungraded),
+    )
+    for row in evaluation.rows():
+        if row.metric in ("accuracy", "weighted_vote") and row.trees == evaluation.trees_used:
+            assert row.gain in (0.0, None)
+            assert str(row.gain) != "-0.0"
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)

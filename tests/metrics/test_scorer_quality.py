@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import Grade
+from forests.core.values import estimate_values
 from metrics.core.first_errors import NO_ERROR, best_threshold, first_below
 from metrics.core.intervals import PairedGain
 from metrics.core.scorer_quality import ScorerQuality
 from metrics.core.step_scores import auroc, calibration, roc_curve
-from metrics.core.values import estimate_values
 from tests.metrics.trees import coin_tree, grades_tree
 
 RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT
@@ -66,7 +66,7 @@ def test_the_first_step_below_a_threshold(solutions, threshold):
     assert first_below(scores, start, threshold).tolist() == expected
 
 
-def test_exact_values_as_scores_are_a_perfect_scorer():
+def test_monte_carlo_values_as_scores_are_a_perfect_scorer():
     trees = [coin_tree(Random(number)) for number in range(20)]
     found = quality_of(*trees, score=lambda value, _: value)
     assert found["auroc"] == {"value": 1.0, "low": 1.0, "high": 1.0}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forests.core.tree import ReasoningTree, TreeNode, parse_path
-from metrics.core.values import estimate_values
+from forests.core.values import estimate_values
 from preferences.core.annotation import Annotation, Kind
 from preferences.core.formats import Item, Row, RowOptions
 from preferences.export import FORMATS

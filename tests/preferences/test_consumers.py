@@ -24,6 +24,7 @@ from forests.core.step_tags import STEP_TAG, without_number
 from preferences.containers import Batch, JsonLines
 from preferences.core.formats import RowOptions
 from preferences.core.step_formats import labeler_id
+from preferences.core.value_sources import ValueSource
 from preferences.rows import iter_tree_items
 from tests.preferences.test_formats import (
     ASKED,
@@ -125,7 +126,7 @@ def test_the_time_of_a_prm800k_row_is_read_by_openr(make_forest, microsecond):
     forest = make_forest()
     there = timezone(timedelta(hours=-5))
     forest.created_at = datetime(2026, 11, 27, 22, 57, 18, microsecond, tzinfo=there)
-    _, item = next(iter_tree_items(forest, "leaf_mean", "incorrect"))
+    _, item = next(iter_tree_items(forest, ValueSource(), Counter()))
     [row] = rows_of("prm800k", item, labeler=LABELER)
     read = datetime.strptime(row["timestamp"], "%Y-%m-%dT%H:%M:%S.%f")  # noqa: DTZ007
     assert read == datetime(2026, 11, 28, 3, 57, 18, microsecond)  # noqa: DTZ001
@@ -155,7 +156,7 @@ PRM800K_ROW = {
 
 
 def test_prm800k_rows_have_the_columns_of_the_dataset(make_forest):
-    _, item = next(iter_tree_items(make_forest(), "leaf_mean", "incorrect"))
+    _, item = next(iter_tree_items(make_forest(), ValueSource(), Counter()))
     [row] = rows_of("prm800k", item, labeler=LABELER)
     assert kinds(row) == kinds(PRM800K_ROW)
 

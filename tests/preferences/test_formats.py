@@ -10,7 +10,7 @@ from experiment_configs.interfaces import Prompt
 from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG
 from forests.core.tree import ReasoningTree
-from metrics.core.values import NodeValue, Ungraded, estimate_values
+from forests.core.values import NodeValue, Ungraded, estimate_values
 from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
 from preferences.core.pairing import PairingOptions, select_pairs
 from preferences.core.prompts import FormatError, as_seen

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
-from metrics.core.values import NodeValue, estimate_values
+from forests.core.values import NodeValue, estimate_values
 from preferences.core.pairing import (
     LEVELS,
     PAIRINGS,

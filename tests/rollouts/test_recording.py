@@ -56,7 +56,7 @@ def test_where_another_writer_s_nodes_stand_nothing_more_of_the_tree_is_written(
     number: int, says_the_same: bool
 ):
     forest = seeded(2)
-    recorder = Recorder(forest.name, HOLDER)
+    recorder = Recorder(forest, HOLDER)
     first, second = grown(forest, 0), grown(forest, 1)
     ours = ["a", "b", "aa", "bb"]
     theirs = nodes(*(ours if says_the_same else ["x", "y", "xx", "yy"]))[:number]
@@ -80,7 +80,7 @@ def test_where_another_writer_s_nodes_stand_nothing_more_of_the_tree_is_written(
 
 def test_nodes_of_a_tree_that_another_worker_has_taken_are_not_changed():
     forest = seeded(2)
-    recorder = Recorder(forest.name, HOLDER)
+    recorder = Recorder(forest, HOLDER)
     growths = [grown(forest, 0), grown(forest, 1)]
     for growth in growths:
         note(recorder, growth, nodes("a", "b", "aa", "bb"))
@@ -107,7 +107,7 @@ def test_nodes_of_a_tree_that_another_worker_has_taken_are_not_changed():
 def test_a_write_of_our_own_may_be_repeated(monkeypatch, number: int):
     """As the driver does where the connection broke before the answer came."""
     forest = seeded(1)
-    recorder = Recorder(forest.name, HOLDER)
+    recorder = Recorder(forest, HOLDER)
     growth = grown(forest, 0)
 
     def insert_twice(model: type[Model], documents: list[dict[str, Any]]) -> int:

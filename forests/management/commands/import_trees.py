@@ -73,6 +73,7 @@ python manage.py import_trees trees.jsonl --forest_name_suffix mine --dataset_co
                 self.stdout.write(f"{name}: {value}")
         if SCORER in scorer_names(forest):
             self.say(
-                "the file's own values are kept: beam_search --value_function_option prm --scorer "
-                f"{SCORER} goes by them"
+                "the file's own values are kept: create_preferences and export_preferences "
+                f"--values scorer:{SCORER} take them, and beam_search --value_function_option prm "
+                f"--scorer {SCORER} goes by them"
             )

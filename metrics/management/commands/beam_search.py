@@ -19,6 +19,7 @@ from metrics.arguments import (
     add_search_arguments,
     add_value_arguments,
     chosen_aggregations,
+    estimator_for,
 )
 from metrics.core.evaluation import EvaluationOptions
 from metrics.core.value_functions import VALUE_FUNCTIONS, ValueOptions
@@ -46,9 +47,9 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             "--value_function_option",
             choices=VALUE_FUNCTIONS,
             default="labelled",
-            help="labelled: exact values, an oracle; labelled_held_out: exact values without a "
-            "leaf's own vote; logprob: the model's confidence; random: the floor; "
-            "prm: the scores of a --scorer (default: %(default)s)",
+            help="labelled: Monte Carlo values, an oracle; labelled_held_out: those of one half "
+            "of the leaves for a search of the other; logprob: the model's confidence; "
+            "random: the floor; prm: the scores of a --scorer (default: %(default)s)",
         )
         parser.add_argument("--scorer", default="", help="name that score_nodes was given, for prm")
         add_search_arguments(parser, num_beam_values=(1, 5), procedures=("beam",))
@@ -64,8 +65,11 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         add_save_argument(parser)
 
     def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
-        wanted = _evaluation_options(options)
+        _check_scorer(options)
         forest = get_grown_forest(forest_name)
+        wanted = _evaluation_options(
+            options | {"estimator": estimator_for(forest, options["estimator"], self)}
+        )
         if wanted.values.scorer:
             get_scorer(forest, wanted.values.scorer)
         with shown_progress("trees", total=forest.num_trees) as report:
@@ -87,12 +91,15 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             self.say(f"trees left out: {', '.join(reasons)}")
 
 
-def _evaluation_options(options: dict[str, Any]) -> EvaluationOptions:
+def _check_scorer(options: dict[str, Any]) -> None:
     if (options["value_function_option"] == "prm") != bool(options["scorer"]):
         raise CommandError(
             "--value_function_option prm and --scorer go together: name the scorer that "
             "score_nodes was given"
         )
+
+
+def _evaluation_options(options: dict[str, Any]) -> EvaluationOptions:
     return EvaluationOptions(
         procedures=options["procedures"],
         num_beam_values=options["num_beam_values"],

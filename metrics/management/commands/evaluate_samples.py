@@ -11,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from experiment_configs.interfaces import Grader
 from experiment_configs.loading import load_config
 from forests.commands import ProjectCommand
+from forests.core.values import UNGRADED
 from forests.progress_bar import shown_progress
 from metrics.arguments import (
     add_aggregation_argument,
@@ -21,7 +22,6 @@ from metrics.arguments import (
 from metrics.core.evaluation import LEFT_OUT, Evaluation, EvaluationOptions
 from metrics.core.sample_trees import search_of
 from metrics.core.value_functions import ValueOptions
-from metrics.core.values import UNGRADED
 from metrics.printing import show_rows
 from metrics.sample_files import SampleFileError, read_samples
 
@@ -75,7 +75,7 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
                 has_scores = any(value is not None for value in first[0].values.values())
                 evaluation = Evaluation(_options(options, has_scores=has_scores))
                 for done, search in enumerate(itertools.chain(first, searches), start=1):
-                    evaluation.add(search.tree, [search])
+                    evaluation.add(str(done), search.tree, [search])
                     report(done)
         except SampleFileError as error:
             raise CommandError(str(error)) from error

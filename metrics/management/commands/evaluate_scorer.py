@@ -1,4 +1,4 @@
-"""How good a scorer is, by the exact values of a forest."""
+"""How good a scorer is, by the Monte Carlo values of a forest."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from metrics.arguments import (
     add_search_arguments,
     add_value_arguments,
     chosen_aggregations,
+    estimator_for,
     share,
 )
 from metrics.core.evaluation import EvaluationOptions
@@ -25,9 +26,9 @@ from metrics.scorers import JudgingOptions, judge_scorer
 
 class Command(ProjectCommand):
     help = (
-        "Judge the scores that score_nodes stored by the exact values of the same steps: AUROC, "
-        "first errors found as in ProcessBench, and what searches by the scores gain over a "
-        "majority vote, beside the same searches by exact values (an oracle) and by lot."
+        "Judge the scores that score_nodes stored by the Monte Carlo values of the same steps: "
+        "AUROC, first errors found as in ProcessBench, and what searches by the scores gain over a "
+        "majority vote, beside the same searches by Monte Carlo values (an oracle) and by lot."
     )
     examples = """
 python manage.py evaluate_scorer --forest_name F --scorer shepherd
@@ -43,14 +44,17 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
             "--label_threshold",
             type=share,
             default=0.0,
-            help="a step is good where its exact value is above (default: 0, as Math-Shepherd's "
-            "hard labels)",
+            help="a step is good where its Monte Carlo value is above (default: 0, as "
+            "Math-Shepherd's hard labels)",
         )
         add_value_arguments(parser)
         add_output_arguments(parser)
         add_save_argument(parser)
 
     def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
+        forest = get_grown_forest(forest_name)
+        get_scorer(forest, options["scorer"])
+        estimator = estimator_for(forest, options["estimator"], self)
         wanted = JudgingOptions(
             scorer=options["scorer"],
             label_threshold=options["label_threshold"],
@@ -58,11 +62,9 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
                 procedures=options["procedures"],
                 num_beam_values=options["num_beam_values"],
                 aggregations=chosen_aggregations(options["aggregation"]),
-                values=ValueOptions(estimator=options["estimator"], ungraded=options["ungraded"]),
+                values=ValueOptions(estimator=estimator, ungraded=options["ungraded"]),
             ),
         )
-        forest = get_grown_forest(forest_name)
-        get_scorer(forest, wanted.scorer)
         with shown_progress("trees", total=forest.num_trees) as report:
             found = judge_scorer(forest, wanted, report)
         if not found.num_trees_used:
@@ -87,6 +89,6 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
             tables = quality_table(found.quality), comparison_table(found.searches)
             show_tables(self, tables, output)
         self.say(
-            f"{found.num_trees_used} of {found.num_trees} trees have scores; searches by exact "
-            "values know the answers: they are an upper bound"
+            f"{found.num_trees_used} of {found.num_trees} trees have scores; searches by Monte "
+            "Carlo values know the answers: they are an upper bound"
         )

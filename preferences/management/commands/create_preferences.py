@@ -15,8 +15,9 @@ from forests.commands import (
 from forests.core.naming import ForestNameError
 from forests.models import Forest
 from forests.progress_bar import shown_progress
-from metrics.arguments import add_value_arguments
+from preferences.arguments import add_source_arguments, choose_source
 from preferences.core.pairing import LEVELS, PAIRINGS, REASONS, PairingOptions
+from preferences.core.value_sources import ValueSource
 from preferences.creation import (
     SetMismatchError,
     SetParameters,
@@ -38,6 +39,7 @@ class Command(ProjectCommand):
 python manage.py create_preferences --forest_name gsm8k_baseline-test-first
 python manage.py create_preferences --forest_name F --pairing all_pairs --min_margin 0.5
 python manage.py create_preferences --forest_name F --level trajectory --max_pairs_per_tree 8
+python manage.py create_preferences --forest_name F --values scorer:imported
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -52,14 +54,15 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
             "holds again for those that come again",
         )
         _add_pairing_arguments(parser)
-        add_value_arguments(parser)
+        add_source_arguments(parser)
         add_json_argument(parser)
 
     def handle(
         self, *, forest_name: str, set_name: str | None, replace: bool, **options: Any
     ) -> None:
         forest = get_grown_forest(forest_name)
-        parameters = _parameters(options)
+        pairing = _pairing(options)
+        parameters = _parameters(pairing, choose_source(forest, options, self))
         name = set_name or parameters.default_name
         if replace and (known := stored_set(forest, name)):
             gone = delete_set(known, max(forest.num_trees, known.next_tree))
@@ -86,6 +89,12 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
             self.say(
                 f"{made.num_trees_incomplete} of {forest.num_trees} trees are not complete and "
                 "were left out; run the same command again when they are"
+            )
+        if unscored := made.dropped.get("trees_without_scores"):
+            self.say(
+                f"{unscored} of {forest.num_complete} complete trees have no scores of "
+                f"{made.parameters['scorer']!r} and were left out; run the same command again when "
+                "they have"
             )
         if absent := count_absent(made):
             self.say(
@@ -145,10 +154,13 @@ def _add_pairing_arguments(parser: CommandParser) -> None:
     )
 
 
-def _parameters(options: dict[str, Any]) -> SetParameters:
+def _pairing(options: dict[str, Any]) -> PairingOptions:
     wanted = {field.name: options[field.name] for field in fields(PairingOptions)}
     try:
-        pairing = PairingOptions(**wanted)
+        return PairingOptions(**wanted)
     except ValueError as error:
         raise CommandError(str(error), returncode=2) from error
-    return SetParameters(pairing, options["estimator"], options["ungraded"])
+
+
+def _parameters(pairing: PairingOptions, source: ValueSource) -> SetParameters:
+    return SetParameters(pairing, source.estimator, source.ungraded, source.scorer)

@@ -13,21 +13,24 @@ from forests.commands import (
     names_among,
     positive_integer,
 )
+from forests.core.estimators import AUTO
 from forests.directories import OutputError, check_output
 from forests.models import Forest
 from forests.progress_bar import shown_progress
-from metrics.arguments import add_value_arguments
+from forests.scores import get_scorer
+from preferences.arguments import add_source_arguments, choose_source, hint_at_imported_values
 from preferences.containers import CONTAINERS
 from preferences.core.annotation import ANNOTATES
 from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.formats import RowOptions
 from preferences.core.prompts import FormatError
 from preferences.core.step_formats import labeler_id
+from preferences.core.value_sources import ValueSource
 from preferences.export import FORMATS, ExportRequest, export
 from preferences.filters import FilterError, Filters, read_benchmark, token_counter
 from preferences.hub import HubError, check_hub, push_to_hub
 from preferences.models import PreferenceSet
-from preferences.rows import REVIEWED, SOLUTIONS, Solutions, strategy_of, usual_solutions
+from preferences.rows import REVIEWED, SOLUTIONS, Solutions, usual_solutions
 from preferences.store import sets_of
 
 FILTER_OPTIONS = (
@@ -49,6 +52,7 @@ python manage.py export_preferences --forest_name F --format trl --container par
 python manage.py export_preferences --forest_name F --format trl --container jsonl,parquet,dataset --output out
 python manage.py export_preferences --set F/S --reviewed accepted --output accepted
 python manage.py export_preferences --forest_name F --format trl_stepwise --test_fraction 0.1 --output steps
+python manage.py export_preferences --forest_name F --format trl_stepwise --values scorer:imported --output steps
 """  # noqa: E501
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -57,7 +61,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             "--set",
             dest="set_name",
             help="preference set: its name, or <forest>/<name>; default: the forest's only one "
-            "(formats of steps take its estimator)",
+            "(formats of steps take its values)",
         )
         parser.add_argument("--format", choices=FORMATS, default="trl", help="default: %(default)s")
         parser.add_argument(
@@ -118,7 +122,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             metavar="REPO",
             help="then upload to this dataset repository of the Hugging Face hub",
         )
-        add_value_arguments(parser)
+        add_source_arguments(parser)
         add_json_argument(parser)
 
     def handle(self, *, output: Path, overwrite: bool, **options: Any) -> None:
@@ -127,7 +131,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --test
             repository = options["push_to_hub"]
             if repository:
                 check_hub()
-            request = _request(output, options)
+            request = _request(output, options, self)
             with shown_progress("rows", total=None) as report:
                 manifest = export(request, overwrite=overwrite, report=report)
             url = push_to_hub(output, repository) if repository else None
@@ -174,7 +178,7 @@ def _how_to_read(output: Path, containers: list[str]) -> str:
     return f'datasets.load_dataset("{output}")'
 
 
-def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
+def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> ExportRequest:
     if not 0 <= options["test_fraction"] < 1:
         raise CommandError("--test_fraction must be a number from 0 to below 1", returncode=2)
     chosen_format = FORMATS[options["format"]]
@@ -191,11 +195,15 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
             "out, or choose a format of steps",
             returncode=2,
         )
-    forest, preference_set = _source(options, needs_set=reads_pairs)
+    forest, preference_set = _forest_and_set(options, needs_set=reads_pairs)
     threshold = options["label_threshold"]
     if threshold is None:
         threshold = chosen_format.default_threshold or 0.0
-    values = preference_set.parameters if preference_set else options
+    source = (
+        _source_of_set(forest, preference_set, options, command)
+        if preference_set
+        else choose_source(forest, options, command)
+    )
     return ExportRequest(
         forest=forest,
         format=chosen_format,
@@ -206,14 +214,15 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
             label_threshold=threshold,
             with_values=options["with_values"],
             cut_at_first_error=options["cut_at_first_error"],
-            labeler=labeler_id(values["estimator"]),
+            labeler=labeler_id(source.name),
         ),
-        estimator=values["estimator"],
-        ungraded=values["ungraded"],
+        estimator=source.estimator,
+        ungraded=source.ungraded,
+        scorer=source.scorer,
         test_fraction=options["test_fraction"],
         split_seed=options["seed"],
         reviewed=options["reviewed"],
-        solutions=_solutions(forest, options["solutions"]),
+        solutions=_solutions(forest, source, options["solutions"]),
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={
             name: str(options[name])
@@ -223,15 +232,16 @@ def _request(output: Path, options: dict[str, Any]) -> ExportRequest:
     )
 
 
-def _solutions(forest: Forest, wanted: Solutions | Literal["auto"]) -> Solutions:
-    usual = usual_solutions(forest)
-    if wanted == "annotated" != usual:
+def _solutions(
+    forest: Forest, source: ValueSource, wanted: Solutions | Literal["auto"]
+) -> Solutions:
+    if wanted == "annotated" and forest.strategy not in ANNOTATES:
         raise CommandError(
             f"--solutions annotated is for forests of {' or '.join(ANNOTATES)}, and "
-            f"{strategy_of(forest)} grew {forest.name!r}: leave it out",
+            f"{forest.strategy} grew {forest.name!r}: leave it out",
             returncode=2,
         )
-    return usual if wanted == "auto" else wanted
+    return usual_solutions(forest, source) if wanted == "auto" else wanted
 
 
 def _add_filter_arguments(parser: CommandParser) -> None:
@@ -285,7 +295,42 @@ def _filters(options: dict[str, Any], *, reads_pairs: bool) -> Filters:
     )
 
 
-def _source(options: dict[str, Any], *, needs_set: bool) -> tuple[Forest, PreferenceSet | None]:
+def _source_of_set(
+    forest: Forest,
+    preference_set: PreferenceSet,
+    options: dict[str, Any],
+    command: ProjectCommand,
+) -> ValueSource:
+    """Return where the values of a set come from.
+
+    Raises:
+        CommandError: the options name another source.
+        ConfigError: its scorer is gone, and the steps need its scores.
+    """
+    source = ValueSource.from_dict(preference_set.parameters)
+    name = preference_set.name
+    if options["values"] not in (None, source.scorer):
+        raise CommandError(
+            f"preference set {name!r} has values of {source.kind}: leave --values out, or make "
+            "another set by create_preferences --values",
+            returncode=2,
+        )
+    if options["estimator"] not in (AUTO, source.estimator):
+        raise CommandError(
+            f"preference set {name!r} has values by {source.name}: leave --estimator out, or make "
+            "another set by create_preferences --estimator",
+            returncode=2,
+        )
+    if not source.scorer:
+        hint_at_imported_values(forest, options, command)
+    elif FORMATS[options["format"]].source == "trees":
+        get_scorer(forest, source.scorer)
+    return source
+
+
+def _forest_and_set(
+    options: dict[str, Any], *, needs_set: bool
+) -> tuple[Forest, PreferenceSet | None]:
     """Return the forest and, where one is named or needed, its preference set."""
     forest_name, set_name = options["forest_name"], options["set_name"]
     if set_name and "/" in set_name:
@@ -301,11 +346,20 @@ def _source(options: dict[str, Any], *, needs_set: bool) -> tuple[Forest, Prefer
     forest = get_graded_forest(forest_name)
     if not (set_name or needs_set):
         return forest, None
-    return forest, _preference_set(forest, set_name)
+    return forest, _preference_set(forest, set_name, options["values"])
 
 
-def _preference_set(forest: Forest, name: str | None) -> PreferenceSet:
+def _preference_set(forest: Forest, name: str | None, scorer: str | None) -> PreferenceSet:
+    """Return the set of this name; without a name the only one, of those by `scorer` if given."""
     sets = sets_of(forest)
+    if name is None and scorer is not None:
+        kind = ValueSource(scorer=scorer).kind
+        sets = [one for one in sets if one.parameters.get("scorer", "") == scorer]
+        if not sets:
+            raise CommandError(
+                f"forest {forest.name!r} has no preference set with values of {kind}: run "
+                f"create_preferences --values {kind}"
+            )
     known = ", ".join(one.name for one in sets)
     found = [one for one in sets if name in (None, one.name)]
     if not sets:

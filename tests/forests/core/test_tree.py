@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forests.core.counting import count_tree, root_value
+from forests.core.counting import count_tree, share_correct
 from forests.core.tree import (
     ROOT,
     Grade,
@@ -119,7 +119,7 @@ def test_leaves_are_counted_in_samples():
     counters = count_tree(tree)
 
     assert (counters["num_nodes"], counters["num_leaves"], counters["num_correct"]) == (2, 4, 3)
-    assert root_value(counters["num_correct"], counters["num_leaves"]) == 0.75
+    assert share_correct(counters["num_correct"], counters["num_leaves"]) == 0.75
 
 
 def test_a_solution_that_was_cut_is_not_correct():
@@ -134,4 +134,4 @@ def test_open_leaves_are_no_result():
 
     counters = count_tree(tree)
     assert counters["num_leaves"] == 0
-    assert root_value(counters["num_correct"], counters["num_leaves"]) is None
+    assert share_correct(counters["num_correct"], counters["num_leaves"]) is None

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiment_configs.interfaces import RolloutWorkerConfig
+from forests.core.estimators import IMPORTED, STRATEGY_ESTIMATORS
 from forests.core.tree import Grade, ReasoningTree, TreeNode
-from metrics.core.values import estimate_values
+from forests.core.values import estimate_values
 from rollouts.core.completions import Completion, Ending
 from rollouts.core.growing import Expansion, GrowthStrategy, num_drawn
 from rollouts.core.strategies import STRATEGIES
@@ -95,6 +96,10 @@ PLAN_SETTINGS: dict[str, dict[str, Any]] = {
     "sampled": {"num_rollouts": 40, "samples_per_request": 7},
     "branching": {"branching": (4, 2, 2)},
 }
+
+
+def test_every_strategy_says_which_estimators_serve_it():
+    assert STRATEGIES.keys() | {IMPORTED} == STRATEGY_ESTIMATORS.keys()
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -4,8 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forests.core.counting import count_tree
+from forests.core.estimators import (
+    STRATEGY_ESTIMATORS,
+    EstimatorError,
+    caution,
+    choose_estimator,
+    own_estimator,
+)
 from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
-from metrics.core.values import ESTIMATORS, UNGRADED, NodeValue, estimate_values, leaf_result
+from forests.core.values import (
+    ESTIMATORS,
+    UNGRADED,
+    NodeValue,
+    estimate_values,
+    leaf_result,
+    root_value,
+    scored_values,
+)
 from tests.metrics.trees import leaf, permuted, tree_of, trees
 
 RIGHT, WRONG, SILENT = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
@@ -95,6 +111,69 @@ def test_leaf_mean_is_the_share_of_correct_samples(tree, ungraded):
     ]
     assert leaves == len(results)
     assert value == (sum(results) / len(results) if results else None)
+
+
+@given(trees())
+def test_the_root_has_the_counters_of_the_tree(tree):
+    counters = count_tree(tree)
+    root = estimate_values(tree)[ROOT]
+    assert (root.correct, root.leaves) == (counters["num_correct"], counters["num_leaves"])
+
+
+@given(trees(), st.sampled_from(ESTIMATORS), st.randoms(use_true_random=False))
+def test_the_value_of_the_root_is_that_of_all_values(tree, estimator, numbers):
+    for node in tree.leaves():
+        depths = [depth for depth in range(node.depth) if numbers.random() < 0.5]
+        node.drawn = {depth: numbers.randint(1, 2) for depth in depths}
+    assert root_value(tree, estimator) == estimate_values(tree, estimator)[ROOT].value
+
+
+@given(trees())
+def test_a_node_has_the_leaves_of_its_children(tree):
+    values = estimate_values(tree)
+    for node in tree:
+        children = [values[child.path] for child in tree.children(node.path)]
+        if children:
+            assert values[node.path].leaves == sum(one.leaves for one in children)
+            assert values[node.path].correct == sum(one.correct for one in children)
+
+
+def test_scores_are_values_as_they_are_and_a_node_without_one_has_none():
+    tree = tree_of(leaf((0, 0), RIGHT, count=3), leaf((0, 1), WRONG), leaf((1,), SILENT), OPEN)
+    assert scored_values(tree, {(): 0.03125, (0,): -2.5, (0, 1): 0.0, (1,): 0.5}) == {
+        (): NodeValue(0.03125, 5),
+        (0,): NodeValue(-2.5, 4),
+        (0, 0): NodeValue(None, 0),
+        (0, 1): NodeValue(0.0, 1),
+        (1,): NodeValue(0.5, 1),
+        (2,): NodeValue(None, 0),
+    }
+
+
+class TestChoiceOfAnEstimator:
+    @pytest.mark.parametrize(
+        ("strategy", "estimator"),
+        [
+            ("branching", "leaf_mean"), ("sampled", "leaf_mean"), ("imported", "leaf_mean"),
+            ("math_shepherd", "own_rollouts"), ("omega_prm", "own_rollouts"),
+            ("of_another_version", "leaf_mean"),
+        ],
+    )  # fmt: skip
+    def test_a_strategy_has_one_of_its_own(self, strategy, estimator):
+        assert own_estimator(strategy) == choose_estimator(strategy, "auto") == estimator
+
+    @pytest.mark.parametrize("strategy", STRATEGY_ESTIMATORS)
+    def test_one_that_means_nothing_is_refused_with_those_that_do(self, strategy):
+        for estimator in ESTIMATORS:
+            if estimator in STRATEGY_ESTIMATORS[strategy]:
+                assert choose_estimator(strategy, estimator) == estimator
+            else:
+                with pytest.raises(EstimatorError, match="use leaf_mean, child_mean, any"):
+                    choose_estimator(strategy, estimator)
+
+    def test_steps_that_a_search_chose_are_warned_of(self):
+        assert "--estimator own_rollouts" in caution("omega_prm", "leaf_mean")
+        assert caution("omega_prm", "own_rollouts") == caution("branching", "leaf_mean") == ""
 
 
 @given(trees(), st.sampled_from(ESTIMATORS), st.randoms(use_true_random=False))

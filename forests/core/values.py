@@ -1,16 +1,18 @@
-"""Exact values of nodes, estimated from the graded leaves under them.
+"""Values of nodes, estimated from the graded leaves under them, or given by a scorer.
 
 `own_rollouts` is the Monte-Carlo ("soft") estimate of Math-Shepherd (2312.08935, eq. 4) and of
-OmegaPRM (2406.06592), `any` the "hard" one (Math-Shepherd, eq. 3). Where all samples of a node go
-on by themselves, as in `branching` and `sampled` growth, `leaf_mean` is the same estimate from more
-samples.
+OmegaPRM (2406.06592); the "hard" one (Math-Shepherd, eq. 3) is whether it is above 0. Where no
+search chose the nodes that are sampled further, as in `branching` and `sampled` growth, `leaf_mean`
+is the same estimate from more samples; where a sample that goes on gets more leaves than one that
+ends, it weighs long solutions more, and `child_mean` does not. Which estimators serve a strategy is
+said by `forests.core.estimators`.
 """
 
 from collections import Counter
 from math import fsum
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
+from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, Scores, TreeNode
 
 Estimator: TypeAlias = Literal["leaf_mean", "child_mean", "any", "own_rollouts"]
 Ungraded: TypeAlias = Literal["incorrect", "exclude"]
@@ -23,9 +25,14 @@ class NodeValue(NamedTuple):
     """What is known of a node."""
 
     value: float | None
-    """From 0 to 1; None where no leaf under the node has a result."""
+    """None where no leaf under the node has a result; an estimate lies between 0 and 1."""
     leaves: int
-    """Samples with a result that ended under the node."""
+    """Samples that the value rests on."""
+
+    @property
+    def correct(self) -> int:
+        """How many of them are correct, where the value is their share."""
+        return round((self.value or 0.0) * self.leaves)
 
 
 NO_RESULT = NodeValue(None, 0)
@@ -43,7 +50,8 @@ def estimate_values(
     under the node is correct. `own_rollouts`: share of correct samples among those drawn from the
     node itself, not from its ancestors or descendants; nodes from which none was drawn to its end
     have their `leaf_mean`. Leaves that were cut or gave no answer count as incorrect, or with
-    `ungraded="exclude"` have no result; so do leaves to which growth has not come.
+    `ungraded="exclude"` have no result; so do leaves to which growth has not come. Linear in the
+    nodes.
     """
     combining: Estimator = "leaf_mean" if estimator == "own_rollouts" else estimator
     values: dict[NodePath, NodeValue] = {}
@@ -55,6 +63,38 @@ def estimate_values(
     if estimator == "own_rollouts":
         values |= _own_rollout_values(tree, ungraded)
     return values
+
+
+def root_value(tree: ReasoningTree, estimator: Estimator) -> float | None:
+    """Return what the root prompt is worth; None where no leaf has a result yet.
+
+    The same as `estimate_values`, in a tenth of the time where a share of leaves is asked for:
+    growth asks four times a second.
+    """
+    if estimator in ("child_mean", "any"):
+        return estimate_values(tree, estimator)[ROOT].value
+    results = [
+        (leaf, result) for leaf in tree.leaves() if (result := leaf_result(leaf)) is not None
+    ]
+    own = [leaf.drawn.get(0, 0) if estimator == "own_rollouts" else 0 for leaf, _ in results]
+    samples = own if any(own) else [leaf.count for leaf, _ in results]
+    correct = sum(number for number, (_, result) in zip(samples, results, strict=True) if result)
+    return correct / sum(samples) if results else None
+
+
+def scored_values(tree: ReasoningTree, scores: Scores) -> dict[NodePath, NodeValue]:
+    """Return the scores of a scorer as values; a node without a score has none.
+
+    Each rests on the samples that ended under its node, whatever they came to.
+    """
+    ended: dict[NodePath, int] = {}
+    for node in tree.bottom_up():
+        below = sum(ended[child.path] for child in tree.children(node.path))
+        ended[node.path] = node.count if node.is_finished else below
+    return {
+        path: NodeValue(scores[path], ended[path]) if path in scores else NO_RESULT
+        for path in tree.nodes
+    }
 
 
 def _own_rollout_values(tree: ReasoningTree, ungraded: Ungraded) -> dict[NodePath, NodeValue]:
@@ -101,7 +141,7 @@ def _combine(
         return NodeValue(max(numbers), leaves)
     # Sums that do not depend on the order of the siblings, so that equal values stay equal.
     if estimator == "leaf_mean":
-        correct = sum(round((value.value or 0.0) * value.leaves) for value, _ in known)
+        correct = sum(value.correct for value, _ in known)
         return NodeValue(correct / leaves, leaves)
     weight = sum(count for _, count in known)
     total = fsum(number * count for number, (_, count) in zip(numbers, known, strict=True))

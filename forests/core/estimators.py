@@ -1,0 +1,61 @@
+"""Which estimators give the values of a tree, by the strategy that grew it.
+
+The strategies themselves are in `rollouts.core.strategies`, which pages and metrics do not know.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from forests.core.values import ESTIMATORS, Estimator
+
+AUTO: Literal["auto"] = "auto"
+"""Stands for the strategy's own estimator."""
+EstimatorChoice: TypeAlias = Literal["auto"] | Estimator
+
+IMPORTED = "imported"
+"""Strategy of trees that another program grew."""
+
+STRATEGY_ESTIMATORS: Mapping[str, tuple[Estimator, ...]] = {
+    "branching": ("leaf_mean", "child_mean", "any"),
+    "sampled": ESTIMATORS,
+    "math_shepherd": ("own_rollouts", "leaf_mean", "child_mean", "any"),
+    "omega_prm": ("own_rollouts", "leaf_mean", "child_mean", "any"),
+    IMPORTED: ESTIMATORS,
+}
+"""The strategy's own estimator, then the others that mean something for its trees."""
+
+
+class EstimatorError(ValueError):
+    """An estimator means nothing for a strategy; the message names those that do."""
+
+
+def own_estimator(strategy: str) -> Estimator:
+    """Return the estimator of a strategy; `leaf_mean` for one that this version does not know."""
+    return STRATEGY_ESTIMATORS.get(strategy, ESTIMATORS)[0]
+
+
+def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
+    """Return the wanted estimator, which `auto` leaves to the strategy.
+
+    Raises:
+        EstimatorError: it means nothing for this strategy.
+    """
+    if wanted == AUTO:
+        return own_estimator(strategy)
+    known = STRATEGY_ESTIMATORS.get(strategy, ESTIMATORS)
+    if wanted not in known:
+        raise EstimatorError(
+            f"--estimator {wanted} means nothing for a forest of strategy {strategy}, which draws "
+            f"single steps: use {', '.join(known)}"
+        )
+    return wanted
+
+
+def caution(strategy: str, estimator: Estimator) -> str:
+    """Return what to know of this choice, as one line; empty where there is nothing."""
+    if estimator == "own_rollouts" or own_estimator(strategy) != "own_rollouts":
+        return ""
+    return (
+        f"{estimator} also counts the rollouts of later steps, and {strategy} chose those steps: "
+        "the values are biased; --estimator own_rollouts counts the rollouts of each step alone"
+    )

@@ -1,0 +1,76 @@
+"""How commands choose the values of pairs and labels."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from forests.commands import ProjectCommand
+from forests.core.estimators import AUTO
+from forests.importing import SCORER as IMPORTED_SCORER
+from forests.models import Forest
+from forests.scores import get_scorer, scorer_names
+from metrics.arguments import add_value_arguments, estimator_for
+from preferences.core.value_sources import LABELS, SCORER_PREFIX, ValueSource
+
+
+def add_source_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--values",
+        type=_scorer_of,
+        metavar=f"{LABELS}|{SCORER_PREFIX}NAME",
+        help=f"where values come from: {LABELS}, Monte Carlo from the graded leaves; "
+        f"{SCORER_PREFIX}NAME, the scores that a scorer gave, such as "
+        f"{SCORER_PREFIX}{IMPORTED_SCORER} for the values of imported trees (default: {LABELS})",
+    )
+    add_value_arguments(parser)
+
+
+def choose_source(
+    forest: Forest, options: Mapping[str, Any], command: ProjectCommand
+) -> ValueSource:
+    """Return the source that the options name.
+
+    Raises:
+        CommandError: the options contradict each other, or the scorer has no scores.
+        ConfigError: there is no such scorer.
+    """
+    scorer = options["values"]
+    if not scorer:
+        hint_at_imported_values(forest, options, command)
+        estimator = estimator_for(forest, options["estimator"], command)
+        return ValueSource(estimator=estimator, ungraded=options["ungraded"])
+    if options["estimator"] != AUTO or options["ungraded"] != ValueSource().ungraded:
+        raise CommandError(
+            "--estimator and --ungraded say how values follow from graded leaves: leave them out, "
+            f"or leave out --values {SCORER_PREFIX}{scorer}",
+            returncode=2,
+        )
+    if not get_scorer(forest, scorer).num_trees:
+        raise CommandError(f"scorer {scorer!r} of {forest.name} has no scores: run score_nodes")
+    return ValueSource(scorer=scorer)
+
+
+def hint_at_imported_values(
+    forest: Forest, options: Mapping[str, Any], command: ProjectCommand
+) -> None:
+    """Say that the file's own values are there, where nothing was said of values."""
+    if options["values"] is None and IMPORTED_SCORER in scorer_names(forest):
+        command.say(
+            "the values are estimated from the leaves in the forest; the file it was imported from "
+            f"has values of its own: --values {SCORER_PREFIX}{IMPORTED_SCORER} takes those"
+        )
+
+
+def _scorer_of(text: str) -> str:
+    """Return the scorer that `--values` names; empty for the graded leaves."""
+    if text == LABELS:
+        return ""
+    name = text.removeprefix(SCORER_PREFIX)
+    if name in ("", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed: give {LABELS}, or {SCORER_PREFIX}NAME with the name of a "
+            "scorer"
+        )
+    return name

@@ -1,0 +1,61 @@
+"""Where the values of pairs and labels come from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from forests.core.tree import NodePath, ReasoningTree, Scores
+from forests.core.values import (
+    Estimator,
+    NodeValue,
+    Ungraded,
+    estimate_values,
+    scored_values,
+)
+
+LABELS = "labels"
+"""Values that are estimated from the graded leaves."""
+SCORER_PREFIX = "scorer:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueSource:
+    """Graded leaves, or a scorer."""
+
+    estimator: Estimator = "leaf_mean"
+    ungraded: Ungraded = "incorrect"
+    """Both say how values follow from graded leaves."""
+    scorer: str = ""
+    """Whose scores are the values; empty where graded leaves give them."""
+
+    @classmethod
+    def from_dict(cls, parameters: Mapping[str, Any]) -> "ValueSource":
+        """Return what `as_dict` wrote, perhaps among other parameters."""
+        names = ("estimator", "ungraded", "scorer")
+        return cls(**{name: parameters[name] for name in names if name in parameters})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what decides the values, as JSON types."""
+        if self.scorer:
+            return {"scorer": self.scorer}
+        return {"estimator": self.estimator, "ungraded": self.ungraded}
+
+    @property
+    def kind(self) -> str:
+        """As `--values` names it."""
+        return f"{SCORER_PREFIX}{self.scorer}" if self.scorer else LABELS
+
+    @property
+    def name(self) -> str:
+        """What tells it from other ways to find values: the scorer, or the estimator."""
+        return self.kind if self.scorer else self.estimator
+
+    def is_missing(self, scores: Scores) -> bool:
+        """Return whether the scorer gave a tree no scores."""
+        return bool(self.scorer) and not scores
+
+    def values_of(self, tree: ReasoningTree, scores: Scores) -> dict[NodePath, NodeValue]:
+        """Return the value of each node; `scores` are those of the scorer."""
+        if self.scorer:
+            return scored_values(tree, scores)
+        return estimate_values(tree, self.estimator, self.ungraded)
