@@ -21,11 +21,13 @@ from forests.core.naming import check_slug
 from forests.core.prefix import is_prompt
 from forests.core.tree import Grade, parse_path
 from forests.directories import MANIFEST, checksum
-from forests.documents import Columns
+from forests.documents import ADDED, Columns
 from forests.models import COUNTERS, Forest, Node, Tree
 from forests.store import Document
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+"""Version 1 lacks the columns of `forests.documents.ADDED`."""
 
 # Latencies are those of the site's own requests.
 OF_THE_SITE = {
@@ -66,14 +68,14 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise TransferError(f"{path} is no JSON: export the forest again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "prm_site forest":
         raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
-    if manifest.get("version") != FORMAT_VERSION:
+    if manifest.get("version") not in READ_VERSIONS:
         raise TransferError(
             f"{directory} has format {manifest.get('version')!r:.20}, and this site reads "
-            f"{FORMAT_VERSION}: use the version that wrote it"
+            f"{' and '.join(map(str, READ_VERSIONS))}: use the version that wrote it"
         )
     parts = {"files": dict, "forest": dict, "scorers": list}
     missing = {part for part, kind in parts.items() if not isinstance(manifest.get(part), kind)}
-    missing = missing or {"name", *FOREST.names} - manifest["forest"].keys()
+    missing = missing or {"name", *FOREST.names} - ADDED.keys() - manifest["forest"].keys()
     if not missing and not isinstance(manifest["forest"]["name"], str):
         missing = {"name"}
     if missing:
@@ -92,8 +94,14 @@ def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
             )
     for name, schema in SCHEMAS.items():
         path = directory / f"{name}.parquet"
-        if path.name not in manifest["files"] or not _read_schema(path).equals(schema):
+        if path.name not in manifest["files"] or not _fits(_read_schema(path), schema):
             raise foreign(path, "its columns are others")
+
+
+def _fits(found: pa.Schema, wanted: pa.Schema) -> bool:
+    """Return whether a table has the columns that this version writes, or version 1 wrote."""
+    first = pa.schema([column for column in wanted if column.name not in ADDED])
+    return bool(found.equals(wanted) or found.equals(first))
 
 
 def _read_schema(path: Path) -> pa.Schema:
@@ -110,7 +118,7 @@ def foreign(path: Path, why: str) -> TransferError:
 
 
 def forest_document(found: Mapping[str, Any]) -> Document:
-    row = dict(found)
+    row = {**ADDED, **found}
     try:
         for column in FOREST.schema:
             if pa.types.is_timestamp(column.type) and row[column.name] is not None:

@@ -14,7 +14,7 @@ from forests.core.foreign_trees import READERS, ForeignTree, ForeignTreeError
 from forests.core.naming import tree_id
 from forests.core.tree import Grade
 from forests.directories import checksum
-from forests.grading import grade_leaf, is_correct
+from forests.grading import answer_groups, grade_answer, grade_leaf
 from forests.models import Forest, Node, Tree, TreeStatus
 from forests.scores import start_scorer, write_scores
 from forests.store import Document, collection, insert_new, node_document, tree_document
@@ -145,11 +145,12 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
 
 
 def _grade(foreign: ForeignTree, grader: Grader) -> None:
-    """Set answers and grades of the leaves.
+    """Set answers, grades and voted answers of the leaves.
 
     What the file says goes first; where it says nothing, the grader does.
     """
-    for leaf in foreign.tree.leaves():
+    groups = answer_groups(grader)
+    for leaf in sorted(foreign.tree.leaves(), key=lambda leaf: leaf.path):
         if not leaf.path:
             continue
         if leaf.answer is None:
@@ -157,11 +158,12 @@ def _grade(foreign: ForeignTree, grader: Grader) -> None:
                 grader, foreign.label, foreign.tree.steps_text(leaf.path)
             )
         else:
-            leaf.grade = _grade_of(is_correct(grader, leaf.answer, foreign.label))
+            leaf.grade = grade_answer(grader, foreign.label, leaf.answer)
         if leaf.path in foreign.correct:
             leaf.grade = _grade_of(foreign.correct[leaf.path])
         elif leaf.answer is None and leaf.path in foreign.presumed:
             leaf.grade = _grade_of(foreign.presumed[leaf.path])
+        groups.add(leaf)
 
 
 def _grade_of(is_right: bool) -> Grade:

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiment_configs.interfaces import ConfigError, Grader
 from forests.core.tree import Grade
-from forests.grading import grade_leaf, is_correct
+from forests.grading import grade_answer, grade_leaf
 from metrics.core.sample_trees import GradedSample
 
 
@@ -80,7 +80,7 @@ def _grade_answer(grader: Grader, label: str, answer: object) -> tuple[str | Non
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         raise _BadLineError("each of `answers` must be a text, a number or null")
     text = str(answer)
-    return text, Grade.CORRECT if is_correct(grader, text, label) else Grade.INCORRECT
+    return text, grade_answer(grader, label, text)
 
 
 def _scores(scores: object, number: int) -> list[list[float]]:

@@ -51,6 +51,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         "Config": f"{forest['config_name']} (SHA-256 `{forest['config_sha256']}`)",
         "Model": manifest["model"] or "not known",
         "Trees complete": f"{forest['num_complete']} of {forest['num_trees']}",
+        "Samples without a result": forest["num_uncompared"] or 0,
         "Preference set": chosen["name"] if chosen else "none: every step is labelled",
     }
     if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):
@@ -134,6 +135,6 @@ def forest_facts(forest: Forest) -> dict[str, Any]:
     names = (
         "name", "config_name", "config_sha256", "config_git_commit", "config_git_branch",
         "dataset_split", "dataset_source", "dataset_licence", "worker_config",
-        "num_trees", "num_complete",
+        "num_trees", "num_complete", "num_leaves", "num_correct", "num_uncompared",
     )  # fmt: skip
     return {name: getattr(forest, name) for name in names}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from forests.core.naming import check_slug
+from forests.core.voting import num_ungrouped
 from forests.models import Forest, TreeStatus
 from forests.store import Document, StoredTree, iter_trees
 from metrics.core.values import Estimator, Ungraded, estimate_values
@@ -132,6 +133,7 @@ def _from_the_start() -> dict[str, Any]:
         "num_trees_used": 0,
         "num_trees_with_pairs": 0,
         "num_trees_incomplete": 0,
+        "num_ungrouped": 0,
         "sum_of_margins": 0.0,
         "chosen_characters": 0,
         "rejected_characters": 0,
@@ -186,6 +188,7 @@ class _Writer:
         self.margins += sum(pair.margin for pair in chosen.pairs)
         self.counts.update(_lengths(chosen.pairs))
         self.counts["num_trees_used"] += 1
+        self.counts["num_ungrouped"] += num_ungrouped(stored.tree)
         self.counts["num_trees_with_pairs"] += bool(chosen.pairs)
         self.documents += [
             preference_document(self.set, stored.id, stored.index, number, pair)

@@ -12,9 +12,8 @@ from typing import Any
 
 import structlog
 
-from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
-from forests.grading import grade_nodes
+from forests.grading import TreeGrader, find_answer
 from forests.models import Forest, TreeStatus
 from forests.store import (
     TREES_PER_READ,
@@ -178,17 +177,18 @@ class ForestGrower:
 
     async def _grow_tree(self, growth: Growth) -> None:
         tree = growth.stored.tree
+        grader = TreeGrader(self.config, growth.stored.label, tree)
         if ungraded := {n.path: n for n in tree if n.is_finished and n.grade is None}:
-            await self._record(growth, Changes(changed=ungraded))  # grading failed before
+            await self._record(growth, grader, Changes(changed=ungraded))  # grading failed before
         while expansions := self.strategy.plan(tree):
-            await _all([self._expand(growth, expansion) for expansion in expansions])
+            await _all([self._expand(growth, grader, expansion) for expansion in expansions])
         closed = close_open_leaves(tree)
-        await self._record(growth, Changes(changed={node.path: node for node in closed}))
+        await self._record(growth, grader, Changes(changed={node.path: node for node in closed}))
 
-    async def _expand(self, growth: Growth, expansion: Expansion) -> None:
+    async def _expand(self, growth: Growth, grader: TreeGrader, expansion: Expansion) -> None:
         completions = await self._sample(growth, expansion)
         changes = self.strategy.apply(growth.stored.tree, expansion, completions)
-        await self._record(growth, changes)
+        await self._record(growth, grader, changes)
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
         request = SampleRequest(
@@ -212,16 +212,11 @@ class ForestGrower:
                 self._num_answered += 1
                 return completions
 
-    async def _record(self, growth: Growth, changes: Changes) -> None:
+    async def _record(self, growth: Growth, grader: TreeGrader, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]
         try:
             await asyncio.get_running_loop().run_in_executor(
-                self._grading_thread,
-                grade_nodes,
-                self.config,
-                growth.stored.label,
-                growth.stored.tree,
-                nodes,
+                self._grading_thread, grader.grade, nodes
             )
         finally:
             self.recorder.note(growth, changes)  # samples are kept where grading them fails
@@ -230,7 +225,7 @@ class ForestGrower:
     def _finds_answer(self, solution: str) -> bool:
         if not self.config.stops_at_answer:
             return False
-        return call_method(self.config.extract_answer, solution) is not None
+        return find_answer(self.config, solution) is not None
 
     async def _keep_leases(self) -> None:
         while True:

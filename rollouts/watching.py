@@ -25,6 +25,8 @@ class GrowthSummary:
     num_failed: int
     num_nodes: int
     num_leaves: int
+    num_uncompared: int
+    """Samples that ended too, but have no result: see `forests.core.counting`."""
     requests: int
     retries: int
     failures: Mapping[str, int]
@@ -68,7 +70,7 @@ def watch_growth(
 
 
 def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
-    leaves = last.num_leaves - first.num_leaves
+    leaves = _num_ended(last) - _num_ended(first)
     tokens = last.completion_tokens - first.completion_tokens
     return GrowthSummary(
         forest_name=last.name,
@@ -77,6 +79,7 @@ def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
         num_failed=last.num_failed,
         num_nodes=last.num_nodes,
         num_leaves=last.num_leaves,
+        num_uncompared=last.num_uncompared or 0,
         requests=last.requests,
         retries=last.retries,
         failures=last.failures,
@@ -88,6 +91,10 @@ def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
     )
 
 
+def _num_ended(forest: Forest) -> int:
+    return forest.num_leaves + (forest.num_uncompared or 0)
+
+
 def _speed(summary: GrowthSummary, forest: Forest) -> str:
     if forest.backend_message:
         return forest.backend_message
@@ -96,6 +103,8 @@ def _speed(summary: GrowthSummary, forest: Forest) -> str:
         f"{summary.tokens_per_second} tokens/s",
         f"{summary.requests} requests",
     ]
+    if summary.num_uncompared:
+        facts.append(f"{summary.num_uncompared} rollouts uncompared")
     if summary.retries:
         facts.append(f"{summary.retries} retries")
     if summary.failures:

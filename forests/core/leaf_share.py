@@ -6,19 +6,19 @@ The estimators that metrics compare, and their options, are in `metrics.core`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree
+from forests.core.tree import ROOT, NodePath, ReasoningTree
 
 
 @dataclass(frozen=True, slots=True)
 class LeafShare:
-    """Finished samples under a node, the node itself where it is a leaf."""
+    """Finished samples with a result under a node, the node itself where it is a leaf."""
 
     correct: int = 0
     leaves: int = 0
 
     @property
     def value(self) -> float | None:
-        """Share of correct samples (Monte Carlo); None where no sample has ended."""
+        """Share of correct samples (Monte Carlo); None where no sample has a result."""
         return self.correct / self.leaves if self.leaves else None
 
 
@@ -26,7 +26,7 @@ def leaf_shares(tree: ReasoningTree) -> dict[NodePath, LeafShare]:
     """Return the share of every node; truncated and unanswered samples count as not correct.
 
     A step that ended three samples is three leaves; open nodes, to which growth has not come yet,
-    are none. Linear in the nodes.
+    are none, nor are samples whose answer nobody could compare. Linear in the nodes.
     """
     shares: dict[NodePath, LeafShare] = {}
     for node in tree.bottom_up():
@@ -34,9 +34,9 @@ def leaf_shares(tree: ReasoningTree) -> dict[NodePath, LeafShare]:
         for child in tree.children(node.path):
             share = shares[child.path]
             correct, leaves = correct + share.correct, leaves + share.leaves
-        if node.is_finished and tree.is_leaf(node.path):
+        if node.is_finished and tree.is_leaf(node.path) and not node.is_uncompared:
             leaves = node.count
-            correct = node.count if node.grade is Grade.CORRECT and not node.truncated else 0
+            correct = node.count if node.is_correct else 0
         shares[node.path] = LeafShare(correct, leaves)
     return shares
 

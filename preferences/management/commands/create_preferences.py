@@ -87,6 +87,9 @@ python manage.py create_preferences --forest_name F --level trajectory --max_pai
                 f"{made.num_trees_incomplete} of {forest.num_trees} trees are not complete and "
                 "were left out; run the same command again when they are"
             )
+        self.say_uncompared(forest.num_uncompared, forest.name)
+        if made.parameters.get("drop_same_answer"):
+            self.say_ungrouped(made.num_ungrouped, forest.name)
         if absent := count_absent(made):
             self.say(
                 f"{absent} reviews are of pairs that the set does not have now; they are kept, and "

@@ -44,6 +44,7 @@ manage.py rqworker-pool rollouts --num-workers 4
         if options["json"]:
             self.show_json(asdict(summary))
         self.say(f"{summary.num_complete} trees complete, {summary.num_failed} failed")
+        self.say_uncompared(summary.num_uncompared, forest.name)
         check_outcome(forest.name)
 
 

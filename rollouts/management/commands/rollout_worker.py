@@ -37,4 +37,5 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
             f"{summary.num_failed} failed; {summary.num_leaves} rollouts, "
             f"{summary.completion_tokens} tokens, {summary.leaves_per_second} rollouts/s"
         )
+        self.say_uncompared(summary.num_uncompared, forest.name)
         check_outcome(forest.name)
