@@ -10,16 +10,45 @@ from forests.core.tree import Grade, ReasoningTree, TreeNode
 from forests.core.voting import AnswerGroups, IsSame
 
 
+class ItemGrader:
+    """Grades answers to one item; equal texts are compared with the label once."""
+
+    def __init__(self, grader: Grader, label: str) -> None:
+        self._grader = grader
+        self._label = label
+        self._grades: dict[str, Grade] = {}
+
+    def grade_solution(self, solution: str) -> tuple[str | None, Grade]:
+        """Return the answer of a solution and its grade.
+
+        Raises:
+            ConfigError: `extract_answer` or `is_correct` failed.
+        """
+        answer = find_answer(self._grader, solution)
+        return answer, Grade.UNANSWERED if answer is None else self.grade_answer(answer)
+
+    def grade_answer(self, answer: str) -> Grade:
+        """Return the grade of an answer; `UNCOMPARED` where the grader cannot tell.
+
+        Raises:
+            ConfigError: `is_correct` failed.
+        """
+        if answer not in self._grades:
+            try:
+                verdict = is_correct(self._grader, answer, self._label)
+                self._grades[answer] = Grade.CORRECT if verdict else Grade.INCORRECT
+            except NotComparedError:
+                self._grades[answer] = Grade.UNCOMPARED
+        return self._grades[answer]
+
+
 def grade_leaf(grader: Grader, label: str, solution: str) -> tuple[str | None, Grade]:
     """Return the answer of a solution and its grade.
 
     Raises:
         ConfigError: `extract_answer` or `is_correct` failed.
     """
-    answer = find_answer(grader, solution)
-    if answer is None:
-        return None, Grade.UNANSWERED
-    return answer, grade_answer(grader, label, answer)
+    return ItemGrader(grader, label).grade_solution(solution)
 
 
 def find_answer(grader: Grader, solution: str) -> str | None:
@@ -40,18 +69,6 @@ def find_answer(grader: Grader, solution: str) -> str | None:
     return answer
 
 
-def grade_answer(grader: Grader, label: str, answer: str) -> Grade:
-    """Return the grade of an answer; `UNCOMPARED` where the grader cannot tell.
-
-    Raises:
-        ConfigError: `is_correct` failed.
-    """
-    try:
-        return Grade.CORRECT if is_correct(grader, answer, label) else Grade.INCORRECT
-    except NotComparedError:
-        return Grade.UNCOMPARED
-
-
 def is_correct(grader: Grader, answer: str, label: str) -> bool:
     """Return what the grader says of an answer.
 
@@ -64,36 +81,43 @@ def is_correct(grader: Grader, answer: str, label: str) -> bool:
     return verdict
 
 
-def answer_groups(grader: Grader, graded: Iterable[TreeNode] = ()) -> AnswerGroups:
-    """Return the groups of one tree's answers, by what the grader says of two of them."""
-    return AnswerGroups(same_by(grader), graded)
-
-
 def same_by(grader: Grader) -> IsSame:
     """Return what tells whether two answers mean the same, by the grader's `is_correct`."""
     return partial(_is_same, grader)
 
 
 class TreeGrader:
-    """Grades the leaves of one tree as they come, and finds their voted answers."""
+    """Grades the leaves of one tree as they come, and finds their voted answers.
 
-    def __init__(self, grader: Grader, label: str, tree: ReasoningTree) -> None:
-        self._grader = grader
-        self._label = label
+    `graded`: leaves that keep their grades and voted answers.
+    """
+
+    def __init__(
+        self, grader: Grader, label: str, tree: ReasoningTree, graded: Iterable[TreeNode] = ()
+    ) -> None:
         self._tree = tree
-        self._groups = answer_groups(grader, tree.leaves())
+        self._item = ItemGrader(grader, label)
+        self._groups = AnswerGroups(same_by(grader), graded)
 
-    def grade(self, nodes: Iterable[TreeNode]) -> None:
-        """Grade the nodes that are finished leaves and have no grade.
+    def grade(self, leaf: TreeNode) -> None:
+        """Set answer, grade and voted answer of a finished leaf.
+
+        Raises:
+            ConfigError: a method of the config failed.
+        """
+        solution = self._tree.steps_text(leaf.path)
+        leaf.answer, leaf.grade = self._item.grade_solution(solution)
+        self._groups.add(leaf)
+
+    def grade_new(self, nodes: Iterable[TreeNode]) -> None:
+        """Grade the nodes that are finished leaves and have no grade, in the order of their paths.
 
         Raises:
             ConfigError: a method of the config failed.
         """
         for node in sorted(nodes, key=lambda node: node.path):
             if node.is_finished and node.grade is None:
-                solution = self._tree.steps_text(node.path)
-                node.answer, node.grade = grade_leaf(self._grader, self._label, solution)
-                self._groups.add(node)
+                self.grade(node)
 
 
 def _is_same(grader: Grader, answer: str, other: str) -> bool | None:

@@ -13,8 +13,9 @@ from forests.core.counting import count_tree, root_value
 from forests.core.foreign_trees import READERS, ForeignTree, ForeignTreeError
 from forests.core.naming import tree_id
 from forests.core.tree import Grade
+from forests.core.voting import AnswerGroups
 from forests.directories import checksum
-from forests.grading import answer_groups, grade_answer, grade_leaf
+from forests.grading import ItemGrader, same_by
 from forests.models import Forest, Node, Tree, TreeStatus
 from forests.scores import start_scorer, write_scores
 from forests.store import Document, collection, insert_new, node_document, tree_document
@@ -149,16 +150,14 @@ def _grade(foreign: ForeignTree, grader: Grader) -> None:
 
     What the file says goes first; where it says nothing, the grader does.
     """
-    groups = answer_groups(grader)
+    item, groups = ItemGrader(grader, foreign.label), AnswerGroups(same_by(grader))
     for leaf in sorted(foreign.tree.leaves(), key=lambda leaf: leaf.path):
         if not leaf.path:
             continue
         if leaf.answer is None:
-            leaf.answer, leaf.grade = grade_leaf(
-                grader, foreign.label, foreign.tree.steps_text(leaf.path)
-            )
+            leaf.answer, leaf.grade = item.grade_solution(foreign.tree.steps_text(leaf.path))
         else:
-            leaf.grade = grade_answer(grader, foreign.label, leaf.answer)
+            leaf.grade = item.grade_answer(leaf.answer)
         if leaf.path in foreign.correct:
             leaf.grade = _grade_of(foreign.correct[leaf.path])
         elif leaf.answer is None and leaf.path in foreign.presumed:

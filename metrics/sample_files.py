@@ -8,7 +8,7 @@ from typing import Any
 
 from experiment_configs.interfaces import ConfigError, Grader
 from forests.core.tree import Grade
-from forests.grading import grade_answer, grade_leaf
+from forests.grading import ItemGrader
 from metrics.core.sample_trees import GradedSample
 
 
@@ -54,9 +54,9 @@ def _graded(line: Any, grader: Grader) -> list[GradedSample]:
     if not isinstance(found, list) or not found:
         raise _BadLineError("`answers` or `texts` must be a list of at least one sample")
     scores = _scores(line.get("scores"), len(found))
-    grade = _grade_text if "texts" in line else _grade_answer
+    grade, item = _grade_text if "texts" in line else _grade_answer, ItemGrader(grader, label)
     return [
-        GradedSample(*grade(grader, label, one), scores=one_scores)
+        GradedSample(*grade(item, one), scores=one_scores)
         for one, one_scores in zip(found, scores, strict=True)
     ]
 
@@ -68,19 +68,19 @@ def _label(line: Mapping[str, Any]) -> str:
     return str(label)
 
 
-def _grade_text(grader: Grader, label: str, text: object) -> tuple[str | None, Grade]:
+def _grade_text(item: ItemGrader, text: object) -> tuple[str | None, Grade]:
     if not isinstance(text, str):
         raise _BadLineError("each of `texts` must be a text")
-    return grade_leaf(grader, label, text)
+    return item.grade_solution(text)
 
 
-def _grade_answer(grader: Grader, label: str, answer: object) -> tuple[str | None, Grade]:
+def _grade_answer(item: ItemGrader, answer: object) -> tuple[str | None, Grade]:
     if answer is None:
         return None, Grade.UNANSWERED
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         raise _BadLineError("each of `answers` must be a text, a number or null")
     text = str(answer)
-    return text, grade_answer(grader, label, text)
+    return text, item.grade_answer(text)
 
 
 def _scores(scores: object, number: int) -> list[list[float]]:

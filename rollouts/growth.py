@@ -177,7 +177,7 @@ class ForestGrower:
 
     async def _grow_tree(self, growth: Growth) -> None:
         tree = growth.stored.tree
-        grader = TreeGrader(self.config, growth.stored.label, tree)
+        grader = TreeGrader(self.config, growth.stored.label, tree, tree.leaves())
         if ungraded := {n.path: n for n in tree if n.is_finished and n.grade is None}:
             await self._record(growth, grader, Changes(changed=ungraded))  # grading failed before
         while expansions := self.strategy.plan(tree):
@@ -216,7 +216,7 @@ class ForestGrower:
         nodes = [*changes.added.values(), *changes.changed.values()]
         try:
             await asyncio.get_running_loop().run_in_executor(
-                self._grading_thread, grader.grade, nodes
+                self._grading_thread, grader.grade_new, nodes
             )
         finally:
             self.recorder.note(growth, changes)  # samples are kept where grading them fails

@@ -13,7 +13,7 @@ from experiment_configs.loading import LoadedConfig
 from forests.core.counting import count_tree, root_value
 from forests.core.naming import node_id
 from forests.core.tree import Grade, TreeNode
-from forests.grading import answer_groups, grade_leaf
+from forests.grading import TreeGrader
 from forests.models import Forest, Node, Tree
 from forests.store import StoredTree, collection, is_held, iter_trees
 from rollouts.recording import sum_of_trees, write_sums
@@ -86,19 +86,18 @@ def _regrade_tree(
 ) -> list[TreeNode]:
     """Set answers, grades and voted answers of a tree's leaves and return those that changed."""
     changed = []
-    groups = answer_groups(config)
+    grader = TreeGrader(config, stored.label, stored.tree)
     for leaf in sorted(stored.tree.leaves(), key=lambda leaf: leaf.path):
         if not leaf.is_finished:
             continue
-        before, solution = replace(leaf), stored.tree.steps_text(leaf.path)
+        before = replace(leaf)
         try:
-            leaf.answer, leaf.grade = grade_leaf(config, stored.label, solution)
+            grader.grade(leaf)
         except ConfigError as error:
             raise ConfigError(
                 f"{error} for node {node_id(stored.id, leaf.path)}: mend the config and run "
                 "regrade_forest again"
             ) from error
-        groups.add(leaf)
         if regrading.note(before, leaf):
             changed.append(leaf)
     regrading.trees_changed += bool(changed)

@@ -15,7 +15,7 @@ from experiment_configs.interfaces import (
 )
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.core.tree import Grade
-from forests.grading import grade_answer, grade_leaf
+from forests.grading import ItemGrader, grade_leaf
 from forests.seeding import check_item, iterate_items
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
@@ -157,8 +157,9 @@ def _verify_items(
 def _grade(config: RolloutConfig, label: str) -> str:
     """Check that the label is right as an answer and another text is not."""
     grade_leaf(config, label, f"The answer is {label}.")
+    item = ItemGrader(config, label)
     for answer, expected in ((label, True), (_WRONG_ANSWER, False)):
-        grade = grade_answer(config, label, answer)
+        grade = item.grade_answer(answer)
         if grade is Grade.UNCOMPARED:
             raise ConfigError(
                 f"is_correct cannot compare {answer!r} with {label!r}: the label is too hard to "

@@ -37,13 +37,26 @@ def solutions(*answers: str) -> ReasoningTree:
 
 def graded(label: str, *answers: str, grader: Grader | None = None) -> ReasoningTree:
     tree = solutions(*answers)
-    TreeGrader(grader or Grader(), label, tree).grade(tree.leaves())
+    TreeGrader(grader or Grader(), label, tree).grade_new(tree.leaves())
     return tree
 
 
 def test_an_answer_that_cannot_be_compared_is_kept_with_a_grade_of_its_own():
     assert grade_leaf(Unsure(), "5", "So \\boxed{4?}.") == ("4?", Grade.UNCOMPARED)
     assert grade_leaf(Unsure(), "5", "So \\boxed{5}.") == ("5", Grade.CORRECT)
+
+
+def test_equal_answers_of_a_tree_are_compared_with_the_label_once():
+    asked = []
+
+    class Slow(Unsure):
+        def is_correct(self, answer: str, label: str) -> bool:
+            asked.append((answer, label))
+            return super().is_correct(answer, label)
+
+    tree = graded("5", *["4?"] * 8, "4", "4", grader=Slow())
+    assert asked == [("4?", "5"), ("4", "5")]
+    assert [leaf.grade for leaf in tree.leaves()] == [Grade.UNCOMPARED] * 8 + [Grade.INCORRECT] * 2
 
 
 def test_only_is_correct_may_say_so():
@@ -118,6 +131,6 @@ def test_a_grader_that_goes_on_with_a_graded_tree_finds_the_same_groups():
     whole = graded("9", *answers, grader=Unsure())
     tree = solutions(*answers)
     for leaf in tree.leaves():
-        TreeGrader(Unsure(), "9", tree).grade([leaf])
+        TreeGrader(Unsure(), "9", tree, tree.leaves()).grade_new([leaf])
     assert tree == whole
     assert [leaf.voted_answer for leaf in tree.leaves()] == ["5.0", "7", "5.0", "7", "9", "5?"]
