@@ -51,7 +51,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         "Config": f"{forest['config_name']} (SHA-256 `{forest['config_sha256']}`)",
         "Model": manifest["model"] or "not known",
         "Trees complete": f"{forest['num_complete']} of {forest['num_trees']}",
-        "Samples without a result": forest["num_uncompared"] or 0,
+        "Samples without a result": _without_result(forest),
         "Preference set": chosen["name"] if chosen else "none: every step is labelled",
     }
     if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):
@@ -78,6 +78,11 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
     if manifest["left_out"]:
         sections += ["## Left out", _table(("reason", "number"), manifest["left_out"].items())]
     return "\n\n".join(sections) + "\n"
+
+
+def _without_result(forest: Mapping[str, Any]) -> str:
+    uncompared = forest["num_uncompared"] or 0
+    return f"{uncompared} of {forest['num_leaves'] + uncompared}"
 
 
 def _statistics(by_split: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -106,7 +106,7 @@ def test_answers_that_mean_the_same_have_one_voted_answer(
     grow_slice(forest.name, 0, 3)
 
     for stored in iter_trees(forest):
-        voted = {(leaf.answer, leaf.voted_answer) for leaf in stored.tree.leaves()}
+        voted = {(str(leaf.answer), leaf.voted_answer) for leaf in stored.tree.leaves()}
         groups = {kind: {one for answer, one in voted if answer[0] == kind} for kind in "123"}
         assert len(groups["1"]) == len(groups["3"]) == 1
         assert {answer for answer, one in voted if answer == one} >= groups["1"] | groups["3"]
