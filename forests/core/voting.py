@@ -10,7 +10,7 @@ from itertools import islice
 
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 
-MOST_COMPARED = 100
+MOST_COMPARED = 32
 """Groups that one answer is compared with, the earliest first: bounded time for any tree."""
 MOST_FAILURES = 2
 """Failed comparisons after which nothing more is compared with a group's first answer.
