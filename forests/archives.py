@@ -21,11 +21,13 @@ from forests.core.prefix import is_prompt
 from forests.core.storable import storing_problem
 from forests.core.tree import Grade, parse_path
 from forests.directories import MANIFEST, checksum
-from forests.documents import Columns
+from forests.documents import ADDED, Columns
 from forests.models import COUNTERS, Forest, Node, Tree
 from forests.store import Document
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+"""Earlier versions lack columns of `forests.documents.ADDED`."""
 _MOST_DIGITS_OF_DEPTH = 6
 
 # Latencies are those of the site's own requests.
@@ -49,9 +51,6 @@ SCHEMAS = {
 _NOT_A_FOREST = (
     ArithmeticError, AttributeError, ConfigError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
-YOUNGER_FOREST: Document = {"num_hit_max_nodes": 0}
-YOUNGER_TREES: Document = {"question": "", "hit_max_nodes": False}
-"""Columns that earlier versions did not write, and what their archives mean."""
 OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
 
 
@@ -75,15 +74,14 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != "prm_site forest":
         raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
     version = manifest.get("version")
-    if version != FORMAT_VERSION or isinstance(version, bool):
+    if version not in READ_VERSIONS or isinstance(version, bool):
         raise TransferError(
             f"{directory} has format {version!r:.20}, and this site reads "
-            f"{FORMAT_VERSION}: use the version that wrote it"
+            f"{' and '.join(map(str, READ_VERSIONS))}: use the version that wrote it"
         )
     parts = {"files": dict, "forest": dict, "scorers": list}
     missing = {part for part, kind in parts.items() if not isinstance(manifest.get(part), kind)}
-    wanted = {"name", *FOREST.names} - YOUNGER_FOREST.keys()
-    missing = missing or wanted - manifest["forest"].keys()
+    missing = missing or {"name", *FOREST.names} - ADDED.keys() - manifest["forest"].keys()
     if not missing and not isinstance(manifest["forest"]["name"], str):
         missing = {"name"}
     if missing:
@@ -114,7 +112,7 @@ def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
 
 def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
     """Return whether a table has these columns; some of them earlier versions did not write."""
-    younger = YOUNGER_TREES.keys() - set(found.names)
+    younger = ADDED.keys() - set(found.names)
     return bool(
         found.equals(pa.schema([column for column in schema if column.name not in younger]))
     )
@@ -134,7 +132,7 @@ def foreign(path: Path, why: str) -> TransferError:
 
 
 def forest_document(found: Mapping[str, Any]) -> Document:
-    row = {**YOUNGER_FOREST, **found}
+    row = {**ADDED, **found}
     try:
         for column in FOREST.schema:
             if pa.types.is_timestamp(column.type) and row[column.name] is not None:

@@ -120,6 +120,22 @@ class ProjectCommand(BaseCommand):
         """Write words for a person to stderr."""
         self.stderr.write(printable(words), style_func=str)
 
+    def say_uncompared(self, number: int | None, forest_name: str) -> None:
+        """Say how many samples of a forest have no result, and what helps; nothing where none."""
+        if number:
+            self.say(
+                f"{number} samples have no result, as nobody could compare their answers with the "
+                f"label: regrade_forest --forest_name {forest_name} tries again"
+            )
+
+    def say_ungrouped(self, number: int | None, forest_name: str) -> None:
+        """Say how many samples an older version graded, and what helps; nothing where none."""
+        if number:
+            self.say(
+                f"{number} samples were graded by an older version, so their answers are the same "
+                f"only where their texts are: regrade_forest --forest_name {forest_name} mends it"
+            )
+
     def show(self, text: str) -> None:
         """Write data to stdout that may hold what a model or a dataset says."""
         self.stdout.write(printable(text))

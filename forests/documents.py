@@ -22,6 +22,16 @@ _TYPES = {
 }
 
 
+ADDED: Mapping[str, Any] = {
+    "num_uncompared": 0,
+    "voted_answer": None,
+    "question": "",
+    "hit_max_nodes": False,
+    "num_hit_max_nodes": 0,
+}
+"""Fields that older versions did not write, with what stands for them."""
+
+
 class Columns:
     """Fields of a model that a table holds; what follows from their place is left out."""
 
@@ -32,6 +42,7 @@ class Columns:
             for field in model._meta.concrete_fields  # noqa: SLF001  Django's documented interface
             if field.name not in left_out
         }
+        self._when_missing = {name: ADDED[name] for name in fields if name in ADDED}
         kinds = {name: field.get_internal_type() for name, field in fields.items()}
         self.names = list(kinds)
         self._rules = {
@@ -43,6 +54,7 @@ class Columns:
 
     def row(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a document, those of JSON fields as text."""
+        document = {**self._when_missing, **document}
         return {
             name: json.dumps(document[name], ensure_ascii=False)
             if name in self._json
@@ -57,6 +69,7 @@ class Columns:
             ValueError: a required value is missing, not among the choices, too long, or cannot be
                 stored.
         """
+        row = {**self._when_missing, **row}
         for name, (may_be_none, longest, choices) in self._rules.items():
             value = row[name]
             if value is None and not may_be_none:

@@ -1,10 +1,45 @@
-"""Grade finished leaves with the config's own methods."""
+"""Grade finished leaves with the config's own methods, and group their answers by meaning."""
 
 from collections.abc import Iterable
+from functools import partial
 
+from experiment_configs.answers import NotComparedError
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, Grader
 from forests.core.tree import Grade, ReasoningTree, TreeNode
+from forests.core.voting import AnswerGroups, IsSame
+
+
+class ItemGrader:
+    """Grades answers to one item; equal texts are compared with the label once."""
+
+    def __init__(self, grader: Grader, label: str) -> None:
+        self._grader = grader
+        self._label = label
+        self._grades: dict[str, Grade] = {}
+
+    def grade_solution(self, solution: str) -> tuple[str | None, Grade]:
+        """Return the answer of a solution and its grade.
+
+        Raises:
+            ConfigError: `extract_answer` or `is_correct` failed.
+        """
+        answer = find_answer(self._grader, solution)
+        return answer, Grade.UNANSWERED if answer is None else self.grade_answer(answer)
+
+    def grade_answer(self, answer: str) -> Grade:
+        """Return the grade of an answer; `UNCOMPARED` where the grader cannot tell.
+
+        Raises:
+            ConfigError: `is_correct` failed.
+        """
+        if answer not in self._grades:
+            try:
+                verdict = is_correct(self._grader, answer, self._label)
+                self._grades[answer] = Grade.CORRECT if verdict else Grade.INCORRECT
+            except NotComparedError:
+                self._grades[answer] = Grade.UNCOMPARED
+        return self._grades[answer]
 
 
 def grade_leaf(grader: Grader, label: str, solution: str) -> tuple[str | None, Grade]:
@@ -13,11 +48,25 @@ def grade_leaf(grader: Grader, label: str, solution: str) -> tuple[str | None, G
     Raises:
         ConfigError: `extract_answer` or `is_correct` failed.
     """
-    answer = call_method(grader.extract_answer, solution)
-    if answer is None:
-        return None, Grade.UNANSWERED
-    _require(answer, str, "extract_answer must return a str or None")
-    return answer, Grade.CORRECT if is_correct(grader, answer, label) else Grade.INCORRECT
+    return ItemGrader(grader, label).grade_solution(solution)
+
+
+def find_answer(grader: Grader, solution: str) -> str | None:
+    """Return the answer that a solution states; None where it states none.
+
+    Raises:
+        ConfigError: `extract_answer` failed.
+    """
+    try:
+        answer = call_method(grader.extract_answer, solution)
+    except NotComparedError as error:
+        raise ConfigError(
+            "extract_answer raised NotComparedError, which is for is_correct: return None where a "
+            "solution states no answer"
+        ) from error
+    if answer is not None:
+        _require(answer, str, "extract_answer must return a str or None")
+    return answer
 
 
 def is_correct(grader: Grader, answer: str, label: str) -> bool:
@@ -25,21 +74,58 @@ def is_correct(grader: Grader, answer: str, label: str) -> bool:
 
     Raises:
         ConfigError: `is_correct` failed.
+        NotComparedError: it cannot tell.
     """
     verdict = call_method(grader.is_correct, answer, label)
     _require(verdict, bool, "is_correct must return a bool")
     return verdict
 
 
-def grade_nodes(grader: Grader, label: str, tree: ReasoningTree, nodes: Iterable[TreeNode]) -> None:
-    """Set answer and grade of the nodes that are finished leaves.
+def same_by(grader: Grader) -> IsSame:
+    """Return what tells whether two answers mean the same, by the grader's `is_correct`."""
+    return partial(_is_same, grader)
 
-    Raises:
-        ConfigError: a method of the config failed.
+
+class TreeGrader:
+    """Grades the leaves of one tree as they come, and finds their voted answers.
+
+    `graded`: leaves that keep their grades and voted answers.
     """
-    for node in nodes:
-        if node.is_finished and node.grade is None:
-            node.answer, node.grade = grade_leaf(grader, label, tree.steps_text(node.path))
+
+    def __init__(
+        self, grader: Grader, label: str, tree: ReasoningTree, graded: Iterable[TreeNode] = ()
+    ) -> None:
+        self._tree = tree
+        self._item = ItemGrader(grader, label)
+        self._groups = AnswerGroups(same_by(grader), graded)
+
+    def grade(self, leaf: TreeNode) -> None:
+        """Set answer, grade and voted answer of a finished leaf.
+
+        Raises:
+            ConfigError: a method of the config failed.
+        """
+        solution = self._tree.steps_text(leaf.path)
+        leaf.answer, leaf.grade = self._item.grade_solution(solution)
+        self._groups.add(leaf)
+
+    def grade_new(self, nodes: Iterable[TreeNode]) -> None:
+        """Grade the nodes that are finished leaves and have no grade, in the order of their paths.
+
+        Raises:
+            ConfigError: a method of the config failed.
+        """
+        for node in sorted(nodes, key=lambda node: node.path):
+            if node.is_finished and node.grade is None:
+                self.grade(node)
+
+
+def _is_same(grader: Grader, answer: str, other: str) -> bool | None:
+    """Return whether two answers mean the same; None where the grader cannot tell."""
+    try:
+        return is_correct(grader, answer, other)
+    except (ConfigError, NotComparedError):
+        return None
 
 
 def _require(value: object, kind: type, rule: str) -> None:

@@ -15,8 +15,9 @@ from forests.core.json_lines import JsonFileError, read_json_rows
 from forests.core.naming import tree_id
 from forests.core.tree import Grade
 from forests.core.values import root_value
+from forests.core.voting import AnswerGroups
 from forests.directories import checksum
-from forests.grading import grade_leaf, is_correct
+from forests.grading import ItemGrader, same_by
 from forests.models import Forest, Node, Tree, TreeStatus
 from forests.resuming import import_refusal
 from forests.scores import start_scorer, write_scores
@@ -139,23 +140,23 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
 
 
 def _grade(foreign: ForeignTree, grader: Grader) -> None:
-    """Set answers and grades of the leaves.
+    """Set answers, grades and voted answers of the leaves.
 
     What the file says goes first; where it says nothing, the grader does.
     """
-    for leaf in foreign.tree.leaves():
+    item, groups = ItemGrader(grader, foreign.label), AnswerGroups(same_by(grader))
+    for leaf in sorted(foreign.tree.leaves(), key=lambda leaf: leaf.path):
         if not leaf.path:
             continue
         if leaf.answer is None:
-            leaf.answer, leaf.grade = grade_leaf(
-                grader, foreign.label, foreign.tree.steps_text(leaf.path)
-            )
+            leaf.answer, leaf.grade = item.grade_solution(foreign.tree.steps_text(leaf.path))
         else:
-            leaf.grade = _grade_of(is_correct(grader, leaf.answer, foreign.label))
+            leaf.grade = item.grade_answer(leaf.answer)
         if leaf.path in foreign.correct:
             leaf.grade = _grade_of(foreign.correct[leaf.path])
         elif leaf.answer is None and leaf.path in foreign.presumed:
             leaf.grade = _grade_of(foreign.presumed[leaf.path])
+        groups.add(leaf)
 
 
 def _grade_of(is_right: bool) -> Grade:

@@ -50,6 +50,7 @@ class Forest(models.Model):
     num_correct = models.IntegerField(default=0)
     num_incorrect = models.IntegerField(default=0)
     num_unanswered = models.IntegerField(default=0)
+    num_uncompared = models.IntegerField(default=0)  # without a result, so not in num_leaves
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
@@ -137,6 +138,7 @@ class Tree(models.Model):
     num_correct = models.IntegerField(default=0)
     num_incorrect = models.IntegerField(default=0)
     num_unanswered = models.IntegerField(default=0)
+    num_uncompared = models.IntegerField(default=0)
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
@@ -179,6 +181,7 @@ class Node(models.Model):
     truncated = models.BooleanField(default=False)
     answer = models.TextField(null=True)  # noqa: DJ001  None: no answer; "" is an answer
     grade = models.CharField(max_length=10, null=True)  # noqa: DJ001  None: not graded
+    voted_answer = models.TextField(null=True)  # noqa: DJ001  None: no answer, or an older version
     tokens = models.IntegerField(default=0)
     logprob = models.FloatField(null=True)
     finish_reason = models.CharField(max_length=20, blank=True)
@@ -266,6 +269,7 @@ LEAF_COUNTERS = (
     "num_correct",
     "num_incorrect",
     "num_unanswered",
+    "num_uncompared",
     "num_truncated",
 )
 """What the nodes of a tree tell: see `forests.core.counting`."""

@@ -211,6 +211,7 @@ def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Docu
         "truncated": node.truncated,
         "answer": node.answer,
         "grade": None if node.grade is None else str(node.grade),
+        "voted_answer": node.voted_answer,
         "tokens": node.tokens,
         "logprob": node.logprob,
         "finish_reason": node.finish_reason,
@@ -324,6 +325,7 @@ def _tree_node(document: Document) -> TreeNode:
         truncated=document["truncated"],
         answer=document["answer"],
         grade=None if grade is None else Grade(grade),
+        voted_answer=document.get("voted_answer"),  # an older version wrote none
         tokens=document["tokens"],
         logprob=document["logprob"],
         finish_reason=document["finish_reason"],

@@ -20,7 +20,6 @@ from forests.archives import (
     OF_THE_SITE,
     SCHEMAS,
     TREES,
-    YOUNGER_TREES,
     TransferError,
     check_files,
     check_node,
@@ -240,7 +239,7 @@ def _next_rows(batches: Iterator[pa.RecordBatch], path: Path) -> list[Document] 
 
 
 def _tree_document(forest: Forest, row: Mapping[str, Any]) -> Document:
-    document = TREES.document({**YOUNGER_TREES, **row})
+    document = TREES.document(row)
     check_tree(document)
     if document["status"] == TreeStatus.GROWING:
         document["status"] = str(TreeStatus.PENDING)

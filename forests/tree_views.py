@@ -6,6 +6,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from forests.core.counting import count_tree
 from forests.core.naming import node_anchor
 from forests.core.prefix import as_plain_text, prefix_of
 from forests.core.selection import LeafKind
@@ -40,6 +41,7 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
         "reading": reading,
         "rows": rows,
         "root": reading.shares[()],
+        "uncompared": count_tree(stored.tree)["num_uncompared"],
         "num_nodes": len(stored.tree) - 1,
         "max_depth": max(node.depth for node in stored.tree),
         "kinds": list(LeafKind),

@@ -17,6 +17,8 @@ class MetricRun(models.Model):
     distribution = models.JSONField(default=dict)  # see metrics.core.distributions
     num_trees = models.IntegerField()
     num_trees_used = models.IntegerField()
+    num_uncompared = models.IntegerField(default=0)  # samples without a result
+    num_ungrouped = models.IntegerField(default=0)  # samples that an older version graded
     left_out = models.JSONField(default=dict)  # trees by reason: see metrics.core.evaluation
     created_at = models.DateTimeField()
 
@@ -51,6 +53,8 @@ class ScorerReport(models.Model):
     searches = models.JSONField()  # rows of metrics.core.evaluation by value function
     num_trees = models.IntegerField()
     num_trees_used = models.IntegerField()
+    num_uncompared = models.IntegerField(default=0)  # samples without a result
+    num_ungrouped = models.IntegerField(default=0)  # samples that an older version graded
     created_at = models.DateTimeField()
 
     class Meta:

@@ -76,6 +76,8 @@ def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
         distribution=evaluation.distribution.as_dict(),
         num_trees=forest.num_trees,
         num_trees_used=evaluation.trees_used,
+        num_uncompared=evaluation.num_uncompared,
+        num_ungrouped=evaluation.num_ungrouped,
         left_out=evaluation.left_out,
         created_at=datetime.now(UTC),
     )

@@ -7,7 +7,7 @@ from typing import Any
 from experiment_configs.interfaces import ConfigError, Grader
 from forests.core.json_lines import LARGEST_NUMBER, JsonFileError, is_number, read_json_lines
 from forests.core.tree import Grade
-from forests.grading import grade_leaf, is_correct
+from forests.grading import ItemGrader
 from metrics.core.sample_trees import GradedSample
 
 
@@ -49,9 +49,9 @@ def _graded(line: Any, grader: Grader) -> list[GradedSample]:
     if not isinstance(found, list) or not found:
         raise _BadLineError("`answers` or `texts` must be a list of at least one sample")
     scores = _scores(line.get("scores"), len(found))
-    grade = _grade_text if "texts" in line else _grade_answer
+    grade, item = _grade_text if "texts" in line else _grade_answer, ItemGrader(grader, label)
     return [
-        GradedSample(*grade(grader, label, one), scores=one_scores)
+        GradedSample(*grade(item, one), scores=one_scores)
         for one, one_scores in zip(found, scores, strict=True)
     ]
 
@@ -65,19 +65,19 @@ def _label(line: Mapping[str, Any]) -> str:
     return str(label)
 
 
-def _grade_text(grader: Grader, label: str, text: object) -> tuple[str | None, Grade]:
+def _grade_text(item: ItemGrader, text: object) -> tuple[str | None, Grade]:
     if not isinstance(text, str):
         raise _BadLineError("each of `texts` must be a text")
-    return grade_leaf(grader, label, text)
+    return item.grade_solution(text)
 
 
-def _grade_answer(grader: Grader, label: str, answer: object) -> tuple[str | None, Grade]:
+def _grade_answer(item: ItemGrader, answer: object) -> tuple[str | None, Grade]:
     if answer is None:
         return None, Grade.UNANSWERED
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         raise _BadLineError("each of `answers` must be a text, a number or null")
     text = str(answer)
-    return text, Grade.CORRECT if is_correct(grader, text, label) else Grade.INCORRECT
+    return text, item.grade_answer(text)
 
 
 def _scores(scores: object, number: int) -> list[list[float]]:

@@ -78,5 +78,7 @@ def judge_scorer(
         },
         num_trees=forest.num_trees,
         num_trees_used=quality.trees,
+        num_uncompared=evaluations["labelled"].num_uncompared,
+        num_ungrouped=evaluations["labelled"].num_ungrouped,
         created_at=datetime.now(UTC),
     )

@@ -8,7 +8,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
+from forests.core.counting import count_tree
 from forests.core.naming import scorer_id
+from forests.core.voting import num_ungrouped
 from forests.models import Forest
 from forests.requests import get_forest, read_number
 from forests.store import StoredTree, read_tree
@@ -134,6 +136,8 @@ def _answers(forest: Forest, text: str) -> dict[str, Any]:
     rare = shares[MOST_ANSWERS:]
     return {
         "tree": stored,
+        "uncompared_samples": count_tree(stored.tree)["num_uncompared"],
+        "ungrouped_samples": num_ungrouped(stored.tree),
         "answers": shares[:MOST_ANSWERS],
         "rare_answers": len(rare),
         "rare_samples": sum(one.samples for one in rare),

@@ -56,6 +56,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         "Config": f"{forest['config_name']} (SHA-256 `{forest['config_sha256']}`)",
         "Models": _models(manifest["models"]),
         "Trees complete": f"{forest['num_complete']} of {forest['num_trees']}",
+        "Samples without a result": _without_result(forest),
         "Preference set": chosen["name"] if chosen else "none: every step is labelled",
     }
     if number := forest["num_hit_max_nodes"]:
@@ -101,6 +102,11 @@ def _origin(parameters: Mapping[str, Any]) -> str:
     if scorer := parameters.get("scorer"):
         return f"the value of a step is the score that `{scorer}` gave it."
     return "the value of a step is estimated from the solutions below it."
+
+
+def _without_result(forest: Mapping[str, Any]) -> str:
+    uncompared = forest["num_uncompared"] or 0
+    return f"{uncompared} of {forest['num_leaves'] + uncompared}"
 
 
 def _statistics(by_split: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -158,6 +164,7 @@ def forest_facts(forest: Forest) -> dict[str, Any]:
     names = (
         "name", "config_name", "config_sha256", "config_git_commit", "config_git_branch",
         "dataset_split", "dataset_source", "dataset_licence", "worker_config",
-        "num_trees", "num_complete", "num_hit_max_nodes",
+        "num_trees", "num_complete", "num_hit_max_nodes", "num_leaves", "num_correct",
+        "num_uncompared",
     )  # fmt: skip
     return {name: getattr(forest, name) for name in names}

@@ -11,6 +11,7 @@ from typing import Any
 from forests.core.naming import check_slug
 from forests.core.tree import Scores
 from forests.core.values import Estimator, Ungraded
+from forests.core.voting import num_ungrouped
 from forests.models import Forest, TreeStatus
 from forests.scores import get_scorer, iter_scored_trees
 from forests.store import Document, StoredTree
@@ -149,6 +150,7 @@ def _from_the_start() -> dict[str, Any]:
         "num_trees_used": 0,
         "num_trees_with_pairs": 0,
         "num_trees_incomplete": 0,
+        "num_ungrouped": 0,
         "sum_of_margins": 0.0,
         "chosen_characters": 0,
         "rejected_characters": 0,
@@ -208,6 +210,7 @@ class _Writer:
         self.margins += sum(pair.margin for pair in chosen.pairs)
         self.counts.update(_lengths(chosen.pairs))
         self.counts["num_trees_used"] += 1
+        self.counts["num_ungrouped"] += num_ungrouped(stored.tree)
         self.counts["num_trees_with_pairs"] += bool(chosen.pairs)
         self.documents += [
             preference_document(self.set, stored.id, stored.index, number, pair)

@@ -23,6 +23,7 @@ class PreferenceSet(models.Model):
     num_trees_used = models.IntegerField(default=0)
     num_trees_with_pairs = models.IntegerField(default=0)
     num_trees_incomplete = models.IntegerField(default=0)  # left out
+    num_ungrouped = models.IntegerField(default=0)  # samples that an older version graded
     sum_of_margins = models.FloatField(default=0)
     chosen_characters = models.BigIntegerField(default=0)
     rejected_characters = models.BigIntegerField(default=0)

@@ -115,8 +115,8 @@ def _trees(forests: list[Forest]) -> Iterator[tuple[list[str], float]]:
 
 def _leaves(forests: list[Forest]) -> Iterator[tuple[list[str], float]]:
     for forest in forests:
-        for grade in ("correct", "incorrect", "unanswered", "truncated"):
-            yield [forest.name, grade], getattr(forest, f"num_{grade}")
+        for grade in ("correct", "incorrect", "unanswered", "uncompared", "truncated"):
+            yield [forest.name, grade], getattr(forest, f"num_{grade}") or 0
 
 
 def _failures(forests: list[Forest]) -> Iterator[tuple[list[str], float]]:

@@ -14,7 +14,7 @@ import structlog
 
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
-from forests.grading import grade_nodes
+from forests.grading import TreeGrader
 from forests.models import Forest, TreeStatus
 from forests.store import (
     TREES_PER_READ,
@@ -178,16 +178,17 @@ class ForestGrower:
 
     async def _grow_tree(self, growth: Growth) -> None:
         tree = growth.stored.tree
+        grader = TreeGrader(self.config, growth.stored.label, tree, tree.leaves())
         if ungraded := {n.path: n for n in tree if n.is_finished and n.grade is None}:
-            await self._record(growth, Changes(changed=ungraded))  # grading failed before
+            await self._record(growth, grader, Changes(changed=ungraded))  # grading failed before
         while expansions := self.strategy.plan(tree):
-            await _all([self._expand(growth, expansion) for expansion in expansions])
+            await _all([self._expand(growth, grader, expansion) for expansion in expansions])
         growth.hit_max_nodes = self.strategy.hit_max_nodes(tree)
 
-    async def _expand(self, growth: Growth, expansion: Expansion) -> None:
+    async def _expand(self, growth: Growth, grader: TreeGrader, expansion: Expansion) -> None:
         completions = await self._sample(growth, expansion)
         changes = self.strategy.apply(growth.stored.tree, expansion, completions)
-        await self._record(growth, changes)
+        await self._record(growth, grader, changes)
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
         request = SampleRequest(
@@ -211,16 +212,11 @@ class ForestGrower:
                 self._num_answered += 1
                 return completions
 
-    async def _record(self, growth: Growth, changes: Changes) -> None:
+    async def _record(self, growth: Growth, grader: TreeGrader, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]
         try:
             await asyncio.get_running_loop().run_in_executor(
-                self._grading_thread,
-                grade_nodes,
-                self.config,
-                growth.stored.label,
-                growth.stored.tree,
-                nodes,
+                self._grading_thread, grader.grade_new, nodes
             )
         finally:
             self.recorder.note(growth, changes)  # samples are kept where grading them fails

@@ -358,7 +358,8 @@ def sum_of_trees(forest: Forest) -> Document:
     num_hit_max_nodes = 0
     fields = dict.fromkeys((*COUNTERS, "failures", "status", "hit_max_nodes"), 1)
     for document in collection(Tree).find({"forest_id": forest.name}, fields):
-        sums.update({name: document[name] for name in COUNTERS})
+        # An older version had fewer counters.
+        sums.update({name: document.get(name, 0) for name in COUNTERS})
         failures.update(document["failures"])
         statuses[document["status"]] += 1
         num_hit_max_nodes += bool(document.get("hit_max_nodes"))

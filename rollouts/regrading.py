@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +12,9 @@ from experiment_configs.interfaces import ConfigError, RolloutConfig
 from experiment_configs.loading import LoadedConfig
 from forests.core.counting import count_tree
 from forests.core.naming import node_id
-from forests.core.tree import TreeNode
+from forests.core.tree import Grade, TreeNode
 from forests.core.values import Estimator, root_value
-from forests.grading import grade_leaf
+from forests.grading import TreeGrader
 from forests.models import Forest, Node, Tree
 from forests.store import StoredTree, collection, is_held, iter_trees
 from rollouts.recording import sum_of_trees, write_sums
@@ -28,19 +28,25 @@ class Regrading:
 
     leaves: int = 0
     answers_changed: int = 0
+    voted_answers_changed: int = 0
+    """Leaves whose votes are counted under another answer than before."""
+    uncompared: int = 0
+    """Leaves that still have no result, as nobody could compare their answers."""
     grades: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Leaves whose grade changed, by the old and the new one."""
     trees_changed: int = 0
-    """Trees with a leaf whose answer or grade changed."""
+    """Trees with a leaf whose answer, grade or voted answer changed."""
 
-    def note(self, before: TreeNode, answer: str | None, grade: str) -> bool:
-        """Count a leaf; return whether anything about it changed."""
+    def note(self, before: TreeNode, leaf: TreeNode) -> bool:
+        """Count a leaf as it was and as it is; return whether anything about it changed."""
         old = _UNGRADED if before.grade is None else str(before.grade)
         self.leaves += 1
-        self.answers_changed += before.answer != answer
-        if old != grade:
-            self.grades[old, grade] += 1
-        return (before.answer, old) != (answer, grade)
+        self.answers_changed += before.answer != leaf.answer
+        self.voted_answers_changed += before.voted_answer != leaf.voted_answer
+        self.uncompared += leaf.is_uncompared
+        if before.grade != leaf.grade:
+            self.grades[old, str(leaf.grade)] += 1
+        return _verdict(before) != _verdict(leaf)
 
 
 def regrade_forest(
@@ -51,6 +57,8 @@ def regrade_forest(
     report: Callable[[int], None] = lambda _: None,
 ) -> Regrading:
     """Grade all finished leaves with the config as it is now, and return what changed.
+
+    The groups of their answers are found from the beginning, in the order of the paths.
 
     From then on the forest belongs to that config. Interrupted, it must be repeated before the
     forest can be grown or measured; a dry run writes nothing. `report` gets the trees done.
@@ -77,23 +85,28 @@ def regrade_forest(
 def _regrade_tree(
     stored: StoredTree, config: RolloutConfig, regrading: Regrading
 ) -> list[TreeNode]:
-    """Set answers and grades of a tree's leaves and return those that changed."""
+    """Set answers, grades and voted answers of a tree's leaves and return those that changed."""
     changed = []
-    for leaf in stored.tree.leaves():
+    grader = TreeGrader(config, stored.label, stored.tree)
+    for leaf in sorted(stored.tree.leaves(), key=lambda leaf: leaf.path):
         if not leaf.is_finished:
             continue
+        before = replace(leaf)
         try:
-            answer, grade = grade_leaf(config, stored.label, stored.tree.steps_text(leaf.path))
+            grader.grade(leaf)
         except ConfigError as error:
             raise ConfigError(
                 f"{error} for node {node_id(stored.id, leaf.path)}: mend the config and run "
                 "regrade_forest again"
             ) from error
-        if regrading.note(leaf, answer, str(grade)):
-            leaf.answer, leaf.grade = answer, grade
+        if regrading.note(before, leaf):
             changed.append(leaf)
     regrading.trees_changed += bool(changed)
     return changed
+
+
+def _verdict(leaf: TreeNode) -> tuple[str | None, Grade | None, str | None]:
+    return leaf.answer, leaf.grade, leaf.voted_answer
 
 
 def _write(stored: StoredTree, leaves: list[TreeNode], estimator: Estimator) -> None:
@@ -101,7 +114,13 @@ def _write(stored: StoredTree, leaves: list[TreeNode], estimator: Estimator) -> 
         [
             UpdateOne(
                 {"_id": node_id(stored.id, leaf.path)},
-                {"$set": {"answer": leaf.answer, "grade": str(leaf.grade)}},
+                {
+                    "$set": {
+                        "answer": leaf.answer,
+                        "grade": str(leaf.grade),
+                        "voted_answer": leaf.voted_answer,
+                    }
+                },
             )
             for leaf in leaves
         ]

@@ -15,8 +15,8 @@ from experiment_configs.interfaces import (
 )
 from experiment_configs.loading import LoadedConfig, load_config
 from experiment_configs.questions import looks_few_shot
-from forests.core.tree import ReasoningTree
-from forests.grading import grade_leaf, is_correct
+from forests.core.tree import Grade, ReasoningTree
+from forests.grading import ItemGrader, grade_leaf
 from forests.seeding import check_item, item_question, iterate_items
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
@@ -236,10 +236,16 @@ def _verify_items(
 def _grade(config: RolloutConfig, label: str) -> str:
     """Check that the label is right as an answer and another text is not."""
     grade_leaf(config, label, f"The answer is {label}.")
+    item = ItemGrader(config, label)
     for answer, expected in ((label, True), (_WRONG_ANSWER, False)):
-        if is_correct(config, answer, label) is not expected:
-            verdict = "incorrect" if expected else "correct"
-            raise ConfigError(f"is_correct says that {answer!r} is {verdict} for {label!r}")
+        grade = item.grade_answer(answer)
+        if grade is Grade.UNCOMPARED:
+            raise ConfigError(
+                f"is_correct cannot compare {answer!r} with {label!r}: the label is too hard to "
+                "compare, or this machine too busy"
+            )
+        if (grade is Grade.CORRECT) is not expected:
+            raise ConfigError(f"is_correct says that {answer!r} is {grade} for {label!r}")
     return f"{label!r} is correct for itself, and {_WRONG_ANSWER!r} is not"
 
 

@@ -27,6 +27,8 @@ class GrowthSummary:
     """Trees that lack samples, as `max_nodes` left no room for them."""
     num_nodes: int
     num_leaves: int
+    num_uncompared: int
+    """Samples that ended too, but have no result: see `forests.core.counting`."""
     requests: int
     retries: int
     failures: Mapping[str, int]
@@ -79,7 +81,7 @@ def watch_growth(
 
 
 def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
-    leaves = last.num_leaves - first.num_leaves
+    leaves = _num_ended(last) - _num_ended(first)
     tokens = last.completion_tokens - first.completion_tokens
     return GrowthSummary(
         forest_name=last.name,
@@ -89,6 +91,7 @@ def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
         num_hit_max_nodes=last.num_hit_max_nodes,
         num_nodes=last.num_nodes,
         num_leaves=last.num_leaves,
+        num_uncompared=last.num_uncompared or 0,
         requests=last.requests,
         retries=last.retries,
         failures=last.failures,
@@ -100,6 +103,10 @@ def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
     )
 
 
+def _num_ended(forest: Forest) -> int:
+    return forest.num_leaves + (forest.num_uncompared or 0)
+
+
 def _speed(summary: GrowthSummary, forest: Forest) -> str:
     if forest.backend_message:
         return forest.backend_message
@@ -108,6 +115,8 @@ def _speed(summary: GrowthSummary, forest: Forest) -> str:
         f"{summary.tokens_per_second} tokens/s",
         f"{summary.requests} requests",
     ]
+    if summary.num_uncompared:
+        facts.append(f"{summary.num_uncompared} rollouts uncompared")
     if summary.retries:
         facts.append(f"{summary.retries} retries")
     if summary.failures:

@@ -10,19 +10,22 @@ def count_tree(tree: ReasoningTree) -> dict[str, int]:
 
     Leaves are counted in samples: one step that ended three samples is three leaves. Open leaves,
     to which growth has not come yet, are none. A solution that was cut is not correct, whatever it
-    says.
+    says. Samples whose answer nobody could compare have no result: they are in `num_uncompared`
+    and not in `num_leaves`, which shares are taken of.
     """
     finished = [node for node in tree.leaves() if node.is_finished]
     grades: Counter[Grade | None] = Counter()
     for node in finished:
-        is_cut = node.truncated and node.grade is Grade.CORRECT
+        is_cut = node.truncated and node.grade in (Grade.CORRECT, Grade.UNCOMPARED)
         grades[Grade.INCORRECT if is_cut else node.grade] += node.count
+    num_uncompared = grades.pop(Grade.UNCOMPARED, 0)
     return {
         "num_nodes": len(tree) - 1,
         "num_leaves": grades.total(),
         "num_correct": grades[Grade.CORRECT],
         "num_incorrect": grades[Grade.INCORRECT],
         "num_unanswered": grades[Grade.UNANSWERED],
+        "num_uncompared": num_uncompared,
         "num_truncated": sum(node.count for node in finished if node.truncated),
     }
 

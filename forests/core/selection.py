@@ -16,6 +16,7 @@ class LeafKind(StrEnum):
     CORRECT = "correct"
     INCORRECT = "incorrect"
     UNANSWERED = "unanswered"
+    UNCOMPARED = "uncompared"
     TRUNCATED = "truncated"
 
 
@@ -37,7 +38,7 @@ def is_of_kind(node: TreeNode, kind: LeafKind) -> bool:
     """Return whether a finished leaf is of a kind, as `forests.core.counting` counts it."""
     if kind is LeafKind.TRUNCATED:
         return node.truncated
-    if node.truncated and node.grade is Grade.CORRECT:
+    if node.truncated and node.grade in (Grade.CORRECT, Grade.UNCOMPARED):
         return kind is LeafKind.INCORRECT
     return node.grade is not None and node.grade.value == kind.value
 

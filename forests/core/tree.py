@@ -21,6 +21,8 @@ class Grade(StrEnum):
     CORRECT = "correct"
     INCORRECT = "incorrect"
     UNANSWERED = "unanswered"
+    UNCOMPARED = "uncompared"
+    """Nobody could say whether the answer means the label: the leaf has no result."""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class TreeNode:
     truncated: bool = False
     answer: str | None = None
     grade: Grade | None = None
+    voted_answer: str | None = None
+    """The first answer of the tree that means the same as this leaf's: see `core.voting`."""
     tokens: int = 0
     """Completion tokens of this step, of one sample."""
     logprob: float | None = None
@@ -65,6 +69,19 @@ class TreeNode:
     @property
     def is_finished(self) -> bool:
         return self.terminal or self.truncated
+
+    @property
+    def is_correct(self) -> bool:
+        """Whether the solution is right; one that was cut is not, whatever it says."""
+        return self.grade is Grade.CORRECT and not self.truncated
+
+    @property
+    def is_uncompared(self) -> bool:
+        """Whether the leaf has no result, as nobody could compare its answer with the label.
+
+        A solution that was cut is not right whatever its answer means.
+        """
+        return self.grade is Grade.UNCOMPARED and not self.truncated
 
 
 @dataclass(slots=True)

@@ -50,8 +50,8 @@ def estimate_values(
     under the node is correct. `own_rollouts`: share of correct samples among those drawn from the
     node itself, not from its ancestors or descendants; nodes from which none was drawn to its end
     have their `leaf_mean`. Leaves that were cut or gave no answer count as incorrect, or with
-    `ungraded="exclude"` have no result; so do leaves to which growth has not come. Linear in the
-    nodes.
+    `ungraded="exclude"` have no result. Leaves to which growth has not come, and those whose answer
+    nobody could compare, never have one. Linear in the nodes.
     """
     combining: Estimator = "leaf_mean" if estimator == "own_rollouts" else estimator
     values: dict[NodePath, NodeValue] = {}
@@ -112,12 +112,12 @@ def _own_rollout_values(tree: ReasoningTree, ungraded: Ungraded) -> dict[NodePat
 
 def leaf_result(leaf: TreeNode, ungraded: Ungraded = "incorrect") -> bool | None:
     """Return whether a leaf is correct; None where it has no result."""
-    if not leaf.is_finished:
+    if not leaf.is_finished or leaf.is_uncompared:
         return None
     has_result = leaf.grade in (Grade.CORRECT, Grade.INCORRECT) and not leaf.truncated
     if ungraded == "exclude" and not has_result:
         return None
-    return leaf.grade is Grade.CORRECT and not leaf.truncated
+    return leaf.is_correct
 
 
 def _leaf_value(leaf: TreeNode, ungraded: Ungraded) -> NodeValue:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from experiment_configs.answers.plain import canonical
 from forests.core.tree import TreeNode
 from forests.core.values import Ungraded, leaf_result
+from forests.core.voting import counted_answer
 from metrics.core.beam_search import Beam
 
 ACCURACIES = ("accuracy", "majority_vote", "weighted_vote", "coverage")
@@ -27,9 +27,9 @@ def score_beams(beams: Sequence[Beam], ungraded: Ungraded) -> dict[str, bool | N
     }
 
 
-def voted_answer(leaf: TreeNode) -> str | None:
-    """Return a leaf's answer in a spelling to be counted; None where it gives none."""
-    return None if leaf.truncated or leaf.answer is None else canonical(leaf.answer)
+def vote_of(leaf: TreeNode) -> str | None:
+    """Return the answer that a leaf votes for; None where it gives none or was cut."""
+    return None if leaf.truncated else counted_answer(leaf)
 
 
 def _vote(
@@ -38,7 +38,7 @@ def _vote(
     votes: dict[str, float] = {}
     result_of: dict[str, bool] = {}
     for beam, result, weight in zip(beams, results, weights, strict=True):
-        answer = voted_answer(beam.leaf)
+        answer = vote_of(beam.leaf)
         if answer is not None and result is not None:
             votes[answer] = votes.get(answer, 0.0) + weight
             result_of.setdefault(answer, result)

@@ -13,7 +13,7 @@ from math import comb
 
 from forests.core.tree import ReasoningTree
 from forests.core.values import Ungraded, leaf_result
-from metrics.core.accuracy import voted_answer
+from metrics.core.accuracy import vote_of
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ def samples_of(tree: ReasoningTree, ungraded: Ungraded) -> Samples:
         correct = leaf.count if result else 0
         total += leaf.count
         all_correct += correct
-        answer = voted_answer(leaf)
+        answer = vote_of(leaf)
         if answer is not None:
             group = groups.setdefault(answer, AnswerGroup())
             group.size += leaf.count

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from forests.core.tree import Grade, NodePath, ReasoningTree
-from metrics.core.accuracy import voted_answer
+from forests.core.tree import NodePath, ReasoningTree
+from metrics.core.accuracy import vote_of
 
 BINS = ("0", *(f"{low / 10:.1f}-{(low + 1) / 10:.1f}" for low in range(10)), "1")
 """Exact 0 and 1 stand alone: there every sample is wrong, or right."""
@@ -83,7 +83,7 @@ class AnswerShare(NamedTuple):
     """One answer to one item."""
 
     answer: str | None
-    """As the first sample spelled it; None for samples without an answer."""
+    """As the first sample of its group spelled it; None for samples without an answer."""
     samples: int
     share: float
     is_correct: bool
@@ -92,20 +92,19 @@ class AnswerShare(NamedTuple):
 def answer_shares(tree: ReasoningTree) -> Sequence[AnswerShare]:
     """Return the answers of a tree's finished samples, the most frequent first.
 
-    Answers that mean the same number or word are one, as in a majority vote.
+    Answers that mean the same are one, as in a majority vote. Samples whose answer nobody could
+    compare have no part in it.
     """
     samples: Counter[str | None] = Counter()
-    spelling: dict[str | None, str | None] = {}
     correct: set[str | None] = set()
     for leaf in tree.leaves():
-        if leaf.is_finished:
-            answer = voted_answer(leaf)
+        if leaf.is_finished and not leaf.is_uncompared:
+            answer = vote_of(leaf)
             samples[answer] += leaf.count
-            spelling.setdefault(answer, None if answer is None else leaf.answer)
-            if leaf.grade is Grade.CORRECT and not leaf.truncated:
+            if leaf.is_correct:
                 correct.add(answer)
     total = samples.total()
     return [
-        AnswerShare(spelling[answer], number, number / total, answer in correct)
+        AnswerShare(answer, number, number / total, answer in correct)
         for answer, number in samples.most_common()
     ]

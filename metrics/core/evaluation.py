@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any, TypeAlias
 
+from forests.core.counting import count_tree
 from forests.core.tree import ReasoningTree
+from forests.core.voting import num_ungrouped
 from metrics.core.accuracy import ACCURACIES
 from metrics.core.aggregation import AGGREGATIONS
 from metrics.core.baselines import majority_at_k, pass_at_k, samples_of
@@ -96,6 +98,10 @@ class Evaluation:
     def __init__(self, options: EvaluationOptions) -> None:
         self.options = options
         self.trees_used = 0
+        self.num_uncompared = 0
+        """Samples without a result, as nobody could compare their answers."""
+        self.num_ungrouped = 0
+        """Samples whose votes go by the text of their answers: see `forests.core.voting`."""
         self.left_out: dict[str, int] = {}
         self.distribution = ValueDistribution()
         self.means: dict[_Key, TreeMean] = {key: TreeMean() for key in _keys(options)}
@@ -107,6 +113,8 @@ class Evaluation:
 
         The results of several searches are averaged, each with the samples of its tree as weight.
         """
+        self.num_uncompared += count_tree(tree)["num_uncompared"]
+        self.num_ungrouped += num_ungrouped(tree)
         samples = samples_of(tree, self.options.values.ungraded)
         if not samples.total:
             return self.leave_out("no_result")
@@ -137,6 +145,8 @@ class Evaluation:
     def merge(self, other: "Evaluation") -> None:
         """Add what an evaluation with the same options found on other trees."""
         self.trees_used += other.trees_used
+        self.num_uncompared += other.num_uncompared
+        self.num_ungrouped += other.num_ungrouped
         for reason, number in other.left_out.items():
             self.left_out[reason] = self.left_out.get(reason, 0) + number
         self.distribution.merge(other.distribution)

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from forests.core.tree import ReasoningTree, TreeNode
 from forests.core.values import Ungraded, leaf_result
-from metrics.core.accuracy import score_beams, voted_answer
+from metrics.core.accuracy import score_beams, vote_of
 from metrics.core.baselines import majority_at_k, pass_at_k, samples_of
 from metrics.core.beam_search import Beam, Found, Overall, beam_search, diverse_search
 
@@ -101,8 +101,8 @@ def _weighted_vote(
     ranked: Sequence[TreeNode], overall: Overall, n: int, ungraded: Ungraded, tree_id: str
 ) -> Fraction:
     if _first_wins(ranked, overall, n):
-        voters = [leaf for leaf in ranked if voted_answer(leaf) is not None]
-        silent = [leaf for leaf in ranked if voted_answer(leaf) is None]
+        voters = [leaf for leaf in ranked if vote_of(leaf) is not None]
+        silent = [leaf for leaf in ranked if vote_of(leaf) is None]
         return _first_is_correct(voters, silent, n, ungraded)
     beams = [Beam(leaf, overall.get(leaf.path)) for leaf in ranked for _ in range(leaf.count)]
     votes = [
@@ -117,7 +117,7 @@ def _first_wins(ranked: Sequence[TreeNode], overall: Overall, n: int) -> bool:
     weights = [overall.get(leaf.path) or 0.0 for leaf in ranked]
     if n > 1 and any(first < second for first, second in pairwise(weights)):
         return False  # a path without a value comes last, but outweighs a negative one
-    votes = [voted_answer(leaf) for leaf in ranked for _ in range(leaf.count)]
+    votes = [vote_of(leaf) for leaf in ranked for _ in range(leaf.count)]
     votes = [vote for vote in votes if vote is not None]
     return n <= 2 or len(set(votes)) == len(votes)  # noqa: PLR2004  of a pair, the better
 

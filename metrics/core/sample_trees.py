@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
+from forests.core.voting import AnswerGroups, IsSame
 from metrics.core.value_functions import Search
 
 
@@ -17,12 +18,14 @@ class GradedSample:
     """One for each step, or one for the whole; none where nobody scored it."""
 
 
-def search_of(samples: Sequence[GradedSample]) -> Search:
+def search_of(samples: Sequence[GradedSample], is_same: IsSame) -> Search:
     """Return a tree with a branch for each sample, and the scores as values of its steps.
 
-    A sample has as many steps as scores, at least one; the last one is the leaf.
+    A sample has as many steps as scores, at least one; the last one is the leaf. `is_same` finds
+    the samples that vote together.
     """
     nodes = [TreeNode(ROOT)]
+    groups = AnswerGroups(is_same)
     values: dict[NodePath, float | None] = {}
     for number, sample in enumerate(samples):
         path: NodePath = (number,)
@@ -31,5 +34,7 @@ def search_of(samples: Sequence[GradedSample]) -> Search:
             values[path] = score
             path = (*path, 0)
         values[path] = sample.scores[-1] if sample.scores else None
-        nodes.append(TreeNode(path, terminal=True, answer=sample.answer, grade=sample.grade))
+        leaf = TreeNode(path, terminal=True, answer=sample.answer, grade=sample.grade)
+        groups.add(leaf)
+        nodes.append(leaf)
     return Search(ReasoningTree.from_nodes(nodes), values)

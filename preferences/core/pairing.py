@@ -12,9 +12,9 @@ from itertools import combinations, pairwise
 from random import Random
 from typing import Any
 
-from experiment_configs.answers.plain import canonical
 from forests.core.tree import ROOT, NodePath, ReasoningTree
 from forests.core.values import NodeValue
+from forests.core.voting import counted_answer
 
 PAIRINGS = ("best_vs_worst", "adjacent", "all_pairs")
 LEVELS = ("step", "step_to_end", "trajectory")
@@ -256,8 +256,7 @@ def _without_same_answer(
     tree: ReasoningTree, pairs: Sequence[Pair], dropped: Counter[str]
 ) -> list[Pair]:
     def answer(side: Side) -> str | None:
-        node = tree.nodes[side.path]
-        return None if node.answer is None else canonical(node.answer)
+        return counted_answer(tree.nodes[side.path])
 
     different = [
         pair

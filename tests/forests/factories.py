@@ -13,6 +13,7 @@ from forests.models import Activity, Forest, Node, Tree, TreeStatus
 from forests.store import collection, insert_new, node_document
 
 RIGHT, WRONG, NO_ANSWER = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
+UNCOMPARED = Grade.UNCOMPARED
 
 QUESTION = (
     "Janet's ducks lay 16 eggs per day. She eats three for breakfast and bakes muffins with four. "

@@ -407,3 +407,41 @@ def test_a_path_of_too_many_steps_is_refused(db, tmp_path):
         node = {"text": "step", "children": [node]}
     with pytest.raises(CommandError, match="more than 200 steps on a path"):
         imported(write(tmp_path / "t.jsonl", _changed(children=[node])))
+
+
+def test_leaves_that_cannot_be_compared_have_no_result_and_are_said(db, tmp_path, settings, capsys):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "unsure.py").write_text(
+        "from experiment_configs.answers import NotComparedError\n"
+        "from experiment_configs.rollout.demo_arithmetic import Config as Demo\n"
+        "class Config(Demo):\n"
+        "    def is_correct(self, answer, label):\n"
+        "        if '?' in answer:\n"
+        "            raise NotComparedError('no time')\n"
+        "        return float(answer) == float(label)\n",
+        encoding="utf-8",
+    )
+    leaves = [
+        {"text": "a", "answer": "?", "count": 4},
+        {"text": "The answer is ?"},
+        {"text": "c", "answer": "?", "correct": True},
+        {"text": "d", "answer": "6"},
+        {"text": "e", "answer": "6.0"},
+    ]
+    path = write(tmp_path / "t.jsonl", OURS | {"children": leaves})
+
+    forest = imported(path, "--dataset_config_name", "unsure")
+
+    [stored] = iter_trees(forest)
+    assert [(leaf.grade, leaf.voted_answer) for leaf in stored.tree.leaves()] == [
+        (Grade.UNCOMPARED, "?"),
+        (Grade.UNCOMPARED, "?"),
+        (Grade.CORRECT, "?"),
+        (Grade.INCORRECT, "6"),
+        (Grade.INCORRECT, "6"),
+    ]
+    assert (forest.num_leaves, forest.num_uncompared, forest.num_correct) == (3, 5, 1)
+    assert Tree.objects.get().root_value == 1 / 3
+    captured = capsys.readouterr()
+    assert "num_uncompared: 5" in captured.out
+    assert f"regrade_forest --forest_name {forest.name} tries again" in captured.err

@@ -15,12 +15,16 @@ from django.core.management import CommandError, call_command
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.questions import question_of_prompt
 from forests import transfer
+from forests.archives import SCHEMAS
 from forests.directories import checksum
+from forests.documents import ADDED
 from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
 from forests.scores import read_scores, start_scorer, write_scores
 from forests.store import collection, delete_forest, iter_trees
 from tests.forests.factories import (
     RIGHT,
+    UNCOMPARED,
+    WRONG,
     add_tree,
     add_trees,
     duck_tree,
@@ -260,7 +264,10 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         (lambda out: (out / "manifest.json").unlink(), "has no manifest.json"),
         (lambda out: (out / "manifest.json").write_text("{"), "not JSON .*export the forest again"),
         (lambda out: _change_manifest(out, format="x"), "holds no forest"),
-        (lambda out: _change_manifest(out, version=99), "has format 99, and this site reads 1"),
+        (
+            lambda out: _change_manifest(out, version=99),
+            "this site reads 1 and 2",
+        ),
         (
             lambda out: _change_manifest(out, forest={"name": "x"}),
             "lacks completion_tokens, config_git_branch",
@@ -459,3 +466,57 @@ def test_the_tables_can_be_read_without_this_program(forest, tmp_path):
     nodes = pq.read_table(tmp_path / "out" / "nodes.parquet").to_pylist()
     assert nodes[0]["text"] == duck_tree().nodes[0,].text
     assert (nodes[0]["tree"], nodes[0]["path"]) == (0, "0.0")
+
+
+def _as_an_older_version_wrote_it(out: Path) -> None:
+    for name in ("trees", "nodes"):
+        added = [column for column in ADDED if column in SCHEMAS[name].names]
+        _change_table(out, name, lambda table, added=added: table.drop_columns(added))  # type: ignore[misc]
+    manifest = _manifest(out)
+    del manifest["forest"]["num_uncompared"]
+    (out / "manifest.json").write_text(json.dumps(manifest | {"version": 1}))
+
+
+def test_what_nobody_could_compare_and_what_votes_together_comes_back(db, tmp_path):
+    tree = tree_of(
+        leaf("0.0", "#### 1/0", UNCOMPARED, answer="1/0", voted_answer="1/0", count=3),
+        leaf("0.1", "#### 7", WRONG, answer="7", voted_answer="7.0"),
+    )
+    forest = add_trees(make_forest(NAME), [tree])
+    before = documents()
+    export(tmp_path / "out")
+    delete_forest(forest)
+
+    call_command("import_forest", str(tmp_path / "out"))
+
+    assert documents() == before
+    assert (Forest.objects.get().num_uncompared, Tree.objects.get().num_uncompared) == (3, 3)
+    [stored] = iter_trees(forest)
+    assert stored.tree == tree
+
+
+def test_an_archive_of_an_older_version_is_read(forest, tmp_path):
+    before = documents()
+    export(tmp_path / "out")
+    delete_forest(forest)
+    _as_an_older_version_wrote_it(tmp_path / "out")
+
+    call_command("import_forest", str(tmp_path / "out"))
+
+    [growing] = [tree for tree in before["Tree"] if tree["status"] == "growing"]
+    growing |= {"status": "pending", "lease_holder": "", "lease_expires_at": None}
+    assert documents() == before
+
+
+def test_documents_of_an_older_version_are_read_and_exported(forest, tmp_path):
+    trees = [stored.tree for stored in iter_trees(forest)]
+    for model in (Forest, Tree, Node):
+        collection(model).update_many({}, {"$unset": dict.fromkeys(ADDED, 1)})
+
+    assert [stored.tree for stored in iter_trees(forest)] == trees
+    export(tmp_path / "out")
+    delete_forest(forest)
+    call_command("import_forest", str(tmp_path / "out"))
+
+    assert [stored.tree for stored in iter_trees(forest)] == trees
+    assert Forest.objects.get().num_uncompared == 0

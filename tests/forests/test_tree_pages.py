@@ -12,6 +12,7 @@ from forests.tree_rows import MAX_OPEN_NODES, ROWS_AT_FIRST
 from tests.forests.factories import (
     QUESTION,
     RIGHT,
+    UNCOMPARED,
     WRONG,
     add_tree,
     add_trees,
@@ -457,3 +458,24 @@ def test_the_keys_are_explained(reader, forest):
     dialog = html[html.index('<dialog id="keys"') : html.index("</dialog>")]
     for key in "↓↑→←bwnpec/[]?":
         assert f"<kbd>{key}</kbd>" in dialog
+
+
+def test_a_step_that_could_not_be_compared_has_a_badge_and_no_value(reader):
+    tree = tree_of(
+        leaf("0.0", "#### 18", RIGHT, answer="18", voted_answer="18"),
+        leaf("0.1", "#### odd", UNCOMPARED, answer="odd", voted_answer="odd", count=3),
+        leaf("0.2", "#### 7.0", WRONG, answer="7.0", voted_answer="7"),
+    )
+    add_trees(make_forest(), [tree])
+
+    html = text_of(reader, TREE)
+
+    assert html.count('<span class="badge grade-uncompared">uncompared</span>') == 1
+    assert "0.50" in html
+    assert "(1 of 2)" in html
+    assert "3 samples have no result, as nobody could compare their answers" in html
+    assert "regrade_forest --forest_name ducks-test-first" in html
+    assert "1 end is uncompared" in text_of(reader, f"{TREE}?ends=uncompared")
+    assert 'class="value">-<' in text_of(reader, f"{TREE}nodes/0.1/")
+    assert "<dt>Votes with</dt><dd><bdi>7</bdi>" in text_of(reader, f"{TREE}nodes/0.2/")
+    assert "Votes with" not in text_of(reader, f"{TREE}nodes/0.0/")

@@ -8,14 +8,17 @@ from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from forests.core.naming import RESERVED_NAMES, ForestNameError, check_forest_name
-from forests.listing import TREES_PER_PAGE
+from forests.listing import TREES_PER_PAGE, outcomes
 from forests.models import Forest, Tree, TreeStatus
 from forests.store import collection
 from tests.forests.factories import (
+    RIGHT,
+    UNCOMPARED,
     add_activity,
     add_tree,
     add_trees,
     duck_tree,
+    leaf,
     make_forest,
     open_tree,
     tree_of,
@@ -386,3 +389,18 @@ def test_no_forest_can_shadow_a_page():
     for name in fixed:
         with pytest.raises(ForestNameError):
             check_forest_name(name)
+
+
+def test_samples_that_could_not_be_compared_are_shown_with_what_to_run(reader):
+    tree = tree_of(leaf("0.0", "18", RIGHT), leaf("0.1", "odd", UNCOMPARED, count=1200))
+    add_trees(make_forest(), [tree])
+    html = text_of(reader, FOREST)
+    assert "<dt>Uncompared</dt><dd>1,200" in html
+    assert "<dt>Samples</dt><dd>1</dd>" in html
+    assert "regrade_forest --forest_name ducks-test-first</code> tries again" in html
+    assert "1 of 1 <small>and 1,200 uncompared</small>" in html
+    assert "all correct" in outcomes(dict(Tree.objects.values().get()))
+
+
+def test_a_forest_whose_samples_were_all_compared_says_nothing_of_it(reader, forest):
+    assert "ncompared" not in text_of(reader, FOREST)

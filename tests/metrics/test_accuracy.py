@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import Grade, TreeNode
 from forests.core.values import UNGRADED, leaf_result
-from metrics.core.accuracy import score_beams
+from metrics.core.accuracy import ACCURACIES, score_beams
 from metrics.core.beam_search import Beam, beam_search
 from tests.metrics.trees import leaf, trees
 
@@ -12,9 +14,13 @@ RIGHT, WRONG, SILENT = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
 
 
 def beams_of(*answers):
-    """Return beams of (answer, grade, value)."""
+    """Return beams of (answer, grade, value); right answers vote together."""
+    right = next((answer for answer, grade, _ in answers if grade is RIGHT), "")
     return [
-        Beam(leaf((number,), grade, answer=answer), value)
+        Beam(
+            leaf((number,), grade, answer=answer, voted_answer=right if grade is RIGHT else answer),
+            value,
+        )
         for number, (answer, grade, value) in enumerate(answers)
     ]
 
@@ -31,11 +37,29 @@ def test_each_way_to_choose_looks_at_the_beams_in_its_own_way():
     }
 
 
-@pytest.mark.parametrize("answers", [("18", "18.0 dollars"), ("(B)", "b"), ("x +1", "X+1")])
-def test_spellings_of_one_answer_vote_together(answers):
-    one, other = answers
-    beams = beams_of(("3", WRONG, 0.9), (one, RIGHT, 0.5), (other, RIGHT, 0.5))
+def test_answers_that_were_found_to_mean_the_same_vote_together():
+    beams = beams_of(("3", WRONG, 0.9), ("18", RIGHT, 0.5), ("18.0 dollars", RIGHT, 0.5))
     assert score_beams(beams, "incorrect")["majority_vote"] is True
+
+
+def test_answers_that_an_older_version_graded_vote_by_their_texts():
+    beams = beams_of(("3", WRONG, 0.9), ("18", RIGHT, 0.5), ("18.0", RIGHT, 0.5))
+    old = [Beam(replace(beam.leaf, voted_answer=None), beam.value) for beam in beams]
+    assert score_beams(old, "incorrect")["majority_vote"] is False  # a tie of three
+    assert score_beams([*old, old[1]], "incorrect")["majority_vote"] is True
+
+
+def test_a_beam_that_could_not_be_compared_has_no_result_and_no_vote():
+    odd = Beam(leaf((9,), Grade.UNCOMPARED, answer="odd"), 0.9)
+    beams = [odd, *beams_of(("18", RIGHT, 0.5), ("3", WRONG, 0.1))]
+    for ungraded in UNGRADED:
+        assert score_beams([odd], ungraded) == dict.fromkeys(ACCURACIES)
+        assert score_beams(beams, ungraded) == {
+            "accuracy": None,
+            "majority_vote": True,
+            "weighted_vote": True,
+            "coverage": True,
+        }
 
 
 def test_a_tie_goes_to_the_answer_of_the_better_beam():

@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.tree import Grade
+from forests.core.values import UNGRADED
 from metrics.core.baselines import majority_at_k, pass_at_k, samples_of
 from tests.metrics.trees import leaf, tree_of, trees
 
 RIGHT, WRONG, SILENT = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
+UNCOMPARED = Grade.UNCOMPARED
 
 ANSWERS = st.lists(st.sampled_from("abcd-"), min_size=1, max_size=8)
 """What each sample answers: "a" is right, "-" is no answer."""
@@ -63,7 +65,11 @@ def test_more_samples_never_lower_pass_at_k(answers):
 @given(trees())
 def test_samples_are_counted_and_not_leaves(tree):
     found = samples_of(tree, "incorrect")
-    assert found.total == sum(node.count for node in tree.leaves() if node.is_finished)
+    assert found.total == sum(
+        node.count
+        for node in tree.leaves()
+        if node.truncated or (node.terminal and node.grade is not Grade.UNCOMPARED)
+    )
     assert found.correct <= found.total
     assert sum(group.size for group in found.groups) <= found.total
 
@@ -72,6 +78,17 @@ def test_leaves_without_a_result_are_no_samples():
     tree = tree_of(leaf((0,), RIGHT), leaf((1,), SILENT), leaf((2,), WRONG, truncated=True))
     assert pass_at_k(samples_of(tree, "incorrect"), 1) == pytest.approx(1 / 3)
     assert pass_at_k(samples_of(tree, "exclude"), 1) == 1.0
+
+
+def test_leaves_that_could_not_be_compared_are_no_samples_whatever_else_is_counted():
+    tree = tree_of(
+        leaf((0,), RIGHT), leaf((1,), WRONG), leaf((2,), UNCOMPARED, count=5, answer="7")
+    )
+    for ungraded in UNGRADED:
+        found = samples_of(tree, ungraded)
+        assert (found.total, found.correct, len(found.groups)) == (2, 1, 2)
+        assert pass_at_k(found, 1) == majority_at_k(found, 1) == 0.5
+        assert pass_at_k(found, 3) is None
 
 
 def test_an_answer_graded_in_two_ways_counts_by_its_share():

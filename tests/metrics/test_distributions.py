@@ -54,8 +54,9 @@ def test_answers_of_the_same_meaning_are_one_and_the_most_frequent_comes_first()
     tree = tree_of(
         leaf((0,), WRONG, answer="20", count=2),
         leaf((1,), RIGHT, answer="18"),
-        leaf((2,), RIGHT, answer="18.0", count=2),
+        leaf((2,), RIGHT, answer="18.0", voted_answer="18", count=2),
         leaf((3,), SILENT),
+        leaf((4,), Grade.UNCOMPARED, answer="odd", count=9),
     )
 
     found = answer_shares(tree)

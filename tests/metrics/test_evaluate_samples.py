@@ -197,3 +197,42 @@ def test_a_file_that_cannot_be_used_is_one_line(evaluate, tmp_path: Path):
     (tmp_path / "torn.jsonl").write_text('{"answers": ["4"', encoding="utf-8")
     with pytest.raises(CommandError, match=r"torn\.jsonl line 1: "):
         call_command("evaluate_samples", str(tmp_path / "torn.jsonl"))
+
+
+def test_votes_go_by_what_the_grader_calls_the_same(evaluate):
+    line = {"answers": ["1", "3", "50%", "0.5"], "label": "9"}
+    right = {"answers": ["1", "3", r"\\frac{\\sqrt2}{2}", r"\\frac1{\\sqrt2}"], "label": "0.5"}
+    right["label"] = right["answers"][2]
+
+    found = numbers(evaluate([line, right], "--num_samples", "4", "--json")[0])
+
+    assert found["majority", None, 4] == 0.5
+
+
+def test_samples_that_cannot_be_compared_have_no_result_and_are_said(
+    evaluate, tmp_path: Path, settings
+):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "unsure.py").write_text(
+        "from experiment_configs.answers import NotComparedError\n"
+        "from experiment_configs.rollout.demo_arithmetic import Config as Demo\n"
+        "class Config(Demo):\n"
+        "    def is_correct(self, answer, label):\n"
+        "        if '?' in answer:\n"
+        "            raise NotComparedError('no time')\n"
+        "        return answer == label\n",
+        encoding="utf-8",
+    )
+    lines = [
+        {"answers": ["1", "2", "?", "??"], "label": "1"},
+        {"texts": ["The answer is ?"], "label": "1"},
+    ]
+    options = ("--dataset_config_name", "unsure", "--num_samples", "1")
+
+    out, _ = evaluate(lines, *options, "--json")
+    _, err = evaluate(lines, *options)
+
+    assert numbers(out)["pass", None, 1] == 0.5
+    assert json.loads(out)["samples"] == {"uncompared": 3}
+    assert json.loads(out)["problems"] == {"used": 1, "left_out": {"no_result": 1}}
+    assert "3 samples have no result, as nobody could compare their answers" in err

@@ -14,6 +14,8 @@ from metrics.models import MetricRun
 from metrics.plots import accuracy_by_beams
 from metrics.runs import runs_of
 from tests.forests.factories import (
+    RIGHT,
+    UNCOMPARED,
     WRONG,
     add_trees,
     duck_tree,
@@ -226,3 +228,20 @@ class TestAnswers:
         assert "<script>alert" not in html
         assert "&lt;script&gt;alert(1)" in html
         assert "alert" not in picture
+
+
+def test_what_has_no_result_and_what_votes_by_its_text_is_said_with_what_to_run(reader):
+    tree = tree_of(
+        leaf("0.0", "#### 18", RIGHT, answer="18"),
+        leaf("0.1", "#### odd", UNCOMPARED, answer="odd", voted_answer="odd", count=3),
+    )
+    forest = add_trees(make_forest(NAME), [tree])
+    call_command("beam_search", "--forest_name", NAME)
+
+    html = page(reader)
+
+    # Once for the run, once for the answers to one item.
+    assert html.count("3 samples have no result, as nobody could compare their answers") == 2
+    assert html.count("1 sample was graded by an older version") == 2
+    assert f"regrade_forest --forest_name {forest.name}</code> mends it" in html
+    assert "odd" not in html

@@ -33,6 +33,8 @@ def samples(tree: ReasoningTree, overall: Overall) -> list[tuple[bool, str | Non
     found = []
     for node in tree.nodes.values():
         if not tree.children(node.path) and (node.terminal or node.truncated):
+            if node.grade is Grade.UNCOMPARED and not node.truncated:
+                continue
             is_right = node.grade is RIGHT and not node.truncated
             answer = None if node.truncated else node.answer
             found += [(is_right, answer, overall[node.path])] * node.count

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 
-GRADES = (Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED)
+GRADES = (Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED, Grade.UNCOMPARED)
 
 
 def leaf(
@@ -16,8 +16,12 @@ def leaf(
     count: int = 1,
     truncated: bool = False,
     answer: str = "",
+    voted_answer: str = "",
 ) -> TreeNode:
-    """Return a finished leaf; its answer is "1" where it is right and "2" where it is wrong."""
+    """Return a finished leaf; its answer is "1" where it is right and "2" where it is wrong.
+
+    Without a voted answer it votes for its own text.
+    """
     answers: dict[Grade | None, str] = {Grade.CORRECT: "1", Grade.INCORRECT: "2"}
     return TreeNode(
         path,
@@ -27,6 +31,7 @@ def leaf(
         truncated=truncated,
         grade=grade,
         answer=answer or answers.get(grade),
+        voted_answer=voted_answer or answer or answers.get(grade),
     )
 
 
@@ -47,7 +52,10 @@ def grades_tree(**grades: Grade | None) -> ReasoningTree:
 
 @st.composite
 def trees(draw: st.DrawFn, *, all_finished: bool = False) -> ReasoningTree:
-    """Draw a tree of up to three levels with all kinds of leaves."""
+    """Draw a tree of up to three levels with all kinds of leaves.
+
+    `all_finished`: every leaf has a result, so none is open and none could not be compared.
+    """
     nodes: list[TreeNode] = []
     pending: list[NodePath] = [()]
     while pending:
@@ -66,7 +74,7 @@ def _drawn_leaf(draw: st.DrawFn, path: NodePath, *, all_finished: bool) -> TreeN
     if not all_finished and draw(st.integers(0, 5)) == 0:
         return TreeNode(path, text="Open.", count=count)
     is_cut = draw(st.integers(0, 5)) == 0
-    grade = draw(st.sampled_from(GRADES))
+    grade = draw(st.sampled_from(GRADES[:3] if all_finished else GRADES))
     return leaf(path, grade, count=count, truncated=is_cut)
 
 

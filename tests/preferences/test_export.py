@@ -8,6 +8,7 @@ import pytest
 from datasets import DatasetDict, load_dataset
 
 from forests.directories import OutputError
+from forests.models import Forest
 from preferences import containers
 from preferences.core.formats import RowOptions
 from preferences.core.pairing import PairingOptions
@@ -276,3 +277,16 @@ def test_trees_that_are_not_complete_are_not_exported(make_forest, request_of):
     partial = make_forest("partial-test-first", incomplete=[0, 1, 2])
     manifest = write(request_of("trl_stepwise", of=partial, containers=("jsonl",)))
     assert manifest["rows"] == {"train": 3 * 4}
+
+
+def test_card_and_manifest_tell_the_samples_without_a_result(forest, request_of):
+    Forest.objects.filter(pk=forest.pk).update(num_leaves=20, num_correct=12, num_uncompared=7)
+    forest.refresh_from_db()
+    request = request_of("trl")
+
+    manifest = write(request)
+
+    names = ("num_leaves", "num_correct", "num_uncompared")
+    assert [manifest["forest"][name] for name in names] == [20, 12, 7]
+    card = (request.output / "README.md").read_text()
+    assert "| Samples without a result | 7 of 27 |" in card

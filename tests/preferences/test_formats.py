@@ -16,7 +16,7 @@ from preferences.core.pairing import PairingOptions, select_pairs
 from preferences.core.prompts import FormatError, as_seen
 from preferences.core.step_formats import STEP_FORMATS
 from tests.preferences.test_pairing import options, trees
-from tests.preferences.trees import RIGHT, WRONG, addition_tree, tree_of
+from tests.preferences.trees import RIGHT, UNCOMPARED, WRONG, Step, addition_tree, tree_of
 
 FORMATS = {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)}
 QUESTION = "What is 2 + 3? "
@@ -348,3 +348,27 @@ def test_a_cut_changes_no_step_and_no_label_before_the_error(tree):
             list(steps[:length]) == row["completions"] and one["labels"][:length] == row["labels"]
             for steps, one in whole.items()
         )
+
+
+@pytest.mark.parametrize("name", ["trl_stepwise", "math_shepherd", "processbench"])
+@pytest.mark.parametrize("ungraded", ["incorrect", "exclude"])
+def test_a_solution_that_could_not_be_compared_is_in_no_row_and_changes_no_label(name, ungraded):
+    steps: dict[str, Step] = {
+        "0.0": ("Add.\n", None),
+        "0.0.0": ("So 5", RIGHT),
+        "0.0.1": ("So 6", WRONG),
+    }
+    odd = steps | {"0.0.2": ("So odd", UNCOMPARED, 9), "0.1": ("Odd", UNCOMPARED)}
+    with_odd = item_of(tree_of(odd), ungraded=ungraded)
+    assert rows_of(name, with_odd) == rows_of(name, item_of(tree_of(steps), ungraded=ungraded))
+    dropped: Counter[str] = Counter()
+    list(FORMATS[name].rows(with_odd, RowOptions(label_threshold=0.0), dropped))
+    assert dropped == {"solutions_without_result": 2}
+
+
+def test_a_step_that_could_not_be_compared_has_no_rating():
+    tree = tree_of({"0.0": ("So 5", RIGHT), "0.1": ("So odd", UNCOMPARED)})
+    [row] = rows_of("prm800k", item_of(tree))
+    [step] = row["label"]["steps"]
+    assert [one["rating"] for one in step["completions"]] == [1, None]
+    assert step["chosen_completion"] == 0

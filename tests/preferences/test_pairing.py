@@ -18,7 +18,7 @@ from preferences.core.pairing import (
     select_pairs,
 )
 from tests.metrics.trees import trees as any_trees
-from tests.preferences.trees import RIGHT, WRONG, Step, addition_tree, tree_of
+from tests.preferences.trees import RIGHT, UNCOMPARED, WRONG, Step, addition_tree, tree_of
 
 
 def select(tree: ReasoningTree, key: str = "", **options) -> PairSelection:
@@ -386,3 +386,10 @@ def test_the_rule_that_an_option_breaks_is_said_in_whole(options, rule):
     with pytest.raises(ValueError) as refusal:  # noqa: PT011  the message is compared below
         PairingOptions(**options)
     assert str(refusal.value) == rule
+
+
+def test_a_continuation_that_could_not_be_compared_is_no_side_of_a_pair():
+    tree = tree_of({"0.0": ("so 5", RIGHT), "0.1": ("so 6", WRONG), "0.2": ("so odd", UNCOMPARED)})
+    selection = select(tree, pairing="all_pairs", level="trajectory")
+    assert [(p.chosen.text, p.rejected.text) for p in selection.pairs] == [("so 5", "so 6")]
+    assert selection.dropped["nodes_without_result"] == 1

@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 from forests.core.tree import Grade, ReasoningTree, TreeNode, parse_path
 
-RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT
+RIGHT, WRONG, UNCOMPARED = Grade.CORRECT, Grade.INCORRECT, Grade.UNCOMPARED
 
 
 Step: TypeAlias = tuple[str, Grade | None] | tuple[str, Grade | None, int]

@@ -150,6 +150,7 @@ class TestPrometheus:
         assert found["prm_tokens_total", name, "prompt"] == grown.prompt_tokens > 0
         assert found["prm_tokens_total", name, "completion"] == grown.completion_tokens > 0
         assert found["prm_leaves", name, "correct"] == grown.num_correct
+        assert found["prm_leaves", name, "uncompared"] == 0
         assert found["prm_request_duration_seconds_count", name] == grown.requests - 1
         assert found["prm_request_duration_seconds_bucket", name, "+Inf"] == grown.requests - 1
         assert 0 < found["prm_request_duration_seconds_sum", name] < 60

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.loading import load_config
 from forests.models import COUNTERS, Forest, Tree
 from forests.seeding import seed_forest
@@ -37,7 +38,6 @@ def statuses(forest: Forest) -> dict[str, int]:
 def assert_whole(forest: Forest) -> None:
     """Check what must hold of a finished forest, whatever happened on the way."""
     forest = reread(forest)
-    config = load_config(forest.config_name).config
     from_trees = sum_of_trees(forest)
     assert {name: getattr(forest, name) for name in COUNTERS} == {
         name: from_trees[name] for name in COUNTERS
@@ -45,7 +45,7 @@ def assert_whole(forest: Forest) -> None:
     assert recount_forest(forest) == {}
     for stored in iter_trees(forest):
         assert stored.status == "complete"
-        worker_config = config.rollout_worker_config.from_dict(forest.worker_config)
+        worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
         strategy = STRATEGIES[worker_config.strategy](worker_config, lambda _: False)
         assert strategy.plan(stored.tree) == []
         for node in stored.tree:
@@ -58,7 +58,7 @@ def assert_whole(forest: Forest) -> None:
 def shape(forest: Forest) -> list[tuple[object, ...]]:
     """Return what two growths of the same forest must agree on."""
     return [
-        (stored.index, node.path, node.text, node.count, node.grade)
+        (stored.index, node.path, node.text, node.count, node.grade, node.voted_answer)
         for stored in iter_trees(reread(forest))
         for node in sorted(stored.tree, key=lambda node: node.path)
     ]

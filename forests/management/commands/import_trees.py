@@ -64,13 +64,14 @@ python manage.py import_trees trees.jsonl --forest_name_suffix mine --dataset_co
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{file} cannot be read: {first_line(error)}") from error
-        names = ("num_trees", "num_nodes", "num_leaves", "num_correct")
+        names = ("num_trees", "num_nodes", "num_leaves", "num_correct", "num_uncompared")
         facts = {"forest_name": forest.name, **{name: getattr(forest, name) for name in names}}
         if options["json"]:
             self.show_json(facts)
         else:
             for name, value in facts.items():
                 self.stdout.write(f"{name}: {value}")
+        self.say_uncompared(forest.num_uncompared, forest.name)
         if SCORER in scorer_names(forest):
             self.say(
                 "the file's own values are kept: create_preferences and export_preferences "

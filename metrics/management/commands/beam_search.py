@@ -89,6 +89,8 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         self.say(f"{note(run)}.")
         if reasons := left_out(run):
             self.say(f"trees left out: {', '.join(reasons)}")
+        self.say_uncompared(run.num_uncompared, forest.name)
+        self.say_ungrouped(run.num_ungrouped, forest.name)
 
 
 def _check_scorer(options: dict[str, Any]) -> None:
@@ -125,5 +127,6 @@ def _as_json(forest: Forest, run: MetricRun) -> dict[str, Any]:
             "used": run.num_trees_used,
             "left_out": run.left_out,
         },
+        "samples": {"uncompared": run.num_uncompared, "ungrouped": run.num_ungrouped},
         "rows": run.rows,
     }

@@ -12,6 +12,7 @@ from experiment_configs.interfaces import Grader
 from experiment_configs.loading import load_config
 from forests.commands import ProjectCommand
 from forests.core.values import UNGRADED
+from forests.grading import same_by
 from forests.progress_bar import shown_progress
 from metrics.arguments import (
     add_aggregation_argument,
@@ -66,7 +67,8 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
 
     def handle(self, *, file: Path, output: str, **options: Any) -> None:
         grader = _grader(options["dataset_config_name"])
-        searches = (search_of(samples) for samples in read_samples(file, grader))
+        is_same = same_by(grader)
+        searches = (search_of(samples, is_same) for samples in read_samples(file, grader))
         try:
             with shown_progress("problems", total=None) as report:
                 first = list(itertools.islice(searches, 1))
@@ -86,12 +88,18 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
         left_out = evaluation.left_out
         if output == "json":
             problems = {"used": evaluation.trees_used, "left_out": left_out}
-            self.show_json({"problems": problems, "rows": rows})
+            samples = {"uncompared": evaluation.num_uncompared}
+            self.show_json({"problems": problems, "samples": samples, "rows": rows})
             return
         show_rows(self, rows, output)
         self.say(f"problems used: {evaluation.trees_used}")
         for reason, number in sorted(left_out.items()):
             self.say(f"problems left out: {number} {LEFT_OUT[reason]}")
+        if evaluation.num_uncompared:
+            self.say(
+                f"{evaluation.num_uncompared} samples have no result, as nobody could compare "
+                "their answers with the label: run the command again when the machine is less busy"
+            )
 
 
 def _options(options: dict[str, Any], *, has_scores: bool) -> EvaluationOptions:

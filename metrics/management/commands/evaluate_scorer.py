@@ -92,3 +92,5 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
             f"{found.num_trees_used} of {found.num_trees} trees have scores; searches by Monte "
             "Carlo values know the answers: they are an upper bound"
         )
+        self.say_uncompared(found.num_uncompared, found.forest_id)
+        self.say_ungrouped(found.num_ungrouped, found.forest_id)

@@ -85,6 +85,19 @@ python manage.py create_preferences --forest_name F --values scorer:imported
             if made.dropped:
                 rows = [(REASONS.get(key, key), made.dropped[key]) for key in sorted(made.dropped)]
                 self.show_table(("left out", "number"), rows)
+        self._say_left_out(forest, made)
+        if absent := count_absent(made):
+            self.say(
+                f"{absent} reviews are of pairs that the set does not have now; they are kept, and "
+                "hold again where such a pair comes again"
+            )
+        if not made.num_pairs:
+            self.say(
+                "no pair was found: see what was left out, and grow more rollouts, lower "
+                "--min_margin or --min_leaves, or use a model that is sometimes right"
+            )
+
+    def _say_left_out(self, forest: Forest, made: PreferenceSet) -> None:
         if made.num_trees_incomplete:
             self.say(
                 f"{made.num_trees_incomplete} of {forest.num_trees} trees are not complete and "
@@ -96,16 +109,9 @@ python manage.py create_preferences --forest_name F --values scorer:imported
                 f"{made.parameters['scorer']!r} and were left out; run the same command again when "
                 "they have"
             )
-        if absent := count_absent(made):
-            self.say(
-                f"{absent} reviews are of pairs that the set does not have now; they are kept, and "
-                "hold again where such a pair comes again"
-            )
-        if not made.num_pairs:
-            self.say(
-                "no pair was found: see what was left out, and grow more rollouts, lower "
-                "--min_margin or --min_leaves, or use a model that is sometimes right"
-            )
+        self.say_uncompared(forest.num_uncompared, forest.name)
+        if made.parameters.get("drop_same_answer"):
+            self.say_ungrouped(made.num_ungrouped, forest.name)
 
 
 _COUNTS = (

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from math import ceil, log2, sqrt
 
 from experiment_configs.interfaces import RolloutWorkerConfig
-from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree
+from forests.core.tree import ROOT, NodePath, ReasoningTree
 from rollouts.core.growing import Expansion, GrowthStrategy, rollouts_from, torn_rollouts
 
 
@@ -28,8 +28,8 @@ class State:
     """A prefix whose rollouts are there."""
 
     path: NodePath
-    value: float
-    """MC(s)."""
+    value: float | None
+    """MC(s); None where none of its rollouts has a result."""
     wrong: list[tuple[NodePath, int]]
     """Leaves of its wrong rollouts that were not searched yet, with their tokens."""
     visits: int = 0
@@ -79,7 +79,7 @@ class OmegaPRM(GrowthStrategy):
         for state in search.states.values():
             exploration = self.config.omega_c_puct * sqrt(total_visits) / (1 + state.visits)
             for rollout in state.wrong:
-                score = self._exploitation(state.value, rollout[1]) + exploration
+                score = self._exploitation(state.value or 0.0, rollout[1]) + exploration
                 if best is None or score > best[0]:
                     best = (score, state, rollout)
         if best is None:
@@ -98,13 +98,18 @@ class OmegaPRM(GrowthStrategy):
     def _find_first_error(
         self, tree: ReasoningTree, search: Search, state: State, leaf: NodePath
     ) -> bool:
-        """Halve a wrong rollout; False where rollouts are missing to go on."""
+        """Halve a wrong rollout; False where rollouts are missing to go on.
+
+        Where no rollout of the middle has a result, the first error stays unknown.
+        """
         right_until, wrong_at = len(state.path), len(leaf)
         while wrong_at - right_until > 1:
             middle = (right_until + wrong_at) // 2
             probed = self._visit(tree, search, leaf[:middle])
             if probed is None:
                 return False
+            if probed.value is None:
+                return True
             if probed.value == 0:
                 wrong_at = middle
             else:
@@ -122,11 +127,12 @@ class OmegaPRM(GrowthStrategy):
         if missing or not rollouts:
             search.missing = missing
             return None
+        rollouts = [rollout for rollout in rollouts if not tree.nodes[rollout[0]].is_uncompared]
         total = sum(number for _, number, _, _ in rollouts)
         correct = sum(number for _, number, is_correct, _ in rollouts if is_correct)
         wrong = [(leaf, tokens) for leaf, _, is_correct, tokens in rollouts if not is_correct]
         is_mixed = 0 < correct < total
-        state = State(path, correct / total, wrong if is_mixed else [])
+        state = State(path, correct / total if total else None, wrong if is_mixed else [])
         search.states[path] = state
         return state
 
@@ -141,7 +147,7 @@ def _own_rollouts(tree: ReasoningTree, path: NodePath) -> Iterator[tuple[NodePat
         if not number:
             continue
         if node.is_finished:
-            yield node.path, number, node.grade is Grade.CORRECT and not node.truncated, tokens
+            yield node.path, number, node.is_correct, tokens
         open_nodes += [
             (child, tokens + child.tokens) for child in reversed(tree.children(node.path))
         ]

@@ -46,6 +46,7 @@ manage.py rqworker-pool rollouts --num-workers 4
         self.say(f"{summary.num_complete} trees complete, {summary.num_failed} failed")
         if note := node_limit_note(summary):
             self.say(note)
+        self.say_uncompared(summary.num_uncompared, forest.name)
         check_outcome(forest.name)
 
 

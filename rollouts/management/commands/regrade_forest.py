@@ -37,6 +37,12 @@ manage.py regrade_forest --forest_name gsm8k_baseline-test-first
         with shown_progress("trees", total=forest.num_trees) as report:
             regrading = regrade_forest(forest, loaded, is_dry_run=dry_run, report=report)
         self._show(regrading, as_json=options["json"])
+        if regrading.uncompared:
+            self.say(
+                f"{regrading.uncompared} leaves have no result, as nobody could compare their "
+                "answers with the label: run regrade_forest again when the machine is less busy, "
+                "or mend is_correct"
+            )
         if regrading.trees_changed and not dry_run:
             self.say(
                 "metric runs and preference sets made before hold the old grades: run beam_search "
@@ -50,6 +56,8 @@ manage.py regrade_forest --forest_name gsm8k_baseline-test-first
                 {
                     "leaves": regrading.leaves,
                     "answers_changed": regrading.answers_changed,
+                    "voted_answers_changed": regrading.voted_answers_changed,
+                    "uncompared": regrading.uncompared,
                     "trees_changed": regrading.trees_changed,
                     "grades_changed": [
                         {"old": old, "new": new, "leaves": leaves} for old, new, leaves in changes
@@ -63,3 +71,8 @@ manage.py regrade_forest --forest_name gsm8k_baseline-test-first
             f"of {regrading.leaves} leaves {sum(regrading.grades.values())} changed their grade "
             f"and {regrading.answers_changed} their answer, in {regrading.trees_changed} trees"
         )
+        if regrading.voted_answers_changed:
+            self.say(
+                f"the votes of {regrading.voted_answers_changed} leaves are counted under another "
+                "answer than before"
+            )

@@ -40,4 +40,5 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
         )
         if note := node_limit_note(summary):
             self.say(note)
+        self.say_uncompared(summary.num_uncompared, forest.name)
         check_outcome(forest.name)

@@ -135,3 +135,21 @@ def test_open_leaves_are_no_result():
     counters = count_tree(tree)
     assert counters["num_leaves"] == 0
     assert share_correct(counters["num_correct"], counters["num_leaves"]) is None
+
+
+def test_samples_that_could_not_be_compared_are_counted_apart_from_those_with_a_result():
+    tree = graded(
+        (Grade.CORRECT, 1, False), (Grade.INCORRECT, 3, False), (Grade.UNCOMPARED, 5, False)
+    )
+
+    counters = count_tree(tree)
+
+    assert (counters["num_leaves"], counters["num_uncompared"]) == (4, 5)
+    assert share_correct(counters["num_correct"], counters["num_leaves"]) == 0.25
+
+
+def test_a_solution_that_was_cut_is_wrong_whatever_its_answer_would_mean():
+    counters = count_tree(graded((Grade.UNCOMPARED, 2, True)))
+
+    assert (counters["num_incorrect"], counters["num_uncompared"]) == (2, 0)
+    assert (counters["num_leaves"], counters["num_truncated"]) == (2, 2)

@@ -25,6 +25,7 @@ from forests.core.values import (
 from tests.metrics.trees import leaf, permuted, tree_of, trees
 
 RIGHT, WRONG, SILENT = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
+UNCOMPARED = Grade.UNCOMPARED
 OPEN = TreeNode((2,), text="Open.")
 
 
@@ -221,3 +222,26 @@ class TestOwnRollouts:
 def test_an_answerless_leaf_counts_as_incorrect_unless_it_is_excluded(ungraded):
     expected = NodeValue(0.0, 1) if ungraded == "incorrect" else NodeValue(None, 0)
     assert estimate_values(tree_of(leaf((0,), SILENT)), ungraded=ungraded)[ROOT] == expected
+
+
+@pytest.mark.parametrize("ungraded", UNGRADED)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_leaf_that_could_not_be_compared_changes_no_value(estimator, ungraded):
+    leaves = [leaf((0, 0), RIGHT), leaf((0, 1), WRONG), leaf((1, 0), WRONG)]
+    odd = [leaf((0, 2), UNCOMPARED, count=7), leaf((2,), UNCOMPARED)]
+    for node in (*leaves, *odd):
+        node.drawn = {0: node.count}
+    without, with_odd = tree_of(*leaves), tree_of(*leaves, *odd)
+
+    values = estimate_values(with_odd, estimator, ungraded)
+
+    assert {path: values[path] for path in without.nodes} == estimate_values(
+        without, estimator, ungraded
+    )
+    assert values[0, 2] == values[2,] == (None, 0)
+    assert leaf_result(with_odd.nodes[2,], ungraded) is None
+
+
+@pytest.mark.parametrize(("ungraded", "result"), [("incorrect", False), ("exclude", None)])
+def test_a_cut_leaf_is_what_it_was_before_whatever_its_answer(ungraded, result):
+    assert leaf_result(leaf((0,), UNCOMPARED, truncated=True), ungraded) is result

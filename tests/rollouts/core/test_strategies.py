@@ -555,3 +555,43 @@ def test_omega_prm_finds_a_first_error_for_fewer_tokens_than_math_shepherd():
         costs[name] = sum(node.tokens * node.count for node in tree) / len(first_errors)
 
     assert costs["omega_prm"] < costs["math_shepherd"]
+
+
+def test_omega_prm_takes_no_value_from_rollouts_that_could_not_be_compared():
+    strategy = OmegaPRM(RolloutWorkerConfig(rollouts_per_state=4), lambda _: False)
+    grades = (Grade.CORRECT, Grade.INCORRECT, Grade.UNCOMPARED, Grade.UNCOMPARED)
+    tree = ReasoningTree()
+    for number, one in enumerate(grades):
+        tree.add(TreeNode((number,), text=f"{number}", drawn={0: 1}, terminal=True, grade=one))
+
+    state = strategy.search(tree).states[()]
+
+    assert state.value == 0.5
+    assert state.visits == 1  # its wrong rollout was searched, and no other
+    assert strategy.search(tree).first_errors == [(1,)]
+
+
+def test_omega_prm_gives_up_a_search_whose_middle_has_no_result_and_goes_on_with_the_next():
+    strategy = OmegaPRM(RolloutWorkerConfig(rollouts_per_state=2), lambda _: False)
+    tree = ReasoningTree()
+
+    def add(path: tuple[int, ...], drawn_from: dict[int, int], grade: Grade | None = None) -> None:
+        is_end = grade is not None
+        node = TreeNode(path, text="x\\n", drawn=drawn_from, terminal=is_end, grade=grade)
+        tree.add(node)
+
+    # From the root one right rollout and a wrong one of four steps.
+    add((0,), {0: 1}, Grade.CORRECT)
+    for depth in range(1, 4):
+        add((1, *[0] * (depth - 1)), {0: 1})
+    add((1, 0, 0, 0), {0: 1}, Grade.INCORRECT)
+    # Both rollouts from its middle, after two steps, could not be compared.
+    for number in (1, 2):
+        add((1, 0, number), {2: 1}, Grade.UNCOMPARED)
+
+    search = strategy.search(tree)
+
+    assert search.states[1, 0].value is None
+    assert search.first_errors == []
+    assert search.missing == []
+    assert strategy.plan(tree) == []

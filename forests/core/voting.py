@@ -1,0 +1,102 @@
+"""Which answers of a tree mean the same, so that their votes are counted together.
+
+A leaf's group is found once, when the leaf is graded, and stored with it as `voted_answer`: the
+first answer of the group. Metrics only read it, so votes and grades go by one relation.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
+
+MOST_COMPARED = 32
+"""Groups that one answer is compared with, the earliest first: bounded time for any tree."""
+MOST_FAILURES = 2
+"""Failed comparisons after which nothing more is compared with a group's first answer.
+
+Of one failure the other answer may have been the cause.
+"""
+
+IsSame = Callable[[str, str], bool | None]
+"""Whether an answer means the same as another one; None where nobody can say."""
+
+
+class AnswerGroups:
+    """Groups the answers of one tree by meaning, as its leaves are graded.
+
+    All correct answers are one group: they mean the label. Another answer joins the earliest group
+    of incorrect answers whose first answer means the same. An answer whose comparison fails has a
+    group of its own and is compared with nothing more, so an answer that runs every comparison out
+    of time costs two of them at most. Answers that could not be compared with the label
+    are not compared here either.
+
+    Groups stand in the order of the paths of their leaves, not in the order of grading, so a tree
+    that is stored and read again goes on with the same groups.
+    """
+
+    def __init__(self, is_same: IsSame, graded: Iterable[TreeNode] = ()) -> None:
+        """Begin with leaves that have their grades; their groups are read, not sought."""
+        self._is_same = is_same
+        self._correct: tuple[NodePath, str] | None = None
+        self._incorrect: dict[str, NodePath] = {}
+        """The earliest leaf of each group, by the group's first answer."""
+        self._group_of: dict[str, str] = {}
+        """The first answer of the group that an incorrect answer is in."""
+        self._failures: Counter[str] = Counter()
+        for leaf in graded:
+            voted = counted_answer(leaf)
+            if leaf.grade is not None and voted is not None:
+                self._keep(leaf, voted)
+
+    def add(self, leaf: TreeNode) -> None:
+        """Set the voted answer of a leaf that has just been graded."""
+        leaf.voted_answer = None if leaf.answer is None else self._find(leaf.answer, leaf.grade)
+        if leaf.voted_answer is not None:
+            self._keep(leaf, leaf.voted_answer)
+
+    def _keep(self, leaf: TreeNode, voted: str) -> None:
+        if leaf.grade is Grade.CORRECT:
+            self._correct = min(self._correct or (leaf.path, voted), (leaf.path, voted))
+        elif leaf.grade is Grade.INCORRECT and leaf.answer is not None:
+            self._group_of.setdefault(leaf.answer, voted)
+            self._incorrect[voted] = min(self._incorrect.get(voted, leaf.path), leaf.path)
+
+    def _find(self, answer: str, grade: Grade | None) -> str:
+        if grade is Grade.CORRECT:
+            return answer if self._correct is None else self._correct[1]
+        if grade is not Grade.INCORRECT:
+            return answer
+        if answer in self._group_of:
+            return self._group_of[answer]
+        groups = sorted(self._incorrect, key=self._incorrect.__getitem__)
+        usable = (first for first in groups if self._failures[first] < MOST_FAILURES)
+        for first in islice(usable, MOST_COMPARED):
+            is_same = self._is_same(answer, first)
+            if is_same is None:
+                self._failures[first] += 1
+                self._failures[answer] = MOST_FAILURES
+                break
+            if is_same:
+                return first
+        return answer
+
+
+def counted_answer(leaf: TreeNode) -> str | None:
+    """Return the answer under which a leaf's votes are counted; None where it gives none.
+
+    Leaves that an older version graded have no voted answer: their own text stands for it.
+    """
+    return leaf.answer if leaf.voted_answer is None else leaf.voted_answer
+
+
+def num_ungrouped(tree: ReasoningTree) -> int:
+    """Return the samples of a tree whose votes go by the text of their answers.
+
+    An older version graded them; regrading finds their groups.
+    """
+    return sum(
+        leaf.count
+        for leaf in tree.leaves()
+        if leaf.grade is not None and leaf.answer is not None and leaf.voted_answer is None
+    )
