@@ -119,6 +119,7 @@ _COMMANDS = tuple(
         (r"(?<=[\w)}])\s*\*\s*(?=[\w({\\-])", r"\\cdot "),
     )
 )
+_ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z])")
 _MATH_DOLLAR = re.compile(r"(?<!\\)\$")
 _SHORT_FRACTION = re.compile(
     r"\\frac\s*(?:([0-9A-Za-z])|(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}))"
@@ -139,6 +140,8 @@ def normalise(text: str) -> str:
     What cannot be read as LaTeX is left as it is.
     """
     text = _without_dollars(_plain_unicode(text))
+    if r"\begin" not in text:  # there two backslashes end a row
+        text = _ESCAPED_TWICE.sub(r"\\", text)
     text = _GROUPED_COMMAND.sub(r"{\1}", text)
     text = _rewrite_groups(text, _INVISIBLE_COMMAND, lambda _: "")
     text = _rewrite_groups(text, _UPRIGHT_COMMAND, _upright)
