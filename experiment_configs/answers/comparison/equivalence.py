@@ -29,10 +29,10 @@ from experiment_configs.answers.comparison.words import compare_words, same_text
 from experiment_configs.answers.errors import NotComparedError
 
 MAX_ANSWER_LENGTH = 1_000
-"""Characters; a longer text is no answer and is compared letter by letter only."""
+"""Characters. A longer text is not an answer: it is compared letter by letter only."""
 
 _LEADING = re.compile(
-    r"\A(?:=|\\approx|\\simeq|\\text\{(?:about|approximately|approx|around)\.?\}"
+    r"\A(?:[=:]|\\approx|\\simeq|\\text\{(?:about|approximately|approx|around)\.?\}"
     r"|(?:about|approximately|approx\.?|around|exactly|roughly)\b)[\s~]*",
     re.IGNORECASE,
 )

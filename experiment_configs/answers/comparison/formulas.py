@@ -57,7 +57,7 @@ def compare_formulas(kind: Kind, answer: str, label: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def evaluate_formula(text: str) -> Fraction | None:
-    """Return the real value of a formula to 40 digits; None where it has none.
+    """Return the real value of a formula to 120 digits; None where it has none.
 
     Raises: as `compare_formulas`.
     """
