@@ -12,6 +12,9 @@ import re
 import select
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -26,9 +29,14 @@ PROCESSOR_SECONDS = 3.0
 WALL_SECONDS = 90.0
 """Time after which a comparison is given up, though it has not had its processor time."""
 
+MOST_COMPARISONS = 256
+MOST_FAILURES = 2
+"""Of formulas, for one pair of answers."""
 _STARTING_SECONDS = 120.0
 
 Kind: TypeAlias = Literal["value", "equation", "inequality"]
+
+_limits: ContextVar[dict[str, int]] = ContextVar("limits", default={})  # noqa: B039  never changed
 
 _CHILD = Path(__file__).with_name("formula_process.py")
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[a-z]*\*?\}|\\text\{[A-Za-z]\}|\\(?!text)[A-Za-z]+")
@@ -41,7 +49,16 @@ def is_formula(text: str) -> bool:
     return bool(text.strip()) and all(word.lower() in FUNCTIONS for word in words)
 
 
-@lru_cache(maxsize=4096)  # the samples of a tree repeat few answers; errors are not kept
+@contextmanager
+def limited_comparisons() -> Iterator[None]:
+    """Limit what one pair of answers may cost: lists of formulas may ask for thousands."""
+    token = _limits.set({"comparisons": MOST_COMPARISONS, "failures": MOST_FAILURES})
+    try:
+        yield
+    finally:
+        _limits.reset(token)
+
+
 def compare_formulas(kind: Kind, answer: str, label: str) -> bool:
     """Return whether two formulas are the same: see `formula_process.answer` for the kinds.
 
@@ -49,6 +66,25 @@ def compare_formulas(kind: Kind, answer: str, label: str) -> bool:
         NotComparedError: time or memory ran out, or the label is unreadable.
         RuntimeError: the child cannot be started.
     """
+    left = _limits.get()
+    if min(left.values(), default=1) <= 0:
+        raise NotComparedError("the answers have too many formulas to be compared")
+    try:
+        same = _compare(kind, answer, label)
+    except NotComparedError:
+        _count_down(left, "failures")
+        raise
+    _count_down(left, "comparisons")
+    return same
+
+
+def _count_down(left: dict[str, int], what: str) -> None:
+    if what in left:
+        left[what] -= 1
+
+
+@lru_cache(maxsize=4096)  # the samples of a tree repeat few answers; errors are not kept
+def _compare(kind: Kind, answer: str, label: str) -> bool:
     reply = _child.ask(kind, answer, label)
     if not isinstance(reply, bool):
         raise NotComparedError(f"{answer!r:.80} and {label!r:.80} cannot be compared")
