@@ -61,7 +61,11 @@ class RolloutWorkerConfig:
     logprobs: bool = True
     """Whether to ask for log-probabilities (also how some servers tell a stop from an end)."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
-    """Further fields of the request body, for what only one kind of server knows."""
+    """Further fields of the request body, for what only one kind of server knows. They win over the
+    others; None leaves a field out: `{"seed": None}`."""
+    max_tokens_field: str = "max_tokens"
+    """Name under which the server takes the most tokens of a sample: also `max_completion_tokens`
+    (OpenAI). A server that says so is asked with that name from then on."""
 
     num_rollouts: int = 8
     """`sampled`: complete rollouts from the root; `math_shepherd`: solutions to annotate (N)."""
@@ -147,6 +151,7 @@ class RolloutWorkerConfig:
             ("model", "a name or None", self.model is None or _is_text(self.model)),
             ("stop_at_answer", "True, False or None", self.stop_at_answer in (None, True, False)),
             ("logprobs", "True or False", isinstance(self.logprobs, bool)),
+            ("max_tokens_field", "the name of a field", _is_text(self.max_tokens_field)),
             ("extra_body", "a mapping of JSON types", _is_json_mapping(self.extra_body)),
             ("api", "one of " + ", ".join(APIS), self.api in APIS),
             ("strategy", "the name of a growth strategy", _is_text(self.strategy)),

@@ -63,6 +63,11 @@ class CompletionClient:
         """
         return [model.id for model in await self._backend.list_models()]
 
+    @property
+    def notes(self) -> list[str]:
+        """What was learnt of the servers: which fields are left out, and which limits hold."""
+        return self._backend.notes
+
     async def _require_continuing(self) -> None:
         """Raise `BackendRefusedError` where the server is known not to continue chat messages."""
         if self._continues_messages is None:
@@ -136,7 +141,7 @@ class CompletionClient:
             "temperature": config.temperature,
             "top_p": config.top_p,
             "seed": request.seed,
-            "max_tokens": (
+            config.max_tokens_field: (
                 config.max_tokens_per_rollout if request.to_end else config.max_tokens_per_step
             ),
         }
