@@ -1,9 +1,11 @@
 """Draw samples from model servers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from experiment_configs.answers import closing_mark, is_thinking, split_thoughts
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from forests.core.prefix import prefix_of
 from rollouts.backend import Backend, Spending
@@ -11,8 +13,10 @@ from rollouts.core.completions import Completion, Ending, same_texts
 from rollouts.core.responses import (
     NoSampleError,
     StopRules,
+    ThoughtInStepError,
     read_completions,
     read_usage,
+    thought_field,
 )
 from rollouts.core.steps import ending_of, split_steps
 from rollouts.endpoints import ServerAddress
@@ -44,6 +48,8 @@ class SampleRequest:
     num_samples: int
     to_end: bool
     seed: int
+    thought: str = ""
+    """What the model thought before the steps, where the server split it off."""
 
 
 class _Ask(StrEnum):
@@ -55,11 +61,15 @@ class _Ask(StrEnum):
     """Steps, at whose delimiter the server stops."""
     START = "start"
     """The start of steps before which white space may come: the client cuts them."""
+    THINK = "think"
+    """A whole thought that the server splits off, and the first step after it."""
+    THOUGHT = "thought"
+    """The rest of a thought in the text, which is folded or dropped."""
     TELL = "tell"
     """What comes after steps of which nothing tells how they ended."""
 
 
-_STEPS = (_Ask.STEP, _Ask.START)
+_STEPS = (_Ask.STEP, _Ask.START, _Ask.THINK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,36 @@ class _Open:
         return self.begun[0].text
 
 
+@dataclass(slots=True)
+class _Drawing:
+    """Reads the answers to one request; every token that one reports is counted."""
+
+    make_body: Callable[[int], dict[str, Any]]
+    rules: StopRules
+    spending: Spending
+    thought_field: str = ""
+    thinks: bool = False
+    """Whether the server thought where a step was wanted."""
+    _num_without_sample: int = 0
+
+    def body(self) -> dict[str, Any]:
+        return self.make_body(self._num_without_sample)
+
+    def read(self, response: Any) -> list[Completion]:
+        usage = read_usage(response)
+        self.spending.prompt_tokens += usage.prompt_tokens
+        self.spending.completion_tokens += usage.completion_tokens
+        self.thought_field = thought_field(response)
+        try:
+            return read_completions(response, self.rules)[0]
+        except ThoughtInStepError:
+            self.thinks = True
+            return []
+        except NoSampleError:
+            self._num_without_sample += 1  # the same seed would give the same
+            raise
+
+
 class CompletionClient:
     """Draws samples from OpenAI-compatible servers. Use as an async context manager."""
 
@@ -81,6 +121,10 @@ class CompletionClient:
         self.config = config
         self._model = config.model
         self._owners: set[str] | None = None
+        self._thought_field = ""
+        """Where the server puts thoughts, once it has been seen to split them off."""
+        self._thinks_in_text = False
+        """Whether the model has been seen to think in the text of a chat."""
         self._backend = Backend(
             address,
             timeout_seconds=config.request_timeout_seconds,
@@ -142,11 +186,15 @@ class CompletionClient:
             BackendError: what the retries could not mend.
         """
         finished: list[Completion] = []
-        nothing = Completion("", Ending.LIMIT)
+        nothing = Completion("", Ending.LIMIT, begins_in_thought=self._is_thinking(request))
         waiting = [_Open(self._first_ask(request), [nothing] * request.num_samples)]
         while waiting:
             current = waiting.pop()
-            drawn = await self._draw(request, current, spending)
+            try:
+                drawn = await self._draw(request, current, spending)
+            except ThoughtInStepError:
+                waiting.append(_Open(self._ask_of_thinker(), current.begun))
+                continue
             unfinished: dict[_Ask, list[Completion]] = {}
             for begun, more in zip(current.begun, drawn, strict=False):
                 sample, ask = self._judge(request, current, begun, more)
@@ -163,7 +211,32 @@ class CompletionClient:
     def _first_ask(self, request: SampleRequest) -> _Ask:
         if request.to_end:
             return _Ask.WHOLE
+        thinks = self._thought_field or self._thinks_in_text
+        if thinks and not (request.thought or request.steps):
+            return _Ask.THINK
         return _Ask.START if self._sent(request.steps) != request.steps else _Ask.STEP
+
+    def _ask_of_thinker(self) -> _Ask:
+        """Return how to ask for a step over chat where the model thinks before it.
+
+        Raises:
+            BackendRefusedError: the steps of the thought were wanted.
+        """
+        if self.config.reasoning == "grow":
+            raise BackendRefusedError(
+                "the model thinks, and a thought cannot be continued over chat: use "
+                "reasoning='fold', or strategy='sampled', or api='completions' with the model's "
+                "chat template in the prompt, or turn thinking off by "
+                "extra_body={'chat_template_kwargs': {'enable_thinking': False}}"
+            ) from None
+        return _Ask.THINK
+
+    def _is_thinking(self, request: SampleRequest, written: str = "") -> bool:
+        """Return whether a sample is inside a thought that its text or the prompt opened."""
+        steps = request.steps + written
+        if self.config.api == "chat":
+            return is_thinking(steps)
+        return is_thinking(f"{request.prompt}{request.thought}{steps}")
 
     def _sent(self, steps: str) -> str:
         """Return steps as they are sent.
@@ -177,10 +250,27 @@ class CompletionClient:
     ) -> tuple[Completion, _Ask | None]:
         """Return a sample with what came, and what to ask next; None where it is finished."""
         if current.ask is _Ask.TELL:
-            return self._told(begun, more), None
-        sample = begun.then(more)
-        if not request.to_end and not sample.text.strip():
+            sample = self._told(begun, more)
+        else:
+            sample = replace(begun.then(more), begins_in_thought=begun.begins_in_thought)
+        if request.to_end:
+            return sample, None
+        if not sample.text.strip():
             return self._judge_blank(current.ask, sample)
+        is_chat = self.config.api == "chat"
+        if sample.ending is not Ending.SOLUTION and (is_chat or self.config.reasoning != "grow"):
+            if self._is_thinking(request, sample.text):
+                return self._judge_thought(request, current, sample)
+            if self.config.reasoning == "drop" and sample.finish_reason != _CONTEXT:
+                said = split_thoughts(sample.text, is_inside=sample.begins_in_thought)
+                if all(is_thought for _, is_thought in said):
+                    return sample, _Ask.START
+        return self._judge_step(request, current, sample)
+
+    def _judge_step(
+        self, request: SampleRequest, current: _Open, sample: Completion
+    ) -> tuple[Completion, _Ask | None]:
+        """Return the same for a sample that holds text of a step."""
         if sample.ending is Ending.UNTOLD:
             return sample, _Ask.TELL
         is_cut = sample.ending is Ending.LIMIT and sample.finish_reason != _CONTEXT
@@ -188,6 +278,26 @@ class CompletionClient:
         if current.ask is _Ask.START and is_cut and has_more:
             return sample, _Ask.STEP
         return sample, None
+
+    def _judge_thought(
+        self, request: SampleRequest, current: _Open, sample: Completion
+    ) -> tuple[Completion, _Ask | None]:
+        """Return the same for a sample that is in the middle of a thought.
+
+        Over chat no thought is continued: templates rewrite a message that ends in one.
+        """
+        if self.config.api == "chat":
+            if current.ask is _Ask.THINK:
+                return replace(sample, ending=Ending.LIMIT), None
+            self._thinks_in_text = True
+            return Completion("", Ending.LIMIT), self._ask_of_thinker()
+        if current.ask is not _Ask.THOUGHT and not self._is_thinking(request, current.written):
+            return sample, _Ask.THOUGHT
+        if current.ask in (_Ask.STEP, _Ask.START) and not current.written:
+            return sample, _Ask.THOUGHT
+        if current.ask is _Ask.THOUGHT and sample.ending is Ending.UNTOLD:
+            return sample, _Ask.START  # what comes without a stop text shows the closing mark
+        return replace(sample, ending=Ending.LIMIT), None
 
     def _judge_blank(self, ask: _Ask, sample: Completion) -> tuple[Completion, _Ask | None]:
         """Return the same for a sample that holds no step yet."""
@@ -199,6 +309,7 @@ class CompletionClient:
             # What is written without a stop text tells an end at once from a delimiter.
             return Completion("", Ending.LIMIT), _Ask.START
         is_blank = sample.ending is Ending.LIMIT and sample.finish_reason != _CONTEXT
+        is_blank = is_blank and not sample.thought
         return (replace(sample, finish_reason="blank") if is_blank else sample), None
 
     def _told(self, begun: Completion, after: Completion) -> Completion:
@@ -220,6 +331,8 @@ class CompletionClient:
         if request.to_end:
             return self.config.max_tokens_per_rollout
         most = self.config.max_tokens_per_step
+        if ask in (_Ask.THINK, _Ask.THOUGHT):
+            return self.config.max_tokens_per_rollout
         if ask is _Ask.STEP and self._first_ask(request) is _Ask.START:
             return max(1, most - _TOKENS_WITHOUT_STOP)
         fewer = {_Ask.START: _TOKENS_WITHOUT_STOP, _Ask.TELL: _TOKENS_TO_TELL}
@@ -239,37 +352,36 @@ class CompletionClient:
         rules = StopRules(
             prefix=steps,
             stop=self.config.stop,
-            delimiter=self.config.step_delimiter if current.ask in _STEPS else None,
-            is_asked=current.ask is _Ask.STEP,
+            delimiter=self._delimiter(request, current),
+            is_asked=current.ask in (_Ask.STEP, _Ask.THOUGHT),
             lost=steps[len(sent) :],
             echo=sent if is_chat and is_llama_cpp else "",
             lists_end=is_llama_cpp and self.config.logprobs,
+            skips_thought=current.ask is _Ask.THINK,
+            is_answering=is_chat and bool(steps or request.thought) and not is_thinking(steps),
             max_tokens=self._tokens(request, current.ask),
         )
-        attempt = 0
-
-        def body() -> dict[str, Any]:
-            return self._body(request, current, sent, model, attempt)
-
-        def read(response: Any) -> list[Completion]:
-            nonlocal attempt
-            usage = read_usage(response)
-            spending.prompt_tokens += usage.prompt_tokens
-            spending.completion_tokens += usage.completion_tokens
-            try:
-                return read_completions(response, rules)[0]
-            except NoSampleError:
-                attempt += 1  # the same seed would give the same
-                raise
-
+        drawing = _Drawing(
+            lambda attempt: self._body(request, current, sent, model, attempt), rules, spending
+        )
         path = "/chat/completions" if is_chat else "/completions"
         try:
-            return await self._backend.ask(path, body, read, spending)
+            drawn = await self._backend.ask(path, drawing.body, drawing.read, spending)
         except PromptTooLongError:
-            if not steps:
+            if not (steps or request.thought):
                 raise
             cut = Completion("", Ending.LIMIT, finish_reason=_CONTEXT)
             return [cut] * len(current.begun)
+        self._thought_field = drawing.thought_field or self._thought_field
+        if drawing.thinks:
+            raise ThoughtInStepError
+        return drawn
+
+    def _delimiter(self, request: SampleRequest, current: _Open) -> str | None:
+        """Return the text at which a sample is cut; None where it is not."""
+        if current.ask is _Ask.THOUGHT:
+            return closing_mark(f"{request.prompt}{request.steps}{current.written}")
+        return self.config.step_delimiter if current.ask in _STEPS else None
 
     def _body(
         self, request: SampleRequest, current: _Open, sent: str, model: str, attempt: int
@@ -285,20 +397,39 @@ class CompletionClient:
         }
         # Of a step, the delimiter is the one stop text, so that a stop is sure to mean it; the
         # others are cut here.
-        stops = {_Ask.WHOLE: list(config.stop), _Ask.STEP: [config.step_delimiter]}
-        if stop := stops.get(current.ask):
-            body["stop"] = stop
+        if current.ask in (_Ask.STEP, _Ask.THOUGHT):
+            body["stop"] = [self._delimiter(request, current)]
+        elif current.ask is _Ask.WHOLE and config.stop:
+            body["stop"] = list(config.stop)
         if config.api == "chat":
-            body["messages"] = prefix_of(request.prompt, sent, "chat")
+            body["messages"] = self._messages(request, sent)
             if config.logprobs:
                 body |= {"logprobs": True, "top_logprobs": 1}
-            if sent:
+            if sent or request.thought:
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
         else:
-            body["prompt"] = f"{request.prompt}{sent}"
+            body["prompt"] = f"{request.prompt}{request.thought}{sent}"
             if config.logprobs:
                 body["logprobs"] = 1
         return body | dict(config.extra_body)
+
+    def _messages(self, request: SampleRequest, sent: str) -> list[Any]:
+        """Return the messages of a chat, whose last one is to be continued.
+
+        A thought goes back the way in which it came. Where no text follows it, it goes into the
+        text: a server that continues an empty one would begin a new message after it.
+        """
+        if not request.thought:
+            return list(prefix_of(request.prompt, sent, "chat"))
+        if not sent:
+            return list(prefix_of(request.prompt, f"<think>{request.thought}</think>", "chat"))
+        before = list(prefix_of(request.prompt, "", "chat"))
+        if self._thought_field == "content":
+            thinking = [{"type": "text", "text": request.thought}]
+            parts = [{"type": "thinking", "thinking": thinking}, {"type": "text", "text": sent}]
+            return [*before, {"role": "assistant", "content": parts}]
+        field = self._thought_field or "reasoning_content"
+        return [*before, {"role": "assistant", "content": sent, field: request.thought}]
 
     def _num_samples(self, wanted: int) -> int:
         most = self._backend.most_samples or self.config.samples_per_request

@@ -153,7 +153,10 @@ class OpenAIServer:
         if last["role"] != "assistant":
             return before + str(last["content"])
         thought = last.get("reasoning_content") or last.get("reasoning") or ""
-        said = f"<think>{thought}</think>{last['content']}" if thought else last["content"]
+        said = last["content"]
+        if not isinstance(said, str):
+            thought, said = said[0]["thinking"][0]["text"], said[1]["text"]
+        said = f"<think>{thought}</think>{said}" if thought else said
         return (
             before + (said.strip() if self.trims else said) if self._is_continued(body) else before
         )

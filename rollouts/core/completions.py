@@ -36,10 +36,16 @@ class Completion:
     """Each token's text and log-probability, where the server gave them."""
     finish_reason: str = ""
     model: str = ""
+    thought: str = ""
+    """What the model thought before the text, where the server splits it off; without marks."""
+    thought_tokens: int = 0
+    thought_logprobs: TokenLogprobs | None = None
+    begins_in_thought: bool = False
+    """Whether the text begins in a thought that the prompt or the prefix opened."""
 
     def then(self, rest: "Completion") -> "Completion":
         """Return this sample and what the model wrote after it as one sample."""
-        if not self.text and not self.tokens:
+        if not (self.text or self.tokens or self.thought):
             return rest
         both = self.token_logprobs is not None and rest.token_logprobs is not None
         return replace(
@@ -50,6 +56,10 @@ class Completion:
             if both
             else None,
             model=rest.model or self.model,
+            thought=self.thought or rest.thought,
+            thought_tokens=self.thought_tokens + rest.thought_tokens,
+            thought_logprobs=self.thought_logprobs or rest.thought_logprobs,
+            begins_in_thought=self.begins_in_thought,
         )
 
 

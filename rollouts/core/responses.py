@@ -5,9 +5,10 @@ others. What they say of the end of a sample is read in `rollouts.core.endings`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from experiment_configs.answers import split_thoughts
 from rollouts.core.completions import Completion, Ending, TokenLogprobs, part_of_tokens
 from rollouts.core.endings import Finish, finish_text, read_finish, read_stop_sign
 from rollouts.core.steps import ending_of, split_steps
@@ -18,9 +19,16 @@ LONGEST_ERROR = 200
 MOST_TOKENS = 10**9
 MOST_LOGPROB = 10_000.0
 
+_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
+_THOUGHT_TYPES = ("thinking", "reasoning", "thought", "reasoning_text")
+
 
 class ResponseError(Exception):
     """A response is not what the protocol says; asking again may help."""
+
+
+class ThoughtInStepError(ResponseError):
+    """The server splits thoughts off, so a single step cannot be asked for."""
 
 
 class NoSampleError(ResponseError):
@@ -44,6 +52,10 @@ class StopRules:
     """What some servers (llama.cpp, continuing a chat message) repeat before the sample."""
     lists_end: bool = False
     """Whether the server lists an end token wherever the model ended."""
+    skips_thought: bool = False
+    """Whether the step is the first one after a thought that stands in the text."""
+    is_answering: bool = False
+    """Whether the thought had ended before: what a parser takes for one is the answer."""
     max_tokens: int | None = None
     """How many tokens a sample may have: what tells a cut where no reason is given."""
 
@@ -61,18 +73,25 @@ def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion],
 
     Raises:
         NoSampleError: no choice is a sample.
+        ThoughtInStepError: a step was asked for, and the server thinks apart from the answer.
         ResponseError: there are no choices.
     """
     choices = _choices(response)
     model = _storable(response.get("model"))[:LONGEST_MODEL]
     usage = read_usage(response)
-    reported = _count(_mapping(response.get("usage")).get("completion_tokens"))
+    told = _mapping(response.get("usage"))
+    each = _count(told.get("completion_tokens")) // len(choices)
+    details = _mapping(told.get("completion_tokens_details"))
+    of_thought = _count(details.get("reasoning_tokens") or told.get("reasoning_tokens"))
     completions, problems = list[Completion](), list[str]()
     for choice in choices:
-        if problem := _problem(choice):
+        if problem := _problem(choice, rules):
             problems.append(problem)
         else:
-            completions.append(_read_choice(choice, rules, model, reported // len(choices)))
+            completion = _read_choice(choice, rules, model, each)
+            completions.append(
+                _with_thought(completion, choice, rules, each, of_thought // len(choices))
+            )
     if not completions:
         raise NoSampleError(f"no sample of {len(choices)} can be used: {problems[0]}")
     return completions, usage
@@ -92,6 +111,12 @@ def read_usage(response: Any) -> Usage:
     each = reported // len(choices)
     counted = sum(number or each for number in listed)
     return Usage(_count(usage.get("prompt_tokens")), max(reported, counted))
+
+
+def thought_field(response: Any) -> str:
+    """Return the field in which a response has thoughts; empty where it has none."""
+    fields = (_thought_of(_mapping(choice))[0] for choice in _choices(response))
+    return next(filter(None, fields), "")
 
 
 def cut_at_stop(text: str, rules: StopRules) -> tuple[str, bool]:
@@ -135,17 +160,20 @@ def _choices(response: Any) -> list[Any]:
     return choices
 
 
-def _problem(choice: Any) -> str:
+def _problem(choice: Any, rules: StopRules) -> str:
     """Return why a choice is no sample; empty where it is one."""
     choice = _mapping(choice)
-    message = _mapping(choice.get("message"))
     finish = read_finish(choice.get("finish_reason"))
     reason = finish_text(choice.get("finish_reason"))
+    message = _mapping(choice.get("message"))
     if error := _error_text(choice) or _error_text(message):
         return f"the server broke it off with an error ({error})"
     if finish is Finish.BROKEN:
         return f"the server broke it off ({reason})"
-    if text := _text_of(choice):
+    field, thought, text = _thought_and_text(choice, rules)
+    if thought and rules.delimiter is not None and rules.is_asked:
+        raise ThoughtInStepError(f"it puts thoughts into `{field}`")
+    if text:
         return ""
     refusal = _storable(message.get("refusal"))[:LONGEST_ERROR]
     causes = {
@@ -153,7 +181,9 @@ def _problem(choice: Any) -> str:
         f"a filter took it ({reason})": finish is Finish.FILTERED,
         "the model called a tool in place of an answer": finish is Finish.CALLED
         or bool(message.get("tool_calls")),
-        "a choice has no text": text is None,
+        f"all of it is in `{field}`, and there is no answer": bool(thought)
+        and finish is Finish.ENDED,
+        "a choice has no text": text is None and not thought,
     }
     return next((cause for cause, holds in causes.items() if holds), "")
 
@@ -170,16 +200,95 @@ def _text_of(choice: Mapping[str, Any]) -> str | None:
     message = _mapping(choice.get("message"))
     text = message.get("content") if message else choice.get("text")
     if isinstance(text, list):
-        parts = [part if isinstance(part, str) else _mapping(part).get("text") for part in text]
-        text = "".join(part for part in parts if isinstance(part, str))
+        said = [part for part in text if _mapping(part).get("type") not in _THOUGHT_TYPES]
+        text = "".join(
+            part if isinstance(part, str) else _storable(_mapping(part).get("text"))
+            for part in said
+        )
     return _storable(text) if isinstance(text, str) else None
+
+
+def _thought_of(choice: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the field in which a server puts thoughts, and the thought; empty where none is."""
+    message = _mapping(choice.get("message"))
+    for field in _THOUGHT_FIELDS:
+        for place in (message, choice):
+            if isinstance(place.get(field), str) and (thought := _storable(place[field])):
+                return field, thought
+    parts = [_mapping(part) for part in _list(message.get("content"))]
+    thought = "".join(_part_text(part) for part in parts if part.get("type") in _THOUGHT_TYPES)
+    return ("content", thought) if thought else ("", "")
+
+
+def _thought_and_text(choice: Mapping[str, Any], rules: StopRules) -> tuple[str, str, str | None]:
+    """Return the field of the thought, the thought, and the text, which may be None."""
+    field, thought = _thought_of(choice)
+    text = _text_of(choice)
+    if rules.is_answering and thought and not text:
+        return "", "", thought  # the parser missed the thought that ended before
+    return field, thought, text
+
+
+def _part_text(part: Mapping[str, Any]) -> str:
+    """Return the text of a typed part, which may hold further parts."""
+    found = next((part[name] for name in (*_THOUGHT_TYPES, "text") if part.get(name)), "")
+    if isinstance(found, list):
+        return "".join(
+            one if isinstance(one, str) else _storable(_mapping(one).get("text")) for one in found
+        )
+    return _storable(found)
+
+
+def _with_thought(
+    completion: Completion, choice: Any, rules: StopRules, each: int, reported: int
+) -> Completion:
+    """Return a sample with the thought that the server split off, and each with its own tokens.
+
+    `each`: the tokens of the choice, where they are not listed; `reported`: those of its thought,
+    where the server says so. Without either they are shared by characters.
+    """
+    _, thought, _ = _thought_and_text(_mapping(choice), rules)
+    if not thought:
+        return completion
+    listed = completion.token_logprobs
+    if listed is None:
+        shared = round(each * len(thought) / (len(thought) + len(completion.text)))
+        number = min(reported or shared, each)
+        return replace(
+            completion, thought=thought, thought_tokens=number, tokens=max(0, each - number)
+        )
+    number = _tokens_before(listed, completion.text.strip())
+    return replace(
+        completion,
+        thought=thought,
+        thought_tokens=number,
+        thought_logprobs=listed[:number] or None,
+        tokens=len(listed) - number,
+        token_logprobs=listed[number:] or None,
+    )
+
+
+def _tokens_before(listed: TokenLogprobs, answer: str) -> int:
+    """Return how many of the tokens come before the answer: all where there is none."""
+    if not answer:
+        return len(listed)
+    written = "".join(token for token, _ in listed)
+    start = written.rfind(answer)
+    if start < 0:  # only the answer's tokens are listed, or they do not fit its text
+        return 0
+    position = 0
+    for number, (token, _) in enumerate(listed):
+        position += len(token)
+        if position > start:
+            return number
+    return 0
 
 
 def _read_choice(
     choice: Any, rules: StopRules, model: str, tokens_if_not_listed: int
 ) -> Completion:
     choice = _mapping(choice)
-    text = (_text_of(choice) or "").removeprefix(rules.echo)
+    text = (_thought_and_text(choice, rules)[2] or "").removeprefix(rules.echo)
     token_logprobs = _token_logprobs(choice.get("logprobs"))
     tokens = len(token_logprobs) if token_logprobs else tokens_if_not_listed
     written, ending = _find_end(text, choice, token_logprobs, tokens, rules)
@@ -211,8 +320,10 @@ def _find_end(
     ended = Ending.SOLUTION if _is_ended(choice, tokens, rules) else Ending.LIMIT
     if rules.delimiter is None:
         return text, ended
-    step = next(iter(split_steps(text, rules.delimiter)), text)
-    if ending_of(step, rules.delimiter) and (step.strip() or rules.is_asked):
+    head = _thought_before(text) if rules.skips_thought else ""
+    step = head + next(iter(split_steps(text[len(head) :], rules.delimiter)), text[len(head) :])
+    has_step = bool(step[len(head) :].strip()) or rules.is_asked
+    if ending_of(step, rules.delimiter) and has_step:
         is_last = ended is Ending.SOLUTION and not rules.is_asked and step == text
         return step, ended if is_last else Ending.STEP
     if ended is Ending.LIMIT:
@@ -223,6 +334,12 @@ def _find_end(
     if sign is None:
         return text, Ending.UNTOLD if rules.is_asked else ended
     return text + (sign.text or ""), Ending.SOLUTION if sign.text is None else Ending.STEP
+
+
+def _thought_before(text: str) -> str:
+    """Return the thought with which a text begins."""
+    pieces = split_thoughts(text)
+    return pieces[0][0] if pieces and pieces[0][1] else ""
 
 
 def _is_ended(choice: Mapping[str, Any], tokens: int, rules: StopRules) -> bool:
