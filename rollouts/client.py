@@ -1,6 +1,6 @@
 """Draw samples from model servers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -10,6 +10,7 @@ from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from forests.core.prefix import prefix_of
 from rollouts.backend import Backend, Spending
 from rollouts.core.completions import Completion, Ending, same_texts
+from rollouts.core.probing import Continuation
 from rollouts.core.responses import (
     NoSampleError,
     StopRules,
@@ -26,6 +27,7 @@ from rollouts.failures import (
     PromptTooLongError,
     RequestFailedError,
 )
+from rollouts.probing import find_continuation
 
 _MOST_BLANK_LINES = 4
 _CONTEXT = "context"
@@ -88,7 +90,7 @@ class _Open:
 class _Drawing:
     """Reads the answers to one request; every token that one reports is counted."""
 
-    make_body: Callable[[int], dict[str, Any]]
+    make_body: Callable[[int], Mapping[str, Any]]
     rules: StopRules
     spending: Spending
     thought_field: str = ""
@@ -96,10 +98,11 @@ class _Drawing:
     """Whether the server thought where a step was wanted."""
     _num_without_sample: int = 0
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Mapping[str, Any]:
         return self.make_body(self._num_without_sample)
 
     def read(self, response: Any) -> list[Completion]:
+        """Return the samples; raises `ResponseError` where another attempt may help."""
         usage = read_usage(response)
         self.spending.prompt_tokens += usage.prompt_tokens
         self.spending.completion_tokens += usage.completion_tokens
@@ -123,6 +126,7 @@ class CompletionClient:
         self._owners: set[str] | None = None
         self._thought_field = ""
         """Where the server puts thoughts, once it has been seen to split them off."""
+        self._continuation = Continuation.FLAG
         self._thinks_in_text = False
         """Whether the model has been seen to think in the text of a chat."""
         self._backend = Backend(
@@ -154,6 +158,28 @@ class CompletionClient:
             BackendError: it does not, or refuses.
         """
         return [model.id for model in await self._backend.list_models()]
+
+    async def find_continuation(self, spending: Spending) -> None:
+        """Find out how the server continues a chat message, for those strategies that do it.
+
+        Raises:
+            BackendRefusedError: it begins each answer from the start.
+            BackendError: it does not answer.
+        """
+        if self.config.api != "chat" or self.config.strategy == "sampled":
+            return
+        await self._require_continuing()
+        rules = StopRules(prefix="", stop=(), delimiter=None)
+
+        async def ask(body: Mapping[str, Any]) -> str:
+            drawing = _Drawing(lambda _: {**body, **self.config.extra_body}, rules, spending)
+            (first, *_) = await self._backend.ask(
+                "/chat/completions", drawing.body, drawing.read, spending
+            )
+            self._thought_field = drawing.thought_field or self._thought_field
+            return first.text
+
+        self._continuation = await find_continuation(ask, await self.model())
 
     async def _is_of(self, owner: str) -> bool:
         """Return whether the server says that its models are of this owner."""
@@ -406,7 +432,8 @@ class CompletionClient:
             if config.logprobs:
                 body |= {"logprobs": True, "top_logprobs": 1}
             if sent or request.thought:
-                body |= {"continue_final_message": True, "add_generation_prompt": False}
+                body["messages"][-1] = self._continuation.mark(body["messages"][-1])
+                body |= self._continuation.fields
         else:
             body["prompt"] = f"{request.prompt}{request.thought}{sent}"
             if config.logprobs:
