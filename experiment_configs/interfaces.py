@@ -21,8 +21,10 @@ ChatMessage: TypeAlias = Mapping[str, str]
 Prompt: TypeAlias = str | list[ChatMessage]
 DatasetItem: TypeAlias = Any
 Api: TypeAlias = Literal["chat", "completions"]
+Reasoning: TypeAlias = Literal["grow", "fold", "drop"]
 
 APIS: tuple[Api, ...] = ("chat", "completions")
+REASONINGS: tuple[Reasoning, ...] = ("grow", "fold", "drop")
 CHAT_ROLES = ("system", "user", "assistant")
 
 
@@ -53,6 +55,11 @@ class RolloutWorkerConfig:
     own may find something in any text, so it must ask for this; it may then be called while another
     thread grades.
     """
+
+    reasoning: Reasoning = "fold"
+    """What becomes of a thought: "grow": its steps are nodes; "fold": the whole thought is one
+    node; "drop": it is not stored, and its tokens are counted. Answers are only looked for outside
+    thoughts."""
 
     temperature: float = 0.8
     top_p: float = 1.0
@@ -154,6 +161,7 @@ class RolloutWorkerConfig:
             ("max_tokens_field", "the name of a field", _is_text(self.max_tokens_field)),
             ("extra_body", "a mapping of JSON types", _is_json_mapping(self.extra_body)),
             ("api", "one of " + ", ".join(APIS), self.api in APIS),
+            ("reasoning", "one of " + ", ".join(REASONINGS), self.reasoning in REASONINGS),
             ("strategy", "the name of a growth strategy", _is_text(self.strategy)),
             ("step_delimiter", "a text of at least one character", _is_text(self.step_delimiter)),
             ("stop", "a tuple of texts", _all_of(self.stop, _is_text)),

@@ -28,7 +28,7 @@ from rollouts import leases
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.circuit import Circuit
 from rollouts.core.completions import Completion
-from rollouts.core.growing import Changes, Expansion
+from rollouts.core.growing import Changes, Expansion, split_off_thought
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import (
     BackendRefusedError,
@@ -204,9 +204,11 @@ class ForestGrower:
         await self._record(growth, grader, changes)
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
+        thought, steps = split_off_thought(growth.stored.tree, expansion.node)
         request = SampleRequest(
             prompt=growth.stored.prompt,
-            steps=growth.stored.tree.steps_text(expansion.node),
+            thought=thought,
+            steps=steps,
             num_samples=expansion.num_samples,
             to_end=expansion.to_end,
             seed=expansion.seed,

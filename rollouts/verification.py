@@ -127,6 +127,7 @@ async def sample_once(
         ConfigError: a method of the config failed.
     """
     spending = Spending()
+    await client.find_continuation(spending)
     request = SampleRequest(item.prompt, steps="", num_samples=1, to_end=True, seed=0)
     completion = (await client.sample(request, spending))[0]
     steps = split_steps(completion.text, client.config.step_delimiter)

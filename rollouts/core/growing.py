@@ -11,10 +11,17 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
+from experiment_configs.answers import (
+    closes_thought,
+    is_thinking,
+    split_thoughts,
+    without_thoughts,
+)
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
-from rollouts.core.completions import Completion, Ending
+from rollouts.core.completions import Completion, Ending, TokenLogprobs
 from rollouts.core.steps import share_logprobs, share_tokens, split_steps
 
 
@@ -179,9 +186,16 @@ def add_completions(
     for: the step before them stays open.
     """
     changes = Changes()
-    prefix = tree.steps_text(expansion.node)
+    prefix = tree.solution_text(expansion.node)
     for completion in completions:
         parent = expansion.node
+        if not completion.begins_in_thought and closes_thought(completion.text):
+            # The template opened the thought, which no text shows until it ends.
+            prefix = ""
+            for node in tree.path_nodes(parent):
+                if not node.is_thought:
+                    node.is_thought = True
+                    changes.note(node, is_new=False)
         for step in _new_steps(expansion, completion, config, prefix, finds_answer):
             step.path = (*parent, tree.next_position(parent))
             if len(tree) > config.max_nodes and _same_sibling(tree, step) is None:
@@ -190,6 +204,18 @@ def add_completions(
             changes.note(node, is_new=is_new)
             parent = node.path
     return changes
+
+
+def split_off_thought(tree: ReasoningTree, path: NodePath) -> tuple[str, str]:
+    """Return the thought before the steps up to a node that the server had split off, and the rest.
+
+    A thought that stands in the text has a mark, and is a part of the steps.
+    """
+    nodes = tree.path_nodes(path)
+    thought = "".join(node.text for node in takewhile(lambda node: node.is_thought, nodes))
+    if is_thinking(thought) or closes_thought(thought) or without_thoughts(thought) != thought:
+        thought = ""
+    return thought, tree.steps_text(path).removeprefix(thought)
 
 
 def add_or_merge(tree: ReasoningTree, step: TreeNode) -> tuple[TreeNode, bool]:
@@ -209,9 +235,10 @@ def add_or_merge(tree: ReasoningTree, step: TreeNode) -> tuple[TreeNode, bool]:
 
 
 def _same_sibling(tree: ReasoningTree, step: TreeNode) -> TreeNode | None:
-    wanted = (step.text, step.terminal, step.truncated)
+    wanted = (step.text, step.terminal, step.truncated, step.is_thought)
     for sibling in tree.children(step.path[:-1]):
-        if (sibling.text, sibling.terminal, sibling.truncated) == wanted:
+        found = (sibling.text, sibling.terminal, sibling.truncated, sibling.is_thought)
+        if found == wanted:
             return sibling
     return None
 
@@ -224,39 +251,74 @@ def _new_steps(
     finds_answer: Callable[[str], bool],
 ) -> list[TreeNode]:
     """Return the steps of a sample as nodes that have no path yet."""
-    texts = split_steps(completion.text, config.step_delimiter) or [completion.text]
-    tokens = share_tokens(completion.tokens, texts)
-    logprobs = share_logprobs(completion.token_logprobs, texts)
+    written = _written_steps(completion, config)
     depth_left = config.max_depth - len(expansion.node)
-    num_kept, has_answer = _until_answer(texts[:depth_left], prefix, finds_answer)
-    is_whole = num_kept == len(texts)
+    num_kept, has_answer = _until_answer(written[:depth_left], prefix, finds_answer)
+    is_whole = num_kept == len(written)
     terminal = has_answer or (is_whole and completion.ending is Ending.SOLUTION)
     is_cut = completion.ending is Ending.LIMIT or num_kept == depth_left
-    steps = [
-        TreeNode(
-            path=(),
-            text=texts[number],
-            tokens=tokens[number],
-            logprob=logprobs[number],
-            model=completion.model,
-            seed=expansion.seed,
-            drawn={expansion.drawn_from: 1},
-        )
-        for number in range(num_kept)
-    ]
+    steps = written[:num_kept]
+    for step in steps:
+        step.model = completion.model
+        step.seed = expansion.seed
+        step.drawn = {expansion.drawn_from: 1}
     steps[-1].terminal = terminal
     steps[-1].truncated = is_cut and not terminal
     steps[-1].finish_reason = completion.finish_reason
     return steps
 
 
+def _written_steps(completion: Completion, config: RolloutWorkerConfig) -> list[TreeNode]:
+    """Return what a sample wrote, step by step: thoughts grown, folded or left out."""
+    said = split_thoughts(completion.text, is_inside=completion.begins_in_thought)
+    steps = [
+        *_cut(
+            [(completion.thought, True)] if completion.thought else [],
+            completion.thought_tokens,
+            completion.thought_logprobs,
+            config,
+        ),
+        *_cut(said, completion.tokens, completion.token_logprobs, config),
+    ]
+    if config.reasoning == "drop":
+        steps = [step for step in steps if not step.is_thought]
+    return steps or [TreeNode(path=(), text="", tokens=completion.tokens)]
+
+
+def _cut(
+    pieces: Iterable[tuple[str, bool]],
+    tokens: int,
+    logprobs: TokenLogprobs | None,
+    config: RolloutWorkerConfig,
+) -> Iterator[TreeNode]:
+    """Yield the steps of text and thought that share these tokens."""
+    texts = [
+        (step, is_thought)
+        for piece, is_thought in pieces
+        for step in _steps_of(piece, config, is_folded=is_thought and config.reasoning != "grow")
+    ]
+    steps = [step for step, _ in texts]
+    shares = zip(share_tokens(tokens, steps), share_logprobs(logprobs, steps), strict=True)
+    for (text, is_thought), (number, logprob) in zip(texts, shares, strict=True):
+        yield TreeNode(path=(), text=text, tokens=number, logprob=logprob, is_thought=is_thought)
+
+
+def _steps_of(text: str, config: RolloutWorkerConfig, *, is_folded: bool) -> list[str]:
+    return [text] if is_folded else split_steps(text, config.step_delimiter) or [text]
+
+
 def _until_answer(
-    steps: Sequence[str], prefix: str, finds_answer: Callable[[str], bool]
+    steps: Sequence[TreeNode], prefix: str, finds_answer: Callable[[str], bool]
 ) -> tuple[int, bool]:
-    """Return how many steps there are up to the answer, and whether there is one."""
-    text = prefix
+    """Return how many steps there are up to the answer, and whether there is one.
+
+    Thoughts do not answer.
+    """
+    solution = prefix
     for number, step in enumerate(steps, start=1):
-        text += step
-        if finds_answer(text):
+        if step.is_thought:
+            continue
+        solution += step.text
+        if finds_answer(solution):
             return number, True
     return len(steps), False
