@@ -33,5 +33,21 @@ def is_thinking(text: str) -> bool:
     return _OPENING.search(text, _end_of_last_thought(text)) is not None
 
 
+def opens_with_thought(text: str) -> bool:
+    """Return whether a text begins with the mark that opens a thought."""
+    return _OPENING.match(text.lstrip()) is not None
+
+
+def closes_with_thought(text: str) -> bool:
+    """Return whether a text ends with the mark that closes a thought."""
+    return bool(text.strip()) and _end_of_last_thought(text) == len(text.rstrip())
+
+
+def without_open_thought(text: str) -> str:
+    """Return a text up to the mark that opens the thought at its end, or all where none is open."""
+    opening = _OPENING.search(text, _end_of_last_thought(text))
+    return text[: opening.start()] if opening else text
+
+
 def _end_of_last_thought(text: str) -> int:
     return max((closing.end() for closing in _CLOSING.finditer(text)), default=0)
