@@ -209,6 +209,7 @@ def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Docu
         "drawn": {str(depth): number for depth, number in node.drawn.items()},
         "terminal": node.terminal,
         "truncated": node.truncated,
+        **({"is_thought": True} if node.is_thought else {}),
         "answer": node.answer,
         "grade": None if node.grade is None else str(node.grade),
         "voted_answer": node.voted_answer,
@@ -323,6 +324,7 @@ def _tree_node(document: Document) -> TreeNode:
         drawn={int(depth): number for depth, number in document["drawn"].items()},
         terminal=document["terminal"],
         truncated=document["truncated"],
+        is_thought=document.get("is_thought", False),  # an older version wrote none
         answer=document["answer"],
         grade=None if grade is None else Grade(grade),
         voted_answer=document.get("voted_answer"),  # an older version wrote none

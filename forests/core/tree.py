@@ -44,6 +44,8 @@ class TreeNode:
     """The same samples by the depth of the ancestor from which they were drawn."""
     terminal: bool = False
     truncated: bool = False
+    is_thought: bool = False
+    """Whether the step is part of a reasoning model's thought, not of its answer."""
     answer: str | None = None
     grade: Grade | None = None
     voted_answer: str | None = None
