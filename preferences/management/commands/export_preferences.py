@@ -25,6 +25,7 @@ from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.formats import RowOptions
 from preferences.core.prompts import FormatError
 from preferences.core.step_formats import labeler_id
+from preferences.core.thoughts import THOUGHTS
 from preferences.core.value_sources import ValueSource
 from preferences.export import FORMATS, ExportRequest, export
 from preferences.filters import FilterError, Filters, read_benchmark, token_counter
@@ -107,6 +108,13 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             "where the forest's strategy annotates, else all (default: %(default)s)",
         )
         parser.add_argument(
+            "--thoughts",
+            choices=THOUGHTS,
+            help="of reasoning models: keep, in the text between <think> and </think>; drop, which "
+            "leaves texts and labels of the answers alone (default: keep for formats of pairs, "
+            "drop for formats of steps)",
+        )
+        parser.add_argument(
             "--cut_at_first_error",
             action="store_true",
             help="trl_stepwise, math_shepherd: end a solution at its first step that is not good",
@@ -156,6 +164,8 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
         self.show_table(("file", "bytes"), rows)
         for split, count in manifest["rows"].items():
             self.say(f"{split}: {count} rows")
+        if manifest["thoughts"]:
+            self.say(f"thoughts in the texts: {manifest['thoughts']}")
         if _has_rejected(manifest):
             self.say(
                 f"{manifest['preference_set']['num_rejected']} of the pairs were rejected by "
@@ -222,6 +232,7 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         test_fraction=options["test_fraction"],
         split_seed=options["seed"],
         reviewed=options["reviewed"],
+        thoughts=options["thoughts"],
         solutions=_solutions(forest, source, options["solutions"]),
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={
