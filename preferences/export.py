@@ -139,13 +139,14 @@ class _Written:
     statistics: Mapping[str, PairStatistics]
     """By split."""
     num_thoughts: int
+    num_inside_thoughts: int
 
 
 def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Written:
     """Write all rows."""
     left_out: Counter[str] = Counter()
     statistics: defaultdict[str, PairStatistics] = defaultdict(PairStatistics)
-    num_thoughts = 0
+    num_thoughts = num_inside = 0
     with ExitStack() as stack:
         containers = [
             kind(directory, request.schema)
@@ -158,6 +159,7 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
         for prompt, item in request.filters.apply(partial(_items, request), left_out):
             split = split_of(prompt, request.test_fraction, request.split_seed)
             num_thoughts += item.num_thoughts
+            num_inside += item.num_inside_thoughts
             for pair in item.pairs:
                 statistics[split].add(pair)
             for row in request.format.rows(item, request.options, left_out):
@@ -167,7 +169,7 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
             for container in containers:
                 container.close()
     rows = dict(sorted(sink.counts.items(), reverse=True))
-    return _Written(rows, dict(+left_out), statistics, num_thoughts)
+    return _Written(rows, dict(+left_out), statistics, num_thoughts, num_inside)
 
 
 def _items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
@@ -232,5 +234,6 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
         "parameters": request.parameters,
         "rows": written.rows,
         "thoughts": written.num_thoughts,
+        "pairs_inside_thoughts": written.num_inside_thoughts,
         "left_out": written.left_out,
     }

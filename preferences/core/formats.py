@@ -49,6 +49,8 @@ class Item:
     """As stored with the tree; see `asked`."""
     num_thoughts: int = 0
     """Thoughts in its texts."""
+    num_inside_thoughts: int = 0
+    """Pairs with a side that ends in the middle of a thought."""
     annotation: Annotation | None = None
     """Which steps may be labelled; None: all that have a value."""
 

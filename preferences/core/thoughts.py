@@ -45,7 +45,10 @@ def with_thoughts(item: Item, thoughts: Thoughts, left_out: Counter[str]) -> Ite
         texts = _marked(item.tree, item.prompt)
         tree = ReasoningTree.from_nodes(replace(node, text=texts[node.path]) for node in item.tree)
         pairs = [_as_written(pair, texts) for pair in item.pairs]
-        return replace(item, tree=tree, pairs=pairs, num_thoughts=number)
+        inside = sum(map(_ends_inside_thought, pairs))
+        return replace(
+            item, tree=tree, pairs=pairs, num_thoughts=number, num_inside_thoughts=inside
+        )
     left_out["thoughts"] += number
     pairs = _distinct((_as_written(pair, _answers(item.tree)) for pair in item.pairs), left_out)
     item = replace(item, prompt=_without_opening(item.prompt), pairs=pairs)
@@ -71,6 +74,10 @@ def _as_written(pair: Pair, texts: _Texts) -> Pair:
         replace(side, text=text(side.path, start)) for side in (pair.chosen, pair.rejected)
     )
     return replace(pair, prefix_text=text(pair.prefix, 0), chosen=chosen, rejected=rejected)
+
+
+def _ends_inside_thought(pair: Pair) -> bool:
+    return any(is_thinking(pair.prefix_text + side.text) for side in (pair.chosen, pair.rejected))
 
 
 # Kept

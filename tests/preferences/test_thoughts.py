@@ -306,12 +306,28 @@ def thinking(make_forest):
 @pytest.mark.django_db
 def test_the_manifest_and_the_card_count_the_thoughts(thinking, tmp_path):
     run("--forest_name", thinking.name, "--format", "trl_conversational",
-                 "--container", "jsonl", "--output", tmp_path / "kept")  # fmt: skip
+        "--container", "jsonl", "--output", tmp_path / "kept")  # fmt: skip
     manifest = json.loads((tmp_path / "kept" / "manifest.json").read_text())
     assert (manifest["thoughts"], manifest["parameters"]["thoughts"]) == (4, "keep")
     text = (tmp_path / "kept" / "jsonl" / "train.jsonl").read_text()
     assert json.dumps("<think>\nIt is 5.\n</think>\n\n")[1:-1] in text
     assert "| Thoughts | 4, between" in (tmp_path / "kept" / "README.md").read_text()
+
+
+@pytest.mark.django_db
+def test_pairs_that_a_chat_template_may_take_apart_are_pointed_out(thinking, tmp_path):
+    parameters = SetParameters(PairingOptions(pairing="all_pairs"))
+    create_preferences(thinking, "more", parameters, report=lambda _: None)
+    common = ("--set", f"{thinking.name}/more", "--output", tmp_path / "out", "--overwrite")
+
+    _, said = run(*common, "--format", "trl_conversational")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["pairs_inside_thoughts"] == 2  # of each tree the one with the cut thought
+    assert "2 pairs end in the middle of a thought, and many chat templates" in said
+    _, said = run(*common, "--format", "step_dpo")
+    assert "in the middle of a thought" not in said
+    _, said = run(*common, "--format", "trl_conversational", "--thoughts", "drop")
+    assert "in the middle of a thought" not in said
 
 
 @pytest.mark.django_db

@@ -166,6 +166,12 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             self.say(f"{split}: {count} rows")
         if manifest["thoughts"]:
             self.say(f"thoughts in the texts: {manifest['thoughts']}")
+        if manifest["pairs_inside_thoughts"] and _is_of_chats(manifest):
+            self.say(
+                f"{manifest['pairs_inside_thoughts']} pairs end in the middle of a thought, and "
+                "many chat templates put an end to it or move it: look at what yours makes of "
+                "them, or choose --level trajectory or step_to_end in create_preferences"
+            )
         if _has_rejected(manifest):
             self.say(
                 f"{manifest['preference_set']['num_rejected']} of the pairs were rejected by "
@@ -180,6 +186,13 @@ def _has_rejected(manifest: dict[str, Any]) -> bool:
     """Return whether the dataset holds pairs that reviewers rejected."""
     chosen, parameters = manifest["preference_set"], manifest["parameters"]
     return bool(chosen and chosen["num_rejected"] and parameters.get("reviewed") == "all")
+
+
+def _is_of_chats(manifest: dict[str, Any]) -> bool:
+    """Return whether a chat template comes between the dataset and the model."""
+    is_chat = bool(manifest["forest"]["worker_config"].get("api") == "chat")
+    name = str(manifest["format"])
+    return name == "trl_conversational" or (name == "trl_unpaired" and is_chat)
 
 
 def _how_to_read(output: Path, containers: list[str]) -> str:
