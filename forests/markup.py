@@ -99,7 +99,7 @@ def one_line(text: object, length: int) -> str:
 
 def excerpt(text: object, length: int, pattern: re.Pattern[str] | None = None) -> SafeString:
     """Return a text on one line, from shortly before what a pattern finds, with that marked."""
-    whole = printable(str(text)[:MAX_SHOWN_LENGTH])
+    whole = printable(str(text)[: MAX_SHOWN_LENGTH if pattern else 4 * length])
     found = pattern.search(whole) if pattern else None
     if found and found.start() > length // 2:
         whole = "…" + whole[found.start() - length // 4 :]

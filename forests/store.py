@@ -324,6 +324,7 @@ def _tree_node(document: Document) -> TreeNode:
         drawn={int(depth): number for depth, number in document["drawn"].items()},
         terminal=document["terminal"],
         truncated=document["truncated"],
+        is_thought=document.get("is_thought", False),  # an older version wrote none
         answer=document["answer"],
         grade=None if grade is None else Grade(grade),
         voted_answer=document.get("voted_answer"),  # an older version wrote none
@@ -332,7 +333,6 @@ def _tree_node(document: Document) -> TreeNode:
         finish_reason=document["finish_reason"],
         model=document["model"],
         seed=document["seed"],
-        is_thought=document.get("is_thought", False),
     )
 
 

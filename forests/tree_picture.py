@@ -133,13 +133,16 @@ def _point(
         value = f"value {share.value:.2f}, {share.correct} of {share.leaves} correct"
     below = f", {num_left_out:,} steps below" if num_left_out else ""
     corner = scale.radius if num_left_out else 0
+    is_thought = reading.tree.nodes[path].is_thought
     there = anchor in anchors
     return Point(
         x=round(x - corner, 1),
         y=round(y - corner, 1),
-        css=tone_of(share.value) + (" off" if _is_off(reading, path) else ""),
+        css=tone_of(share.value)
+        + (" thought" if is_thought else "")
+        + (" off" if _is_off(reading, path) else ""),
         address=f"#{anchor}" if there else f"{reading.query.leads_to(path)}#{anchor}",
-        title=f"{format_path(path)}: {value}{below}",
+        title=f"{format_path(path)}: {'thought, ' if is_thought else ''}{value}{below}",
         is_bundle=bool(num_left_out),
     )
 

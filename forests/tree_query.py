@@ -26,6 +26,8 @@ class TreeQuery:
     kind: LeafKind | None = None
     is_raw: bool = False
     is_all_open: bool = False
+    shows_thoughts: bool = False
+    """Whether thoughts are shown as other steps are; else they are folded."""
     opened: NodePath | None = None
     """A step that is in view whatever else is."""
 
@@ -47,6 +49,7 @@ class TreeQuery:
             kind=LeafKind(kind) if kind else None,
             is_raw="raw" in parameters,
             is_all_open="all" in parameters,
+            shows_thoughts="thoughts" in parameters,
             opened=None if opened is None else parse_path(opened),
         )
 
@@ -61,10 +64,19 @@ class TreeQuery:
     @property
     def carried(self) -> str:
         """The part of the address that the parts of a page loaded later must know, with its "?"."""
-        kept = {"q": self.phrase, "ends": self.kind, "raw": "1" if self.is_raw else ""}
+        kept = {"q": self.phrase, "ends": self.kind} | self._look
         return "?" + urlencode({name: value for name, value in kept.items() if value})
 
     def leads_to(self, path: NodePath) -> str:
         """Return the address, within the tree's page, of a step that may not be on it."""
-        shown = {"open": format_path(path)} | ({"raw": "1"} if self.is_raw else {})
-        return "?" + urlencode(shown)
+        return "?" + urlencode({"open": format_path(path)} | self._look)
+
+    @property
+    def look(self) -> str:
+        """The part of an address that says how steps look, to be put behind another part."""
+        return "".join(f"&{name}={value}" for name, value in self._look.items())
+
+    @property
+    def _look(self) -> dict[str, str]:
+        wanted = {"raw": self.is_raw, "thoughts": self.shows_thoughts}
+        return {name: "1" for name, is_wanted in wanted.items() if is_wanted}

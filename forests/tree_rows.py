@@ -57,7 +57,9 @@ class TreeRow:
     """As many parents end with this row."""
     preview: SafeString
     body: SafeString
-    """The step as HTML, or its beginning; empty where it is not loaded."""
+    """The step as HTML, or its beginning; empty where it is not loaded, or a folded thought."""
+    is_folded_thought: bool
+    """Whether its text is loaded when it is opened."""
 
     gap = None
 
@@ -243,6 +245,10 @@ class TreeReading:
         is_loaded = self._is_loaded(path)
         is_hit = self.selection is not None and path in self.selection.hits
         is_marked = is_hit and bool(self.query.phrase)
+        is_folded = (
+            node.is_thought and not is_marked and not self.query.shows_thoughts
+            and bool(node.text.strip())
+        )  # fmt: skip
         return TreeRow(
             node=node,
             share=self.shares[path],
@@ -256,7 +262,10 @@ class TreeReading:
             is_only_child=self.tree.next_position(path[:-1]) == 1,
             closes=closes,
             preview=self.texts.preview(node.text, is_hit=is_marked),
-            body=self.texts.body(node.text, is_hit=is_marked) if is_loaded else SafeString(""),
+            body=self.texts.body(node.text, is_hit=is_marked)
+            if is_loaded and not is_folded
+            else SafeString(""),
+            is_folded_thought=is_folded,
         )
 
 

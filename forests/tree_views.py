@@ -10,6 +10,7 @@ from forests.core.counting import count_tree
 from forests.core.naming import node_anchor
 from forests.core.prefix import as_plain_text, prefix_of
 from forests.core.selection import LeafKind
+from forests.core.thoughts import count_thoughts
 from forests.core.tree import NodePath, TreeNode, format_path
 from forests.models import Forest
 from forests.requests import HtmxRequest, get_forest, read_number, wants_part
@@ -44,6 +45,7 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
         "uncompared": count_tree(stored.tree)["num_uncompared"],
         "num_nodes": len(stored.tree) - 1,
         "max_depth": max(node.depth for node in stored.tree),
+        "thoughts": count_thoughts(stored.tree),
         "kinds": list(LeafKind),
         "best": _way_to(reading, reading.best, anchors),
         "worst": _way_to(reading, reading.worst, anchors),

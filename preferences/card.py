@@ -64,6 +64,12 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
             f"{number}: they lack samples that the strategy wanted "
             f"(max_nodes {forest['worker_config'].get('max_nodes')})"
         )
+    if number := manifest["thoughts"]:
+        facts["Thoughts"] = (
+            f"{number}, between `<think>` and `</think>` unless the model marks its own"
+        )
+    elif number := manifest["left_out"].get("thoughts"):
+        facts["Thoughts"] = f"{number}, left out"
     if words := _SOLUTIONS.get(manifest["parameters"].get("solutions")):
         facts["Solutions"] = words
     if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):

@@ -18,10 +18,11 @@ from forests.models import Forest
 from forests.store import count_models
 from preferences.card import CARD, PICTURE, dataset_card, forest_facts
 from preferences.containers import CONTAINERS, Batch, Container
-from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions
+from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions, Thoughts
 from preferences.core.splits import split_of
 from preferences.core.statistics import PairStatistics
 from preferences.core.step_formats import STEP_FORMATS
+from preferences.core.thoughts import with_thoughts
 from preferences.core.value_sources import ValueSource
 from preferences.filters import Filters
 from preferences.margins_picture import margins_picture
@@ -57,6 +58,8 @@ class ExportRequest:
     """Which pairs reviewers let through."""
     solutions: Solutions = "all"
     """Of which solutions formats of steps take the steps."""
+    thoughts: Thoughts | None = None
+    """Whether texts hold thoughts; None: as the format's readers want it."""
     filters: Filters = field(default_factory=Filters)
     filter_words: Mapping[str, Any] = field(default_factory=dict)
     """The filters as they were asked for, for the manifest."""
@@ -70,13 +73,22 @@ class ExportRequest:
         return ValueSource(estimator=self.estimator, ungraded=self.ungraded, scorer=self.scorer)
 
     @property
+    def handling(self) -> Thoughts:
+        """Whether texts hold thoughts."""
+        return self.thoughts or self.format.thoughts
+
+    @property
     def schema(self) -> pa.Schema:
         return self.format.schema(self.is_chat, self.options)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What decides which rows there are, beside the preference set."""
-        given: dict[str, Any] = {"test_fraction": self.test_fraction, "split_seed": self.split_seed}
+        given: dict[str, Any] = {
+            "test_fraction": self.test_fraction,
+            "split_seed": self.split_seed,
+            "thoughts": self.handling,
+        }
         if self.format.default_threshold is not None:
             given["label_threshold"] = self.options.label_threshold
         if self.format.source == "pairs":
@@ -100,11 +112,12 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
     """
     check_output(request.output, overwrite=overwrite)
     with written_aside(request.output) as directory:
-        rows, left_out, statistics = _write_rows(request, directory, report)
+        written = _write_rows(request, directory, report)
+        rows, left_out, statistics = written.rows, written.left_out, written.statistics
         if not rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
             raise ExportError(f"there is no row to write{f' ({reasons})' if reasons else ''}")
-        manifest = _manifest(request, rows, left_out)
+        manifest = _manifest(request, written)
         if request.format.source == "pairs":
             manifest["statistics"] = {split: statistics[split].as_dict() for split in rows}
             (directory / PICTURE).write_bytes(margins_picture(manifest["statistics"]))
@@ -117,12 +130,23 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
     return manifest
 
 
-def _write_rows(
-    request: ExportRequest, directory: Path, report: Report
-) -> tuple[dict[str, int], dict[str, int], Mapping[str, PairStatistics]]:
-    """Write all rows; return how many each split has, what was left out, and figures by split."""
+@dataclass(frozen=True, slots=True)
+class _Written:
+    rows: dict[str, int]
+    """By split."""
+    left_out: dict[str, int]
+    """By reason."""
+    statistics: Mapping[str, PairStatistics]
+    """By split."""
+    num_thoughts: int
+    num_inside_thoughts: int
+
+
+def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Written:
+    """Write all rows."""
     left_out: Counter[str] = Counter()
     statistics: defaultdict[str, PairStatistics] = defaultdict(PairStatistics)
+    num_thoughts = num_inside = 0
     with ExitStack() as stack:
         containers = [
             kind(directory, request.schema)
@@ -134,6 +158,8 @@ def _write_rows(
         sink = _Sink(containers, request.schema, report)
         for prompt, item in request.filters.apply(partial(_items, request), left_out):
             split = split_of(prompt, request.test_fraction, request.split_seed)
+            num_thoughts += item.num_thoughts
+            num_inside += item.num_inside_thoughts
             for pair in item.pairs:
                 statistics[split].add(pair)
             for row in request.format.rows(item, request.options, left_out):
@@ -142,10 +168,16 @@ def _write_rows(
         if sink.counts:
             for container in containers:
                 container.close()
-    return dict(sorted(sink.counts.items(), reverse=True)), dict(+left_out), statistics
+    rows = dict(sorted(sink.counts.items(), reverse=True))
+    return _Written(rows, dict(+left_out), statistics, num_thoughts, num_inside)
 
 
 def _items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
+    for prompt, item in _stored_items(request, left_out):
+        yield prompt, with_thoughts(item, request.handling, left_out)
+
+
+def _stored_items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
     if request.format.source == "trees":
         return iter_tree_items(request.forest, request.source, left_out, request.solutions)
     if request.preference_set is None:
@@ -186,9 +218,7 @@ def _card_container(request: ExportRequest) -> type[Container]:
     return next(kind for name, kind in CONTAINERS.items() if name in request.containers)
 
 
-def _manifest(
-    request: ExportRequest, rows: dict[str, int], left_out: dict[str, int]
-) -> dict[str, Any]:
+def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
     forest, chosen = request.forest, request.preference_set
     names = (
         "name", "parameters", "num_pairs", "num_accepted", "num_rejected", "num_trees_used",
@@ -202,6 +232,8 @@ def _manifest(
         "models": count_models(forest),
         "preference_set": {name: getattr(chosen, name) for name in names} if chosen else None,
         "parameters": request.parameters,
-        "rows": rows,
-        "left_out": left_out,
+        "rows": written.rows,
+        "thoughts": written.num_thoughts,
+        "pairs_inside_thoughts": written.num_inside_thoughts,
+        "left_out": written.left_out,
     }

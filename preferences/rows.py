@@ -5,9 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
-from forests.models import Forest, Tree, TreeStatus
+from forests.core.naming import index_of_tree
+from forests.core.tree import ReasoningTree
+from forests.models import Forest, Node, Tree, TreeStatus
 from forests.scores import iter_scored_trees
-from forests.store import Document, collection, in_batches, question_of_document, tree_ids
+from forests.store import (
+    Document,
+    collection,
+    in_batches,
+    question_of_document,
+    read_trees,
+    tree_ids,
+)
 from preferences.core.annotation import ANNOTATES, Annotation
 from preferences.core.formats import Item
 from preferences.core.prompts import as_seen
@@ -37,9 +46,11 @@ def iter_pair_items(
             states = states_in(preference_set, found)
             found = _as_reviewed(found, states, reviewed, left_out)
         trees = _trees_without_nodes(forest, sorted(found))
+        thinking = _trees_with_thoughts(forest, sorted(found))
         for index, tree in trees.items():
             pairs = [pair_of_document(document) for document in found[index]]
-            yield tree["prompt"], Item(**_common(forest, tree), pairs=pairs)
+            grown = thinking.get(index) or ReasoningTree()
+            yield tree["prompt"], Item(**_common(forest, tree), pairs=pairs, tree=grown)
 
 
 def _as_reviewed(
@@ -114,6 +125,16 @@ def _common(forest: Forest, tree: Mapping[str, Any]) -> dict[str, Any]:
         "index": tree["index"],
         "timestamp": _timestamp(forest.created_at),
     }
+
+
+def _trees_with_thoughts(forest: Forest, indexes: Sequence[int]) -> dict[int, ReasoningTree]:
+    """Return those of these trees that have thoughts, by index; most forests have none."""
+    if not indexes:
+        return {}
+    query = {"tree_id": {"$in": tree_ids(forest, indexes)}, "is_thought": True}
+    found = {node["tree_id"] for node in collection(Node).find(query, {"tree_id": 1, "_id": 0})}
+    thinking = [index_of_tree(id_) for id_ in sorted(found)]
+    return {stored.index: stored.tree for stored in read_trees(forest, thinking)}
 
 
 def _trees_without_nodes(forest: Forest, indexes: Sequence[int]) -> dict[int, Document]:

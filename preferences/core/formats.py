@@ -21,13 +21,19 @@ from preferences.core.prompts import as_messages, exact_text, message
 
 Row: TypeAlias = dict[str, Any]
 
+Thoughts: TypeAlias = Literal["keep", "drop"]
+"""Whether texts hold the thoughts of a reasoning model: see `preferences.core.thoughts`."""
+
 TEXT = pa.string()
 MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What an exporter knows of one tree; formats of pairs read `pairs`, others `tree`."""
+    """What an exporter knows of one tree; formats of pairs read `pairs`, others `tree`.
+
+    With pairs, the tree is there where it has thoughts.
+    """
 
     prompt: Prompt
     """As the model saw it."""
@@ -41,6 +47,10 @@ class Item:
     values: Mapping[NodePath, NodeValue] = field(default_factory=dict)
     question: str = ""
     """As stored with the tree; see `asked`."""
+    num_thoughts: int = 0
+    """Thoughts in its texts."""
+    num_inside_thoughts: int = 0
+    """Pairs with a side that ends in the middle of a thought."""
     annotation: Annotation | None = None
     """Which steps may be labelled; None: all that have a value."""
 
@@ -81,6 +91,9 @@ class Format:
     """Columns for (prompts are chats, options)."""
     default_threshold: float | None = None
     """Label threshold unless one is given; None where rows have no labels."""
+    thoughts: Thoughts = "keep"
+    """Unless something else is asked for. Who trains a model on texts wants them whole; who labels
+    steps wants those of the answer."""
     task: str = "text-generation"
     """Task category for the dataset card."""
 

@@ -326,11 +326,12 @@ _PRM800K = pa.schema(
 
 STEP_TASK = "token-classification"
 
-STEP_FORMATS = (
-    Format("trl_stepwise", "trees", _trl_stepwise, _stepwise_schema, 0.0, STEP_TASK),
-    Format(
-        "math_shepherd", "trees", _math_shepherd, of_texts("input", "label", "task"), 0.0, STEP_TASK
-    ),
-    Format("processbench", "trees", _processbench, lambda *_: _PROCESSBENCH, 0.0, STEP_TASK),
-    Format("prm800k", "trees", _prm800k, lambda _is_chat, _options: _PRM800K, 0.0, STEP_TASK),
+STEP_FORMATS = tuple(
+    Format(name, "trees", rows, schema, 0.0, "drop", STEP_TASK)
+    for name, rows, schema in (
+        ("trl_stepwise", _trl_stepwise, _stepwise_schema),
+        ("math_shepherd", _math_shepherd, of_texts("input", "label", "task")),
+        ("processbench", _processbench, lambda *_: _PROCESSBENCH),
+        ("prm800k", _prm800k, lambda *_: _PRM800K),
+    )
 )

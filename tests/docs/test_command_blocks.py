@@ -184,6 +184,12 @@ def shell(
     }
     omega = {"question": "1 + 1?", "final_answer": "2", "reasoning_steps": root}
     write_lines(tmp_path / "omega.jsonl", [omega])
+    (tmp_path / "math").mkdir()
+    write_lines(tmp_path / "math" / "test.jsonl", [{"problem": "1 + 1?", "answer": "2"}] * 2)
+    (tmp_path / "math" / "chat_template.jinja").write_text("{{ messages[0].content }}\n")
+    monkeypatch.setenv("MATH_500_DATA_DIR", str(tmp_path / "math"))
+    monkeypatch.setenv("MATH_500_CHAT_TEMPLATE", str(tmp_path / "math"))
+    model_server.models.append("Qwen/Qwen3-4B")
     return Shell(tmp_path, model_server, monkeypatch)
 
 

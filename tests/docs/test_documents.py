@@ -38,6 +38,20 @@ def test_the_config_of_the_guide_can_be_used(tmp_path: Path):
     assert config.rollout_worker_config.problems() == []
 
 
+def test_the_config_for_a_reasoning_model_can_be_used(tmp_path: Path):
+    (source,) = python_blocks("docs/reasoning-models.md")
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}|{{ enable_thinking }}")
+    (tmp_path / "mine.py").write_text(
+        source.replace('late("Qwen/Qwen3-4B")', f'late("{tmp_path}")')
+    )
+
+    config = load_config("mine", [tmp_path]).config
+
+    (item,) = iterate_items(config, "test")
+    assert check_item(config, item)[:2] == ("2 + 3?|True", "5")
+    assert config.rollout_worker_config.problems() == []
+
+
 def test_the_strategy_of_the_guide_grows_a_tree():
     namespace: dict[str, Any] = {}
     exec(python_blocks("docs/extending.md")[0], namespace)  # noqa: S102  our own document

@@ -15,11 +15,20 @@ from forests.seeding import check_item, item_question
 ITEMS: dict[str, tuple[dict[str, Any], str]] = {
     "gsm8k_baseline": ({"question": "2 + 2?", "answer": "It is <<2+2=4>>4.\n#### 1,004"}, "1,004"),
     "math_500": ({"problem": "Find $x$.", "answer": "\\frac{1}{2}", "level": 3}, "\\frac{1}{2}"),
+    "math_500_reasoning": ({"problem": "Find $x$.", "answer": "\\frac{1}{2}"}, "\\frac{1}{2}"),
     "liar_new_summarized": (
         {"statement": "Snow is hot.", "date": "May 1, 2022", "label": "pants-fire"},
         "false",
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def chat_template(tmp_path_factory, monkeypatch) -> None:
+    """Put a template in the place of the one that the hub has."""
+    file = tmp_path_factory.mktemp("model") / "chat_template.jinja"
+    file.write_text("{% for one in messages %}<{{ one.role }}>{{ one.content }}{% endfor %}<me>")
+    monkeypatch.setenv("MATH_500_CHAT_TEMPLATE", str(file))
 
 
 def config(name: str) -> RolloutConfig:
@@ -145,6 +154,29 @@ def test_a_split_that_the_repository_lacks_names_those_there_are(tmp_path: Path,
 def test_a_hub_that_cannot_be_reached_names_the_local_way():
     with pytest.raises(ConfigError, match=r"set MATH_500_DATA_DIR to a directory with test.jsonl"):
         next(config("math_500").get_dataset_iterator("test"))
+
+
+def test_a_reasoning_model_is_asked_through_its_own_template():
+    prompt = config("math_500_reasoning").get_root_prompt({"problem": "Find $x$."})
+
+    assert isinstance(prompt, str)
+    assert prompt.startswith("<user>Find $x$.\n\n")
+    assert prompt.endswith("\\boxed{}.<me>")
+
+
+def test_a_reasoning_model_is_not_stopped_at_what_it_tries():
+    reasoning = config("math_500_reasoning")
+
+    assert not reasoning.has_final_answer("<think>\nMaybe \\boxed{3}.\n\n")
+    assert not reasoning.has_final_answer("Maybe \\boxed{3}.\n\n")
+    assert reasoning.extract_answer("<think>\n\\boxed{3}?\n</think>\n\n\\boxed{4}") == "4"
+
+
+def test_a_template_that_cannot_be_had_is_one_line(monkeypatch):
+    monkeypatch.setenv("MATH_500_CHAT_TEMPLATE", "/nowhere")
+
+    with pytest.raises(ConfigError, match=r"^no chat template '/nowhere': there is no such"):
+        check_item(config("math_500_reasoning"), ITEMS["math_500_reasoning"][0])
 
 
 def test_a_missing_demo_split_names_those_there_are():

@@ -125,7 +125,12 @@ def test_the_manifest_says_where_the_rows_come_from_and_what_each_file_holds(req
     assert manifest["forest"]["config_sha256"] == "ab" * 32
     assert manifest["models"] == {"test-model": 36}
     assert manifest["preference_set"]["parameters"]["pairing"] == "all_pairs"
-    assert manifest["parameters"] == {"test_fraction": 0.5, "split_seed": 0, "reviewed": "all"}
+    assert manifest["parameters"] == {
+        "test_fraction": 0.5,
+        "split_seed": 0,
+        "thoughts": "keep",
+        "reviewed": "all",
+    }
     assert sum(manifest["rows"].values()) == 18
     files = [
         path.relative_to(request.output).as_posix()

@@ -74,5 +74,32 @@ def split_thoughts(text: str, *, is_inside: bool = False) -> list[tuple[str, boo
     return joined or ([(blank, False)] if blank else [])
 
 
+def opens_with_thought(text: str) -> bool:
+    """Return whether a text begins with the mark that opens a thought."""
+    return _OPENING.match(text.lstrip()) is not None
+
+
+def closes_with_thought(text: str) -> bool:
+    """Return whether a text ends with the mark that closes a thought."""
+    return bool(text.strip()) and _end_of_last_thought(text) == len(text.rstrip())
+
+
+def starts_with_closing(text: str) -> bool:
+    """Return whether a text begins with the mark that closes a thought."""
+    return _CLOSING.match(text.lstrip()) is not None
+
+
+def ends_with_opening(text: str) -> bool:
+    """Return whether a text ends with the mark that opens a thought."""
+    opening = _OPENING.search(text, _end_of_last_thought(text))
+    return opening is not None and not text[opening.end() :].strip()
+
+
+def without_open_thought(text: str) -> str:
+    """Return a text up to the mark that opens the thought at its end, or all where none is open."""
+    opening = _OPENING.search(text, _end_of_last_thought(text))
+    return text[: opening.start()] if opening else text
+
+
 def _end_of_last_thought(text: str) -> int:
     return max((closing.end() for closing in _CLOSING.finditer(text)), default=0)

@@ -25,6 +25,7 @@ from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.formats import RowOptions
 from preferences.core.prompts import FormatError
 from preferences.core.step_formats import labeler_id
+from preferences.core.thoughts import THOUGHTS
 from preferences.core.value_sources import ValueSource
 from preferences.export import FORMATS, ExportRequest, export
 from preferences.filters import FilterError, Filters, read_benchmark, token_counter
@@ -107,6 +108,13 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             "where the forest's strategy annotates, else all (default: %(default)s)",
         )
         parser.add_argument(
+            "--thoughts",
+            choices=THOUGHTS,
+            help="of reasoning models: keep, in the text between <think> and </think>; drop, which "
+            "leaves texts and labels of the answers alone (default: keep for formats of pairs, "
+            "drop for formats of steps)",
+        )
+        parser.add_argument(
             "--cut_at_first_error",
             action="store_true",
             help="trl_stepwise, math_shepherd: end a solution at its first step that is not good",
@@ -156,6 +164,14 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
         self.show_table(("file", "bytes"), rows)
         for split, count in manifest["rows"].items():
             self.say(f"{split}: {count} rows")
+        if manifest["thoughts"]:
+            self.say(f"thoughts in the texts: {manifest['thoughts']}")
+        if manifest["pairs_inside_thoughts"] and _is_of_chats(manifest):
+            self.say(
+                f"{manifest['pairs_inside_thoughts']} pairs end in the middle of a thought, and "
+                "many chat templates put an end to it or move it: look at what yours makes of "
+                "them, or choose --level trajectory or step_to_end in create_preferences"
+            )
         if _has_rejected(manifest):
             self.say(
                 f"{manifest['preference_set']['num_rejected']} of the pairs were rejected by "
@@ -170,6 +186,13 @@ def _has_rejected(manifest: dict[str, Any]) -> bool:
     """Return whether the dataset holds pairs that reviewers rejected."""
     chosen, parameters = manifest["preference_set"], manifest["parameters"]
     return bool(chosen and chosen["num_rejected"] and parameters.get("reviewed") == "all")
+
+
+def _is_of_chats(manifest: dict[str, Any]) -> bool:
+    """Return whether a chat template comes between the dataset and the model."""
+    is_chat = bool(manifest["forest"]["worker_config"].get("api") == "chat")
+    name = str(manifest["format"])
+    return name == "trl_conversational" or (name == "trl_unpaired" and is_chat)
 
 
 def _how_to_read(output: Path, containers: list[str]) -> str:
@@ -222,6 +245,7 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         test_fraction=options["test_fraction"],
         split_seed=options["seed"],
         reviewed=options["reviewed"],
+        thoughts=options["thoughts"],
         solutions=_solutions(forest, source, options["solutions"]),
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={

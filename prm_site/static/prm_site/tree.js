@@ -104,6 +104,7 @@ const KEYS = {
   p: () => nextHit(-1),
   e: () => fold("open"),
   c: () => fold("close"),
+  t: () => document.querySelector("[data-thoughts]")?.click(),
   "[": () => leave("prev"),
   "]": () => leave("next"),
   "?": () => document.getElementById("keys").showModal(),

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from experiment_configs import child_process
 from experiment_configs.answers import NotComparedError, is_same_answer
 from experiment_configs.answers.comparison import formulas
+from experiment_configs.child_process import ChildProcess
 
 PROJECT = Path(__file__).parents[3]
 
@@ -31,9 +33,8 @@ def new_child(monkeypatch):
     children = []
 
     def start(processor_seconds):
-        children.append(formulas._Child())
+        children.append(ChildProcess(formulas._SCRIPT, str(processor_seconds)))
         monkeypatch.setattr(formulas, "_child", children[-1])
-        monkeypatch.setattr(formulas, "PROCESSOR_SECONDS", processor_seconds)
 
     yield start
     for child in children:
@@ -117,24 +118,23 @@ def test_a_killed_child_is_replaced():
 
 def test_an_interrupted_comparison_leaves_no_reply_to_the_next(monkeypatch):
     assert is_same_answer("1 + i", "i + 1")
-    read = formulas._reply
+    read = child_process._reply
 
     def interrupted(process, question, seconds):
         process.stdin.write(question + "\n")
         process.stdin.flush()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(formulas, "_reply", interrupted)
+    monkeypatch.setattr(child_process, "_reply", interrupted)
     with pytest.raises(KeyboardInterrupt):
         is_same_answer("2 + i", "i + 2")
-    monkeypatch.setattr(formulas, "_reply", read)
+    monkeypatch.setattr(child_process, "_reply", read)
     assert not is_same_answer("3 + i", "i + 4")
 
 
 def test_a_child_that_does_not_start_is_an_error_and_not_a_wrong_answer(monkeypatch):
-    monkeypatch.setattr(formulas, "_child", formulas._Child())
-    monkeypatch.setattr(formulas, "_CHILD", Path("nowhere.py"))
-    with pytest.raises(RuntimeError, match="formulas cannot be compared"):
+    monkeypatch.setattr(formulas, "_child", ChildProcess(Path("nowhere.py"), "3"))
+    with pytest.raises(RuntimeError, match=r"does not start: see what `python nowhere.py 3`"):
         is_same_answer("1 + n", "n + 1 + m")
 
 

@@ -1,0 +1,34 @@
+"""Thoughts of reasoning models in a tree: runs of nodes, apart from the answer that follows."""
+
+from dataclasses import dataclass
+
+from forests.core.tree import ReasoningTree, TreeNode
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtCount:
+    """How much of a tree is thought."""
+
+    thoughts: int
+    """Different ones, whether finished or cut."""
+    tokens: int
+    """Of all samples; a server may give none."""
+
+
+def count_thoughts(tree: ReasoningTree) -> ThoughtCount:
+    """Return how many different thoughts a tree has, and their tokens."""
+    return ThoughtCount(
+        thoughts=sum(ends_thought(tree, node) for node in tree),
+        tokens=sum(node.tokens * node.count for node in tree if node.is_thought),
+    )
+
+
+def begins_thought(tree: ReasoningTree, node: TreeNode) -> bool:
+    """Return whether a node is the first of a thought."""
+    return node.is_thought and not (node.path and tree.nodes[node.path[:-1]].is_thought)
+
+
+def ends_thought(tree: ReasoningTree, node: TreeNode) -> bool:
+    """Return whether a node is the last of a thought: an answer follows, or nothing."""
+    below = tree.children(node.path)
+    return node.is_thought and (not below or any(not child.is_thought for child in below))
