@@ -50,8 +50,8 @@ class RolloutWorkerConfig:
 
     With the default `extract_answer` that is a marked one: `\boxed{x}`, `#### x` or
     `<answer>x</answer>`, outside thoughts. None: yes with the default `extract_answer`. One of your
-    own may find something in any text, so it must ask for this; it may then be called while another
-    thread grades.
+    own may find something in any text, so it must ask for this. It is then called after each step,
+    or after each of 64 stretches of a longer solution.
     """
 
     temperature: float = 0.8
@@ -238,17 +238,19 @@ class RolloutConfig(Grader, ABC):
         text = json.dumps(item, indent=2, ensure_ascii=False, default=str)
         return f"```json\n{text}\n```"
 
+    @property
+    def stops_at_answer(self) -> bool:
+        """What `stop_at_answer` says, or comes to where it says nothing."""
+        asked = self.rollout_worker_config.stop_at_answer
+        return type(self).extract_answer is Grader.extract_answer if asked is None else asked
+
     def has_final_answer(self, solution: str) -> bool:
         """Return whether a solution so far ends with its answer: see `stop_at_answer`."""
-        asked = self.rollout_worker_config.stop_at_answer
-        keeps_default = type(self).extract_answer is Grader.extract_answer
-        if not (keeps_default if asked is None else asked) or is_thinking(solution):
+        if not self.stops_at_answer or is_thinking(solution):
             return False
-        return (
-            has_final_answer(solution)
-            if keeps_default
-            else self.extract_answer(solution) is not None
-        )
+        if type(self).extract_answer is Grader.extract_answer:
+            return has_final_answer(solution)
+        return self.extract_answer(solution) is not None
 
 
 def _is_positive_integer(value: object) -> bool:

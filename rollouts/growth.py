@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+import math
+import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
+from experiment_configs.stopping import steps_to_answer
 from forests.grading import TreeGrader
 from forests.models import Forest, TreeStatus
 from forests.store import (
@@ -34,9 +37,15 @@ from rollouts.recording import Growth, LeaseLostError, Recorder
 
 log = structlog.stdlib.get_logger(__name__)
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
 SECONDS_BETWEEN_LOOKS_AT_FOREST = 1.0
 LONGEST_WAIT_FOR_BACKEND_SECONDS = 15.0
+SECONDS_FOR_SAMPLES_AT_END = 5.0
+"""How long samples that have come are still looked through when growth is stopped: users' code may
+take longer than anybody who stops a worker wants to wait."""
 MOST_WAITS_OF_REQUEST = 3
 """How often the server may seem away to one request alone: a proxy may cut each of its answers."""
 
@@ -68,7 +77,7 @@ class ForestGrower:
         self.client = client
         self.worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
         self.strategy = STRATEGIES[self.worker_config.strategy](
-            self.worker_config, self._finds_answer
+            self.worker_config, self._find_answer
         )
         self.holder = leases.new_holder()
         self.recorder = Recorder(forest, self.holder)
@@ -79,9 +88,12 @@ class ForestGrower:
         self._num_answered = 0
         self._slots = asyncio.Semaphore(self.worker_config.concurrency)
         self._backend = _Backend(forest.name, client)
-        # One thread, since a config's methods need not be safe in several; but for `extract_answer`
-        # where it was asked to tell when a solution ends, which the event loop must know at once.
-        self._grading_thread = ThreadPoolExecutor(1, thread_name_prefix="grading")
+        # One thread, since neither a config's methods nor trees need be safe in several; and none
+        # that others wait for, as both may take their time.
+        self._tree_thread = ThreadPoolExecutor(1, thread_name_prefix="trees")
+        self._patience_ends = math.inf
+        self._lease_thread = ThreadPoolExecutor(1, thread_name_prefix="leases")
+        self._is_over = threading.Event()
 
     async def grow(self, indexes: Iterable[int], stop: asyncio.Event) -> Outcome:
         """Grow these trees until each is complete or failed, or until `stop` is set.
@@ -93,27 +105,32 @@ class ForestGrower:
             LeaseLostError: another worker has taken a tree, as this process was away for long.
             pymongo.errors.PyMongoError: the database does not answer.
         """
-        keeping = asyncio.create_task(self._keep_leases())
-        working = [
+        loop = asyncio.get_running_loop()
+        keeping = loop.run_in_executor(self._lease_thread, self._keep_leases)
+        working: list[asyncio.Future[None]] = [
             asyncio.create_task(self._grow_all(list(indexes))),
             asyncio.create_task(self.recorder.run()),
             asyncio.create_task(self._obey_forest(stop)),
         ]
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait([*working, keeping, stopping], return_when=asyncio.FIRST_COMPLETED)
+            waiting: list[asyncio.Future[Any]] = [*working, keeping, stopping]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in (*working, keeping):
                 if task.done():
                     task.result()
         finally:
+            self._patience_ends = time.monotonic() + SECONDS_FOR_SAMPLES_AT_END
             await _cancel([*working, stopping])
             if self._taking:  # what it gets must be given back
                 await asyncio.gather(self._taking, return_exceptions=True)
-            self._grading_thread.shutdown(wait=False, cancel_futures=True)
+            self._tree_thread.shutdown(wait=False, cancel_futures=True)
             try:
                 await self.recorder.write()
             finally:
-                await _cancel([keeping])
+                self._is_over.set()
+                await asyncio.gather(keeping, return_exceptions=True)
+                self._lease_thread.shutdown(wait=False)
                 held = self._held | self.recorder.unwritten()
                 await asyncio.to_thread(leases.release, list(held), self.holder)
         return self.outcome
@@ -178,17 +195,33 @@ class ForestGrower:
 
     async def _grow_tree(self, growth: Growth) -> None:
         tree = growth.stored.tree
-        grader = TreeGrader(self.config, growth.stored.label, tree, tree.leaves())
+        grader = await self._in_tree_thread(
+            TreeGrader, self.config, growth.stored.label, tree, tree.leaves()
+        )
         if ungraded := {n.path: n for n in tree if n.is_finished and n.grade is None}:
             await self._record(growth, grader, Changes(changed=ungraded))  # grading failed before
-        while expansions := self.strategy.plan(tree):
+        while expansions := await self._in_tree_thread(self.strategy.plan, tree):
             await _all([self._expand(growth, grader, expansion) for expansion in expansions])
-        growth.hit_max_nodes = self.strategy.hit_max_nodes(tree)
+        growth.hit_max_nodes = await self._in_tree_thread(self.strategy.hit_max_nodes, tree)
 
     async def _expand(self, growth: Growth, grader: TreeGrader, expansion: Expansion) -> None:
         completions = await self._sample(growth, expansion)
-        changes = self.strategy.apply(growth.stored.tree, expansion, completions)
+        self.recorder.note(growth, Changes())  # what was spent, whenever the samples are in
+        adding = self._in_tree_thread(self._add, growth, expansion, completions)
+        try:
+            changes = await asyncio.shield(adding)
+        except asyncio.CancelledError:
+            # The samples are paid for, and a thread cannot be stopped: who cancels waits for it.
+            with contextlib.suppress(ConfigError, _NoPatienceError):
+                self.recorder.note(growth, await adding)
+            raise
         await self._record(growth, grader, changes)
+
+    def _add(self, growth: Growth, expansion: Expansion, completions: list[Completion]) -> Changes:
+        tree = growth.stored.tree
+        samples = self.strategy.read_samples(tree, expansion, completions)
+        with growth.lock:
+            return self.strategy.add_samples(tree, expansion, samples)
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
         request = SampleRequest(
@@ -215,24 +248,35 @@ class ForestGrower:
     async def _record(self, growth: Growth, grader: TreeGrader, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]
         try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._grading_thread, grader.grade_new, nodes
-            )
+            await self._in_tree_thread(grader.grade_new, nodes)
         finally:
             self.recorder.note(growth, changes)  # samples are kept where grading them fails
         await self.recorder.make_room()
 
-    def _finds_answer(self, solution: str) -> bool:
-        return call_method(self.config.has_final_answer, solution)
+    def _in_tree_thread(
+        self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[Result]:
+        call = partial(function, *args, **kwargs)
+        return asyncio.get_running_loop().run_in_executor(self._tree_thread, call)
 
-    async def _keep_leases(self) -> None:
-        while True:
-            await asyncio.sleep(leases.RENEWAL_SECONDS)
+    def _find_answer(self, before: str, steps: Sequence[str]) -> int | None:
+        if time.monotonic() > self._patience_ends:
+            raise _NoPatienceError
+        return steps_to_answer(self.config, before, steps)
+
+    def _keep_leases(self) -> None:
+        """Renew until growth is over, in a thread of its own: users' code may hold up all others.
+
+        Raises:
+            LeaseLostError: another worker has taken a tree.
+            pymongo.errors.PyMongoError: the database does not answer.
+        """
+        while not self._is_over.wait(leases.RENEWAL_SECONDS):
             now = time.time()
-            held = self._held | self.recorder.unwritten()
-            lost = await asyncio.to_thread(leases.renew, list(held), self.holder)
+            held = self._held.copy() | self.recorder.unwritten()
+            lost = leases.renew(list(held), self.holder)
             # What is being written may have ended its lease itself.
-            lost &= self._growing | self.recorder.waiting()
+            lost &= self._growing.copy() | self.recorder.waiting()
             if lost:
                 self.recorder.leases_renewed_at = 0
                 raise LeaseLostError(f"another worker has taken {', '.join(sorted(lost))}")
@@ -244,6 +288,10 @@ class ForestGrower:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
         stop.set()
         await asyncio.Event().wait()  # until cancelled: ending is for `grow` to do
+
+
+class _NoPatienceError(Exception):
+    """Growth is over, and the samples that wait for users' code are given up."""
 
 
 class _Backend:
@@ -304,7 +352,7 @@ async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:
             raise result
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
     tasks = list(tasks)
     for task in tasks:
         task.cancel()

@@ -187,7 +187,7 @@ def check_strategy(config: RolloutWorkerConfig) -> str:
 
 
 def _has_no_room(config: RolloutWorkerConfig) -> bool:
-    strategy, tree = STRATEGIES[config.strategy](config, lambda _: False), ReasoningTree()
+    strategy, tree = STRATEGIES[config.strategy](config, lambda *_: None), ReasoningTree()
     return strategy.hit_max_nodes(tree)
 
 

@@ -2,7 +2,11 @@
 
 from experiment_configs.answers.comparison.equivalence import MAX_ANSWER_LENGTH, is_same_answer
 from experiment_configs.answers.errors import NotComparedError
-from experiment_configs.answers.extraction.last_answer import extract_last_answer, has_final_answer
+from experiment_configs.answers.extraction.last_answer import (
+    extract_last_answer,
+    has_final_answer,
+    steps_to_final_answer,
+)
 from experiment_configs.answers.extraction.thoughts import is_thinking, without_thoughts
 
 __all__ = [
@@ -12,5 +16,6 @@ __all__ = [
     "has_final_answer",
     "is_same_answer",
     "is_thinking",
+    "steps_to_final_answer",
     "without_thoughts",
 ]

@@ -11,6 +11,8 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TypeAlias
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
@@ -49,6 +51,11 @@ class Changes:
             self.changed[node.path] = node
 
 
+FindAnswer: TypeAlias = Callable[[str, Sequence[str]], int | None]
+"""Gets the text before the steps of a sample, and the steps; returns how many of these there are up
+to the answer, or None where there is none."""
+
+
 class GrowthStrategy(ABC):
     """Decides which nodes to expand next, and when a tree is complete.
 
@@ -56,10 +63,9 @@ class GrowthStrategy(ABC):
     holds, wherever it stopped.
     """
 
-    def __init__(self, config: RolloutWorkerConfig, finds_answer: Callable[[str], bool]) -> None:
-        """`finds_answer`: whether a solution so far ends with its answer."""
+    def __init__(self, config: RolloutWorkerConfig, find_answer: FindAnswer) -> None:
         self.config = config
-        self.finds_answer = finds_answer
+        self.find_answer = find_answer
 
     @abstractmethod
     def wanted(self, tree: ReasoningTree) -> Iterable[Expansion]:
@@ -86,7 +92,24 @@ class GrowthStrategy(ABC):
         self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
     ) -> Changes:
         """Put samples into the tree and return what changed."""
-        return add_completions(tree, expansion, completions, self.config, self.finds_answer)
+        return self.add_samples(tree, expansion, self.read_samples(tree, expansion, completions))
+
+    def read_samples(
+        self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
+    ) -> list[list[TreeNode]]:
+        """Return the steps of each sample, as nodes that have no path yet.
+
+        This is where samples take their time, and the tree does not change.
+        """
+        prefix = tree.steps_text(expansion.node)
+        find_answer = cache(lambda steps: self.find_answer(prefix, steps))
+        return [_new_steps(expansion, one, self.config, find_answer) for one in completions]
+
+    def add_samples(
+        self, tree: ReasoningTree, expansion: Expansion, samples: Iterable[Sequence[TreeNode]]
+    ) -> Changes:
+        """Put the steps of samples into the tree and return what changed."""
+        return add_samples(tree, expansion, samples, self.config)
 
 
 def _that_fit(
@@ -165,24 +188,21 @@ def _requests(
         done += size
 
 
-def add_completions(
+def add_samples(
     tree: ReasoningTree,
     expansion: Expansion,
-    completions: Iterable[Completion],
+    samples: Iterable[Sequence[TreeNode]],
     config: RolloutWorkerConfig,
-    finds_answer: Callable[[str], bool],
 ) -> Changes:
     """Put samples below the expanded node, step by step, merging steps that are there already.
 
-    A solution ends with the first step that `finds_answer`, and is truncated at `max_depth`. Steps
-    that do not fit below `max_nodes` are not stored, as where a server wrote more than was asked
-    for: the step before them stays open.
+    Steps that do not fit below `max_nodes` are not stored, as where a server wrote more than was
+    asked for: the step before them stays open.
     """
     changes = Changes()
-    prefix = tree.steps_text(expansion.node)
-    for completion in completions:
+    for steps in samples:
         parent = expansion.node
-        for step in _new_steps(expansion, completion, config, prefix, finds_answer):
+        for step in steps:
             step.path = (*parent, tree.next_position(parent))
             if len(tree) > config.max_nodes and _same_sibling(tree, step) is None:
                 break
@@ -220,17 +240,21 @@ def _new_steps(
     expansion: Expansion,
     completion: Completion,
     config: RolloutWorkerConfig,
-    prefix: str,
-    finds_answer: Callable[[str], bool],
+    find_answer: Callable[[tuple[str, ...]], int | None],
 ) -> list[TreeNode]:
-    """Return the steps of a sample as nodes that have no path yet."""
+    """Return the steps of a sample as nodes that have no path yet.
+
+    A solution ends with the step that gives its answer, and is truncated at `max_depth`.
+    """
     texts = split_steps(completion.text, config.step_delimiter) or [completion.text]
     tokens = share_tokens(completion.tokens, texts)
     logprobs = share_logprobs(completion.token_logprobs, texts)
     depth_left = config.max_depth - len(expansion.node)
-    num_kept, has_answer = _until_answer(texts[:depth_left], prefix, finds_answer)
+    texts_kept = texts[:depth_left]
+    answer_at = find_answer(tuple(texts_kept))
+    num_kept = len(texts_kept) if answer_at is None else answer_at
     is_whole = num_kept == len(texts)
-    terminal = has_answer or (is_whole and completion.ending is Ending.SOLUTION)
+    terminal = answer_at is not None or (is_whole and completion.ending is Ending.SOLUTION)
     is_cut = completion.ending is Ending.LIMIT or num_kept == depth_left
     steps = [
         TreeNode(
@@ -248,15 +272,3 @@ def _new_steps(
     steps[-1].truncated = is_cut and not terminal
     steps[-1].finish_reason = completion.finish_reason
     return steps
-
-
-def _until_answer(
-    steps: Sequence[str], prefix: str, finds_answer: Callable[[str], bool]
-) -> tuple[int, bool]:
-    """Return how many steps there are up to the answer, and whether there is one."""
-    text = prefix
-    for number, step in enumerate(steps, start=1):
-        text += step
-        if finds_answer(text):
-            return number, True
-    return len(steps), False
