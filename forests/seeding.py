@@ -98,6 +98,21 @@ def check_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str]:
     return prompt, label, serialized
 
 
+def check_whole_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str, str]:
+    """Return all that a tree holds of an item: prompt, label, serialised form and question.
+
+    Raises:
+        ConfigError: a method of the config fails or gives what cannot be used or stored.
+    """
+    whole = (*check_item(config, item), item_question(config, item))
+    if problem := storing_problem(list(whole)):
+        raise ConfigError(
+            "what get_root_prompt, get_label, serialize_dataset_item and get_question returned "
+            f"together {problem}"
+        )
+    return whole
+
+
 def item_question(config: RolloutConfig, item: Any) -> str:
     """Return what an item asks, without blanks around it.
 
@@ -109,6 +124,8 @@ def item_question(config: RolloutConfig, item: Any) -> str:
         raise ConfigError(f"get_question must return a str, not {type(question).__name__}")
     if not question.strip():
         raise ConfigError("get_question returned an empty question")
+    if problem := storing_problem(question):
+        raise ConfigError(f"what get_question returned {problem}")
     return question.strip()
 
 
@@ -173,6 +190,14 @@ def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest,
         worker_config=loaded.config.rollout_worker_config.as_dict(),
         created_at=datetime.now(UTC),
     )
+    for name_of_part, part in (
+        ("rollout_worker_config", forest.worker_config),
+        ("source of the dataset", forest.dataset_source),
+        ("licence of the dataset", forest.dataset_licence),
+        ("source of the config", forest.config_source),
+    ):
+        if problem := storing_problem(part):
+            raise ConfigError(f"the {name_of_part} {problem}")
     if existing := Forest.objects.filter(pk=name).first():
         if existing.importer:
             raise ConfigError(
@@ -287,9 +312,8 @@ def _checked_item(config: RolloutConfig, index: int, item: Any) -> tuple[Prompt,
 
 
 def _tree_document(forest: Forest, config: RolloutConfig, index: int, item: Any) -> Document:
-    prompt, label, serialized = _checked_item(config, index, item)
     try:
-        question = item_question(config, item)
+        prompt, label, serialized, question = check_whole_item(config, item)
     except ConfigError as error:
         raise ConfigError(f"item {index}: {error}") from error
     document = tree_document(

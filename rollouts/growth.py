@@ -16,7 +16,10 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
+from experiment_configs.messages import one_line
 from experiment_configs.stopping import steps_to_answer
+from forests.core.storable import num_utf8_bytes, storing_problem
+from forests.core.tree import TreeNode
 from forests.grading import TreeGrader
 from forests.models import Forest, TreeStatus
 from forests.store import (
@@ -43,6 +46,10 @@ Result = TypeVar("Result")
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
 SECONDS_BETWEEN_LOOKS_AT_FOREST = 1.0
 LONGEST_WAIT_FOR_BACKEND_SECONDS = 15.0
+MOST_CHARACTERS_OF_ERROR = 1_000
+"""Of what a tree says about its failure, which users' code may have written."""
+MOST_BYTES_OF_STEP = 12_000_000
+"""As UTF-8; the rest of a node's document is for its answer."""
 SECONDS_FOR_SAMPLES_AT_END = 5.0
 """How long samples that have come are still looked through when growth is stopped: users' code may
 take longer than anybody who stops a worker wants to wait."""
@@ -66,6 +73,15 @@ class _Taken:
     """Those that are ours now."""
     busy: list[int]
     """Those that somebody else is growing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What came of samples."""
+
+    changes: Changes
+    problem: str
+    """Why one of them cannot be stored; empty where all can."""
 
 
 class ForestGrower:
@@ -183,9 +199,10 @@ class ForestGrower:
         try:
             await self._grow_tree(growth)
         except (RequestFailedError, ConfigError) as error:
-            self.recorder.finish(growth, TreeStatus.FAILED, str(error))
+            message = one_line(str(error), MOST_CHARACTERS_OF_ERROR)
+            self.recorder.finish(growth, TreeStatus.FAILED, message)
             self.outcome.failed += 1
-            log.warning("tree failed", tree=stored.id, error=str(error))
+            log.warning("tree failed", tree=stored.id, error=message)
         else:
             self.recorder.finish(growth, TreeStatus.COMPLETE)
             self.outcome.complete += 1
@@ -209,19 +226,24 @@ class ForestGrower:
         self.recorder.note(growth, Changes())  # what was spent, whenever the samples are in
         adding = self._in_tree_thread(self._add, growth, expansion, completions)
         try:
-            changes = await asyncio.shield(adding)
+            added = await asyncio.shield(adding)
         except asyncio.CancelledError:
             # The samples are paid for, and a thread cannot be stopped: who cancels waits for it.
             with contextlib.suppress(ConfigError, _NoPatienceError):
-                self.recorder.note(growth, await adding)
+                self.recorder.note(growth, (await adding).changes)
             raise
-        await self._record(growth, grader, changes)
+        await self._record(growth, grader, added.changes)
+        if added.problem:
+            raise RequestFailedError(added.problem)
 
-    def _add(self, growth: Growth, expansion: Expansion, completions: list[Completion]) -> Changes:
+    def _add(self, growth: Growth, expansion: Expansion, completions: list[Completion]) -> _Added:
         tree = growth.stored.tree
         samples = self.strategy.read_samples(tree, expansion, completions)
+        problems = [_storing_problem(sample) for sample in samples]
+        storable = [one for one, problem in zip(samples, problems, strict=True) if not problem]
         with growth.lock:
-            return self.strategy.add_samples(tree, expansion, samples)
+            changes = self.strategy.add_samples(tree, expansion, storable)
+        return _Added(changes, next(filter(None, problems), ""))
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
         request = SampleRequest(
@@ -288,6 +310,21 @@ class ForestGrower:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
         stop.set()
         await asyncio.Event().wait()  # until cancelled: ending is for `grow` to do
+
+
+def _storing_problem(steps: Iterable[TreeNode]) -> str:
+    """Return why a sample cannot be stored; empty where it can."""
+    for step in steps:
+        length = num_utf8_bytes(step.text)
+        if length > MOST_BYTES_OF_STEP:
+            return (
+                f"the model wrote a step of {length:,} bytes, and a node holds "
+                f"{MOST_BYTES_OF_STEP:,}: lower max_tokens_per_step and max_tokens_per_rollout, or "
+                "set a step_delimiter that the model writes"
+            )
+        if problem := storing_problem(step.text):
+            return f"a step that the model wrote {problem}"
+    return ""
 
 
 class _NoPatienceError(Exception):

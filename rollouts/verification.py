@@ -17,7 +17,7 @@ from experiment_configs.loading import LoadedConfig, load_config
 from experiment_configs.questions import looks_few_shot
 from forests.core.tree import Grade, ReasoningTree
 from forests.grading import ItemGrader, grade_leaf
-from forests.seeding import check_item, item_question, iterate_items
+from forests.seeding import check_whole_item, iterate_items
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
@@ -212,7 +212,7 @@ def _verify_items(
     for number, item in enumerate(items):
 
         def read(item: Any = item) -> str:
-            shown = ShownItem(*check_item(config, item), item_question(config, item))
+            shown = ShownItem(*check_whole_item(config, item))
             verification.items.append(shown)
             return (
                 f"prompt of {_length(shown.prompt)} characters, label {shown.label!r}, "
