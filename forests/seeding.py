@@ -51,12 +51,10 @@ def seed_forest(
         ConfigError: the name or an item is not usable, the split is empty, or the forest was
             seeded from something else; the message says what differs.
     """
-    try:
-        name = forest_name(loaded.name, dataset_split, suffix)
-    except ForestNameError as error:
-        raise ConfigError(str(error)) from error
+    name = name_of_forest(loaded.name, dataset_split, suffix)
     if problems := loaded.config.rollout_worker_config.problems():
         raise ConfigError("; ".join(problems))
+    check_storable(loaded)
     items = _first_items(loaded.config, dataset_split, limit)
     forest, is_new = _get_or_create(name, loaded, dataset_split)
     try:
@@ -70,6 +68,36 @@ def seed_forest(
     if limit is None or limit >= forest.num_trees:
         collection(Forest).update_one({"_id": name}, {"$set": {"is_seeded": True}})
     return Forest.objects.get(pk=name)
+
+
+def name_of_forest(config_name: str, dataset_split: str, suffix: str) -> str:
+    """Return the name of the forest of a config, split and suffix.
+
+    Raises:
+        ConfigError: it cannot stand in an address.
+    """
+    try:
+        return forest_name(config_name, dataset_split, suffix)
+    except ForestNameError as error:
+        slice_ = dataset_split.rpartition("[")[0]
+        remedy = f"; for the first items of a split, give {slice_!r} and --limit" if slice_ else ""
+        raise ConfigError(f"{error}{remedy}") from error
+
+
+def check_storable(loaded: LoadedConfig) -> None:
+    """Refuse a config that no forest can keep.
+
+    Raises:
+        ConfigError: a text of it cannot be stored.
+    """
+    for name, part in (
+        ("rollout_worker_config", loaded.config.rollout_worker_config.as_dict()),
+        ("source of the dataset", loaded.config.source),
+        ("licence of the dataset", loaded.config.licence),
+        ("file of the config", loaded.source),
+    ):
+        if problem := storing_problem(part):
+            raise ConfigError(f"the {name} {problem}")
 
 
 def check_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str]:
@@ -190,14 +218,6 @@ def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest,
         worker_config=loaded.config.rollout_worker_config.as_dict(),
         created_at=datetime.now(UTC),
     )
-    for name_of_part, part in (
-        ("rollout_worker_config", forest.worker_config),
-        ("source of the dataset", forest.dataset_source),
-        ("licence of the dataset", forest.dataset_licence),
-        ("source of the config", forest.config_source),
-    ):
-        if problem := storing_problem(part):
-            raise ConfigError(f"the {name_of_part} {problem}")
     if existing := Forest.objects.filter(pk=name).first():
         if existing.importer:
             raise ConfigError(
