@@ -8,6 +8,7 @@ from typing import Any
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import (
     CHAT_ROLES,
+    SAMPLE_FREE_SETTINGS,
     ConfigError,
     Prompt,
     RolloutConfig,
@@ -251,6 +252,7 @@ def _differences(old: Forest, new: Forest) -> list[str]:
         f"{setting} was {worker_config[setting]!r} and is {value!r}"
         for setting, value in new.worker_config.items()
         if worker_config[setting] != value
+        and setting not in SAMPLE_FREE_SETTINGS
         and (worker_config[setting], value) != _CHANGED_DEFAULTS.get(setting)
     ]
     if old.config_sha256 != new.config_sha256:

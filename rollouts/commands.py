@@ -99,16 +99,17 @@ def check_backend(forest: Forest) -> None:
     Raises:
         CommandError: there is no server, or it does not answer or refuses.
     """
-    require_backend()
+    base_urls = forest.worker_config.get("base_urls")
+    if not base_urls:
+        require_backend()
 
     async def ask() -> None:
         async with make_client(forest) as client:
             names = await client.list_models()
             model = await client.model()
         if names and model not in names:
-            raise CommandError(
-                f"{settings.OPENAI_BASE_URL} has no model {model!r}: it has {', '.join(names)}"
-            )
+            where = base_urls[0] if base_urls else settings.OPENAI_BASE_URL
+            raise CommandError(f"{where} has no model {model!r}: it has {', '.join(names)}")
 
     try:
         asyncio.run(ask())

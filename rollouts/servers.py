@@ -1,15 +1,19 @@
 """Which model servers the settings name."""
 
+from collections.abc import Sequence
+
 from django.conf import settings
 
 from rollouts.endpoints import ServerAddress
 
 
-def policy_server() -> ServerAddress:
-    """Return where the model is that grows forests."""
-    return ServerAddress(
-        settings.OPENAI_BASE_URLS or [settings.OPENAI_BASE_URL], settings.OPENAI_API_KEY
-    )
+def policy_server(base_urls: Sequence[str] = ()) -> ServerAddress:
+    """Return where the model is that grows forests: at the forest's addresses, where it has some.
+
+    The key is always the settings': forests hold none.
+    """
+    addresses = base_urls or settings.OPENAI_BASE_URLS or [settings.OPENAI_BASE_URL]
+    return ServerAddress(addresses, settings.OPENAI_API_KEY)
 
 
 def scorer_server() -> ServerAddress:

@@ -49,7 +49,9 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         tried: list[TriedGrowth] = []
 
         async def ask() -> str:
-            client = CompletionClient(policy_server(), config.rollout_worker_config)
+            client = CompletionClient(
+                policy_server(config.rollout_worker_config.base_urls), config.rollout_worker_config
+            )
             async with client:
                 tried.append(await try_growth(client, verification.items[0], config))
             return tried[0].detail
