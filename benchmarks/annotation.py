@@ -106,7 +106,7 @@ def measure(name: str, steps: int, num_trees: int) -> Cost:
     )
     tokens = annotated = first_errors = 0
     for number in range(num_trees):
-        tree, spent = grow(STRATEGIES[name](config, lambda _: False), steps, number)
+        tree, spent = grow(STRATEGIES[name](config, lambda *_: None), steps, number)
         tokens += spent
         values = {
             path: value.value

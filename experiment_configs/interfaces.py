@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
 
 from experiment_configs.answers import (
     extract_last_answer,
@@ -20,6 +21,14 @@ from experiment_configs.questions import question_of_prompt
 ChatMessage: TypeAlias = Mapping[str, str]
 Prompt: TypeAlias = str | list[ChatMessage]
 DatasetItem: TypeAlias = Any
+SAMPLE_FREE_SETTINGS = (
+    "base_urls",
+    "concurrency",
+    "max_attempts",
+    "request_timeout_seconds",
+)
+"""Settings of a `RolloutWorkerConfig` that change no sample: they may change as a forest grows."""
+
 Api: TypeAlias = Literal["chat", "completions"]
 Reasoning: TypeAlias = Literal["grow", "fold", "drop"]
 
@@ -52,8 +61,8 @@ class RolloutWorkerConfig:
 
     With the default `extract_answer` that is a marked one: `\boxed{x}`, `#### x` or
     `<answer>x</answer>`, outside thoughts. None: yes with the default `extract_answer`. One of your
-    own may find something in any text, so it must ask for this; it may then be called while another
-    thread grades.
+    own may find something in any text, so it must ask for this. It is then called after each step,
+    or after each of 64 stretches of a longer solution.
     """
 
     reasoning: Reasoning = "fold"
@@ -109,6 +118,9 @@ class RolloutWorkerConfig:
     request_timeout_seconds: float = 120.0
     max_attempts: int = 6
     """Attempts of one request before its tree is marked failed."""
+    base_urls: tuple[str, ...] = ()
+    """Addresses of the servers with the model, with `/v1`. None: those of the worker's settings,
+    OPENAI_BASE_URL or OPENAI_BASE_URLS. The key is always that of the worker's settings."""
 
     def branching_at(self, depth: int) -> int:
         """Return how many samples a node at `depth` gets (the last entry serves deeper nodes)."""
@@ -138,10 +150,14 @@ class RolloutWorkerConfig:
     def problems(self) -> list[str]:
         """Return one line for each setting that cannot be used; empty when all are good."""
         return [
-            f"rollout_worker_config.{name} is {getattr(self, name)!r}: it must be {rule}"
+            f"rollout_worker_config.{name} {self._shown(name)}: it must be {rule}"
             for name, rule, good in self._rules()
             if not good
         ]
+
+    def _shown(self, name: str) -> str:
+        # An address may hold a password.
+        return "cannot be used" if name == "base_urls" else f"is {getattr(self, name)!r}"
 
     def _rules(self) -> list[tuple[str, str, bool]]:
         positive_integers = (
@@ -160,6 +176,11 @@ class RolloutWorkerConfig:
             ("logprobs", "True or False", isinstance(self.logprobs, bool)),
             ("max_tokens_field", "the name of a field", _is_text(self.max_tokens_field)),
             ("extra_body", "a mapping of JSON types", _is_json_mapping(self.extra_body)),
+            (
+                "base_urls",
+                "a tuple of addresses that start with http:// or https://, without user or key",
+                _all_of(self.base_urls, _is_server_url),
+            ),
             ("api", "one of " + ", ".join(APIS), self.api in APIS),
             ("reasoning", "one of " + ", ".join(REASONINGS), self.reasoning in REASONINGS),
             ("strategy", "the name of a growth strategy", _is_text(self.strategy)),
@@ -251,17 +272,19 @@ class RolloutConfig(Grader, ABC):
         text = json.dumps(item, indent=2, ensure_ascii=False, default=str)
         return f"```json\n{text}\n```"
 
+    @property
+    def stops_at_answer(self) -> bool:
+        """What `stop_at_answer` says, or comes to where it says nothing."""
+        asked = self.rollout_worker_config.stop_at_answer
+        return type(self).extract_answer is Grader.extract_answer if asked is None else asked
+
     def has_final_answer(self, solution: str) -> bool:
         """Return whether a solution so far ends with its answer: see `stop_at_answer`."""
-        asked = self.rollout_worker_config.stop_at_answer
-        keeps_default = type(self).extract_answer is Grader.extract_answer
-        if not (keeps_default if asked is None else asked) or is_thinking(solution):
+        if not self.stops_at_answer or is_thinking(solution):
             return False
-        return (
-            has_final_answer(solution)
-            if keeps_default
-            else self.extract_answer(solution) is not None
-        )
+        if type(self).extract_answer is Grader.extract_answer:
+            return has_final_answer(solution)
+        return self.extract_answer(solution) is not None
 
 
 def _is_positive_integer(value: object) -> bool:
@@ -270,6 +293,21 @@ def _is_positive_integer(value: object) -> bool:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
+
+
+def _is_server_url(value: object) -> bool:
+    if not isinstance(value, str) or any(map(str.isspace, value)):
+        return False
+    try:
+        parts = urlsplit(value)
+        names = [name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+        is_whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+    has_secret = "@" in parts.netloc or any(
+        secret in name for name in names for secret in ("key", "token", "secret", "sig")
+    )
+    return parts.scheme in ("http", "https") and is_whole and not has_secret
 
 
 def _is_between(value: object, low: float, high: float) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import (
     CHAT_ROLES,
+    SAMPLE_FREE_SETTINGS,
     ConfigError,
     Prompt,
     RolloutConfig,
@@ -51,12 +52,10 @@ def seed_forest(
         ConfigError: the name or an item is not usable, the split is empty, or the forest was
             seeded from something else; the message says what differs.
     """
-    try:
-        name = forest_name(loaded.name, dataset_split, suffix)
-    except ForestNameError as error:
-        raise ConfigError(str(error)) from error
+    name = name_of_forest(loaded.name, dataset_split, suffix)
     if problems := loaded.config.rollout_worker_config.problems():
         raise ConfigError("; ".join(problems))
+    check_storable(loaded)
     items = _first_items(loaded.config, dataset_split, limit)
     forest, is_new = _get_or_create(name, loaded, dataset_split)
     try:
@@ -70,6 +69,36 @@ def seed_forest(
     if limit is None or limit >= forest.num_trees:
         collection(Forest).update_one({"_id": name}, {"$set": {"is_seeded": True}})
     return Forest.objects.get(pk=name)
+
+
+def name_of_forest(config_name: str, dataset_split: str, suffix: str) -> str:
+    """Return the name of the forest of a config, split and suffix.
+
+    Raises:
+        ConfigError: it cannot stand in an address.
+    """
+    try:
+        return forest_name(config_name, dataset_split, suffix)
+    except ForestNameError as error:
+        slice_ = dataset_split.rpartition("[")[0]
+        remedy = f"; for the first items of a split, give {slice_!r} and --limit" if slice_ else ""
+        raise ConfigError(f"{error}{remedy}") from error
+
+
+def check_storable(loaded: LoadedConfig) -> None:
+    """Refuse a config that no forest can keep.
+
+    Raises:
+        ConfigError: a text of it cannot be stored.
+    """
+    for name, part in (
+        ("rollout_worker_config", loaded.config.rollout_worker_config.as_dict()),
+        ("source of the dataset", loaded.config.source),
+        ("licence of the dataset", loaded.config.licence),
+        ("file of the config", loaded.source),
+    ):
+        if problem := storing_problem(part):
+            raise ConfigError(f"the {name} {problem}")
 
 
 def check_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str]:
@@ -98,6 +127,21 @@ def check_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str]:
     return prompt, label, serialized
 
 
+def check_whole_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str, str]:
+    """Return all that a tree holds of an item: prompt, label, serialised form and question.
+
+    Raises:
+        ConfigError: a method of the config fails or gives what cannot be used or stored.
+    """
+    whole = (*check_item(config, item), item_question(config, item))
+    if problem := storing_problem(list(whole)):
+        raise ConfigError(
+            "what get_root_prompt, get_label, serialize_dataset_item and get_question returned "
+            f"together {problem}"
+        )
+    return whole
+
+
 def item_question(config: RolloutConfig, item: Any) -> str:
     """Return what an item asks, without blanks around it.
 
@@ -109,6 +153,8 @@ def item_question(config: RolloutConfig, item: Any) -> str:
         raise ConfigError(f"get_question must return a str, not {type(question).__name__}")
     if not question.strip():
         raise ConfigError("get_question returned an empty question")
+    if problem := storing_problem(question):
+        raise ConfigError(f"what get_question returned {problem}")
     return question.strip()
 
 
@@ -206,6 +252,7 @@ def _differences(old: Forest, new: Forest) -> list[str]:
         f"{setting} was {worker_config[setting]!r} and is {value!r}"
         for setting, value in new.worker_config.items()
         if worker_config[setting] != value
+        and setting not in SAMPLE_FREE_SETTINGS
         and (worker_config[setting], value) != _CHANGED_DEFAULTS.get(setting)
     ]
     if old.config_sha256 != new.config_sha256:
@@ -287,9 +334,8 @@ def _checked_item(config: RolloutConfig, index: int, item: Any) -> tuple[Prompt,
 
 
 def _tree_document(forest: Forest, config: RolloutConfig, index: int, item: Any) -> Document:
-    prompt, label, serialized = _checked_item(config, index, item)
     try:
-        question = item_question(config, item)
+        prompt, label, serialized, question = check_whole_item(config, item)
     except ConfigError as error:
         raise ConfigError(f"item {index}: {error}") from error
     document = tree_document(

@@ -17,7 +17,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from experiment_configs.questions import question_of_prompt
-from forests.core.naming import node_id, path_of_node, tree_id, tree_scores_id
+from forests.core.naming import child_id, node_id, path_of_node, tree_id, tree_scores_id
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 from forests.models import (
     COUNTERS,
@@ -197,11 +197,12 @@ def question_of_document(document: Mapping[str, Any]) -> str:
 
 def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Document:
     """Return the document of a node, as `Node` reads it."""
+    parent = node_id(tree, node.path[:-1])
     return {
-        "_id": node_id(tree, node.path),
+        "_id": child_id(parent, node.position),
         "tree_id": tree,
         "forest_id": forest,
-        "parent_id": node_id(tree, node.path[:-1]),
+        "parent_id": parent,
         "depth": node.depth,
         "position": node.position,
         "text": node.text,

@@ -173,4 +173,8 @@ def forest_facts(forest: Forest) -> dict[str, Any]:
         "num_trees", "num_complete", "num_hit_max_nodes", "num_leaves", "num_correct",
         "num_uncompared",
     )  # fmt: skip
-    return {name: getattr(forest, name) for name in names}
+    facts = {name: getattr(forest, name) for name in names}
+    # Where the servers stand says nothing about the samples, and is nobody else's business.
+    return facts | {
+        "worker_config": {k: v for k, v in forest.worker_config.items() if k != "base_urls"}
+    }

@@ -1,5 +1,6 @@
 """Settings from the environment and `.env`; every one is explained in `.env.example`."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -71,6 +72,11 @@ if PRODUCTION:
 SECRET_KEY = env.str("PRM_SECRET_KEY", default="") or read_or_create_secret_key(DATA_DIR)
 ALLOWED_HOSTS = env.words("PRM_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = env.words("PRM_CSRF_TRUSTED_ORIGINS")
+URL_PREFIX: str = env.str("PRM_URL_PREFIX", default="").strip().rstrip("/")
+if URL_PREFIX and not re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", URL_PREFIX):
+    refuse(f"PRM_URL_PREFIX={URL_PREFIX} is not a path such as /prm")
+FORCE_SCRIPT_NAME = URL_PREFIX or None
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{URL_PREFIX}/"
 
 INSTALLED_APPS = [
     "prm_site.apps.PrmSiteConfig",
@@ -212,7 +218,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 
-STATIC_URL = "static/"
+STATIC_URL = f"{URL_PREFIX}/static/"
 # Filled by `collectstatic` in production; otherwise files are served from where they are.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 STATICFILES_DIRS = [BASE_DIR / "prm_site" / "static"]

@@ -6,8 +6,9 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from prm_site.mongodb import use_read_preference
+from prm_site.prefix import under_prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
 
 use_read_preference(settings.PAGE_READ_PREFERENCE)
-application = get_wsgi_application()
+application = under_prefix(get_wsgi_application(), settings.URL_PREFIX)

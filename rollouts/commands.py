@@ -101,7 +101,9 @@ def check_backend(forest: Forest) -> None:
     Raises:
         CommandError: there is no server, or it does not answer or refuses.
     """
-    require_backend()
+    base_urls = forest.worker_config.get("base_urls")
+    if not base_urls:
+        require_backend()
 
     async def ask() -> None:
         async with make_client(forest) as client:
@@ -111,7 +113,7 @@ def check_backend(forest: Forest) -> None:
                 names = []  # then the first request tells, with the model that the config names
             model = await client.model()
         if not may_have(model, names):
-            address = policy_server().servers[0].address
+            address = policy_server(base_urls or ()).servers[0].address
             raise CommandError(
                 f"{address} has no model {model!r}: it has {shown_names(model, names)}"
             )

@@ -1,19 +1,26 @@
 """Grow many trees at once: keep the model server busy, record what comes, stop cleanly."""
 
 import asyncio
+import contextlib
+import math
+import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from django.conf import settings
 
-from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
+from experiment_configs.messages import one_line
+from experiment_configs.stopping import steps_to_answer
+from forests.core.storable import num_utf8_bytes, storing_problem
+from forests.core.tree import TreeNode
 from forests.grading import TreeGrader
 from forests.models import Forest, TreeStatus
 from forests.store import (
@@ -42,8 +49,18 @@ from rollouts.recording import Growth, LeaseLostError, Recorder
 
 log = structlog.stdlib.get_logger(__name__)
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
 SECONDS_BETWEEN_LOOKS_AT_FOREST = 1.0
+MOST_CHARACTERS_OF_ERROR = 1_000
+"""Of what a tree says about its failure, which users' code may have written."""
+MOST_BYTES_OF_STEP = 12_000_000
+"""As UTF-8; the rest of a node's document is for its answer."""
+SECONDS_FOR_SAMPLES_AT_END = 5.0
+"""How long samples that have come are still looked through when growth is stopped: users' code may
+take longer than anybody who stops a worker wants to wait."""
 MOST_WAITS_OF_REQUEST = 3
 """How often the server may seem away to one request alone: a proxy may cut each of its answers."""
 
@@ -66,6 +83,15 @@ class _Taken:
     """Those that somebody else is growing."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What came of samples."""
+
+    changes: Changes
+    problem: str
+    """Why one of them cannot be stored; empty where all can."""
+
+
 class ForestGrower:
     """Grows trees of one forest from one process, with `concurrency` requests in flight."""
 
@@ -75,7 +101,7 @@ class ForestGrower:
         self.client = client
         self.worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
         self.strategy = STRATEGIES[self.worker_config.strategy](
-            self.worker_config, self._finds_answer
+            self.worker_config, self._find_answer
         )
         self.holder = leases.new_holder()
         self.recorder = Recorder(forest, self.holder)
@@ -91,9 +117,12 @@ class ForestGrower:
             longest_seconds=settings.BACKEND_WAIT_SECONDS,
         )
         self._circuit = Circuit()
-        # One thread, since a config's methods need not be safe in several; but for `extract_answer`
-        # where it was asked to tell when a solution ends, which the event loop must know at once.
-        self._grading_thread = ThreadPoolExecutor(1, thread_name_prefix="grading")
+        # One thread, since neither a config's methods nor trees need be safe in several; and none
+        # that others wait for, as both may take their time.
+        self._tree_thread = ThreadPoolExecutor(1, thread_name_prefix="trees")
+        self._patience_ends = math.inf
+        self._lease_thread = ThreadPoolExecutor(1, thread_name_prefix="leases")
+        self._is_over = threading.Event()
 
     async def grow(self, indexes: Iterable[int], stop: asyncio.Event) -> Outcome:
         """Grow these trees until each is complete or failed, or until `stop` is set.
@@ -105,27 +134,32 @@ class ForestGrower:
             LeaseLostError: another worker has taken a tree, as this process was away for long.
             pymongo.errors.PyMongoError: the database does not answer.
         """
-        keeping = asyncio.create_task(self._keep_leases())
-        working = [
+        loop = asyncio.get_running_loop()
+        keeping = loop.run_in_executor(self._lease_thread, self._keep_leases)
+        working: list[asyncio.Future[None]] = [
             asyncio.create_task(self._grow_all(list(indexes))),
             asyncio.create_task(self.recorder.run()),
             asyncio.create_task(self._obey_forest(stop)),
         ]
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait([*working, keeping, stopping], return_when=asyncio.FIRST_COMPLETED)
+            waiting: list[asyncio.Future[Any]] = [*working, keeping, stopping]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in (*working, keeping):
                 if task.done():
                     task.result()
         finally:
+            self._patience_ends = time.monotonic() + SECONDS_FOR_SAMPLES_AT_END
             await _cancel([*working, stopping])
             if self._taking:  # what it gets must be given back
                 await asyncio.gather(self._taking, return_exceptions=True)
-            self._grading_thread.shutdown(wait=False, cancel_futures=True)
+            self._tree_thread.shutdown(wait=False, cancel_futures=True)
             try:
                 await self.recorder.write()
             finally:
-                await _cancel([keeping])
+                self._is_over.set()
+                await asyncio.gather(keeping, return_exceptions=True)
+                self._lease_thread.shutdown(wait=False)
                 held = self._held | self.recorder.unwritten()
                 await asyncio.to_thread(leases.release, list(held), self.holder)
         return self.outcome
@@ -179,9 +213,10 @@ class ForestGrower:
             await self._grow_tree(growth)
         except (RequestFailedError, ConfigError) as error:
             self._stop_if_all_fail(stored.id, error)
-            self.recorder.finish(growth, TreeStatus.FAILED, str(error))
+            message = one_line(str(error), MOST_CHARACTERS_OF_ERROR)
+            self.recorder.finish(growth, TreeStatus.FAILED, message)
             self.outcome.failed += 1
-            log.warning("tree failed", tree=stored.id, error=str(error))
+            log.warning("tree failed", tree=stored.id, error=message)
         else:
             self.recorder.finish(growth, TreeStatus.COMPLETE)
             self.outcome.complete += 1
@@ -191,17 +226,38 @@ class ForestGrower:
 
     async def _grow_tree(self, growth: Growth) -> None:
         tree = growth.stored.tree
-        grader = TreeGrader(self.config, growth.stored.label, tree, tree.leaves())
+        grader = await self._in_tree_thread(
+            TreeGrader, self.config, growth.stored.label, tree, tree.leaves()
+        )
         if ungraded := {n.path: n for n in tree if n.is_finished and n.grade is None}:
             await self._record(growth, grader, Changes(changed=ungraded))  # grading failed before
-        while expansions := self.strategy.plan(tree):
+        while expansions := await self._in_tree_thread(self.strategy.plan, tree):
             await _all([self._expand(growth, grader, expansion) for expansion in expansions])
-        growth.hit_max_nodes = self.strategy.hit_max_nodes(tree)
+        growth.hit_max_nodes = await self._in_tree_thread(self.strategy.hit_max_nodes, tree)
 
     async def _expand(self, growth: Growth, grader: TreeGrader, expansion: Expansion) -> None:
         completions = await self._sample(growth, expansion)
-        changes = self.strategy.apply(growth.stored.tree, expansion, completions)
-        await self._record(growth, grader, changes)
+        self.recorder.note(growth, Changes())  # what was spent, whenever the samples are in
+        adding = self._in_tree_thread(self._add, growth, expansion, completions)
+        try:
+            added = await asyncio.shield(adding)
+        except asyncio.CancelledError:
+            # The samples are paid for, and a thread cannot be stopped: who cancels waits for it.
+            with contextlib.suppress(ConfigError, _NoPatienceError):
+                self.recorder.note(growth, (await adding).changes)
+            raise
+        await self._record(growth, grader, added.changes)
+        if added.problem:
+            raise RequestFailedError(added.problem)
+
+    def _add(self, growth: Growth, expansion: Expansion, completions: list[Completion]) -> _Added:
+        tree = growth.stored.tree
+        samples = self.strategy.read_samples(tree, expansion, completions)
+        problems = [_storing_problem(sample.steps) for sample in samples]
+        storable = [one for one, problem in zip(samples, problems, strict=True) if not problem]
+        with growth.lock:
+            changes = self.strategy.add_samples(tree, expansion, storable)
+        return _Added(changes, next(filter(None, problems), ""))
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
         thought, steps = split_off_thought(growth.stored.tree, expansion.node)
@@ -251,24 +307,35 @@ class ForestGrower:
     async def _record(self, growth: Growth, grader: TreeGrader, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]
         try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._grading_thread, grader.grade_new, nodes
-            )
+            await self._in_tree_thread(grader.grade_new, nodes)
         finally:
             self.recorder.note(growth, changes)  # samples are kept where grading them fails
         await self.recorder.make_room()
 
-    def _finds_answer(self, solution: str) -> bool:
-        return call_method(self.config.has_final_answer, solution)
+    def _in_tree_thread(
+        self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[Result]:
+        call = partial(function, *args, **kwargs)
+        return asyncio.get_running_loop().run_in_executor(self._tree_thread, call)
 
-    async def _keep_leases(self) -> None:
-        while True:
-            await asyncio.sleep(leases.RENEWAL_SECONDS)
+    def _find_answer(self, before: str, steps: Sequence[str]) -> int | None:
+        if time.monotonic() > self._patience_ends:
+            raise _NoPatienceError
+        return steps_to_answer(self.config, before, steps)
+
+    def _keep_leases(self) -> None:
+        """Renew until growth is over, in a thread of its own: users' code may hold up all others.
+
+        Raises:
+            LeaseLostError: another worker has taken a tree.
+            pymongo.errors.PyMongoError: the database does not answer.
+        """
+        while not self._is_over.wait(leases.RENEWAL_SECONDS):
             now = time.time()
-            held = self._held | self.recorder.unwritten()
-            lost = await asyncio.to_thread(leases.renew, list(held), self.holder)
+            held = self._held.copy() | self.recorder.unwritten()
+            lost = leases.renew(list(held), self.holder)
             # What is being written may have ended its lease itself.
-            lost &= self._growing | self.recorder.waiting()
+            lost &= self._growing.copy() | self.recorder.waiting()
             if lost:
                 self.recorder.leases_renewed_at = 0
                 raise LeaseLostError(f"another worker has taken {', '.join(sorted(lost))}")
@@ -280,6 +347,25 @@ class ForestGrower:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
         stop.set()
         await asyncio.Event().wait()  # until cancelled: ending is for `grow` to do
+
+
+def _storing_problem(steps: Iterable[TreeNode]) -> str:
+    """Return why a sample cannot be stored; empty where it can."""
+    for step in steps:
+        length = num_utf8_bytes(step.text)
+        if length > MOST_BYTES_OF_STEP:
+            return (
+                f"the model wrote a step of {length:,} bytes, and a node holds "
+                f"{MOST_BYTES_OF_STEP:,}: lower max_tokens_per_step and max_tokens_per_rollout, or "
+                "set a step_delimiter that the model writes"
+            )
+        if problem := storing_problem(step.text):
+            return f"a step that the model wrote {problem}"
+    return ""
+
+
+class _NoPatienceError(Exception):
+    """Growth is over, and the samples that wait for users' code are given up."""
 
 
 def show_backend_message(forest_name: str, message: str) -> None:
@@ -302,7 +388,7 @@ async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:
             raise result
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
     tasks = list(tasks)
     for task in tasks:
         task.cancel()

@@ -105,10 +105,8 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
 
 
 def make_client(forest: Forest) -> CompletionClient:
-    return CompletionClient(
-        policy_server(),
-        RolloutWorkerConfig.from_dict(forest.worker_config),
-    )
+    config = RolloutWorkerConfig.from_dict(forest.worker_config)
+    return CompletionClient(policy_server(config.base_urls), config)
 
 
 def unfinished_trees(forest: Forest, indexes: range) -> list[Document]:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Lock
 
 from pymongo import UpdateOne
 
@@ -46,6 +47,8 @@ class Growth:
     status: TreeStatus = TreeStatus.GROWING
     error: str = ""
     hit_max_nodes: bool = False
+    lock: Lock = field(default_factory=Lock)
+    """Held while nodes come to the tree, and by others than their thread while they count them."""
 
     @classmethod
     def of(cls, stored: StoredTree) -> "Growth":
@@ -105,12 +108,12 @@ class Recorder:
         self._batch.growths.add(growth)
 
     def unwritten(self) -> set[str]:
-        """Return the trees of which something may not have been written."""
-        return self.waiting() | {growth.stored.id for growth in self._taken.growths}
+        """Return the trees of which something may not have been written; from any thread."""
+        return self.waiting() | {growth.stored.id for growth in tuple(self._taken.growths)}
 
     def waiting(self) -> set[str]:
-        """Return the trees of which something is not being written yet."""
-        return {growth.stored.id for growth in self._batch.growths}
+        """Return the trees of which something is not being written yet; from any thread."""
+        return {growth.stored.id for growth in tuple(self._batch.growths)}
 
     async def run(self) -> None:
         """Write what has come, again and again, until cancelled."""
@@ -253,7 +256,9 @@ class _TreeState:
 
     @classmethod
     def of(cls, growth: Growth, estimator: Estimator) -> "_TreeState":
-        counters = growth.counters()
+        with growth.lock:
+            counters = growth.counters()
+            value = root_value(growth.stored.tree, estimator)
         sums = _sums(counters, growth.spending)
         deltas = {name: value - growth.reported.get(name, 0) for name, value in sums.items()}
         growth.reported = sums
@@ -264,7 +269,7 @@ class _TreeState:
             hit_max_nodes=growth.hit_max_nodes,
             counters=counters,
             failures=dict(growth.spending.failures),
-            value=root_value(growth.stored.tree, estimator),
+            value=value,
             deltas=deltas,
         )
 

@@ -1,12 +1,19 @@
 """Which model servers the settings name."""
 
+from collections.abc import Sequence
+
 from django.conf import settings
 
 from rollouts.endpoints import ServerAddress
 
 
-def policy_server() -> ServerAddress:
-    """Return where the model is that grows forests."""
+def policy_server(base_urls: Sequence[str] = ()) -> ServerAddress:
+    """Return where the model is that grows forests: at the forest's addresses, where it has some.
+
+    The key of such addresses is always that of the settings: forests hold none.
+    """
+    if base_urls:
+        return ServerAddress(base_urls, settings.OPENAI_API_KEY)
     return ServerAddress(
         [settings.OPENAI_BASE_URL], settings.OPENAI_API_KEY, described=settings.OPENAI_SERVERS
     )

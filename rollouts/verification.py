@@ -1,8 +1,13 @@
 """Prove that a config can be used, before anything is written."""
 
+import asyncio
 import itertools
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +20,23 @@ from experiment_configs.interfaces import (
 )
 from experiment_configs.loading import LoadedConfig, load_config
 from experiment_configs.questions import looks_few_shot
-from forests.core.tree import Grade, ReasoningTree
-from forests.grading import ItemGrader, grade_leaf
-from forests.seeding import check_item, item_question, iterate_items
+from experiment_configs.stopping import steps_to_answer
+from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
+from forests.grading import ItemGrader, TreeGrader, grade_leaf
+from forests.seeding import check_storable, check_whole_item, iterate_items, name_of_forest
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
-from rollouts.core.steps import split_steps
+from rollouts.core.growing import Expansion, GrowthStrategy, split_off_thought
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendError
 
 ITEMS_SHOWN = 3
 _CHARACTERS_OF_END = 80
 _MOST_SPELT_OUT = 10**9
+_ROOM = 2
+"""How many times what was seen a limit should leave room for: solutions differ."""
+_SOME_SUFFIX = "a"
 _WRONG_ANSWER = "this answer is wrong"
 
 
@@ -53,12 +62,12 @@ class ShownItem:
 
 
 @dataclass(frozen=True, slots=True)
-class TriedRollout:
-    """One real rollout, told in a line each."""
+class TriedGrowth:
+    """The first samples of a tree, told in a line."""
 
     detail: str
-    warning: str
-    """Why it would have no answer in a forest; empty where it has one."""
+    warnings: list[tuple[str, str]]
+    """What would go wrong with trees, each with the setting that it is about."""
 
 
 @dataclass(slots=True)
@@ -112,33 +121,146 @@ def verify(
             raise ConfigError(f"split {dataset_split!r} has no items")
         return f"split {dataset_split!r} gives items"
 
+    verification.attempt("can be kept", lambda: _check_forest(loaded[0], dataset_split))
     if verification.attempt("iterates", iterate):
         _verify_items(verification, config, items)
     return verification, loaded[0]
 
 
-async def sample_once(
-    client: CompletionClient, item: ShownItem, label_of: RolloutConfig
-) -> TriedRollout:
-    """Return one real rollout: its steps, answer, grade and tokens.
+def _check_forest(loaded: LoadedConfig, dataset_split: str) -> str:
+    name = name_of_forest(loaded.name, dataset_split, _SOME_SUFFIX)
+    check_storable(loaded)
+    return f"forests of the name {name.removesuffix(_SOME_SUFFIX)}…"
+
+
+async def try_growth(
+    client: CompletionClient, item: ShownItem, config: RolloutConfig
+) -> TriedGrowth:
+    """Return what growth would make of an item's first samples, whole and step by step.
 
     Raises:
         BackendError: the server does not answer or refuses.
         ConfigError: a method of the config failed.
     """
-    spending = Spending()
-    await client.find_continuation(spending)
-    request = SampleRequest(item.prompt, steps="", num_samples=1, to_end=True, seed=0)
-    completion = (await client.sample(request, spending))[0]
-    steps = split_steps(completion.text, client.config.step_delimiter)
-    if steps and client.config.strategy != "sampled":  # all others continue what was written
-        await client.sample(replace(request, steps=steps[0]), spending)
-    answer, grade = grade_leaf(label_of, item.label, completion.text)
-    return TriedRollout(
-        f"{await client.model()} wrote {len(steps)} steps {steps!r}, answer {answer!r} is {grade}; "
-        f"prompt {spending.prompt_tokens} tokens, completion {spending.completion_tokens}",
-        _no_answer(completion, label_of) if answer is None else "",
+    trial = _Trial(client, item, config)
+    await client.find_continuation(trial.spending)
+    planned = trial.strategy.plan(trial.tree)[0]
+    # A strategy that goes step by step asks for no whole solution: one shows how these end.
+    whole = planned if planned.to_end else replace(planned, to_end=True, num_samples=1)
+    completions = await trial.sample(whole)
+    lengths = trial.whole_lengths(whole, completions)
+    changes = trial.strategy.apply(trial.tree, whole, completions)
+    grader = TreeGrader(config, item.label, trial.tree)
+    await asyncio.to_thread(grader.grade_new, changes.added.values())
+    steps = [] if planned.to_end else await trial.sample(planned)
+    # All others than `sampled` continue what was written.
+    second = [] if client.config.strategy == "sampled" else trial.second_steps(planned)
+    for expansion in second:
+        steps += await trial.sample(expansion)
+    leaves = [leaf for leaf in trial.tree.leaves() if leaf.is_finished]
+    return TriedGrowth(
+        f"{await client.model()} wrote {trial.described(leaves)}; "
+        f"prompt {trial.spending.prompt_tokens} tokens, "
+        f"completion {trial.spending.completion_tokens}",
+        [*trial.warnings(completions, lengths, leaves, [] if planned.to_end else steps)],
     )
+
+
+class _Trial:
+    """A tree that is grown to be looked at, and then forgotten."""
+
+    def __init__(self, client: CompletionClient, item: ShownItem, config: RolloutConfig) -> None:
+        self.client = client
+        self.item = item
+        self.config = config
+        self.worker_config = client.config
+        self.tree = ReasoningTree()
+        self.spending = Spending()
+        self.strategy = self._strategy(client.config)
+
+    def _strategy(self, worker_config: RolloutWorkerConfig) -> GrowthStrategy:
+        find_answer = partial(steps_to_answer, self.config)
+        return STRATEGIES[worker_config.strategy](worker_config, find_answer)
+
+    async def sample(self, expansion: Expansion) -> list[Completion]:
+        thought, steps = split_off_thought(self.tree, expansion.node)
+        request = SampleRequest(
+            self.item.prompt,
+            thought=thought,
+            steps=steps,
+            num_samples=expansion.num_samples,
+            to_end=expansion.to_end,
+            seed=expansion.seed,
+        )
+        return await self.client.sample(request, self.spending)
+
+    def whole_lengths(self, expansion: Expansion, completions: list[Completion]) -> list[int]:
+        """Return how many steps solutions have up to their answers, whatever `max_depth` says."""
+        deep = replace(self.worker_config, max_depth=sys.maxsize)
+        samples = self._strategy(deep).read_samples(self.tree, expansion, completions)
+        return [len(sample.steps) for sample in samples]
+
+    def second_steps(self, planned: Expansion) -> list[Expansion]:
+        """Return what is drawn from the first step of a solution that has more than one."""
+        first = (node for node in self.tree.children(ROOT) if not node.is_finished)
+        return [replace(planned, node=node.path) for node in islice(first, 1)]
+
+    def described(self, leaves: list[TreeNode]) -> str:
+        leaf = min(leaves, key=lambda leaf: leaf.path)
+        steps = [node.text for node in self.tree.path_nodes(leaf.path)]
+        grades: Counter[str] = Counter()
+        for one in leaves:
+            grades[str(one.grade)] += one.count
+        others = ", ".join(f"{number} {grade}" for grade, number in sorted(grades.items()))
+        all_samples = f"; of {grades.total()} samples {others}" if grades.total() > 1 else ""
+        return f"{len(steps)} steps {steps!r}, answer {leaf.answer!r} is {leaf.grade}{all_samples}"
+
+    def warnings(
+        self,
+        completions: list[Completion],
+        lengths: list[int],
+        leaves: list[TreeNode],
+        steps: list[Completion],
+    ) -> Iterator[tuple[str, str]]:
+        """Yield what would go wrong with all the trees, each with the setting that it is about."""
+        worker_config, longest = self.worker_config, max(lengths, default=0)
+        if longest > worker_config.max_depth:
+            cut = sum(length > worker_config.max_depth for length in lengths)
+            yield (
+                "max_depth",
+                f"{cut} of {len(lengths)} solutions would be cut: max_depth is "
+                f"{worker_config.max_depth}, and the longest has {longest} steps; set max_depth "
+                f"to some {_ROOM * longest}",
+            )
+        elif all(leaf.answer is None for leaf in leaves):
+            yield "answer", _no_answer(completions[0], self.config)
+        elif cut := _num_cut(completions):
+            yield (
+                "max_tokens_per_rollout",
+                f"{cut} of {len(completions)} solutions were cut: max_tokens_per_rollout is "
+                f"{worker_config.max_tokens_per_rollout}; set it to some "
+                f"{_ROOM * worker_config.max_tokens_per_rollout}",
+            )
+        if cut := _num_cut(steps):
+            yield (
+                "max_tokens_per_step",
+                f"{cut} of {len(steps)} steps were cut: max_tokens_per_step is "
+                f"{worker_config.max_tokens_per_step}; set it to some "
+                f"{_ROOM * worker_config.max_tokens_per_step}",
+            )
+        most = STRATEGIES[worker_config.strategy].most_nodes(
+            replace(worker_config, max_depth=_ROOM * longest)
+        )
+        if most and most > worker_config.max_nodes and longest > worker_config.max_depth:
+            yield (
+                "max_nodes",
+                f"trees that deep may need {_rough(most)} nodes, and max_nodes is "
+                f"{worker_config.max_nodes:,}: set it to that",
+            )
+
+
+def _num_cut(completions: list[Completion]) -> int:
+    return sum(one.ending is Ending.LIMIT for one in completions)
 
 
 def _no_answer(completion: Completion, config: RolloutConfig) -> str:
@@ -188,7 +310,7 @@ def check_strategy(config: RolloutWorkerConfig) -> str:
 
 
 def _has_no_room(config: RolloutWorkerConfig) -> bool:
-    strategy, tree = STRATEGIES[config.strategy](config, lambda _: False), ReasoningTree()
+    strategy, tree = STRATEGIES[config.strategy](config, lambda *_: None), ReasoningTree()
     return strategy.hit_max_nodes(tree)
 
 
@@ -213,7 +335,7 @@ def _verify_items(
     for number, item in enumerate(items):
 
         def read(item: Any = item) -> str:
-            shown = ShownItem(*check_item(config, item), item_question(config, item))
+            shown = ShownItem(*check_whole_item(config, item))
             verification.items.append(shown)
             return (
                 f"prompt of {_length(shown.prompt)} characters, label {shown.label!r}, "

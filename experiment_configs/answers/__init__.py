@@ -2,7 +2,11 @@
 
 from experiment_configs.answers.comparison.equivalence import MAX_ANSWER_LENGTH, is_same_answer
 from experiment_configs.answers.errors import NotComparedError
-from experiment_configs.answers.extraction.last_answer import extract_last_answer, has_final_answer
+from experiment_configs.answers.extraction.last_answer import (
+    extract_last_answer,
+    has_final_answer,
+    steps_to_final_answer,
+)
 from experiment_configs.answers.extraction.thoughts import (
     closes_thought,
     closing_mark,
@@ -21,5 +25,6 @@ __all__ = [
     "is_same_answer",
     "is_thinking",
     "split_thoughts",
+    "steps_to_final_answer",
     "without_thoughts",
 ]

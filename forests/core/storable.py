@@ -5,14 +5,22 @@ from typing import Any
 
 MOST_LEVELS = 50
 """Of lists and mappings in each other: MongoDB refuses documents of more than 100 levels."""
+MOST_BYTES = 15_000_000
+"""Of a value with its texts as UTF-8: a document of MongoDB has 16 MB at most."""
+_BYTES_AROUND = 16
+"""Of a number, a text or a key: its kind, its length, its place in a list."""
 _LEAST_INTEGER, _LARGEST_INTEGER = -(2**63), 2**63 - 1
 
 
 def storing_problem(value: Any) -> str | None:
     """Return what keeps a value from being stored, as the end of a sentence about it; or None."""
     waiting: list[tuple[Any, int]] = [(value, 0)]
+    num_bytes = 0
     while waiting:
         one, level = waiting.pop()
+        num_bytes += _BYTES_AROUND + (num_utf8_bytes(one) if isinstance(one, str) else 0)
+        if num_bytes > MOST_BYTES:
+            return f"has more than {MOST_BYTES:,} bytes: make it shorter"
         if level > MOST_LEVELS:
             return f"has more than {MOST_LEVELS} levels: write it flatter"
         if isinstance(one, Mapping):
@@ -24,6 +32,10 @@ def storing_problem(value: Any) -> str | None:
         elif problem := _scalar_problem(one):
             return problem
     return None
+
+
+def num_utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def _scalar_problem(value: Any) -> str | None:

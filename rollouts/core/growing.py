@@ -11,7 +11,9 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from itertools import takewhile
+from typing import TypeAlias
 
 from experiment_configs.answers import (
     closes_thought,
@@ -56,6 +58,20 @@ class Changes:
             self.changed[node.path] = node
 
 
+FindAnswer: TypeAlias = Callable[[str, Sequence[str]], int | None]
+"""Gets the text before the steps of a sample, and the steps; returns how many of these there are up
+to the answer, or None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSample:
+    """What a model wrote, as nodes that have no path yet."""
+
+    steps: list[TreeNode]
+    closes_thought: bool
+    """Whether it closes a thought that the prompt opened: then the steps before it are thought."""
+
+
 class GrowthStrategy(ABC):
     """Decides which nodes to expand next, and when a tree is complete.
 
@@ -63,10 +79,9 @@ class GrowthStrategy(ABC):
     holds, wherever it stopped.
     """
 
-    def __init__(self, config: RolloutWorkerConfig, finds_answer: Callable[[str], bool]) -> None:
-        """`finds_answer`: whether a solution so far ends with its answer."""
+    def __init__(self, config: RolloutWorkerConfig, find_answer: FindAnswer) -> None:
         self.config = config
-        self.finds_answer = finds_answer
+        self.find_answer = find_answer
 
     @abstractmethod
     def wanted(self, tree: ReasoningTree) -> Iterable[Expansion]:
@@ -93,7 +108,31 @@ class GrowthStrategy(ABC):
         self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
     ) -> Changes:
         """Put samples into the tree and return what changed."""
-        return add_completions(tree, expansion, completions, self.config, self.finds_answer)
+        return self.add_samples(tree, expansion, self.read_samples(tree, expansion, completions))
+
+    def read_samples(
+        self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
+    ) -> list[ReadSample]:
+        """Return the steps of each sample.
+
+        This is where samples take their time, and the tree does not change.
+        """
+        before = tree.solution_text(expansion.node)
+        find_answer = cache(self.find_answer)
+
+        def read(one: Completion) -> ReadSample:
+            # The template opened the thought, which no text shows until it ends.
+            closes = not one.begins_in_thought and closes_thought(one.text)
+            find = partial(find_answer, "" if closes else before)
+            return ReadSample(_new_steps(expansion, one, self.config, find), closes)
+
+        return [read(one) for one in completions]
+
+    def add_samples(
+        self, tree: ReasoningTree, expansion: Expansion, samples: Iterable[ReadSample]
+    ) -> Changes:
+        """Put the steps of samples into the tree and return what changed."""
+        return add_samples(tree, expansion, samples, self.config)
 
 
 def _that_fit(
@@ -172,31 +211,26 @@ def _requests(
         done += size
 
 
-def add_completions(
+def add_samples(
     tree: ReasoningTree,
     expansion: Expansion,
-    completions: Iterable[Completion],
+    samples: Iterable[ReadSample],
     config: RolloutWorkerConfig,
-    finds_answer: Callable[[str], bool],
 ) -> Changes:
     """Put samples below the expanded node, step by step, merging steps that are there already.
 
-    A solution ends with the first step that `finds_answer`, and is truncated at `max_depth`. Steps
-    that do not fit below `max_nodes` are not stored, as where a server wrote more than was asked
-    for: the step before them stays open.
+    Steps that do not fit below `max_nodes` are not stored, as where a server wrote more than was
+    asked for: the step before them stays open.
     """
     changes = Changes()
-    prefix = tree.solution_text(expansion.node)
-    for completion in completions:
+    for sample in samples:
         parent = expansion.node
-        if not completion.begins_in_thought and closes_thought(completion.text):
-            # The template opened the thought, which no text shows until it ends.
-            prefix = ""
+        if sample.closes_thought:
             for node in tree.path_nodes(parent):
                 if not node.is_thought:
                     node.is_thought = True
                     changes.note(node, is_new=False)
-        for step in _new_steps(expansion, completion, config, prefix, finds_answer):
+        for step in sample.steps:
             step.path = (*parent, tree.next_position(parent))
             if len(tree) > config.max_nodes and _same_sibling(tree, step) is None:
                 break
@@ -247,15 +281,20 @@ def _new_steps(
     expansion: Expansion,
     completion: Completion,
     config: RolloutWorkerConfig,
-    prefix: str,
-    finds_answer: Callable[[str], bool],
+    find_answer: Callable[[tuple[str, ...]], int | None],
 ) -> list[TreeNode]:
-    """Return the steps of a sample as nodes that have no path yet."""
+    """Return the steps of a sample as nodes that have no path yet.
+
+    A solution ends with the step that gives its answer, and is truncated at `max_depth`. Thoughts
+    give no answer.
+    """
     written = _written_steps(completion, config)
     depth_left = config.max_depth - len(expansion.node)
-    num_kept, has_answer = _until_answer(written[:depth_left], prefix, finds_answer)
+    said = [number for number, step in enumerate(written[:depth_left]) if not step.is_thought]
+    answer_at = find_answer(tuple(written[number].text for number in said)) if said else None
+    num_kept = said[answer_at - 1] + 1 if answer_at else len(written[:depth_left])
     is_whole = num_kept == len(written)
-    terminal = has_answer or (is_whole and completion.ending is Ending.SOLUTION)
+    terminal = answer_at is not None or (is_whole and completion.ending is Ending.SOLUTION)
     is_cut = completion.ending is Ending.LIMIT or num_kept == depth_left
     steps = written[:num_kept]
     for step in steps:
@@ -305,20 +344,3 @@ def _cut(
 
 def _steps_of(text: str, config: RolloutWorkerConfig, *, is_folded: bool) -> list[str]:
     return [text] if is_folded else split_steps(text, config.step_delimiter) or [text]
-
-
-def _until_answer(
-    steps: Sequence[TreeNode], prefix: str, finds_answer: Callable[[str], bool]
-) -> tuple[int, bool]:
-    """Return how many steps there are up to the answer, and whether there is one.
-
-    Thoughts do not answer.
-    """
-    solution = prefix
-    for number, step in enumerate(steps, start=1):
-        if step.is_thought:
-            continue
-        solution += step.text
-        if finds_answer(solution):
-            return number, True
-    return len(steps), False

@@ -55,7 +55,7 @@ def test_the_config_for_a_reasoning_model_can_be_used(tmp_path: Path):
 def test_the_strategy_of_the_guide_grows_a_tree():
     namespace: dict[str, Any] = {}
     exec(python_blocks("docs/extending.md")[0], namespace)  # noqa: S102  our own document
-    strategy = namespace["TwoByTwo"](RolloutWorkerConfig(), lambda _: False)
+    strategy = namespace["TwoByTwo"](RolloutWorkerConfig(), lambda *_: None)
     tree = ReasoningTree()
 
     while expansions := strategy.plan(tree):

@@ -443,3 +443,43 @@ def test_trees_left_over_under_a_name_are_not_taken_for_new_ones():
     seed(limit=3)
 
     assert "stale" not in Tree.objects.values_list("label", flat=True)
+
+
+HALF, HUGE = "\ud83d", "x" * 17_000_000
+
+
+@pytest.mark.parametrize("text", [HALF, HUGE])
+@pytest.mark.parametrize(
+    "method", ["get_root_prompt", "get_label", "serialize_dataset_item", "get_question"]
+)
+def test_what_no_document_can_hold_is_refused_with_item_and_method(
+    monkeypatch, method: str, text: str
+):
+    """The item stands behind some that were written already."""
+    monkeypatch.setattr(Numbers, method, lambda self, item: text if item == 5 else f"{item}")
+
+    with pytest.raises(ConfigError, match=f"^item 5: what {method} returned") as raised:
+        seed(Numbers())
+
+    assert len(str(raised.value)) < 200
+    assert Forest.objects.count() == 0
+    assert Tree.objects.count() == 0
+
+
+def test_texts_that_a_document_cannot_hold_together_are_refused(monkeypatch):
+    monkeypatch.setattr(Numbers, "get_root_prompt", lambda self, item: HUGE[:8_000_000])
+
+    with pytest.raises(ConfigError, match=r"item 0: .* returned together has more than 15,000,000"):
+        seed(Numbers())
+
+    assert Forest.objects.count() == 0
+
+
+def test_settings_that_no_document_can_hold_are_refused_by_name():
+    class Settings(Numbers):
+        rollout_worker_config = RolloutWorkerConfig(model=f"model{HALF}")
+
+    with pytest.raises(ConfigError, match=r"^the rollout_worker_config holds half a character"):
+        seed(Settings())
+
+    assert Forest.objects.count() == 0

@@ -68,7 +68,7 @@ def grown(
 ) -> ReasoningTree:
     """Return a complete tree, graded as it grows."""
     config = RolloutWorkerConfig(strategy=strategy_name, seed=seed, max_nodes=10**6, **fields)
-    strategy = STRATEGIES[strategy_name](config, lambda _: False)
+    strategy = STRATEGIES[strategy_name](config, lambda *_: None)
     tree = ReasoningTree()
     while expansions := strategy.plan(tree):
         for expansion in expansions:

@@ -63,6 +63,10 @@ def test_djongo_is_refused_in_one_line_that_says_where_to_read_why():
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
+        ("PRM_URL_PREFIX", "prm", "a path such as /prm"),
+        ("PRM_URL_PREFIX", "https://host/prm", "a path such as /prm"),
+        ("PRM_URL_PREFIX", "/a//b", "a path such as /prm"),
+        ("PRM_URL_PREFIX", "/../a", "a path such as /prm"),
         ("REDIS_URL", "garbage", "redis:// or rediss:// or unix://"),
         ("REDIS_URL", "redis://:hunter2@127.0.0.1:port/0", "redis:// or rediss:// or unix://"),
         ("MONGODB_URI", "mongodb://[bad", "mongodb:// or mongodb+srv://"),

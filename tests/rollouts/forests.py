@@ -46,7 +46,7 @@ def assert_whole(forest: Forest) -> None:
     for stored in iter_trees(forest):
         assert stored.status == "complete"
         worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
-        strategy = STRATEGIES[worker_config.strategy](worker_config, lambda _: False)
+        strategy = STRATEGIES[worker_config.strategy](worker_config, lambda *_: None)
         assert strategy.plan(stored.tree) == []
         for node in stored.tree:
             children = stored.tree.children(node.path)

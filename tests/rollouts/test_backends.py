@@ -23,7 +23,7 @@ from rollouts.failures import (
     RequestFailedError,
 )
 from rollouts.jobs import grow_slice
-from rollouts.verification import ShownItem, sample_once
+from rollouts.verification import ShownItem, try_growth
 from tests.openai_server import Fault, OpenAIServer
 from tests.rollouts import recorded_answers as recorded
 from tests.rollouts.forests import assert_whole, reread, seeded
@@ -358,7 +358,7 @@ def test_a_config_is_shown_to_need_a_server_that_continues(server: OpenAIServer)
     async def verify(api: Api, strategy: str) -> str:
         worker_config = replace(config.rollout_worker_config, api=api, strategy=strategy)
         async with CompletionClient(ServerAddress([server.url], ""), worker_config) as client:
-            return (await sample_once(client, item, config)).detail
+            return (await try_growth(client, item, config)).detail
 
     assert "wrote 2 steps" in asyncio.run(verify("completions", "branching"))
     assert "wrote 2 steps" in asyncio.run(verify("chat", "sampled"))

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.loading import load_config
+from experiment_configs.stopping import steps_to_answer
 from forests.core.tree import ReasoningTree
 from rollouts import failures
 from rollouts.backend import Spending
@@ -209,8 +211,8 @@ def test_a_sample_that_the_server_broke_off_is_asked_again(
 def grown(server: OpenAIServer, config: RolloutWorkerConfig) -> ReasoningTree:
     """Return a tree grown against the server, as a worker grows it."""
     tree = ReasoningTree()
-    finds_answer = load_config("math_500").config.has_final_answer
-    strategy = STRATEGIES[config.strategy](config, finds_answer)
+    find_answer = partial(steps_to_answer, load_config("math_500").config)
+    strategy = STRATEGIES[config.strategy](config, find_answer)
 
     async def grow() -> None:
         async with CompletionClient(ServerAddress([server.url], ""), config) as client:

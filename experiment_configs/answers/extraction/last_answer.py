@@ -10,12 +10,22 @@ Three ranks of evidence, the strongest first; within a rank the last in the text
 Thoughts are left out (`thoughts`).
 """
 
+import itertools
 import re
+from collections.abc import Sequence
 
 from experiment_configs.answers.extraction.cleaning import Found
-from experiment_configs.answers.extraction.marked import last_heading, marked_answers
+from experiment_configs.answers.extraction.marked import (
+    first_end_with_mark,
+    last_heading,
+    marked_answers,
+)
 from experiment_configs.answers.extraction.statements import last_statement
-from experiment_configs.answers.extraction.thoughts import without_thoughts
+from experiment_configs.answers.extraction.thoughts import (
+    is_thinking,
+    outside_thoughts,
+    without_thoughts,
+)
 
 _NEXT_QUESTION = re.compile(
     r"\n[ \t]*(?:#+[ \t]*)?(?:\*\*)?(?:Question|Problem|Q)(?:[ \t]*\d+)?[ \t]*(?:\*\*)?:",
@@ -46,9 +56,31 @@ def extract_last_answer(text: str) -> str | None:
 def has_final_answer(text: str) -> bool:
     """Return whether a solution so far marks its answer, so that nothing more is to be expected.
 
-    Only evidence of the first rank counts: prose in the middle of a solution ends nothing.
+    Only evidence of the first rank counts: prose in the middle of a solution ends nothing, nor does
+    anything in a thought.
     """
-    return bool(_MARK.search(text) and marked_answers(without_thoughts(text)))
+    if not _MARK.search(text) or is_thinking(text):
+        return False
+    return bool(marked_answers(without_thoughts(text)))
+
+
+def steps_to_final_answer(before: str, steps: Sequence[str]) -> int | None:
+    """Return with how many of these steps `has_final_answer(before + steps)` first holds.
+
+    None where it does with none of them. Takes time in proportion to the length of the text,
+    however many steps there are.
+    """
+    text = before + "".join(steps)
+    if not _MARK.search(text):
+        return None
+    lengths = map(len, steps)
+    ends = list(itertools.accumulate(lengths, initial=len(before)))[1:]
+    for start, said in outside_thoughts(text, ends):
+        stretch = text[start : said[-1]] if said else ""
+        end = first_end_with_mark(stretch, [end - start for end in said])
+        if end is not None:
+            return ends.index(start + end) + 1
+    return None
 
 
 def _chooses_later(stated: Found, marked: Found, text: str) -> bool:

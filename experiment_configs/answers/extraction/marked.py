@@ -1,7 +1,9 @@
 r"""Answers that a solution marks: `\boxed{…}`, `<answer>…</answer>`, a line `#### x`."""
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from experiment_configs.answers.comparison.equivalence import MAX_ANSWER_LENGTH
 from experiment_configs.answers.extraction.cleaning import Found, clean, is_value
@@ -45,6 +47,15 @@ def marked_answers(text: str) -> list[Found]:
     return sorted([*_boxed(text), *_tagged(text), *_behind_hashes(text)])
 
 
+def first_end_with_mark(text: str, ends: Sequence[int]) -> int | None:
+    """Return the first of these ends, which ascend, where `marked_answers(text[:end])` has some.
+
+    Linear in the length of the text, however many ends there are.
+    """
+    found = (_end_with_box(text, ends), _end_with_tag(text, ends), _end_with_hashes(text, ends))
+    return min((end for end in found if end is not None), default=None)
+
+
 def last_heading(text: str) -> str | None:
     """Return the words of a last line `#### Evelyn`; a heading has something below it."""
     last = next(reversed(list(_HASHES.finditer(text))), None)
@@ -57,51 +68,85 @@ def _boxed(text: str) -> Iterator[Found]:
     """Yield the filled boxes; those that stand side by side, as in a list, are one answer."""
     group: list[str] = []
     group_start = group_end = 0
-    for start, content, end in _boxes(text):
-        answer = _in_box(text[content:end]) if end - content <= MAX_ANSWER_LENGTH else ""
-        if not answer:
+    for box in _boxes(text):
+        if box.closed_by is not None or not (answer := _in_box(text, box)):
             continue
-        between = text[group_end:start]
+        between = text[group_end : box.start]
         if group and not (
             len(between) <= _MOST_BETWEEN_BOXES and _BETWEEN_BOXES.fullmatch(between)
         ):
             yield Found(group_start, ", ".join(group))
             group = []
         if not group:
-            group_start = start
+            group_start = box.start
         if answer not in group:
             group.append(answer)
-        group_end = end + 1
+        group_end = box.end
     if group:
         yield Found(group_start, ", ".join(group))
 
 
-def _boxes(text: str) -> list[tuple[int, int, int]]:
-    """Return start, start of the content and its end of each closed box.
+@dataclass(slots=True)
+class _Box:
+    start: int
+    content: int
+    end: int = 0
+    """Behind the brace that closes it."""
+    closed_by: int | None = None
+    """Where the box that holds this one ends, and counts in its place."""
+
+
+def _boxes(text: str) -> list[_Box]:
+    """Return the closed boxes, in the order of their ends but for boxes within boxes.
 
     Of a box within a box the outer one counts, but where it holds nothing else.
     """
-    found: list[tuple[int, int, int]] = []
-    open_braces: list[tuple[int, int] | None] = []
+    counting: list[_Box] = []
+    replaced: list[_Box] = []
+    open_braces: list[_Box | None] = []
     for brace in _BRACE.finditer(text):
         if brace[1]:
-            open_braces.append((brace.start(), brace.end()))
+            open_braces.append(_Box(brace.start(), brace.end()))
         elif brace[0] == "{":
             open_braces.append(None)
         elif brace[0] == "}" and open_braces and (box := open_braces.pop()):
+            box.end = brace.end()
             inside = []
-            while found and found[-1][0] > box[0]:
-                inside.append(found.pop())
-            is_all = bool(inside) and (inside[-1][0], inside[-1][2]) == (box[1], brace.start() - 1)
-            found.append(inside[-1] if is_all else (*box, brace.start()))
-    return found
+            while counting and counting[-1].start > box.start:
+                inside.append(counting.pop())
+            first = inside[-1] if inside else None
+            if first and (first.start, first.end) == (box.content, brace.start()):
+                counting.append(first)
+                continue
+            for inner in inside:
+                inner.closed_by = box.end
+            replaced += inside
+            counting.append(box)
+    return counting + replaced
 
 
-def _in_box(content: str) -> str:
-    return "" if _PLACEHOLDER.fullmatch(content) else clean(_without_label(content))
+def _in_box(text: str, box: _Box) -> str:
+    content = text[box.content : box.end - 1]
+    if len(content) > MAX_ANSWER_LENGTH or _PLACEHOLDER.fullmatch(content):
+        return ""
+    return clean(_without_label(content))
+
+
+def _end_with_box(text: str, ends: Sequence[int]) -> int | None:
+    for box in sorted(_boxes(text), key=lambda box: box.end):
+        end = _first_from(box.end, ends)
+        counts = end is not None and (box.closed_by is None or end < box.closed_by)
+        if counts and _in_box(text, box):
+            return end
+    return None
 
 
 def _tagged(text: str) -> Iterator[Found]:
+    return (found for found, _ in _tags(text))
+
+
+def _tags(text: str) -> Iterator[tuple[Found, int]]:
+    """Yield what stands between tags, and where the closing one ends."""
     opened: re.Match[str] | None = None
     for tag in _TAG.finditer(text):
         if not tag[1]:
@@ -109,8 +154,13 @@ def _tagged(text: str) -> Iterator[Found]:
         elif opened:
             content = text[opened.end() : tag.start()]
             if len(content) <= MAX_ANSWER_LENGTH and (answer := _in_tag(content)):
-                yield Found(opened.start(), answer)
+                yield Found(opened.start(), answer), tag.end()
             opened = None
+
+
+def _end_with_tag(text: str, ends: Sequence[int]) -> int | None:
+    first = next(_tags(text), None)
+    return _first_from(first[1], ends) if first else None
 
 
 def _in_tag(content: str) -> str:
@@ -122,9 +172,32 @@ def _in_tag(content: str) -> str:
 
 def _behind_hashes(text: str) -> Iterator[Found]:
     for match in _HASHES.finditer(text):
-        answer = _line_of_hashes(match[1])
-        if is_value(answer) and not _NUMBERED_HEADING.match(answer):
+        if answer := _value_of_hashes(match[1]):
             yield Found(match.start(), answer)
+
+
+def _value_of_hashes(line: str) -> str:
+    answer = _line_of_hashes(line)
+    return answer if is_value(answer) and not _NUMBERED_HEADING.match(answer) else ""
+
+
+def _end_with_hashes(text: str, ends: Sequence[int]) -> int | None:
+    for match in _HASHES.finditer(text):
+        start, line_end = match.span(1)
+        for number in range(bisect_right(ends, start), len(ends)):
+            end = ends[number]
+            if min(end, line_end) - start > MAX_ANSWER_LENGTH:
+                break
+            if _value_of_hashes(text[start : min(end, line_end)]):
+                return end
+            if end >= line_end:
+                break
+    return None
+
+
+def _first_from(position: int, ends: Sequence[int]) -> int | None:
+    number = bisect_left(ends, position)
+    return ends[number] if number < len(ends) else None
 
 
 def _line_of_hashes(line: str) -> str:

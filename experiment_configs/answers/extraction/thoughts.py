@@ -4,6 +4,8 @@ What a model tries in its thoughts is not its answer.
 """
 
 import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 _NAMES = r"(?:think|thinking|thought|thoughts|reasoning|reflection|seed:think|analysis)"
 _OPENING = re.compile(
@@ -99,6 +101,21 @@ def without_open_thought(text: str) -> str:
     """Return a text up to the mark that opens the thought at its end, or all where none is open."""
     opening = _OPENING.search(text, _end_of_last_thought(text))
     return text[: opening.start()] if opening else text
+
+
+def outside_thoughts(text: str, ends: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
+    """Yield where each stretch outside thoughts begins, and the ends in it, of some that ascend.
+
+    For such an end `text[:end]` is not in the middle of a thought, and `without_thoughts` of it
+    begins where the stretch does. Linear in the length of the text.
+    """
+    closings = [closing.end() for closing in _CLOSING.finditer(text)]
+    openings = [opening.end() for opening in _OPENING.finditer(text)]
+    for start, next_start in zip([0, *closings], [*closings, len(text) + 1], strict=True):
+        number = bisect_left(openings, start)
+        thinks_at = openings[number] if number < len(openings) else next_start
+        first = bisect_left(ends, start)
+        yield start, ends[first : bisect_left(ends, min(thinks_at, next_start))]
 
 
 def _end_of_last_thought(text: str) -> int:

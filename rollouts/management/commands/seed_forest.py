@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +15,8 @@ class Command(ProjectCommand):
     examples = """
 manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test \\
     --forest_name_suffix first --limit 20
+manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test \\
+    --forest_name_suffix large --model Qwen/Qwen3-32B --base_url http://gpu1:8000/v1
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,10 +30,28 @@ manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test 
         parser.add_argument(
             "--limit", type=positive_integer, help="only the first LIMIT items (default: all)"
         )
+        parser.add_argument(
+            "--model", help="model to ask for, in place of the one that the config names"
+        )
+        parser.add_argument(
+            "--base_url",
+            action="append",
+            help="address of a server with the model, with /v1; may be repeated "
+            "(default: the config's, then OPENAI_BASE_URL of the worker)",
+        )
         parser.add_argument("--json", action="store_true", help="print the forest as JSON")
 
     def handle(self, **options: Any) -> None:
         loaded = load_config(options["dataset_config_name"], settings.CONFIG_PATH)
+        config = loaded.config
+        if options["model"]:
+            config.rollout_worker_config = replace(
+                config.rollout_worker_config, model=options["model"]
+            )
+        if options["base_url"]:
+            config.rollout_worker_config = replace(
+                config.rollout_worker_config, base_urls=tuple(options["base_url"])
+            )
         check_strategy(loaded.config.rollout_worker_config)
         forest = seed_forest(
             loaded,

@@ -10,7 +10,7 @@ from forests.commands import ProjectCommand
 from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
 from rollouts.servers import policy_server
-from rollouts.verification import ShownItem, TriedRollout, Verification, sample_once, verify
+from rollouts.verification import ShownItem, TriedGrowth, Verification, try_growth, verify
 
 
 class Command(ProjectCommand):
@@ -24,7 +24,9 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         parser.add_argument("--config_name", required=True, help="name of a config")
         parser.add_argument("--dataset_split", required=True, help="such as train or test")
         parser.add_argument(
-            "--with_backend", action="store_true", help="also do one real rollout, and show it"
+            "--with_backend",
+            action="store_true",
+            help="also grow a few samples, and show them",
         )
         parser.add_argument("--json", action="store_true", help="print checks and items as JSON")
 
@@ -44,14 +46,16 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
             raise CommandError(f"{verification.failures} checks failed")
 
     def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
-        tried: list[TriedRollout] = []
+        tried: list[TriedGrowth] = []
         notes: list[str] = []
 
         async def ask() -> str:
-            client = CompletionClient(policy_server(), config.rollout_worker_config)
+            client = CompletionClient(
+                policy_server(config.rollout_worker_config.base_urls), config.rollout_worker_config
+            )
             async with client:
                 try:
-                    tried.append(await sample_once(client, verification.items[0], config))
+                    tried.append(await try_growth(client, verification.items[0], config))
                 finally:
                     notes.extend(client.notes)
             return tried[0].detail
@@ -59,8 +63,8 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         verification.attempt("backend", lambda: asyncio.run(ask()))
         for note in notes:
             verification.warn("request", note)
-        if tried and tried[0].warning:
-            verification.warn("answer", tried[0].warning)
+        for name, warning in tried[0].warnings if tried else ():
+            verification.warn(name, warning)
 
     def _show(self, verification: Verification) -> None:
         for number, item in enumerate(verification.items):

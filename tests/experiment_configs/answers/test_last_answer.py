@@ -12,6 +12,7 @@ from experiment_configs.answers import (
     extract_last_answer,
     has_final_answer,
     is_same_answer,
+    steps_to_final_answer,
 )
 from experiment_configs.answers.extraction.thoughts import without_thoughts
 
@@ -251,3 +252,46 @@ def test_whatever_is_found_is_clean(text):
 def test_any_answer_gets_a_verdict_or_none_and_no_other_error(text, label):
     with contextlib.suppress(NotComparedError):
         assert is_same_answer(text, label) in (True, False)
+
+
+def ask_after_each_step(before: str, steps: list[str]) -> int | None:
+    for number in range(1, len(steps) + 1):
+        if has_final_answer(before + "".join(steps[:number])):
+            return number
+    return None
+
+
+PIECES = [
+    r"\boxed{", r"\boxed{5}", r"\boxed{}", r"\boxed{\boxed{5}}", r"\boxed ", "{", "}", "\\", "5",
+    "#### ", "####", "#", "#### 5", "#### Step ", "<answer>", "</answer>", "<think>", "</think>",
+    "[THINK]", "\n", "\n\n", " ", "is", "1. Find", "9" * 1_001, "answer: ", ":", "</thi", "nk>",
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=3).map("".join),
+    st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join), max_size=8),
+)
+def test_the_answer_is_found_where_asking_after_each_step_finds_it(before, steps):
+    assert steps_to_final_answer(before, steps) == ask_after_each_step(before, steps)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "We try \\boxed{} and \\boxed{x\n\n",
+        "So x^{2} = {4}.\n\n",
+        "<think>Maybe \\boxed{5}.\n\n",
+        "x</think>\n\n",
+        "#### Step 2\n\n",
+        "#### so ",
+        "<answer>\n\n",
+    ],
+)
+def test_looking_for_the_answer_in_a_long_solution_takes_linear_time(step, processor_time):
+    def look(length):
+        steps = [step] * (length // len(step))
+        return processor_time(lambda: steps_to_final_answer("", ["\\boxed{}\n\n", *steps]))
+
+    short, long = look(100_000), look(800_000)
+    assert long < 30 * short + 0.5  # quadratic time would be 64 times as long

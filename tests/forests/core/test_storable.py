@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forests.core.storable import MOST_LEVELS, storing_problem
+from forests.core.storable import MOST_BYTES, MOST_LEVELS, storing_problem
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats()
@@ -38,6 +38,16 @@ def test_what_is_let_through_can_be_written(value: Any):
 )
 def test_what_cannot_be_written_is_named(value: Any, problem: str):
     assert problem in (storing_problem(value) or "")
+
+
+@pytest.mark.parametrize("character", ["x", "é", "漢"])
+def test_texts_are_counted_together_and_in_bytes(character: str):
+    half = character * (MOST_BYTES // 2 // len(character.encode()) - 50)
+
+    assert storing_problem([half, {"a": half}]) is None
+    assert len(bson.encode({"value": [half, {"a": half}]})) < 16 * 2**20
+    assert "more than 15,000,000 bytes" in (storing_problem([half, half, "x" * 1_000]) or "")
+    assert "more than 15,000,000 bytes" in (storing_problem([None] * 1_000_000) or "")
 
 
 def test_levels_are_counted_not_descended():

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -58,7 +58,7 @@ def true_value(steps: str, max_steps: int = 6) -> float:
 
 def make(name: str, **fields: Any) -> GrowthStrategy:
     config = RolloutWorkerConfig(strategy=name, **fields)
-    return STRATEGIES[name](config, lambda _: False)
+    return STRATEGIES[name](config, lambda *_: None)
 
 
 def grow(strategy: GrowthStrategy, tree: ReasoningTree, max_steps: int = 6) -> Iterator[Expansion]:
@@ -364,7 +364,11 @@ def test_a_solution_is_truncated_at_the_depth_limit():
 @pytest.mark.parametrize("to_end", [True, False])
 def test_a_solution_ends_where_its_answer_is_found(to_end: bool):
     config = RolloutWorkerConfig(strategy="branching")
-    strategy = STRATEGIES["branching"](config, lambda text: "answer" in text)
+
+    def find_answer(before: str, steps: Sequence[str]) -> int | None:
+        return next((n for n, step in enumerate(steps, start=1) if "answer" in step), None)
+
+    strategy = STRATEGIES["branching"](config, find_answer)
     tree = ReasoningTree()
     text = "a\nThe answer is 4.\nmore\n"
 
@@ -447,7 +451,7 @@ def test_omega_prm_finds_the_first_wrong_step_of_each_rollout_it_searches():
         RolloutWorkerConfig(
             strategy="omega_prm", rollouts_per_state=64, num_searches=10, max_nodes=10**6
         ),
-        lambda _: False,
+        lambda *_: None,
     )
     tree = grown(strategy, max_steps=12)
 
@@ -462,7 +466,7 @@ def test_omega_prm_finds_the_first_wrong_step_of_each_rollout_it_searches():
 def test_omega_prm_looks_at_logarithmically_many_prefixes():
     """A chain of 64 steps, wrong from step 40 on, is searched with six states besides the root."""
     strategy = OmegaPRM(
-        RolloutWorkerConfig(rollouts_per_state=4, num_searches=1, max_depth=64), lambda _: False
+        RolloutWorkerConfig(rollouts_per_state=4, num_searches=1, max_depth=64), lambda *_: None
     )
     tree = ReasoningTree()
     requests = 0
@@ -484,7 +488,7 @@ def test_omega_prm_looks_at_logarithmically_many_prefixes():
 
 
 def test_omega_prm_prefers_rollouts_of_states_that_nearly_succeed_and_short_ones():
-    strategy = OmegaPRM(RolloutWorkerConfig(), lambda _: False)
+    strategy = OmegaPRM(RolloutWorkerConfig(), lambda *_: None)
     likely = State((0,), 0.9, [((0, 0), 100)])
     unlikely = State((1,), 0.1, [((1, 0), 100)])
     long = State((2,), 0.9, [((2, 0), 900)])
@@ -497,7 +501,7 @@ def test_omega_prm_prefers_rollouts_of_states_that_nearly_succeed_and_short_ones
 
 
 def test_omega_prm_explores_states_that_were_visited_less():
-    strategy = OmegaPRM(RolloutWorkerConfig(omega_c_puct=10), lambda _: False)
+    strategy = OmegaPRM(RolloutWorkerConfig(omega_c_puct=10), lambda *_: None)
     often = State((0,), 0.9, [((0, 0), 100)], visits=9)
     never = State((1,), 0.1, [((1, 0), 100)])
 
@@ -520,7 +524,7 @@ def test_omega_prm_leaves_trees_alone_that_are_all_right_or_all_wrong(letter: st
 
 def test_omega_prm_searches_a_full_tree_no_further():
     strategy = OmegaPRM(
-        RolloutWorkerConfig(rollouts_per_state=2, max_nodes=16, max_depth=8), lambda _: False
+        RolloutWorkerConfig(rollouts_per_state=2, max_nodes=16, max_depth=8), lambda *_: None
     )
     tree = ReasoningTree()
     (expansion,) = strategy.plan(tree)
@@ -558,7 +562,7 @@ def test_omega_prm_finds_a_first_error_for_fewer_tokens_than_math_shepherd():
 
 
 def test_omega_prm_takes_no_value_from_rollouts_that_could_not_be_compared():
-    strategy = OmegaPRM(RolloutWorkerConfig(rollouts_per_state=4), lambda _: False)
+    strategy = OmegaPRM(RolloutWorkerConfig(rollouts_per_state=4), lambda *_: None)
     grades = (Grade.CORRECT, Grade.INCORRECT, Grade.UNCOMPARED, Grade.UNCOMPARED)
     tree = ReasoningTree()
     for number, one in enumerate(grades):
@@ -572,7 +576,7 @@ def test_omega_prm_takes_no_value_from_rollouts_that_could_not_be_compared():
 
 
 def test_omega_prm_gives_up_a_search_whose_middle_has_no_result_and_goes_on_with_the_next():
-    strategy = OmegaPRM(RolloutWorkerConfig(rollouts_per_state=2), lambda _: False)
+    strategy = OmegaPRM(RolloutWorkerConfig(rollouts_per_state=2), lambda *_: None)
     tree = ReasoningTree()
 
     def add(path: tuple[int, ...], drawn_from: dict[int, int], grade: Grade | None = None) -> None:

@@ -1,0 +1,58 @@
+"""Find the step with which a solution ends, as it gives the answer."""
+
+import itertools
+from collections.abc import Sequence
+
+from experiment_configs.answers import NotComparedError, steps_to_final_answer
+from experiment_configs.calling import call_method
+from experiment_configs.interfaces import ConfigError, Grader, RolloutConfig
+
+MOST_LOOKS = 64
+"""Stretches of a solution of which a config's own rule is asked: its time is not ours to know."""
+
+
+def steps_to_answer(config: RolloutConfig, before: str, steps: Sequence[str]) -> int | None:
+    """Return how many of the steps behind `before` a solution has up to its answer.
+
+    That is the first step with which `config.has_final_answer` holds; None where there is none.
+    The default rule takes time in proportion to the length of the text. A rule of the config's own
+    is asked after each step, or in a solution of more than `MOST_LOOKS` steps after each of so many
+    stretches, and then after each step of the stretch in which the answer came.
+
+    Raises:
+        ConfigError: a method of the config failed.
+    """
+    kind = type(config)
+    if kind.has_final_answer is RolloutConfig.has_final_answer:
+        if not config.stops_at_answer:
+            return None
+        if kind.extract_answer is Grader.extract_answer:
+            return steps_to_final_answer(before, steps)
+    return _ask_after_steps(config, before, steps)
+
+
+def _ask_after_steps(config: RolloutConfig, before: str, steps: Sequence[str]) -> int | None:
+    text = before + "".join(steps)
+    ends = list(itertools.accumulate(map(len, steps), initial=len(before)))
+
+    def has_answer(number: int) -> bool:
+        return _has_final_answer(config, text[: ends[number]])
+
+    stretch = -(-len(steps) // MOST_LOOKS)
+    start = 0
+    while start < len(steps):
+        end = min(start + stretch, len(steps))
+        if has_answer(end):
+            return next(filter(has_answer, range(start + 1, end)), end)
+        start = end
+    return None
+
+
+def _has_final_answer(config: RolloutConfig, solution: str) -> bool:
+    try:
+        return bool(call_method(config.has_final_answer, solution))
+    except NotComparedError as error:
+        raise ConfigError(
+            "has_final_answer raised NotComparedError, which is for is_correct: return None from "
+            "extract_answer where a solution states no answer"
+        ) from error

@@ -1,0 +1,118 @@
+"""verify_config sees what growth would do, before anything is written."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from rollouts.core.strategies import STRATEGIES
+from tests.openai_server import OpenAIServer
+
+CONFIG = """
+from experiment_configs.rollout.demo_arithmetic import Config as Demo, RolloutWorkerConfig
+
+class Config(Demo):
+    rollout_worker_config = RolloutWorkerConfig({settings})
+
+    def get_dataset_iterator(self, dataset_split):
+        return super().get_dataset_iterator("train")
+"""
+
+
+@pytest.fixture
+def checks_of(tmp_path: Path, settings):
+    settings.CONFIG_PATH = [tmp_path]
+
+    def verify(split: str = "train", **worker_settings: object) -> dict[str, Any]:
+        written = ", ".join(f"{name}={value!r}" for name, value in worker_settings.items())
+        (tmp_path / "tried.py").write_text(CONFIG.format(settings=written), encoding="utf-8")
+        out = io.StringIO()
+        call_command(
+            "verify_config", "--config_name", "tried", "--dataset_split", split,
+            "--with_backend", "--json", stdout=out,
+        )  # fmt: skip
+        return {check["name"]: check for check in json.loads(out.getvalue())["checks"]}
+
+    return verify
+
+
+def write_31_steps(prefix: str, seed: int) -> str:
+    return "".join(f"{seed} step {n}\n" for n in range(30)) + "#### 14\nAnd so on.\n"
+
+
+def test_a_solution_that_max_depth_would_cut_is_told_with_limits_that_fit(
+    model_server: OpenAIServer, checks_of
+):
+    model_server.write = write_31_steps
+
+    checks = checks_of(strategy="sampled", num_rollouts=4, max_nodes=100)
+
+    assert checks["max_depth"]["is_warning"]
+    assert checks["max_depth"]["detail"] == (
+        "4 of 4 solutions would be cut: max_depth is 12, and the longest has 31 steps; set "
+        "max_depth to some 62"
+    )
+    assert "may need 248 nodes, and max_nodes is 100" in checks["max_nodes"]["detail"]
+    assert "answer" not in checks
+    (request,) = model_server.requests
+    assert request["n"] == 4
+
+
+def test_with_room_for_the_solution_nothing_is_warned_of(model_server: OpenAIServer, checks_of):
+    model_server.write = write_31_steps
+
+    checks = checks_of(strategy="sampled", num_rollouts=4, max_depth=40)
+
+    assert not [name for name, check in checks.items() if check["is_warning"]]
+    assert "wrote 31 steps" in checks["backend"]["detail"]
+    assert "of 4 samples" in checks["backend"]["detail"]
+
+
+def test_samples_that_the_token_limits_cut_are_told(model_server: OpenAIServer, checks_of):
+    model_server.write = lambda prefix, seed: "one two three four five six\n#### 14\n"
+
+    checks = checks_of(branching=(3,), max_tokens_per_step=4)
+    sampled = checks_of(strategy="sampled", num_rollouts=2, max_tokens_per_rollout=6)
+
+    assert checks["max_tokens_per_step"]["detail"] == (
+        "6 of 6 steps were cut: max_tokens_per_step is 4; set it to some 8"
+    )
+    assert "raise max_tokens_per_rollout, now 6" in sampled["answer"]["detail"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_growth_asks_for_is_asked_for_and_written_steps_are_continued(
+    model_server: OpenAIServer, checks_of, strategy: str
+):
+    checks_of(strategy=strategy, num_rollouts=5, rollouts_per_state=5, branching=(5, 2))
+
+    asked = [(body["n"], body["prompt"].endswith("Answer:")) for body in model_server.requests]
+    first_steps = [(1, True), (5, True)] if strategy == "branching" else [(5, True)]
+    assert asked == first_steps + ([] if strategy == "sampled" else [(5, False)])
+
+
+@pytest.mark.parametrize(
+    ("split", "remedy"), [("train[:2]", "give 'train' and --limit"), ("Train", "use a-z")]
+)
+def test_a_split_that_seeding_refuses_is_refused(
+    model_server: OpenAIServer, tmp_path: Path, settings, split: str, remedy: str
+):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "tried.py").write_text(CONFIG.format(settings=""), encoding="utf-8")
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match="1 checks failed"):
+        call_command(
+            "verify_config", "--config_name", "tried", "--dataset_split", split, stdout=out
+        )
+
+    (failure,) = [line for line in out.getvalue().splitlines() if line.startswith("FAIL")]
+    assert remedy in failure
+    with pytest.raises(CommandError, match=remedy):
+        call_command(
+            "seed_forest", "--dataset_config_name", "tried", "--dataset_split", split,
+            "--forest_name_suffix", "x",
+        )  # fmt: skip
