@@ -130,7 +130,7 @@ def test_without_a_reason_the_number_of_tokens_tells_a_limit(reason: Any):
     assert (ending(4), ending(5)) == (Ending.SOLUTION, Ending.LIMIT)
 
 
-BAD = {
+BAD: dict[str, dict[str, Any]] = {
     "filter": {"message": {"content": None}, "finish_reason": "content_filter"},
     "refused": {"message": {"content": None, "refusal": "I will not."}, "finish_reason": "stop"},
     "tool": {"message": {"content": None, "tool_calls": [{}]}, "finish_reason": "tool_calls"},
