@@ -13,7 +13,9 @@ from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.probing import Reply, read_reply
 from rollouts.endpoints import ServerAddress
 from rollouts.failures import BackendRefusedError
+from rollouts.jobs import grow_slice
 from tests.openai_server import Continues, Fault, OpenAIServer, writes
+from tests.rollouts.forests import reread, seeded
 
 
 def write(prefix: str, seed: int) -> str:
@@ -103,3 +105,18 @@ def test_a_small_model_that_answers_anything_is_not_refused(server: OpenAIServer
 )
 def test_the_answer_is_read(text: str, reply: Reply):
     assert read_reply(text) is reply
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_stops_before_it_grows_against_a_server_that_begins_from_the_start(
+    model_server: OpenAIServer,
+):
+    model_server.write, model_server.continues = write, "never"
+    forest = seeded(4, api="chat")
+
+    with pytest.raises(BackendRefusedError, match="does not continue"):
+        grow_slice(forest.name, 0, 4)
+
+    assert "does not continue a chat message" in reread(forest).backend_message
+    assert reread(forest).num_nodes == 0
+    assert len(model_server.requests) <= 3

@@ -10,7 +10,9 @@ import pytest
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from experiment_configs.loading import load_config
 from experiment_configs.stopping import steps_to_answer
-from forests.core.tree import ReasoningTree, TreeNode
+from forests.core.tree import Grade, ReasoningTree, TreeNode
+from forests.models import Tree
+from forests.store import iter_trees
 from rollouts import failures
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
@@ -20,7 +22,9 @@ from rollouts.core.responses import StopRules, read_completions
 from rollouts.core.strategies import STRATEGIES
 from rollouts.endpoints import ServerAddress
 from rollouts.failures import BackendRefusedError, RequestFailedError
+from rollouts.jobs import grow_slice
 from tests.openai_server import OpenAIServer, Thoughts, writes
+from tests.rollouts.forests import assert_whole, reread, seeded
 
 THOUGHT = "\nTwo and five.\n\nMaybe the answer is \\boxed{20}.\n\nWait, it is twice.\n"
 SAID = "\n\nFirst, add: 7.\n\nThen twice: \\boxed{14}."
@@ -285,3 +289,40 @@ def test_the_solution_is_what_is_no_thought():
 
     assert tree.steps_text((0, 0)) == "<think>20</think> 14"
     assert tree.solution_text((0, 0)) == " 14"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("strategy", ["branching", "sampled"])
+@pytest.mark.parametrize("thoughts", ["content", "reasoning"])
+def test_a_forest_stores_thoughts_and_grades_what_comes_after_them(
+    model_server: OpenAIServer, thoughts: Thoughts, strategy: str
+):
+    def write(prefix: str, seed: int) -> str:
+        written = prefix.rpartition("Answer:")[2]
+        whole = f"<think>Maybe #### 20?\n\nNo.</think>\n\nAdd.\n#### {seed % 2}"
+        return whole[len(written) :] if len(written) < len(whole) else ""
+
+    model_server.write, model_server.thoughts = write, thoughts
+    forest = seeded(2, api="chat", strategy=strategy, num_rollouts=4)
+
+    assert grow_slice(forest.name, 0, 2) == {"complete": 2, "failed": 0}
+
+    assert_whole(forest)
+    for stored in iter_trees(reread(forest)):
+        assert any(node.is_thought and "20" in node.text for node in stored.tree)
+        assert {leaf.answer for leaf in stored.tree.leaves()} <= {"0", "1"}
+        assert not any(leaf.grade is Grade.UNANSWERED for leaf in stored.tree.leaves())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tokens_of_answers_without_a_sample_count_against_the_limits(model_server: OpenAIServer):
+    model_server.spoil = lambda index, choice: choice.update(
+        {"message": {"content": None, "refusal": "no"}}
+    )
+    forest = seeded(1, api="chat", strategy="sampled", num_rollouts=2)
+
+    assert grow_slice(forest.name, 0, 1) == {"complete": 0, "failed": 1}
+
+    assert Tree.objects.get().completion_tokens > 0
+    assert reread(forest).completion_tokens == Tree.objects.get().completion_tokens
+    assert "the model refused" in Tree.objects.get().error

@@ -12,14 +12,15 @@ from rollouts.core.responses import ResponseError, StopRules, Usage, read_comple
 from rollouts.core.steps import share_logprobs, share_tokens, split_steps
 
 TEXT = st.text(st.characters(codec=None, exclude_categories=())) | st.sampled_from(
-    ["", "\n", "step\n", "end", "stop", "length", "\ud800"]
+    ["", "\n", "step\n", "end", "stop", "length", "\ud800", "<think>a\n</think>\nb\n", "</think>"]
 )
 NUMBERS = st.integers() | st.floats() | st.integers(10**18, 10**400)
 NAMES = st.sampled_from(
     [
         "choices", "text", "message", "content", "logprobs", "tokens", "token", "token_logprobs",
         "logprob", "finish_reason", "stop_reason", "usage", "prompt_tokens", "completion_tokens",
-        "model",
+        "model", "reasoning", "reasoning_content", "type", "thinking", "matched_stop", "refusal",
+        "tool_calls", "error", "completion_tokens_details", "reasoning_tokens",
     ]
 )  # fmt: skip
 JSON = st.recursive(
@@ -29,7 +30,14 @@ JSON = st.recursive(
 )
 CHOICES = st.fixed_dictionaries(
     {"text": TEXT},
-    optional={"finish_reason": JSON, "stop_reason": JSON, "logprobs": JSON, "message": JSON},
+    optional={
+        "finish_reason": JSON,
+        "stop_reason": JSON,
+        "logprobs": JSON,
+        "message": JSON,
+        "matched_stop": JSON,
+        "reasoning": TEXT,
+    },
 )
 RESPONSES = JSON | st.fixed_dictionaries(
     {"choices": st.lists(CHOICES | JSON, max_size=4)}, optional={"usage": JSON, "model": JSON}
@@ -40,6 +48,12 @@ RULES = st.builds(
     stop=st.lists(st.text(min_size=1, max_size=4), max_size=3),
     delimiter=st.none() | st.sampled_from(["\n", "\n\n", "step"]),
     echo=st.text(max_size=3),
+    lost=st.sampled_from(["", "\n", " ", "\r\n\n"]),
+    is_asked=st.booleans(),
+    lists_end=st.booleans(),
+    skips_thought=st.booleans(),
+    is_answering=st.booleans(),
+    max_tokens=st.none() | st.integers(1, 9),
 )
 
 
@@ -58,11 +72,12 @@ def test_any_json_is_read_or_refused(response: Any, rules: StopRules):
     completions, usage = found
     assert completions
     for one in completions:
-        texts = (one.text, one.finish_reason, one.model)
+        texts = (one.text, one.finish_reason, one.model, one.thought)
         assert all(text.encode() is not None for text in texts)
         assert len(one.model) <= 200
         assert len(one.finish_reason) <= 20
         assert 0 <= one.tokens < 2**63
+        assert 0 <= one.thought_tokens < 2**63
         assert all(isfinite(logprob) for _, logprob in one.token_logprobs or ())
         json.dumps([*texts, one.tokens, one.token_logprobs], allow_nan=False)
     assert 0 <= usage.prompt_tokens < 2**63
