@@ -133,7 +133,7 @@ class _Scorer:
                     self.scoring.spending,
                 )
             except BackendUnavailableError as error:
-                if not error.is_busy:
+                if error.retry_after is None:  # it does not say that it comes back
                     raise
                 await self._outages.wait(error)
             else:

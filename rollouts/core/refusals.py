@@ -220,7 +220,7 @@ _ABOUT_SAMPLES = re.compile(
     | only\ one\ (completion|choice|candidate) | multiple\ (completion|choice|candidate|sample)s
     | number\ of\ (candidates|choices|completions|samples) | candidate_?count
     """,
-    re.VERBOSE,
+    re.IGNORECASE | re.VERBOSE,
 )
 _NUMBERS = re.compile(r"(?<![\w.-])[0-9]{1,9}(?![\w-])")
 

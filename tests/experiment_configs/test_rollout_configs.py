@@ -182,3 +182,23 @@ def test_a_template_that_cannot_be_had_is_one_line(monkeypatch):
 def test_a_missing_demo_split_names_those_there_are():
     with pytest.raises(ConfigError, match="there are train, test"):
         next(config("demo_arithmetic").get_dataset_iterator("dev"))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("Dataset scripts are no longer supported, but found scripted.py"),
+            r"\(RuntimeError: Dataset scripts are no longer supported.*\): set GSM8K_DATA_DIR",
+        ),
+        (ConnectionError("offline"), r"\(ConnectionError: offline\): check the network, or set"),
+    ],
+)
+def test_why_a_dataset_cannot_be_loaded_is_said(monkeypatch, error: Exception, said: str):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("experiment_configs.dataset_files.load_dataset", fail)
+
+    with pytest.raises(ConfigError, match=said):
+        next(iter_split("a/b", "train", directory_setting="GSM8K_DATA_DIR"))
