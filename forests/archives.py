@@ -140,7 +140,8 @@ def forest_document(found: Mapping[str, Any]) -> Document:
         (row,) = pa.Table.from_pylist([row], schema=FOREST.schema).to_pylist()
         document = FOREST.document(row)
         # The keys of this site are not for servers that somebody else has named.
-        document["worker_config"].pop("base_urls", None)
+        if "base_urls" in document["worker_config"]:
+            document["worker_config"]["base_urls"] = []
         _check_forest(document)
     except _NOT_A_FOREST as error:
         raise foreign(Path(MANIFEST), describe(error)) from error

@@ -524,3 +524,16 @@ def test_documents_of_an_older_version_are_read_and_exported(forest, tmp_path):
 
     assert [stored.tree for stored in iter_trees(forest)] == trees
     assert Forest.objects.get().num_uncompared == 0
+
+
+def test_an_archive_names_no_servers_to_which_the_key_of_this_site_would_be_sent(
+    forest: Forest, tmp_path: Path
+):
+    config = RolloutWorkerConfig(base_urls=("http://elsewhere.example.org/v1",)).as_dict()
+    Forest.objects.filter(pk=NAME).update(worker_config=config)
+    export(tmp_path / "out")
+    delete_forest(Forest.objects.get(pk=NAME))
+
+    call_command("import_forest", str(tmp_path / "out"))
+
+    assert Forest.objects.get(pk=NAME).worker_config["base_urls"] == []
