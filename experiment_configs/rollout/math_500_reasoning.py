@@ -25,6 +25,7 @@ class Config(Math500):
         api="completions",
         strategy="branching",
         step_delimiter="\n\n",
+        reasoning="grow",
         stop_at_answer=False,
         temperature=0.6,
         top_p=0.95,

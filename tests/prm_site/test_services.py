@@ -191,7 +191,7 @@ def test_the_packaged_model_answers(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("status", "is_there"), [(200, True), (401, True), (403, True), (404, False), (503, False)]
+    ("status", "is_there"), [(200, True), (401, True), (403, True), (404, True), (503, False)]
 )
 def test_a_model_server_that_asks_for_a_key_is_there(status: int, *, is_there: bool):
     class Handler(BaseHTTPRequestHandler):

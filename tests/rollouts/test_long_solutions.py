@@ -87,7 +87,7 @@ def test_the_answer_behind_a_long_thought_is_found(model_server: OpenAIServer):
     grown = reread(forest)
     assert (grown.num_leaves, grown.num_unanswered, grown.num_truncated) == (32, 0, 0)
     leaves = Node.objects.filter(forest_id=forest.name, terminal=True)
-    assert {leaf.text for leaf in leaves} == {f"It is \\boxed{{{n}}}.\n" for n in range(3)}
+    assert {leaf.text for leaf in leaves} == {f"\nIt is \\boxed{{{n}}}.\n" for n in range(3)}
 
 
 @pytest.mark.slow
