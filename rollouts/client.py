@@ -9,6 +9,7 @@ from forests.core.prefix import prefix_of
 from rollouts.backend import Backend, Spending
 from rollouts.core.completions import Completion, Ending
 from rollouts.core.responses import StopRules, read_completions
+from rollouts.core.steps import StepRule
 from rollouts.endpoints import ServerAddress
 from rollouts.failures import BackendRefusedError, PromptTooLongError, RequestFailedError
 
@@ -29,8 +30,15 @@ class SampleRequest:
 class CompletionClient:
     """Draws samples from OpenAI-compatible servers. Use as an async context manager."""
 
-    def __init__(self, address: ServerAddress, config: RolloutWorkerConfig) -> None:
+    def __init__(
+        self,
+        address: ServerAddress,
+        config: RolloutWorkerConfig,
+        step_rule: StepRule | None = None,
+    ) -> None:
+        """`step_rule`: where steps end; None: as `config` says."""
         self.config = config
+        self.step_rule = step_rule or StepRule.of(config)
         self._model = config.model
         self._continues_messages: bool | None = None
         self._backend = Backend(
@@ -86,6 +94,7 @@ class CompletionClient:
         Raises:
             BackendError: what the retries could not mend.
         """
+        stops = self.step_rule.stops()
         finished: list[Completion] = []
         open_requests = [("", request)]
         while open_requests:
@@ -100,7 +109,7 @@ class CompletionClient:
             completions = [replace(one, text=blank + one.text) for one in sampled]
             finished += [c for c in completions if not _is_blank_step(c)]
             for text, number in Counter(c.text for c in completions if _is_blank_step(c)).items():
-                if len(text) > len(self.config.step_delimiter) * _MOST_BLANK_LINES:
+                if len(text) > max(map(len, stops), default=1) * _MOST_BLANK_LINES:
                     finished += [Completion(text, Ending.LIMIT, finish_reason="blank")] * number
                 else:
                     rest = replace(request, steps=request.steps + text, num_samples=number)
@@ -114,7 +123,7 @@ class CompletionClient:
         rules = StopRules(
             prefix=request.steps,
             stop=self.config.stop,
-            delimiter=None if request.to_end else self.config.step_delimiter,
+            step_rule=None if request.to_end else self.step_rule,
             echo=request.steps if self.config.api == "chat" else "",
         )
         path = "/chat/completions" if self.config.api == "chat" else "/completions"
@@ -140,9 +149,9 @@ class CompletionClient:
                 config.max_tokens_per_rollout if request.to_end else config.max_tokens_per_step
             ),
         }
-        # Of a step, the delimiter is the one stop text, so that a stop is sure to mean it; the
-        # others are cut here.
-        if stop := list(config.stop) if request.to_end else [config.step_delimiter]:
+        # Of a step, only what ends it is a stop text, so that a stop is sure to mean it; the others
+        # are cut here.
+        if stop := list(config.stop) if request.to_end else self.step_rule.stops():
             body["stop"] = stop
         if config.api == "chat":
             body["messages"] = prefix_of(request.prompt, request.steps, "chat")

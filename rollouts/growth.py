@@ -28,6 +28,7 @@ from rollouts import leases
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion
 from rollouts.core.growing import Changes, Expansion
+from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendUnavailableError, RequestFailedError
 from rollouts.recording import Growth, LeaseLostError, Recorder
@@ -68,7 +69,7 @@ class ForestGrower:
         self.client = client
         self.worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
         self.strategy = STRATEGIES[self.worker_config.strategy](
-            self.worker_config, self._finds_answer
+            self.worker_config, self._finds_answer, StepRule.of(self.worker_config, config)
         )
         self.holder = leases.new_holder()
         self.recorder = Recorder(forest, self.holder)

@@ -22,12 +22,13 @@ from rq.queue import Queue
 from rq.utils import as_text
 from rq.worker import BaseWorker
 
-from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
+from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.models import STOPPED, Forest, Tree, TreeStatus
 from forests.store import Document, collection, has_live_lease, in_batches, tree_ids
 from rollouts import leases
 from rollouts.client import CompletionClient
+from rollouts.core.steps import StepRule
 from rollouts.failures import BackendRefusedError
 from rollouts.growth import ForestGrower, mark_started, may_grow, show_backend_message
 from rollouts.recording import settle_counters
@@ -99,11 +100,10 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
     return loaded
 
 
-def make_client(forest: Forest) -> CompletionClient:
-    return CompletionClient(
-        policy_server(),
-        RolloutWorkerConfig.from_dict(forest.worker_config),
-    )
+def make_client(forest: Forest, config: RolloutConfig | None = None) -> CompletionClient:
+    """Return a client of a forest's settings; `config` is needed to draw single steps."""
+    worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
+    return CompletionClient(policy_server(), worker_config, StepRule.of(worker_config, config))
 
 
 def unfinished_trees(forest: Forest, indexes: range) -> list[Document]:
@@ -261,7 +261,7 @@ async def _grow(forest: Forest, loaded: LoadedConfig, indexes: list[int]) -> dic
             loop.add_signal_handler(number, stop.set)
     watching = asyncio.create_task(_stop_with_parent(stop))
     try:
-        async with make_client(forest) as client:
+        async with make_client(forest, loaded.config) as client:
             outcome = await ForestGrower(forest, loaded.config, client).grow(indexes, stop)
     finally:
         watching.cancel()

@@ -15,17 +15,20 @@ from experiment_configs.interfaces import (
 )
 from experiment_configs.loading import LoadedConfig, load_config
 from experiment_configs.questions import looks_few_shot
+from experiment_configs.step_delimiters import stored_delimiter
 from forests.core.tree import Grade, ReasoningTree
 from forests.grading import ItemGrader, grade_leaf
 from forests.seeding import check_item, item_question, iterate_items
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
-from rollouts.core.steps import split_steps
+from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendError
 
 ITEMS_SHOWN = 3
+STEPS_SHOWN = 5
+_CHARACTERS_OF_STEP = 100
 _CHARACTERS_OF_END = 80
 _MOST_SPELT_OUT = 10**9
 _WRONG_ANSWER = "this answer is wrong"
@@ -57,8 +60,19 @@ class TriedRollout:
     """One real rollout, told in a line each."""
 
     detail: str
+    steps: tuple[str, ...]
+    """How what the model wrote is cut."""
     warning: str
     """Why it would have no answer in a forest; empty where it has one."""
+
+    def shown_steps(self) -> list[str]:
+        """Return a line for each of the first steps, shortened."""
+        shown = [
+            f"{number} of {len(self.steps)}: {_shortened(step)}"
+            for number, step in enumerate(self.steps[:STEPS_SHOWN], start=1)
+        ]
+        rest = len(self.steps) - len(shown)
+        return [*shown, f"… and {rest} more"] if rest else shown
 
 
 @dataclass(slots=True)
@@ -67,6 +81,8 @@ class Verification:
 
     checks: list[Check] = field(default_factory=list)
     items: list[ShownItem] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+    """The first steps of the rollout that was tried, a line each."""
 
     @property
     def failures(self) -> int:
@@ -100,7 +116,7 @@ def verify(
     if not verification.attempt("loads", load):
         return verification, None
     config = loaded[0].config
-    for check_name, run in _worker_config_checks(config.rollout_worker_config):
+    for check_name, run in _worker_config_checks(config):
         verification.attempt(check_name, run)
     if not verification.failures and (warning := _nodes_warning(config.rollout_worker_config)):
         verification.warn("max_nodes", warning)
@@ -129,15 +145,24 @@ async def sample_once(
     spending = Spending()
     request = SampleRequest(item.prompt, steps="", num_samples=1, to_end=True, seed=0)
     completion = (await client.sample(request, spending))[0]
-    steps = split_steps(completion.text, client.config.step_delimiter)
+    steps = tuple(client.step_rule.split(completion.text))
     if steps and client.config.strategy != "sampled":  # all others continue what was written
         await client.sample(replace(request, steps=steps[0]), spending)
     answer, grade = grade_leaf(label_of, item.label, completion.text)
     return TriedRollout(
-        f"{await client.model()} wrote {len(steps)} steps {steps!r}, answer {answer!r} is {grade}; "
+        f"{await client.model()} wrote {len(steps)} steps, answer {answer!r} is {grade}; "
         f"prompt {spending.prompt_tokens} tokens, completion {spending.completion_tokens}",
+        steps,
         _no_answer(completion, label_of) if answer is None else "",
     )
+
+
+def _shortened(step: str) -> str:
+    """Return a step as it is written in Python, without its middle where it is long."""
+    half = _CHARACTERS_OF_STEP // 2
+    if len(step) <= _CHARACTERS_OF_STEP:
+        return repr(step)
+    return f"{step[:half]!r} … {step[-half:]!r}"
 
 
 def _no_answer(completion: Completion, config: RolloutConfig) -> str:
@@ -157,15 +182,34 @@ def _no_answer(completion: Completion, config: RolloutConfig) -> str:
     )
 
 
-def _worker_config_checks(
-    config: RolloutWorkerConfig,
-) -> Iterator[tuple[str, Callable[[], str]]]:
+def _worker_config_checks(owner: RolloutConfig) -> Iterator[tuple[str, Callable[[], str]]]:
+    config = owner.rollout_worker_config
     problems = config.problems()
     for problem in problems:
         yield "worker config", lambda problem=problem: _fail(problem)  # type: ignore[misc]
     if not problems:
         yield "worker config", lambda: f"{config.strategy} over the {config.api} API"
+        yield "steps", lambda: _check_steps(config, owner)
     yield "strategy", lambda: check_strategy(config)
+
+
+def _check_steps(config: RolloutWorkerConfig, owner: RolloutConfig) -> str:
+    """Return how steps are found, after a trial of that.
+
+    Raises:
+        ConfigError: a regular expression needs too long, or `split_steps` loses text.
+    """
+    rule = StepRule.of(config, owner)
+    rule.try_out()
+    if rule.splitter:
+        return "split_steps of the config cuts them"
+    kept = ", blocks stay whole" if rule.keep_blocks else ""
+    how = (
+        ""
+        if rule.stops() or config.strategy == "sampled"
+        else ("; servers cannot stop at that, so each step is drawn to max_tokens_per_step and cut")
+    )
+    return f"they end with {stored_delimiter(config.step_delimiter)!r}{kept}{how}"
 
 
 def check_strategy(config: RolloutWorkerConfig) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
 from rollouts.core.completions import Completion, Ending
-from rollouts.core.steps import share_logprobs, share_tokens, split_steps
+from rollouts.core.steps import StepRule, share_logprobs, share_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,19 @@ class GrowthStrategy(ABC):
     holds, wherever it stopped.
     """
 
-    def __init__(self, config: RolloutWorkerConfig, finds_answer: Callable[[str], bool]) -> None:
-        """`finds_answer`: whether a solution so far ends with its answer."""
+    def __init__(
+        self,
+        config: RolloutWorkerConfig,
+        finds_answer: Callable[[str], bool],
+        step_rule: StepRule | None = None,
+    ) -> None:
+        """`finds_answer`: whether a solution so far ends with its answer.
+
+        `step_rule`: where steps end; None: as `config` says.
+        """
         self.config = config
         self.finds_answer = finds_answer
+        self.step_rule = step_rule or StepRule.of(config)
 
     @abstractmethod
     def wanted(self, tree: ReasoningTree) -> Iterable[Expansion]:
@@ -86,7 +95,9 @@ class GrowthStrategy(ABC):
         self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
     ) -> Changes:
         """Put samples into the tree and return what changed."""
-        return add_completions(tree, expansion, completions, self.config, self.finds_answer)
+        return add_completions(
+            tree, expansion, completions, self.config, self.finds_answer, self.step_rule
+        )
 
 
 def _that_fit(
@@ -171,6 +182,7 @@ def add_completions(
     completions: Iterable[Completion],
     config: RolloutWorkerConfig,
     finds_answer: Callable[[str], bool],
+    step_rule: StepRule,
 ) -> Changes:
     """Put samples below the expanded node, step by step, merging steps that are there already.
 
@@ -182,7 +194,8 @@ def add_completions(
     prefix = tree.steps_text(expansion.node)
     for completion in completions:
         parent = expansion.node
-        for step in _new_steps(expansion, completion, config, prefix, finds_answer):
+        texts = step_rule.split(completion.text) or [completion.text]
+        for step in _new_steps(expansion, completion, texts, config, prefix, finds_answer):
             step.path = (*parent, tree.next_position(parent))
             if len(tree) > config.max_nodes and _same_sibling(tree, step) is None:
                 break
@@ -219,12 +232,12 @@ def _same_sibling(tree: ReasoningTree, step: TreeNode) -> TreeNode | None:
 def _new_steps(
     expansion: Expansion,
     completion: Completion,
+    texts: Sequence[str],
     config: RolloutWorkerConfig,
     prefix: str,
     finds_answer: Callable[[str], bool],
 ) -> list[TreeNode]:
     """Return the steps of a sample as nodes that have no path yet."""
-    texts = split_steps(completion.text, config.step_delimiter) or [completion.text]
     tokens = share_tokens(completion.tokens, texts)
     logprobs = share_logprobs(completion.token_logprobs, texts)
     depth_left = config.max_depth - len(expansion.node)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollouts.core.completions import Completion, Ending
-from rollouts.core.steps import ending_of, split_steps
+from rollouts.core.steps import StepRule, share_tokens
 
 LONGEST_MODEL = 200
 LONGEST_FINISH_REASON = 20
@@ -28,7 +28,7 @@ class StopRules:
     prefix: str
     """Steps before the sample: a stop text may begin in their end."""
     stop: Sequence[str]
-    delimiter: str | None
+    step_rule: StepRule | None
     """Set where the sample is one step."""
     echo: str = ""
     """What some servers (llama.cpp, continuing a chat message) repeat before the sample."""
@@ -52,11 +52,10 @@ def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion],
     usage = _mapping(response.get("usage"))
     reported = _count(usage.get("completion_tokens"))
     model = _storable(response.get("model"))[:LONGEST_MODEL]
-    completions = [
-        _read_choice(choice, rules, model, reported // len(choices)) for choice in choices
-    ]
+    read = [_read_choice(choice, rules, model, reported // len(choices)) for choice in choices]
+    completions = [completion for completion, _ in read]
     # Some servers count the tokens of the first choice only.
-    counted = sum(completion.tokens for completion in completions)
+    counted = sum(drawn for _, drawn in read)
     return completions, Usage(_count(usage.get("prompt_tokens")), max(reported, counted))
 
 
@@ -76,24 +75,43 @@ def cut_at_stop(text: str, rules: StopRules) -> tuple[str, bool]:
 
 def _read_choice(
     choice: Any, rules: StopRules, model: str, tokens_if_not_listed: int
-) -> Completion:
+) -> tuple[Completion, int]:
+    """Return a sample, and the tokens drawn for it: also those of what the client cut off."""
     choice = _mapping(choice)
     message = _mapping(choice.get("message"))
-    text = message.get("content") if message else choice.get("text")
-    if not isinstance(text, str):
+    whole = message.get("content") if message else choice.get("text")
+    if not isinstance(whole, str):
         raise ResponseError("a choice has no text")
-    text = _storable(text).removeprefix(rules.echo)
+    whole = _storable(whole).removeprefix(rules.echo)
     token_logprobs = _token_logprobs(choice.get("logprobs"))
     finish_reason = _storable(choice.get("finish_reason"))[:LONGEST_FINISH_REASON]
-    text, ending = _find_end(text, choice, finish_reason, token_logprobs, rules)
-    return Completion(
+    text, ending = _find_end(whole, choice, finish_reason, token_logprobs, rules)
+    drawn = tokens = len(token_logprobs) if token_logprobs else tokens_if_not_listed
+    if rules.step_rule is not None and len(text) < len(whole):
+        token_logprobs = _beginning_in(text, token_logprobs)
+        tokens = len(token_logprobs or ()) or share_tokens(drawn, [text, whole[len(text) :]])[0]
+    completion = Completion(
         text=text,
         ending=ending,
-        tokens=len(token_logprobs) if token_logprobs else tokens_if_not_listed,
+        tokens=tokens,
         token_logprobs=token_logprobs,
         finish_reason=finish_reason,
         model=model,
     )
+    return completion, drawn
+
+
+def _beginning_in(
+    text: str, token_logprobs: tuple[tuple[str, float], ...] | None
+) -> tuple[tuple[str, float], ...] | None:
+    """Return the tokens that begin in a text, of all that the server drew."""
+    kept, position = [], 0
+    for token in token_logprobs or ():
+        if position >= len(text):
+            break
+        kept.append(token)
+        position += len(token[0])
+    return tuple(kept) or None
 
 
 def _find_end(
@@ -105,31 +123,62 @@ def _find_end(
 ) -> tuple[str, Ending]:
     """Return the text of a sample and why it ended.
 
-    "stop" stands for both the end of the solution and the delimiter. What tells them apart: vLLM's
+    "stop" stands for both the end of the solution and a delimiter. What tells them apart: vLLM's
     `stop_reason`, a delimiter left in the text, or the list of tokens. With none of these the
-    delimiter is assumed; where that is wrong, the next sample is empty and ends the solution then.
+    delimiter is assumed, where there is only one; where that is wrong, the next sample is empty
+    and ends the solution then. A server that was not asked to stop at delimiters ends solutions
+    alone.
     """
-    delimiter = ""
-    if rules.delimiter is not None:
-        text = next(iter(split_steps(text, rules.delimiter)), text)
-        delimiter = ending_of(text, rules.delimiter)
+    ends_step, delimiter = False, ""
+    if rules.step_rule is not None:
+        text, ends_step = rules.step_rule.first_step(text)
+        delimiter = rules.step_rule.ending_of(text) if ends_step else ""
         text = text.removesuffix(delimiter)
-        is_stop = not delimiter and finish_reason == "stop"
-        if is_stop and not _ended_by_model(text, choice, token_logprobs, rules.delimiter):
-            delimiter = rules.delimiter
+        stops = rules.step_rule.stops()
+        if stops and not ends_step and finish_reason == "stop":
+            found = _stopped_at(text, choice, token_logprobs, stops)
+            ends_step, delimiter = found is not None, found or ""
     text, is_stopped = cut_at_stop(text, rules)
     if is_stopped:
         return text, Ending.SOLUTION
-    if delimiter:
+    if ends_step:
         return text + delimiter, Ending.STEP
     return text, Ending.SOLUTION if finish_reason == "stop" else Ending.LIMIT
+
+
+def _stopped_at(
+    text: str,
+    choice: Mapping[str, Any],
+    token_logprobs: tuple[tuple[str, float], ...] | None,
+    stops: Sequence[str],
+) -> str | None:
+    """Return the delimiter at which the server stopped; None where the model ended the solution.
+
+    Raises:
+        ResponseError: there are several delimiters, and the server does not say which it met.
+    """
+    if _ended_by_model(text, choice, token_logprobs, stops):
+        return None
+    if len(stops) == 1:
+        return stops[0]
+    after_text = "".join(token for token, _ in token_logprobs or ())[len(text) :]
+    for told in (choice.get("stop_reason"), choice.get("matched_stop")):
+        if told in stops:
+            return str(told)
+    for stop in stops:
+        if after_text.startswith(stop):
+            return stop
+    raise ResponseError(
+        f"the server does not say which of the step delimiters {stops!r} it met: use one of them, "
+        "or a regular expression"
+    )
 
 
 def _ended_by_model(
     text: str,
     choice: Mapping[str, Any],
     token_logprobs: tuple[tuple[str, float], ...] | None,
-    delimiter: str,
+    stops: Sequence[str],
 ) -> bool:
     if "stop_reason" in choice:
         return not isinstance(choice["stop_reason"], str)
@@ -137,7 +186,7 @@ def _ended_by_model(
         return False
     if "tokens" in choice["logprobs"]:  # FastChat lists what it cut, be it delimiter or end token
         after_text = "".join(token for token, _ in token_logprobs)[len(text) :]
-        return after_text != "" and delimiter not in after_text
+        return after_text != "" and not any(stop in after_text for stop in stops)
     return token_logprobs[-1][0] == ""  # llama.cpp's end token
 
 

@@ -9,6 +9,7 @@ from experiment_configs.interfaces import RolloutConfig
 from forests.commands import ProjectCommand
 from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
+from rollouts.core.steps import StepRule
 from rollouts.servers import policy_server
 from rollouts.verification import ShownItem, TriedRollout, Verification, sample_once, verify
 
@@ -47,12 +48,16 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         tried: list[TriedRollout] = []
 
         async def ask() -> str:
-            client = CompletionClient(policy_server(), config.rollout_worker_config)
+            worker_config = config.rollout_worker_config
+            step_rule = StepRule.of(worker_config, config)
+            client = CompletionClient(policy_server(), worker_config, step_rule)
             async with client:
                 tried.append(await sample_once(client, verification.items[0], config))
             return tried[0].detail
 
         verification.attempt("backend", lambda: asyncio.run(ask()))
+        if tried:
+            verification.steps = tried[0].shown_steps()
         if tried and tried[0].warning:
             verification.warn("answer", tried[0].warning)
 
@@ -62,6 +67,8 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         for check in verification.checks:
             word = "FAIL" if not check.is_ok else "warn" if check.is_warning else "ok  "
             self.show(f"{word} {check.name}: {check.detail}")
+        for step in verification.steps:
+            self.show(f"     step {step}")
 
     def _show_item(self, number: int, item: ShownItem) -> None:
         prompt = item.prompt

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from experiment_configs import child_process
 from experiment_configs.answers import NotComparedError, is_same_answer
 from experiment_configs.answers.comparison import formulas
+from experiment_configs.child_process import ChildProcess
 
 PROJECT = Path(__file__).parents[3]
 
@@ -31,9 +33,11 @@ def new_child(monkeypatch):
     children = []
 
     def start(processor_seconds):
-        children.append(formulas._Child())
-        monkeypatch.setattr(formulas, "_child", children[-1])
-        monkeypatch.setattr(formulas, "PROCESSOR_SECONDS", processor_seconds)
+        child = ChildProcess(
+            formulas._child.script, processor_seconds=processor_seconds, wall_seconds=90
+        )
+        children.append(child)
+        monkeypatch.setattr(formulas, "_child", child)
 
     yield start
     for child in children:
@@ -52,7 +56,7 @@ def test_a_missing_result_is_not_kept_for_the_next_time(new_child):
 def test_time_in_which_the_child_does_not_run_is_not_counted(new_child):
     new_child(0.5)
     assert is_same_answer("1 + p", "p + 1")
-    child = formulas._child._process
+    child = formulas._child.process
     assert child is not None
     os.kill(child.pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
@@ -64,9 +68,9 @@ def test_time_in_which_the_child_does_not_run_is_not_counted(new_child):
 
 
 def test_a_child_that_never_replies_is_given_up(monkeypatch):
-    monkeypatch.setattr(formulas, "WALL_SECONDS", 0.5)
+    monkeypatch.setattr(formulas._child, "wall_seconds", 0.5)
     assert is_same_answer("1 + g", "g + 1")
-    child = formulas._child._process
+    child = formulas._child.process
     assert child is not None
     os.kill(child.pid, signal.SIGSTOP)
     with pytest.raises(NotComparedError):
@@ -91,7 +95,7 @@ def test_a_comparison_works_from_threads():
 
 def test_a_killed_child_is_replaced():
     assert is_same_answer("1 + k", "k + 1")
-    process = formulas._child._process
+    process = formulas._child.process
     assert process is not None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -100,24 +104,24 @@ def test_a_killed_child_is_replaced():
 
 def test_an_interrupted_comparison_leaves_no_reply_to_the_next(monkeypatch):
     assert is_same_answer("1 + i", "i + 1")
-    read = formulas._reply
+    read = child_process._reply
 
     def interrupted(process, question, seconds):
         process.stdin.write(question + "\n")
         process.stdin.flush()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(formulas, "_reply", interrupted)
+    monkeypatch.setattr(child_process, "_reply", interrupted)
     with pytest.raises(KeyboardInterrupt):
         is_same_answer("2 + i", "i + 2")
-    monkeypatch.setattr(formulas, "_reply", read)
+    monkeypatch.setattr(child_process, "_reply", read)
     assert not is_same_answer("3 + i", "i + 4")
 
 
 def test_a_child_that_does_not_start_is_an_error_and_not_a_wrong_answer(monkeypatch):
-    monkeypatch.setattr(formulas, "_child", formulas._Child())
-    monkeypatch.setattr(formulas, "_CHILD", Path("nowhere.py"))
-    with pytest.raises(RuntimeError, match="formulas cannot be compared"):
+    missing = ChildProcess(Path("nowhere.py"), processor_seconds=3, wall_seconds=90)
+    monkeypatch.setattr(formulas, "_child", missing)
+    with pytest.raises(RuntimeError, match=r"see what `python nowhere\.py 3` says"):
         is_same_answer("1 + n", "n + 1 + m")
 
 
@@ -128,12 +132,12 @@ from experiment_configs.answers import is_same_answer
 from experiment_configs.answers.comparison import formulas
 
 assert is_same_answer("1 + x", "x + 1")
-parent = formulas._child._process.pid
+parent = formulas._child.process.pid
 worker = os.fork()
 if worker == 0:
     assert is_same_answer("2 + x", "x + 2")
-    assert formulas._child._process.pid != parent
-    print(formulas._child._process.pid, flush=True)
+    assert formulas._child.process.pid != parent
+    print(formulas._child.process.pid, flush=True)
     os._exit(0)  # as RQ's work horse does, without `atexit`
 assert os.waitpid(worker, 0)[1] == 0
 assert is_same_answer("3 + x", "x + 3")
