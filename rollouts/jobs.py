@@ -24,6 +24,7 @@ from rq.worker import BaseWorker
 
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
+from forests.core.estimators import RESEGMENTED
 from forests.models import STOPPED, Forest, Tree, TreeStatus
 from forests.store import Document, collection, has_live_lease, in_batches, tree_ids
 from rollouts import leases
@@ -88,8 +89,14 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
     """Return the config of a forest.
 
     Raises:
-        ConfigError: the file is gone, or is not what the forest was seeded with.
+        ConfigError: the file is gone, or is not what the forest was seeded with; or the forest is
+            one that takes no rollouts.
     """
+    if forest.strategy == RESEGMENTED:
+        raise ConfigError(
+            f"forest {forest.name!r} holds solutions of another forest, cut into other steps, and "
+            "takes no rollouts: grow that one, and run resegment_forest with another suffix"
+        )
     loaded = load_config(forest.config_name, settings.CONFIG_PATH)
     if loaded.sha256 != forest.config_sha256:
         raise ConfigError(

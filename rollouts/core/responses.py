@@ -165,9 +165,8 @@ def _stopped_at(
     for told in (choice.get("stop_reason"), choice.get("matched_stop")):
         if told in stops:
             return str(told)
-    for stop in stops:
-        if after_text.startswith(stop):
-            return stop
+    if met := [(after_text.find(stop), stop) for stop in stops if stop in after_text]:
+        return min(met)[1]
     raise ResponseError(
         f"the server does not say which of the step delimiters {stops!r} it met: use one of them, "
         "or a regular expression"

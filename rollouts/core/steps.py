@@ -21,7 +21,13 @@ WALL_SECONDS = 20.0
 """Time after which that is given up, though it has not had its processor time."""
 
 _TRIAL_LENGTH = 2000
-_TRIAL = "First, 3 + 4 = 7.\n\nStep 2: So 7 * 2 = 14.\r\n\r\n| a | b |\n|---|---|\n\n#### 14\n"
+_TRIALS = (
+    "14",
+    "First, 3 + 4 = 7.\n\nStep 2: so 7 * 2 = 14.\r\n\r\n| a | b |\n|---|---|\n\n#### 14\n",
+    "<think>\nLet us see. Wait, is it so?\n\nNo! Then 1. and 2. hold; hence:\n</think>\n\n"
+    "### Step 1: Find x\n\n```python\nx = 7\n\nprint(x * 2)\n```\n\n1. First.\n2. Then \\[ x \\].\n\n"
+    "**Step 2**: So the answer is $$\\boxed{14}$$\n\n\n",
+)
 
 Splitter = Callable[[str], list[str]]
 
@@ -190,8 +196,8 @@ def _regex_borders(pattern: re.Pattern[str], text: str) -> list[int]:
 
 
 def _trials(delimiter: str | tuple[str, ...] | re.Pattern[str]) -> Iterator[str]:
-    """Yield a text of many kinds of steps, and runs that make a regular expression try for ever."""
-    yield _TRIAL
+    """Yield texts of many kinds of steps, and runs that make a regular expression try for ever."""
+    yield from _TRIALS
     if isinstance(delimiter, re.Pattern):
         characters = dict.fromkeys(f"a1 \n.{delimiter.pattern}")
         for character in characters:
