@@ -25,7 +25,7 @@ _TRIALS = (
     "14",
     "First, 3 + 4 = 7.\n\nStep 2: so 7 * 2 = 14.\r\n\r\n| a | b |\n|---|---|\n\n#### 14\n",
     "<think>\nLet us see. Wait, is it so?\n\nNo! Then 1. and 2. hold; hence:\n</think>\n\n"
-    "### Step 1: Find x\n\n```python\nx = 7\n\nprint(x * 2)\n```\n\n1. First.\n2. Then \\[ x \\].\n\n"
+    "### Step 1: Find x\n\n```python\nx = 7\n\nprint(x * 2)\n```\n\n1. One.\n2. Then \\[ x \\].\n\n"
     "**Step 2**: So the answer is $$\\boxed{14}$$\n\n\n",
 )
 
