@@ -17,7 +17,7 @@ MOST_STOPS = 4
 """Stop texts that servers take in one request."""
 PROCESSOR_SECONDS = 0.5
 """Processor time in which a regular expression must find the steps of one text."""
-WALL_SECONDS = 20.0
+WALL_SECONDS = 10.0
 """Time after which that is given up, though it has not had its processor time."""
 
 _TRIAL_LENGTH = 2000
@@ -189,7 +189,7 @@ def _regex_borders(pattern: re.Pattern[str], text: str) -> list[int]:
     if borders is None:
         raise ConfigError(
             f"step_delimiter is the regular expression {pattern.pattern!r:.80}, which needs more "
-            f"than {PROCESSOR_SECONDS} s for the {len(text)} characters of {text!r:.40}: avoid "
+            f"than {PROCESSOR_SECONDS} s for the {len(text)} characters of {text[:40]!r}: avoid "
             "repeats inside repeats, such as (a+)+"
         )
     return [border for border in borders if border]
