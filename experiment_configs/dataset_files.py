@@ -6,9 +6,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import httpx
 from datasets import load_dataset
 
 from experiment_configs.interfaces import ConfigError
+from experiment_configs.messages import describe
 
 
 def iter_split(
@@ -57,7 +59,9 @@ def _from_hub(repository: str, subset: str | None, split: str, setting: str) -> 
     except ValueError as error:  # datasets names the splits that there are
         raise ConfigError(f"{repository}: {' '.join(str(error).split())}") from error
     except Exception as error:
+        is_network = isinstance(error, OSError | httpx.HTTPError)
+        check = "check the network, or set" if is_network else "set"
         raise ConfigError(
-            f"{repository} cannot be loaded ({type(error).__name__}): check the network, or set "
-            f"{setting} to a directory with {split}.jsonl"
+            f"{repository} cannot be loaded ({describe(error)}): {check} {setting} to a directory "
+            f"with {split}.jsonl"
         ) from error

@@ -22,8 +22,10 @@ ChatMessage: TypeAlias = Mapping[str, str]
 Prompt: TypeAlias = str | list[ChatMessage]
 DatasetItem: TypeAlias = Any
 Api: TypeAlias = Literal["chat", "completions"]
+Reasoning: TypeAlias = Literal["grow", "fold", "drop"]
 
 APIS: tuple[Api, ...] = ("chat", "completions")
+REASONINGS: tuple[Reasoning, ...] = ("grow", "fold", "drop")
 CHAT_ROLES = ("system", "user", "assistant")
 
 
@@ -61,6 +63,11 @@ class RolloutWorkerConfig:
     thread grades.
     """
 
+    reasoning: Reasoning = "fold"
+    """What becomes of a thought: "grow": its steps are nodes; "fold": the whole thought is one
+    node; "drop": it is not stored, and its tokens are counted. Answers are only looked for outside
+    thoughts."""
+
     temperature: float = 0.8
     top_p: float = 1.0
     seed: int = 0
@@ -68,7 +75,11 @@ class RolloutWorkerConfig:
     logprobs: bool = True
     """Whether to ask for log-probabilities (also how some servers tell a stop from an end)."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
-    """Further fields of the request body, for what only one kind of server knows."""
+    """Further fields of the request body, for what only one kind of server knows. They win over the
+    others; None leaves a field out: `{"seed": None}`."""
+    max_tokens_field: str = "max_tokens"
+    """Name under which the server takes the most tokens of a sample: also `max_completion_tokens`
+    (OpenAI). A server that says so is asked with that name from then on."""
 
     num_rollouts: int = 8
     """`sampled`: complete rollouts from the root; `math_shepherd`: solutions to annotate (N)."""
@@ -162,8 +173,10 @@ class RolloutWorkerConfig:
             ("model", "a name or None", self.model is None or _is_text(self.model)),
             ("stop_at_answer", "True, False or None", self.stop_at_answer in (None, True, False)),
             ("logprobs", "True or False", isinstance(self.logprobs, bool)),
+            ("max_tokens_field", "the name of a field", _is_text(self.max_tokens_field)),
             ("extra_body", "a mapping of JSON types", _is_json_mapping(self.extra_body)),
             ("api", "one of " + ", ".join(APIS), self.api in APIS),
+            ("reasoning", "one of " + ", ".join(REASONINGS), self.reasoning in REASONINGS),
             ("strategy", "the name of a growth strategy", _is_text(self.strategy)),
             ("step_delimiter", *_judged(self.step_delimiter)),
             ("keep_blocks", "True or False", isinstance(self.keep_blocks, bool)),

@@ -28,6 +28,7 @@ ADDED: Mapping[str, Any] = {
     "question": "",
     "hit_max_nodes": False,
     "num_hit_max_nodes": 0,
+    "is_thought": False,
 }
 """Fields that older versions did not write, with what stands for them."""
 

@@ -105,7 +105,7 @@ class TreeGrader:
         Raises:
             ConfigError: a method of the config failed.
         """
-        solution = self._tree.steps_text(leaf.path)
+        solution = self._tree.solution_text(leaf.path)
         leaf.answer, leaf.grade = self._item.grade_solution(solution)
         self._groups.add(leaf)
 

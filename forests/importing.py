@@ -149,7 +149,7 @@ def _grade(foreign: ForeignTree, grader: Grader) -> None:
         if not leaf.path:
             continue
         if leaf.answer is None:
-            leaf.answer, leaf.grade = item.grade_solution(foreign.tree.steps_text(leaf.path))
+            leaf.answer, leaf.grade = item.grade_solution(foreign.tree.solution_text(leaf.path))
         else:
             leaf.grade = item.grade_answer(leaf.answer)
         if leaf.path in foreign.correct:

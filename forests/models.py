@@ -187,6 +187,7 @@ class Node(models.Model):
     finish_reason = models.CharField(max_length=20, blank=True)
     model = models.CharField(max_length=200, blank=True)
     seed = models.BigIntegerField(null=True)
+    is_thought = models.BooleanField(default=False)  # an older version wrote none
     created_at = models.DateTimeField()
 
     class Meta:

@@ -217,6 +217,7 @@ def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Docu
         "finish_reason": node.finish_reason,
         "model": node.model,
         "seed": node.seed,
+        "is_thought": node.is_thought,
         "created_at": now,
     }
 
@@ -331,6 +332,7 @@ def _tree_node(document: Document) -> TreeNode:
         finish_reason=document["finish_reason"],
         model=document["model"],
         seed=document["seed"],
+        is_thought=document.get("is_thought", False),
     )
 
 

@@ -37,7 +37,7 @@ def quality_table(quality: Mapping[str, Any]) -> Table:
 
 
 def comparison_table(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    """Return what each search gives by the scorer, by the Monte Carlo values and by lot."""
+    """Return what each search gives by the scorer, by the Monte Carlo values and at random."""
     rows: list[tuple[object, ...]] = []
     for name, found in searches.items():
         by_search: dict[tuple[str, str, int], dict[str, Mapping[str, Any]]] = {}

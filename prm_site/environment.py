@@ -64,22 +64,28 @@ class Environment(environ.Env):
 
     def address(self, name: str, schemes: tuple[str, ...]) -> str:
         """Return the address, empty where none is set."""
-        return _checked(name, self._text(name), schemes)
+        return check_address(name, self._text(name), schemes)
 
     def addresses(self, name: str, schemes: tuple[str, ...]) -> list[str]:
         """Return the addresses that commas separate."""
-        return [_checked(name, one, schemes) for one in self.words(name)]
+        return [check_address(name, one, schemes) for one in self.words(name)]
 
     def _text(self, name: str) -> str:
         return str(self.str(name, default="")).strip()
 
 
-def _checked(name: str, address: str, schemes: tuple[str, ...]) -> str:
+def check_address(name: str, address: str, schemes: tuple[str, ...]) -> str:
+    """Return an address that `name` gives.
+
+    Raises:
+        ImproperlyConfigured: it is not well-formed.
+    """
     if address and not (address.startswith(schemes) and _is_well_formed(address)):
         refuse(f"{name} is not a well-formed address that starts with {' or '.join(schemes)}")
     if schemes is HTTP and "@" in urlsplit(address).netloc:
         prefix = name.removesuffix("S").removesuffix("_BASE_URL")
-        refuse(f"{name} has a user before its host: model servers take a key, {prefix}_API_KEY")
+        key = f"{prefix}_API_KEY" if prefix.isupper() else "`key` or `key_env`"
+        refuse(f"{name} has a user before its host: model servers take a key, {key}")
     return address
 
 

@@ -1,6 +1,7 @@
 """Whether what the site needs answers."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from threading import Lock
@@ -18,7 +19,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from rollouts.backend import Backend
-from rollouts.failures import BackendError
+from rollouts.failures import BackendError, NoModelListError
 from rollouts.servers import policy_server
 
 log = structlog.stdlib.get_logger(__name__)
@@ -85,7 +86,8 @@ def _ask_backend() -> None:
 async def _list_models() -> None:
     server = Backend(policy_server(), timeout_seconds=SECONDS_TO_ANSWER, max_attempts=1)
     async with server, asyncio.timeout(SECONDS_TO_ANSWER):  # the server's own is for each read
-        await server.first_model()
+        with contextlib.suppress(NoModelListError):  # it answers, which is what was asked
+            await server.first_model()
 
 
 _PARTS: dict[str, Callable[[], object]] = {

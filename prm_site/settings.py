@@ -5,6 +5,7 @@ from pathlib import Path
 
 from prm_site.environment import HTTP, MONGODB, REDIS, Environment, refuse
 from prm_site.logs import FORMATS, logging_settings
+from prm_site.model_servers import servers_of_file, servers_with_keys
 from prm_site.mongodb import PAGE_READ_PREFERENCES, client_options
 from prm_site.secret_key import read_or_create_secret_key
 from prm_site.services.registry import running_addresses
@@ -35,10 +36,24 @@ MONGODB_URI = env.address("MONGODB_URI", MONGODB) or _embedded.get("mongodb", ""
 REDIS_URL = env.address("REDIS_URL", REDIS) or _embedded.get("queue", "")
 OPENAI_BASE_URLS = env.addresses("OPENAI_BASE_URLS", HTTP)
 OPENAI_BASE_URL = env.address("OPENAI_BASE_URL", HTTP)
+OPENAI_SERVERS_FILE: str = env.str("OPENAI_SERVERS_FILE", default="")
+OPENAI_API_KEY: str = env.str("OPENAI_API_KEY", default="")
 if OPENAI_BASE_URL and OPENAI_BASE_URLS:
     refuse("OPENAI_BASE_URL and OPENAI_BASE_URLS are both set: set one of them")
-OPENAI_BASE_URL = OPENAI_BASE_URL or next(iter(OPENAI_BASE_URLS), _embedded.get("model", ""))
-OPENAI_API_KEY: str = env.str("OPENAI_API_KEY", default="")
+if OPENAI_SERVERS_FILE and (OPENAI_BASE_URL or OPENAI_BASE_URLS):
+    name = "OPENAI_BASE_URL" if OPENAI_BASE_URL else "OPENAI_BASE_URLS"
+    refuse(f"{name} and OPENAI_SERVERS_FILE are both set: set one of them")
+# Servers with keys of their own; empty where OPENAI_BASE_URL and OPENAI_API_KEY say all.
+OPENAI_SERVERS = (
+    servers_of_file(OPENAI_SERVERS_FILE)
+    if OPENAI_SERVERS_FILE
+    else servers_with_keys(OPENAI_BASE_URLS, env.words("OPENAI_API_KEYS"), OPENAI_API_KEY)
+)
+OPENAI_BASE_URL = OPENAI_BASE_URL or next(
+    (server.base_url for server in OPENAI_SERVERS), _embedded.get("model", "")
+)
+# How long growth waits for model servers that are busy or away; 0 waits without end.
+BACKEND_WAIT_SECONDS = env.number("PRM_BACKEND_WAIT_SECONDS", default=600)
 SCORER_BASE_URL = env.address("SCORER_BASE_URL", HTTP)
 SCORER_API_KEY: str = env.str("SCORER_API_KEY", default="")
 
@@ -46,7 +61,7 @@ if PRODUCTION:
     for name in (
         "PRM_SECRET_KEY", "PRM_ALLOWED_HOSTS", "MONGODB_URI", "REDIS_URL", "OPENAI_BASE_URL",
     ):  # fmt: skip
-        if name == "OPENAI_BASE_URL" and OPENAI_BASE_URLS:
+        if name == "OPENAI_BASE_URL" and OPENAI_SERVERS:
             continue
         if not env.str(name, default=""):
             refuse(f"{name} is not set, and PRM_PRODUCTION=1 needs it: add it to .env")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,10 +12,23 @@ import aiohttp
 import openai
 import structlog
 
+from rollouts.core.dialect import Fit
 from rollouts.core.latencies import bucket_of
+from rollouts.core.payloads import read_payload
+from rollouts.core.refusals import Outcome, error_in
 from rollouts.core.responses import ResponseError
 from rollouts.endpoints import Endpoint, EndpointPool, ServerAddress
-from rollouts.failures import BackendError, BackendRefusedError, RetryableError, classify
+from rollouts.failures import (
+    AnsweredError,
+    BackendError,
+    BackendRefusedError,
+    FieldRefusedError,
+    NoModelListError,
+    PromptTooLongError,
+    RetryableError,
+    UnfitRequestError,
+    classify,
+)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -23,7 +36,12 @@ Answer = TypeVar("Answer")
 
 # The library lets through what its transport finds wrong with the protocol, and JSON that is nested
 # too deep.
-_ERRORS = (openai.OpenAIError, aiohttp.ClientError, ResponseError, ValueError, RecursionError)
+_ERRORS = (
+    openai.OpenAIError, aiohttp.ClientError, ResponseError, AnsweredError, ValueError,
+    RecursionError,
+)  # fmt: skip
+_NAME_THE_MODEL = "name the one to ask for (`model` in the config)"
+_NO_MODEL_LIST = frozenset({404, 405, 501})
 
 
 @dataclass(slots=True)
@@ -50,14 +68,28 @@ class Backend:
     """Servers with the same models. Use as an async context manager."""
 
     def __init__(
-        self, address: ServerAddress, *, timeout_seconds: float, max_attempts: int
+        self,
+        address: ServerAddress,
+        *,
+        timeout_seconds: float,
+        max_attempts: int,
+        needed: Collection[str] = (),
     ) -> None:
         self.address = address
         self.timeout_seconds = timeout_seconds
         self.max_attempts = max_attempts
-        self.most_samples: int | None = None
+        self._pool = EndpointPool(address, timeout_seconds, needed)
+
+    @property
+    def most_samples(self) -> int | None:
         """The most samples of one request, once a server has refused more."""
-        self._pool = EndpointPool(address, timeout_seconds)
+        known = [one.dialect.most_samples for one in self._pool.endpoints]
+        return min((most for most in known if most is not None), default=None)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was learnt of the servers: which fields are left out, and which limits hold."""
+        return list(dict.fromkeys(n for one in self._pool.endpoints for n in one.dialect.notes))
 
     async def __aenter__(self) -> "Backend":
         return self
@@ -71,22 +103,28 @@ class Backend:
         Raises:
             BackendError: the server cannot be reached, refuses, or lists none.
         """
-        models = await self.list_models()
+        try:
+            models = await self.list_models()
+        except NoModelListError as error:
+            raise NoModelListError(f"{error}; {_NAME_THE_MODEL}") from None
         if not models:
-            raise BackendRefusedError("the model server lists no model: name the one to ask for")
+            raise BackendRefusedError(f"the model server lists no model: {_NAME_THE_MODEL}")
         return models[0].id
 
     async def list_models(self) -> list[openai.types.Model]:
         """Return the server's models; the cheapest way to see that it answers.
 
         Raises:
-            BackendError: it does not, or refuses.
+            NoModelListError: it answers, and has no list of models.
+            BackendError: it does not answer, or refuses.
         """
         with self._pool.pick() as endpoint:
             try:
                 return _named([model async for model in endpoint.openai.models.list()])
             except (*_ERRORS, AttributeError, TypeError) as error:
-                _, failure = self._classify(error, endpoint)
+                _, failure = self._classify(error, endpoint, {})
+                if isinstance(error, openai.APIStatusError) and error.status_code in _NO_MODEL_LIST:
+                    raise NoModelListError(str(failure)) from None
                 if not isinstance(failure, RetryableError):
                     raise failure from None
                 if failure.is_unavailable and self._pool.eject(endpoint):
@@ -104,36 +142,59 @@ class Backend:
 
         `path` goes after the server's address, or after its host where it begins with two slashes.
         `body` is called for each attempt; `read` raises `ResponseError` where another may help.
+        What a server does not take of a body is changed, which is no attempt: see
+        `rollouts.core.dialect`.
 
         Raises:
             BackendError: what the retries could not mend.
         """
-        for attempt in range(1, self.max_attempts + 1):
+        attempt, fit = 1, Fit()
+        while True:
             spending.requests += 1
-            began = time.monotonic()
             with self._pool.pick() as endpoint:
+                sent = endpoint.dialect.adapt(body(), fit)
                 try:
-                    # The library's own types cost more than the request itself.
-                    response = await endpoint.openai.post(
-                        endpoint.url_of(path), body=body(), cast_to=object
-                    )
-                    spending.add_latency(time.monotonic() - began)
-                    return read(response)
+                    return read(await self._post(endpoint, path, sent, spending))
                 except _ERRORS as error:
-                    kind, failure = self._classify(error, endpoint)
-                    spending.failures[kind] += 1
-                    log.info("request failed", kind=kind, attempt=attempt, error=str(failure))
-                    if not isinstance(failure, RetryableError):
-                        raise failure from None
-                    if attempt == self.max_attempts:
-                        await self._find_unavailable(failure)
-                        raise failure.final() from None
-                    if failure.most_samples:
-                        self.most_samples = failure.most_samples
-                    others_left = failure.is_unavailable and self._pool.eject(endpoint)
+                    kind, failure = self._classify(error, endpoint, sent)
+                spending.failures[kind] += 1
+                log.info("request failed", kind=kind, attempt=attempt, error=str(failure))
+                if isinstance(failure, UnfitRequestError):
+                    _change(endpoint, failure, sent, fit)
+                    wait = 0.0
+                elif isinstance(failure, RetryableError):
+                    wait = await self._seconds_before_next(endpoint, failure, attempt)
+                    attempt += 1
+                else:
+                    raise failure
             spending.retries += 1
-            await asyncio.sleep(0 if others_left else failure.wait_seconds(attempt))
-        raise AssertionError("max_attempts is at least 1")
+            await asyncio.sleep(wait)
+
+    async def _post(
+        self, endpoint: Endpoint, path: str, sent: Mapping[str, Any], spending: Spending
+    ) -> Any:
+        began = time.monotonic()
+        # The library's own types cost more than the request itself.
+        content = await endpoint.openai.post(endpoint.url_of(path), body=sent, cast_to=bytes)
+        spending.add_latency(time.monotonic() - began)
+        answer = read_payload(content)
+        if (error := error_in(answer)) is not None:
+            raise AnsweredError(error)
+        return answer
+
+    async def _seconds_before_next(
+        self, endpoint: Endpoint, failure: RetryableError, attempt: int
+    ) -> float:
+        """Return how long to wait before another attempt.
+
+        Raises:
+            BackendError: there are no more, or the wait is one that the caller should show.
+        """
+        others_left = failure.is_unavailable and self._pool.eject(endpoint, failure.retry_after)
+        if attempt == self.max_attempts or (failure.is_long and not others_left):
+            await self._find_unavailable(failure)
+            raise failure.final()
+        return 0.0 if others_left else failure.wait_seconds(attempt)
 
     async def _find_unavailable(self, failure: RetryableError) -> None:
         """FastChat fails in itself when it has lost its workers; it lists no model then."""
@@ -141,12 +202,34 @@ class Backend:
             with contextlib.suppress(BackendError):
                 failure.is_unavailable = not await self.list_models()
 
-    def _classify(self, error: Exception, endpoint: Endpoint) -> tuple[str, BackendError]:
+    def _classify(
+        self, error: Exception, endpoint: Endpoint, sent: Mapping[str, Any]
+    ) -> tuple[str, BackendError]:
         """Return the kind of an error, and the one to raise in its place.
 
         The first is not to be its cause: a traceback would show the key where a server repeats it.
         """
-        return classify(error, endpoint.base_url, self.timeout_seconds, self.address)
+        return classify(error, endpoint, self.timeout_seconds, self.address, sent)
+
+
+def _change(
+    endpoint: Endpoint, failure: UnfitRequestError, sent: Mapping[str, Any], fit: Fit
+) -> None:
+    """Let the server's dialect, or this request, learn from a refusal.
+
+    Raises:
+        BackendError: the request cannot be changed so that it means the same.
+    """
+    dialect, refusal = endpoint.dialect, failure.refusal
+    before = len(dialect.notes)
+    problem = dialect.learn(refusal, sent, fit)
+    for note in dialect.notes[before:]:
+        log.warning("requests are changed", server=endpoint.base_url, note=note)
+    if problem is None:
+        return
+    if refusal.outcome is Outcome.FEWER_TOKENS:
+        raise PromptTooLongError(str(failure))
+    raise FieldRefusedError(f"{failure} ({problem})", refusal.fields)
 
 
 def _named(models: list[openai.types.Model]) -> list[openai.types.Model]:

@@ -1,19 +1,44 @@
 """Draw samples from model servers."""
 
-from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
+from experiment_configs.answers import closing_mark, is_thinking, split_thoughts
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from forests.core.prefix import prefix_of
 from rollouts.backend import Backend, Spending
-from rollouts.core.completions import Completion, Ending
-from rollouts.core.responses import StopRules, read_completions
+from rollouts.core.completions import Completion, Ending, same_texts
+from rollouts.core.probing import Continuation
+from rollouts.core.responses import (
+    NoSampleError,
+    StopRules,
+    ThoughtInStepError,
+    read_completions,
+    read_usage,
+    thought_field,
+)
 from rollouts.core.steps import StepRule
 from rollouts.endpoints import ServerAddress
-from rollouts.failures import BackendRefusedError, PromptTooLongError, RequestFailedError
+from rollouts.failures import (
+    BackendRefusedError,
+    BackendUnavailableError,
+    PromptTooLongError,
+    RequestFailedError,
+)
+from rollouts.probing import find_continuation
 
 _MOST_BLANK_LINES = 4
+_CONTEXT = "context"
+"""Finish reason of samples that find no room in the model's context."""
+_TOKENS_WITHOUT_STOP = 64
+"""Tokens to ask for where the delimiter may come first, so that it cannot be a stop text. A longer
+step is continued by a second request, which stops at it: more here would be thrown away."""
+_TOKENS_TO_TELL = 16
+"""Tokens that show whether a delimiter comes next, or the model's end."""
+_SEEDS_APART = 1_000_003
+"""What the seed of a request differs by where the first one gave no sample that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +50,73 @@ class SampleRequest:
     num_samples: int
     to_end: bool
     seed: int
+    thought: str = ""
+    """What the model thought before the steps, where the server split it off."""
+
+
+class _Ask(StrEnum):
+    """What a request is for."""
+
+    WHOLE = "whole"
+    """Samples up to the end of the solution."""
+    STEP = "step"
+    """Steps, at whose end the server stops, if it can: otherwise the client cuts them."""
+    START = "start"
+    """The start of steps before which white space may come: the client cuts them."""
+    THINK = "think"
+    """A whole thought that the server splits off, and the first step after it."""
+    THOUGHT = "thought"
+    """The rest of a thought in the text, which is folded or dropped."""
+    TELL = "tell"
+    """What comes after steps of which nothing tells how they ended."""
+
+
+_STEPS = (_Ask.STEP, _Ask.START, _Ask.THINK)
+_STOPPED = (_Ask.STEP, _Ask.THOUGHT)
+"""What a server is asked to stop at the end of."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """Samples that are not finished: what was written so far is the same in all."""
+
+    ask: _Ask
+    begun: list[Completion]
+
+    @property
+    def written(self) -> str:
+        return self.begun[0].text
+
+
+@dataclass(slots=True)
+class _Drawing:
+    """Reads the answers to one request; every token that one reports is counted."""
+
+    make_body: Callable[[int], Mapping[str, Any]]
+    rules: StopRules
+    spending: Spending
+    thought_field: str = ""
+    thinks: bool = False
+    """Whether the server thought where a step was wanted."""
+    _num_without_sample: int = 0
+
+    def body(self) -> Mapping[str, Any]:
+        return self.make_body(self._num_without_sample)
+
+    def read(self, response: Any) -> list[Completion]:
+        """Return the samples; raises `ResponseError` where another attempt may help."""
+        usage = read_usage(response)
+        self.spending.prompt_tokens += usage.prompt_tokens
+        self.spending.completion_tokens += usage.completion_tokens
+        self.thought_field = thought_field(response)
+        try:
+            return read_completions(response, self.rules)[0]
+        except ThoughtInStepError:
+            self.thinks = True
+            return []
+        except NoSampleError:
+            self._num_without_sample += 1  # the same seed would give the same
+            raise
 
 
 class CompletionClient:
@@ -40,7 +132,12 @@ class CompletionClient:
         self.config = config
         self.step_rule = step_rule or StepRule.of(config)
         self._model = config.model
-        self._continues_messages: bool | None = None
+        self._owners: set[str] | None = None
+        self._thought_field = ""
+        """Where the server puts thoughts, once it has been seen to split them off."""
+        self._continuation = Continuation.FLAG
+        self._thinks_in_text = False
+        """Whether the model has been seen to think in the text of a chat."""
         self._backend = Backend(
             address,
             timeout_seconds=config.request_timeout_seconds,
@@ -71,15 +168,47 @@ class CompletionClient:
         """
         return [model.id for model in await self._backend.list_models()]
 
+    @property
+    def notes(self) -> list[str]:
+        """What was learnt of the servers: which fields are left out, and which limits hold."""
+        return self._backend.notes
+
+    async def find_continuation(self, spending: Spending) -> None:
+        """Find out how the server continues a chat message, for those strategies that do it.
+
+        Raises:
+            BackendRefusedError: it begins each answer from the start.
+            BackendError: it does not answer.
+        """
+        if self.config.api != "chat" or self.config.strategy == "sampled":
+            return
+        await self._require_continuing()
+        rules = StopRules(prefix="", stop=(), step_rule=None)
+
+        async def ask(body: Mapping[str, Any]) -> str:
+            drawing = _Drawing(lambda _: {**body, **self.config.extra_body}, rules, spending)
+            (first, *_) = await self._backend.ask(
+                "/chat/completions", drawing.body, drawing.read, spending
+            )
+            self._thought_field = drawing.thought_field or self._thought_field
+            return first.text
+
+        self._continuation = await find_continuation(ask, await self.model())
+
+    async def _is_of(self, owner: str) -> bool:
+        """Return whether the server says that its models are of this owner."""
+        if self._owners is None:
+            try:
+                self._owners = {str(m.owned_by) for m in await self._backend.list_models()}
+            except (BackendRefusedError, RequestFailedError):
+                self._owners = set()  # a server need not list its models
+            except BackendUnavailableError:
+                return False  # the request itself shows whether the server is away
+        return owner in self._owners
+
     async def _require_continuing(self) -> None:
         """Raise `BackendRefusedError` where the server is known not to continue chat messages."""
-        if self._continues_messages is None:
-            try:
-                owners = {model.owned_by for model in await self._backend.list_models()}
-            except (BackendRefusedError, RequestFailedError):
-                owners = set()  # a server need not list its models
-            self._continues_messages = "fastchat" not in owners
-        if not self._continues_messages:
+        if await self._is_of("fastchat"):
             raise BackendRefusedError(
                 "FastChat begins a new chat message instead of continuing one: use "
                 "api='completions', with the model's chat template in the prompt"
@@ -89,86 +218,272 @@ class CompletionClient:
         """Return up to `num_samples` samples; servers may give fewer. Adds to `spending`.
 
         A blank line before a step ends it on servers that stop at the delimiter: such samples are
-        continued until they hold a step. Steps that fill the model's context get empty samples.
+        continued until they hold a step. Where nothing tells whether the delimiter or the model's
+        end stopped a sample, one more request finds out. Steps that fill the model's context get
+        empty samples.
 
         Raises:
             BackendError: what the retries could not mend.
         """
-        stops = self.step_rule.stops()
         finished: list[Completion] = []
-        open_requests = [("", request)]
-        while open_requests:
-            blank, current = open_requests.pop()
+        nothing = Completion("", Ending.LIMIT, begins_in_thought=self._is_thinking(request))
+        waiting = [_Open(self._first_ask(request), [nothing] * request.num_samples)]
+        while waiting:
+            current = waiting.pop()
             try:
-                sampled = await self._sample_once(current, spending)
-            except PromptTooLongError:
-                if not current.steps:
-                    raise
-                sampled = [Completion("", Ending.LIMIT, finish_reason="context")]
-                sampled *= current.num_samples
-            completions = [replace(one, text=blank + one.text) for one in sampled]
-            finished += [c for c in completions if not _is_blank_step(c)]
-            for text, number in Counter(c.text for c in completions if _is_blank_step(c)).items():
-                if len(text) > max(map(len, stops), default=1) * _MOST_BLANK_LINES:
-                    finished += [Completion(text, Ending.LIMIT, finish_reason="blank")] * number
+                drawn = await self._draw(request, current, spending)
+            except ThoughtInStepError:
+                waiting.append(_Open(self._ask_of_thinker(), current.begun))
+                continue
+            unfinished: dict[_Ask, list[Completion]] = {}
+            for begun, more in zip(current.begun, drawn, strict=False):
+                sample, ask = self._judge(request, current, begun, more)
+                if ask is None:
+                    finished.append(sample)
                 else:
-                    rest = replace(request, steps=request.steps + text, num_samples=number)
-                    open_requests.append((text, rest))
+                    unfinished.setdefault(ask, []).append(sample)
+            if drawn and current.written and (rest := current.begun[len(drawn) :]):
+                waiting.append(replace(current, begun=rest))
+            for ask, samples in unfinished.items():
+                waiting += [_Open(ask, group) for group in same_texts(samples).values()]
         return finished
 
-    async def _sample_once(self, request: SampleRequest, spending: Spending) -> list[Completion]:
-        model = await self.model()
-        if self.config.api == "chat" and (request.steps or not request.to_end):
-            await self._require_continuing()
-        rules = StopRules(
-            prefix=request.steps,
-            stop=self.config.stop,
-            step_rule=None if request.to_end else self.step_rule,
-            echo=request.steps if self.config.api == "chat" else "",
-        )
-        path = "/chat/completions" if self.config.api == "chat" else "/completions"
-        completions, usage = await self._backend.ask(
-            path,
-            lambda: self._body(request, model),
-            lambda response: read_completions(response, rules),
-            spending,
-        )
-        spending.prompt_tokens += usage.prompt_tokens
-        spending.completion_tokens += usage.completion_tokens
-        return completions
+    def _first_ask(self, request: SampleRequest) -> _Ask:
+        if request.to_end:
+            return _Ask.WHOLE
+        thinks = self._thought_field or self._thinks_in_text
+        if thinks and not (request.thought or request.steps):
+            return _Ask.THINK
+        return _Ask.START if self._sent(request.steps) != request.steps else _Ask.STEP
 
-    def _body(self, request: SampleRequest, model: str) -> dict[str, Any]:
+    def _ask_of_thinker(self) -> _Ask:
+        """Return how to ask for a step over chat where the model thinks before it.
+
+        Raises:
+            BackendRefusedError: the steps of the thought were wanted.
+        """
+        if self.config.reasoning == "grow":
+            raise BackendRefusedError(
+                "the model thinks, and a thought cannot be continued over chat: use "
+                "reasoning='fold', or strategy='sampled', or api='completions' with the model's "
+                "chat template in the prompt, or turn thinking off by "
+                "extra_body={'chat_template_kwargs': {'enable_thinking': False}}"
+            ) from None
+        return _Ask.THINK
+
+    def _is_thinking(self, request: SampleRequest, written: str = "") -> bool:
+        """Return whether a sample is inside a thought that its text or the prompt opened."""
+        steps = request.steps + written
+        if self.config.api == "chat":
+            return is_thinking(steps)
+        return is_thinking(f"{request.prompt}{request.thought}{steps}")
+
+    def _sent(self, steps: str) -> str:
+        """Return steps as they are sent.
+
+        Templates of Llama 3, Gemma and others trim a chat message, so none ends in white space.
+        """
+        return steps.rstrip() if self.config.api == "chat" else steps
+
+    def _judge(
+        self, request: SampleRequest, current: _Open, begun: Completion, more: Completion
+    ) -> tuple[Completion, _Ask | None]:
+        """Return a sample with what came, and what to ask next; None where it is finished."""
+        if current.ask is _Ask.TELL:
+            sample = self._told(begun, more)
+        else:
+            sample = replace(begun.then(more), begins_in_thought=begun.begins_in_thought)
+        if request.to_end:
+            return sample, None
+        if not sample.text.strip():
+            return self._judge_blank(current.ask, sample)
+        is_chat = self.config.api == "chat"
+        if sample.ending is not Ending.SOLUTION and (is_chat or self.config.reasoning != "grow"):
+            if self._is_thinking(request, sample.text):
+                return self._judge_thought(request, current, sample)
+            if self.config.reasoning == "drop" and sample.finish_reason != _CONTEXT:
+                said = split_thoughts(sample.text, is_inside=sample.begins_in_thought)
+                if all(is_thought for _, is_thought in said):
+                    return sample, _Ask.START
+        return self._judge_step(request, current, sample)
+
+    def _judge_step(
+        self, request: SampleRequest, current: _Open, sample: Completion
+    ) -> tuple[Completion, _Ask | None]:
+        """Return the same for a sample that holds text of a step."""
+        if sample.ending is Ending.UNTOLD:
+            return sample, _Ask.TELL
+        is_cut = sample.ending is Ending.LIMIT and sample.finish_reason != _CONTEXT
+        has_more = self._tokens(request, current.ask) < self.config.max_tokens_per_step
+        if current.ask is _Ask.START and is_cut and has_more:
+            return sample, _Ask.STEP
+        return sample, None
+
+    def _judge_thought(
+        self, request: SampleRequest, current: _Open, sample: Completion
+    ) -> tuple[Completion, _Ask | None]:
+        """Return the same for a sample that is in the middle of a thought.
+
+        Over chat no thought is continued: templates rewrite a message that ends in one.
+        """
+        if self.config.api == "chat":
+            if current.ask is _Ask.THINK:
+                return replace(sample, ending=Ending.LIMIT), None
+            self._thinks_in_text = True
+            return Completion("", Ending.LIMIT), self._ask_of_thinker()
+        if current.ask is not _Ask.THOUGHT and not self._is_thinking(request, current.written):
+            return sample, _Ask.THOUGHT
+        if current.ask in (_Ask.STEP, _Ask.START) and not current.written:
+            return sample, _Ask.THOUGHT
+        if current.ask is _Ask.THOUGHT and sample.ending is Ending.UNTOLD:
+            return sample, _Ask.START  # what comes without a stop text shows the closing mark
+        return replace(sample, ending=Ending.LIMIT), None
+
+    def _judge_blank(self, ask: _Ask, sample: Completion) -> tuple[Completion, _Ask | None]:
+        """Return the same for a sample that holds no step yet."""
+        if ask is _Ask.STEP and sample.ending is Ending.STEP and self.config.api != "chat":
+            longest = max(map(len, self.step_rule.stops()), default=1)
+            if len(sample.text) <= longest * _MOST_BLANK_LINES:
+                return sample, _Ask.STEP
+            return replace(sample, ending=Ending.LIMIT, finish_reason="blank"), None
+        if ask is _Ask.STEP and sample.ending in (Ending.STEP, Ending.UNTOLD):
+            # What is written without a stop text tells an end at once from a delimiter.
+            return Completion("", Ending.LIMIT), _Ask.START
+        is_blank = sample.ending is Ending.LIMIT and sample.finish_reason != _CONTEXT
+        is_blank = is_blank and not sample.thought
+        return (replace(sample, finish_reason="blank") if is_blank else sample), None
+
+    def _told(self, begun: Completion, after: Completion) -> Completion:
+        """Return a sample whose end was not told, by what the model writes after it.
+
+        A delimiter is kept as it was written here; where it does not come, none is put in.
+
+        Raises:
+            RequestFailedError: it does not come, and there are several.
+        """
+        if not after.text.strip() and after.ending is Ending.SOLUTION:
+            return replace(begun, ending=Ending.SOLUTION)
+        step, _ = self.step_rule.first_step(begun.text + after.text)
+        delimiter = self.step_rule.ending_of(step)
+        came = step[len(begun.text.removesuffix("\r")) :]
+        if delimiter and came.endswith(delimiter) and not came.removesuffix(delimiter).strip():
+            return replace(begun, text=step, ending=Ending.STEP)
+        if len(delimiters := self.step_rule.stops()) > 1 and after.finish_reason != _CONTEXT:
+            raise RequestFailedError(
+                f"the server does not say which of the step delimiters {delimiters!r} it met: use "
+                "one of them, or a regular expression"
+            )
+        return replace(begun, ending=Ending.STEP)
+
+    def _tokens(self, request: SampleRequest, ask: _Ask) -> int:
+        """Return how many tokens a sample may have in this request."""
+        if request.to_end:
+            return self.config.max_tokens_per_rollout
+        most = self.config.max_tokens_per_step
+        if ask in (_Ask.THINK, _Ask.THOUGHT):
+            return self.config.max_tokens_per_rollout
+        if not self.step_rule.stops():
+            return most  # no further request could stop at the end of a step
+        if ask is _Ask.STEP and self._first_ask(request) is _Ask.START:
+            return max(1, most - _TOKENS_WITHOUT_STOP)
+        fewer = {_Ask.START: _TOKENS_WITHOUT_STOP, _Ask.TELL: _TOKENS_TO_TELL}
+        return min(most, fewer.get(ask, most))
+
+    async def _draw(
+        self, request: SampleRequest, current: _Open, spending: Spending
+    ) -> list[Completion]:
+        """Return what comes after the samples of one group, as many as the server gives."""
+        steps = request.steps + current.written
+        model = await self.model()
+        is_chat = self.config.api == "chat"
+        if is_chat and (steps or not request.to_end):
+            await self._require_continuing()
+        is_llama_cpp = await self._is_of("llamacpp")
+        sent = self._sent(steps)
+        rules = StopRules(
+            prefix=steps,
+            stop=self.config.stop,
+            step_rule=self._rule(request, current),
+            is_asked=current.ask in _STOPPED,
+            lost=steps[len(sent) :],
+            echo=sent if is_chat and is_llama_cpp else "",
+            lists_end=is_llama_cpp and self.config.logprobs,
+            skips_thought=current.ask is _Ask.THINK,
+            is_answering=is_chat and bool(steps or request.thought) and not is_thinking(steps),
+            max_tokens=self._tokens(request, current.ask),
+        )
+        drawing = _Drawing(
+            lambda attempt: self._body(request, current, sent, model, attempt), rules, spending
+        )
+        path = "/chat/completions" if is_chat else "/completions"
+        try:
+            drawn = await self._backend.ask(path, drawing.body, drawing.read, spending)
+        except PromptTooLongError:
+            if not (steps or request.thought):
+                raise
+            cut = Completion("", Ending.LIMIT, finish_reason=_CONTEXT)
+            return [cut] * len(current.begun)
+        self._thought_field = drawing.thought_field or self._thought_field
+        if drawing.thinks:
+            raise ThoughtInStepError
+        return drawn
+
+    def _rule(self, request: SampleRequest, current: _Open) -> StepRule | None:
+        """Return where a sample is cut; None where it is not."""
+        if current.ask is _Ask.THOUGHT:
+            return StepRule(closing_mark(f"{request.prompt}{request.steps}{current.written}"))
+        return self.step_rule if current.ask in _STEPS else None
+
+    def _body(
+        self, request: SampleRequest, current: _Open, sent: str, model: str, attempt: int
+    ) -> dict[str, Any]:
         config = self.config
         body: dict[str, Any] = {
             "model": model,
-            "n": self._num_samples(request),
+            "n": self._num_samples(len(current.begun)),
             "temperature": config.temperature,
             "top_p": config.top_p,
-            "seed": request.seed,
-            "max_tokens": (
-                config.max_tokens_per_rollout if request.to_end else config.max_tokens_per_step
-            ),
+            "seed": request.seed + attempt * _SEEDS_APART,
+            config.max_tokens_field: self._tokens(request, current.ask),
         }
         # Of a step, only what ends it is a stop text, so that a stop is sure to mean it; the others
         # are cut here.
-        if stop := list(config.stop) if request.to_end else self.step_rule.stops():
-            body["stop"] = stop
+        stops = list(config.stop) if current.ask is _Ask.WHOLE else []
+        if current.ask in _STOPPED and (rule := self._rule(request, current)):
+            stops = rule.stops()
+        if stops:
+            body["stop"] = stops
         if config.api == "chat":
-            body["messages"] = prefix_of(request.prompt, request.steps, "chat")
+            body["messages"] = self._messages(request, sent)
             if config.logprobs:
                 body |= {"logprobs": True, "top_logprobs": 1}
-            if request.steps:
-                body |= {"continue_final_message": True, "add_generation_prompt": False}
+            if sent or request.thought:
+                body["messages"][-1] = self._continuation.mark(body["messages"][-1])
+                body |= self._continuation.fields
         else:
-            body["prompt"] = f"{request.prompt}{request.steps}"
+            body["prompt"] = f"{request.prompt}{request.thought}{sent}"
             if config.logprobs:
                 body["logprobs"] = 1
         return body | dict(config.extra_body)
 
-    def _num_samples(self, request: SampleRequest) -> int:
+    def _messages(self, request: SampleRequest, sent: str) -> list[Any]:
+        """Return the messages of a chat, whose last one is to be continued.
+
+        A thought goes back the way in which it came. Where no text follows it, it goes into the
+        text: a server that continues an empty one would begin a new message after it.
+        """
+        if not request.thought:
+            return list(prefix_of(request.prompt, sent, "chat"))
+        if not sent:
+            return list(prefix_of(request.prompt, f"<think>{request.thought}</think>", "chat"))
+        before = list(prefix_of(request.prompt, "", "chat"))
+        if self._thought_field == "content":
+            thinking = [{"type": "text", "text": request.thought}]
+            parts = [{"type": "thinking", "thinking": thinking}, {"type": "text", "text": sent}]
+            return [*before, {"role": "assistant", "content": parts}]
+        field = self._thought_field or "reasoning_content"
+        return [*before, {"role": "assistant", "content": sent, field: request.thought}]
+
+    def _num_samples(self, wanted: int) -> int:
         most = self._backend.most_samples or self.config.samples_per_request
-        return min(request.num_samples, most, self.config.samples_per_request)
-
-
-def _is_blank_step(completion: Completion) -> bool:
-    return completion.ending is Ending.STEP and not completion.text.strip()
+        return min(wanted, most, self.config.samples_per_request)

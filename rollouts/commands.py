@@ -14,8 +14,10 @@ from forests.commands import (
     positive_integer,
 )
 from forests.models import Forest
-from rollouts.failures import BackendError
+from rollouts.core.model_names import may_have, shown_names
+from rollouts.failures import BackendError, NoModelListError
 from rollouts.jobs import load_frozen_config, make_client, rollout_queue
+from rollouts.servers import policy_server
 
 DEFAULT_TREES_PER_JOB = 16
 
@@ -103,11 +105,15 @@ def check_backend(forest: Forest) -> None:
 
     async def ask() -> None:
         async with make_client(forest) as client:
-            names = await client.list_models()
+            try:
+                names = await client.list_models()
+            except NoModelListError:
+                names = []  # then the first request tells, with the model that the config names
             model = await client.model()
-        if names and model not in names:
+        if not may_have(model, names):
+            address = policy_server().servers[0].address
             raise CommandError(
-                f"{settings.OPENAI_BASE_URL} has no model {model!r}: it has {', '.join(names)}"
+                f"{address} has no model {model!r}: it has {shown_names(model, names)}"
             )
 
     try:

@@ -2,11 +2,14 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import openai
+
+from rollouts.core.dialect import Dialect
+from rollouts.core.servers import Server
 
 SECONDS_OF_EJECTION = 10.0
 
@@ -19,10 +22,19 @@ class ServerAddress:
     api_key: str
     settings: str = "OPENAI"
     """Beginning of the settings' names, for messages: `<settings>_BASE_URL`."""
+    described: Sequence[Server] = ()
+    """Servers with keys and headers of their own, in place of the addresses with one key."""
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        return self.described or [Server(url, self.api_key) for url in self.base_urls]
 
     def without_key(self, text: str) -> str:
-        """Return a text in which a server may have repeated the key."""
-        return text.replace(self.api_key, "…") if self.api_key else text
+        """Return a text in which a server may have repeated a key."""
+        for server in self.servers:
+            for secret in server.secrets:
+                text = text.replace(secret, "…")
+        return text
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +42,9 @@ class Endpoint:
     """One server."""
 
     base_url: str
+    """Without its query, which may hold a key."""
     openai: openai.AsyncOpenAI
+    dialect: Dialect = field(default_factory=Dialect)
     outstanding: int = 0
     """Requests that it has not answered yet."""
     ejected_until: float = 0.0
@@ -46,21 +60,12 @@ class Endpoint:
 class EndpointPool:
     """Servers with the same models."""
 
-    def __init__(self, address: ServerAddress, timeout_seconds: float) -> None:
+    def __init__(
+        self, address: ServerAddress, timeout_seconds: float, needed: Collection[str] = ()
+    ) -> None:
         self.endpoints = [
-            Endpoint(
-                base_url,
-                openai.AsyncOpenAI(
-                    base_url=base_url,
-                    api_key=address.api_key
-                    or "none",  # local servers ask for none, the library does
-                    timeout=timeout_seconds,
-                    max_retries=0,  # the client has the one retry policy
-                    # Half the processor time of the default: see docs/benchmarks.md.
-                    http_client=openai.DefaultAioHttpClient(),
-                ),
-            )
-            for base_url in address.base_urls
+            Endpoint(server.address, _client(server, timeout_seconds), Dialect(needed))
+            for server in address.servers
         ]
 
     async def close(self) -> None:
@@ -84,7 +89,24 @@ class EndpointPool:
         finally:
             endpoint.outstanding -= 1
 
-    def eject(self, endpoint: Endpoint) -> bool:
-        """Leave a dead server alone for a while; return whether another one is left to ask."""
-        endpoint.ejected_until = time.monotonic() + SECONDS_OF_EJECTION
+    def eject(self, endpoint: Endpoint, seconds: float | None = None) -> bool:
+        """Leave a server alone for a while, at least for `seconds`.
+
+        Returns whether another one is left to ask.
+        """
+        endpoint.ejected_until = time.monotonic() + max(SECONDS_OF_EJECTION, seconds or 0)
         return any(one.ejected_until <= time.monotonic() for one in self.endpoints)
+
+
+def _client(server: Server, timeout_seconds: float) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(
+        base_url=server.address,
+        api_key=server.api_key or "none",  # local servers ask for none, the library does
+        organization=server.organization or None,
+        default_headers=server.headers,
+        default_query=server.query,
+        timeout=timeout_seconds,
+        max_retries=0,  # the client has the one retry policy
+        # Half the processor time of the default: see docs/benchmarks.md.
+        http_client=openai.DefaultAioHttpClient(),
+    )

@@ -1,22 +1,29 @@
 """What can go wrong with a model server, and what that means for those who asked."""
 
+import json
 import random
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import openai
 
 from experiment_configs.messages import one_line
-from rollouts.core.refusals import read_refusal
+from rollouts.core.payloads import PayloadError, StreamedError
+from rollouts.core.refusals import Outcome, Refusal, read_refusal
 from rollouts.core.responses import ResponseError
-from rollouts.endpoints import ServerAddress
+from rollouts.core.waiting import seconds_to_wait
+from rollouts.endpoints import Endpoint, ServerAddress
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 
-_RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
-_REFUSING_STATUSES = frozenset({401, 403, 404})
-_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
+LONGEST_WAIT_WITHIN_REQUEST_SECONDS = 30.0
+"""Where a server asks for a longer wait, the caller waits: it can show that it does."""
 
 
 class BackendError(Exception):
@@ -26,9 +33,29 @@ class BackendError(Exception):
 class BackendUnavailableError(BackendError):
     """The server does not answer; trying later may help, and the tree is not to blame."""
 
+    def __init__(
+        self, message: str, *, is_busy: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.is_busy = is_busy
+        """Whether it says itself that it has too much to do, whatever the request is."""
+        self.retry_after = retry_after
+
 
 class BackendRefusedError(BackendError):
     """The server will never do this as things are set: wrong key, wrong model, wrong address."""
+
+
+class FieldRefusedError(BackendRefusedError):
+    """The server does not take a field that cannot be left out without changing the samples."""
+
+    def __init__(self, message: str, fields: Sequence[str]) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
+class OutageError(BackendRefusedError):
+    """The server was away or busy for longer than the settings wait."""
 
 
 class RequestFailedError(BackendError):
@@ -39,6 +66,22 @@ class PromptTooLongError(RequestFailedError):
     """The prompt does not fit the model's context."""
 
 
+class PromptFlaggedError(RequestFailedError):
+    """A filter of the server refused this prompt; others may pass it."""
+
+
+class NoModelListError(RequestFailedError):
+    """The server answers, but lists no models at all."""
+
+
+class UnfitRequestError(BackendError):
+    """The server says how the request must change."""
+
+    def __init__(self, message: str, refusal: Refusal) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+
+
 class RetryableError(BackendError):
     """A failure that another attempt may mend."""
 
@@ -47,15 +90,20 @@ class RetryableError(BackendError):
         message: str,
         *,
         is_unavailable: bool = False,
+        is_busy: bool = False,
         is_internal: bool = False,
         retry_after: float | None = None,
-        most_samples: int | None = None,
     ) -> None:
         super().__init__(message)
         self.is_unavailable = is_unavailable
+        self.is_busy = is_busy
         self.is_internal = is_internal
         self.retry_after = retry_after
-        self.most_samples = most_samples
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the server asks for a wait that the caller should show."""
+        return (self.retry_after or 0) > LONGEST_WAIT_WITHIN_REQUEST_SECONDS
 
     def wait_seconds(self, attempt: int) -> float:
         """Return what the server asked for, or twice as long each time, with jitter."""
@@ -65,18 +113,33 @@ class RetryableError(BackendError):
         return random.uniform(longest / 2, longest)
 
     def final(self) -> BackendError:
-        kind = BackendUnavailableError if self.is_unavailable else RequestFailedError
-        return kind(str(self))
+        if self.is_unavailable:
+            return BackendUnavailableError(
+                str(self), is_busy=self.is_busy, retry_after=self.retry_after
+            )
+        return RequestFailedError(str(self))
+
+
+class AnsweredError(Exception):
+    """A successful answer holds an error in place of its results."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__("an error inside an answer")
+        self.body = body
 
 
 def classify(
-    error: Exception, where: str, timeout_seconds: float, address: ServerAddress
+    error: Exception,
+    endpoint: Endpoint,
+    timeout_seconds: float,
+    address: ServerAddress,
+    asked: Mapping[str, Any],
 ) -> tuple[str, BackendError]:
-    """Return the kind of an error, for counting, and what it means.
+    """Return the kind of an error, for counting, and what it means for the body that was `asked`.
 
-    Messages are stored and shown, so a server that repeats the key finds it taken out.
+    Messages are stored and shown, so a server that repeats a key finds it taken out.
     """
-    cause = _first_cause(error)
+    where, cause = endpoint.base_url, _first_cause(error)
     # The library calls a refused connection a timeout too.
     if isinstance(error, openai.APITimeoutError) and isinstance(cause, TimeoutError):
         return "timeout", RetryableError(f"no answer from {where} in {timeout_seconds:g} s")
@@ -94,10 +157,72 @@ def classify(
             is_unavailable=True,
         )
     if isinstance(error, openai.APIStatusError):
-        return f"http_{error.status_code}", _classify_status(error, where, address)
+        status, headers = error.status_code, error.response.headers
+        said = f"{where} answered {status}: {_said(error.message, address)}"
+        refusal = read_refusal(status, _body_of(error), asked)
+        return f"http_{status}", _failure(refusal, said, endpoint, address, headers)
+    if isinstance(error, AnsweredError):
+        refusal = read_refusal(HTTPStatus.OK, error.body, asked)
+        words = refusal.words or json.dumps(error.body)
+        said = f"{where} answered with an error ({refusal.status}): {_said(words, address)}"
+        return f"error_{refusal.status}", _failure(refusal, said, endpoint, address, {})
+    return "bad_response", _bad_response(error, where, address)
+
+
+def _bad_response(error: Exception, where: str, address: ServerAddress) -> BackendError:
+    if isinstance(error, StreamedError):
+        return BackendRefusedError(
+            f"{where} {error}: set extra_body={{'stream': False}} in the config, or "
+            f"{address.settings}_BASE_URL to a server that answers at once"
+        )
+    if isinstance(error, PayloadError):
+        return RetryableError(f"{where} {error}: check {address.settings}_BASE_URL")
     if isinstance(error, ResponseError):
-        return "bad_response", RetryableError(address.without_key(f"{where}: {error}"))
-    return "bad_response", RetryableError(f"{where} did not answer with JSON")
+        return RetryableError(address.without_key(f"{where}: {error}"))
+    return RetryableError(f"{where} did not answer with JSON: check {address.settings}_BASE_URL")
+
+
+def _failure(
+    refusal: Refusal,
+    said: str,
+    endpoint: Endpoint,
+    address: ServerAddress,
+    headers: Mapping[str, str],
+) -> BackendError:
+    if refusal.outcome in _UNFIT:
+        return UnfitRequestError(said, refusal)
+    if refusal.outcome in _LASTING:
+        return _LASTING[refusal.outcome](said)
+    if refusal.outcome is Outcome.SETTINGS:
+        remedy = refusal.remedy.format(settings=address.settings)
+        return BackendRefusedError(f"{said} ({remedy}{_address_hint(refusal, endpoint)})")
+    is_busy = refusal.outcome is Outcome.BUSY
+    lower = {name.lower(): value for name, value in headers.items()}
+    return RetryableError(
+        said,
+        is_unavailable=is_busy or refusal.outcome is Outcome.AWAY,
+        is_busy=is_busy,
+        is_internal=refusal.is_internal,
+        retry_after=seconds_to_wait(lower, refusal.words, datetime.now(UTC)),
+    )
+
+
+def _address_hint(refusal: Refusal, endpoint: Endpoint) -> str:
+    """Return what a wrong address usually lacks or has too much."""
+    path = urlsplit(endpoint.base_url).path.rstrip("/")
+    if refusal.status != HTTPStatus.NOT_FOUND or re.search(r"/(v\d+\w*|deployments/[^/]+)$", path):
+        return ""
+    for end in ("/chat/completions", "/completions", "/models"):
+        if path.endswith(end):
+            return f"; the address must end before {end}"
+    return "; the address of most servers ends in /v1"
+
+
+def _body_of(error: openai.APIStatusError) -> Any:
+    try:
+        return error.response.json()
+    except (ValueError, RecursionError):
+        return error.response.text
 
 
 def _said(message: str, address: ServerAddress) -> str:
@@ -110,31 +235,9 @@ def _first_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    try:
-        return max(0.0, float(headers.get("retry-after", "")))
-    except ValueError:
-        return None
-
-
-def _classify_status(
-    error: openai.APIStatusError, where: str, address: ServerAddress
-) -> BackendError:
-    refusal = read_refusal(error.status_code, error.body)
-    status = refusal.status
-    said = f"{where} answered {error.status_code}: {_said(error.message, address)}"
-    if refusal.is_too_long:
-        return PromptTooLongError(said)
-    if refusal.most_samples:
-        return RetryableError(said, retry_after=0, most_samples=refusal.most_samples)
-    if status in _REFUSING_STATUSES:
-        wrong = "API_KEY" if status != 404 else "BASE_URL and `model`"  # noqa: PLR2004
-        return BackendRefusedError(f"{said} (check {address.settings}_{wrong})")
-    if status in _RETRYABLE_STATUSES or status >= 500:  # noqa: PLR2004
-        return RetryableError(
-            said,
-            is_unavailable=status in _UNAVAILABLE_STATUSES,
-            is_internal=status == 500,  # noqa: PLR2004
-            retry_after=_retry_after(error.response.headers),
-        )
-    return RequestFailedError(said)
+_UNFIT = frozenset({Outcome.FEWER_SAMPLES, Outcome.FEWER_TOKENS, Outcome.FIELD})
+_LASTING: Mapping[Outcome, type[BackendError]] = {
+    Outcome.TOO_LONG: PromptTooLongError,
+    Outcome.FLAGGED: PromptFlaggedError,
+    Outcome.REQUEST: RequestFailedError,
+}

@@ -1,7 +1,6 @@
 """Grow many trees at once: keep the model server busy, record what comes, stop cleanly."""
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterable
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from django.conf import settings
 
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
@@ -26,18 +26,25 @@ from forests.store import (
 )
 from rollouts import leases
 from rollouts.client import CompletionClient, SampleRequest
+from rollouts.core.circuit import Circuit
 from rollouts.core.completions import Completion
-from rollouts.core.growing import Changes, Expansion
+from rollouts.core.growing import Changes, Expansion, split_off_thought
 from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
-from rollouts.failures import BackendUnavailableError, RequestFailedError
+from rollouts.failures import (
+    BackendRefusedError,
+    BackendUnavailableError,
+    PromptFlaggedError,
+    PromptTooLongError,
+    RequestFailedError,
+)
+from rollouts.outages import Outages
 from rollouts.recording import Growth, LeaseLostError, Recorder
 
 log = structlog.stdlib.get_logger(__name__)
 
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
 SECONDS_BETWEEN_LOOKS_AT_FOREST = 1.0
-LONGEST_WAIT_FOR_BACKEND_SECONDS = 15.0
 MOST_WAITS_OF_REQUEST = 3
 """How often the server may seem away to one request alone: a proxy may cut each of its answers."""
 
@@ -79,7 +86,12 @@ class ForestGrower:
         self._taking: asyncio.Future[_Taken] | None = None
         self._num_answered = 0
         self._slots = asyncio.Semaphore(self.worker_config.concurrency)
-        self._backend = _Backend(forest.name, client)
+        self._outages = Outages(
+            answers=self._has_models,
+            show=self._show_wait,
+            longest_seconds=settings.BACKEND_WAIT_SECONDS,
+        )
+        self._circuit = Circuit()
         # One thread, since a config's methods need not be safe in several; but for `extract_answer`
         # where it was asked to tell when a solution ends, which the event loop must know at once.
         self._grading_thread = ThreadPoolExecutor(1, thread_name_prefix="grading")
@@ -167,6 +179,7 @@ class ForestGrower:
         try:
             await self._grow_tree(growth)
         except (RequestFailedError, ConfigError) as error:
+            self._stop_if_all_fail(stored.id, error)
             self.recorder.finish(growth, TreeStatus.FAILED, str(error))
             self.outcome.failed += 1
             log.warning("tree failed", tree=stored.id, error=str(error))
@@ -192,9 +205,11 @@ class ForestGrower:
         await self._record(growth, grader, changes)
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
+        thought, steps = split_off_thought(growth.stored.tree, expansion.node)
         request = SampleRequest(
             prompt=growth.stored.prompt,
-            steps=growth.stored.tree.steps_text(expansion.node),
+            thought=thought,
+            steps=steps,
             num_samples=expansion.num_samples,
             to_end=expansion.to_end,
             seed=expansion.seed,
@@ -205,13 +220,34 @@ class ForestGrower:
                 async with self._slots:
                     completions = await self.client.sample(request, growth.spending)
             except BackendUnavailableError as error:
-                if waits >= MOST_WAITS_OF_REQUEST and self._num_answered > before:
+                is_answered_to_others = (
+                    waits >= MOST_WAITS_OF_REQUEST and self._num_answered > before
+                )
+                if is_answered_to_others and not error.is_busy:
                     raise RequestFailedError(f"{error}; others were answered meanwhile") from None
-                await self._backend.wait_until_back(error)
+                await self._outages.wait(error)
                 waits += 1
             else:
                 self._num_answered += 1
+                self._outages.answered()
+                self._circuit.succeeded()
                 return completions
+
+    def _stop_if_all_fail(self, tree: str, error: RequestFailedError | ConfigError) -> None:
+        """Raise `BackendRefusedError` where other trees failed just so, and none was answered."""
+        if not isinstance(error, RequestFailedError) or isinstance(error, PromptFlaggedError):
+            return
+        if not isinstance(error, PromptTooLongError) and self._circuit.failed(tree, str(error)):
+            raise BackendRefusedError(
+                f"{error} (the server refuses tree after tree: mend the config or the server, then "
+                "run retry_failed for those that failed)"
+            )
+
+    async def _has_models(self) -> bool:
+        return bool(await self.client.list_models())  # FastChat without a worker lists none
+
+    async def _show_wait(self, message: str) -> None:
+        await asyncio.to_thread(show_backend_message, self.forest.name, message)
 
     async def _record(self, growth: Growth, grader: TreeGrader, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]
@@ -245,44 +281,6 @@ class ForestGrower:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
         stop.set()
         await asyncio.Event().wait()  # until cancelled: ending is for `grow` to do
-
-
-class _Backend:
-    """Waits, once for all trees, until a server that went away answers again."""
-
-    def __init__(self, forest_name: str, client: CompletionClient) -> None:
-        self.forest_name = forest_name
-        self.client = client
-        self._waiting: asyncio.Future[None] | None = None
-
-    async def wait_until_back(self, problem: BackendUnavailableError) -> None:
-        """Return when the server lists models; the forest shows why its workers wait.
-
-        Raises:
-            BackendRefusedError: the server is back and refuses.
-        """
-        if self._waiting is None:
-            self._waiting = asyncio.ensure_future(self._wait(str(problem)))
-        await asyncio.shield(self._waiting)
-
-    async def _wait(self, message: str) -> None:
-        log.warning("model server is away", error=message)
-        await self._show(f"waiting for the model server: {message}")
-        seconds = 1.0
-        try:
-            while True:
-                await asyncio.sleep(seconds)
-                seconds = min(2 * seconds, LONGEST_WAIT_FOR_BACKEND_SECONDS)
-                with contextlib.suppress(BackendUnavailableError, RequestFailedError):
-                    if await self.client.list_models():  # FastChat without a worker lists none
-                        return
-        finally:
-            self._waiting = None
-            await self._show("")
-            log.info("model server is back, or nobody waits for it any more")
-
-    async def _show(self, message: str) -> None:
-        await asyncio.to_thread(show_backend_message, self.forest_name, message)
 
 
 def show_backend_message(forest_name: str, message: str) -> None:

@@ -28,9 +28,14 @@ from forests.core.estimators import RESEGMENTED
 from forests.models import STOPPED, Forest, Tree, TreeStatus
 from forests.store import Document, collection, has_live_lease, in_batches, tree_ids
 from rollouts import leases
+from rollouts.backend import Spending
 from rollouts.client import CompletionClient
 from rollouts.core.steps import StepRule
-from rollouts.failures import BackendRefusedError
+from rollouts.failures import (
+    BackendRefusedError,
+    BackendUnavailableError,
+    RequestFailedError,
+)
 from rollouts.growth import ForestGrower, mark_started, may_grow, show_backend_message
 from rollouts.recording import settle_counters
 from rollouts.servers import policy_server
@@ -269,10 +274,18 @@ async def _grow(forest: Forest, loaded: LoadedConfig, indexes: list[int]) -> dic
     watching = asyncio.create_task(_stop_with_parent(stop))
     try:
         async with make_client(forest, loaded.config) as client:
+            if indexes:
+                await _find_continuation(client)
             outcome = await ForestGrower(forest, loaded.config, client).grow(indexes, stop)
     finally:
         watching.cancel()
     return {"complete": outcome.complete, "failed": outcome.failed}
+
+
+async def _find_continuation(client: CompletionClient) -> None:
+    """Ask the server how it continues messages; one that is away is waited for by the trees."""
+    with contextlib.suppress(BackendUnavailableError, RequestFailedError):
+        await client.find_continuation(Spending())
 
 
 async def _stop_with_parent(stop: asyncio.Event) -> None:

@@ -90,7 +90,7 @@ def resegment_forest(
     _require_finished(forest)
     for batch in in_batches(range(forest.num_trees)):
         for stored in read_trees(forest, batch):
-            _resegmented(stored, steps.rule, forest.strategy)
+            _resegmented(stored, steps.rule, forest)
     new = _start_forest(forest, name, steps)
     done = Resegmentation(name)
     for batch in in_batches(range(forest.num_trees)):
@@ -126,13 +126,14 @@ def _require_finished(forest: Forest) -> None:
 
 
 def _resegmented(
-    stored: StoredTree, rule: StepRule, strategy: str
+    stored: StoredTree, rule: StepRule, forest: Forest
 ) -> tuple[ReasoningTree, int, int]:
     """Return the new tree, its samples and the rollouts left out; empty for a failed tree."""
     if stored.status != TreeStatus.COMPLETE:
         return ReasoningTree(), 0, 0
+    rule_of_thoughts = rule if forest.worker_config.get("reasoning") == "grow" else None
     try:
-        found = resegment(stored.tree, rule, strategy)
+        found = resegment(stored.tree, rule, forest.strategy, rule_of_thoughts)
     except (ConfigError, ResegmentingError) as error:
         raise ConfigError(f"tree {stored.id} cannot be cut again: {error}") from error
     return found.tree, found.samples, found.left_out
@@ -173,7 +174,7 @@ def _write(
     trees: list[Document] = []
     nodes: list[Document] = []
     for stored in batch:
-        tree, samples, left_out = _resegmented(stored, rule, forest.strategy)
+        tree, samples, left_out = _resegmented(stored, rule, forest)
         id_ = tree_id(new.name, stored.index)
         trees.append(
             {

@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
+
 from forests.core.tree import NodePath
 from forests.models import Forest, Scorer, TreeStatus
 from forests.scores import read_scores as read_stored_scores
@@ -20,7 +22,8 @@ from rollouts.core.scoring import (
     read_scores,
     score_requests,
 )
-from rollouts.failures import RequestFailedError
+from rollouts.failures import BackendUnavailableError, RequestFailedError
+from rollouts.outages import Outages, show_nowhere
 
 MOST_FAILURES_FROM_THE_START = 8
 """Where so many trees fail and none was scored, the settings are wrong and not the trees."""
@@ -69,6 +72,11 @@ class _Scorer:
         self.backend = backend
         self.options = ScorerOptions(**scorer.parameters)
         self.scoring = Scoring()
+        self._outages = Outages(
+            answers=self._has_models,
+            show=show_nowhere,
+            longest_seconds=settings.BACKEND_WAIT_SECONDS,
+        )
         self._slots = asyncio.Semaphore(concurrency)
         self._unwritten: dict[str, dict[NodePath, float]] = {}
 
@@ -105,12 +113,7 @@ class _Scorer:
 
         async def ask(request: ScoreRequest) -> None:
             async with self._slots:
-                found = await self.backend.ask(
-                    request.path,
-                    lambda: request.body,
-                    lambda response: read_scores(response, request, self.options),
-                    self.scoring.spending,
-                )
+                found = await self._ask(request)
             for path, score in zip(request.nodes, found, strict=True):
                 if score is not None:
                     scores.setdefault(path, score)
@@ -119,6 +122,26 @@ class _Scorer:
         await _all([ask(one) for one in score_requests(stored.tree, asked, self.options)])
         self.scoring.nodes_without_score += len(stored.tree) - 1 - len(scores)
         return scores
+
+    async def _ask(self, request: ScoreRequest) -> list[float | None]:
+        while True:
+            try:
+                found = await self.backend.ask(
+                    request.path,
+                    lambda: request.body,
+                    lambda response: read_scores(response, request, self.options),
+                    self.scoring.spending,
+                )
+            except BackendUnavailableError as error:
+                if not error.is_busy:
+                    raise
+                await self._outages.wait(error)
+            else:
+                self._outages.answered()
+                return found
+
+    async def _has_models(self) -> bool:
+        return bool(await self.backend.list_models())
 
     async def _write(self) -> None:
         written, self._unwritten = self._unwritten, {}

@@ -8,7 +8,7 @@ from rollouts.endpoints import ServerAddress
 def policy_server() -> ServerAddress:
     """Return where the model is that grows forests."""
     return ServerAddress(
-        settings.OPENAI_BASE_URLS or [settings.OPENAI_BASE_URL], settings.OPENAI_API_KEY
+        [settings.OPENAI_BASE_URL], settings.OPENAI_API_KEY, described=settings.OPENAI_SERVERS
     )
 
 

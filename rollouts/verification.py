@@ -22,6 +22,7 @@ from forests.seeding import check_item, item_question, iterate_items
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
+from rollouts.core.growing import written_steps
 from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendError
@@ -143,11 +144,17 @@ async def sample_once(
         ConfigError: a method of the config failed.
     """
     spending = Spending()
+    await client.find_continuation(spending)
     request = SampleRequest(item.prompt, steps="", num_samples=1, to_end=True, seed=0)
     completion = (await client.sample(request, spending))[0]
-    steps = tuple(client.step_rule.split(completion.text))
+    nodes = written_steps(completion, client.config, client.step_rule)
+    steps = tuple(node.text for node in nodes if node.text.strip())
     if steps and client.config.strategy != "sampled":  # all others continue what was written
-        await client.sample(replace(request, steps=steps[0]), spending)
+        if nodes[0].is_thought and completion.thought:
+            begun = replace(request, thought=completion.thought)
+        else:
+            begun = replace(request, steps=steps[0])
+        await client.sample(begun, spending)
     answer, grade = grade_leaf(label_of, item.label, completion.text)
     return TriedRollout(
         f"{await client.model()} wrote {len(steps)} steps, answer {answer!r} is {grade}; "

@@ -12,11 +12,20 @@ from typing import Any, Literal, Self
 Writer = Callable[[str, int], str]
 """Gets what stands before the sample, and the sample's seed; returns the rest of the solution."""
 
-Style = Literal["vllm", "llama", "fastchat", "plain"]
+Style = Literal["vllm", "llama", "fastchat", "sglang", "plain"]
 """How the server tells a stop text from the end: `stop_reason`, an end token, all tokens that it
-cut, or not at all."""
+cut, `matched_stop`, or not at all. In the style of llama.cpp it repeats a message it continues."""
 
-_OWNERS = {"vllm": "vllm", "llama": "llamacpp", "fastchat": "fastchat", "plain": "owner"}
+Continues = Literal["always", "flag", "prefix", "never"]
+"""When the server continues a chat that ends with an assistant's message: always, as llama.cpp;
+with `continue_final_message`, as vLLM; with `prefix` in the message, as DeepSeek; or never: it
+begins the answer from the start again."""
+
+Thoughts = Literal["content", "reasoning", "reasoning_content", "parts"]
+"""Where a chat answer holds the text of `<think>…</think>`: in its content, in a field of its own,
+or in a typed part of the content."""
+
+_OWNERS = {"llama": "llamacpp", "fastchat": "fastchat", "vllm": "vllm", "sglang": "sglang"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,23 @@ def write_two_steps(prefix: str, seed: int) -> str:
     written = prefix.rpartition("Answer:")[2]
     if not written:
         return f" Try {seed % 2}.\n#### {seed // 2 % 2}\n"
-    return f"#### {seed % 2}\n"
+    line_end = "" if written.endswith("\n") else "\n"
+    return line_end if "####" in written else f"{line_end}#### {seed % 2}\n"
+
+
+def writes(*solutions: str, after: str = "Answer:") -> Writer:
+    """Return a writer of fixed solutions, which the seed chooses, to the character.
+
+    It goes on from wherever a solution was cut, and writes a line end of its own after text that
+    no solution has.
+    """
+
+    def write(prefix: str, seed: int) -> str:
+        written = prefix.rpartition(after)[2]
+        fitting = [one for one in solutions if one.startswith(written)]
+        return fitting[seed % len(fitting)][len(written) :] if fitting else "?\n"
+
+    return write
 
 
 class _Server(ThreadingHTTPServer):
@@ -62,6 +87,14 @@ class OpenAIServer:
         self.listing = ""
         """What is sent in place of the models."""
         self.most_samples = 1000
+        self.continues: Continues = "always"
+        self.trims = False
+        """Whether the template trims the message that is continued, as those of Llama 3, Gemma."""
+        self.thoughts: Thoughts = "content"
+        self.finish_reasons: dict[str, Any] = {}
+        """What is said in place of `stop` and `length`."""
+        self.spoil: Callable[[int, dict[str, Any]], None] = lambda index, choice: None
+        """Gets each choice with its index, to change what is answered."""
         self.faults: deque[Fault] = deque()
         self.misbehave: Callable[[], Fault | None] = lambda: None
         self.requests: list[dict[str, Any]] = []
@@ -94,11 +127,7 @@ class OpenAIServer:
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the response to a completion request."""
         is_chat = path.endswith("/chat/completions")
-        prefix = (
-            "".join(message["content"] for message in body["messages"])
-            if is_chat
-            else body["prompt"]
-        )
+        prefix = self._messages(body) if is_chat else body["prompt"]
         choices = [
             self._choice(index, prefix, body, is_chat=is_chat)
             for index in range(min(body.get("n", 1), self.most_samples))
@@ -117,6 +146,43 @@ class OpenAIServer:
             },
         }
 
+    def _messages(self, body: dict[str, Any]) -> str:
+        """Return what the template makes of the messages, without roles."""
+        *others, last = body["messages"]
+        before = "".join(message["content"] for message in others)
+        if last["role"] != "assistant":
+            return before + str(last["content"])
+        thought = last.get("reasoning_content") or last.get("reasoning") or ""
+        said = last["content"]
+        if not isinstance(said, str):
+            thought, said = said[0]["thinking"][0]["text"], said[1]["text"]
+        said = f"<think>{thought}</think>{said}" if thought else said
+        return (
+            before + (said.strip() if self.trims else said) if self._is_continued(body) else before
+        )
+
+    def _is_continued(self, body: dict[str, Any]) -> bool:
+        last = body["messages"][-1]
+        asked = {
+            "always": True,
+            "flag": body.get("continue_final_message"),
+            "prefix": last.get("prefix"),
+            "never": False,
+        }
+        return last["role"] == "assistant" and bool(asked[self.continues])
+
+    def _message(self, text: str, body: dict[str, Any]) -> dict[str, Any]:
+        message = {"role": "assistant", "content": text}
+        if self.style == "llama" and self._is_continued(body):
+            message["content"] = body["messages"][-1]["content"] + text
+        if self.thoughts == "content" or "<think>" not in text:
+            return message
+        thought, closing, said = text.removeprefix("<think>").partition("</think>")
+        if self.thoughts == "parts":
+            parts = [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}]
+            return message | {"content": [*parts, {"type": "text", "text": said}]}
+        return message | {self.thoughts: thought, "content": said if closing else None}
+
     def _choice(
         self, index: int, prefix: str, body: dict[str, Any], *, is_chat: bool
     ) -> dict[str, Any]:
@@ -129,14 +195,17 @@ class OpenAIServer:
         matched = min(found)[1] if found else None
         if found:
             text, is_cut = text[: min(found)[0]], False
+        reason = "length" if is_cut else "stop"
         choice: dict[str, Any] = {
             "index": index,
-            "finish_reason": "length" if is_cut else "stop",
+            "finish_reason": self.finish_reasons.get(reason, reason),
             "tokens": len(text.split()),
-            **({"message": {"role": "assistant", "content": text}} if is_chat else {"text": text}),
+            **({"message": self._message(text, body)} if is_chat else {"text": text}),
         }
         if self.style == "vllm":
             choice["stop_reason"] = matched
+        if self.style == "sglang":
+            choice["matched_stop"] = None if is_cut else matched or 151645
         if self.style == "fastchat" and body.get("logprobs") and not is_chat:
             tokens = [*text.split(" "), *([] if is_cut else [matched or "<|im_end|>"])]
             tokens = [" " * (number > 0) + token for number, token in enumerate(tokens)]
@@ -146,6 +215,7 @@ class OpenAIServer:
             if matched is None and not is_cut:
                 tokens.append({"token": "", "logprob": -0.1})
             choice["logprobs"] = {"content": tokens}
+        self.spoil(index, choice)
         return choice
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:  # noqa: C901  a class, not a branch
@@ -155,7 +225,7 @@ class OpenAIServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                owner = _OWNERS[scripted.style]
+                owner = _OWNERS.get(scripted.style, "owner")
                 models = [{"id": name, "owned_by": owner} for name in scripted.models]
                 self._send(200, scripted.listing or json.dumps({"data": models}))
 

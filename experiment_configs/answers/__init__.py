@@ -3,14 +3,23 @@
 from experiment_configs.answers.comparison.equivalence import MAX_ANSWER_LENGTH, is_same_answer
 from experiment_configs.answers.errors import NotComparedError
 from experiment_configs.answers.extraction.last_answer import extract_last_answer, has_final_answer
-from experiment_configs.answers.extraction.thoughts import is_thinking, without_thoughts
+from experiment_configs.answers.extraction.thoughts import (
+    closes_thought,
+    closing_mark,
+    is_thinking,
+    split_thoughts,
+    without_thoughts,
+)
 
 __all__ = [
     "MAX_ANSWER_LENGTH",
     "NotComparedError",
+    "closes_thought",
+    "closing_mark",
     "extract_last_answer",
     "has_final_answer",
     "is_same_answer",
     "is_thinking",
+    "split_thoughts",
     "without_thoughts",
 ]

@@ -56,6 +56,8 @@ class TreeNode:
     model: str = ""
     """Model as the server named it."""
     seed: int | None = None
+    is_thought: bool = False
+    """Whether the step is part of a thought: it is no part of the solution that is graded."""
 
     @property
     def depth(self) -> int:
@@ -151,8 +153,15 @@ class ReasoningTree:
         return [self.nodes[path[:depth]] for depth in range(1, len(path) + 1)]
 
     def steps_text(self, path: NodePath) -> str:
-        """Return what the model wrote from the root to the end of this node."""
+        """Return what the model wrote from the root to the end of this node, thoughts included."""
         return "".join(node.text for node in self.path_nodes(path))
+
+    def solution_text(self, path: NodePath) -> str:
+        """Return what the model said from the root to the end of this node, without its thoughts.
+
+        This is where answers are looked for.
+        """
+        return "".join(node.text for node in self.path_nodes(path) if not node.is_thought)
 
     def bottom_up(self) -> list[TreeNode]:
         """Return all nodes, each after its descendants."""

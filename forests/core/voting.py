@@ -32,7 +32,7 @@ class AnswerGroups:
     are not compared here either.
 
     Groups stand in the order of the paths of their leaves, not in the order of grading, so a tree
-    that is stored and read again goes on with the same groups.
+    that is stored and read again keeps its groups.
     """
 
     def __init__(self, is_same: IsSame, graded: Iterable[TreeNode] = ()) -> None:

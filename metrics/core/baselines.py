@@ -65,7 +65,7 @@ def pass_at_k(samples: Samples, k: int) -> Fraction | None:
 def majority_at_k(samples: Samples, k: int) -> Fraction | None:
     """Return the chance that the answer that most of k samples give is correct.
 
-    Ties are broken by lot. Of k samples without any answer one correct sample is enough, as in
+    Ties are broken at random. Of k samples without any answer one correct sample is enough, as in
     `score_beams`. None where the tree has fewer than k samples.
     """
     if samples.total < k:

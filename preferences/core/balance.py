@@ -1,7 +1,7 @@
 """As many pairs whose chosen side is the longer as pairs whose chosen side is the shorter.
 
 Trainers learn length where it tells the better side. Here it does not: of the more frequent kind
-as many pairs are kept as there are of the other, drawn by lot, and pairs of equal length stay.
+as many pairs are kept as there are of the other, drawn at random, and pairs of equal length stay.
 """
 
 from collections import Counter

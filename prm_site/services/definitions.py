@@ -13,6 +13,9 @@ import pymongo
 import redis
 from pymongo.errors import PyMongoError
 
+from prm_site.model_servers import servers_of_file
+from rollouts.core.servers import Server
+
 _SECONDS_TO_ANSWER = 2.0
 
 
@@ -33,11 +36,19 @@ class Service:
     is_ready: Callable[[str], bool]
     """From the address."""
     seconds_to_start: float
+    setting_of_file: str = ""
+    """Environment variable that names a file with such servers."""
 
     def named_addresses(self, environment: Mapping[str, str]) -> list[str]:
-        """Return the addresses of the servers that the environment names instead."""
+        """Return the addresses of the servers that the environment names instead.
+
+        Those of model servers come without their query, which may hold a key.
+        """
         several = environment.get(f"{self.setting}S", "").split(",")  # OPENAI_BASE_URLS
-        return [one for one in (environment.get(self.setting, ""), *several) if one]
+        if self.setting_of_file and (file := environment.get(self.setting_of_file)):
+            several += [server.base_url for server in servers_of_file(file)]
+        named = [one for one in (environment.get(self.setting, ""), *several) if one]
+        return [Server(one).address if one.startswith("http") else one for one in named]
 
 
 def _mongodb_command(directory: Path, port: int) -> list[str]:
@@ -109,8 +120,11 @@ def _model_is_ready(address: str) -> bool:
         ) as response:
             return bool(response.status == HTTPStatus.OK)
     except urllib.error.HTTPError as error:
-        with error:  # a server that asks for a key is there; we have none to show
-            return error.code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+        # A server that asks for a key is there, and we have none to show; some have no such list.
+        with error:
+            return error.code in {
+                HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND,
+            }  # fmt: skip
     except OSError:
         return False
 
@@ -149,6 +163,7 @@ MODEL = Service(
     address=lambda port: f"http://127.0.0.1:{port}/v1",
     is_ready=_model_is_ready,
     seconds_to_start=120,
+    setting_of_file="OPENAI_SERVERS_FILE",
 )
 
 ALL = (MONGODB, QUEUE, MODEL)

@@ -11,11 +11,18 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
+from experiment_configs.answers import (
+    closes_thought,
+    is_thinking,
+    split_thoughts,
+    without_thoughts,
+)
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
-from rollouts.core.completions import Completion, Ending
-from rollouts.core.steps import StepRule, share_logprobs, share_tokens
+from rollouts.core.completions import Completion, Ending, TokenLogprobs
+from rollouts.core.steps import StepRule, share_logprobs, share_tokens, split_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +198,18 @@ def add_completions(
     for: the step before them stays open.
     """
     changes = Changes()
-    prefix = tree.steps_text(expansion.node)
+    prefix = tree.solution_text(expansion.node)
     for completion in completions:
         parent = expansion.node
-        texts = step_rule.split(completion.text) or [completion.text]
-        for step in _new_steps(expansion, completion, texts, config, prefix, finds_answer):
+        if not completion.begins_in_thought and closes_thought(completion.text):
+            # The template opened the thought, which no text shows until it ends.
+            prefix = ""
+            for node in tree.path_nodes(parent):
+                if not node.is_thought:
+                    node.is_thought = True
+                    changes.note(node, is_new=False)
+        written = written_steps(completion, config, step_rule)
+        for step in _new_steps(expansion, completion, written, config, prefix, finds_answer):
             step.path = (*parent, tree.next_position(parent))
             if len(tree) > config.max_nodes and _same_sibling(tree, step) is None:
                 break
@@ -203,6 +217,18 @@ def add_completions(
             changes.note(node, is_new=is_new)
             parent = node.path
     return changes
+
+
+def split_off_thought(tree: ReasoningTree, path: NodePath) -> tuple[str, str]:
+    """Return the thought before the steps up to a node that the server had split off, and the rest.
+
+    A thought that stands in the text has a mark, and is a part of the steps.
+    """
+    nodes = tree.path_nodes(path)
+    thought = "".join(node.text for node in takewhile(lambda node: node.is_thought, nodes))
+    if is_thinking(thought) or closes_thought(thought) or without_thoughts(thought) != thought:
+        thought = ""
+    return thought, tree.steps_text(path).removeprefix(thought)
 
 
 def add_or_merge(tree: ReasoningTree, step: TreeNode) -> tuple[TreeNode, bool]:
@@ -222,9 +248,10 @@ def add_or_merge(tree: ReasoningTree, step: TreeNode) -> tuple[TreeNode, bool]:
 
 
 def _same_sibling(tree: ReasoningTree, step: TreeNode) -> TreeNode | None:
-    wanted = (step.text, step.terminal, step.truncated)
+    wanted = (step.text, step.terminal, step.truncated, step.is_thought)
     for sibling in tree.children(step.path[:-1]):
-        if (sibling.text, sibling.terminal, sibling.truncated) == wanted:
+        found = (sibling.text, sibling.terminal, sibling.truncated, sibling.is_thought)
+        if found == wanted:
             return sibling
     return None
 
@@ -232,44 +259,78 @@ def _same_sibling(tree: ReasoningTree, step: TreeNode) -> TreeNode | None:
 def _new_steps(
     expansion: Expansion,
     completion: Completion,
-    texts: Sequence[str],
+    written: Sequence[TreeNode],
     config: RolloutWorkerConfig,
     prefix: str,
     finds_answer: Callable[[str], bool],
 ) -> list[TreeNode]:
-    """Return the steps of a sample as nodes that have no path yet."""
-    tokens = share_tokens(completion.tokens, texts)
-    logprobs = share_logprobs(completion.token_logprobs, texts)
+    """Return those of the written steps that are kept, as nodes that have no path yet."""
     depth_left = config.max_depth - len(expansion.node)
-    num_kept, has_answer = _until_answer(texts[:depth_left], prefix, finds_answer)
-    is_whole = num_kept == len(texts)
+    num_kept, has_answer = _until_answer(written[:depth_left], prefix, finds_answer)
+    is_whole = num_kept == len(written)
     terminal = has_answer or (is_whole and completion.ending is Ending.SOLUTION)
     is_cut = completion.ending is Ending.LIMIT or num_kept == depth_left
-    steps = [
-        TreeNode(
-            path=(),
-            text=texts[number],
-            tokens=tokens[number],
-            logprob=logprobs[number],
-            model=completion.model,
-            seed=expansion.seed,
-            drawn={expansion.drawn_from: 1},
-        )
-        for number in range(num_kept)
-    ]
+    steps = list(written[:num_kept])
+    for step in steps:
+        step.model = completion.model
+        step.seed = expansion.seed
+        step.drawn = {expansion.drawn_from: 1}
     steps[-1].terminal = terminal
     steps[-1].truncated = is_cut and not terminal
     steps[-1].finish_reason = completion.finish_reason
     return steps
 
 
+def written_steps(
+    completion: Completion, config: RolloutWorkerConfig, step_rule: StepRule
+) -> list[TreeNode]:
+    """Return what a sample wrote as nodes without paths: thoughts grown, folded or left out.
+
+    Raises:
+        ConfigError: as `StepRule.split`.
+    """
+    rule_of_thoughts = step_rule if config.reasoning == "grow" else None
+    thought = [(completion.thought, True)] if completion.thought else []
+    said = split_thoughts(completion.text, is_inside=completion.begins_in_thought)
+    steps = [
+        *_nodes(
+            split_pieces(thought, step_rule, rule_of_thoughts),
+            completion.thought_tokens,
+            completion.thought_logprobs,
+        ),
+        *_nodes(
+            split_pieces(said, step_rule, rule_of_thoughts),
+            completion.tokens,
+            completion.token_logprobs,
+        ),
+    ]
+    if config.reasoning == "drop":
+        steps = [step for step in steps if not step.is_thought]
+    return steps or [TreeNode(path=(), text="", tokens=completion.tokens)]
+
+
+def _nodes(
+    steps: Sequence[tuple[str, bool]], tokens: int, logprobs: TokenLogprobs | None
+) -> Iterator[TreeNode]:
+    """Yield the nodes of steps that share these tokens."""
+    texts = [text for text, _ in steps]
+    shares = zip(share_tokens(tokens, texts), share_logprobs(logprobs, texts), strict=True)
+    for (text, is_thought), (number, logprob) in zip(steps, shares, strict=True):
+        yield TreeNode(path=(), text=text, tokens=number, logprob=logprob, is_thought=is_thought)
+
+
 def _until_answer(
-    steps: Sequence[str], prefix: str, finds_answer: Callable[[str], bool]
+    steps: Sequence[TreeNode], prefix: str, finds_answer: Callable[[str], bool]
 ) -> tuple[int, bool]:
-    """Return how many steps there are up to the answer, and whether there is one."""
-    text = prefix
+    """Return how many steps there are up to the answer, and whether there is one.
+
+    Thoughts do not answer.
+    """
+    solution = prefix
     for number, step in enumerate(steps, start=1):
-        text += step
-        if finds_answer(text):
+        if step.is_thought:
+            continue
+        solution += step.text
+        if finds_answer(solution):
             return number, True
     return len(steps), False

@@ -9,11 +9,11 @@ long ones are continued more often than short ones.
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 from forests.core.estimators import IMPORTED, RESEGMENTED
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
-from rollouts.core.steps import StepRule
+from rollouts.core.steps import StepRule, split_pieces
 
 _WHOLE = ("sampled", RESEGMENTED, IMPORTED)
 _FROM_ROOT = ("math_shepherd", "omega_prm")
@@ -36,13 +36,17 @@ class Resegmented:
     """Rollouts of the old tree that were drawn from inner nodes."""
 
 
-def resegment(tree: ReasoningTree, rule: StepRule, strategy: str) -> Resegmented:
+def resegment(
+    tree: ReasoningTree, rule: StepRule, strategy: str, rule_of_thoughts: StepRule | None = None
+) -> Resegmented:
     """Return the samples from the root, cut by a rule; equal beginnings are merged.
 
     Leaves keep answers, grades and voted answers, as their texts are the same. Nothing is cut at
     `max_depth`, and nothing at a final answer: the old tree did that. Tokens and log-probabilities
     go to steps by their share of the characters of the old ones. A sample of which only the
     beginning was stored stays open where it ends.
+
+    `rule_of_thoughts`: where the steps of thoughts end; None: their nodes stay as they are.
 
     Raises:
         ResegmentingError: the tree does not say that its samples come from the root.
@@ -55,7 +59,9 @@ def resegment(tree: ReasoningTree, rule: StepRule, strategy: str) -> Resegmented
     for node in sorted(tree, key=lambda node: node.path):
         if number := _ending_here(tree, node):
             samples += number if node.is_finished else 0
-            _add(found, tree.path_nodes(node.path), number, rule)
+            old = tree.path_nodes(node.path)
+            steps = split_pieces(_pieces(old, rule_of_thoughts), rule, rule_of_thoughts)
+            _add(found, old, number, steps)
         if node.is_finished:
             left_out += node.count - node.drawn.get(0, 0)
     return Resegmented(found, samples, left_out)
@@ -80,10 +86,27 @@ def _ending_here(tree: ReasoningTree, node: TreeNode) -> int:
     return node.drawn.get(0, 0) - below
 
 
-def _add(tree: ReasoningTree, old: Sequence[TreeNode], number: int, rule: StepRule) -> None:
+def _pieces(
+    old: Sequence[TreeNode], rule_of_thoughts: StepRule | None
+) -> Iterator[tuple[str, bool]]:
+    """Yield the texts that are cut again, each text or thought, and the thoughts that are not."""
+    for is_thought, nodes in groupby(old, lambda node: node.is_thought):
+        texts = [node.text for node in nodes]
+        if is_thought and rule_of_thoughts is None:
+            yield from ((text, True) for text in texts)
+        else:
+            yield "".join(texts), is_thought
+
+
+def _add(
+    tree: ReasoningTree,
+    old: Sequence[TreeNode],
+    number: int,
+    steps: Sequence[tuple[str, bool]],
+) -> None:
     """Put samples of one text into the new tree."""
     parent: NodePath = ROOT
-    for step in _cut(old, number, rule):
+    for step in _new_nodes(old, number, steps):
         sibling = next((one for one in tree.children(parent) if _are_same(one, step)), None)
         if sibling is None:
             step.path = (*parent, tree.next_position(parent))
@@ -97,25 +120,30 @@ def _add(tree: ReasoningTree, old: Sequence[TreeNode], number: int, rule: StepRu
 
 def _are_same(one: TreeNode, other: TreeNode) -> bool:
     """Return whether two nodes say, end and are worth the same, so that no grade is lost."""
-    return (one.text, one.terminal, one.truncated, one.answer, one.grade, one.voted_answer) == (
-        other.text, other.terminal, other.truncated, other.answer, other.grade, other.voted_answer
-    )  # fmt: skip
+    return _told(one) == _told(other)
 
 
-def _cut(old: Sequence[TreeNode], number: int, rule: StepRule) -> Iterator[TreeNode]:
-    """Yield the new steps of a solution, which have no path yet."""
-    text, last = "".join(node.text for node in old), old[-1]
-    steps = rule.split(text) or [text]
+def _told(node: TreeNode) -> tuple[object, ...]:
+    end = (node.terminal, node.truncated, node.answer, node.grade, node.voted_answer)
+    return node.text, node.is_thought, *end
+
+
+def _new_nodes(
+    old: Sequence[TreeNode], number: int, steps: Sequence[tuple[str, bool]]
+) -> Iterator[TreeNode]:
+    """Yield the new steps of a solution as nodes, which have no path yet."""
+    last = old[-1]
     old_ends = list(accumulate(len(node.text) for node in old))
-    ends = list(accumulate(map(len, steps)))
+    ends = list(accumulate(len(text) for text, _ in steps))
     tokens = [round(reached) for reached in _reached([node.tokens for node in old], old_ends, ends)]
     known = [node.logprob for node in old if node.logprob is not None]
     logprobs = _reached(known, old_ends, ends) if len(known) == len(old) else None
-    for place, (start, step) in enumerate(zip([0, *ends], steps, strict=False)):
+    for place, (start, (text, is_thought)) in enumerate(zip([0, *ends], steps, strict=False)):
         source = old[min(bisect_right(old_ends, start), len(old) - 1)]
         node = TreeNode(
             path=(),
-            text=step,
+            text=text,
+            is_thought=is_thought,
             count=number,
             drawn={0: number},
             tokens=tokens[place] - (tokens[place - 1] if place else 0),
@@ -138,6 +166,9 @@ def _reached(amounts: Sequence[float], old_ends: Sequence[int], ends: Sequence[i
     found = []
     for end in ends[:-1]:
         step = bisect_right(old_ends, end)
+        if step == len(old_ends):  # all that comes is blank
+            found.append(totals[-1])
+            continue
         start = old_ends[step - 1] if step else 0
         before = totals[step - 1] if step else 0
         found.append(before + amounts[step] * (end - start) / (old_ends[step] - start))

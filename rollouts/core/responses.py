@@ -1,24 +1,38 @@
 """Read what an OpenAI-compatible server answers.
 
-Servers differ in what they say about the end of a sample; all of it is gathered here. Works on the
-parsed JSON, as servers fill fields that the `openai` types do not know, and leave out others.
+Works on the parsed JSON, as servers fill fields that the `openai` types do not know, and leave out
+others. What they say of the end of a sample is read in `rollouts.core.endings`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from rollouts.core.completions import Completion, Ending
-from rollouts.core.steps import StepRule, share_tokens
+from experiment_configs.answers import split_thoughts
+from rollouts.core.completions import Completion, Ending, TokenLogprobs, part_of_tokens
+from rollouts.core.endings import Finish, finish_text, read_finish, read_stop_sign
+from rollouts.core.steps import StepRule
 
 LONGEST_MODEL = 200
 LONGEST_FINISH_REASON = 20
+LONGEST_ERROR = 200
 MOST_TOKENS = 10**9
 MOST_LOGPROB = 10_000.0
+
+_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
+_THOUGHT_TYPES = ("thinking", "reasoning", "thought", "reasoning_text")
 
 
 class ResponseError(Exception):
     """A response is not what the protocol says; asking again may help."""
+
+
+class ThoughtInStepError(ResponseError):
+    """The server splits thoughts off, so a single step cannot be asked for."""
+
+
+class NoSampleError(ResponseError):
+    """A response holds choices, but none is a sample: filtered, refused, broken off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +44,25 @@ class StopRules:
     stop: Sequence[str]
     step_rule: StepRule | None
     """Set where the sample is one step."""
+    is_asked: bool = True
+    """Whether the server was asked to stop where the step ends, as far as it can."""
+    lost: str = ""
+    """White space at the end of the prefix that the server did not get."""
     echo: str = ""
     """What some servers (llama.cpp, continuing a chat message) repeat before the sample."""
+    lists_end: bool = False
+    """Whether the server lists an end token wherever the model ended."""
+    skips_thought: bool = False
+    """Whether the step is the first one after a thought that stands in the text."""
+    is_answering: bool = False
+    """Whether the thought had ended before: what a parser takes for one is the answer."""
+    max_tokens: int | None = None
+    """How many tokens a sample may have: what tells a cut where no reason is given."""
+
+    @property
+    def delimiters(self) -> list[str]:
+        """Texts at which the server was asked to end the step; none where the client cuts it."""
+        return self.step_rule.stops() if self.step_rule and self.is_asked else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +74,54 @@ class Usage:
 def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion], Usage]:
     """Return the samples of a response of either API, and the tokens it took.
 
+    Choices that are no samples (filtered, refused, broken off) are left out; their tokens count.
+
     Raises:
-        ResponseError: there are no choices, or a choice has no text.
+        NoSampleError: no choice is a sample.
+        ThoughtInStepError: a step was asked for, and the server thinks apart from the answer.
+        ResponseError: there are no choices.
     """
-    choices = response.get("choices") if isinstance(response, Mapping) else None
-    if not isinstance(choices, list) or not choices:
-        raise ResponseError("the response has no choices")
-    usage = _mapping(response.get("usage"))
-    reported = _count(usage.get("completion_tokens"))
+    choices = _choices(response)
     model = _storable(response.get("model"))[:LONGEST_MODEL]
-    read = [_read_choice(choice, rules, model, reported // len(choices)) for choice in choices]
-    completions = [completion for completion, _ in read]
+    usage = read_usage(response)
+    told = _mapping(response.get("usage"))
+    each = _count(told.get("completion_tokens")) // len(choices)
+    details = _mapping(told.get("completion_tokens_details"))
+    of_thought = _count(details.get("reasoning_tokens") or told.get("reasoning_tokens"))
+    completions, problems = list[Completion](), list[str]()
+    for choice in choices:
+        if problem := _problem(choice, rules):
+            problems.append(problem)
+        else:
+            completion = _read_choice(choice, rules, model, each)
+            completions.append(
+                _with_thought(completion, choice, rules, each, of_thought // len(choices))
+            )
+    if not completions:
+        raise NoSampleError(f"no sample of {len(choices)} can be used: {problems[0]}")
+    return completions, usage
+
+
+def read_usage(response: Any) -> Usage:
+    """Return the tokens that a response took, also where no choice is a sample.
+
+    Raises:
+        ResponseError: there are no choices.
+    """
+    choices = _choices(response)
+    usage = _mapping(response.get("usage"))
     # Some servers count the tokens of the first choice only.
-    counted = sum(drawn for _, drawn in read)
-    return completions, Usage(_count(usage.get("prompt_tokens")), max(reported, counted))
+    reported = _count(usage.get("completion_tokens"))
+    listed = [len(_token_logprobs(_mapping(one).get("logprobs")) or ()) for one in choices]
+    each = reported // len(choices)
+    counted = sum(number or each for number in listed)
+    return Usage(_count(usage.get("prompt_tokens")), max(reported, counted))
+
+
+def thought_field(response: Any) -> str:
+    """Return the field in which a response has thoughts; empty where it has none."""
+    fields = (_thought_of(_mapping(choice))[0] for choice in _choices(response))
+    return next(filter(None, fields), "")
 
 
 def cut_at_stop(text: str, rules: StopRules) -> tuple[str, bool]:
@@ -73,123 +138,228 @@ def cut_at_stop(text: str, rules: StopRules) -> tuple[str, bool]:
     return text[: max(0, min(found) - len(tail))], True
 
 
+def rewritten(text: str, lost: str) -> int:
+    """Return how many characters at the start of a text repeat white space that it came after.
+
+    A server that did not get the white space at the end of a message may write it again, with as
+    many line breaks or fewer; further ones belong to the text.
+    """
+    lead = text[: len(text) - len(text.lstrip())]
+    lines = lost.count("\n")
+    if lines:
+        at, found = 0, 0
+        while found < lines and (next_at := lead.find("\n", at)) >= 0:
+            at, found = next_at + 1, found + 1
+        return at
+    length = 0
+    while length < min(len(lead), len(lost)) and lead[length] == lost[length]:
+        length += 1
+    return length
+
+
+def _choices(response: Any) -> list[Any]:
+    choices = response.get("choices") if isinstance(response, Mapping) else None
+    if not isinstance(choices, list) or not choices:
+        said = _error_text(response)
+        raise ResponseError("the response has no choices" + (f": {said}" if said else ""))
+    return choices
+
+
+def _problem(choice: Any, rules: StopRules) -> str:
+    """Return why a choice is no sample; empty where it is one."""
+    choice = _mapping(choice)
+    finish = read_finish(choice.get("finish_reason"))
+    reason = finish_text(choice.get("finish_reason"))
+    message = _mapping(choice.get("message"))
+    if error := _error_text(choice) or _error_text(message):
+        return f"the server broke it off with an error ({error})"
+    if finish is Finish.BROKEN:
+        return f"the server broke it off ({reason})"
+    field, thought, text = _thought_and_text(choice, rules)
+    if thought and rules.step_rule is not None and rules.is_asked:
+        raise ThoughtInStepError(f"it puts thoughts into `{field}`")
+    if text:
+        return ""
+    refusal = _storable(message.get("refusal"))[:LONGEST_ERROR]
+    causes = {
+        f"the model refused ({refusal!r})": bool(refusal),
+        f"a filter took it ({reason})": finish is Finish.FILTERED,
+        "the model called a tool in place of an answer": finish is Finish.CALLED
+        or bool(message.get("tool_calls")),
+        f"all of it is in `{field}`, and there is no answer": bool(thought)
+        and finish is Finish.ENDED,
+        "a choice has no text": text is None and not thought,
+    }
+    return next((cause for cause, holds in causes.items() if holds), "")
+
+
+def _error_text(value: Any) -> str:
+    error = _mapping(value).get("error")
+    if isinstance(error, Mapping):
+        error = error.get("message") or error.get("code") or error.get("type") or "error"
+    return _storable(str(error))[:LONGEST_ERROR] if error else ""
+
+
+def _text_of(choice: Mapping[str, Any]) -> str | None:
+    """Return the text of a choice of either API; of typed parts, those of text together."""
+    message = _mapping(choice.get("message"))
+    text = message.get("content") if message else choice.get("text")
+    if isinstance(text, list):
+        said = [part for part in text if _mapping(part).get("type") not in _THOUGHT_TYPES]
+        text = "".join(
+            part if isinstance(part, str) else _storable(_mapping(part).get("text"))
+            for part in said
+        )
+    return _storable(text) if isinstance(text, str) else None
+
+
+def _thought_of(choice: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the field in which a server puts thoughts, and the thought; empty where none is."""
+    message = _mapping(choice.get("message"))
+    for field in _THOUGHT_FIELDS:
+        for place in (message, choice):
+            if isinstance(place.get(field), str) and (thought := _storable(place[field])):
+                return field, thought
+    parts = [_mapping(part) for part in _list(message.get("content"))]
+    thought = "".join(_part_text(part) for part in parts if part.get("type") in _THOUGHT_TYPES)
+    return ("content", thought) if thought else ("", "")
+
+
+def _thought_and_text(choice: Mapping[str, Any], rules: StopRules) -> tuple[str, str, str | None]:
+    """Return the field of the thought, the thought, and the text, which may be None."""
+    field, thought = _thought_of(choice)
+    text = _text_of(choice)
+    if rules.is_answering and thought and not text:
+        return "", "", thought  # the parser missed the thought that ended before
+    return field, thought, text
+
+
+def _part_text(part: Mapping[str, Any]) -> str:
+    """Return the text of a typed part, which may hold further parts."""
+    found = next((part[name] for name in (*_THOUGHT_TYPES, "text") if part.get(name)), "")
+    if isinstance(found, list):
+        return "".join(
+            one if isinstance(one, str) else _storable(_mapping(one).get("text")) for one in found
+        )
+    return _storable(found)
+
+
+def _with_thought(
+    completion: Completion, choice: Any, rules: StopRules, each: int, reported: int
+) -> Completion:
+    """Return a sample with the thought that the server split off, and each with its own tokens.
+
+    `each`: the tokens of the choice, where they are not listed; `reported`: those of its thought,
+    where the server says so. Without either they are shared by characters.
+    """
+    _, thought, _ = _thought_and_text(_mapping(choice), rules)
+    if not thought:
+        return completion
+    listed = completion.token_logprobs
+    if listed is None:
+        shared = round(each * len(thought) / (len(thought) + len(completion.text)))
+        number = min(reported or shared, each)
+        return replace(
+            completion, thought=thought, thought_tokens=number, tokens=max(0, each - number)
+        )
+    number = _tokens_before(listed, completion.text.strip())
+    return replace(
+        completion,
+        thought=thought,
+        thought_tokens=number,
+        thought_logprobs=listed[:number] or None,
+        tokens=len(listed) - number,
+        token_logprobs=listed[number:] or None,
+    )
+
+
+def _tokens_before(listed: TokenLogprobs, answer: str) -> int:
+    """Return how many of the tokens come before the answer: all where there is none."""
+    if not answer:
+        return len(listed)
+    written = "".join(token for token, _ in listed)
+    start = written.rfind(answer)
+    if start < 0:  # only the answer's tokens are listed, or they do not fit its text
+        return 0
+    position = 0
+    for number, (token, _) in enumerate(listed):
+        position += len(token)
+        if position > start:
+            return number
+    return 0
+
+
 def _read_choice(
     choice: Any, rules: StopRules, model: str, tokens_if_not_listed: int
-) -> tuple[Completion, int]:
-    """Return a sample, and the tokens drawn for it: also those of what the client cut off."""
+) -> Completion:
     choice = _mapping(choice)
-    message = _mapping(choice.get("message"))
-    whole = message.get("content") if message else choice.get("text")
-    if not isinstance(whole, str):
-        raise ResponseError("a choice has no text")
-    whole = _storable(whole).removeprefix(rules.echo)
+    text = (_thought_and_text(choice, rules)[2] or "").removeprefix(rules.echo)
     token_logprobs = _token_logprobs(choice.get("logprobs"))
-    finish_reason = _storable(choice.get("finish_reason"))[:LONGEST_FINISH_REASON]
-    text, ending = _find_end(whole, choice, finish_reason, token_logprobs, rules)
-    drawn = tokens = len(token_logprobs) if token_logprobs else tokens_if_not_listed
-    if rules.step_rule is not None and len(text) < len(whole):
-        token_logprobs = _beginning_in(text, token_logprobs)
-        tokens = len(token_logprobs or ()) or share_tokens(drawn, [text, whole[len(text) :]])[0]
-    completion = Completion(
-        text=text,
+    tokens = len(token_logprobs) if token_logprobs else tokens_if_not_listed
+    written, ending = _find_end(text, choice, token_logprobs, tokens, rules)
+    start = rewritten(written, rules.lost)
+    kept, is_stopped = cut_at_stop(written[start:], rules)
+    if is_stopped:
+        ending = Ending.SOLUTION
+    end = start + len(kept) if len(kept) < len(written) - start else len(written)
+    if start or end < len(text):
+        tokens, token_logprobs = part_of_tokens(tokens, token_logprobs, text, start, end)
+    return Completion(
+        text=kept,
         ending=ending,
         tokens=tokens,
         token_logprobs=token_logprobs,
-        finish_reason=finish_reason,
+        finish_reason=_storable(finish_text(choice.get("finish_reason")))[:LONGEST_FINISH_REASON],
         model=model,
     )
-    return completion, drawn
-
-
-def _beginning_in(
-    text: str, token_logprobs: tuple[tuple[str, float], ...] | None
-) -> tuple[tuple[str, float], ...] | None:
-    """Return the tokens that begin in a text, of all that the server drew."""
-    kept, position = [], 0
-    for token in token_logprobs or ():
-        if position >= len(text):
-            break
-        kept.append(token)
-        position += len(token[0])
-    return tuple(kept) or None
 
 
 def _find_end(
     text: str,
     choice: Mapping[str, Any],
-    finish_reason: str,
-    token_logprobs: tuple[tuple[str, float], ...] | None,
+    token_logprobs: TokenLogprobs | None,
+    tokens: int,
     rules: StopRules,
 ) -> tuple[str, Ending]:
-    """Return the text of a sample and why it ended.
-
-    "stop" stands for both the end of the solution and a delimiter. What tells them apart: vLLM's
-    `stop_reason`, a delimiter left in the text, or the list of tokens. With none of these the
-    delimiter is assumed, where there is only one; where that is wrong, the next sample is empty
-    and ends the solution then. A server that was not asked to stop at delimiters ends solutions
-    alone.
-    """
-    ends_step, delimiter = False, ""
-    if rules.step_rule is not None:
-        text, ends_step = rules.step_rule.first_step(text)
-        delimiter = rules.step_rule.ending_of(text) if ends_step else ""
-        text = text.removesuffix(delimiter)
-        stops = rules.step_rule.stops()
-        if stops and not ends_step and finish_reason == "stop":
-            found = _stopped_at(text, choice, token_logprobs, stops)
-            ends_step, delimiter = found is not None, found or ""
-    text, is_stopped = cut_at_stop(text, rules)
-    if is_stopped:
-        return text, Ending.SOLUTION
-    if ends_step:
-        return text + delimiter, Ending.STEP
-    return text, Ending.SOLUTION if finish_reason == "stop" else Ending.LIMIT
-
-
-def _stopped_at(
-    text: str,
-    choice: Mapping[str, Any],
-    token_logprobs: tuple[tuple[str, float], ...] | None,
-    stops: Sequence[str],
-) -> str | None:
-    """Return the delimiter at which the server stopped; None where the model ended the solution.
+    """Return the text of a sample, with the delimiter that ended it, and why it ended.
 
     Raises:
-        ResponseError: there are several delimiters, and the server does not say which it met.
+        ConfigError: as `StepRule.split`.
     """
-    if _ended_by_model(text, choice, token_logprobs, stops):
-        return None
-    if len(stops) == 1:
-        return stops[0]
-    after_text = "".join(token for token, _ in token_logprobs or ())[len(text) :]
-    for told in (choice.get("stop_reason"), choice.get("matched_stop")):
-        if told in stops:
-            return str(told)
-    if met := [(after_text.find(stop), stop) for stop in stops if stop in after_text]:
-        return min(met)[1]
-    raise ResponseError(
-        f"the server does not say which of the step delimiters {stops!r} it met: use one of them, "
-        "or a regular expression"
-    )
+    ended = Ending.SOLUTION if _is_ended(choice, tokens, rules) else Ending.LIMIT
+    if rules.step_rule is None:
+        return text, ended
+    delimiters = rules.delimiters
+    head = _thought_before(text) if rules.skips_thought else ""
+    step, is_whole = rules.step_rule.first_step(text[len(head) :])
+    if is_whole and (step.strip() or delimiters):
+        step = head + step
+        is_last = ended is Ending.SOLUTION and not delimiters and not text[len(step) :].strip()
+        return (text, ended) if is_last else (step, Ending.STEP)
+    if ended is Ending.LIMIT or not delimiters:
+        return text, ended
+    listed = [token for token, _ in token_logprobs or ()]
+    sign = read_stop_sign(choice, text, listed, delimiters, lists_end=rules.lists_end)
+    if sign is None:
+        return text, Ending.UNTOLD
+    return text + (sign.text or ""), Ending.SOLUTION if sign.text is None else Ending.STEP
 
 
-def _ended_by_model(
-    text: str,
-    choice: Mapping[str, Any],
-    token_logprobs: tuple[tuple[str, float], ...] | None,
-    stops: Sequence[str],
-) -> bool:
-    if "stop_reason" in choice:
-        return not isinstance(choice["stop_reason"], str)
-    if token_logprobs is None:
-        return False
-    if "tokens" in choice["logprobs"]:  # FastChat lists what it cut, be it delimiter or end token
-        after_text = "".join(token for token, _ in token_logprobs)[len(text) :]
-        return after_text != "" and not any(stop in after_text for stop in stops)
-    return token_logprobs[-1][0] == ""  # llama.cpp's end token
+def _thought_before(text: str) -> str:
+    """Return the thought with which a text begins."""
+    pieces = split_thoughts(text)
+    return pieces[0][0] if pieces and pieces[0][1] else ""
 
 
-def _token_logprobs(logprobs: Any) -> tuple[tuple[str, float], ...] | None:
+def _is_ended(choice: Mapping[str, Any], tokens: int, rules: StopRules) -> bool:
+    """Return whether the model or a stop text ended the sample, rather than a limit."""
+    finish = read_finish(choice.get("finish_reason"))
+    if finish is Finish.UNSAID:
+        return rules.max_tokens is None or tokens < rules.max_tokens
+    return finish is Finish.ENDED
+
+
+def _token_logprobs(logprobs: Any) -> TokenLogprobs | None:
     """Return tokens with their log-probabilities, from either form in which servers list them."""
     found = _mapping(logprobs)
     if content := _list(found.get("content")):

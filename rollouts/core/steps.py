@@ -1,7 +1,7 @@
 """Cut what a model wrote into steps, and share its tokens out among them."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -202,6 +202,25 @@ def _trials(delimiter: str | tuple[str, ...] | re.Pattern[str]) -> Iterator[str]
         characters = dict.fromkeys(f"a1 \n.{delimiter.pattern}")
         for character in characters:
             yield character * _TRIAL_LENGTH + "\0"
+
+
+def split_pieces(
+    pieces: Iterable[tuple[str, bool]], rule: StepRule, rule_of_thoughts: StepRule | None
+) -> list[tuple[str, bool]]:
+    """Return the steps of pieces of text and thought, and of each whether it is thought.
+
+    `rule_of_thoughts`: where the steps of thoughts end; None: a thought stays whole, as a blank
+    piece does.
+
+    Raises:
+        ConfigError: as `StepRule.split`.
+    """
+    found: list[tuple[str, bool]] = []
+    for text, is_thought in pieces:
+        used = rule_of_thoughts if is_thought else rule
+        steps = used.split(text) if used else []
+        found += [(step, is_thought) for step in steps or [text]]
+    return found
 
 
 def share_tokens(tokens: int, steps: Sequence[str]) -> list[int]:

@@ -423,7 +423,7 @@ def test_leaves_that_cannot_be_compared_have_no_result_and_are_said(db, tmp_path
     )
     leaves = [
         {"text": "a", "answer": "?", "count": 4},
-        {"text": "The answer is ?"},
+        {"text": "#### 5 (?)"},
         {"text": "c", "answer": "?", "correct": True},
         {"text": "d", "answer": "6"},
         {"text": "e", "answer": "6.0"},
@@ -435,7 +435,7 @@ def test_leaves_that_cannot_be_compared_have_no_result_and_are_said(db, tmp_path
     [stored] = iter_trees(forest)
     assert [(leaf.grade, leaf.voted_answer) for leaf in stored.tree.leaves()] == [
         (Grade.UNCOMPARED, "?"),
-        (Grade.UNCOMPARED, "?"),
+        (Grade.UNCOMPARED, "5 (?)"),
         (Grade.CORRECT, "?"),
         (Grade.INCORRECT, "6"),
         (Grade.INCORRECT, "6"),

@@ -472,7 +472,7 @@ def test_a_step_that_could_not_be_compared_has_a_badge_and_no_value(reader):
 
     assert html.count('<span class="badge grade-uncompared">uncompared</span>') == 1
     assert "0.50" in html
-    assert "(1 of 2)" in html
+    assert "(1 of 2 correct)" in html
     assert "3 samples have no result, as nobody could compare their answers" in html
     assert "regrade_forest --forest_name ducks-test-first" in html
     assert "1 end is uncompared" in text_of(reader, f"{TREE}?ends=uncompared")

@@ -31,7 +31,7 @@ def subsets(answers, k):
 
 
 def majority_is_right(answers):
-    """Return the chance that the most frequent answer is "a", ties broken by lot."""
+    """Return the chance that the most frequent answer is "a", ties broken at random."""
     votes = Counter(answer for answer in answers if answer != "-")
     most = max(votes.values(), default=0)
     first = [answer for answer, number in votes.items() if number == most]

@@ -225,7 +225,7 @@ def test_samples_that_cannot_be_compared_have_no_result_and_are_said(
     )
     lines = [
         {"answers": ["1", "2", "?", "??"], "label": "1"},
-        {"texts": ["The answer is ?"], "label": "1"},
+        {"texts": ["#### 5 (?)"], "label": "1"},
     ]
     options = ("--dataset_config_name", "unsure", "--num_samples", "1")
 

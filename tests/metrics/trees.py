@@ -79,7 +79,7 @@ def _drawn_leaf(draw: st.DrawFn, path: NodePath, *, all_finished: bool) -> TreeN
 
 
 def coin_tree(numbers: Random, branching: tuple[int, ...] = (4, 3, 2)) -> ReasoningTree:
-    """Return a tree whose leaves are right or wrong by lot, whatever stands above them."""
+    """Return a tree whose leaves are right or wrong at random, whatever stands above them."""
     paths: list[NodePath] = [()]
     for width in branching:
         paths = [(*path, position) for path in paths for position in range(width)]

@@ -277,7 +277,7 @@ def test_the_estimator_used_is_that_of_the_strategy(make_forest, tmp_path):
 
     assert made(forest)["parameters"]["estimator"] == "own_rollouts"
     words = ("--format", "trl_stepwise", "--output", tmp_path / "out", "--json")
-    out, err = run("export_preferences", forest, *words)
+    out, err = run("export_preferences", forest, *words, "--solutions", "all")
     assert json.loads(out)["parameters"]["estimator"] == "own_rollouts"
     assert "biased" not in err
     assert "values are biased" in run("create_preferences", forest, "--estimator", "any")[1]

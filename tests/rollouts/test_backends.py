@@ -28,6 +28,7 @@ from tests.openai_server import Fault, OpenAIServer
 from tests.rollouts import recorded_answers as recorded
 from tests.rollouts.forests import assert_whole, reread, seeded
 
+LLAMA_CPP = [recorded.LLAMA_CPP_LINE, recorded.LLAMA_CPP_BLANK]
 TOO_LONG = [recorded.VLLM_TOO_LONG, recorded.FASTCHAT_TOO_LONG, recorded.LLAMA_CPP_TOO_LONG]
 
 
@@ -99,6 +100,7 @@ def test_the_model_ended_at_once(server: OpenAIServer, answer: dict[str, Any]):
     "answer", [recorded.VLLM_LINE, recorded.FASTCHAT_LINE, recorded.LLAMA_CPP_LINE]
 )
 def test_the_delimiter_ended_the_step(server: OpenAIServer, answer: dict[str, Any]):
+    server.style = "llama" if answer in LLAMA_CPP else "vllm"
     replay(server, answer)
 
     (completion,) = ask(server)
@@ -118,6 +120,7 @@ def test_fastchat_leaves_a_delimiter_in_the_text(server: OpenAIServer):
     "answer", [recorded.VLLM_BLANK, recorded.FASTCHAT_BLANK, recorded.LLAMA_CPP_BLANK]
 )
 def test_a_delimiter_as_the_first_token_is_continued(server: OpenAIServer, answer: dict[str, Any]):
+    server.style = "llama" if answer in LLAMA_CPP else "vllm"
     replay(server, answer)
 
     (completion,) = ask(server)
@@ -154,13 +157,25 @@ def test_llama_cpp_counts_one_of_the_samples(server: OpenAIServer):
     assert spending.completion_tokens == 3 * 7
 
 
-@pytest.mark.parametrize("answer", [recorded.VLLM_CONTINUED, recorded.LLAMA_CPP_CONTINUED])
-def test_a_chat_message_is_continued(server: OpenAIServer, answer: dict[str, Any]):
-    replay(server, answer)
+def test_a_chat_message_is_continued(server: OpenAIServer):
+    replay(server, recorded.VLLM_CONTINUED)
 
     (completion,) = ask(server, "one two\n", api="chat")
 
     assert (completion.text, completion.ending) == ("three four\n", Ending.STEP)
+
+
+@pytest.mark.parametrize("style", ["llama", "vllm"])
+def test_a_step_that_is_written_again_is_not_taken_for_a_repeated_message(
+    server: OpenAIServer, style: Any
+):
+    """llama.cpp repeats the message that it continues, the others do not; small models repeat."""
+    server.style = style
+    server.write = lambda prefix, seed: "a\nb"
+
+    (completion,) = ask(server, "a\n", api="chat", to_end=True)
+
+    assert completion.text == "a\nb"
 
 
 @pytest.mark.parametrize("model", [None, "scripted"])

@@ -94,8 +94,6 @@ def paths(forest: Forest) -> list[list[str]]:
 def test_each_strategy_cuts_the_same_steps_of_what_the_server_wrote(
     model_server: OpenAIServer, configure, name: str, strategy: str, style: Style
 ):
-    if name == "texts" and style == "llama" and strategy == "branching":
-        return  # it does not say which of several it met: see below
     model_server.write, model_server.style = write_on, style
     forest = configure(RULES[name], OWN if name == "own" else "", strategy)
 
@@ -157,13 +155,29 @@ def test_a_rule_that_fails_fails_the_tree_in_one_line_and_verify_config_says_so_
         assert len(tree.error.splitlines()) == 1
 
 
-def test_several_delimiters_need_a_server_that_says_which_it_met(
-    model_server: OpenAIServer, configure
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_what_comes_next_tells_which_of_several_delimiters_a_silent_server_met(
+    model_server: OpenAIServer, configure, api: str
 ):
     model_server.write, model_server.style = write_on, "plain"
-    forest = configure(RULES["texts"] + ", logprobs=False")
-    grow_slice(forest.name, 0, 2)
+    forest = configure(f"{RULES['texts']}, api={api!r}")
 
+    assert grow_slice(forest.name, 0, 2) == {"complete": 2, "failed": 0}
+    expected = STEPS["texts"][1:] if api == "chat" else STEPS["texts"]
+    assert {tuple(path[-len(expected) :]) for path in paths(forest)} == {tuple(expected)}
+
+
+def test_several_delimiters_need_a_server_that_says_or_shows_which_it_met(
+    model_server: OpenAIServer, configure
+):
+    def write(prefix: str, seed: int) -> str:
+        """Write on otherwise where the first step ended without its delimiter."""
+        return " indeed." if prefix.endswith("Let us see.") else write_on(prefix, seed)
+
+    model_server.write, model_server.style = write, "plain"
+    forest = configure(RULES["texts"] + ", logprobs=False")
+
+    assert grow_slice(forest.name, 0, 2) == {"complete": 0, "failed": 2}
     for tree in Tree.objects.all():
         assert "does not say which of the step delimiters ['\\n\\n', '. '] it met" in tree.error
 

@@ -44,7 +44,7 @@ def write_spellings(prefix: str, seed: int) -> str:
     written = prefix.rpartition("Answer:")[2]
     answer = ("1", "1.0", "3", "3.0", "2", "2.00")[seed // 2 % 6]
     first = "" if written else f" Try {seed % 2}.\n"
-    return f"{first}The answer is {answer}\n"
+    return f"{first}#### {answer}\n"
 
 
 @pytest.fixture

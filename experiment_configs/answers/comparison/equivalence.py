@@ -9,6 +9,7 @@ from experiment_configs.answers.comparison.formulas import (
     compare_formulas,
     evaluate_formula,
     is_formula,
+    limited_comparisons,
 )
 from experiment_configs.answers.comparison.quantities import (
     Quantity,
@@ -29,10 +30,10 @@ from experiment_configs.answers.comparison.words import compare_words, same_text
 from experiment_configs.answers.errors import NotComparedError
 
 MAX_ANSWER_LENGTH = 1_000
-"""Characters; a longer text is no answer and is compared letter by letter only."""
+"""Characters. A longer text is not an answer: it is compared letter by letter only."""
 
 _LEADING = re.compile(
-    r"\A(?:=|\\approx|\\simeq|\\text\{(?:about|approximately|approx|around)\.?\}"
+    r"\A(?:[=:]|\\approx|\\simeq|\\text\{(?:about|approximately|approx|around)\.?\}"
     r"|(?:about|approximately|approx\.?|around|exactly|roughly)\b)[\s~]*",
     re.IGNORECASE,
 )
@@ -50,6 +51,7 @@ _BASE = re.compile(
     r"\(?(?P<digits>[0-9A-Fa-f.,]+)\)?_\{?(?:\\text\{)?(?P<base>[0-9]{1,2}|[a-z]+)\}{0,2}"
     r"|(?P<plain>[0-9A-Fa-f.,]+)[\s~]*\(?(?:\\text\{)?\(?(?:in[\s~]+)?base[\s~]*(?P<named>[0-9]{1,2})\)?\}?\)?"
 )
+_DIGITS = re.compile(r"[0-9A-Fa-f.,]+")
 _BASES = {"two": "2", "three": "3", "five": "5", "eight": "8", "ten": "10", "sixteen": "16"}
 _UNIT_BEHIND = re.compile(
     r"(?P<text>[\s~]*\\text\{[^{}]*\}(?:\s*\^?\s*\{?-?[1-9]\}?)?"
@@ -78,7 +80,8 @@ def is_same_answer(answer: str, label: str) -> bool:
     if max(len(answer), len(label)) > MAX_ANSWER_LENGTH:
         return False
     try:
-        return _same_spelled(normalise(answer), normalise(label))
+        with limited_comparisons():
+            return _same_spelled(normalise(answer), normalise(label))
     except RecursionError as error:
         raise NotComparedError(f"{answer!r:.80} has too many brackets within brackets") from error
 
@@ -307,13 +310,12 @@ def _scaled(core: str, unit: Unit) -> str:
 def _base(text: str) -> tuple[str, str] | None:
     """Return the digits of a number and its base, "" where it names none; None for another text."""
     match = _BASE.fullmatch(text)
-    if match:
-        base = match["base"] or match["named"]
-        base = _BASES.get(base, base)
-        return (match["digits"] or match["plain"]).replace(
-            ",", ""
-        ), base if base.isdecimal() else ""
-    return (text.replace(",", ""), "") if re.fullmatch(r"[0-9A-Fa-f.,]+", text) else None
+    if match is None:
+        return (text.replace(",", ""), "") if _DIGITS.fullmatch(text) else None
+    base = match["base"] or match["named"]
+    base = _BASES.get(base, base)
+    digits = (match["digits"] or match["plain"]).replace(",", "")
+    return digits, base if base.isdecimal() else ""
 
 
 def _same_in_base(answer: tuple[str, str] | None, label: tuple[str, str] | None) -> bool:

@@ -1,6 +1,6 @@
 r"""The child process of `formulas`: compares formulas, one question a line, as JSON.
 
-Formulas are read by latex2sympy2_extended and compared by their values at a few points, to forty
+Formulas are read by latex2sympy2_extended and compared by their values at a few points, to 120
 digits and relative to their size. So `\frac{1}{2^{98}}` and `\frac{1}{2^{99}}` differ, which they
 do not to a fixed number of decimal places, and nothing has to be simplified, which may take hours.
 """
@@ -39,8 +39,8 @@ from sympy import (
 from sympy.core.function import AppliedUndef
 
 MEMORY_BYTES = 2 << 30
-DIGITS = 40
-AGREEMENT = Rational(1, 10**25)
+DIGITS = 120
+AGREEMENT = Rational(1, 10**90)
 """Relative difference below which two values are equal."""
 POINTS = 12
 ENOUGH_POINTS = 4
@@ -217,7 +217,7 @@ def _points(symbols: list[Any]) -> Iterator[Mapping[Any, Expr]]:
 
 
 def _value(formula: Expr, point: Mapping[Any, Expr]) -> Expr | None:
-    value = formula.evalf(DIGITS, subs=dict(point), maxn=400)
+    value = formula.evalf(DIGITS, subs=dict(point), maxn=1000)
     if value in (oo, -oo):
         return value if not point else None
     return value if value.is_number and not value.has(nan, zoo, oo) else None

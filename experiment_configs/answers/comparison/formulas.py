@@ -1,6 +1,9 @@
 """Compare formulas in a child process that can be stopped: SymPy may compute for hours."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +18,13 @@ PROCESSOR_SECONDS = 3.0
 WALL_SECONDS = 90.0
 """Time after which a comparison is given up, though it has not had its processor time."""
 
+MOST_COMPARISONS = 256
+MOST_FAILURES = 2
+"""Of formulas, for one pair of answers."""
+
 Kind: TypeAlias = Literal["value", "equation", "inequality"]
+
+_limits: ContextVar[dict[str, int]] = ContextVar("limits", default={})  # noqa: B039  never changed
 
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[a-z]*\*?\}|\\text\{[A-Za-z]\}|\\(?!text)[A-Za-z]+")
 _WORD = re.compile(r"[A-Za-z]{3,}|\\text|[^\x00-\x7f°€£¥₹]")
@@ -27,7 +36,16 @@ def is_formula(text: str) -> bool:
     return bool(text.strip()) and all(word.lower() in FUNCTIONS for word in words)
 
 
-@lru_cache(maxsize=4096)  # the samples of a tree repeat few answers; errors are not kept
+@contextmanager
+def limited_comparisons() -> Iterator[None]:
+    """Limit what one pair of answers may cost: lists of formulas may ask for thousands."""
+    token = _limits.set({"comparisons": MOST_COMPARISONS, "failures": MOST_FAILURES})
+    try:
+        yield
+    finally:
+        _limits.reset(token)
+
+
 def compare_formulas(kind: Kind, answer: str, label: str) -> bool:
     """Return whether two formulas are the same: see `formula_process.answer` for the kinds.
 
@@ -35,6 +53,25 @@ def compare_formulas(kind: Kind, answer: str, label: str) -> bool:
         NotComparedError: time or memory ran out, or the label is unreadable.
         RuntimeError: the child cannot be started.
     """
+    left = _limits.get()
+    if min(left.values(), default=1) <= 0:
+        raise NotComparedError("the answers have too many formulas to be compared")
+    try:
+        same = _compare(kind, answer, label)
+    except NotComparedError:
+        _count_down(left, "failures")
+        raise
+    _count_down(left, "comparisons")
+    return same
+
+
+def _count_down(left: dict[str, int], what: str) -> None:
+    if what in left:
+        left[what] -= 1
+
+
+@lru_cache(maxsize=4096)  # the samples of a tree repeat few answers; errors are not kept
+def _compare(kind: Kind, answer: str, label: str) -> bool:
     reply = _child.ask([kind, answer, label])
     if not isinstance(reply, bool):
         raise NotComparedError(f"{answer!r:.80} and {label!r:.80} cannot be compared")
@@ -43,7 +80,7 @@ def compare_formulas(kind: Kind, answer: str, label: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def evaluate_formula(text: str) -> Fraction | None:
-    """Return the real value of a formula to 40 digits; None where it has none.
+    """Return the real value of a formula to 120 digits; None where it has none.
 
     Raises: as `compare_formulas`.
     """

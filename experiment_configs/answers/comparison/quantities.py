@@ -21,8 +21,9 @@ _DECIMAL = rf"(?:{_REPEATING}|(?:{_EUROPEAN})(?![0-9.,])|{_PLAIN})"
 _FRACTION = r"\\frac\s*\{\s*(?P<top>-?[0-9.,]+)\s*\}\s*\{\s*(?P<bottom>[0-9.,]+)\s*\}"
 _TEN = r"(?:\\cdot|[xX])\s*10\s*\^\s*\{?\s*(?P<power>[+-]?\s*[0-9]{1,3})\s*\}?"
 _SIGN = r"[+-]?"
+_CURRENCY = rf"[{re.escape(CURRENCY_SIGNS)}]|(?:US\$|USD|EUR|GBP|INR|CNY|RMB|Rs\.?)(?=[ ~0-9.])"
 _NUMBER = re.compile(
-    rf"(?P<sign>{_SIGN})\s*(?P<currency>[{re.escape(CURRENCY_SIGNS)}]?)\s*(?P<inner_sign>{_SIGN})\s*"
+    rf"(?P<sign>{_SIGN})\s*(?P<currency>{_CURRENCY}|)\s*(?P<inner_sign>{_SIGN})\s*"
     rf"(?:(?P<whole>[0-9]+){_GAP}*(?={_GAP}[0-9]+/[0-9]|\\frac)\s*)?"
     rf"(?:{_FRACTION}|10\s*\^\s*\{{?\s*(?P<ten>[+-]?[0-9]{{1,3}})\s*\}}?"
     rf"|(?P<number>{_DECIMAL})"
@@ -79,7 +80,7 @@ def read_quantity(text: str) -> Quantity | None:
     if unit is None or (match["currency"] and _is_compound(rest)):
         return None
     if match["currency"]:
-        money = read_unit(match["currency"])
+        money = read_unit(match["currency"].removeprefix("US$") or "$")
         if money is None or not same_unit(money, unit):
             return None
         unit = Unit(unit.scale, unit.dimensions or money.dimensions, unit.is_known)

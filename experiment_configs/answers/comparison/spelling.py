@@ -64,9 +64,7 @@ _BARE_NAME = re.compile(
     rf"(?:({'|'.join(_FUNCTIONS)})|({'|'.join(_OTHER_NAMES)}))(?![A-Za-z])"
 )
 
-_UPRIGHT = (
-    r"text|textbf|textit|textrm|textnormal|textsf|texttt|textup|mathrm|mbox|hbox|operatorname\*?|rm"
-)
+_UPRIGHT = r"text(?:bf|it|rm|normal|sf|tt|up|sc|sl)?|mathrm|mbox|hbox|operatorname\*?|rm"
 _UPRIGHT_COMMAND = re.compile(rf"\\(?:{_UPRIGHT})(?![A-Za-z])\s*\{{")
 _FONT_COMMAND = re.compile(
     r"\\(?:mathbf|boldsymbol|bm|pmb|underline|uline|mathit|mathsf|mathtt|mathnormal|mathcal|emph"
@@ -119,6 +117,12 @@ _COMMANDS = tuple(
         (r"(?<=[\w)}])\s*\*\s*(?=[\w({\\-])", r"\\cdot "),
     )
 )
+_ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z])")
+_ALIGNMENT = re.compile(
+    r"\\(?:begin|end)\s*\{"
+    r"(?:align|aligned|equation|gather|gathered|multline|split|displaymath|math)\*?\}"
+)
+_ABSOLUTE = re.compile(r"(?<![A-Za-z\\])abs\s*\(([^()]*)\)")
 _MATH_DOLLAR = re.compile(r"(?<!\\)\$")
 _SHORT_FRACTION = re.compile(
     r"\\frac\s*(?:([0-9A-Za-z])|(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}))"
@@ -139,6 +143,11 @@ def normalise(text: str) -> str:
     What cannot be read as LaTeX is left as it is.
     """
     text = _without_dollars(_plain_unicode(text))
+    if r"\begin" not in text:  # there two backslashes end a row
+        text = _ESCAPED_TWICE.sub(r"\\", text)
+    if _ALIGNMENT.search(text):
+        text = _ALIGNMENT.sub("", text).replace("&", "")
+    text = _ABSOLUTE.sub(r"|\1|", text)
     text = _GROUPED_COMMAND.sub(r"{\1}", text)
     text = _rewrite_groups(text, _INVISIBLE_COMMAND, lambda _: "")
     text = _rewrite_groups(text, _UPRIGHT_COMMAND, _upright)

@@ -32,7 +32,7 @@ _NAME = re.compile(
     r"(?:m?\s*\\(?:angle|triangle)\s*)?(?:\\(?:overline|vec|hat|bar)\s*)?"
     r"(?:[A-Za-z]|\\[A-Za-z]+|[A-Z]{2,4}|\{[A-Za-z]{1,4}\}|\\text\{[^{}]*\}|\|[A-Z]{2}\|)"
     r"(?:_(?:[A-Za-z0-9]|\\[A-Za-z]+|\{[^{}]*\}))?'*"
-    r"(?:\^\{?-1\}?)?(?:\s*\([A-Za-z0-9, ]*\))?"
+    r"(?:\^\{?-1\}?)?(?:\s*\([A-Za-z0-9, =<>|'\\]*\))?"
 )
 _NOT_NAMES = re.compile(
     r"\\(?:pi|infty|emptyset|sin|cos|tan|cot|sec|csc|ln|log|exp|sqrt|frac)(?![a-z])"

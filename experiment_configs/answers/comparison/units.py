@@ -70,7 +70,8 @@ rpm
 dollar usd buck
 cent
 euro eur
-pound gbp
+pound
+gbp
 yen jpy
 yuan rmb cny 元 块 人民币
 rupee rs inr
@@ -85,12 +86,14 @@ _COMPOSED = {
     "mph": {"mi": 1, "h": -1}, "kph": {"km": 1, "h": -1}, "kmph": {"km": 1, "h": -1},
     "kmh": {"km": 1, "h": -1}, "kwh": {"kw": 1, "h": 1},
 }  # fmt: skip
-_SIGNS = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee", "¢": "cent"}
+_SIGNS = {"$": "dollar", "€": "euro", "£": "gbp", "¥": "yen", "₹": "rupee", "¢": "cent"}
 CURRENCY_SIGNS = "".join(sign for sign in _SIGNS if sign != "¢")
 _DEGREES = {
     "°": "degree", "degree": "degree", "deg": "degree", "°c": "celsius", "celsius": "celsius",
     "°f": "fahrenheit", "fahrenheit": "fahrenheit", "度": "degree",
 }  # fmt: skip
+_LOOSE = {"degree": ("celsius", "fahrenheit"), "pound": ("lb", "gbp")}
+"""Words that leave it to the question of which kind they are."""
 _PERCENT = frozenset({"%", "percent", "pct", "percentage"})
 _SCALES = {
     "dozen": 12,
@@ -181,8 +184,9 @@ def same_unit(first: Unit, second: Unit) -> bool:
     if not first.dimensions or not second.dimensions or first.dimensions == second.dimensions:
         return True
     names = {name for name, _ in first.dimensions}, {name for name, _ in second.dimensions}
-    if "degree" in names[0] | names[1]:  # of which kind, the question says
-        return all(one <= {"degree", "celsius", "fahrenheit"} for one in names)
+    for loose, kinds in _LOOSE.items():
+        if loose in names[0] | names[1]:
+            return all(one <= {loose, *kinds} for one in names)
     if first.is_known and second.is_known:
         return False
     return bool(first.dimensions & second.dimensions)

@@ -15,7 +15,9 @@ _STATEMENT = re.compile(
     # "the answer to this question is x", "the correct option is C"
     r"|\b(?:answers?|(?:correct|right|best)\s+(?:option|choice))\b"
     r"(?:\s{1,5}(?:to|for|of)\s+(?:the|this|that|our|part)\b[^.\n:=]{0,60}?)?"
-    rf"{_MARKS}\b(?:is|are|was|(?:will|would|should|must)\s+be|becomes|equals?|comes\s+(?:out\s+)?to)\b"
+    r"(?:,\s(?:therefore|then|thus|of\s+course|in\s+fact),)?"
+    rf"{_MARKS}\b(?:is|are|was|(?:will|would|should|must)\s+be|becomes|equals?"
+    r"|(?:comes|works)\s+(?:out\s+)?to|turns\s+out\s+to\s+be)\b"
     rf"(?:{_MARKS}(?P<colon>:))?{_MARKS}",
     re.IGNORECASE,
 )

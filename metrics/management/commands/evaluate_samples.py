@@ -53,8 +53,7 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
         )
         parser.add_argument(
             "--dataset_config_name",
-            help="config that extracts and grades answers (default: `#### x`, boxed and 'the "
-            "answer is x', compared by math-verify)",
+            help="config that extracts and grades answers (default: the rules of docs/answers.md)",
         )
         add_aggregation_argument(parser)
         parser.add_argument(

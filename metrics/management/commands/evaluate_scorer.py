@@ -28,7 +28,7 @@ class Command(ProjectCommand):
     help = (
         "Judge the scores that score_nodes stored by the Monte Carlo values of the same steps: "
         "AUROC, first errors found as in ProcessBench, and what searches by the scores gain over a "
-        "majority vote, beside the same searches by Monte Carlo values (an oracle) and by lot."
+        "majority vote, beside the same searches by Monte Carlo values (an oracle) and at random."
     )
     examples = """
 python manage.py evaluate_scorer --forest_name F --scorer shepherd

@@ -36,6 +36,8 @@ from rollouts.servers import scorer_server
 
 TIMEOUT_SECONDS = 120.0
 MAX_ATTEMPTS = 6
+SCORING_FIELDS = ("logprobs", "top_logprobs")
+"""Fields that a score is read from the answer to."""
 
 
 class Command(ProjectCommand):
@@ -115,7 +117,10 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
 
     async def _score(self, forest: Forest, options: dict[str, Any]) -> tuple[Scorer, Scoring]:
         backend = Backend(
-            _address(options), timeout_seconds=TIMEOUT_SECONDS, max_attempts=MAX_ATTEMPTS
+            _address(options),
+            timeout_seconds=TIMEOUT_SECONDS,
+            max_attempts=MAX_ATTEMPTS,
+            needed=SCORING_FIELDS,
         )
         async with backend:
             model = options["model"] or await backend.first_model()
@@ -172,7 +177,7 @@ def _address(options: dict[str, Any]) -> ServerAddress:
     address = scorer_server()
     if options["base_url"]:
         return ServerAddress([options["base_url"]], address.api_key, settings="SCORER")
-    if not address.base_urls[0]:
+    if not address.servers[0].base_url:
         raise CommandError("no reward model: give --base_url, or set SCORER_BASE_URL in .env")
     return address
 

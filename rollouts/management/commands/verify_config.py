@@ -46,16 +46,22 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
 
     def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
         tried: list[TriedRollout] = []
+        notes: list[str] = []
 
         async def ask() -> str:
             worker_config = config.rollout_worker_config
             step_rule = StepRule.of(worker_config, config)
             client = CompletionClient(policy_server(), worker_config, step_rule)
             async with client:
-                tried.append(await sample_once(client, verification.items[0], config))
+                try:
+                    tried.append(await sample_once(client, verification.items[0], config))
+                finally:
+                    notes.extend(client.notes)
             return tried[0].detail
 
         verification.attempt("backend", lambda: asyncio.run(ask()))
+        for note in notes:
+            verification.warn("request", note)
         if tried:
             verification.steps = tried[0].shown_steps()
         if tried and tried[0].warning:

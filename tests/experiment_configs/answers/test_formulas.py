@@ -79,6 +79,23 @@ def test_a_child_that_never_replies_is_given_up(monkeypatch):
     assert is_same_answer("2 + g", "g + 2")
 
 
+def test_lists_of_formulas_cost_bounded_time(monkeypatch):
+    asked = []
+
+    def compare(kind, answer, label):
+        asked.append(answer)
+        return answer.removeprefix("x+") == label.removesuffix("+x")
+
+    monkeypatch.setattr(formulas, "_compare", compare)
+    forwards = [f"x+{number}y" for number in range(60)]
+    backwards = [f"{number}y+x" for number in reversed(range(60))]
+    assert is_same_answer(",".join(forwards[:20]), ",".join(backwards[-20:]))
+    asked.clear()
+    with pytest.raises(NotComparedError, match="too many formulas"):
+        is_same_answer(",".join(forwards), ",".join(backwards))
+    assert len(asked) == formulas.MOST_COMPARISONS
+
+
 def test_a_formula_has_a_value_to_many_digits():
     value = formulas.evaluate_formula(r"\sqrt{2}")
     assert value is not None

@@ -17,7 +17,8 @@ from experiment_configs.answers.extraction.thoughts import without_thoughts
 
 CASES = [
     json.loads(line)
-    for line in Path(__file__).with_name("answers.jsonl").read_text("utf-8").splitlines()
+    for name in ("answers.jsonl", "more_answers.jsonl")
+    for line in Path(__file__).with_name(name).read_text("utf-8").splitlines()
 ]
 
 

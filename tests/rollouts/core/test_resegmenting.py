@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from math import fsum, isclose
 from typing import Any
 
@@ -36,11 +37,12 @@ STEPS = st.tuples(TEXTS.filter(bool), st.integers(0, 99), st.floats(-9, 0))
 CONFIG = RolloutWorkerConfig(strategy="sampled", max_depth=100)
 
 
-def sampled(samples: list[Completion], rule: StepRule) -> ReasoningTree:
+def sampled(samples: list[Completion], rule: StepRule, reasoning: Any = "fold") -> ReasoningTree:
     """Return the tree that growth makes of samples, with grades by their texts."""
     tree = ReasoningTree()
     expansion = Expansion((), len(samples), to_end=True, seed=7)
-    add_completions(tree, expansion, samples, CONFIG, lambda _: False, rule)
+    config = replace(CONFIG, reasoning=reasoning)
+    add_completions(tree, expansion, samples, config, lambda _: False, rule)
     for leaf in tree.leaves():
         if leaf.is_finished:
             text = tree.steps_text(leaf.path)
@@ -56,7 +58,7 @@ def sampled(samples: list[Completion], rule: StepRule) -> ReasoningTree:
 def shape(tree: ReasoningTree) -> list[tuple[Any, ...]]:
     return sorted(
         (n.path, n.text, n.count, sorted(n.drawn.items()), n.terminal, n.truncated, n.answer,
-         n.grade, n.voted_answer)
+         n.grade, n.voted_answer, n.is_thought)
         for n in tree if n.path
     )  # fmt: skip
 
@@ -114,6 +116,43 @@ def test_the_same_rule_gives_the_same_tree(samples: list[Completion], rule: Step
 
     assert shape(resegment(again, rule, "resegmented").tree) == shape(again)
     assert len(again) == len(tree)
+
+
+def thinking(place: str, thought: str, said: str, ending: Ending) -> Completion:
+    """Return a sample whose thought stands in the text, or was split off by the server."""
+    if place == "split off":
+        return Completion(said, ending, thought=thought)
+    return Completion(f"<think>{thought}</think>{said}", ending)
+
+
+@pytest.mark.parametrize("reasoning", ["fold", "grow"])
+@given(
+    st.lists(
+        st.builds(
+            thinking, st.sampled_from(["text", "split off"]), TEXTS, TEXTS, st.just(Ending.SOLUTION)
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    RULES,
+    RULES,
+)
+def test_thoughts_stay_apart_and_are_cut_as_growth_cuts_them(
+    reasoning: str, samples: list[Completion], old: StepRule, new: StepRule
+):
+    """But for the order of siblings, as above."""
+    of_thoughts = new if reasoning == "grow" else None
+
+    def nodes(tree: ReasoningTree) -> Counter[tuple[Any, ...]]:
+        return Counter(
+            (tuple((one.text, one.is_thought) for one in tree.path_nodes(n.path)), n.count,
+             n.terminal, n.grade)
+            for n in tree
+        )  # fmt: skip
+
+    cut = resegment(sampled(samples, old, reasoning), new, "sampled", of_thoughts).tree
+
+    assert nodes(cut) == nodes(sampled(samples, new, reasoning))
 
 
 @given(st.lists(STEPS, min_size=1, max_size=6), RULES)

@@ -1,0 +1,39 @@
+"""One model server, as the settings describe it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+_SHORTEST_SECRET = 6
+"""Shorter values of headers and queries are words such as `true`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a server is, and what it is to be told with every request.
+
+    What may be a secret is not part of its `repr`.
+    """
+
+    base_url: str = field(repr=False)
+    """May have a query, which goes with every request."""
+    api_key: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    organization: str = ""
+
+    @property
+    def address(self) -> str:
+        """Return the address without its query, as it may be shown."""
+        return urlunsplit((*urlsplit(self.base_url)[:3], "", ""))
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(urlsplit(self.base_url).query, keep_blank_values=True))
+
+    @property
+    def secrets(self) -> list[str]:
+        """Return what must not be shown, the longest first."""
+        values = [*self.headers.values(), *self.query.values()]
+        values = [value for value in values if len(value) >= _SHORTEST_SECRET]
+        values += [value.removeprefix("Bearer ") for value in values]
+        return sorted({*values, self.api_key} - {""}, key=len, reverse=True)

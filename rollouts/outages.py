@@ -1,0 +1,97 @@
+"""Wait, once for all requests, until model servers that went away or are busy answer again."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from rollouts.failures import (
+    BackendUnavailableError,
+    NoModelListError,
+    OutageError,
+    RequestFailedError,
+)
+
+log = structlog.stdlib.get_logger(__name__)
+
+FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 15.0
+
+
+class Outages:
+    """Knows since when no request was answered, and lets all of them wait together."""
+
+    def __init__(
+        self,
+        *,
+        answers: Callable[[], Awaitable[bool]],
+        show: Callable[[str], Awaitable[None]],
+        longest_seconds: float,
+    ) -> None:
+        self._answers = answers
+        """Returns whether the server has models to ask for; raises `BackendError`."""
+        self._show = show
+        """Gets a line about the wait, and an empty one when it is over."""
+        self._longest_seconds = longest_seconds
+        self._began: float | None = None
+        self._next_wait = FIRST_WAIT_SECONDS
+        self._waiting: asyncio.Future[None] | None = None
+
+    def answered(self) -> None:
+        """Note that a request was answered: what comes later is another outage."""
+        self._began = None
+        self._next_wait = FIRST_WAIT_SECONDS
+
+    async def wait(self, problem: BackendUnavailableError) -> None:
+        """Return when it is time to ask again.
+
+        Raises:
+            OutageError: nothing was answered for as long as the settings wait.
+            BackendRefusedError: the server is back and refuses.
+        """
+        if self._waiting is None:
+            self._waiting = asyncio.ensure_future(self._wait(problem))
+        await asyncio.shield(self._waiting)
+
+    async def _wait(self, problem: BackendUnavailableError) -> None:
+        log.warning("model server is away", error=str(problem))
+        self._began = self._began or time.monotonic()
+        try:
+            await self._show(f"waiting for the model server: {problem}")
+            seconds = max(self._next_wait, problem.retry_after or 0)
+            while True:
+                await self._sleep(seconds, problem)
+                if await self._is_back():
+                    return
+                seconds = self._next_wait
+        finally:
+            self._waiting = None
+            await self._show("")
+            log.info("model server is back, or nobody waits for it any more")
+
+    async def _sleep(self, seconds: float, problem: BackendUnavailableError) -> None:
+        self._next_wait = min(2 * self._next_wait, LONGEST_WAIT_SECONDS)
+        if not self._longest_seconds:
+            await asyncio.sleep(seconds)
+            return
+        began = self._began or time.monotonic()
+        left = self._longest_seconds - (time.monotonic() - began)
+        await asyncio.sleep(max(0.0, min(seconds, left)))
+        if seconds >= left:
+            raise OutageError(
+                f"no answer for {self._longest_seconds:g} s: {problem} "
+                "(run again later, or raise PRM_BACKEND_WAIT_SECONDS)"
+            )
+
+    async def _is_back(self) -> bool:
+        try:
+            return await self._answers()
+        except NoModelListError:
+            return True
+        except (RequestFailedError, BackendUnavailableError):
+            return False
+
+
+async def show_nowhere(_: str) -> None:
+    """Show nothing: the log has it."""

@@ -1,0 +1,285 @@
+"""Thoughts, wherever a server puts them: stored apart, never graded, counted as what they are."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
+from experiment_configs.loading import load_config
+from forests.core.tree import ReasoningTree, TreeNode
+from rollouts import failures
+from rollouts.backend import Spending
+from rollouts.client import CompletionClient, SampleRequest
+from rollouts.core.completions import Completion, Ending
+from rollouts.core.growing import split_off_thought
+from rollouts.core.responses import StopRules, read_completions
+from rollouts.core.strategies import STRATEGIES
+from rollouts.endpoints import ServerAddress
+from rollouts.failures import BackendRefusedError, RequestFailedError
+from tests.openai_server import OpenAIServer, Thoughts, writes
+
+THOUGHT = "\nTwo and five.\n\nMaybe the answer is \\boxed{20}.\n\nWait, it is twice.\n"
+SAID = "\n\nFirst, add: 7.\n\nThen twice: \\boxed{14}."
+OTHER_SAID = "\n\nAdd to 7.\n\nIt is \\boxed{7}."
+WRITTEN = f"<think>{THOUGHT}</think>{SAID}"
+OTHER = f"<think>\nAdd.\n</think>{OTHER_SAID}"
+SPLIT: list[Thoughts] = ["reasoning", "reasoning_content", "parts"]
+EVERYWHERE: list[Thoughts] = ["content", *SPLIT]
+
+
+@pytest.fixture
+def server() -> Iterator[OpenAIServer]:
+    with OpenAIServer(writes(WRITTEN, OTHER)) as server:
+        server.continues = "flag"
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(failures, "FIRST_BACKOFF_SECONDS", 0.01)
+
+
+def config_of(**fields: Any) -> RolloutWorkerConfig:
+    values = load_config("math_500").config.rollout_worker_config.as_dict()
+    few = {"num_rollouts": 2, "rollouts_per_state": 2, "num_searches": 2, "max_attempts": 3}
+    return RolloutWorkerConfig.from_dict(values | few | fields)
+
+
+def ask(
+    server: OpenAIServer,
+    steps: str = "",
+    *,
+    prompt: Prompt = "Q Answer:",
+    n: int = 1,
+    to_end: bool = False,
+    spending: Spending | None = None,
+    **fields: Any,
+) -> list[Completion]:
+    async def sample() -> list[Completion]:
+        async with CompletionClient(ServerAddress([server.url], ""), config_of(**fields)) as client:
+            request = SampleRequest(prompt, steps, n, to_end, seed=0)
+            return await client.sample(request, spending or Spending())
+
+    return asyncio.run(sample())
+
+
+def grown(server: OpenAIServer, prompt: Prompt = "Q Answer:", **fields: Any) -> ReasoningTree:
+    """Return a tree grown against the server, as a worker grows it."""
+    config, tree = config_of(**fields), ReasoningTree()
+    finds_answer = load_config("math_500").config.has_final_answer
+    strategy = STRATEGIES[config.strategy](config, finds_answer)
+
+    async def grow() -> None:
+        async with CompletionClient(ServerAddress([server.url], ""), config) as client:
+            while plan := strategy.plan(tree):
+                for expansion in plan:
+                    thought, steps = split_off_thought(tree, expansion.node)
+                    request = SampleRequest(
+                        prompt,
+                        steps,
+                        expansion.num_samples,
+                        expansion.to_end,
+                        expansion.seed,
+                        thought=thought,
+                    )
+                    completions = await client.sample(request, Spending())
+                    strategy.apply(tree, expansion, completions)
+
+    asyncio.run(grow())
+    return tree
+
+
+def path_texts(tree: ReasoningTree) -> set[str]:
+    return {tree.steps_text(leaf.path) for leaf in tree.leaves()}
+
+
+def solutions(tree: ReasoningTree) -> set[str]:
+    """Return what is said; the line break after a thought may be a part of either."""
+    return {tree.solution_text(leaf.path).strip() for leaf in tree.leaves()}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("thoughts", EVERYWHERE)
+def test_whole_trees_grow_over_chat_wherever_the_server_puts_thoughts(
+    server: OpenAIServer, thoughts: Thoughts, strategy: str
+):
+    """VLLM with Qwen3's parser on and off, and the bundled config: each path is what it wrote."""
+    server.thoughts = thoughts
+
+    tree = grown(server, strategy=strategy)
+
+    written = {WRITTEN, OTHER}
+    if thoughts != "content":
+        written = {text.removeprefix("<think>").replace("</think>", "") for text in written}
+    assert path_texts(tree) <= written
+    assert solutions(tree) <= {SAID.strip(), OTHER_SAID.strip()}
+    assert all(leaf.terminal and leaf.text.strip() for leaf in tree.leaves())
+    assert all(node.text.strip() for node in tree if node.path)
+    assert all(node.is_thought is (node.depth == 1) for node in tree if node.path)
+
+
+@pytest.mark.parametrize("reasoning", ["grow", "fold"])
+@pytest.mark.parametrize("is_opened", [True, False])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_whole_trees_grow_over_completions(
+    server: OpenAIServer, strategy: str, reasoning: str, *, is_opened: bool
+):
+    """The template in the prompt, which may open the thought."""
+    opening = "<think>" if is_opened else ""
+
+    tree = grown(
+        server, f"Q Answer:{opening}", strategy=strategy, reasoning=reasoning, api="completions"
+    )
+
+    written = {text.removeprefix(opening) for text in (WRITTEN, OTHER)}
+    assert path_texts(tree) <= written
+    assert solutions(tree) <= {SAID.strip(), OTHER_SAID.strip()}
+    assert all(leaf.terminal for leaf in tree.leaves())
+    numbers = {sum(node.is_thought for node in tree.path_nodes(x.path)) for x in tree.leaves()}
+    assert numbers <= ({1} if reasoning == "fold" else {1, 3})
+
+
+@pytest.mark.parametrize("thoughts", EVERYWHERE)
+@pytest.mark.parametrize(("reasoning", "thought_steps"), [("grow", 3), ("fold", 1), ("drop", 0)])
+def test_a_thought_grows_is_folded_or_dropped(
+    server: OpenAIServer, thoughts: Thoughts, reasoning: str, thought_steps: int
+):
+    server.thoughts, server.write = thoughts, writes(WRITTEN)
+
+    tree = grown(server, strategy="sampled", num_rollouts=1, reasoning=reasoning)
+
+    nodes = [node for node in tree if node.path]
+    assert [node.is_thought for node in nodes] == [True] * thought_steps + [False] * 2
+    assert tree.solution_text(nodes[-1].path) == SAID
+    assert nodes[-1].terminal
+
+
+@pytest.mark.parametrize("thoughts", EVERYWHERE)
+def test_branching_may_drop_thoughts(server: OpenAIServer, thoughts: Thoughts):
+    server.thoughts, server.write = (
+        thoughts,
+        lambda prefix, seed: writes(SAID)(prefix, seed) if "First" in prefix else WRITTEN,
+    )
+
+    tree = grown(server, reasoning="drop")
+
+    assert path_texts(tree) == {SAID}
+
+
+@pytest.mark.parametrize("thoughts", SPLIT)
+def test_a_thought_that_is_split_off_goes_back_the_way_it_came(
+    server: OpenAIServer, thoughts: Thoughts
+):
+    server.thoughts = thoughts
+
+    grown(server, branching=(1,))
+
+    asked = [body["messages"][-1] for body in server.requests]
+    continued = [
+        one
+        for one in asked
+        if (one["role"] == "assistant" and "Add to" in str(one)) or "First, add" in str(one)
+    ]
+    assert continued
+    for message in continued:
+        if thoughts == "parts":
+            assert [part["type"] for part in message["content"]] == ["thinking", "text"]
+        else:
+            assert message[thoughts].strip()
+            assert "<think>" not in message["content"]
+
+
+@pytest.mark.parametrize("thoughts", EVERYWHERE)
+def test_a_thought_over_chat_cannot_be_grown_step_by_step(server: OpenAIServer, thoughts: Thoughts):
+    server.thoughts = thoughts
+
+    with pytest.raises(BackendRefusedError, match=r"reasoning='fold'.*api='completions'"):
+        ask(server, reasoning="grow")
+
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("thoughts", EVERYWHERE)
+@pytest.mark.parametrize("strategy", ["sampled", "branching"])
+def test_a_sample_that_is_cut_in_its_thought_is_truncated_and_keeps_it(
+    server: OpenAIServer, thoughts: Thoughts, strategy: str
+):
+    server.thoughts = thoughts
+    server.write = lambda prefix, seed: "<think>Maybe the answer is \\boxed{20}. " + "Wait. " * 600
+
+    tree = grown(
+        server, strategy=strategy, num_rollouts=1, branching=(1,), max_tokens_per_rollout=100
+    )
+
+    (leaf,) = tree.leaves()
+    assert (leaf.truncated, leaf.terminal, leaf.is_thought) == (True, False, True)
+    assert leaf.finish_reason == "length"
+    assert "Maybe" in leaf.text
+    assert tree.solution_text(leaf.path) == ""
+
+
+@pytest.mark.parametrize("thoughts", SPLIT)
+def test_one_sample_that_still_thinks_does_not_take_the_others_with_it(
+    server: OpenAIServer, thoughts: Thoughts
+):
+    server.thoughts = thoughts
+    long = "<think>" + "Hm. " * 300
+    server.write = lambda prefix, seed: long if seed % 3 == 1 else WRITTEN
+    spending = Spending()
+
+    samples = ask(
+        server, n=3, to_end=True, max_tokens_per_rollout=100, logprobs=False, spending=spending
+    )
+
+    assert [sample.ending for sample in samples] == [
+        Ending.SOLUTION, Ending.LIMIT, Ending.SOLUTION,
+    ]  # fmt: skip
+    assert spending.completion_tokens >= 100
+
+
+def test_an_answer_that_a_parser_took_for_thought_names_the_field(server: OpenAIServer):
+    server.thoughts = "reasoning"
+    server.write = lambda prefix, seed: "<think>It is 14."
+
+    with pytest.raises(RequestFailedError, match="all of it is in `reasoning`"):
+        ask(server, to_end=True)
+
+
+WHOLE = StopRules(prefix="", stop=(), step_rule=None)
+
+
+def test_listed_tokens_of_a_thought_belong_to_it():
+    tokens = ["<think>", "Hm", " 7.", "</think>", "\n\n", "It is", " 7.", "<|im_end|>"]
+    choice = {
+        "message": {"content": "\n\nIt is 7.", "reasoning": "Hm 7."},
+        "logprobs": {"content": [{"token": token, "logprob": -1.0} for token in tokens]},
+        "finish_reason": "stop",
+    }
+
+    ((one,), _) = read_completions({"choices": [choice]}, WHOLE)
+
+    assert (one.thought_tokens, one.tokens) == (5, 3)
+    assert one.token_logprobs == (("It is", -1.0), (" 7.", -1.0), ("<|im_end|>", -1.0))
+
+
+@pytest.mark.parametrize("details", [{"completion_tokens_details": {"reasoning_tokens": 90}}, {}])
+def test_counted_tokens_of_a_thought_belong_to_it(details: dict[str, Any]):
+    choice = {
+        "message": {"content": "x" * 10, "reasoning_content": "y" * 90}, "finish_reason": "stop"
+    }  # fmt: skip
+    response = {"choices": [choice], "usage": {"completion_tokens": 100, **details}}
+
+    ((one,), _) = read_completions(response, WHOLE)
+
+    assert (one.thought_tokens, one.tokens) == (90, 10)
+
+
+def test_the_solution_is_what_is_no_thought():
+    tree = ReasoningTree()
+    tree.add(TreeNode((0,), "<think>20</think>", is_thought=True))
+    tree.add(TreeNode((0, 0), " 14"))
+
+    assert tree.steps_text((0, 0)) == "<think>20</think> 14"
+    assert tree.solution_text((0, 0)) == " 14"
