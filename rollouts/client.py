@@ -37,6 +37,8 @@ _TOKENS_WITHOUT_STOP = 64
 step is continued by a second request, which stops at it: more here would be thrown away."""
 _TOKENS_TO_TELL = 16
 """Tokens that show whether a delimiter comes next, or the model's end."""
+_ANY = "\0"
+"""Stands for what was written before a delimiter, none of which is a part of it."""
 _SEEDS_APART = 1_000_003
 """What the seed of a request differs by where the first one gave no sample that can be used."""
 
@@ -363,11 +365,12 @@ class CompletionClient:
         """
         if not after.text.strip() and after.ending is Ending.SOLUTION:
             return replace(begun, ending=Ending.SOLUTION)
-        step, _ = self.step_rule.first_step(begun.text + after.text)
+        before = begun.text.removesuffix("\r")
+        step, _ = self.step_rule.first_step(_ANY + begun.text[len(before) :] + after.text)
         delimiter = self.step_rule.ending_of(step)
-        came = step[len(begun.text.removesuffix("\r")) :]
-        if delimiter and came.endswith(delimiter) and not came.removesuffix(delimiter).strip():
-            return replace(begun, text=step, ending=Ending.STEP)
+        came = step.removeprefix(_ANY)
+        if delimiter and not came.removesuffix(delimiter).strip():
+            return replace(begun, text=before + came, ending=Ending.STEP)
         if len(delimiters := self.step_rule.stops()) > 1 and after.finish_reason != _CONTEXT:
             raise RequestFailedError(
                 f"the server does not say which of the step delimiters {delimiters!r} it met: use "
