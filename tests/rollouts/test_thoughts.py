@@ -36,11 +36,6 @@ DELIMITERS: list[Any] = [
     re.compile(r"\n\n+"),
     re.compile(r"\n+(?=Then|It)"),
 ]
-    "\n\n",
-    ("\n\n", ". "),
-    re.compile(r"\n\n+"),
-    re.compile(r"\n+(?=Then|It)"),
-]
 
 
 @pytest.fixture
