@@ -336,12 +336,13 @@ def _find_end(
         step = head + step
         is_last = ended is Ending.SOLUTION and not delimiters and not text[len(step) :].strip()
         return (text, ended) if is_last else (step, Ending.STEP)
-    if ended is Ending.LIMIT or not delimiters:
+    if ended is Ending.LIMIT:
         return text, ended
     listed = [token for token, _ in token_logprobs or ()]
-    sign = read_stop_sign(choice, text, listed, delimiters, lists_end=rules.lists_end)
+    lists_end = rules.lists_end and bool(delimiters)
+    sign = read_stop_sign(choice, text, listed, rules.step_rule.stops(), lists_end=lists_end)
     if sign is None:
-        return text, Ending.UNTOLD
+        return text, Ending.UNTOLD if delimiters else ended
     return text + (sign.text or ""), Ending.SOLUTION if sign.text is None else Ending.STEP
 
 
