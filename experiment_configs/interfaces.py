@@ -17,6 +17,7 @@ from experiment_configs.answers import (
     is_thinking,
 )
 from experiment_configs.questions import question_of_prompt
+from experiment_configs.step_delimiters import StepDelimiter, read_delimiter, stored_delimiter
 
 ChatMessage: TypeAlias = Mapping[str, str]
 Prompt: TypeAlias = str | list[ChatMessage]
@@ -52,8 +53,14 @@ class RolloutWorkerConfig:
     strategy: str = "branching"
     """Name of a growth strategy: see `rollouts.core.strategies`."""
 
-    step_delimiter: str = "\n"
-    """Text that ends a step. It stays at the end of the step."""
+    step_delimiter: StepDelimiter = "\n"
+    r"""What ends a step: a text, several texts, or a regular expression (`re.compile(r"\n\n+")`).
+
+    It stays at the end of the step. A `split_steps` of the config goes before it. docs/steps.md
+    tells what each costs.
+    """
+    keep_blocks: bool = False
+    """Whether code, tables and displayed formulas stay whole: no step ends inside one."""
     stop: tuple[str, ...] = ()
     """Texts that end the whole solution, such as the next question of a few-shot prompt."""
     stop_at_answer: bool | None = None
@@ -128,7 +135,8 @@ class RolloutWorkerConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types: what a forest stores."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        stored = asdict(self) | {"step_delimiter": stored_delimiter(self.step_delimiter)}
+        values: dict[str, Any] = json.loads(json.dumps(stored))
         return values
 
     @classmethod
@@ -136,7 +144,8 @@ class RolloutWorkerConfig:
         """Return the config that `as_dict` wrote.
 
         Raises:
-            ConfigError: a field is unknown, so the forest comes from another version.
+            ConfigError: a field is unknown, so the forest comes from another version, or
+                `step_delimiter` cannot be read.
         """
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
@@ -145,6 +154,12 @@ class RolloutWorkerConfig:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
         }
+        delimiter = tuples.get("step_delimiter")
+        if isinstance(delimiter, Mapping):
+            try:
+                tuples["step_delimiter"] = read_delimiter(delimiter)
+            except ValueError as error:
+                raise ConfigError(f"step_delimiter is {delimiter!r}: {error}") from error
         return cls(**tuples)
 
     def problems(self) -> list[str]:
@@ -184,7 +199,8 @@ class RolloutWorkerConfig:
             ("api", "one of " + ", ".join(APIS), self.api in APIS),
             ("reasoning", "one of " + ", ".join(REASONINGS), self.reasoning in REASONINGS),
             ("strategy", "the name of a growth strategy", _is_text(self.strategy)),
-            ("step_delimiter", "a text of at least one character", _is_text(self.step_delimiter)),
+            ("step_delimiter", *_judged(self.step_delimiter)),
+            ("keep_blocks", "True or False", isinstance(self.keep_blocks, bool)),
             ("stop", "a tuple of texts", _all_of(self.stop, _is_text)),
             ("temperature", "a number from 0 to 2", _is_between(self.temperature, 0, 2)),
             ("top_p", "a number above 0, up to 1", _is_between(self.top_p, 1e-9, 1)),
@@ -233,6 +249,9 @@ class RolloutConfig(Grader, ABC):
 
     A subclass named `Config` in `experiment_configs/rollout/<name>.py`, or in a directory named
     by `PRM_CONFIG_PATH`, is loaded by its file name.
+
+    It may define `split_steps(self, text: str) -> list[str]`, which cuts what a model wrote in the
+    place of `step_delimiter`. Its steps put together must be the text.
     """
 
     rollout_worker_config: RolloutWorkerConfig = RolloutWorkerConfig()
@@ -308,6 +327,15 @@ def _is_server_url(value: object) -> bool:
         secret in name for name in names for secret in ("key", "token", "secret", "sig")
     )
     return parts.scheme in ("http", "https") and is_whole and not has_secret
+
+
+def _judged(delimiter: object) -> tuple[str, bool]:
+    """Return what a delimiter must be, and whether it is that."""
+    try:
+        read_delimiter(delimiter)
+    except ValueError as error:
+        return str(error).removeprefix("it must be "), False
+    return "", True
 
 
 def _is_between(value: object, low: float, high: float) -> bool:

@@ -19,7 +19,7 @@ from rollouts.core.responses import (
     read_usage,
     thought_field,
 )
-from rollouts.core.steps import ending_of, split_steps
+from rollouts.core.steps import StepRule
 from rollouts.endpoints import ServerAddress
 from rollouts.failures import (
     BackendRefusedError,
@@ -37,6 +37,8 @@ _TOKENS_WITHOUT_STOP = 64
 step is continued by a second request, which stops at it: more here would be thrown away."""
 _TOKENS_TO_TELL = 16
 """Tokens that show whether a delimiter comes next, or the model's end."""
+_ANY = "\0"
+"""Stands for what was written before a delimiter, none of which is a part of it."""
 _SEEDS_APART = 1_000_003
 """What the seed of a request differs by where the first one gave no sample that can be used."""
 
@@ -60,7 +62,7 @@ class _Ask(StrEnum):
     WHOLE = "whole"
     """Samples up to the end of the solution."""
     STEP = "step"
-    """Steps, at whose delimiter the server stops."""
+    """Steps, at whose end the server stops, if it can: otherwise the client cuts them."""
     START = "start"
     """The start of steps before which white space may come: the client cuts them."""
     THINK = "think"
@@ -72,6 +74,8 @@ class _Ask(StrEnum):
 
 
 _STEPS = (_Ask.STEP, _Ask.START, _Ask.THINK)
+_STOPPED = (_Ask.STEP, _Ask.THOUGHT)
+"""What a server is asked to stop at the end of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,15 @@ class _Drawing:
 class CompletionClient:
     """Draws samples from OpenAI-compatible servers. Use as an async context manager."""
 
-    def __init__(self, address: ServerAddress, config: RolloutWorkerConfig) -> None:
+    def __init__(
+        self,
+        address: ServerAddress,
+        config: RolloutWorkerConfig,
+        step_rule: StepRule | None = None,
+    ) -> None:
+        """`step_rule`: where steps end; None: as `config` says."""
         self.config = config
+        self.step_rule = step_rule or StepRule.of(config)
         self._model = config.model
         self._owners: set[str] | None = None
         self._thought_field = ""
@@ -174,7 +185,7 @@ class CompletionClient:
         if self.config.api != "chat" or self.config.strategy == "sampled":
             return
         await self._require_continuing()
-        rules = StopRules(prefix="", stop=(), delimiter=None)
+        rules = StopRules(prefix="", stop=(), step_rule=None)
 
         async def ask(body: Mapping[str, Any]) -> str:
             drawing = _Drawing(lambda _: {**body, **self.config.extra_body}, rules, spending)
@@ -333,7 +344,8 @@ class CompletionClient:
     def _judge_blank(self, ask: _Ask, sample: Completion) -> tuple[Completion, _Ask | None]:
         """Return the same for a sample that holds no step yet."""
         if ask is _Ask.STEP and sample.ending is Ending.STEP and self.config.api != "chat":
-            if len(sample.text) <= len(self.config.step_delimiter) * _MOST_BLANK_LINES:
+            longest = max(map(len, self.step_rule.stops()), default=1)
+            if len(sample.text) <= longest * _MOST_BLANK_LINES:
                 return sample, _Ask.STEP
             return replace(sample, ending=Ending.LIMIT, finish_reason="blank"), None
         if ask is _Ask.STEP and sample.ending in (Ending.STEP, Ending.UNTOLD):
@@ -347,15 +359,24 @@ class CompletionClient:
         """Return a sample whose end was not told, by what the model writes after it.
 
         A delimiter is kept as it was written here; where it does not come, none is put in.
+
+        Raises:
+            RequestFailedError: it does not come, and there are several.
         """
-        said = after.text.lstrip()
-        if not said and after.ending is Ending.SOLUTION:
+        if not after.text.strip() and after.ending is Ending.SOLUTION:
             return replace(begun, ending=Ending.SOLUTION)
-        lead = after.text[: len(after.text) - len(said)]
-        delimiter = self.config.step_delimiter
-        step = split_steps(f"{begun.text}{lead}x", delimiter)[0]
-        text = step if ending_of(step, delimiter) else begun.text
-        return replace(begun, text=text, ending=Ending.STEP)
+        before = begun.text.removesuffix("\r")
+        step, _ = self.step_rule.first_step(_ANY + begun.text[len(before) :] + after.text)
+        delimiter = self.step_rule.ending_of(step)
+        came = step.removeprefix(_ANY)
+        if delimiter and not came.removesuffix(delimiter).strip():
+            return replace(begun, text=before + came, ending=Ending.STEP)
+        if len(delimiters := self.step_rule.stops()) > 1 and after.finish_reason != _CONTEXT:
+            raise RequestFailedError(
+                f"the server does not say which of the step delimiters {delimiters!r} it met: use "
+                "one of them, or a regular expression"
+            )
+        return replace(begun, ending=Ending.STEP)
 
     def _tokens(self, request: SampleRequest, ask: _Ask) -> int:
         """Return how many tokens a sample may have in this request."""
@@ -364,6 +385,8 @@ class CompletionClient:
         most = self.config.max_tokens_per_step
         if ask in (_Ask.THINK, _Ask.THOUGHT):
             return self.config.max_tokens_per_rollout
+        if not self.step_rule.stops():
+            return most  # no further request could stop at the end of a step
         if ask is _Ask.STEP and self._first_ask(request) is _Ask.START:
             return max(1, most - _TOKENS_WITHOUT_STOP)
         fewer = {_Ask.START: _TOKENS_WITHOUT_STOP, _Ask.TELL: _TOKENS_TO_TELL}
@@ -383,8 +406,8 @@ class CompletionClient:
         rules = StopRules(
             prefix=steps,
             stop=self.config.stop,
-            delimiter=self._delimiter(request, current),
-            is_asked=current.ask in (_Ask.STEP, _Ask.THOUGHT),
+            step_rule=self._rule(request, current),
+            is_asked=current.ask in _STOPPED,
             lost=steps[len(sent) :],
             echo=sent if is_chat and is_llama_cpp else "",
             lists_end=is_llama_cpp and self.config.logprobs,
@@ -408,11 +431,11 @@ class CompletionClient:
             raise ThoughtInStepError
         return drawn
 
-    def _delimiter(self, request: SampleRequest, current: _Open) -> str | None:
-        """Return the text at which a sample is cut; None where it is not."""
+    def _rule(self, request: SampleRequest, current: _Open) -> StepRule | None:
+        """Return where a sample is cut; None where it is not."""
         if current.ask is _Ask.THOUGHT:
-            return closing_mark(f"{request.prompt}{request.steps}{current.written}")
-        return self.config.step_delimiter if current.ask in _STEPS else None
+            return StepRule(closing_mark(f"{request.prompt}{request.steps}{current.written}"))
+        return self.step_rule if current.ask in _STEPS else None
 
     def _body(
         self, request: SampleRequest, current: _Open, sent: str, model: str, attempt: int
@@ -426,12 +449,13 @@ class CompletionClient:
             "seed": request.seed + attempt * _SEEDS_APART,
             config.max_tokens_field: self._tokens(request, current.ask),
         }
-        # Of a step, the delimiter is the one stop text, so that a stop is sure to mean it; the
-        # others are cut here.
-        if current.ask in (_Ask.STEP, _Ask.THOUGHT):
-            body["stop"] = [self._delimiter(request, current)]
-        elif current.ask is _Ask.WHOLE and config.stop:
-            body["stop"] = list(config.stop)
+        # Of a step, only what ends it is a stop text, so that a stop is sure to mean it; the others
+        # are cut here.
+        stops = list(config.stop) if current.ask is _Ask.WHOLE else []
+        if current.ask in _STOPPED and (rule := self._rule(request, current)):
+            stops = rule.stops()
+        if stops:
+            body["stop"] = stops
         if config.api == "chat":
             body["messages"] = self._messages(request, sent)
             if config.logprobs:

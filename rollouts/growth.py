@@ -36,6 +36,7 @@ from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.circuit import Circuit
 from rollouts.core.completions import Completion
 from rollouts.core.growing import Changes, Expansion, split_off_thought
+from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import (
     BackendRefusedError,
@@ -101,7 +102,7 @@ class ForestGrower:
         self.client = client
         self.worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
         self.strategy = STRATEGIES[self.worker_config.strategy](
-            self.worker_config, self._find_answer
+            self.worker_config, self._find_answer, StepRule.of(self.worker_config, config)
         )
         self.holder = leases.new_holder()
         self.recorder = Recorder(forest, self.holder)

@@ -22,13 +22,15 @@ from rq.queue import Queue
 from rq.utils import as_text
 from rq.worker import BaseWorker
 
-from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
+from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
+from forests.core.estimators import RESEGMENTED
 from forests.models import STOPPED, Forest, Tree, TreeStatus
 from forests.store import Document, collection, has_live_lease, in_batches, tree_ids
 from rollouts import leases
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient
+from rollouts.core.steps import StepRule
 from rollouts.failures import (
     BackendRefusedError,
     BackendUnavailableError,
@@ -92,8 +94,14 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
     """Return the config of a forest.
 
     Raises:
-        ConfigError: the file is gone, or is not what the forest was seeded with.
+        ConfigError: the file is gone, or is not what the forest was seeded with; or the forest is
+            one that takes no rollouts.
     """
+    if forest.strategy == RESEGMENTED:
+        raise ConfigError(
+            f"forest {forest.name!r} holds solutions of another forest, cut into other steps, and "
+            "takes no rollouts: grow that one, and run resegment_forest with another suffix"
+        )
     loaded = load_config(forest.config_name, settings.CONFIG_PATH)
     if loaded.sha256 != forest.config_sha256:
         raise ConfigError(
@@ -104,9 +112,11 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
     return loaded
 
 
-def make_client(forest: Forest) -> CompletionClient:
-    config = RolloutWorkerConfig.from_dict(forest.worker_config)
-    return CompletionClient(policy_server(config.base_urls), config)
+def make_client(forest: Forest, config: RolloutConfig | None = None) -> CompletionClient:
+    """Return a client of a forest's settings; `config` is needed to draw single steps."""
+    worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
+    address = policy_server(worker_config.base_urls)
+    return CompletionClient(address, worker_config, StepRule.of(worker_config, config))
 
 
 def unfinished_trees(forest: Forest, indexes: range) -> list[Document]:
@@ -264,7 +274,7 @@ async def _grow(forest: Forest, loaded: LoadedConfig, indexes: list[int]) -> dic
             loop.add_signal_handler(number, stop.set)
     watching = asyncio.create_task(_stop_with_parent(stop))
     try:
-        async with make_client(forest) as client:
+        async with make_client(forest, loaded.config) as client:
             if indexes:
                 await _find_continuation(client)
             outcome = await ForestGrower(forest, loaded.config, client).grow(indexes, stop)

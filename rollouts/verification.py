@@ -20,6 +20,7 @@ from experiment_configs.interfaces import (
 )
 from experiment_configs.loading import LoadedConfig, load_config
 from experiment_configs.questions import looks_few_shot
+from experiment_configs.step_delimiters import stored_delimiter
 from experiment_configs.stopping import steps_to_answer
 from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
 from forests.grading import ItemGrader, TreeGrader, grade_leaf
@@ -28,10 +29,13 @@ from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
 from rollouts.core.growing import Expansion, GrowthStrategy, split_off_thought
+from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendError
 
 ITEMS_SHOWN = 3
+STEPS_SHOWN = 5
+_CHARACTERS_OF_STEP = 100
 _CHARACTERS_OF_END = 80
 _MOST_SPELT_OUT = 10**9
 _ROOM = 2
@@ -68,6 +72,17 @@ class TriedGrowth:
     detail: str
     warnings: list[tuple[str, str]]
     """What would go wrong with trees, each with the setting that it is about."""
+    steps: tuple[str, ...]
+    """How what the model wrote is cut."""
+
+    def shown_steps(self) -> list[str]:
+        """Return a line for each of the first steps, shortened."""
+        shown = [
+            f"{number} of {len(self.steps)}: {_shortened(step)}"
+            for number, step in enumerate(self.steps[:STEPS_SHOWN], start=1)
+        ]
+        rest = len(self.steps) - len(shown)
+        return [*shown, f"… and {rest} more"] if rest else shown
 
 
 @dataclass(slots=True)
@@ -76,6 +91,8 @@ class Verification:
 
     checks: list[Check] = field(default_factory=list)
     items: list[ShownItem] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+    """The first steps of the rollout that was tried, a line each."""
 
     @property
     def failures(self) -> int:
@@ -109,7 +126,7 @@ def verify(
     if not verification.attempt("loads", load):
         return verification, None
     config = loaded[0].config
-    for check_name, run in _worker_config_checks(config.rollout_worker_config):
+    for check_name, run in _worker_config_checks(config):
         verification.attempt(check_name, run)
     if not verification.failures and (warning := _nodes_warning(config.rollout_worker_config)):
         verification.warn("max_nodes", warning)
@@ -163,6 +180,7 @@ async def try_growth(
         f"prompt {trial.spending.prompt_tokens} tokens, "
         f"completion {trial.spending.completion_tokens}",
         [*trial.warnings(completions, lengths, leaves, [] if planned.to_end else steps)],
+        trial.steps_of(leaves),
     )
 
 
@@ -180,7 +198,8 @@ class _Trial:
 
     def _strategy(self, worker_config: RolloutWorkerConfig) -> GrowthStrategy:
         find_answer = partial(steps_to_answer, self.config)
-        return STRATEGIES[worker_config.strategy](worker_config, find_answer)
+        rule = StepRule.of(worker_config, self.config)
+        return STRATEGIES[worker_config.strategy](worker_config, find_answer, rule)
 
     async def sample(self, expansion: Expansion) -> list[Completion]:
         thought, steps = split_off_thought(self.tree, expansion.node)
@@ -205,15 +224,19 @@ class _Trial:
         first = (node for node in self.tree.children(ROOT) if not node.is_finished)
         return [replace(planned, node=node.path) for node in islice(first, 1)]
 
+    def steps_of(self, leaves: list[TreeNode]) -> tuple[str, ...]:
+        """Return the steps of the first solution."""
+        leaf = min(leaves, key=lambda leaf: leaf.path)
+        return tuple(node.text for node in self.tree.path_nodes(leaf.path))
+
     def described(self, leaves: list[TreeNode]) -> str:
         leaf = min(leaves, key=lambda leaf: leaf.path)
-        steps = [node.text for node in self.tree.path_nodes(leaf.path)]
         grades: Counter[str] = Counter()
         for one in leaves:
             grades[str(one.grade)] += one.count
         others = ", ".join(f"{number} {grade}" for grade, number in sorted(grades.items()))
         all_samples = f"; of {grades.total()} samples {others}" if grades.total() > 1 else ""
-        return f"{len(steps)} steps {steps!r}, answer {leaf.answer!r} is {leaf.grade}{all_samples}"
+        return f"{leaf.depth} steps, answer {leaf.answer!r} is {leaf.grade}{all_samples}"
 
     def warnings(
         self,
@@ -263,6 +286,14 @@ def _num_cut(completions: list[Completion]) -> int:
     return sum(one.ending is Ending.LIMIT for one in completions)
 
 
+def _shortened(step: str) -> str:
+    """Return a step as it is written in Python, without its middle where it is long."""
+    half = _CHARACTERS_OF_STEP // 2
+    if len(step) <= _CHARACTERS_OF_STEP:
+        return repr(step)
+    return f"{step[:half]!r} … {step[-half:]!r}"
+
+
 def _no_answer(completion: Completion, config: RolloutConfig) -> str:
     """Return why a rollout may have no answer, and what to do about it."""
     end = completion.text.strip()[-_CHARACTERS_OF_END:]
@@ -280,15 +311,34 @@ def _no_answer(completion: Completion, config: RolloutConfig) -> str:
     )
 
 
-def _worker_config_checks(
-    config: RolloutWorkerConfig,
-) -> Iterator[tuple[str, Callable[[], str]]]:
+def _worker_config_checks(owner: RolloutConfig) -> Iterator[tuple[str, Callable[[], str]]]:
+    config = owner.rollout_worker_config
     problems = config.problems()
     for problem in problems:
         yield "worker config", lambda problem=problem: _fail(problem)  # type: ignore[misc]
     if not problems:
         yield "worker config", lambda: f"{config.strategy} over the {config.api} API"
+        yield "steps", lambda: _check_steps(config, owner)
     yield "strategy", lambda: check_strategy(config)
+
+
+def _check_steps(config: RolloutWorkerConfig, owner: RolloutConfig) -> str:
+    """Return how steps are found, after a trial of that.
+
+    Raises:
+        ConfigError: a regular expression needs too long, or `split_steps` loses text.
+    """
+    rule = StepRule.of(config, owner)
+    rule.try_out()
+    if rule.splitter:
+        return "split_steps of the config cuts them"
+    kept = ", blocks stay whole" if rule.keep_blocks else ""
+    how = (
+        ""
+        if rule.stops() or config.strategy == "sampled"
+        else ("; servers cannot stop at that, so each step is drawn to max_tokens_per_step and cut")
+    )
+    return f"they end with {stored_delimiter(config.step_delimiter)!r}{kept}{how}"
 
 
 def check_strategy(config: RolloutWorkerConfig) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from rollouts.core.responses import StopRules, read_completions
+from rollouts.core.steps import StepRule
 
 _SECONDS_TO_ANSWER = 300.0
 _LONG_PROMPT = "word " * 9000
@@ -108,7 +109,7 @@ def end_or_delimiter(server: Server, api: str) -> str:
     found = []
     for delimiter in ("\n", " "):  # the answer is one line of several words
         answer = server.ask(api, prompt, stop=[delimiter], **logprobs)
-        rules = StopRules(prefix="", stop=(), delimiter=delimiter)
+        rules = StopRules(prefix="", stop=(), step_rule=StepRule(delimiter))
         (completion,), _ = read_completions(answer, rules)
         found.append(f"{_sign(answer['choices'][0])} read as {completion.ending}")
     return "; ".join(found)

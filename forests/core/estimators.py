@@ -15,12 +15,16 @@ EstimatorChoice: TypeAlias = Literal["auto"] | Estimator
 IMPORTED = "imported"
 """Strategy of trees that another program grew."""
 
+RESEGMENTED = "resegmented"
+"""Strategy of trees whose solutions, drawn from the root, were cut into other steps."""
+
 STRATEGY_ESTIMATORS: Mapping[str, tuple[Estimator, ...]] = {
     "branching": ("leaf_mean", "child_mean", "any"),
     "sampled": ESTIMATORS,
     "math_shepherd": ("own_rollouts", "leaf_mean", "child_mean", "any"),
     "omega_prm": ("own_rollouts", "leaf_mean", "child_mean", "any"),
     IMPORTED: ESTIMATORS,
+    RESEGMENTED: ESTIMATORS,
 }
 """The strategy's own estimator, then the others that mean something for its trees."""
 

@@ -83,36 +83,43 @@ def read_stop_sign(
     choice: Mapping[str, Any],
     text: str,
     tokens: Sequence[str] | None,
-    delimiter: str,
+    stops: Sequence[str],
     *,
     lists_end: bool,
 ) -> StopSign | None:
-    """Return what stopped a sample; None where nothing tells.
+    """Return what stopped a sample; None where nothing tells, or nothing tells which stop text.
 
     `text`: what the choice holds, without the stop text. `tokens`: the texts of its tokens, where
     they are listed. `lists_end`: whether the server is known to list an end token whenever the
-    model ended (llama.cpp with log-probabilities), so that none means the delimiter.
+    model ended (llama.cpp with log-probabilities), so that none means a stop text.
     """
     return (
-        _sign_by_name(choice, delimiter)
-        or _sign_in_tokens(text, tokens or (), delimiter)
-        or (StopSign(delimiter) if lists_end else None)
+        _sign_by_name(choice, stops)
+        or _sign_in_tokens(text, tokens or (), stops)
+        or (_only(stops) if lists_end else None)
     )
 
 
-def _sign_by_name(choice: Mapping[str, Any], delimiter: str) -> StopSign | None:
+def _only(stops: Sequence[str]) -> StopSign | None:
+    """Return the sign of a stop text that has no other beside it."""
+    return StopSign(stops[0]) if len(stops) == 1 else None
+
+
+def _sign_by_name(choice: Mapping[str, Any], stops: Sequence[str]) -> StopSign | None:
     reason = choice.get("finish_reason")
     matched = reason.get("matched") if isinstance(reason, Mapping) else None
     if "stop_reason" in choice and choice["stop_reason"] is None:
         return MODEL_END  # vLLM
     named = [choice.get(name) for name in ("stop_reason", "matched_stop", "stop_sequence")]
     signs = [*named, choice.get("stopping_word"), matched]
-    if any(sign == delimiter or (isinstance(sign, list) and delimiter in sign) for sign in signs):
-        return StopSign(delimiter)
+    for sign in signs:
+        named_stops = [s for s in stops if s == sign or (isinstance(sign, list) and s in sign)]
+        if found := _only(named_stops):
+            return found
     if any(map(_names_end, signs)) or _says(finish_text(reason), _END_WORDS):
         return MODEL_END
     if any(_says(str(word), _STOP_WORDS) for word in (*named, finish_text(reason))):
-        return StopSign(delimiter)
+        return _only(stops)
     return None
 
 
@@ -127,14 +134,14 @@ def _says(text: str, words: Sequence[str]) -> bool:
     return any(word in text.lower() for word in words)
 
 
-def _sign_in_tokens(text: str, tokens: Sequence[str], delimiter: str) -> StopSign | None:
+def _sign_in_tokens(text: str, tokens: Sequence[str], stops: Sequence[str]) -> StopSign | None:
     if not tokens:
         return None
     listed = "".join(tokens)
     # Halves of characters may be listed as several replacement characters.
     after = listed[len(text) :] if listed.startswith(text) else ""
-    if delimiter in after:
-        return StopSign(delimiter)
+    if met := [(after.find(stop), stop) for stop in stops if stop in after]:
+        return StopSign(min(met)[1])
     is_listed_end = _END_TOKEN.fullmatch(tokens[-1]) and not text.endswith(tokens[-1])
     if tokens[-1] == "" or is_listed_end or after.strip():
         return MODEL_END  # llama.cpp lists its end token as an empty text

@@ -24,7 +24,7 @@ from experiment_configs.answers import (
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
 from rollouts.core.completions import Completion, Ending, TokenLogprobs
-from rollouts.core.steps import share_logprobs, share_tokens, split_steps
+from rollouts.core.steps import StepRule, share_logprobs, share_tokens, split_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,16 @@ class GrowthStrategy(ABC):
     holds, wherever it stopped.
     """
 
-    def __init__(self, config: RolloutWorkerConfig, find_answer: FindAnswer) -> None:
+    def __init__(
+        self,
+        config: RolloutWorkerConfig,
+        find_answer: FindAnswer,
+        step_rule: StepRule | None = None,
+    ) -> None:
+        """`step_rule`: where steps end; None: as `config` says."""
         self.config = config
         self.find_answer = find_answer
+        self.step_rule = step_rule or StepRule.of(config)
 
     @abstractmethod
     def wanted(self, tree: ReasoningTree) -> Iterable[Expansion]:
@@ -124,7 +131,8 @@ class GrowthStrategy(ABC):
             # The template opened the thought, which no text shows until it ends.
             closes = not one.begins_in_thought and closes_thought(one.text)
             find = partial(find_answer, "" if closes else before)
-            return ReadSample(_new_steps(expansion, one, self.config, find), closes)
+            written = written_steps(one, self.config, self.step_rule)
+            return ReadSample(_new_steps(expansion, one, written, self.config, find), closes)
 
         return [read(one) for one in completions]
 
@@ -280,15 +288,15 @@ def _same_sibling(tree: ReasoningTree, step: TreeNode) -> TreeNode | None:
 def _new_steps(
     expansion: Expansion,
     completion: Completion,
+    written: Sequence[TreeNode],
     config: RolloutWorkerConfig,
     find_answer: Callable[[tuple[str, ...]], int | None],
 ) -> list[TreeNode]:
-    """Return the steps of a sample as nodes that have no path yet.
+    """Return those of the written steps that are kept.
 
     A solution ends with the step that gives its answer, and is truncated at `max_depth`. Thoughts
     give no answer.
     """
-    written = _written_steps(completion, config)
     depth_left = config.max_depth - len(expansion.node)
     said = [number for number, step in enumerate(written[:depth_left]) if not step.is_thought]
     answer_at = find_answer(tuple(written[number].text for number in said)) if said else None
@@ -296,7 +304,7 @@ def _new_steps(
     is_whole = num_kept == len(written)
     terminal = answer_at is not None or (is_whole and completion.ending is Ending.SOLUTION)
     is_cut = completion.ending is Ending.LIMIT or num_kept == depth_left
-    steps = written[:num_kept]
+    steps = list(written[:num_kept])
     for step in steps:
         step.model = completion.model
         step.seed = expansion.seed
@@ -307,40 +315,39 @@ def _new_steps(
     return steps
 
 
-def _written_steps(completion: Completion, config: RolloutWorkerConfig) -> list[TreeNode]:
-    """Return what a sample wrote, step by step: thoughts grown, folded or left out."""
+def written_steps(
+    completion: Completion, config: RolloutWorkerConfig, step_rule: StepRule
+) -> list[TreeNode]:
+    """Return what a sample wrote as nodes without paths: thoughts grown, folded or left out.
+
+    Raises:
+        ConfigError: as `StepRule.split`.
+    """
+    rule_of_thoughts = step_rule if config.reasoning == "grow" else None
+    thought = [(completion.thought, True)] if completion.thought else []
     said = split_thoughts(completion.text, is_inside=completion.begins_in_thought)
     steps = [
-        *_cut(
-            [(completion.thought, True)] if completion.thought else [],
+        *_nodes(
+            split_pieces(thought, step_rule, rule_of_thoughts),
             completion.thought_tokens,
             completion.thought_logprobs,
-            config,
         ),
-        *_cut(said, completion.tokens, completion.token_logprobs, config),
+        *_nodes(
+            split_pieces(said, step_rule, rule_of_thoughts),
+            completion.tokens,
+            completion.token_logprobs,
+        ),
     ]
     if config.reasoning == "drop":
         steps = [step for step in steps if not step.is_thought]
     return steps or [TreeNode(path=(), text="", tokens=completion.tokens)]
 
 
-def _cut(
-    pieces: Iterable[tuple[str, bool]],
-    tokens: int,
-    logprobs: TokenLogprobs | None,
-    config: RolloutWorkerConfig,
+def _nodes(
+    steps: Sequence[tuple[str, bool]], tokens: int, logprobs: TokenLogprobs | None
 ) -> Iterator[TreeNode]:
-    """Yield the steps of text and thought that share these tokens."""
-    texts = [
-        (step, is_thought)
-        for piece, is_thought in pieces
-        for step in _steps_of(piece, config, is_folded=is_thought and config.reasoning != "grow")
-    ]
-    steps = [step for step, _ in texts]
-    shares = zip(share_tokens(tokens, steps), share_logprobs(logprobs, steps), strict=True)
-    for (text, is_thought), (number, logprob) in zip(texts, shares, strict=True):
+    """Yield the nodes of steps that share these tokens."""
+    texts = [text for text, _ in steps]
+    shares = zip(share_tokens(tokens, texts), share_logprobs(logprobs, texts), strict=True)
+    for (text, is_thought), (number, logprob) in zip(steps, shares, strict=True):
         yield TreeNode(path=(), text=text, tokens=number, logprob=logprob, is_thought=is_thought)
-
-
-def _steps_of(text: str, config: RolloutWorkerConfig, *, is_folded: bool) -> list[str]:
-    return [text] if is_folded else split_steps(text, config.step_delimiter) or [text]

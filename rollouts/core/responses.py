@@ -11,7 +11,7 @@ from typing import Any
 from experiment_configs.answers import split_thoughts
 from rollouts.core.completions import Completion, Ending, TokenLogprobs, part_of_tokens
 from rollouts.core.endings import Finish, finish_text, read_finish, read_stop_sign
-from rollouts.core.steps import ending_of, split_steps
+from rollouts.core.steps import StepRule
 
 LONGEST_MODEL = 200
 LONGEST_FINISH_REASON = 20
@@ -42,10 +42,10 @@ class StopRules:
     prefix: str
     """Steps before the sample: a stop text may begin in their end."""
     stop: Sequence[str]
-    delimiter: str | None
+    step_rule: StepRule | None
     """Set where the sample is one step."""
     is_asked: bool = True
-    """Whether the server was asked to stop at the delimiter."""
+    """Whether the server was asked to stop where the step ends, as far as it can."""
     lost: str = ""
     """White space at the end of the prefix that the server did not get."""
     echo: str = ""
@@ -58,6 +58,11 @@ class StopRules:
     """Whether the thought had ended before: what a parser takes for one is the answer."""
     max_tokens: int | None = None
     """How many tokens a sample may have: what tells a cut where no reason is given."""
+
+    @property
+    def delimiters(self) -> list[str]:
+        """Texts at which the server was asked to end the step; none where the client cuts it."""
+        return self.step_rule.stops() if self.step_rule and self.is_asked else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +176,7 @@ def _problem(choice: Any, rules: StopRules) -> str:
     if finish is Finish.BROKEN:
         return f"the server broke it off ({reason})"
     field, thought, text = _thought_and_text(choice, rules)
-    if thought and rules.delimiter is not None and rules.is_asked:
+    if thought and rules.step_rule is not None and rules.is_asked:
         raise ThoughtInStepError(f"it puts thoughts into `{field}`")
     if text:
         return ""
@@ -316,23 +321,28 @@ def _find_end(
     tokens: int,
     rules: StopRules,
 ) -> tuple[str, Ending]:
-    """Return the text of a sample, with the delimiter that ended it, and why it ended."""
+    """Return the text of a sample, with the delimiter that ended it, and why it ended.
+
+    Raises:
+        ConfigError: as `StepRule.split`.
+    """
     ended = Ending.SOLUTION if _is_ended(choice, tokens, rules) else Ending.LIMIT
-    if rules.delimiter is None:
+    if rules.step_rule is None:
         return text, ended
+    delimiters = rules.delimiters
     head = _thought_before(text) if rules.skips_thought else ""
-    step = head + next(iter(split_steps(text[len(head) :], rules.delimiter)), text[len(head) :])
-    has_step = bool(step[len(head) :].strip()) or rules.is_asked
-    if ending_of(step, rules.delimiter) and has_step:
-        is_last = ended is Ending.SOLUTION and not rules.is_asked and step == text
-        return step, ended if is_last else Ending.STEP
+    step, is_whole = rules.step_rule.first_step(text[len(head) :])
+    if is_whole and (step.strip() or delimiters):
+        step = head + step
+        is_last = ended is Ending.SOLUTION and not delimiters and not text[len(step) :].strip()
+        return (text, ended) if is_last else (step, Ending.STEP)
     if ended is Ending.LIMIT:
         return text, ended
     listed = [token for token, _ in token_logprobs or ()]
-    lists_end = rules.lists_end and rules.is_asked
-    sign = read_stop_sign(choice, text, listed, rules.delimiter, lists_end=lists_end)
+    lists_end = rules.lists_end and bool(delimiters)
+    sign = read_stop_sign(choice, text, listed, rules.step_rule.stops(), lists_end=lists_end)
     if sign is None:
-        return text, Ending.UNTOLD if rules.is_asked else ended
+        return text, Ending.UNTOLD if delimiters else ended
     return text + (sign.text or ""), Ending.SOLUTION if sign.text is None else Ending.STEP
 
 

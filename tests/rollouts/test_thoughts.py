@@ -1,6 +1,7 @@
 """Thoughts, wherever a server puts them: stored apart, never graded, counted as what they are."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from experiment_configs.loading import load_config
+from experiment_configs.step_delimiters import stored_delimiter
 from experiment_configs.stopping import steps_to_answer
 from forests.core.tree import Grade, ReasoningTree, TreeNode
 from forests.models import Tree
@@ -19,11 +21,12 @@ from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
 from rollouts.core.growing import split_off_thought
 from rollouts.core.responses import StopRules, read_completions
+from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
 from rollouts.endpoints import ServerAddress
 from rollouts.failures import BackendRefusedError, RequestFailedError
 from rollouts.jobs import grow_slice
-from tests.openai_server import OpenAIServer, Thoughts, writes
+from tests.openai_server import OpenAIServer, Style, Thoughts, writes
 from tests.rollouts.forests import assert_whole, reread, seeded
 
 THOUGHT = "\nTwo and five.\n\nMaybe the answer is \\boxed{20}.\n\nWait, it is twice.\n"
@@ -33,6 +36,12 @@ WRITTEN = f"<think>{THOUGHT}</think>{SAID}"
 OTHER = f"<think>\nAdd.\n</think>{OTHER_SAID}"
 SPLIT: list[Thoughts] = ["reasoning", "reasoning_content", "parts"]
 EVERYWHERE: list[Thoughts] = ["content", *SPLIT]
+DELIMITERS: list[Any] = [
+    "\n\n",
+    ("\n\n", ". "),
+    re.compile(r"\n\n+"),
+    re.compile(r"\n+(?=Then|It)"),
+]
 
 
 @pytest.fixture
@@ -124,6 +133,39 @@ def test_whole_trees_grow_over_chat_wherever_the_server_puts_thoughts(
     assert all(leaf.terminal and leaf.text.strip() for leaf in tree.leaves())
     assert all(node.text.strip() for node in tree if node.path)
     assert all(node.is_thought is (node.depth == 1) for node in tree if node.path)
+
+
+@pytest.mark.parametrize("thoughts", EVERYWHERE)
+@pytest.mark.parametrize("style", ["vllm", "plain"])
+@pytest.mark.parametrize("delimiter", DELIMITERS)
+def test_thoughts_stay_apart_whatever_ends_a_step(
+    server: OpenAIServer, delimiter: Any, style: Style, thoughts: Thoughts
+):
+    server.thoughts, server.style = thoughts, style
+
+    tree = grown(server, step_delimiter=stored_delimiter(delimiter))
+
+    assert solutions(tree) <= {SAID.strip(), OTHER_SAID.strip()}
+    assert all(leaf.terminal for leaf in tree.leaves())
+    assert all(node.is_thought is (node.depth == 1) for node in tree if node.path)
+    rule = StepRule(delimiter)
+    for leaf in tree.leaves():
+        said = [node.text for node in tree.path_nodes(leaf.path) if not node.is_thought]
+        assert said == rule.split("".join(said))
+
+
+@pytest.mark.parametrize("delimiter", DELIMITERS)
+@pytest.mark.parametrize("style", ["vllm", "plain"])
+def test_the_step_after_a_thought_that_is_dropped_is_whole(
+    server: OpenAIServer, style: Style, delimiter: Any
+):
+    server.style, server.write = style, writes(WRITTEN)
+    stored = stored_delimiter(delimiter)
+
+    (step,) = ask(server, reasoning="drop", api="completions", step_delimiter=stored)
+
+    thought, mark, said = WRITTEN.partition("</think>")
+    assert step.text == thought + mark + StepRule(delimiter).split(said)[0]
 
 
 @pytest.mark.parametrize("reasoning", ["grow", "fold"])
@@ -253,7 +295,7 @@ def test_an_answer_that_a_parser_took_for_thought_names_the_field(server: OpenAI
         ask(server, to_end=True)
 
 
-WHOLE = StopRules(prefix="", stop=(), delimiter=None)
+WHOLE = StopRules(prefix="", stop=(), step_rule=None)
 
 
 def test_listed_tokens_of_a_thought_belong_to_it():

@@ -1,8 +1,9 @@
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, add_forest_argument, get_seeded_forest
+from forests.core.estimators import RESEGMENTED
 from forests.store import retry_failed
 
 
@@ -16,6 +17,11 @@ class Command(ProjectCommand):
 
     def handle(self, **options: Any) -> None:
         forest = get_seeded_forest(options["forest_name"])
+        if forest.strategy == RESEGMENTED:
+            raise CommandError(
+                f"forest {forest.name!r} holds solutions of another forest and takes no rollouts: "
+                "retry the failed trees of that one, and run resegment_forest with another suffix"
+            )
         number = retry_failed(forest)
         if options["json"]:
             self.show_json({"forest_name": forest.name, "retried": number})

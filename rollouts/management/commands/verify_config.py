@@ -9,6 +9,7 @@ from experiment_configs.interfaces import RolloutConfig
 from forests.commands import ProjectCommand
 from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
+from rollouts.core.steps import StepRule
 from rollouts.servers import policy_server
 from rollouts.verification import ShownItem, TriedGrowth, Verification, try_growth, verify
 
@@ -50,8 +51,11 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         notes: list[str] = []
 
         async def ask() -> str:
+            worker_config = config.rollout_worker_config
             client = CompletionClient(
-                policy_server(config.rollout_worker_config.base_urls), config.rollout_worker_config
+                policy_server(worker_config.base_urls),
+                worker_config,
+                StepRule.of(worker_config, config),
             )
             async with client:
                 try:
@@ -63,6 +67,8 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         verification.attempt("backend", lambda: asyncio.run(ask()))
         for note in notes:
             verification.warn("request", note)
+        if tried:
+            verification.steps = tried[0].shown_steps()
         for name, warning in tried[0].warnings if tried else ():
             verification.warn(name, warning)
 
@@ -72,6 +78,8 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         for check in verification.checks:
             word = "FAIL" if not check.is_ok else "warn" if check.is_warning else "ok  "
             self.show(f"{word} {check.name}: {check.detail}")
+        for step in verification.steps:
+            self.show(f"     step {step}")
 
     def _show_item(self, number: int, item: ShownItem) -> None:
         prompt = item.prompt

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rollouts.core.completions import Completion
 from rollouts.core.responses import ResponseError, StopRules, Usage, read_completions
-from rollouts.core.steps import share_logprobs, share_tokens, split_steps
+from rollouts.core.steps import StepRule, share_logprobs, share_tokens
 
 TEXT = st.text(st.characters(codec=None, exclude_categories=())) | st.sampled_from(
     ["", "\n", "step\n", "end", "stop", "length", "\ud800", "<think>a\n</think>\nb\n", "</think>"]
@@ -46,7 +46,12 @@ RULES = st.builds(
     StopRules,
     prefix=st.text(max_size=5),
     stop=st.lists(st.text(min_size=1, max_size=4), max_size=3),
-    delimiter=st.none() | st.sampled_from(["\n", "\n\n", "step"]),
+    step_rule=st.none()
+    | st.builds(
+        StepRule,
+        st.sampled_from(["\n", "\n\n", "step", ("\n", "st", "end")]),
+        keep_blocks=st.booleans(),
+    ),
     echo=st.text(max_size=3),
     lost=st.sampled_from(["", "\n", " ", "\r\n\n"]),
     is_asked=st.booleans(),
@@ -88,7 +93,7 @@ def test_any_json_is_read_or_refused(response: Any, rules: StopRules):
 def test_what_was_read_can_be_cut_into_steps(response: Any, rules: StopRules):
     completions, _ = read(response, rules) or ([], None)
     for one in completions:
-        steps = split_steps(one.text, rules.delimiter or "\n")
+        steps = (rules.step_rule or StepRule("\n")).split(one.text)
         assert "".join(steps) == (one.text if one.text.strip() else "")
         assert sum(share_tokens(one.tokens, steps)) == (one.tokens if steps else 0)
         assert len(share_logprobs(one.token_logprobs, steps)) == len(steps)

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -5,9 +6,10 @@ import pytest
 
 from rollouts.core.completions import Completion, Ending
 from rollouts.core.responses import NoSampleError, ResponseError, StopRules, read_completions
+from rollouts.core.steps import StepRule
 
-STEP = StopRules(prefix="", stop=(), delimiter="\n")
-WHOLE = StopRules(prefix="", stop=(), delimiter=None)
+STEP = StopRules(prefix="", stop=(), step_rule=StepRule("\n"))
+WHOLE = StopRules(prefix="", stop=(), step_rule=None)
 
 
 def read(choice: dict[str, Any], rules: StopRules) -> Completion:
@@ -66,7 +68,7 @@ def test_a_delimiter_left_in_the_text_ends_the_step_there():
 
 
 def test_a_delimiter_with_the_line_breaks_of_windows_keeps_its_spelling():
-    rules = StopRules(prefix="", stop=(), delimiter="\n\n")
+    rules = StopRules(prefix="", stop=(), step_rule=StepRule("\n\n"))
 
     assert end_of(read(stopped("a\r\nb\r\n\r\nc"), rules)) == ("a\r\nb\r\n\r\n", Ending.STEP)
     assert end_of(read(stopped("a\r\n\r\n"), rules)) == ("a\r\n\r\n", Ending.STEP)
@@ -194,19 +196,19 @@ def test_tokens_behind_the_step_and_of_doubled_white_space_are_not_the_steps():
 
 
 def test_a_stop_text_left_in_the_sample_is_cut():
-    rules = StopRules(prefix="", stop=("Question:", "END"), delimiter=None)
+    rules = StopRules(prefix="", stop=("Question:", "END"), step_rule=None)
 
     assert end_of(read(stopped("a END b Question: c"), rules)) == ("a ", Ending.SOLUTION)
 
 
 def test_a_stop_text_that_begins_in_the_prefix_leaves_nothing():
-    rules = StopRules(prefix="a\n", stop=("\nQuestion:",), delimiter="\n")
+    rules = StopRules(prefix="a\n", stop=("\nQuestion:",), step_rule=StepRule("\n"))
 
     assert end_of(read(stopped("Question: next"), rules)) == ("", Ending.SOLUTION)
 
 
 def test_the_echo_of_a_continued_chat_message_is_taken_off():
-    rules = StopRules(prefix="a\n", stop=(), delimiter=None, echo="a", lost="\n")
+    rules = StopRules(prefix="a\n", stop=(), step_rule=None, echo="a", lost="\n")
     choice = {"message": {"content": "a\nb"}, "finish_reason": "stop"}
 
     assert end_of(read(choice, rules)) == ("b", Ending.SOLUTION)
@@ -236,3 +238,62 @@ def test_the_legacy_form_of_logprobs_is_read():
 def test_a_response_without_text_is_an_error(response: Any):
     with pytest.raises(ResponseError):
         read_completions(response, WHOLE)
+
+
+def tokens_of(*texts: str) -> dict[str, Any]:
+    return {"content": [{"token": text, "logprob": -1.0} for text in texts]}
+
+
+def test_of_several_delimiters_the_server_says_which_it_met():
+    rules = StopRules(prefix="", stop=(), step_rule=StepRule(("\n\n", "###")))
+
+    assert end_of(read(stopped("a", stop_reason="###"), rules)) == ("a###", Ending.STEP)
+    assert end_of(read(stopped("a", matched_stop="\n\n"), rules)) == ("a\n\n", Ending.STEP)
+    listed = tokens_of("a", "###")
+    assert end_of(read(stopped("a", logprobs=listed), rules)) == ("a###", Ending.STEP)
+    assert end_of(read(stopped("a", stop_reason=None), rules)) == ("a", Ending.SOLUTION)
+    assert end_of(read(stopped("a\n\nb"), rules)) == ("a\n\n", Ending.STEP)
+
+
+def test_a_delimiter_that_nobody_knows_to_be_written_is_not_stored():
+    rules = StopRules(prefix="", stop=(), step_rule=StepRule(("\n\n", "###")))
+
+    for sign in ({}, {"stop_reason": "stop_sequence"}, {"stop_sequence": ["\n\n", "###"]}):
+        assert end_of(read(stopped("a", **sign), rules)) == ("a", Ending.UNTOLD)
+    llama = replace(rules, lists_end=True)
+    assert end_of(read(stopped("a", logprobs=tokens_of("a")), llama)) == ("a", Ending.UNTOLD)
+    assert end_of(read(stopped("a", logprobs=tokens_of("a", "")), llama)) == ("a", Ending.SOLUTION)
+
+
+def test_blank_lines_at_the_end_of_a_solution_that_the_client_cuts_stay_with_its_last_step():
+    rules = StopRules(prefix="", stop=(), step_rule=StepRule(re.compile(r"\n")))
+    cut = {"text": "a\n\n", "finish_reason": "length"}
+
+    assert end_of(read(stopped("a\n\n"), rules)) == ("a\n\n", Ending.SOLUTION)
+    assert end_of(read(cut, rules)) == ("a\n", Ending.STEP)
+    assert end_of(read(stopped("\n\n"), rules)) == ("\n\n", Ending.SOLUTION)
+
+
+@pytest.mark.parametrize("delimiter", [re.compile(r"\n+(?=Step)"), "\n\n"])
+def test_a_server_that_cannot_stop_at_a_step_is_cut_in_the_client(delimiter: Any):
+    rule = StepRule(delimiter, keep_blocks=True)
+    rules = StopRules(prefix="", stop=(), step_rule=rule)
+    text = "Step 1: a\n\nStep 2: b"
+
+    assert end_of(read(stopped(text), rules)) == ("Step 1: a\n\n", Ending.STEP)
+    assert end_of(read(stopped("Step 2: b"), rules)) == ("Step 2: b", Ending.SOLUTION)
+    cut = {"text": "Step 2: b", "finish_reason": "length"}
+    assert end_of(read(cut, rules)) == ("Step 2: b", Ending.LIMIT)
+
+
+def test_tokens_of_what_was_cut_off_are_spent_and_are_not_the_steps():
+    rules = StopRules(prefix="", stop=(), step_rule=StepRule(re.compile(r"\n")))
+    listed = stopped("a\nb c", logprobs=tokens_of("a", "\n", "b", " c"))
+    plain = stopped("a\nb c")
+
+    for choice, tokens in ((listed, 2), (plain, 2)):
+        response = {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 4}}
+        (completion,), usage = read_completions(response, rules)
+        assert (completion.text, completion.tokens) == ("a\n", tokens)
+        assert usage.completion_tokens == 4
+    assert read(listed, rules).token_logprobs == (("a", -1.0), ("\n", -1.0))

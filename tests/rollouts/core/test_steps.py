@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollouts.core.steps import ending_of, share_logprobs, share_tokens, split_steps
+from rollouts.core.steps import StepRule, share_logprobs, share_tokens
 
 TEXTS = st.text(alphabet="ab \r\nß→", max_size=40) | st.lists(
     st.sampled_from(["a", " ", "\n", "\r\n", "\r"]), max_size=20
@@ -13,30 +13,32 @@ DELIMITERS = LINE_BREAKS | st.sampled_from(["ab", "→", "\r\n", "a\n"])
 
 @given(TEXTS, DELIMITERS)
 def test_steps_put_together_are_exactly_the_text(text: str, delimiter: str):
-    steps = split_steps(text, delimiter)
+    steps = StepRule(delimiter).split(text)
 
     assert "".join(steps) == text or (not text.strip() and steps == [])
 
 
 @given(TEXTS, DELIMITERS)
 def test_no_step_is_blank(text: str, delimiter: str):
-    assert all(step.strip() for step in split_steps(text, delimiter))
+    assert all(step.strip() for step in StepRule(delimiter).split(text))
 
 
 @given(TEXTS, DELIMITERS)
 def test_every_step_but_the_last_ends_with_the_delimiter(text: str, delimiter: str):
-    for step in split_steps(text, delimiter)[:-1]:
-        assert ending_of(step, delimiter)
-        assert step.endswith(ending_of(step, delimiter))
-        assert ending_of(step, delimiter).replace("\r\n", "\n") == delimiter.replace("\r\n", "\n")
+    for step in StepRule(delimiter).split(text)[:-1]:
+        assert StepRule(delimiter).ending_of(step)
+        assert step.endswith(StepRule(delimiter).ending_of(step))
+        assert StepRule(delimiter).ending_of(step).replace("\r\n", "\n") == delimiter.replace(
+            "\r\n", "\n"
+        )
 
 
 @given(TEXTS, LINE_BREAKS)
 def test_a_text_has_the_same_steps_with_either_kind_of_line_break(text: str, delimiter: str):
     text = text.replace("\r", "")
 
-    assert split_steps(text.replace("\n", "\r\n"), delimiter) == [
-        step.replace("\n", "\r\n") for step in split_steps(text, delimiter)
+    assert StepRule(delimiter).split(text.replace("\n", "\r\n")) == [
+        step.replace("\n", "\r\n") for step in StepRule(delimiter).split(text)
     ]
 
 
@@ -54,11 +56,11 @@ def test_a_text_has_the_same_steps_with_either_kind_of_line_break(text: str, del
     ],
 )
 def test_a_step_tells_how_its_delimiter_is_spelled(text: str, delimiter: str, ending: str):
-    assert ending_of(text, delimiter) == ending
+    assert StepRule(delimiter).ending_of(text) == ending
 
 
 def test_blank_lines_of_windows_part_steps():
-    assert split_steps("a\r\nb\r\n\r\nc\r\n\r\n", "\n\n") == ["a\r\nb\r\n\r\n", "c\r\n\r\n"]
+    assert StepRule("\n\n").split("a\r\nb\r\n\r\nc\r\n\r\n") == ["a\r\nb\r\n\r\n", "c\r\n\r\n"]
 
 
 @pytest.mark.parametrize(
@@ -72,12 +74,7 @@ def test_blank_lines_of_windows_part_steps():
     ],
 )
 def test_blank_lines_go_with_the_next_step_or_the_last(text: str, steps: list[str]):
-    assert split_steps(text, "\n") == steps
-
-
-def test_an_empty_delimiter_is_refused():
-    with pytest.raises(ValueError, match="separator"):
-        split_steps("a", "")
+    assert StepRule("\n").split(text) == steps
 
 
 @given(st.integers(0, 1000), st.lists(st.text(min_size=1), min_size=1, max_size=6))

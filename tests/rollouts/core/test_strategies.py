@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiment_configs.interfaces import RolloutWorkerConfig
-from forests.core.estimators import IMPORTED, STRATEGY_ESTIMATORS
+from forests.core.estimators import IMPORTED, RESEGMENTED, STRATEGY_ESTIMATORS
 from forests.core.tree import Grade, ReasoningTree, TreeNode
 from forests.core.values import estimate_values
 from rollouts.core.completions import Completion, Ending
@@ -99,7 +99,7 @@ PLAN_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def test_every_strategy_says_which_estimators_serve_it():
-    assert STRATEGIES.keys() | {IMPORTED} == STRATEGY_ESTIMATORS.keys()
+    assert STRATEGIES.keys() | {IMPORTED, RESEGMENTED} == STRATEGY_ESTIMATORS.keys()
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
