@@ -183,7 +183,8 @@ def test_several_delimiters_need_a_server_that_says_or_shows_which_it_met(
 
 
 def test_verify_config_shows_how_a_rollout_is_cut(model_server: OpenAIServer, configure):
-    model_server.write = lambda prefix, seed: SOLUTION + "\n\nand on" * 3 + " and on" * 50
+    unanswered = SOLUTION.removesuffix("\n#### 3")
+    model_server.write = lambda prefix, seed: unanswered + "\n\nand on" * 3 + " and on" * 50
     configure(RULES["blocks"])
     out = io.StringIO()
     words: list[Any] = ["--config_name", "mine", "--dataset_split", "train", "--with_backend"]
