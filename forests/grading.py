@@ -99,7 +99,7 @@ def same_by(grader: Grader) -> IsSame:
 
 
 class TreeGrader:
-    """Grades the leaves of one tree as they come, and finds their voted answers.
+    """Grades the leaves of one tree while it grows, and finds their voted answers.
 
     `graded`: leaves that keep their grades and voted answers.
     """

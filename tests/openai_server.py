@@ -55,7 +55,7 @@ def write_two_steps(prefix: str, seed: int) -> str:
 def writes(*solutions: str, after: str = "Answer:") -> Writer:
     """Return a writer of fixed solutions, which the seed chooses, to the character.
 
-    It goes on from wherever a solution was cut, and writes a line end of its own after text that
+    It continues a solution wherever it was cut, and writes a line end of its own after text that
     no solution has.
     """
 

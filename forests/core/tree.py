@@ -57,7 +57,7 @@ class TreeNode:
     """Model as the server named it."""
     seed: int | None = None
     is_thought: bool = False
-    """Whether the step is part of a thought: it is no part of the solution that is graded."""
+    """Whether the step is part of a thought. Thoughts are not graded: they are not the solution."""
 
     @property
     def depth(self) -> int:

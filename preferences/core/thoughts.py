@@ -109,7 +109,7 @@ def _is_opened(first: TreeNode, prompt: Prompt) -> bool:
 def _close(tree: ReasoningTree, last: TreeNode, texts: dict[NodePath, str]) -> None:
     """Put the closing mark where an answer follows the last step of a thought.
 
-    It ends this step, or begins the answer where other samples go on with the thought.
+    It ends this step. Where other samples continue the thought, it begins the answer.
     """
     below = tree.children(last.path)
     answers = [child for child in below if not child.is_thought]
@@ -209,7 +209,7 @@ def _without_opening(prompt: Prompt) -> Prompt:
 
 
 def _last(prompt: Prompt) -> str:
-    """Return the text that the model goes on with: a text, or what the assistant said last."""
+    """Return the text that the model continues: the prompt, or what the assistant said last."""
     if isinstance(prompt, str):
         return prompt
     return prompt[-1]["content"] if prompt and prompt[-1]["role"] == "assistant" else ""

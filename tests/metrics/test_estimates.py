@@ -36,7 +36,7 @@ def is_right_by_chance(seed: int, solution: str) -> bool:
 
 
 def true_value(steps: str, end: float) -> float:
-    """Return the chance that what goes on from a prefix ends without a "c"."""
+    """Return the chance that a prefix is continued to its end without a "c"."""
     if not has_no_c(steps):
         return 0.0
     number = steps.count("\n") + 1

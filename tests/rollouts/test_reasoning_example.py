@@ -29,7 +29,7 @@ TEMPLATE = """\
 
 
 def think(prefix: str, seed: int) -> str:
-    """Go on with the thought from wherever the prefix ends; the last sample errs."""
+    """Continue the thought wherever the prefix ends. The last sample errs."""
     _, _, done = prefix.partition("<|im|>assistant\n")
     whole = "".join(THOUGHTS)
     if done and not whole.startswith(done):

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from experiment_configs.answers.comparison.units import CURRENCY_SIGNS, Unit, read_unit, same_unit
 
@@ -65,6 +66,7 @@ class Quantity:
     unit: Unit
 
 
+@lru_cache(maxsize=4096)  # one comparison asks several times, and a label is compared often
 def read_quantity(text: str) -> Quantity | None:
     """Return the number with its unit that a text is, or None where it is none.
 

@@ -10,6 +10,7 @@ r"""One spelling for what Unicode, LaTeX and Markdown write in many ways.
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni", strict=True))
 _SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙᵢ", "0123456789+-=()ni", strict=True))
@@ -137,6 +138,7 @@ _EMPHASIS = "*_`\"' \t\n~"
 _END = ".,;:? ~"  # a `!` may be a factorial
 
 
+@lru_cache(maxsize=4096)  # the samples of a tree repeat few answers, and all have one label
 def normalise(text: str) -> str:
     """Return an answer in one spelling; "" where nothing of it can be seen.
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from experiment_configs.answers.comparison.spelling import closing_brace
 
 _OPENING = {"(": ")", "[": "]", r"\{": r"\}", r"\langle": r"\rangle"}
+_OPENERS, _CLOSERS = frozenset({*_OPENING, "{"}), frozenset({*_OPENING.values(), "}"})
 _TOKEN = re.compile(
     r"\\text\{(?P<word>[^{}]*)\}|\\(?P<begin>begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+|\\.|(?P<plain>[A-Za-z]+)"
     r"|[<>=]|.",
@@ -223,9 +224,9 @@ def _split(text: str) -> _Parts:
     depth = 0
     for token in _TOKEN.finditer(text):
         word = token[0]
-        if word in ("(", "[", "{", r"\{", r"\langle") or token["begin"] == "begin":
+        if word in _OPENERS or token["begin"] == "begin":
             depth += 1
-        elif word in (")", "]", "}", r"\}", r"\rangle") or token["begin"] == "end":
+        elif word in _CLOSERS or token["begin"] == "end":
             depth -= 1
         elif depth:
             continue
@@ -303,9 +304,9 @@ def _closing_bracket(text: str, start: int) -> tuple[int, int] | None:
     """Return where the bracket begins and ends that closes the first one."""
     depth = 1
     for token in _TOKEN.finditer(text, start):
-        if token[0] in ("(", "[", r"\{", "{", r"\langle"):
+        if token[0] in _OPENERS:
             depth += 1
-        elif token[0] in (")", "]", r"\}", "}", r"\rangle"):
+        elif token[0] in _CLOSERS:
             depth -= 1
             if not depth:
                 return token.start(), token.end()

@@ -32,7 +32,7 @@ def without_thoughts(text: str) -> str:
 
 def is_thinking(text: str) -> bool:
     """Return whether a solution so far is in the middle of a thought that it opened itself."""
-    return _OPENING.search(text, _end_of_last_thought(text)) is not None
+    return _open_mark(text) is not None
 
 
 def closes_thought(text: str) -> bool:
@@ -93,13 +93,13 @@ def starts_with_closing(text: str) -> bool:
 
 def ends_with_opening(text: str) -> bool:
     """Return whether a text ends with the mark that opens a thought."""
-    opening = _OPENING.search(text, _end_of_last_thought(text))
+    opening = _open_mark(text)
     return opening is not None and not text[opening.end() :].strip()
 
 
 def without_open_thought(text: str) -> str:
     """Return a text up to the mark that opens the thought at its end, or all where none is open."""
-    opening = _OPENING.search(text, _end_of_last_thought(text))
+    opening = _open_mark(text)
     return text[: opening.start()] if opening else text
 
 
@@ -116,6 +116,11 @@ def outside_thoughts(text: str, ends: Sequence[int]) -> Iterator[tuple[int, Sequ
         thinks_at = openings[number] if number < len(openings) else next_start
         first = bisect_left(ends, start)
         yield start, ends[first : bisect_left(ends, min(thinks_at, next_start))]
+
+
+def _open_mark(text: str) -> re.Match[str] | None:
+    """Return the mark of the thought that is open at the end of a text."""
+    return _OPENING.search(text, _end_of_last_thought(text))
 
 
 def _end_of_last_thought(text: str) -> int:
