@@ -37,6 +37,9 @@ OF_THE_SITE = {
     "import_sha256": "",
     "is_paused": False,
     "backend_message": "",
+    "stop_reason": "",
+    "worker_message": "",
+    "worker_message_at": None,
     "latencies": {},
     "request_seconds": 0.0,
 }

@@ -29,6 +29,11 @@ ADDED: Mapping[str, Any] = {
     "hit_max_nodes": False,
     "num_hit_max_nodes": 0,
     "is_thought": False,
+    "grown_by": [],
+    "allowed_models": [],
+    "max_cost": None,
+    "price_in": None,
+    "price_out": None,
 }
 """Fields that older versions did not write, with what stands for them."""
 
@@ -43,7 +48,6 @@ class Columns:
             for field in model._meta.concrete_fields  # noqa: SLF001  Django's documented interface
             if field.name not in left_out
         }
-        self._when_missing = {name: ADDED[name] for name in fields if name in ADDED}
         kinds = {name: field.get_internal_type() for name, field in fields.items()}
         self.names = list(kinds)
         self._rules = {
@@ -52,6 +56,11 @@ class Columns:
         }
         self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in kinds.items()])
         self._json = {name for name, kind in kinds.items() if kind == "JSONField"}
+        self._when_missing = {name: ADDED[name] for name in fields if name in ADDED}
+        self._row_when_missing = {
+            name: json.dumps(value) if name in self._json else value
+            for name, value in self._when_missing.items()
+        }
 
     def row(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a document, those of JSON fields as text."""
@@ -70,7 +79,7 @@ class Columns:
             ValueError: a required value is missing, not among the choices, too long, or cannot be
                 stored.
         """
-        row = {**self._when_missing, **row}
+        row = {**self._row_when_missing, **row}
         for name, (may_be_none, longest, choices) in self._rules.items():
             value = row[name]
             if value is None and not may_be_none:

@@ -38,8 +38,14 @@ class Forest(models.Model):
     is_graded = models.BooleanField(default=True)  # False while a new grader has some leaves only
     graded_at = models.DateTimeField(null=True)  # when a new grader was applied to all leaves
 
+    grown_by = models.JSONField(default=list)  # the models that grew it, the first one first
+    allowed_models = models.JSONField(default=list)  # names that --allow_model added
+
     max_requests = models.IntegerField(null=True)  # growth stops there; None: no limit
     max_tokens_total = models.BigIntegerField(null=True)  # prompt and completion tokens
+    max_cost = models.FloatField(null=True)  # in the currency of the prices
+    price_in = models.FloatField(null=True)  # of a million prompt tokens; None: not known
+    price_out = models.FloatField(null=True)  # of a million completion tokens
 
     num_trees = models.IntegerField(default=0)
     num_complete = models.IntegerField(default=0)
@@ -60,6 +66,13 @@ class Forest(models.Model):
     latencies = models.JSONField(default=dict)  # answered requests: see rollouts.core.latencies
     request_seconds = models.FloatField(default=0)  # the sum of these latencies
     backend_message = models.TextField(blank=True)  # why workers wait; empty while they do not
+    stop_reason = models.TextField(
+        blank=True, default=""
+    )  # why growth stopped; only its operator resumes it
+    worker_message = models.TextField(
+        blank=True, default=""
+    )  # why a worker would not take its jobs
+    worker_message_at = models.DateTimeField(null=True)
 
     created_at = models.DateTimeField()
     growth_started_at = models.DateTimeField(null=True)

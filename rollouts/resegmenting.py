@@ -37,7 +37,11 @@ _OF_ITSELF: Document = {
     "is_paused": False,
     "max_requests": None,
     "max_tokens_total": None,
+    "max_cost": None,
     "backend_message": "",
+    "stop_reason": "",
+    "worker_message": "",
+    "worker_message_at": None,
 }
 """What a forest does not have of the one whose solutions it holds."""
 
