@@ -44,8 +44,11 @@ OF_THE_SITE = {
     "request_seconds": 0.0,
 }
 FOREST = Columns(Forest, without=["name", *OF_THE_SITE])
-TREES = Columns(Tree, without=["id", "forest", "lease_holder", "lease_expires_at"])
-NODES = Columns(Node, without=["id", "tree", "forest", "parent_id", "depth", "position"])
+_OF_A_LEASE = ("lease_holder", "lease_expires_at", "generation", "oldest_generation")
+TREES = Columns(Tree, without=["id", "forest", *_OF_A_LEASE])
+NODES = Columns(
+    Node, without=["id", "tree", "forest", "parent_id", "depth", "position", "generation"]
+)
 SCHEMAS = {
     "trees": TREES.schema,
     "nodes": pa.schema([("tree", pa.int64()), ("path", pa.string()), *NODES.schema]),

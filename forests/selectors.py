@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from forests.core.throughput import WINDOW_MINUTES, MinuteOfWork
 from forests.models import Activity, Forest, Tree, TreeStatus
 from forests.progress import Progress, Workers, progress_of
-from forests.store import Document, collection, has_live_lease
+from forests.store import Document, collection, has_live_lease, server_time
 
 MAX_LEASES = 2000
 """Trees in work of which a page reads the leases."""
@@ -37,7 +37,8 @@ def read_workers(forest: Forest) -> Workers:
     growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
     fields = {"lease_holder": 1, "lease_expires_at": 1}
     trees = list(collection(Tree).find(growing, fields).limit(MAX_LEASES))
-    return Workers.of(tree["lease_holder"] for tree in trees if has_live_lease(tree))
+    now = server_time()
+    return Workers.of(tree["lease_holder"] for tree in trees if has_live_lease(tree, now))
 
 
 def list_forests() -> list[Forest]:

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from django.db import connection, models
 from django_mongodb_backend.base import DatabaseWrapper
@@ -33,6 +33,7 @@ from forests.models import (
 from forests.signals import forest_deleted
 
 Document: TypeAlias = dict[str, Any]
+AnyTree = TypeVar("AnyTree", int, str)
 
 TREES_PER_READ = 32
 """Trees whose nodes one query fetches: bounded memory, and short `$in` lists."""
@@ -62,7 +63,10 @@ class StoredTree:
     """`SPENT_COUNTERS` so far: what a recount of the nodes cannot tell."""
     failures: Mapping[str, int]
     orphans: list[str]
-    """Ids of nodes without a parent or behind a gap: torn writes, left out of the tree."""
+    """Ids of nodes that are not part of the tree: torn writes (without a parent or behind a gap),
+    and writes that came after another worker had taken the tree."""
+    generation: int = 0
+    """How often workers had taken it: see `rollouts.fencing`."""
     error: str = ""
     """Why growth gave the tree up; empty where it did not."""
     hit_max_nodes: bool = False
@@ -118,10 +122,10 @@ def iter_trees(forest: Forest, indexes: Sequence[int] | None = None) -> Iterator
         yield from read_trees(forest, batch)
 
 
-def in_batches(indexes: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield the indexes of trees that one query may fetch."""
-    for start in range(0, len(indexes), TREES_PER_READ):
-        yield indexes[start : start + TREES_PER_READ]
+def in_batches(trees: Sequence[AnyTree]) -> Iterator[Sequence[AnyTree]]:
+    """Yield as many trees (indexes, or ids) as one query may fetch."""
+    for start in range(0, len(trees), TREES_PER_READ):
+        yield trees[start : start + TREES_PER_READ]
 
 
 def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
@@ -130,8 +134,13 @@ def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
     documents = {d["_id"]: d for d in collection(Tree).find({"_id": {"$in": ids}})}
     nodes = defaultdict(list)
     for document in collection(Node).find({"tree_id": {"$in": list(documents)}}):
-        nodes[document["tree_id"]].append(_tree_node(document))
+        nodes[document["tree_id"]].append(document)
     return [_stored_tree(documents[id_], nodes[id_]) for id_ in ids if id_ in documents]
+
+
+def is_current(node: Document, tree: Document) -> bool:
+    """Return whether a node belongs to its tree, and was not written too late."""
+    return bool((node.get("generation") or 0) >= (tree.get("oldest_generation") or 0))
 
 
 def count_models(forest: Forest) -> dict[str, int]:
@@ -159,7 +168,11 @@ def read_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode] | No
     """Return the nodes from the first step to the one at `path`; None where one is missing."""
     tree = tree_id(forest.name, index)
     ids = [node_id(tree, path[:depth]) for depth in range(1, len(path) + 1)]
-    found = {one["_id"]: one for one in collection(Node).find({"_id": {"$in": ids}})} if ids else {}
+    if not ids:
+        return []
+    stored = collection(Tree).find_one({"_id": tree}, {"oldest_generation": 1}) or {}
+    nodes = collection(Node).find({"_id": {"$in": ids}})
+    found = {one["_id"]: one for one in nodes if is_current(one, stored)}
     if len(found) < len(ids):
         return None
     return [_tree_node(found[id_]) for id_ in ids]
@@ -195,7 +208,9 @@ def question_of_document(document: Mapping[str, Any]) -> str:
     return document.get("question") or question_of_prompt(document["prompt"])
 
 
-def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Document:
+def node_document(
+    forest: str, tree: str, node: TreeNode, now: datetime, generation: int = 0
+) -> Document:
     """Return the document of a node, as `Node` reads it."""
     parent = node_id(tree, node.path[:-1])
     return {
@@ -219,6 +234,7 @@ def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Docu
         "model": node.model,
         "seed": node.seed,
         "is_thought": node.is_thought,
+        "generation": generation,
         "created_at": now,
     }
 
@@ -240,8 +256,18 @@ def record_activity(forest: str, deltas: dict[str, float]) -> None:
     )
 
 
-def delete_nodes(ids: Sequence[str]) -> None:
-    collection(Node).delete_many({"_id": {"$in": list(ids)}})
+def delete_orphans(tree: StoredTree) -> None:
+    """Delete the nodes that are not part of a tree, but none that came after it was read."""
+    if tree.orphans:
+        is_old = {"$not": {"$gt": tree.generation}}
+        collection(Node).delete_many({"_id": {"$in": tree.orphans}, "generation": is_old})
+
+
+def server_time() -> datetime:
+    """Return the time by the clock of the database: those of its clients may differ."""
+    answer = cast(DatabaseWrapper, connection).database.command("hello")
+    moment: datetime = answer["localTime"]
+    return moment.replace(tzinfo=UTC)
 
 
 def retry_failed(forest: Forest) -> int:
@@ -286,16 +312,18 @@ def delete_forest(forest: Forest) -> dict[str, int]:
     return gone
 
 
-def has_live_lease(tree: Document) -> bool:
-    """Return whether a worker holds a tree document now: see `rollouts.leases`."""
+def has_live_lease(tree: Document, now: datetime) -> bool:
+    """Return whether a worker holds a tree document at a `server_time`: see `rollouts.leases`."""
     expires = tree["lease_expires_at"]
-    return isinstance(expires, datetime) and expires.replace(tzinfo=UTC) > datetime.now(UTC)
+    return isinstance(expires, datetime) and expires.replace(tzinfo=UTC) > now
 
 
 def is_held(forest: Forest) -> bool:
     """Return whether a worker holds a tree of this forest now."""
     growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
-    return any(map(has_live_lease, collection(Tree).find(growing, {"lease_expires_at": 1})))
+    now = server_time()
+    trees = collection(Tree).find(growing, {"lease_expires_at": 1})
+    return any(has_live_lease(tree, now) for tree in trees)
 
 
 def _wait_for_workers(forest: Forest) -> None:
@@ -337,8 +365,9 @@ def _tree_node(document: Document) -> TreeNode:
     )
 
 
-def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
-    tree, orphans = _connected(nodes)
+def _stored_tree(document: Document, nodes: list[Document]) -> StoredTree:
+    tree, orphans = _connected([_tree_node(one) for one in nodes if is_current(one, document)])
+    late = [one["_id"] for one in nodes if not is_current(one, document)]
     return StoredTree(
         id=document["_id"],
         index=document["index"],
@@ -350,7 +379,8 @@ def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
         tree=tree,
         spent={name: document[name] for name in SPENT_COUNTERS},
         failures=document["failures"],
-        orphans=[node_id(document["_id"], node.path) for node in orphans],
+        orphans=[*(node_id(document["_id"], node.path) for node in orphans), *late],
+        generation=document.get("generation") or 0,
         error=document["error"],
         hit_max_nodes=document.get("hit_max_nodes", False),
     )

@@ -50,6 +50,7 @@ from forests.store import (
     delete_forest,
     in_batches,
     insert_new,
+    is_current,
     tree_ids,
 )
 
@@ -101,9 +102,10 @@ def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, 
         }
         for batch in in_batches(range(forest.num_trees)):
             ids = tree_ids(forest, batch)
+            trees = {one["_id"]: one for one in collection(Tree).find({"_id": {"$in": ids}})}
             found = {
-                "trees": _tree_rows(ids),
-                "nodes": _node_rows(ids),
+                "trees": [TREES.row(trees[id_]) for id_ in ids if id_ in trees],
+                "nodes": _node_rows(trees),
                 "scores": _score_rows(ids, scorers),
             }
             for name, some in found.items():
@@ -114,17 +116,13 @@ def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, 
     return rows
 
 
-def _tree_rows(ids: Sequence[str]) -> list[Document]:
-    found = collection(Tree).find({"_id": {"$in": ids}})
-    return [TREES.row(document) for document in sorted(found, key=lambda one: one["index"])]
-
-
-def _node_rows(ids: Sequence[str]) -> list[Document]:
+def _node_rows(trees: Mapping[str, Document]) -> list[Document]:
     """Return the nodes of these trees, parents first, so that an import can be interrupted."""
     found: list[tuple[int, int, NodePath, Document]] = []
-    for document in collection(Node).find({"tree_id": {"$in": list(ids)}}):
-        path = path_of_node(document["_id"])
-        found.append((index_of_tree(document["tree_id"]), len(path), path, document))
+    for document in collection(Node).find({"tree_id": {"$in": list(trees)}}):
+        if is_current(document, trees[document["tree_id"]]):
+            path = path_of_node(document["_id"])
+            found.append((index_of_tree(document["tree_id"]), len(path), path, document))
     return [
         {"tree": index, "path": format_path(path), **NODES.row(document)}
         for index, _, path, document in sorted(found, key=lambda one: one[:3])

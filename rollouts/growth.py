@@ -27,11 +27,11 @@ from forests.store import (
     TREES_PER_READ,
     StoredTree,
     collection,
-    delete_nodes,
+    delete_orphans,
     read_trees,
     tree_ids,
 )
-from rollouts import leases
+from rollouts import fencing, leases
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.circuit import Circuit
 from rollouts.core.completions import Completion
@@ -399,10 +399,13 @@ async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
 def _take(forest: Forest, indexes: list[int], holder: str) -> _Taken:
     """Take the leases of trees that nobody holds, read these, and delete what torn writes left."""
     trees = dict(zip(tree_ids(forest, indexes), indexes, strict=True))
-    ours = leases.claim(list(trees), holder)
-    stored = read_trees(forest, [index for tree, index in trees.items() if tree in ours])
-    if orphans := [id_ for tree in stored for id_ in tree.orphans]:
-        delete_nodes(orphans)
+    generations = leases.claim(list(trees), holder)
+    fenced = fencing.take_over(generations, holder)
+    read = read_trees(forest, [index for tree, index in trees.items() if tree in fenced])
+    stored = [tree for tree in read if tree.generation == generations[tree.id]]
+    for tree in stored:
+        delete_orphans(tree)
+    ours = {tree.id for tree in stored}
     others = [tree for tree in trees if tree not in ours]
     unfinished = leases.unfinished(others) if others else set()
     return _Taken(stored, [trees[tree] for tree in others if tree in unfinished])

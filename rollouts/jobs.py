@@ -26,7 +26,7 @@ from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWor
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.core.estimators import RESEGMENTED
 from forests.models import STOPPED, Forest, Tree, TreeStatus
-from forests.store import Document, collection, has_live_lease, in_batches, tree_ids
+from forests.store import Document, collection, has_live_lease, in_batches, server_time, tree_ids
 from rollouts import leases
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient
@@ -144,10 +144,11 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
     it counted its last trees.
     """
     leases.release_dead(_with_status(forest, TreeStatus.GROWING))
+    now = server_time()
     slices: dict[int, bool] = {}
     for document in _unfinished(forest):
         number = document["index"] // trees_per_job
-        slices[number] = slices.get(number, False) or has_live_lease(document)
+        slices[number] = slices.get(number, False) or has_live_lease(document, now)
     if not slices:
         settle_counters(forest)
     free = sorted(number for number, is_held in slices.items() if not is_held)

@@ -5,13 +5,13 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
 from forests.models import Tree, TreeStatus
-from forests.store import Document, collection
+from forests.store import Document, collection, server_time
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -32,13 +32,14 @@ def new_holder() -> str:
     return f"{_process_space()}/{secrets.token_hex(4)}/{os.getpid()}"
 
 
-def claim(trees: Sequence[str], holder: str) -> set[str]:
-    """Take those trees that are unfinished and that nobody holds; return those that are ours now.
+def claim(trees: Sequence[str], holder: str) -> dict[str, int]:
+    """Take those trees that are unfinished and that nobody holds.
 
-    The server looks at each tree again as it writes it, so of two workers one gets it.
+    Returns the generation of each tree that is ours now: see `rollouts.fencing`. The server looks
+    at each tree again as it writes it, so of two workers one gets it.
     """
-    now = datetime.now(UTC)
-    result = collection(Tree).update_many(
+    now = server_time()
+    collection(Tree).update_many(
         {
             "_id": {"$in": list(trees)},
             "status": {"$in": UNFINISHED},
@@ -49,10 +50,11 @@ def claim(trees: Sequence[str], holder: str) -> set[str]:
                 "status": str(TreeStatus.GROWING),
                 "lease_holder": holder,
                 "lease_expires_at": now + timedelta(seconds=LEASE_SECONDS),
-            }
+            },
+            "$inc": {"generation": 1},
         },
     )
-    return set(trees) if result.matched_count == len(trees) else held(trees, holder)
+    return held(trees, holder)
 
 
 def unfinished(trees: Sequence[str]) -> set[str]:
@@ -63,10 +65,10 @@ def unfinished(trees: Sequence[str]) -> set[str]:
 
 def renew(trees: Sequence[str], holder: str) -> set[str]:
     """Prolong the leases; return the trees that are no longer held."""
-    until = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
+    until = server_time() + timedelta(seconds=LEASE_SECONDS)
     ours = {"_id": {"$in": list(trees)}, "lease_holder": holder}
     result = collection(Tree).update_many(ours, {"$set": {"lease_expires_at": until}})
-    return set() if result.matched_count == len(trees) else set(trees) - held(trees, holder)
+    return set() if result.matched_count == len(trees) else set(trees) - held(trees, holder).keys()
 
 
 def release(trees: Sequence[str], holder: str) -> None:
@@ -95,10 +97,11 @@ def release_dead(trees: Iterable[Document]) -> int:
     return sum(map(len, dead.values()))
 
 
-def held(trees: Sequence[str], holder: str) -> set[str]:
-    """Return those trees that are ours now."""
+def held(trees: Sequence[str], holder: str) -> dict[str, int]:
+    """Return those trees that are ours now, and the generation of each."""
     ours = {"_id": {"$in": list(trees)}, "lease_holder": holder}
-    return {document["_id"] for document in collection(Tree).find(ours, {"_id": 1})}
+    found = collection(Tree).find(ours, {"generation": 1})
+    return {tree["_id"]: tree["generation"] for tree in found}
 
 
 def is_dead(holder: str) -> bool:

@@ -12,17 +12,16 @@ from pymongo import UpdateOne
 
 from forests.core.counting import count_tree
 from forests.core.values import Estimator, root_value
-from forests.models import COUNTERS, SPENT_COUNTERS, Forest, Node, Tree, TreeStatus
+from forests.models import COUNTERS, SPENT_COUNTERS, Forest, Tree, TreeStatus
 from forests.store import (
     Document,
     StoredTree,
     add_to_forest,
     collection,
-    insert_up_to_known,
     node_document,
     record_activity,
 )
-from rollouts import leases
+from rollouts import fencing, leases
 from rollouts.backend import Spending
 from rollouts.core.growing import Changes
 from rollouts.leases import LEASE_SECONDS
@@ -95,9 +94,9 @@ class Recorder:
 
     def note(self, growth: Growth, changes: Changes) -> None:
         """Remember nodes that came or changed, as they are now."""
-        tree, now = growth.stored.id, datetime.now(UTC)
+        tree, generation, now = growth.stored.id, growth.stored.generation, datetime.now(UTC)
         for node in (*changes.added.values(), *changes.changed.values()):
-            document = node_document(self.forest_name, tree, node, now)
+            document = node_document(self.forest_name, tree, node, now, generation)
             is_new = node.path in changes.added or document["_id"] in self._batch.inserts
             (self._batch.inserts if is_new else self._batch.updates)[document["_id"]] = document
         self._batch.growths.add(growth)
@@ -181,7 +180,7 @@ class Recorder:
         """
         lost = self._update_nodes(list(batch.updates.values()))
         inserts = [one for one in batch.inserts.values() if one["tree_id"] not in lost]
-        lost |= _insert_nodes(inserts)
+        lost |= fencing.insert_nodes(inserts)
         ours = [state for state in states if state.tree_id not in lost]
         self._write_sums(ours, sum(one["tree_id"] not in lost for one in inserts))
         num_lost = len(lost) + self._write_trees(ours)
@@ -189,22 +188,13 @@ class Recorder:
             raise LeaseLostError(f"another worker has taken {num_lost} of {len(states)} trees")
 
     def _update_nodes(self, documents: list[Document]) -> set[str]:
-        """Update nodes, and return the trees that are not ours any more, whose nodes stay.
-
-        An update cannot see what it overwrites, so we look just before it whose the trees are.
-        """
-        if not documents:
+        """Update nodes, and return the trees that are not ours any more."""
+        if not documents or fencing.update_nodes(documents):
             return set()
-        trees = {one["tree_id"] for one in documents}
-        ours = leases.held(list(trees), self.holder)
-        updates = [
-            UpdateOne({"_id": one["_id"]}, {"$set": {k: v for k, v in one.items() if k != "_id"}})
-            for one in documents
-            if one["tree_id"] in ours
-        ]
-        if updates:
-            collection(Node).bulk_write(updates, ordered=True)
-        return trees - ours
+        generations = {one["tree_id"]: one["generation"] for one in documents}
+        ours = leases.held(list(generations), self.holder)
+        lost = {tree for tree, number in generations.items() if ours.get(tree) != number}
+        return lost or set(generations)
 
     def _write_sums(self, states: list["_TreeState"], num_nodes: int) -> None:
         deltas: dict[str, float] = defaultdict(int)
@@ -246,6 +236,7 @@ class _TreeState:
     """A tree when its batch was taken, and what its counters have grown by since the last one."""
 
     tree_id: str
+    generation: int
     status: TreeStatus
     error: str
     hit_max_nodes: bool
@@ -264,6 +255,7 @@ class _TreeState:
         growth.reported = sums
         return cls(
             tree_id=growth.stored.id,
+            generation=growth.stored.generation,
             status=growth.status,
             error=growth.error,
             hit_max_nodes=growth.hit_max_nodes,
@@ -289,33 +281,8 @@ class _TreeState:
                 "lease_expires_at": None,
                 "completed_at": datetime.now(UTC),
             }
-        return UpdateOne({"_id": self.tree_id, "lease_holder": holder}, {"$set": fields})
-
-
-def _insert_nodes(documents: list[Document]) -> set[str]:
-    """Insert nodes in order, and return the trees in which others have written.
-
-    Leases hold trees, not nodes: a write that was held up for longer than a lease may meet nodes of
-    the next holder under the same ids. Of such a tree nothing more is written. A write of our own
-    that the driver repeats, as its answer got lost, meets its own nodes.
-    """
-    lost: set[str] = set()
-    rest = documents
-    while rest:
-        number = insert_up_to_known(Node, rest)
-        if number < len(rest) and not _is_stored(rest[number]):
-            lost.add(rest[number]["tree_id"])
-        rest = [one for one in rest[number + 1 :] if one["tree_id"] not in lost]
-    return lost
-
-
-def _is_stored(document: Document) -> bool:
-    """Return whether exactly this node is stored, as it was when it was noted."""
-    noted_at: datetime = document["created_at"]
-    milliseconds = noted_at.microsecond // 1000  # BSON has no finer ones
-    stored_at = noted_at.replace(microsecond=milliseconds * 1000, tzinfo=None)
-    found = collection(Node).find_one({"_id": document["_id"]})
-    return found == document | {"created_at": stored_at}
+        ours = {"_id": self.tree_id, "lease_holder": holder, "generation": self.generation}
+        return UpdateOne(ours, {"$set": fields})
 
 
 def _sums(counters: Mapping[str, int], spending: Spending) -> dict[str, float]:

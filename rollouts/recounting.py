@@ -5,7 +5,7 @@ from pymongo import UpdateOne
 from forests.core.counting import count_tree
 from forests.core.values import root_value
 from forests.models import Forest, Tree
-from forests.store import collection, iter_trees
+from forests.store import collection, delete_orphans, iter_trees
 from rollouts.recording import sum_of_trees, write_sums
 
 _TREES_PER_WRITE = 200
@@ -18,6 +18,7 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
     """
     updates = []
     for stored in iter_trees(forest):
+        delete_orphans(stored)
         counters = count_tree(stored.tree)
         value = root_value(stored.tree, forest.estimator)
         updates.append(UpdateOne({"_id": stored.id}, {"$set": {**counters, "root_value": value}}))

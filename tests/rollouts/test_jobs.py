@@ -201,7 +201,7 @@ def test_a_tree_that_another_worker_holds_is_left_until_it_lets_go(model_server:
 def test_what_others_hold_keeps_nobody_from_the_rest(model_server: OpenAIServer):
     forest = seeded(8, concurrency=2)
     held = tree_ids(forest, [1, 4, 6])
-    assert leases.claim(held, "elsewhere/1") == set(held)
+    assert leases.claim(held, "elsewhere/1").keys() == set(held)
     Tree.objects.filter(pk=held[2]).update(status=TreeStatus.COMPLETE)
 
     def let_go() -> None:
@@ -265,7 +265,7 @@ def test_trees_that_are_being_taken_when_a_job_is_stopped_are_given_back(
     forest = seeded(3)
     claim, is_claiming = leases.claim, threading.Event()
 
-    def claim_slowly(trees: list[str], holder: str) -> set[str]:
+    def claim_slowly(trees: list[str], holder: str) -> dict[str, int]:
         is_claiming.set()
         time.sleep(2)
         return claim(trees, holder)
@@ -438,7 +438,7 @@ def test_after_a_failed_write_nothing_more_is_written_and_growth_goes_on_later(
         return insert_up_to_known(model, documents)
 
     with monkeypatch.context() as patched:
-        patched.setattr("rollouts.recording.insert_up_to_known", fail_once)
+        patched.setattr("rollouts.fencing.insert_up_to_known", fail_once)
         with pytest.raises(AutoReconnect):
             grow_slice(torn.name, 0, 4)
 
@@ -482,7 +482,7 @@ def test_of_many_who_wait_for_the_database_one_writes_for_all(
         writes.append(len(documents))
         return insert_up_to_known(model, documents)
 
-    monkeypatch.setattr("rollouts.recording.insert_up_to_known", insert_slowly)
+    monkeypatch.setattr("rollouts.fencing.insert_up_to_known", insert_slowly)
     grow_slice(forest.name, 0, 40)
 
     # None but the last, which ends the job, has fewer than made the others wait.
@@ -551,11 +551,11 @@ def test_a_finished_tree_is_held_until_it_is_written(model_server: OpenAIServer,
         claimed.append(leases.claim(tree_ids(forest, [0]), "elsewhere/1"))
         return insert_up_to_known(model, documents)
 
-    monkeypatch.setattr("rollouts.recording.insert_up_to_known", insert_slowly)
+    monkeypatch.setattr("rollouts.fencing.insert_up_to_known", insert_slowly)
 
     assert grow_slice(forest.name, 0, 1) == {"complete": 1, "failed": 0}
 
-    assert claimed == [set()]
+    assert claimed == [{}]
     assert_whole(forest)
 
 
@@ -571,7 +571,7 @@ def test_a_job_says_so_where_a_finished_tree_was_taken_before_it_was_written(
         return insert_up_to_known(model, documents)
 
     with monkeypatch.context() as patched:
-        patched.setattr("rollouts.recording.insert_up_to_known", take_over)
+        patched.setattr("rollouts.fencing.insert_up_to_known", take_over)
         with pytest.raises(LeaseLostError, match="1 of 3 trees"):
             grow_slice(forest.name, 0, 3)
 

@@ -148,7 +148,7 @@ def test_leases_are_renewed_while_the_event_loop_is_held_up(
             time.sleep(2.5)
             with ThreadPoolExecutor(1) as other:
                 trees = tree_ids(forest, [0, 1])
-                held_up.append(other.submit(leases.claim, trees, "elsewhere/1").result())
+                held_up.append(set(other.submit(leases.claim, trees, "elsewhere/1").result()))
         show(event, **details)
 
     monkeypatch.setattr(growth.log, "info", hold_up)

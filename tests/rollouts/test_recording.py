@@ -9,8 +9,15 @@ from django.db.models import Model
 
 from forests.core.tree import TreeNode, parse_path
 from forests.models import Activity, Forest, Node, Tree, TreeStatus
-from forests.store import insert_new, insert_up_to_known, iter_trees, node_document, read_tree
-from rollouts import jobs, leases
+from forests.store import (
+    insert_new,
+    insert_up_to_known,
+    iter_trees,
+    node_document,
+    read_tree,
+    tree_ids,
+)
+from rollouts import fencing, jobs, leases
 from rollouts.core.growing import Changes
 from rollouts.jobs import grow_slice
 from rollouts.recording import Growth, LeaseLostError, Recorder
@@ -23,10 +30,16 @@ HOLDER = "one/1"
 
 
 def grown(forest: Forest, index: int) -> Growth:
+    assert leases.claim(tree_ids(forest, [index]), HOLDER)
     stored = read_tree(forest, index)
     assert stored is not None
-    assert leases.claim([stored.id], HOLDER)
     return Growth.of(stored)
+
+
+def take_as_another_worker(*trees: str) -> None:
+    Tree.objects.filter(pk__in=trees).update(lease_expires_at=None)
+    generations = leases.claim(trees, "two/2")
+    assert fencing.take_over(generations, "two/2") == set(trees)
 
 
 def nodes(*texts: str) -> list[TreeNode]:
@@ -41,9 +54,16 @@ def note(recorder: Recorder, growth: Growth, found: list[TreeNode]) -> None:
     recorder.note(growth, Changes(added={node.path: node for node in found}))
 
 
-def insert_as_another_writer(tree: str, found: list[TreeNode], when: datetime) -> None:
+def insert(tree: str, found: list[TreeNode], when: datetime, generation: int) -> None:
     forest_name = tree.rpartition("/")[0]
-    insert_new(Node, [node_document(forest_name, tree, node, when) for node in found])
+    insert_new(Node, [node_document(forest_name, tree, node, when, generation) for node in found])
+
+
+def texts_of_tree(forest: Forest, index: int) -> list[str]:
+    """Return what readers see, whatever else is stored."""
+    stored = read_tree(forest, index)
+    assert stored is not None
+    return sorted(node.text for node in stored.tree if node.path)
 
 
 def texts(tree: str) -> list[str]:
@@ -52,7 +72,7 @@ def texts(tree: str) -> list[str]:
 
 @pytest.mark.parametrize("number", [1, 2, 4])
 @pytest.mark.parametrize("says_the_same", [False, True])
-def test_where_another_writer_s_nodes_stand_nothing_more_of_the_tree_is_written(
+def test_where_a_later_holder_s_nodes_stand_nothing_more_of_the_tree_is_written(
     number: int, says_the_same: bool
 ):
     forest = seeded(2)
@@ -60,7 +80,8 @@ def test_where_another_writer_s_nodes_stand_nothing_more_of_the_tree_is_written(
     first, second = grown(forest, 0), grown(forest, 1)
     ours = ["a", "b", "aa", "bb"]
     theirs = nodes(*(ours if says_the_same else ["x", "y", "xx", "yy"]))[:number]
-    insert_as_another_writer(first.stored.id, theirs, datetime.now(UTC) - timedelta(milliseconds=5))
+    take_as_another_worker(first.stored.id)
+    insert(first.stored.id, theirs, datetime.now(UTC) - timedelta(milliseconds=5), generation=2)
     note(recorder, first, nodes(*ours))
     note(recorder, second, nodes(*ours))
     recorder.finish(first, TreeStatus.COMPLETE)
@@ -69,7 +90,7 @@ def test_where_another_writer_s_nodes_stand_nothing_more_of_the_tree_is_written(
     with pytest.raises(LeaseLostError, match="another worker has taken 1 of 2 trees"):
         asyncio.run(recorder.write())
 
-    assert sorted(texts(first.stored.id)) == sorted(node.text for node in theirs)
+    assert texts_of_tree(forest, 0) == sorted(node.text for node in theirs)
     assert Tree.objects.get(pk=first.stored.id).status == "growing"
     assert sorted(texts(second.stored.id)) == sorted(ours)
     assert Tree.objects.get(pk=second.stored.id).status == "complete"
@@ -86,7 +107,7 @@ def test_nodes_of_a_tree_that_another_worker_has_taken_are_not_changed():
         note(recorder, growth, nodes("a", "b", "aa", "bb"))
     asyncio.run(recorder.write())
     taken, kept = (growth.stored.id for growth in growths)
-    Tree.objects.filter(pk=taken).update(lease_holder="two/2")
+    take_as_another_worker(taken)
     before = list(Node.objects.filter(tree_id=taken).values())
     for growth in growths:
         node = growth.stored.tree.nodes[0,]
@@ -98,7 +119,8 @@ def test_nodes_of_a_tree_that_another_worker_has_taken_are_not_changed():
     with pytest.raises(LeaseLostError, match="another worker has taken 1 of 2 trees"):
         asyncio.run(recorder.write())
 
-    assert list(Node.objects.filter(tree_id=taken).values()) == before
+    assert texts_of_tree(forest, 0) == ["a", "aa", "b", "bb"]
+    assert list(Node.objects.filter(tree_id=taken, generation=2).values()) == before
     assert Node.objects.get(pk=f"{kept}/0.0").count == 7
     assert sorted(texts(kept)) == ["a", "aa", "ab", "b", "bb"]
 
@@ -114,7 +136,7 @@ def test_a_write_of_our_own_may_be_repeated(monkeypatch, number: int):
         insert_up_to_known(model, documents[:number])
         return insert_up_to_known(model, documents)
 
-    monkeypatch.setattr("rollouts.recording.insert_up_to_known", insert_twice)
+    monkeypatch.setattr("rollouts.fencing.insert_up_to_known", insert_twice)
     note(recorder, growth, nodes("a", "b", "aa", "bb"))
 
     asyncio.run(recorder.write())
@@ -139,7 +161,7 @@ def test_a_writer_that_wakes_up_after_another_grew_its_tree_changes_nothing(
             seen.append((shape(forest), list(Tree.objects.order_by("id").values())))
         return insert_up_to_known(model, documents)
 
-    monkeypatch.setattr("rollouts.recording.insert_up_to_known", stall)
+    monkeypatch.setattr("rollouts.fencing.insert_up_to_known", stall)
 
     with pytest.raises(LeaseLostError):
         grow_slice(forest.name, 0, 3)

@@ -182,7 +182,7 @@ def test_a_job_that_a_living_worker_has_taken_is_left_alone_before_it_claims_a_t
         look("taken")
         prepare(self, *args)  # type: ignore[arg-type]
 
-    def claim_slowly(*args: object) -> set[str]:
+    def claim_slowly(*args: object) -> dict[str, int]:
         look("started")
         return claim(*args)  # type: ignore[arg-type]
 
