@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from forests.core.tree import Grade, ReasoningTree
+from forests.core.tree import Grade, ReasoningTree, TreeNode
 
 
 def count_tree(tree: ReasoningTree) -> dict[str, int]:
@@ -28,6 +28,22 @@ def count_tree(tree: ReasoningTree) -> dict[str, int]:
         "num_uncompared": num_uncompared,
         "num_truncated": sum(node.count for node in finished if node.truncated),
     }
+
+
+def mend_counts(tree: ReasoningTree) -> list[TreeNode]:
+    """Give each step as many samples as its children have, and return the steps that had others.
+
+    For trees whose samples all come from the root (`sampled`): each one that passes a step ends
+    below it. Only the leaves of such a tree can be trusted where its counts do not add up.
+    """
+    mended = []
+    for node in tree.bottom_up():
+        children = tree.children(node.path)
+        total = sum(child.count for child in children)
+        if node.path and children and node.count != total:
+            node.count, node.drawn = total, {0: total}
+            mended.append(node)
+    return mended
 
 
 def share_correct(num_correct: int, num_leaves: int) -> float | None:

@@ -146,6 +146,23 @@ def test_late_nodes_are_deleted_with_the_next_claim_or_recount(model_server: Ope
     assert shape(forest) == before
 
 
+def test_recounting_mends_the_steps_that_late_writers_of_older_versions_changed(
+    model_server: OpenAIServer,
+):
+    forest = seeded(2, strategy="sampled", num_rollouts=6)
+    grow_slice(forest.name, 0, 2)
+    before = shape(forest)
+    inner = [node for node in Node.objects.filter(depth=1) if not node.terminal]
+    for node in inner:
+        Node.objects.filter(pk=node.pk).update(count=node.count - 1, drawn={"0": node.count - 1})
+
+    wrong = recount_forest(reread(forest))
+
+    assert wrong == {"steps_that_did_not_add_up": (len(inner), 0)}
+    assert shape(forest) == before
+    assert recount_forest(reread(forest)) == {}
+
+
 def test_regrading_lets_no_worker_write_that_took_its_tree_before(model_server: OpenAIServer):
     forest = seeded(1)
     (tree,) = tree_ids(forest, [0])
