@@ -44,8 +44,13 @@ OF_THE_SITE = {
     "request_seconds": 0.0,
 }
 FOREST = Columns(Forest, without=["name", *OF_THE_SITE])
-_OF_A_LEASE = ("lease_holder", "lease_expires_at", "generation", "oldest_generation")
-TREES = Columns(Tree, without=["id", "forest", *_OF_A_LEASE])
+NEVER_TAKEN = {
+    "lease_holder": "",
+    "lease_expires_at": None,
+    "generation": 0,
+    "oldest_generation": 0,
+}
+TREES = Columns(Tree, without=["id", "forest", *NEVER_TAKEN])
 NODES = Columns(
     Node, without=["id", "tree", "forest", "parent_id", "depth", "position", "generation"]
 )

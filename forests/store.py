@@ -193,6 +193,8 @@ def tree_document(
         "status": str(TreeStatus.PENDING),
         "error": "",
         "hit_max_nodes": False,
+        "generation": 0,
+        "oldest_generation": 0,
         "lease_holder": "",
         "lease_expires_at": None,
         **dict.fromkeys(COUNTERS, 0),

@@ -15,6 +15,7 @@ from experiment_configs.messages import describe
 from forests.archives import (
     FOREST,
     FORMAT_VERSION,
+    NEVER_TAKEN,
     NODES,
     OF_A_SCORER,
     OF_THE_SITE,
@@ -241,9 +242,8 @@ def _tree_document(forest: Forest, row: Mapping[str, Any]) -> Document:
     check_tree(document)
     if document["status"] == TreeStatus.GROWING:
         document["status"] = str(TreeStatus.PENDING)
-    lease = {"lease_holder": "", "lease_expires_at": None}
     place = {"_id": _tree_of(forest, row["index"]), "forest_id": forest.name}
-    return {**place, **document, **lease}
+    return {**place, **document, **NEVER_TAKEN}
 
 
 def _tree_of(forest: Forest, index: int) -> str:
@@ -265,6 +265,7 @@ def _node_document(forest: Forest, row: Mapping[str, Any]) -> Document:
         "depth": len(path),
         "position": position,
         **document,
+        "generation": 0,
     }
 
 
