@@ -67,6 +67,12 @@ class StoredTree:
     """Why growth gave the tree up; empty where it did not."""
     hit_max_nodes: bool = False
     """Whether growth ended for want of room, not because the tree had all that was asked for."""
+    is_held: bool = False
+    """Whether a worker held it when it was read."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.status in (TreeStatus.PENDING, TreeStatus.GROWING)
 
 
 def collection(model: type[models.Model]) -> Collection[Document]:
@@ -223,11 +229,19 @@ def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Docu
     }
 
 
-def add_to_forest(forest: str, deltas: Mapping[str, float]) -> None:
-    """Add to the counters of a forest."""
+def add_to_forest(forest: str, deltas: Mapping[str, float], *, is_work: bool = False) -> None:
+    """Add to the counters of a forest; `is_work` where a worker grows it just now."""
     changes = {name: delta for name, delta in deltas.items() if delta}
-    if changes:
-        collection(Forest).update_one({"_id": forest}, {"$inc": changes})
+    update: Document = {"$inc": changes} if changes else {}
+    if is_work:
+        update["$set"] = {"worked_at": datetime.now(UTC)}
+    if update:
+        collection(Forest).update_one({"_id": forest}, update)
+
+
+def leave_forest(forest: Forest) -> None:
+    """Note that a worker has left unfinished trees; leases tell whether others are at work."""
+    collection(Forest).update_one({"_id": forest.name}, {"$set": {"worked_at": None}})
 
 
 def record_activity(forest: str, deltas: dict[str, float]) -> None:
@@ -256,7 +270,10 @@ def retry_failed(forest: Forest) -> int:
     )
     collection(Forest).update_one(
         {"_id": forest.name},
-        {"$inc": {"num_failed": -changed}, "$set": {"growth_finished_at": None}},
+        {
+            "$inc": {"num_failed": -changed},
+            "$set": {"growth_finished_at": None, "stop_reason": ""},
+        },
     )
     return changed
 
@@ -353,4 +370,5 @@ def _stored_tree(document: Document, nodes: list[TreeNode]) -> StoredTree:
         orphans=[node_id(document["_id"], node.path) for node in orphans],
         error=document["error"],
         hit_max_nodes=document.get("hit_max_nodes", False),
+        is_held=has_live_lease(document),
     )
