@@ -150,7 +150,7 @@ def _reason(facts: ForestFacts, state: ForestState) -> str:
 
 
 def _last_wait(facts: ForestFacts) -> str:
-    return f"the last one left while {facts.wait_reason}" if facts.wait_reason else ""
+    return f"the last one waited for the server: {facts.wait_reason}" if facts.wait_reason else ""
 
 
 def _next_commands(facts: ForestFacts, state: ForestState) -> list[NextCommand]:
