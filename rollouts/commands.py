@@ -16,6 +16,7 @@ from forests.commands import (
 from forests.core.states import ForestState
 from forests.models import Forest
 from forests.selectors import read_standing_of
+from forests.storage_problems import NO_MODEL_SERVER, NO_QUEUE
 from rollouts.core.model_names import may_have, shown_names
 from rollouts.failures import BackendError, NoModelListError
 from rollouts.jobs import load_frozen_config, make_client, rollout_queue
@@ -62,10 +63,7 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
     if forest.is_paused:
         raise CommandError(f"forest {name!r} is paused: resume it in the admin")
     if not settings.REDIS_URL:
-        raise CommandError(
-            "no queue: set REDIS_URL in .env, or start the embedded services with "
-            "`python manage.py services`"
-        )
+        raise CommandError(NO_QUEUE)
     rollout_queue().connection.ping()
     check_backend(forest)
     forest.backend_message = forest.stop_reason = ""  # the server answers, whatever it did before
@@ -132,7 +130,4 @@ def check_backend(forest: Forest) -> None:
 def require_backend() -> None:
     """Refuse to go on without the address of a model server."""
     if not settings.OPENAI_BASE_URL:
-        raise CommandError(
-            "no model server: set OPENAI_BASE_URL in .env, or start the embedded services with "
-            "`python manage.py services`"
-        )
+        raise CommandError(NO_MODEL_SERVER)
