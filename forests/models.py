@@ -167,6 +167,8 @@ class Tree(models.Model):
             # The trees of a forest that still have to grow, and those of one status on a page,
             # which come in the order of the dataset.
             models.Index(fields=["forest", "status", "index"], name="tree_forest_status_index"),
+            # The trees of all forests that workers hold now: one range.
+            models.Index(fields=["status", "lease_expires_at"], name="tree_status_lease"),
         ]
 
     def __str__(self) -> str:

@@ -12,9 +12,8 @@ from forests.core.states import (
     ForestState,
     NextCommand,
     Standing,
-    standing_of,
 )
-from forests.core.throughput import MinuteOfWork, Throughput, throughput, time_left
+from forests.core.throughput import Throughput, time_left
 from forests.models import Forest
 
 WORKER_IS_SEEN_FOR = timedelta(seconds=30)
@@ -87,14 +86,6 @@ class Progress:
     def seconds_between_looks(self) -> int:
         """How soon the page asks again; never 0, so that it sees when work starts again."""
         return 2 if self.state in (ForestState.GROWING, ForestState.SEEDING) else 15
-
-
-def progress_of(
-    forest: Forest, workers: Workers, minutes: Iterable[MinuteOfWork], now: datetime
-) -> Progress:
-    standing = standing_of(facts_of(forest, workers, now))
-    is_growing = standing.state is ForestState.GROWING
-    return Progress(forest, standing, workers, throughput(minutes, now) if is_growing else None)
 
 
 def facts_of(forest: Forest, workers: Workers, now: datetime) -> ForestFacts:

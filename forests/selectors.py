@@ -1,12 +1,13 @@
 """What the pages read: a fixed number of indexed queries, however large the forest is."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from forests.core.states import Standing, standing_of
-from forests.core.throughput import WINDOW_MINUTES, MinuteOfWork
+from forests.core.states import ForestState, Standing, standing_of
+from forests.core.throughput import WINDOW_MINUTES, MinuteOfWork, throughput
 from forests.models import Activity, Forest, Tree, TreeStatus
-from forests.progress import Progress, Workers, facts_of, progress_of
+from forests.progress import Progress, Workers, facts_of
 from forests.store import Document, collection, has_live_lease
 
 MAX_LEASES = 5000
@@ -17,13 +18,16 @@ def read_progress(forests: Sequence[Forest]) -> list[Progress]:
     """Return the progress of these forests, in their order: two queries for all of them."""
     now = datetime.now(UTC)
     workers = read_workers(forests)
-    minutes: dict[str, list[MinuteOfWork]] = {forest.name: [] for forest in forests}
-    if names := [one.name for one in forests if one.num_pending and one.growth_started_at]:
-        ids = [f"{name}/{minute:%Y%m%d%H%M}" for name in names for minute in _last_minutes(now)]
-        for document in collection(Activity).find({"_id": {"$in": ids}}):
-            minutes[document["forest_id"]].append(_minute_of_work(document))
+    standings = [standing_of(facts_of(one, workers[one.name], now)) for one in forests]
+    growing = [
+        forest.name
+        for forest, standing in zip(forests, standings, strict=True)
+        if standing.state is ForestState.GROWING
+    ]
+    minutes = _read_minutes(growing, now)
     return [
-        progress_of(forest, workers[forest.name], minutes[forest.name], now) for forest in forests
+        Progress(one, standing, workers[one.name], throughput(minutes.get(one.name, ()), now))
+        for one, standing in zip(forests, standings, strict=True)
     ]
 
 
@@ -47,20 +51,39 @@ def read_standing_of(forest: Forest) -> Standing:
 
 
 def read_workers(forests: Sequence[Forest]) -> dict[str, Workers]:
-    """Return who grows these forests now, from the leases on their trees in work: one query."""
+    """Return who grows these forests now, from the leases on their trees in work: one query.
+
+    That of one forest reads the trees of this forest alone, that of several all that are held: in
+    both cases what an index finds, where a list of names would be a scan on the embedded server.
+    """
     holders: dict[str, list[str]] = {forest.name: [] for forest in forests}
-    if names := [one.name for one in forests if one.num_pending]:
-        growing = {"forest_id": {"$in": names}, "status": str(TreeStatus.GROWING)}
-        fields = {"forest_id": 1, "lease_holder": 1, "lease_expires_at": 1}
-        for tree in collection(Tree).find(growing, fields).limit(MAX_LEASES):
-            if has_live_lease(tree):
-                holders[tree["forest_id"]].append(tree["lease_holder"])
+    in_work = [forest.name for forest in forests if forest.num_pending]
+    growing: Document = {"status": str(TreeStatus.GROWING)}
+    growing |= (
+        {"forest_id": in_work[0]}
+        if len(in_work) == 1
+        else {"lease_expires_at": {"$gt": datetime.now(UTC)}}
+    )
+    fields = {"forest_id": 1, "lease_holder": 1, "lease_expires_at": 1}
+    for tree in collection(Tree).find(growing, fields).limit(MAX_LEASES) if in_work else ():
+        if tree["forest_id"] in holders and has_live_lease(tree):
+            holders[tree["forest_id"]].append(tree["lease_holder"])
     return {name: Workers.of(found) for name, found in holders.items()}
 
 
 def list_forests() -> list[Forest]:
     """Return all forests without the sources of their configs, the latest first."""
     return list(Forest.objects.defer("config_source"))
+
+
+def _read_minutes(names: Sequence[str], now: datetime) -> Mapping[str, list[MinuteOfWork]]:
+    """Return what was done lately in these forests."""
+    minutes: defaultdict[str, list[MinuteOfWork]] = defaultdict(list)
+    if names:
+        ids = [f"{name}/{minute:%Y%m%d%H%M}" for name in names for minute in _last_minutes(now)]
+        for document in collection(Activity).find({"_id": {"$in": ids}}):
+            minutes[document["forest_id"]].append(_minute_of_work(document))
+    return minutes
 
 
 def _last_minutes(now: datetime) -> list[datetime]:

@@ -24,5 +24,9 @@ class Migration(migrations.Migration):
             name='worked_at',
             field=models.DateTimeField(null=True),
         ),
+        migrations.AddIndex(
+            model_name='tree',
+            index=models.Index(fields=['status', 'lease_expires_at'], name='tree_status_lease'),
+        ),
         migrations.RunPython(move_stop_reasons, migrations.RunPython.noop),
     ]

@@ -210,6 +210,29 @@ def test_a_model_server_that_asks_for_a_key_is_there(status: int, *, is_there: b
         thread.join()
 
 
+def test_services_start_without_the_model_server_that_is_named_and_warn(tmp_path: Path):
+    away = "http://127.0.0.1:1/v1"
+    log = tmp_path / "supervisor.log"
+    child = processes.start(
+        [sys.executable, "manage.py", "services"],
+        environment=os.environ | {
+            "PRM_DATA_DIR": str(tmp_path), "MONGODB_URI": "", "REDIS_URL": "",
+            "OPENAI_BASE_URL": away,
+        },
+        log=log,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: is_ready(tmp_path), 90)
+        assert set(registry.running_addresses(tmp_path)) == {"mongodb", "queue"}
+        warnings = [line for line in log.read_text().splitlines() if "warning" in line]
+        assert warnings == [
+            f"warning: OPENAI_BASE_URL={away} does not answer: check it, or unset it to use the "
+            "embedded one"
+        ]
+    finally:
+        processes.stop(child)
+
+
 def test_a_process_id_that_came_back_is_not_taken_for_the_service(tmp_path: Path):
     registry.write_entry(tmp_path, "queue", registry.Entry(os.getpid(), "0", "redis://x", 1))
 
