@@ -2,7 +2,6 @@ from typing import Any, cast
 
 from django.core.management.commands import migrate
 from django.db import connections
-from django.db.models import Model
 from django_mongodb_backend.base import DatabaseWrapper
 from django_mongodb_backend.schema import DatabaseSchemaEditor
 
@@ -21,11 +20,12 @@ class Command(migrate.Command):
 class RepeatableSchemaEditor(DatabaseSchemaEditor):
     """Completes a collection that is there, instead of refusing to make it."""
 
-    def create_model(self, model: type[Model]) -> None:
+    def create_model(self, model: Any) -> None:
         if model._meta.db_table not in self.connection.introspection.table_names():  # noqa: SLF001
             super().create_model(model)
             return
-        self._create_model_indexes(model)  # MongoDB leaves those that are there as they are
+        # MongoDB leaves the indexes that are there as they are.
+        self._create_model_indexes(model)  # type: ignore[no-untyped-call]
         for field in model._meta.local_many_to_many:  # noqa: SLF001
             through = field.remote_field.through
             if through._meta.auto_created:  # noqa: SLF001

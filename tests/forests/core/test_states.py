@@ -1,6 +1,7 @@
 """Which state follows from which facts."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,8 @@ def test_what_the_operator_set_counts_before_what_workers_do(facts, fields, stat
 
 @pytest.mark.parametrize("field", ["stop_reason", "wait_reason", "spent_limit"])
 def test_a_finished_forest_is_finished_whatever_happened_on_the_way(field):
-    assert state_of(replace(GROWING, num_complete=4, **{field: "x"})) is ForestState.FINISHED
+    fields: dict[str, Any] = {"num_complete": 4, field: "x"}
+    assert state_of(replace(GROWING, **fields)) is ForestState.FINISHED
 
 
 def test_a_worker_that_waits_is_not_hidden_by_one_that_is_served():
