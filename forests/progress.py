@@ -7,12 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from forests.core.counting import share_correct
 from forests.core.estimators import RESEGMENTED
-from forests.core.states import (
-    ForestFacts,
-    ForestState,
-    NextCommand,
-    Standing,
-)
+from forests.core.states import ForestFacts, ForestState, Standing
 from forests.core.throughput import Throughput, time_left
 from forests.models import Forest
 
@@ -55,10 +50,6 @@ class Progress:
     @property
     def reason(self) -> str:
         return self.standing.reason
-
-    @property
-    def next_commands(self) -> Iterable[NextCommand]:
-        return self.standing.next_commands
 
     @property
     def time_left(self) -> timedelta | None:
