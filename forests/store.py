@@ -229,14 +229,12 @@ def node_document(forest: str, tree: str, node: TreeNode, now: datetime) -> Docu
     }
 
 
-def add_to_forest(forest: str, deltas: Mapping[str, float], *, is_work: bool = False) -> None:
-    """Add to the counters of a forest; `is_work` where a worker grows it just now."""
+def add_to_forest(forest: str, deltas: Mapping[str, float]) -> None:
+    """Add to the counters of a forest, as a worker that grows it just now."""
     changes = {name: delta for name, delta in deltas.items() if delta}
-    update: Document = {"$inc": changes} if changes else {}
-    if is_work:
-        update["$set"] = {"worked_at": datetime.now(UTC)}
-    if update:
-        collection(Forest).update_one({"_id": forest}, update)
+    if changes:
+        work = {"$inc": changes, "$set": {"worked_at": datetime.now(UTC)}}
+        collection(Forest).update_one({"_id": forest}, work)
 
 
 def leave_forest(forest: Forest) -> None:

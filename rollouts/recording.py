@@ -211,7 +211,7 @@ class Recorder:
         for state in states:
             for name, delta in state.deltas.items():
                 deltas[name] += delta
-        add_to_forest(self.forest_name, deltas, is_work=True)
+        add_to_forest(self.forest_name, deltas)
         record_activity(
             self.forest_name,
             {
