@@ -8,15 +8,9 @@ import sys
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
     # Imported here so that Ctrl-C while Django loads ends without a traceback too.
-    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
-    from django.core.management import execute_from_command_line  # noqa: PLC0415
+    from prm_site.command_line import run  # noqa: PLC0415
 
-    try:
-        execute_from_command_line(sys.argv)
-    except ImproperlyConfigured as problem:
-        # A setting is wrong: one line with the remedy helps more than a traceback.
-        sys.stderr.write(f"{problem}\n")
-        sys.exit(1)
+    run(sys.argv)
 
 
 if __name__ == "__main__":

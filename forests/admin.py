@@ -21,7 +21,9 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from forests.core.states import Standing
 from forests.models import Activity, Forest, Node, Tree
+from forests.selectors import read_standing_of, read_standings
 from forests.signals import belongings
 from forests.store import delete_forest, is_held, retry_failed
 
@@ -58,6 +60,17 @@ class ForestFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(forest_id=self.value()) if self.value() else queryset
+
+
+class ForestChangeList(UnorderedChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Find the states of all forests on the page in one query."""
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        for forest, standing in zip(
+            self.result_list, read_standings(self.result_list), strict=True
+        ):
+            forest.standing = standing
 
 
 class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime subscript
@@ -145,17 +158,27 @@ class ForestAdmin(StoredAdmin):
     """Forests are paused, resumed, retried and deleted; the rest is what workers wrote."""
 
     list_display = [
-        "name", "page", "num_trees", "num_complete", "num_failed", "is_paused", "created_at",
+        "name", "page", "state", "num_trees", "num_complete", "num_failed", "is_paused",
+        "created_at",
     ]  # fmt: skip
     list_filter = ["is_paused", "is_seeded", "config_name", "dataset_split"]
     search_help_text = "part of a name"
     actions = [pause, resume, retry]
 
     def get_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[Any]:
-        return ["is_paused", *_field_names(Forest, but="is_paused")]
+        return ["is_paused", "state", *_field_names(Forest, but="is_paused")]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[Any]:
-        return _field_names(Forest, but="is_paused")
+        return ["state", *_field_names(Forest, but="is_paused")]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ForestChangeList
+
+    @admin.display(description="state")
+    def state(self, obj: Forest) -> str:
+        """Return the state with its reason, as pages and commands tell it."""
+        standing: Standing = getattr(obj, "standing", None) or read_standing_of(obj)
+        return str(standing)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return admin.ModelAdmin.has_change_permission(self, request, obj)

@@ -40,6 +40,7 @@ OF_THE_SITE = {
     "stop_reason": "",
     "worker_message": "",
     "worker_message_at": None,
+    "worked_at": None,
     "latencies": {},
     "request_seconds": 0.0,
 }

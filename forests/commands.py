@@ -10,15 +10,13 @@ from typing import Any, TextIO, cast
 import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
-from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
 from experiment_configs.interfaces import ConfigError
 from experiment_configs.messages import printable
 from forests.models import Forest
+from forests.storage_problems import NO_DATABASE, STORAGE_ERRORS, storage_problem
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -89,25 +87,12 @@ class ProjectCommand(BaseCommand):
     def _execute(self, *args: Any, **options: Any) -> str | None:
         try:
             if self.needs_database and not settings.MONGODB_URI:
-                raise CommandError(
-                    "no database: set MONGODB_URI in .env, or start the embedded services with "
-                    "`python manage.py services`"
-                )
+                raise CommandError(NO_DATABASE)
             return super().execute(*args, **options)
         except ConfigError as error:
             raise CommandError(str(error)) from error
-        except (PyMongoError, DatabaseError) as error:
-            # The ORM wraps what pymongo raised, without its message.
-            reason = error.__cause__ if isinstance(error.__cause__, PyMongoError) else error
-            raise CommandError(
-                f"MongoDB at {without_password(settings.MONGODB_URI)} failed: "
-                f"{first_line(reason)} (check MONGODB_URI, or restart `manage.py services`)"
-            ) from error
-        except RedisError as error:
-            raise CommandError(
-                f"the queue at {without_password(settings.REDIS_URL)} failed: "
-                f"{first_line(error)} (check REDIS_URL, or restart `manage.py services`)"
-            ) from error
+        except STORAGE_ERRORS as error:
+            raise CommandError(storage_problem(error)) from error
         except KeyboardInterrupt as error:
             raise CommandError(
                 "interrupted; run the same command again to continue", returncode=EXIT_INTERRUPTED
@@ -227,18 +212,6 @@ def get_grown_forest(name: str) -> Forest:
     if not forest.num_complete:
         raise CommandError(f"forest {name!r} has no complete tree: run populate_forest first")
     return forest
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its class name where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
-
-
-def without_password(uri: str) -> str:
-    """Return an address without its user and password, and without options: some are passwords."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def as_percent(share: float | None) -> str:

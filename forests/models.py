@@ -13,9 +13,6 @@ from forests.core.naming import index_of_tree, node_anchor, path_of_node
 from forests.core.tree import NodePath, format_path
 from forests.core.values import Estimator
 
-STOPPED = "stopped"
-"""How the backend message of a forest begins whose growth nothing but its operator resumes."""
-
 
 class Forest(models.Model):
     """All trees of one (config, split, suffix), with the config frozen as it was when seeded."""
@@ -65,7 +62,7 @@ class Forest(models.Model):
     failures = models.JSONField(default=dict)  # failed attempts by kind, such as {"timeout": 3}
     latencies = models.JSONField(default=dict)  # answered requests: see rollouts.core.latencies
     request_seconds = models.FloatField(default=0)  # the sum of these latencies
-    backend_message = models.TextField(blank=True)  # why workers wait; empty while they do not
+    backend_message = models.TextField(blank=True)  # why workers wait; empty while none does
     stop_reason = models.TextField(
         blank=True, default=""
     )  # why growth stopped; only its operator resumes it
@@ -73,6 +70,7 @@ class Forest(models.Model):
         blank=True, default=""
     )  # why a worker would not take its jobs
     worker_message_at = models.DateTimeField(null=True)
+    worked_at = models.DateTimeField(null=True)  # a worker's last write; None once it has left
 
     created_at = models.DateTimeField()
     growth_started_at = models.DateTimeField(null=True)
@@ -99,8 +97,8 @@ class Forest(models.Model):
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the model server refused, so that growing needs its operator first."""
-        return self.backend_message.startswith(STOPPED)
+        """Whether the model server refused a worker, so that growing needs its operator first."""
+        return bool(self.stop_reason)
 
     @property
     def num_tokens(self) -> int:
@@ -171,6 +169,8 @@ class Tree(models.Model):
             # The trees of a forest that still have to grow, and those of one status on a page,
             # which come in the order of the dataset.
             models.Index(fields=["forest", "status", "index"], name="tree_forest_status_index"),
+            # The trees of all forests that workers hold now: one range.
+            models.Index(fields=["status", "lease_expires_at"], name="tree_status_lease"),
         ]
 
     def __str__(self) -> str:

@@ -1,36 +1,19 @@
-"""Where a forest stands, and what its owner would do next."""
+"""How far a forest has grown, how fast, and the facts that its state follows from."""
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from forests.core.counting import share_correct
-from forests.core.throughput import MinuteOfWork, Throughput, throughput, time_left
+from forests.core.estimators import RESEGMENTED
+from forests.core.states import ForestFacts, ForestState, Standing
+from forests.core.throughput import Throughput, time_left
 from forests.models import Forest
 
-ACTIVE_FOR = timedelta(minutes=3)
-"""Workers whose last write is older than this are taken to have stopped."""
-
-
-class ForestState(StrEnum):
-    SEEDING = "seeding"
-    EMPTY = "empty"
-    REGRADING = "regrading"
-    WAITING = "not started"
-    GROWING = "growing"
-    STALLED = "no worker"
-    BLOCKED = "waiting"
-    STOPPED = "stopped"
-    PAUSED = "paused"
-    FINISHED = "finished"
-
-
-@dataclass(frozen=True, slots=True)
-class NextCommand:
-    purpose: str
-    command: str
+WORKER_IS_SEEN_FOR = timedelta(seconds=30)
+"""As long as a lease. Between two jobs, a worker holds no tree."""
+WORKER_MESSAGE_IS_FRESH_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +38,22 @@ class Progress:
     """A forest's progress at one moment."""
 
     forest: Forest
-    state: ForestState
-    rates: Throughput | None
-    time_left: timedelta | None
-    workers: Workers | None = None
-    """None where nobody has looked."""
+    standing: Standing
+    workers: Workers
+    rates: Throughput | None = None
+    """None unless the forest grows."""
 
-    def with_workers(self, workers: Workers) -> "Progress":
-        """Return the progress with its workers; where some hold trees, the forest grows."""
-        state = self.state
-        if state in (ForestState.STALLED, ForestState.WAITING) and workers.num_processes:
-            state = ForestState.GROWING
-        return replace(self, state=state, workers=workers)
+    @property
+    def state(self) -> ForestState:
+        return self.standing.state
+
+    @property
+    def reason(self) -> str:
+        return self.standing.reason
+
+    @property
+    def time_left(self) -> timedelta | None:
+        return time_left(self.forest.num_pending, self.rates)
 
     @property
     def complete_percent(self) -> float:
@@ -87,93 +74,69 @@ class Progress:
         return sorted(self.forest.failures.items(), key=lambda one: (-one[1], one[0]))
 
     @property
-    def next_commands(self) -> list[NextCommand]:
-        return next_commands(self.forest, self.state)
-
-    @property
     def seconds_between_looks(self) -> int:
         """How soon the page asks again; never 0, so that it sees when work starts again."""
         return 2 if self.state in (ForestState.GROWING, ForestState.SEEDING) else 15
 
 
-def progress_of(forest: Forest, minutes: Iterable[MinuteOfWork], now: datetime) -> Progress:
-    rates = throughput(minutes, now)
-    state = _state(forest, is_active=rates is not None and now - rates.last_minute < ACTIVE_FOR)
-    is_growing = state is ForestState.GROWING
-    return Progress(
-        forest=forest,
-        state=state,
-        rates=rates if is_growing else None,
-        time_left=time_left(forest.num_pending, rates) if is_growing else None,
+def facts_of(forest: Forest, workers: Workers, now: datetime) -> ForestFacts:
+    """Return what the state of a forest follows from at this moment."""
+    return ForestFacts(
+        name=forest.name,
+        num_trees=forest.num_trees,
+        num_complete=forest.num_complete,
+        num_failed=forest.num_failed,
+        is_seeded=forest.is_seeded,
+        is_graded=forest.is_graded,
+        is_paused=forest.is_paused,
+        has_started=forest.growth_started_at is not None,
+        is_worked_on=bool(workers.num_processes)
+        or _is_within(forest.worked_at, WORKER_IS_SEEN_FOR, now),
+        spent_limit=forest.spent_limit,
+        stop_reason=forest.stop_reason,
+        wait_reason=forest.backend_message,
+        worker_message=forest.worker_message
+        if _is_within(forest.worker_message_at, WORKER_MESSAGE_IS_FRESH_FOR, now)
+        else "",
+        seed_command=_seed_command(forest),
+        is_imported=bool(forest.importer),
+        is_growable=forest.strategy != RESEGMENTED,
+        raised_limits=_raised_limits(forest),
     )
 
 
-def _state(forest: Forest, *, is_active: bool) -> ForestState:
-    """Return the first that holds, the most telling first."""
-    states = (
-        (ForestState.SEEDING, not forest.is_seeded),
-        (ForestState.EMPTY, not forest.num_trees),
-        (ForestState.REGRADING, not forest.is_graded),
-        (ForestState.FINISHED, not forest.num_pending),
-        (ForestState.PAUSED, forest.is_paused),
-        (ForestState.STOPPED, forest.is_stopped),
-        (ForestState.BLOCKED, bool(forest.backend_message)),
-        (ForestState.GROWING, is_active),
-        (ForestState.WAITING, forest.growth_started_at is None),
-    )
-    return next((state for state, holds in states if holds), ForestState.STALLED)
+def _is_within(then: datetime | None, length: timedelta, now: datetime) -> bool:
+    if then is None:
+        return False
+    return now - (then if then.tzinfo else then.replace(tzinfo=UTC)) < length
 
 
-def next_commands(forest: Forest, state: ForestState) -> list[NextCommand]:
-    """Return the commands that bring a forest forward from this state."""
-    chosen = f"--forest_name {forest.name}"
-    suffix = forest.name.removeprefix(f"{forest.config_name}-{forest.dataset_split}-")
-    seed = NextCommand(
-        "Go on seeding from where it stopped",
-        f"python manage.py seed_forest --dataset_config_name {forest.config_name} "
-        f"--dataset_split {forest.dataset_split} --forest_name_suffix {suffix}",
-    )
+def _seed_command(forest: Forest) -> str:
     if forest.importer:
-        seed = NextCommand(
-            "Go on importing, with the same command as before",
-            f"python manage.py {forest.importer} …",
-        )
-    grow = NextCommand(
-        "Grow the trees with workers on this machine",
-        f"python manage.py rollout_worker --num_processes 4 {chosen}",
+        return f"{forest.importer} …"
+    suffix = forest.name.removeprefix(f"{forest.config_name}-{forest.dataset_split}-")
+    return (
+        f"seed_forest --dataset_config_name {forest.config_name} "
+        f"--dataset_split {forest.dataset_split} --forest_name_suffix {suffix}"
     )
-    populate = NextCommand(
-        "Or put the trees into the queue, for workers on any machine",
-        f"python manage.py populate_forest {chosen} --watch",
-    )
-    regrade = NextCommand(
-        "Go on regrading, if nobody does",
-        f"python manage.py regrade_forest {chosen}",
-    )
-    measure = NextCommand(
-        "Measure the accuracy of beams",
-        "python manage.py beam_search --num_beam_values 1,5 --value_function_option labelled "
-        f"{chosen} --aggregation mean",
-    )
-    retry = NextCommand(
-        "Give the failed tree another try"
-        if forest.num_failed == 1
-        else f"Give the {forest.num_failed:,} failed trees another try",
-        f"python manage.py retry_failed {chosen}",
-    )
-    prefer = NextCommand(
-        "Make preferences from the values", f"python manage.py create_preferences {chosen}"
-    )
-    commands = {
-        ForestState.SEEDING: [seed],
-        ForestState.EMPTY: [seed],
-        ForestState.REGRADING: [regrade],
-        ForestState.WAITING: [grow, populate],
-        ForestState.STALLED: [grow, populate],
-        ForestState.STOPPED: [grow, populate],
-        ForestState.FINISHED: [measure, prefer] if forest.num_complete else [],
-    }.get(state, [])
-    return [retry, *commands] if forest.num_failed else commands
+
+
+def _raised_limits(forest: Forest) -> list[str]:
+    """Return options that set the spent limits to twice what was allowed or spent."""
+    if not forest.spent_limit:
+        return []
+    used = {
+        "max_requests": (forest.max_requests, forest.requests),
+        "max_tokens_total": (forest.max_tokens_total, forest.num_tokens),
+    }
+    raised = [
+        f"--{option} {2 * max(limit, spent)}"
+        for option, (limit, spent) in used.items()
+        if limit is not None and spent >= limit
+    ]
+    if not raised and forest.max_cost is not None:
+        raised = [f"--max_cost {2 * forest.max_cost:g}"]
+    return raised
 
 
 def _percent(part: int, whole: int) -> float:

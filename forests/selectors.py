@@ -1,49 +1,88 @@
 """What the pages read: a fixed number of indexed queries, however large the forest is."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from forests.core.throughput import WINDOW_MINUTES, MinuteOfWork
+from forests.core.states import ForestState, Standing, standing_of
+from forests.core.throughput import WINDOW_MINUTES, MinuteOfWork, throughput
 from forests.models import Activity, Forest, Tree, TreeStatus
-from forests.progress import Progress, Workers, progress_of
+from forests.progress import Progress, Workers, facts_of
 from forests.store import Document, collection, has_live_lease, server_time
 
-MAX_LEASES = 2000
-"""Trees in work of which a page reads the leases."""
+MAX_LEASES = 5000
+"""Trees in work of which one look reads the leases."""
 
 
 def read_progress(forests: Sequence[Forest]) -> list[Progress]:
-    """Return the progress of these forests, in their order: one query for all of them."""
+    """Return the progress of these forests, in their order: two queries for all of them."""
     now = datetime.now(UTC)
-    minutes: dict[str, list[MinuteOfWork]] = {forest.name: [] for forest in forests}
-    names = [one.name for one in forests if one.num_pending and one.growth_started_at]
+    workers = read_workers(forests)
+    standings = [standing_of(facts_of(one, workers[one.name], now)) for one in forests]
+    growing = [
+        forest.name
+        for forest, standing in zip(forests, standings, strict=True)
+        if standing.state is ForestState.GROWING
+    ]
+    minutes = _read_minutes(growing, now)
+    return [
+        Progress(one, standing, workers[one.name], throughput(minutes.get(one.name, ()), now))
+        for one, standing in zip(forests, standings, strict=True)
+    ]
+
+
+def read_progress_of(forest: Forest) -> Progress:
+    """Return the progress of one forest: two queries."""
+    (progress,) = read_progress([forest])
+    return progress
+
+
+def read_standings(forests: Sequence[Forest]) -> list[Standing]:
+    """Return where these forests stand, in their order: one query for all of them."""
+    now = datetime.now(UTC)
+    workers = read_workers(forests)
+    return [standing_of(facts_of(forest, workers[forest.name], now)) for forest in forests]
+
+
+def read_standing_of(forest: Forest) -> Standing:
+    """Return where one forest stands."""
+    (standing,) = read_standings([forest])
+    return standing
+
+
+def read_workers(forests: Sequence[Forest]) -> dict[str, Workers]:
+    """Return who grows these forests now, from the leases on their trees in work: one query.
+
+    That of one forest reads the trees of this forest alone, that of several all that are held: in
+    both cases what an index finds, where a list of names would be a scan on the embedded server.
+    """
+    holders: dict[str, list[str]] = {forest.name: [] for forest in forests}
+    in_work = [forest.name for forest in forests if forest.num_pending]
+    growing: Document = {"status": str(TreeStatus.GROWING)}
+    now = server_time()
+    growing |= (
+        {"forest_id": in_work[0]} if len(in_work) == 1 else {"lease_expires_at": {"$gt": now}}
+    )
+    fields = {"forest_id": 1, "lease_holder": 1, "lease_expires_at": 1}
+    for tree in collection(Tree).find(growing, fields).limit(MAX_LEASES) if in_work else ():
+        if tree["forest_id"] in holders and has_live_lease(tree, now):
+            holders[tree["forest_id"]].append(tree["lease_holder"])
+    return {name: Workers.of(found) for name, found in holders.items()}
+
+
+def list_forests() -> list[Forest]:
+    """Return all forests without the sources of their configs, the latest first."""
+    return list(Forest.objects.defer("config_source"))
+
+
+def _read_minutes(names: Sequence[str], now: datetime) -> Mapping[str, list[MinuteOfWork]]:
+    """Return what was done lately in these forests."""
+    minutes: defaultdict[str, list[MinuteOfWork]] = defaultdict(list)
     if names:
         ids = [f"{name}/{minute:%Y%m%d%H%M}" for name in names for minute in _last_minutes(now)]
         for document in collection(Activity).find({"_id": {"$in": ids}}):
             minutes[document["forest_id"]].append(_minute_of_work(document))
-    return [progress_of(forest, minutes[forest.name], now) for forest in forests]
-
-
-def read_progress_of(forest: Forest) -> Progress:
-    """Return the progress of one forest, with its workers: two queries."""
-    (progress,) = read_progress([forest])
-    return progress.with_workers(read_workers(forest))
-
-
-def read_workers(forest: Forest) -> Workers:
-    """Return who grows a forest now, from the leases on its trees in work."""
-    if not (forest.num_pending and forest.growth_started_at):
-        return Workers()
-    growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
-    fields = {"lease_holder": 1, "lease_expires_at": 1}
-    trees = list(collection(Tree).find(growing, fields).limit(MAX_LEASES))
-    now = server_time()
-    return Workers.of(tree["lease_holder"] for tree in trees if has_live_lease(tree, now))
-
-
-def list_forests() -> list[Forest]:
-    """Return all forests without the long texts of their configs, the latest first."""
-    return list(Forest.objects.defer("config_source", "worker_config"))
+    return minutes
 
 
 def _last_minutes(now: datetime) -> list[datetime]:

@@ -71,6 +71,16 @@ class StoredTree:
     """Why growth gave the tree up; empty where it did not."""
     hit_max_nodes: bool = False
     """Whether growth ended for want of room, not because the tree had all that was asked for."""
+    lease_expires_at: datetime | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a worker holds it now."""
+        return has_live_lease({"lease_expires_at": self.lease_expires_at}, server_time())
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.status in (TreeStatus.PENDING, TreeStatus.GROWING)
 
 
 def collection(model: type[models.Model]) -> Collection[Document]:
@@ -242,10 +252,16 @@ def node_document(
 
 
 def add_to_forest(forest: str, deltas: Mapping[str, float]) -> None:
-    """Add to the counters of a forest."""
+    """Add to the counters of a forest, as a worker that grows it just now."""
     changes = {name: delta for name, delta in deltas.items() if delta}
     if changes:
-        collection(Forest).update_one({"_id": forest}, {"$inc": changes})
+        work = {"$inc": changes, "$set": {"worked_at": datetime.now(UTC)}}
+        collection(Forest).update_one({"_id": forest}, work)
+
+
+def leave_forest(forest: Forest) -> None:
+    """Note that a worker has left unfinished trees; leases tell whether others are at work."""
+    collection(Forest).update_one({"_id": forest.name}, {"$set": {"worked_at": None}})
 
 
 def record_activity(forest: str, deltas: dict[str, float]) -> None:
@@ -284,7 +300,10 @@ def retry_failed(forest: Forest) -> int:
     )
     collection(Forest).update_one(
         {"_id": forest.name},
-        {"$inc": {"num_failed": -changed}, "$set": {"growth_finished_at": None}},
+        {
+            "$inc": {"num_failed": -changed},
+            "$set": {"growth_finished_at": None, "stop_reason": ""},
+        },
     )
     return changed
 
@@ -385,4 +404,5 @@ def _stored_tree(document: Document, nodes: list[Document]) -> StoredTree:
         generation=document.get("generation") or 0,
         error=document["error"],
         hit_max_nodes=document.get("hit_max_nodes", False),
+        lease_expires_at=document["lease_expires_at"],
     )

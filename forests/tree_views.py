@@ -14,6 +14,7 @@ from forests.core.thoughts import count_thoughts
 from forests.core.tree import NodePath, TreeNode, format_path
 from forests.models import Forest
 from forests.requests import HtmxRequest, get_forest, read_number, wants_part
+from forests.selectors import read_standing_of
 from forests.store import StoredTree, read_path, read_prompt, read_tree
 from forests.tree_picture import picture_of
 from forests.tree_query import QueryError, TreeQuery
@@ -53,9 +54,9 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
         "previous": index - 1 if index else None,
         "next": index + 1 if index + 1 < forest.num_trees else None,
     }
-    is_part = wants_part(request, STEPS_PART)
-    template = "forests/_steps.html" if is_part else "forests/tree.html"
-    return render(request, template, context)
+    if wants_part(request, STEPS_PART):
+        return render(request, "forests/_steps.html", context)
+    return render(request, "forests/tree.html", context | {"standing": read_standing_of(forest)})
 
 
 @require_safe

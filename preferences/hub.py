@@ -5,7 +5,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 
-from forests.commands import first_line
+from forests.storage_problems import first_line
 
 
 class HubError(Exception):

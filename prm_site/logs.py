@@ -1,11 +1,13 @@
 """What is logged, and how: one line for an event, with the ids of what it is about."""
 
+import logging
 import sys
 from typing import Any
 
 import structlog
 
 from experiment_configs.messages import printable
+from forests.storage_problems import is_of_storage, storage_problem
 
 FORMATS = ("line", "json")
 
@@ -50,12 +52,22 @@ def logging_settings(*, level: str, log_format: str) -> dict[str, Any]:
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "event"}
         },
+        "filters": {"outages": {"()": lambda: _say_what_is_away}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            "django.request": {"level": "ERROR"},
+            "django.request": {"level": "ERROR", "filters": ["outages"]},
             "httpx2": {"level": "WARNING"},  # a line for each request
         },
     }
+
+
+def _say_what_is_away(record: logging.LogRecord) -> bool:
+    """Tell in one line that a page had no database: where it was asked for one says nothing."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    if isinstance(error, Exception) and is_of_storage(error):
+        record.exc_info = None
+        record.msg, record.args = f"{record.getMessage()}: {storage_problem(error)}", ()
+    return True
 
 
 def _without_control_characters(

@@ -16,9 +16,13 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
+from forests.core.states import ForestState
 from forests.models import Forest, Tree, TreeStatus
+from forests.selectors import read_standings
 from forests.store import collection
 from rollouts.core.latencies import cumulated
+
+_WAITS = (ForestState.WAITING, ForestState.STOPPED)
 
 
 class ForestCollector(Collector):
@@ -26,7 +30,9 @@ class ForestCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield a family for each kind of number; each has a forest as its first label."""
-        forests = list(Forest.objects.order_by("name"))
+        forests = list(Forest.objects.order_by("name").defer("config_source"))
+        standings = read_standings(forests)
+        states = {one.name: found.state for one, found in zip(forests, standings, strict=True)}
         yield _gauge("trees", "Trees by status", ["status"], _trees(forests))
         yield _gauge("nodes", "Steps below the roots", [], _each(forests, "num_nodes"))
         yield _gauge("leaves", "Finished samples by grade", ["grade"], _leaves(forests))
@@ -34,7 +40,13 @@ class ForestCollector(Collector):
             "waits_for_backend",
             "1 where workers wait for the model server, or stopped because it refuses",
             [],
-            (([one.name], int(bool(one.backend_message))) for one in forests),
+            (([name], int(state in _WAITS)) for name, state in states.items()),
+        )
+        yield _gauge(
+            "forest_state",
+            "1 for the state of each forest, as its page shows it",
+            ["state"],
+            (([name, str(state)], 1) for name, state in states.items()),
         )
         yield _counter("requests", "Requests sent to model servers", [], _each(forests, "requests"))
         yield _counter("retries", "Requests that were sent again", [], _each(forests, "retries"))

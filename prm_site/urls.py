@@ -19,3 +19,5 @@ urlpatterns = [
     path("", include("preferences.urls")),
     path("", include("forests.urls")),
 ]
+
+handler500 = "prm_site.views.server_error"

@@ -1,5 +1,6 @@
 """A user's password, and what load balancers and Prometheus ask."""
 
+import sys
 from http import HTTPStatus
 from secrets import compare_digest
 
@@ -9,13 +10,25 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import PasswordChangeView
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse_lazy
+from django.views import defaults
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import requires_csrf_token
 from django.views.decorators.http import require_safe
 from prometheus_client.exposition import choose_encoder
 
+from forests.storage_problems import is_of_storage
 from prm_site.prometheus import registry
 from prm_site.readiness import READINESS
+
+
+@requires_csrf_token
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return 503 where the database or the queue is away, and 500 for all else."""
+    if is_of_storage(sys.exc_info()[1]):
+        return render(request, "away.html", status=HTTPStatus.SERVICE_UNAVAILABLE)
+    return defaults.server_error(request)
 
 
 class PasswordView(PasswordChangeView):

@@ -13,7 +13,10 @@ from forests.commands import (
     get_graded_forest,
     positive_integer,
 )
+from forests.core.states import ForestState
 from forests.models import Forest
+from forests.selectors import read_standing_of
+from forests.storage_problems import NO_MODEL_SERVER, NO_QUEUE
 from rollouts.core.model_names import may_have, shown_names
 from rollouts.failures import BackendError, NoModelListError
 from rollouts.jobs import load_frozen_config, make_client, rollout_queue
@@ -60,14 +63,13 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
     if forest.is_paused:
         raise CommandError(f"forest {name!r} is paused: resume it in the admin")
     if not settings.REDIS_URL:
-        raise CommandError(
-            "no queue: set REDIS_URL in .env, or start the embedded services with "
-            "`python manage.py services`"
-        )
+        raise CommandError(NO_QUEUE)
     rollout_queue().connection.ping()
     check_backend(forest)
-    forest.backend_message = ""  # the server answers, whatever it did before
-    forest.save(update_fields=["max_requests", "max_tokens_total", "backend_message"])
+    forest.backend_message = forest.stop_reason = ""  # the server answers, whatever it did before
+    forest.save(
+        update_fields=["max_requests", "max_tokens_total", "backend_message", "stop_reason"]
+    )
     return forest
 
 
@@ -78,19 +80,20 @@ def check_outcome(name: str) -> None:
         CommandError: trees are unfinished or failed.
     """
     forest = Forest.objects.get(pk=name)
-    if forest.num_pending and forest.spent_limit:
-        raise CommandError(
-            f"{forest.num_pending} trees are unfinished; {forest.spent_limit}: "
-            "raise the limit to go on",
-            returncode=EXIT_PARTLY_FAILED,
-        )
+    standing = read_standing_of(forest)
     if forest.num_pending:
-        reason = forest.backend_message or "workers ended early: their output says why"
-        raise CommandError(f"{forest.num_pending} trees are unfinished; {reason}")
+        trees = "1 tree is" if forest.num_pending == 1 else f"{forest.num_pending} trees are"
+        told = str(standing)
+        if standing.state is ForestState.NO_WORKER and not standing.reason:
+            told += ", they ended early: their output says why"
+        is_part = standing.state is ForestState.LIMIT_SPENT
+        raise CommandError(
+            f"{trees} unfinished; {told}{standing.hint}",
+            returncode=EXIT_PARTLY_FAILED if is_part else 1,
+        )
     if forest.num_failed:
         raise CommandError(
-            f"{forest.num_failed} trees failed: the forest's page shows why, and retry_failed "
-            "tries them again",
+            f"{standing}; the forest's page shows why{standing.hint}",
             returncode=EXIT_PARTLY_FAILED,
         )
 
@@ -127,7 +130,4 @@ def check_backend(forest: Forest) -> None:
 def require_backend() -> None:
     """Refuse to go on without the address of a model server."""
     if not settings.OPENAI_BASE_URL:
-        raise CommandError(
-            "no model server: set OPENAI_BASE_URL in .env, or start the embedded services with "
-            "`python manage.py services`"
-        )
+        raise CommandError(NO_MODEL_SERVER)

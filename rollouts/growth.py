@@ -28,6 +28,7 @@ from forests.store import (
     StoredTree,
     collection,
     delete_orphans,
+    leave_forest,
     read_trees,
     tree_ids,
 )
@@ -118,6 +119,7 @@ class ForestGrower:
             longest_seconds=settings.BACKEND_WAIT_SECONDS,
         )
         self._circuit = Circuit()
+        self._shown_wait = ""
         # One thread, since neither a config's methods nor trees need be safe in several; and none
         # that others wait for, as both may take their time.
         self._tree_thread = ThreadPoolExecutor(1, thread_name_prefix="trees")
@@ -163,6 +165,9 @@ class ForestGrower:
                 self._lease_thread.shutdown(wait=False)
                 held = self._held | self.recorder.unwritten()
                 await asyncio.to_thread(leases.release, list(held), self.holder)
+                await self._outages.end()
+                if held:  # others are told at once, not when the lease would have ended
+                    await asyncio.to_thread(leave_forest, self.forest)
         return self.outcome
 
     async def _grow_all(self, indexes: list[int]) -> None:
@@ -302,8 +307,9 @@ class ForestGrower:
     async def _has_models(self) -> bool:
         return bool(await self.client.list_models())  # FastChat without a worker lists none
 
-    async def _show_wait(self, message: str) -> None:
-        await asyncio.to_thread(show_backend_message, self.forest.name, message)
+    async def _show_wait(self, reason: str) -> None:
+        shown, self._shown_wait = self._shown_wait, reason
+        await asyncio.to_thread(show_wait, self.forest.name, reason, shown)
 
     async def _record(self, growth: Growth, grader: TreeGrader, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]
@@ -369,16 +375,22 @@ class _NoPatienceError(Exception):
     """Growth is over, and the samples that wait for users' code are given up."""
 
 
-def show_backend_message(forest_name: str, message: str) -> None:
-    """Set the line that the pages and commands show about the model server."""
-    collection(Forest).update_one({"_id": forest_name}, {"$set": {"backend_message": message}})
+def show_wait(forest_name: str, reason: str, shown: str) -> None:
+    """Say why this worker waits; an empty reason takes back what it has `shown`, and no other's."""
+    sought = {"_id": forest_name} if reason else {"_id": forest_name, "backend_message": shown}
+    collection(Forest).update_one(sought, {"$set": {"backend_message": reason}})
+
+
+def show_stop(forest_name: str, reason: str) -> None:
+    """Say why growth stopped; it stays until the operator runs a command that grows the forest."""
+    collection(Forest).update_one({"_id": forest_name}, {"$set": {"stop_reason": reason}})
 
 
 def mark_started(forest: Forest) -> None:
-    if forest.growth_started_at is None:
-        collection(Forest).update_one(
-            {"_id": forest.name}, {"$set": {"growth_started_at": datetime.now(UTC)}}
-        )
+    """Note that a worker grows a forest now, and when the first one began."""
+    now = datetime.now(UTC)
+    started = {} if forest.growth_started_at else {"growth_started_at": now}
+    collection(Forest).update_one({"_id": forest.name}, {"$set": {**started, "worked_at": now}})
 
 
 async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:

@@ -25,7 +25,7 @@ from rq.worker import BaseWorker
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.core.estimators import RESEGMENTED
-from forests.models import STOPPED, Forest, Tree, TreeStatus
+from forests.models import Forest, Tree, TreeStatus
 from forests.store import Document, collection, has_live_lease, in_batches, server_time, tree_ids
 from rollouts import leases
 from rollouts.backend import Spending
@@ -36,7 +36,7 @@ from rollouts.failures import (
     BackendUnavailableError,
     RequestFailedError,
 )
-from rollouts.growth import ForestGrower, mark_started, may_grow, show_backend_message
+from rollouts.growth import ForestGrower, mark_started, may_grow, show_stop
 from rollouts.recording import settle_counters
 from rollouts.servers import policy_server
 
@@ -79,7 +79,7 @@ def _grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
     try:
         done = asyncio.run(_grow(forest, loaded, [tree["index"] for tree in trees]))
     except BackendRefusedError as error:
-        show_backend_message(forest.name, f"{STOPPED}: {error}")
+        show_stop(forest.name, str(error))
         raise
     finally:
         # Until the last slice of a forest ends, its sums are settled by who watches it.

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import structlog
 
 from forests.models import Tree, TreeStatus
 from forests.store import Document, collection, server_time
+from rollouts.core.process_identity import is_alive, started_at
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -25,11 +27,13 @@ UNFINISHED = [str(TreeStatus.PENDING), str(TreeStatus.GROWING)]
 
 
 def new_holder() -> str:
-    """Return a name to hold leases under: `<host>/<process space>/<random>/<pid>`.
+    """Return a name to hold leases under: `<host>/<process space>/<random>/<pid>-<start>`.
 
     The name alone says whose a tree is: two growers of one process are two holders.
     """
-    return f"{_process_space()}/{secrets.token_hex(4)}/{os.getpid()}"
+    started = started_at(os.getpid())
+    process = f"{os.getpid()}" if started is None else f"{os.getpid()}-{started:.2f}"
+    return f"{_process_space()}/{secrets.token_hex(4)}/{process}"
 
 
 def claim(trees: Sequence[str], holder: str) -> dict[str, int]:
@@ -106,25 +110,20 @@ def held(trees: Sequence[str], holder: str) -> dict[str, int]:
 
 def is_dead(holder: str) -> bool:
     """Return whether a holder is known to be gone: it was a process of this machine."""
-    rest, _, pid = holder.rpartition("/")
+    rest, _, process = holder.rpartition("/")
+    pid, _, started = process.partition("-")  # an older version wrote no start
     if rest.rpartition("/")[0] != _process_space() or not pid.isdecimal():
         return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return is_alive(int(pid), float(started) if started else None) is False
 
 
 def _process_space() -> str:
     """Return what a process id must be read with: `<host>/<digest of boot and pid namespace>`.
 
     Copies of a machine may share a host name and, as each begins with the same one, the number of
-    the namespace; containers share the boot. Where /proc does not tell, the host alone must do.
+    the namespace; containers share the boot. Linux tells which boot it is, others when it was.
     """
-    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else f"{psutil.boot_time():.0f}"
     namespace = _PID_NAMESPACE.readlink().name if _PID_NAMESPACE.exists() else ""
     digest = hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:12]
     return f"{socket.gethostname()}/{digest}"

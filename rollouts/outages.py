@@ -32,16 +32,35 @@ class Outages:
         self._answers = answers
         """Returns whether the server has models to ask for; raises `BackendError`."""
         self._show = show
-        """Gets a line about the wait, and an empty one when it is over."""
+        """Gets the reason for the wait, again and again, and an empty line when it is over."""
         self._longest_seconds = longest_seconds
         self._began: float | None = None
         self._next_wait = FIRST_WAIT_SECONDS
         self._waiting: asyncio.Future[None] | None = None
+        self._is_shown = False
+        self._telling: asyncio.Future[None] | None = None
 
     def answered(self) -> None:
         """Note that a request was answered: what comes later is another outage."""
         self._began = None
         self._next_wait = FIRST_WAIT_SECONDS
+        if self._is_shown:
+            self._is_shown = False
+            self._tell("")
+
+    async def end(self) -> None:
+        """Stop waiting, and take back what is shown."""
+        if self._waiting:
+            self._waiting.cancel()
+        if self._telling:  # a write of the database cannot be cancelled
+            await asyncio.gather(self._telling, return_exceptions=True)
+        if self._is_shown:
+            self._is_shown = False
+            await self._tell("")
+
+    def _tell(self, reason: str) -> asyncio.Future[None]:
+        self._telling = asyncio.ensure_future(self._show(reason))
+        return asyncio.shield(self._telling)
 
     async def wait(self, problem: BackendUnavailableError) -> None:
         """Return when it is time to ask again.
@@ -58,16 +77,17 @@ class Outages:
         log.warning("model server is away", error=str(problem))
         self._began = self._began or time.monotonic()
         try:
-            await self._show(f"waiting for the model server: {problem}")
             seconds = max(self._next_wait, problem.retry_after or 0)
             while True:
+                # Each time, as another process may have waited and been answered meanwhile.
+                self._is_shown = True
+                await self._tell(str(problem))
                 await self._sleep(seconds, problem)
                 if await self._is_back():
                     return
                 seconds = self._next_wait
         finally:
             self._waiting = None
-            await self._show("")
             log.info("model server is back, or nobody waits for it any more")
 
     async def _sleep(self, seconds: float, problem: BackendUnavailableError) -> None:

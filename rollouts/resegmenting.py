@@ -42,6 +42,7 @@ _OF_ITSELF: Document = {
     "stop_reason": "",
     "worker_message": "",
     "worker_message_at": None,
+    "worked_at": None,
 }
 """What a forest does not have of the one whose solutions it holds."""
 

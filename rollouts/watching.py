@@ -9,7 +9,9 @@ from django.core.management.base import OutputWrapper
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from forests.core.states import ENDS_WATCHING, ForestState, Standing
 from forests.models import Forest
+from forests.selectors import read_standing_of
 
 SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_PLAIN_LINES = 10.0
@@ -20,6 +22,9 @@ class GrowthSummary:
     """A forest's progress at one moment, and its speed since watching began."""
 
     forest_name: str
+    state: str
+    reason: str
+    """Why it is in this state; empty where the state says it all."""
     num_trees: int
     num_complete: int
     num_failed: int
@@ -61,30 +66,33 @@ def watch_growth(
     console = Console(file=cast("TextIO", stderr._out))  # noqa: SLF001
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("trees, {task.fields[speed]}"), TimeRemainingColumn(),
+        TextColumn("trees, {task.fields[told]}"), TimeRemainingColumn(),
     )  # fmt: skip
     next_line = 0.0
     with Progress(*columns, console=console, disable=not stderr.isatty(), transient=True) as bar:
-        task = bar.add_task(forest_name, total=first.num_trees, speed="")
+        task = bar.add_task(forest_name, total=first.num_trees, told="")
         while True:
-            summary = _summary(first, last, time.monotonic() - began)
-            bar.update(
-                task, completed=last.num_complete + last.num_failed, speed=_speed(summary, last)
-            )
+            standing = read_standing_of(last)
+            summary = _summary(first, last, standing, time.monotonic() - began)
+            told = _told(summary, standing)
+            bar.update(task, completed=last.num_complete + last.num_failed, told=told)
             if bar.disable and time.monotonic() >= next_line:
                 next_line = time.monotonic() + _SECONDS_BETWEEN_PLAIN_LINES
-                stderr.write(_line(summary, last), style_func=str)
+                done = last.num_complete + last.num_failed
+                stderr.write(f"{done}/{last.num_trees} trees, {told}", style_func=str)
             if not last.num_pending or not goes_on(last):
                 return summary
             time.sleep(SECONDS_BETWEEN_LOOKS)
             last = Forest.objects.get(pk=forest_name)
 
 
-def _summary(first: Forest, last: Forest, seconds: float) -> GrowthSummary:
+def _summary(first: Forest, last: Forest, standing: Standing, seconds: float) -> GrowthSummary:
     leaves = _num_ended(last) - _num_ended(first)
     tokens = last.completion_tokens - first.completion_tokens
     return GrowthSummary(
         forest_name=last.name,
+        state=str(standing.state),
+        reason=standing.reason,
         num_trees=last.num_trees,
         num_complete=last.num_complete,
         num_failed=last.num_failed,
@@ -107,10 +115,12 @@ def _num_ended(forest: Forest) -> int:
     return forest.num_leaves + (forest.num_uncompared or 0)
 
 
-def _speed(summary: GrowthSummary, forest: Forest) -> str:
-    if forest.backend_message:
-        return forest.backend_message
+def _told(summary: GrowthSummary, standing: Standing) -> str:
+    """Return the state, and what was done where that says more than the state does."""
+    if standing.state is ForestState.WAITING or standing.state in ENDS_WATCHING:
+        return str(standing)
     facts = [
+        str(standing),
         f"{summary.leaves_per_second} rollouts/s",
         f"{summary.tokens_per_second} tokens/s",
         f"{summary.requests} requests",
@@ -123,8 +133,3 @@ def _speed(summary: GrowthSummary, forest: Forest) -> str:
         kinds = (f"{kind} {number}" for kind, number in sorted(summary.failures.items()))
         facts.append(f"failed attempts: {', '.join(kinds)}")
     return ", ".join(facts)
-
-
-def _line(summary: GrowthSummary, forest: Forest) -> str:
-    done = summary.num_complete + summary.num_failed
-    return f"{done}/{summary.num_trees} trees, {_speed(summary, forest)}"

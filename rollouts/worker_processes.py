@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import OutputWrapper
 
 from forests.models import Forest
-from forests.store import is_held
+from forests.store import is_held, leave_forest
 from rollouts.jobs import enqueue_forest
 from rollouts.recording import settle_counters
 from rollouts.watching import GrowthSummary, watch_growth
@@ -53,6 +53,8 @@ def grow_with_processes(
         idle_rounds = 0 if made_progress or is_held(after) else idle_rounds + 1
         is_over = after.is_stopped or after.spent_limit
         if not after.num_pending or is_over or idle_rounds >= _ROUNDS_WITHOUT_PROGRESS:
+            if after.num_pending:
+                leave_forest(after)  # also for workers that were killed
             return summary
 
 

@@ -1,9 +1,10 @@
 """Which embedded services run on a data directory: read by the settings, so no Django here."""
 
 import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from rollouts.core.process_identity import is_alive, started_at
 
 SERVICES = ("mongodb", "queue", "model")
 
@@ -14,9 +15,15 @@ class Entry:
 
     pid: int
     started: str
-    """Start time of the process: a process id alone may come back as another process."""
+    """Seconds from the boot to its start: a process id alone may come back as another process."""
     address: str
     port: int
+
+    @classmethod
+    def of(cls, pid: int, address: str, port: int) -> "Entry":
+        """Return the entry of a process that runs now."""
+        started = started_at(pid)
+        return cls(pid, "" if started is None else f"{started:.2f}", address, port)
 
 
 def services_directory(data_dir: Path) -> Path:
@@ -39,6 +46,12 @@ def write_entry(data_dir: Path, service: str, entry: Entry) -> None:
     aside.replace(path)
 
 
+def forget_process(data_dir: Path, service: str) -> None:
+    """Note that a service was stopped; its port is kept for the next start."""
+    if entry := read_entry(data_dir, service):
+        write_entry(data_dir, service, replace(entry, pid=0, started=""))
+
+
 def running_addresses(data_dir: Path) -> dict[str, str]:
     """Return the address of each service whose process is alive."""
     entries = {service: read_entry(data_dir, service) for service in SERVICES}
@@ -48,24 +61,12 @@ def running_addresses(data_dir: Path) -> dict[str, str]:
 
 
 def is_running(entry: Entry) -> bool:
-    """Return whether the very process that was started is still there."""
+    """Return whether the very process that was started is still there, and ours to stop."""
     try:
-        os.kill(entry.pid, 0)
-    except ProcessLookupError:
+        started = float(entry.started)
+    except ValueError:
         return False
-    except PermissionError:
-        return bool(entry.started) and start_time(entry.pid) == entry.started
-    return start_time(entry.pid) == entry.started
-
-
-def start_time(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; empty where there is no /proc."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    fields = status.rpartition(")")[2].split()
-    return "" if fields[0] == "Z" else fields[19]
+    return is_alive(entry.pid, started) is True
 
 
 def _path(data_dir: Path, service: str) -> Path:

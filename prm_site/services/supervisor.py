@@ -134,7 +134,7 @@ class Supervisor:
         registry.write_entry(
             self.data_dir,
             service.name,
-            registry.Entry(child.pid, registry.start_time(child.pid), address, port),
+            registry.Entry.of(child.pid, address, port),
         )
 
     def _wait_until_ready(
@@ -193,6 +193,7 @@ class Supervisor:
         """Stop in reverse order: what others use goes last."""
         for name in reversed(self._running):
             processes.stop(self._running[name])
+            registry.forget_process(self.data_dir, name)
         self._running.clear()
         _ready_file(self.data_dir).unlink(missing_ok=True)
         if self._lock:

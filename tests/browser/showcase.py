@@ -110,6 +110,7 @@ def _make_growing() -> None:
     forest = make_forest(
         GROWING,
         growth_started_at=now - timedelta(hours=1),
+        worked_at=now,
         max_requests=1000,
         retries=3,
         failures={"timeout": 2, "status_503": 1},

@@ -30,7 +30,7 @@ def forest(live_server) -> Forest:
 @pytest.fixture
 def growing(live_server) -> Forest:
     now = datetime.now(UTC)
-    forest = add_trees(make_forest(NAME, growth_started_at=now), [duck_tree()])
+    forest = add_trees(make_forest(NAME, growth_started_at=now, worked_at=now), [duck_tree()])
     add_tree(forest, 1, open_tree(), status=TreeStatus.GROWING)
     add_activity(forest, now - timedelta(minutes=1), trees=1, nodes=60, tokens=600)
     return Forest.objects.get(pk=NAME)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -12,8 +13,10 @@ from django.core.exceptions import PermissionDenied
 from django.test import Client
 from playwright.sync_api import Page, ViewportSize, expect
 
+from forests.core.states import ForestState
 from tests.browser.showcase import ADMIN_PAGES, PAGES, make_showcase
 from tests.browser.tools import SCREENSHOTS, checker, node
+from tests.forests.factories import make_forest
 
 WIDE, PHONE = ViewportSize(width=1200, height=900), ViewportSize(width=390, height=844)
 LOOKS: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
@@ -141,3 +144,41 @@ def test_every_page_is_valid_html(live_server, showcase, client: Client, tmp_pat
         (tmp_path / f"{name}.html").write_bytes(client.get(address).content)
     (tmp_path / "login.html").write_bytes(visitor)
     assert html_errors(tmp_path) == []
+
+
+NOW = datetime.now(UTC)
+FACTS: dict[str, dict[str, Any]] = {
+    "seeding": {"is_seeded": False},
+    "empty": {},
+    "regrading": {"num_trees": 6, "is_graded": False},
+    "pending": {"num_trees": 6},
+    "growing": {"num_trees": 6, "growth_started_at": NOW},
+    "waiting for the server": {
+        "num_trees": 6, "growth_started_at": NOW,
+        "backend_message": "http://127.0.0.1:8080/v1 does not answer: connection refused",
+    },
+    "paused": {"num_trees": 6, "is_paused": True},
+    "limit spent": {"num_trees": 6, "max_requests": 50, "requests": 50},
+    "stopped by an error": {"num_trees": 6, "stop_reason": "401: look at OPENAI_API_KEY"},
+    "no worker": {"num_trees": 6, "growth_started_at": NOW},
+    "finished": {"num_trees": 6, "num_complete": 6},
+    "finished with failures": {"num_trees": 6, "num_complete": 4, "num_failed": 2},
+}  # fmt: skip
+NOBODY_WORKS = {"pending", "stopped by an error", "no worker"}
+
+
+def test_the_badge_of_each_state_looks_well_and_failures_are_not_green(reader: Page, look):
+    assert set(FACTS) == set(ForestState)
+    for number, (state, facts) in enumerate(FACTS.items()):
+        worked_at = None if state in NOBODY_WORKS else datetime.now(UTC) + timedelta(minutes=5)
+        make_forest(f"ducks-test-{number}", worked_at=worked_at, **facts)
+
+    look("forests-in-each-state", "/")
+
+    badges = reader.locator(".badge")
+    assert badges.all_inner_texts() == list(reversed(FACTS))
+    colours = dict(
+        badges.evaluate_all("all => all.map(e => [e.innerText, getComputedStyle(e).color])")
+    )
+    green = {state for state, colour in colours.items() if colour == colours["finished"]}
+    assert green == {"finished"}

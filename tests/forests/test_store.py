@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -85,9 +86,13 @@ def test_deleting_a_forest_leaves_the_others():
     [
         (Node, {"tree_id": "f/0000001"}),
         (Tree, {"forest_id": "f", "status": "growing"}),
+        (
+            Tree,
+            {"status": "growing", "lease_expires_at": {"$gt": datetime(2026, 11, 1, tzinfo=UTC)}},
+        ),
     ],
 )
-def test_hot_reads_use_an_index(model: type[Node | Tree], query: dict[str, str]):
+def test_hot_reads_use_an_index(model: type[Node | Tree], query: dict[str, Any]):
     seeded(1)
 
     plan = collection(model).find(query).explain()["queryPlanner"]["winningPlan"]

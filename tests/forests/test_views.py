@@ -11,6 +11,7 @@ from forests.core.naming import RESERVED_NAMES, ForestNameError, check_forest_na
 from forests.listing import TREES_PER_PAGE, outcomes
 from forests.models import Forest, Tree, TreeStatus
 from forests.store import collection
+from tests.forests import states
 from tests.forests.factories import (
     RIGHT,
     UNCOMPARED,
@@ -136,66 +137,25 @@ def state_of(html: str) -> str:
     return html.partition('<span class="badge state-')[2].partition(">")[2].partition("<")[0]
 
 
-def seeding() -> Forest:
-    return make_forest(is_seeded=False)
-
-
-def importing() -> Forest:
-    return make_forest(is_seeded=False, importer="import_forest")
-
-
-def not_started() -> Forest:
-    return add_trees(make_forest(), [tree_of()], status=TreeStatus.PENDING)
-
-
-def stalled() -> Forest:
-    forest = make_forest(growth_started_at=datetime.now(UTC) - timedelta(hours=1))
-    return add_trees(forest, [open_tree()], status=TreeStatus.GROWING)
-
-
-def growing() -> Forest:
-    forest = stalled()
-    add_activity(forest, datetime.now(UTC) - timedelta(minutes=1), trees=2, nodes=120, tokens=600)
-    add_activity(forest, datetime.now(UTC), trees=1, nodes=60, tokens=300)
-    return forest
-
-
-def blocked() -> Forest:
-    forest = growing()
-    Forest.objects.filter(pk=forest.pk).update(backend_message="waiting: connection <refused>")
-    return forest
-
-
-def stopped() -> Forest:
-    forest = growing()
-    Forest.objects.filter(pk=forest.pk).update(backend_message="stopped: no model named x")
-    return forest
-
-
-def paused() -> Forest:
-    forest = growing()
-    Forest.objects.filter(pk=forest.pk).update(is_paused=True)
-    return forest
-
-
-def finished() -> Forest:
-    return add_trees(make_forest(), [duck_tree()])
-
-
 @pytest.mark.parametrize(
     ("make", "state", "command", "seconds"),
     [
-        (seeding, "seeding", "seed_forest --dataset_config_name ducks --dataset_split test "
+        (states.seeding, "seeding", "seed_forest --dataset_config_name ducks --dataset_split test "
          "--forest_name_suffix first", 2),
-        (importing, "seeding", "import_forest …", 2),
-        (not_started, "not started", "rollout_worker --num_processes 4 --forest_name ducks", 15),
-        (stalled, "no worker", "populate_forest --forest_name ducks-test-first --watch", 15),
-        (growing, "growing", None, 2),
-        (blocked, "waiting", None, 15),
-        (stopped, "stopped", "rollout_worker --num_processes 4 --forest_name ducks", 15),
-        (paused, "paused", None, 15),
-        (finished, "finished", "create_preferences --forest_name ducks-test-first", 15),
-        (make_forest, "empty", "seed_forest --dataset_config_name ducks --dataset_split test "
+        (states.importing, "seeding", "import_forest …", 2),
+        (states.pending, "pending", "rollout_worker --num_processes 4 --forest_name ducks", 15),
+        (states.no_worker, "no worker", "populate_forest --forest_name ducks-test-first --watch",
+         15),
+        (states.growing, "growing", None, 2),
+        (states.waiting, "waiting for the server", None, 15),
+        (states.stopped, "stopped by an error", "rollout_worker --num_processes 4 --forest_name du",
+         15),
+        (states.paused, "paused", "populate_forest --forest_name ducks-test-first --watch", 15),
+        (states.limit_spent, "limit spent", "rollout_worker --num_processes 4 --forest_name "
+         "ducks-test-first --max_requests 100<", 15),
+        (states.finished, "finished", "create_preferences --forest_name ducks-test-first", 15),
+        (states.finished_with_failures, "finished with failures", "retry_failed --forest_name", 15),
+        (states.empty, "empty", "seed_forest --dataset_config_name ducks --dataset_split test "
          "--forest_name_suffix first", 15),
     ],
 )  # fmt: skip
@@ -214,14 +174,14 @@ def test_a_forest_shows_its_state_and_the_next_command(
 
 
 def test_a_growing_forest_shows_rates_and_time_left(reader):
-    growing()
+    states.growing()
     html = text_of(reader, FOREST)
     for name in ("Time left", "Trees / min", "Nodes / s", "Tokens / s", "Requests / s"):
         assert f"<dt>{name}</dt>" in html
 
 
 def test_live_leases_tell_how_many_workers_are_alive(reader):
-    forest = stalled()
+    forest = states.no_worker()
     now = datetime.now(UTC)
     leases = [
         ("node-a/pid:[1]/7", now + timedelta(seconds=20)),
@@ -234,6 +194,7 @@ def test_live_leases_tell_how_many_workers_are_alive(reader):
     for index, (holder, until) in enumerate(leases, start=1):
         add_tree(forest, index, open_tree(), status=TreeStatus.GROWING,
                  lease_holder=holder, lease_expires_at=until)  # fmt: skip
+    assert "<dt>Workers alive</dt><dd>3</dd>" in text_of(reader, "/")
     html = text_of(reader, FOREST)
     assert "<dt>Workers alive</dt><dd>3 <small>on 2 machines</small></dd>" in html
     assert "<dt>Trees in work</dt><dd>4</dd>" in html
@@ -245,7 +206,7 @@ def test_live_leases_tell_how_many_workers_are_alive(reader):
 
 
 def test_limits_retries_and_what_is_spent_of_them_are_shown(reader):
-    forest = growing()
+    forest = states.growing()
     assert "of at most" not in text_of(reader, FOREST)
     Forest.objects.filter(pk=forest.pk).update(
         requests=1200, max_requests=5000, retries=31, prompt_tokens=10_000,
@@ -266,9 +227,44 @@ def test_failed_trees_can_be_given_another_try(reader, number, words):
     assert "python manage.py retry_failed --forest_name ducks-test-first" in html
 
 
-def test_a_blocked_forest_shows_why_escaped(reader):
-    blocked()
-    assert "waiting: connection &lt;refused&gt;" in text_of(reader, FOREST)
+@pytest.mark.parametrize("make", [states.waiting, states.stopped])
+@pytest.mark.parametrize("address", ["/", FOREST])
+def test_what_a_server_answered_is_shown_escaped_and_to_readers_with_a_login_alone(
+    client, reader, settings, make, address
+):
+    settings.PUBLIC = True
+    make()
+    assert "http://10.0.0.7:8000/v1 &lt;refused&gt;" in text_of(reader, address)
+    reader.logout()
+    html = text_of(client, address)
+    assert "10.0.0.7" not in html
+    assert "to read why" in html
+
+
+@pytest.mark.parametrize(
+    "make", [states.limit_spent, states.paused, states.stopped, states.waiting, states.no_worker]
+)
+def test_a_forest_that_does_not_grow_shows_no_time_left(reader, make):
+    add_activity(make(), datetime.now(UTC) - timedelta(minutes=3), trees=2, nodes=120, tokens=600)
+    for address in ("/", FOREST):
+        assert "Time left" not in text_of(reader, address)
+
+
+@pytest.mark.parametrize(
+    ("lease", "told"),
+    [
+        (timedelta(seconds=20), "A worker grows this tree now."),
+        (timedelta(seconds=-1), "No worker holds this tree now. Its forest is no worker"),
+        (None, "No worker holds this tree now. Its forest is no worker"),
+    ],
+)
+def test_an_unfinished_tree_says_whether_a_worker_holds_it(reader, lease, told):
+    states.no_worker()
+    until = datetime.now(UTC) + lease if lease else None
+    Tree.objects.update(lease_expires_at=until)
+    html = text_of(reader, TREE)
+    assert told in html
+    assert ("manage.py rollout_worker" in html) is ("No worker" in told)
 
 
 def test_failures_are_shown_by_kind(reader, forest):
@@ -333,11 +329,12 @@ TREE_READS = ["forests_forest", "forests_tree", "forests_node"]
 @pytest.mark.parametrize(
     ("address", "collections"),
     [
-        ("/", ["forests_forest", "forests_activity"]),
+        # Trees: the leases on those that grow.
+        ("/", ["forests_forest", "forests_activity", "forests_tree"]),
         # Trees: their page, and the leases on those that grow.
         (FOREST, ["forests_forest", "forests_activity", "forests_tree", "forests_tree"]),
-        (f"{FOREST}trees/1/", TREE_READS),
-        (f"{FOREST}trees/1/?q=eggs&ends=correct", TREE_READS),
+        (f"{FOREST}trees/1/", [*TREE_READS, "forests_tree"]),
+        (f"{FOREST}trees/1/?q=eggs&ends=correct", [*TREE_READS, "forests_tree"]),
         (f"{FOREST}trees/1/nodes/0.0.1/", TREE_READS),
         (f"{FOREST}trees/1/nodes/0.0.1/prefix.txt", [*TREE_READS, "forests_tree"]),
         (f"{FOREST}trees/1/prompt.txt", ["forests_forest", "forests_tree"]),
@@ -346,7 +343,7 @@ TREE_READS = ["forests_forest", "forests_tree", "forests_node"]
 def test_a_page_reads_as_often_in_a_large_forest_as_in_a_small_one(
     reader, reads, address, collections
 ):
-    forest = add_trees(growing(), [duck_tree()])
+    forest = add_trees(states.growing(), [duck_tree()])
     reads.clear()
     text_of(reader, address)
     assert sorted(reads) == sorted(LOGIN + collections)

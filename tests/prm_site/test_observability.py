@@ -257,7 +257,7 @@ class TestLogs:
 
         events = [json.loads(first), json.loads(last)]
         assert [one["event"] for one in events] == ["command started", "command finished"]
-        assert words.startswith("0 trees made pending")
+        assert words.startswith("0 trees made pending; pending")
         assert {(one["command"], one["forest"]) for one in events} == {
             ("retry_failed", forest.name)
         }

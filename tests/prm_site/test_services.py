@@ -8,6 +8,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -209,9 +210,64 @@ def test_a_model_server_that_asks_for_a_key_is_there(status: int, *, is_there: b
         thread.join()
 
 
+def test_services_start_without_the_model_server_that_is_named_and_warn(tmp_path: Path):
+    away = "http://127.0.0.1:1/v1"
+    log = tmp_path / "supervisor.log"
+    child = processes.start(
+        [sys.executable, "manage.py", "services"],
+        environment=os.environ | {
+            "PRM_DATA_DIR": str(tmp_path), "MONGODB_URI": "", "REDIS_URL": "",
+            "OPENAI_BASE_URL": away,
+        },
+        log=log,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: is_ready(tmp_path), 90)
+        assert set(registry.running_addresses(tmp_path)) == {"mongodb", "queue"}
+        warnings = [line for line in log.read_text().splitlines() if "warning" in line]
+        assert warnings == [
+            f"warning: OPENAI_BASE_URL={away} does not answer: check it, or unset it to use the "
+            "embedded one"
+        ]
+    finally:
+        processes.stop(child)
+
+
 def test_a_process_id_that_came_back_is_not_taken_for_the_service(tmp_path: Path):
     registry.write_entry(tmp_path, "queue", registry.Entry(os.getpid(), "0", "redis://x", 1))
 
+    assert registry.running_addresses(tmp_path) == {}
+
+
+def test_a_stranger_who_got_the_process_id_of_a_service_is_not_stopped(tmp_path: Path):
+    with Supervisor(tmp_path, (QUEUE,), say):
+        ran = registry.read_entry(tmp_path, "queue")
+    stranger = subprocess.Popen(["sleep", "60"])
+    assert ran is not None
+    registry.write_entry(tmp_path, "queue", replace(ran, pid=stranger.pid))
+
+    with Supervisor(tmp_path, (QUEUE,), say):
+        assert address(tmp_path, "queue") == ran.address
+        assert stranger.poll() is None
+
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_service_that_lost_its_supervisor_is_ended_before_the_next_starts(tmp_path: Path):
+    left = subprocess.Popen(["sleep", "60"])
+    registry.write_entry(tmp_path, "queue", registry.Entry.of(left.pid, "redis://x", 1))
+
+    with Supervisor(tmp_path, (QUEUE,), say):
+        assert left.wait(10) == -signal.SIGTERM
+
+
+def test_of_a_service_that_was_stopped_the_port_is_kept_and_no_process(tmp_path: Path):
+    with Supervisor(tmp_path, (QUEUE,), say):
+        ran = registry.read_entry(tmp_path, "queue")
+        assert ran is not None
+
+    assert registry.read_entry(tmp_path, "queue") == replace(ran, pid=0, started="")
     assert registry.running_addresses(tmp_path) == {}
 
 

@@ -95,7 +95,7 @@ def test_rollout_worker_exits_with_3_where_trees_failed(queue, model_server: Ope
     status, _, err = finish(start(model_server, "rollout_worker", "--forest_name", forest.name))
 
     assert status == 3
-    assert "1 trees failed" in err
+    assert "finished with failures: 1 of 3 trees failed" in err
     assert statuses(forest) == {"failed": 1, "complete": 2}
 
 

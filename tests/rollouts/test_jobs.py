@@ -149,7 +149,8 @@ def test_a_refusing_server_stops_the_job_and_the_forest_says_why(model_server: O
     with pytest.raises(BackendRefusedError):
         grow_slice(forest.name, 0, 4)
 
-    assert "OPENAI_API_KEY" in reread(forest).backend_message
+    assert "OPENAI_API_KEY" in reread(forest).stop_reason
+    assert reread(forest).backend_message == ""
     assert statuses(forest) == {"pending": 4}
 
 

@@ -1,6 +1,7 @@
 """Leases against a real database."""
 
 import os
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from forests.models import Forest, Tree, TreeStatus
 from forests.store import Document, collection, tree_ids
 from rollouts import leases
 from tests.rollouts.forests import seeded, statuses
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -143,6 +145,26 @@ def test_what_dead_processes_of_this_machine_hold_is_given_back(trees: list[str]
 
     assert leases.release_dead(read(*trees)) == 1
     assert [tree["lease_holder"] for tree in read(*trees)] == ["", *holders[1:]]
+
+
+def test_what_the_former_process_of_a_reused_id_held_is_given_back(trees: list[str]):
+    ours = leases.new_holder()
+    pid, _, started = ours.rpartition("/")[2].partition("-")
+    before = f"{SPACE}/{pid}-{float(started) - 60:.2f}"
+    of_older_version = f"{SPACE}/{pid}"
+    for tree, holder in zip(trees, [ours, before, of_older_version], strict=True):
+        leases.claim([tree], holder)
+
+    assert leases.release_dead(read(*trees)) == 1
+    assert [tree["lease_holder"] for tree in read(*trees)] == [ours, "", of_older_version]
+
+
+def test_a_process_that_has_ended_is_dead_before_its_parent_has_noticed(trees: list[str]):
+    child = subprocess.Popen(["true"])
+    leases.claim([trees[0]], f"{SPACE}/{child.pid}")
+
+    wait_until(lambda: leases.release_dead(read(trees[0])) == 1)
+    child.wait()
 
 
 def test_what_another_boot_or_namespace_of_this_host_name_holds_is_not_ours_to_judge(

@@ -117,6 +117,6 @@ def test_a_job_stops_before_it_grows_against_a_server_that_begins_from_the_start
     with pytest.raises(BackendRefusedError, match="does not continue"):
         grow_slice(forest.name, 0, 4)
 
-    assert "does not continue a chat message" in reread(forest).backend_message
+    assert "does not continue a chat message" in reread(forest).stop_reason
     assert reread(forest).num_nodes == 0
     assert len(model_server.requests) <= 3

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from django.core.management.base import OutputWrapper
@@ -42,7 +43,7 @@ def test_requests_retries_and_failures_by_kind_are_told_as_they_come():
     summary = watch_growth(forest.name, OutputWrapper(log), goes_on=changing(forest.name, **spent))
 
     before, after = log.getvalue().splitlines()
-    assert before == "0/2 trees, 0.0 rollouts/s, 0.0 tokens/s, 0 requests"
+    assert before == "0/2 trees, pending, 0.0 rollouts/s, 0.0 tokens/s, 0 requests"
     assert after.startswith("1/2 trees, ")
     assert after.endswith("9 requests, 3 retries, failed attempts: http_500 1, timeout 2")
     assert (summary.requests, summary.retries, summary.prompt_tokens) == (9, 3, 70)
@@ -56,7 +57,7 @@ def test_why_workers_wait_is_told_instead_of_a_speed():
     watch_growth(
         forest.name,
         OutputWrapper(log),
-        goes_on=changing(forest.name, backend_message="waiting for the model server: no answer"),
+        goes_on=changing(forest.name, backend_message="no answer", worked_at=datetime.now(UTC)),
     )
 
-    assert log.getvalue().splitlines()[1] == "0/2 trees, waiting for the model server: no answer"
+    assert log.getvalue().splitlines()[1] == "0/2 trees, waiting for the server: no answer"

@@ -7,11 +7,11 @@ from forests.commands import (
     ProjectCommand,
     add_forest_argument,
     add_json_argument,
-    first_line,
     get_graded_forest,
 )
 from forests.directories import OutputError
 from forests.progress_bar import shown_progress
+from forests.storage_problems import first_line
 from forests.transfer import export_forest
 
 

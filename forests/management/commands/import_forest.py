@@ -3,9 +3,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand, add_json_argument, first_line
+from forests.commands import ProjectCommand, add_json_argument
 from forests.core.naming import ForestNameError, forest_name
 from forests.progress_bar import shown_progress
+from forests.storage_problems import first_line
 from forests.transfer import TransferError, import_forest, read_manifest
 
 

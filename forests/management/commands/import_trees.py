@@ -6,12 +6,13 @@ from django.core.management.base import CommandError, CommandParser
 
 from experiment_configs.interfaces import Grader
 from experiment_configs.loading import load_config
-from forests.commands import ProjectCommand, add_json_argument, first_line
+from forests.commands import ProjectCommand, add_json_argument
 from forests.core.foreign_trees import READERS
 from forests.core.naming import ForestNameError, forest_name
 from forests.importing import SCORER, ImportRequest, ImportTreesError, import_trees
 from forests.progress_bar import shown_progress
 from forests.scores import scorer_names
+from forests.storage_problems import first_line
 
 
 class Command(ProjectCommand):

@@ -4,6 +4,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, add_forest_argument, get_seeded_forest
 from forests.core.estimators import RESEGMENTED
+from forests.selectors import read_standing_of
 from forests.store import retry_failed
 
 
@@ -23,6 +24,10 @@ class Command(ProjectCommand):
                 "retry the failed trees of that one, and run resegment_forest with another suffix"
             )
         number = retry_failed(forest)
+        forest.refresh_from_db()
+        standing = read_standing_of(forest)
         if options["json"]:
-            self.show_json({"forest_name": forest.name, "retried": number})
-        self.say(f"{number} trees made pending; grow them with rollout_worker or populate_forest")
+            told = {"forest_name": forest.name, "retried": number, "state": str(standing.state)}
+            self.show_json(told)
+        trees = "1 tree" if number == 1 else f"{number} trees"
+        self.say(f"{trees} made pending; {standing}{standing.hint}")

@@ -8,7 +8,6 @@ from django.core.management.base import CommandError, CommandParser
 from forests.commands import (
     ProjectCommand,
     add_json_argument,
-    first_line,
     get_graded_forest,
     names_among,
     positive_integer,
@@ -18,6 +17,7 @@ from forests.directories import OutputError, check_output
 from forests.models import Forest
 from forests.progress_bar import shown_progress
 from forests.scores import get_scorer
+from forests.storage_problems import first_line
 from preferences.arguments import add_source_arguments, choose_source, hint_at_imported_values
 from preferences.containers import CONTAINERS
 from preferences.core.annotation import ANNOTATES

@@ -8,9 +8,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand, without_password
+from forests.commands import ProjectCommand
+from forests.storage_problems import without_password
 from prm_site.services import registry
-from prm_site.services.definitions import ALL, MONGODB, MissingPackageError, Service
+from prm_site.services.definitions import ALL, MODEL, MONGODB, MissingPackageError, Service
 from prm_site.services.supervisor import ServiceError, Supervisor
 
 
@@ -49,12 +50,21 @@ manage.py services --only mongodb,queue --json
             raise CommandError(str(error)) from error
 
     def _check(self, service: Service) -> None:
+        """Look whether what .env names is there; without a model server, pages can be read.
+
+        Raises:
+            CommandError: the database or the queue that it names does not answer.
+        """
         for address in service.named_addresses(os.environ):
-            if not service.is_ready(address):
-                raise CommandError(
-                    f"{service.setting}={without_password(address)} does not answer: "
-                    "check it, or unset it to use the embedded one"
-                )
+            if service.is_ready(address):
+                continue
+            problem = (
+                f"{service.setting}={without_password(address)} does not answer: "
+                "check it, or unset it to use the embedded one"
+            )
+            if service is not MODEL:
+                raise CommandError(problem)
+            self.say(f"warning: {problem}")
 
     def _show_addresses(self, services: list[Service], *, as_json: bool) -> None:
         running = registry.running_addresses(settings.DATA_DIR)

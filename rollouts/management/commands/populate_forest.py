@@ -6,7 +6,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from forests.commands import ProjectCommand
+from forests.core.states import ENDS_WATCHING
 from forests.models import Forest
+from forests.selectors import read_standing_of
 from rollouts.commands import add_growth_arguments, check_outcome, get_growable_forest
 from rollouts.jobs import enqueue_forest
 from rollouts.recording import settle_counters
@@ -33,17 +35,23 @@ manage.py rqworker-pool rollouts --num-workers 4
         forest = get_growable_forest(options)
         number = enqueue_forest(forest, options["trees_per_job"])
         forest.refresh_from_db()  # its counters may have been settled
-        self.say(f"{number} jobs put into the queue, {forest.num_pending} trees unfinished")
+        standing = read_standing_of(forest)
+        self.say(
+            f"{number} jobs put into the queue, {forest.num_pending} trees unfinished; {standing}"
+        )
         if not options["watch"]:
             if options["json"]:
-                self.show_json({"forest_name": forest.name, "jobs": number})
+                told = {"forest_name": forest.name, "jobs": number, "state": str(standing.state)}
+                self.show_json(told)
             return
         summary = watch_growth(
             forest.name, self.stderr, goes_on=_refiller(options["trees_per_job"])
         )
         if options["json"]:
             self.show_json(asdict(summary))
-        self.say(f"{summary.num_complete} trees complete, {summary.num_failed} failed")
+        self.say(
+            f"{summary.state}: {summary.num_complete} trees complete, {summary.num_failed} failed"
+        )
         if note := node_limit_note(summary):
             self.say(note)
         self.say_uncompared(summary.num_uncompared, forest.name)
@@ -56,11 +64,10 @@ def _refiller(trees_per_job: int) -> Callable[[Forest], bool]:
 
     def goes_on(forest: Forest) -> bool:
         nonlocal next_time
-        if time.monotonic() >= next_time:
+        if time.monotonic() >= next_time and not forest.is_stopped:
             enqueue_forest(forest, trees_per_job)
             settle_counters(forest)
             next_time = time.monotonic() + SECONDS_BETWEEN_REFILLS
-        is_stopped = forest.is_paused or forest.is_stopped
-        return not is_stopped and not forest.spent_limit
+        return read_standing_of(forest).state not in ENDS_WATCHING
 
     return goes_on

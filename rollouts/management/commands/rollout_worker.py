@@ -34,7 +34,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
         if options["json"]:
             self.show_json(asdict(summary))
         self.say(
-            f"{summary.num_complete} of {summary.num_trees} trees complete, "
+            f"{summary.state}: {summary.num_complete} of {summary.num_trees} trees complete, "
             f"{summary.num_failed} failed; {summary.num_leaves} rollouts, "
             f"{summary.completion_tokens} tokens, {summary.leaves_per_second} rollouts/s"
         )
