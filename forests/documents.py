@@ -31,6 +31,7 @@ ADDED: Mapping[str, Any] = {
     "is_thought": False,
     "grown_by": [],
     "allowed_models": [],
+    "nodes_by_model": {},
     "max_cost": None,
     "price_in": None,
     "price_out": None,

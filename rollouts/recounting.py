@@ -3,6 +3,7 @@
 from pymongo import UpdateOne
 
 from forests.core.counting import count_tree
+from forests.core.model_counts import as_fields, count_models
 from forests.core.values import root_value
 from forests.models import Forest, Tree
 from forests.store import collection, iter_trees
@@ -18,9 +19,12 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
     """
     updates = []
     for stored in iter_trees(forest):
-        counters = count_tree(stored.tree)
-        value = root_value(stored.tree, forest.estimator)
-        updates.append(UpdateOne({"_id": stored.id}, {"$set": {**counters, "root_value": value}}))
+        counted = {
+            **count_tree(stored.tree),
+            "nodes_by_model": as_fields(count_models(stored.tree)),
+            "root_value": root_value(stored.tree, forest.estimator),
+        }
+        updates.append(UpdateOne({"_id": stored.id}, {"$set": counted}))
         if len(updates) == _TREES_PER_WRITE:
             collection(Tree).bulk_write(updates)
             updates = []

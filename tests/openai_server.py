@@ -86,6 +86,8 @@ class OpenAIServer:
         self.models = ["scripted"]
         self.listing = ""
         """What is sent in place of the models."""
+        self.answers_as: Callable[[str], str] = lambda asked: asked
+        """Gets the model that was asked for; returns what the answer calls it."""
         self.most_samples = 1000
         self.continues: Continues = "always"
         self.trims = False
@@ -137,7 +139,7 @@ class OpenAIServer:
             "id": "scripted",
             "object": "chat.completion" if is_chat else "text_completion",
             "created": 0,
-            "model": body["model"],
+            "model": self.answers_as(body["model"]),
             "choices": choices,
             "usage": {
                 "prompt_tokens": len(prefix.split()),

@@ -507,8 +507,9 @@ def test_an_archive_of_an_older_version_is_read(forest, tmp_path):
     growing |= {"status": "pending", "lease_holder": "", "lease_expires_at": None}
     for tree in before["Tree"]:
         tree |= {"question": "", "hit_max_nodes": False}  # a question follows from the prompt
+        tree |= {"nodes_by_model": {}}  # recount_forest counts them
     for stored in before["Forest"]:
-        stored["num_hit_max_nodes"] = 0
+        stored |= {"num_hit_max_nodes": 0, "nodes_by_model": {}}
     assert documents() == before
 
 
