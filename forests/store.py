@@ -148,7 +148,7 @@ def count_models(forest: Forest) -> dict[str, int]:
         for tree in trees:
             if tree["status"] == TreeStatus.COMPLETE:
                 counted = from_fields(tree.get("nodes_by_model", {}))
-                if sum(counted.values()) == tree["num_nodes"]:
+                if counted and sum(counted.values()) == tree["num_nodes"]:
                     numbers.update(counted)
                 else:  # an older version grew it
                     uncounted.append(tree["_id"])

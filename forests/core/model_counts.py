@@ -45,3 +45,11 @@ def busiest_first(numbers: Mapping[str, int]) -> dict[str, int]:
     """Return nodes by model without models that wrote none, the busiest first."""
     found = ((model, number) for model, number in numbers.items() if number)
     return dict(sorted(found, key=lambda one: (-one[1], one[0])))
+
+
+def in_words(numbers: Mapping[str, int]) -> str:
+    """Return "one (12 nodes), other (3 nodes)"."""
+    return ", ".join(
+        f"{model or 'not named'} ({number} {'node' if number == 1 else 'nodes'})"
+        for model, number in numbers.items()
+    )
