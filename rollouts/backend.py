@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import math
 import time
 from collections import Counter
@@ -169,6 +170,19 @@ class Backend:
         for endpoint, listed in told if records else ():
             await self.watch.record(endpoint.base_url)
             _looked(endpoint, listed)
+
+    async def told_at(self, server: str, path: str) -> Any:
+        """Return the JSON that one of the servers has at a path; None where it has none.
+
+        `path`: as in `ask`.
+        """
+        for endpoint in self._pool.endpoints:
+            if endpoint.base_url == server:
+                with contextlib.suppress(*_ERRORS, TimeoutError):
+                    async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
+                        content = await endpoint.openai.get(endpoint.url_of(path), cast_to=bytes)
+                    return json.loads(content)
+        return None
 
     async def _look(self, endpoint: Endpoint) -> None:
         """Let the watch compare a server that is to be asked, where that is due.

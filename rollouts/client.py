@@ -134,7 +134,10 @@ class _Watch:
         await self._models.check(await self._client.model(), server, listed)
 
     async def record(self, server: str) -> None:
-        await self._models.record(await self._client.model(), server)
+        model, template = await self._client.model(), ""
+        if not self._models.has_met(model, server):
+            template = await self._client.served_chat_template(server)
+        await self._models.record(model, server, template)
 
 
 class CompletionClient:
@@ -258,6 +261,14 @@ class CompletionClient:
             return first.text
 
         self._continuation = await find_continuation(ask, await self.model())
+
+    async def served_chat_template(self, server: str) -> str:
+        """Return the template by which a server writes chats; empty where none is used or told."""
+        if self.config.api != "chat" or not await self._is_of("llamacpp"):
+            return ""
+        told = await self._backend.told_at(server, "//props")
+        template = told.get("chat_template") if isinstance(told, dict) else None
+        return template if isinstance(template, str) else ""
 
     async def _is_of(self, owner: str) -> bool:
         """Return whether the server says that its models are of this owner."""

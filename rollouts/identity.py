@@ -100,15 +100,22 @@ class ForestModels:
         if not may_serve or (known and model not in known):
             self._refuse(server, listed or [model], known, model)
 
-    async def record(self, model: str, server: str) -> None:
+    def has_met(self, model: str, server: str) -> bool:
+        """Return whether this job has recorded a model at a server."""
+        return (model, server) in self._recorded
+
+    async def record(self, model: str, server: str, served_template: str = "") -> None:
         """Write down that a model grows the forest; the first one of all is the forest's.
+
+        `served_template`: the chat template by which the server writes prompts, where it tells.
 
         Raises:
             OtherModelError, ModelChangedError: another worker was first, with another model.
         """
-        if (model, server) in self._recorded:
+        if self.has_met(model, server):
             return
-        known = await asyncio.to_thread(_record, self.forest, model, server, self._template)
+        template = sha256_of(served_template) if served_template else self._template
+        known = await asyncio.to_thread(_record, self.forest, model, server, template)
         if known:
             self._refuse(server, [model], known, model)
         self._recorded.add((model, server))
@@ -184,10 +191,14 @@ def chat_template_sha256(config: RolloutConfig | None) -> str:
     for value in found.values():
         if isinstance(value, ChatTemplate) and Path(value.place).exists():
             try:
-                return hashlib.sha256(value.source.encode()).hexdigest()
+                return sha256_of(value.source)
             except ConfigError:  # prompts are made by it when a forest is seeded, not here
                 return ""
     return ""
+
+
+def sha256_of(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
 def _read(forest: Forest) -> Document:

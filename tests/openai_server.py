@@ -84,6 +84,8 @@ class OpenAIServer:
         self.write = write
         self.style = style
         self.models = ["scripted"]
+        self.chat_template = ""
+        """What `/props` tells, as llama.cpp's does; it has no such path without."""
         self.listing = ""
         """What is sent in place of the models."""
         self.answers_as: Callable[[str], str] = lambda asked: asked
@@ -227,6 +229,10 @@ class OpenAIServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                if self.path == "/props":
+                    props = json.dumps({"chat_template": scripted.chat_template})
+                    self._send(200 if scripted.chat_template else 404, props)
+                    return
                 owner = _OWNERS.get(scripted.style, "owner")
                 models = [{"id": name, "owned_by": owner} for name in scripted.models]
                 self._send(200, scripted.listing or json.dumps({"data": models}))

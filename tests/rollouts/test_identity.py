@@ -1,11 +1,16 @@
 """Which models may grow a forest: recorded at its first growth, compared from then on."""
 
+import asyncio
+import hashlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from experiment_configs.chat_templates import ChatTemplate
+from experiment_configs.loading import load_config
 from forests.core.model_counts import from_fields
 from forests.grown_by import ModelOfForest, models_of, num_uncounted
 from forests.models import Forest, Node, Tree
@@ -84,20 +89,40 @@ class TestFirstGrowth:
         [entry] = reread(forest).grown_by
         assert entry["server"] == model_server.url
 
-    def test_of_two_workers_that_begin_at_once_one_is_first_and_the_other_draws_nothing(
-        self, model_server: OpenAIServer, other_server: OpenAIServer
+    def test_the_chat_template_of_the_server_is_recorded_where_it_tells(
+        self, model_server: OpenAIServer
     ):
-        """Each has a server of its own; whoever comes second is refused before it asks."""
+        model_server.style, model_server.chat_template = "llama", "{{ messages }}"
+        forest = seeded(1, api="chat", strategy="sampled", num_rollouts=2)
+
+        grow_slice(forest.name, 0, 1)
+
+        [entry] = reread(forest).grown_by
+        assert entry["chat_template_sha256"] == hashlib.sha256(b"{{ messages }}").hexdigest()
+
+    def test_the_chat_template_of_the_config_is_recorded_where_it_is_a_file(self, tmp_path: Path):
+        place = tmp_path / "mine.jinja"
+        place.write_text("{{ messages }}")
+        config = load_config("demo_arithmetic").config
+        assert identity.chat_template_sha256(config) == ""
+
+        config.template = ChatTemplate(place)
+
+        expected = hashlib.sha256(b"{{ messages }}").hexdigest()
+        assert identity.chat_template_sha256(config) == expected
+
+    def test_of_workers_that_begin_at_once_one_is_first_and_the_others_compare(self):
         forest = seeded()
-        models = [identity.ForestModels(Forest.objects.get(pk=forest.name)) for _ in range(8)]
-        refused: list[Exception] = []
+        models = [identity.ForestModels(forest) for _ in range(8)]
+        refused: list[OtherModelError] = []
         start = threading.Barrier(8)
 
         def begin(number: int) -> None:
             start.wait()
-            known = identity._record(models[number].forest, f"model-{number % 2}", "", "")
-            if known:
-                refused.append(OtherModelError(known))
+            try:
+                asyncio.run(models[number].record(f"model-{number % 2}", f"http://{number}"))
+            except OtherModelError as error:
+                refused.append(error)
 
         threads = [threading.Thread(target=begin, args=[number]) for number in range(8)]
         for thread in threads:
@@ -105,7 +130,9 @@ class TestFirstGrowth:
         for thread in threads:
             thread.join()
 
-        assert len(reread(forest).grown_by) == 1
+        entries = reread(forest).grown_by
+        assert len({one["model"] for one in entries}) == 1
+        assert len({one["server"] for one in entries}) == len(entries) == 4
         assert len(refused) == 4
 
     def test_a_model_that_drew_nothing_is_forgotten_when_another_is_started(
