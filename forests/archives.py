@@ -165,7 +165,8 @@ def _check_forest(document: Mapping[str, Any]) -> None:
     if problems := RolloutWorkerConfig.from_dict(document["worker_config"]).problems():
         raise ValueError(problems[0])
     entries = document["grown_by"]
-    texts = [*document["allowed_models"], *(one[key] for one in entries for key in _OF_AN_ENTRY)]
+    texts = list(document["allowed_models"])
+    texts += [one.get(key) for one in entries for key in _OF_AN_ENTRY]
     texts += [name for one in entries for name in answers_of(one)]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("grown_by or allowed_models hold something else than texts")

@@ -9,6 +9,7 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
 from forests.core.model_counts import in_words
+from forests.grown_by import entries_of
 from forests.models import Forest
 from preferences.core.statistics import MARGIN_BINS
 
@@ -171,6 +172,9 @@ def forest_facts(forest: Forest) -> dict[str, Any]:
     )  # fmt: skip
     facts = {name: getattr(forest, name) for name in names}
     # Where the servers stand says nothing about the samples, and is nobody else's business.
+    of_a_model = ("model", "chat_template_sha256", "answered_as")
+    grown_by = [{key: one.get(key) for key in of_a_model} for one in entries_of(forest)]
     return facts | {
-        "worker_config": {k: v for k, v in forest.worker_config.items() if k != "base_urls"}
+        "grown_by": grown_by,
+        "worker_config": {k: v for k, v in forest.worker_config.items() if k != "base_urls"},
     }

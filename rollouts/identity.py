@@ -7,6 +7,7 @@ rules are in docs/backends.md.
 
 import asyncio
 import hashlib
+import shlex
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
@@ -168,7 +169,7 @@ class ForestModels:
         raise kind(
             f"{server} has {has}, and forest {name!r} is grown by {grown}: use a server that has "
             "that model, seed another forest, or allow the other model with "
-            f"--allow_model {one_line(listed[0])}"
+            f"--allow_model {shlex.quote(one_line(listed[0]))}"
         )
 
 
@@ -250,10 +251,10 @@ def _record_answers(forest: Forest, model: str, names: Sequence[str]) -> None:
 
 def _replace(forest: Forest, before: Sequence[Document], after: Sequence[Document]) -> bool:
     """Replace the list of models; False where somebody else changed it, or the forest is gone."""
-    found = {"_id": forest.name, "grown_by": before}
-    if not before:
-        found = {"_id": forest.name, "grown_by": {"$in": [[], None]}}
-    changed = collection(Forest).update_one(found, {"$set": {"grown_by": after}})
+    as_before = before or {"$in": [[], None]}
+    changed = collection(Forest).update_one(
+        {"_id": forest.name, "grown_by": as_before}, {"$set": {"grown_by": after}}
+    )
     return bool(changed.matched_count)
 
 

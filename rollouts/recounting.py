@@ -6,7 +6,7 @@ from forests.core.counting import count_tree
 from forests.core.model_counts import as_fields, count_models, from_fields
 from forests.core.values import root_value
 from forests.models import Forest, Tree
-from forests.store import collection, iter_trees
+from forests.store import Document, collection, iter_trees
 from rollouts.recording import sum_of_trees, write_sums
 
 _TREES_PER_WRITE = 200
@@ -32,7 +32,7 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
         collection(Tree).bulk_write(updates)
     sums = sum_of_trees(forest)
     write_sums(forest, sums)
-    before = {name: getattr(forest, name) for name in sums}
+    before: Document = {name: getattr(forest, name) for name in sums}
     for counted in (before, sums):
         counted["nodes_by_model"] = from_fields(counted["nodes_by_model"])
     return {name: (before[name], value) for name, value in sums.items() if before[name] != value}

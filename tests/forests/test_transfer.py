@@ -298,6 +298,14 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             r"manifest.json: a text holds half a character",
         ),
         (lambda out: _change_forest(out, failures='{"x": "y"}'), "failures are no counts"),
+        (
+            lambda out: _change_forest(out, nodes_by_model='{"x": "y"}'),
+            "nodes_by_model are no counts",
+        ),
+        (lambda out: _change_forest(out, nodes_by_model='{"a.b": 1}'), "keys that no model gives"),
+        (lambda out: _change_forest(out, grown_by='[{"model": "a"}]'), "hold something else than"),
+        (lambda out: _change_forest(out, grown_by='"x"'), r"manifest.json is not .*'str' object"),
+        (lambda out: _change_forest(out, allowed_models="[1]"), "something else than texts"),
         (lambda out: _change_forest(out, failures="[]"), r"manifest.json is not .*AttributeError"),
         (
             lambda out: _change_forest(out, worker_config='{"x": 1}'),
@@ -538,3 +546,25 @@ def test_an_archive_names_no_servers_to_which_the_key_of_this_site_would_be_sent
     call_command("import_forest", str(tmp_path / "out"))
 
     assert Forest.objects.get(pk=NAME).worker_config["base_urls"] == []
+
+
+def test_an_imported_forest_keeps_who_grew_it(forest: Forest, tmp_path: Path):
+    entry = {
+        "model": "gpt-4.1",
+        "server": "http://gpu1/v1",
+        "chat_template_sha256": "",
+        "first_at": "2026-11-29T10:00:00+00:00",
+        "answered_as": ["gpt-4.1-2025"],
+    }
+    counted = {"gpt-4%2E1-2025": 16}
+    Forest.objects.filter(pk=NAME).update(
+        grown_by=[entry], allowed_models=["other"], nodes_by_model=counted
+    )
+    export(tmp_path / "out")
+    delete_forest(forest)
+
+    call_command("import_forest", str(tmp_path / "out"))
+
+    found = Forest.objects.get(pk=NAME)
+    assert (found.grown_by, found.allowed_models) == ([entry], ["other"])
+    assert found.nodes_by_model == counted

@@ -106,7 +106,7 @@ class TestFirstGrowth:
         config = load_config("demo_arithmetic").config
         assert identity.chat_template_sha256(config) == ""
 
-        config.template = ChatTemplate(place)
+        vars(config)["template"] = ChatTemplate(place)
 
         expected = hashlib.sha256(b"{{ messages }}").hexdigest()
         assert identity.chat_template_sha256(config) == expected
