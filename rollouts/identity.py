@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import structlog
 
@@ -215,7 +215,7 @@ def _record(forest: Forest, model: str, server: str, template: str) -> list[str]
     The list is replaced only if nobody has changed it meanwhile: of two workers that both begin a
     forest one is first, and the other compares.
     """
-    while True:
+    while Forest.objects.filter(pk=forest.name).exists():
         document = _read(forest)
         before: list[Document] = document["grown_by"]
         entries = before or _entries_of_nodes(forest, document, model)
@@ -233,7 +233,8 @@ def _record(forest: Forest, model: str, server: str, template: str) -> list[str]
         if len(entries) < MOST_ENTRIES and not any(_is_same(entry, one) for one in entries):
             entries = [*entries, entry]
         if entries == before or _replace(forest, before, entries):
-            return []
+            break
+    return []
 
 
 def _record_answers(forest: Forest, model: str, names: Sequence[str]) -> None:
@@ -251,7 +252,7 @@ def _record_answers(forest: Forest, model: str, names: Sequence[str]) -> None:
 
 def _replace(forest: Forest, before: Sequence[Document], after: Sequence[Document]) -> bool:
     """Replace the list of models; False where somebody else changed it, or the forest is gone."""
-    as_before = before or {"$in": [[], None]}
+    as_before: Any = before or {"$in": [[], None]}
     changed = collection(Forest).update_one(
         {"_id": forest.name, "grown_by": as_before}, {"$set": {"grown_by": after}}
     )

@@ -30,9 +30,9 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
             updates = []
     if updates:
         collection(Tree).bulk_write(updates)
-    sums = sum_of_trees(forest)
-    write_sums(forest, sums)
-    before: Document = {name: getattr(forest, name) for name in sums}
-    for counted in (before, sums):
-        counted["nodes_by_model"] = from_fields(counted["nodes_by_model"])
-    return {name: (before[name], value) for name, value in sums.items() if before[name] != value}
+    after = sum_of_trees(forest)
+    write_sums(forest, after)
+    before: Document = {name: getattr(forest, name) for name in after}
+    for sums in (before, after):
+        sums["nodes_by_model"] = from_fields(sums["nodes_by_model"])
+    return {name: (before[name], value) for name, value in after.items() if before[name] != value}

@@ -481,7 +481,8 @@ def _as_an_older_version_wrote_it(out: Path) -> None:
         added = [column for column in ADDED if column in SCHEMAS[name].names]
         _change_table(out, name, lambda table, added=added: table.drop_columns(added))  # type: ignore[misc]
     manifest = _manifest(out)
-    del manifest["forest"]["num_uncompared"]
+    for name in ("num_uncompared", "nodes_by_model", "grown_by", "allowed_models"):
+        del manifest["forest"][name]
     (out / "manifest.json").write_text(json.dumps(manifest | {"version": 1}))
 
 

@@ -1,6 +1,7 @@
 """Which models may grow a forest: recorded at its first growth, compared from then on."""
 
 import asyncio
+import contextlib
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from experiment_configs.loading import load_config
 from forests.core.model_counts import from_fields
 from forests.grown_by import ModelOfForest, models_of, num_uncounted
 from forests.models import Forest, Node, Tree
-from forests.store import collection, count_models
+from forests.store import collection, count_models, delete_forest
 from rollouts import backend, failures, growth, identity
 from rollouts.commands import check_backend
 from rollouts.failures import BackendRefusedError
@@ -286,23 +287,24 @@ class TestSeveralServers:
         with OpenAIServer() as dead:
             port = dead._server.server_port
         forest = seeded(12, base_urls=[model_server.url, f"http://127.0.0.1:{port}/v1"])
-        late = OpenAIServer(port=port)
-        late.models = ["other"]
+        late: list[OpenAIServer] = []
+        starting = threading.Lock()
+        with contextlib.ExitStack() as stack:
 
-        def write(prefix: str, seed: int) -> str:
-            if not late._thread.is_alive() and len(model_server.requests) > 2:
-                late.__enter__()
+            def write(prefix: str, seed: int) -> str:
+                with starting:
+                    if not late and len(model_server.requests) > 2:
+                        server = OpenAIServer(port=port)
+                        server.models = ["other"]
+                        late.append(stack.enter_context(server))
                 _let_servers_back()
-            return write_two_steps(prefix, seed)
+                return write_two_steps(prefix, seed)
 
-        model_server.write = write
-        try:
+            model_server.write = write
             with pytest.raises(ModelChangedError, match="is grown by scripted"):
                 grow_slice(forest.name, 0, 12)
-        finally:
-            late.__exit__(None, None, None)
 
-        assert late.requests == []
+        assert late[0].requests == []
         assert statuses(forest).get("failed", 0) == 0
         assert reread(forest).backend_message.startswith("stopped: ")
 
@@ -536,3 +538,13 @@ def test_a_killed_worker_leaves_numbers_that_settle(model_server: OpenAIServer, 
 
     forest = reread(forest)
     assert from_fields(forest.nodes_by_model) == {"scripted": forest.num_nodes}
+
+
+def test_a_forest_that_is_deleted_meanwhile_records_nothing(model_server: OpenAIServer):
+    forest = seeded(1)
+    models = identity.ForestModels(forest)
+    delete_forest(forest)
+
+    asyncio.run(models.record("scripted", model_server.url))
+
+    assert not Forest.objects.filter(pk=forest.name).exists()
