@@ -138,7 +138,7 @@ def foreign(path: Path, why: str) -> TransferError:
 
 
 def forest_document(found: Mapping[str, Any]) -> Document:
-    row = {**ADDED, **found}
+    row = {**FOREST.row_when_missing, **found}
     try:
         for column in FOREST.schema:
             if pa.types.is_timestamp(column.type) and row[column.name] is not None:
