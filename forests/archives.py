@@ -16,12 +16,14 @@ import pyarrow.parquet as pq
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.messages import describe
 from forests.core.json_lines import JsonFileError, is_number, read_json
+from forests.core.model_counts import as_fields, from_fields
 from forests.core.naming import check_slug
 from forests.core.prefix import is_prompt
 from forests.core.storable import storing_problem
 from forests.core.tree import Grade, parse_path
 from forests.directories import MANIFEST, checksum
 from forests.documents import ADDED, Columns
+from forests.grown_by import answers_of
 from forests.models import COUNTERS, Forest, Node, Tree
 from forests.store import Document
 
@@ -29,6 +31,7 @@ FORMAT_VERSION = 2
 READ_VERSIONS = (1, 2)
 """Earlier versions lack columns of `forests.documents.ADDED`."""
 _MOST_DIGITS_OF_DEPTH = 6
+_OF_AN_ENTRY = ("model", "server", "chat_template_sha256", "first_at")
 
 # Latencies are those of the site's own requests.
 OF_THE_SITE = {
@@ -144,7 +147,7 @@ def foreign(path: Path, why: str) -> TransferError:
 
 
 def forest_document(found: Mapping[str, Any]) -> Document:
-    row = {**ADDED, **found}
+    row = {**FOREST.row_when_missing, **found}
     try:
         for column in FOREST.schema:
             if pa.types.is_timestamp(column.type) and row[column.name] is not None:
@@ -170,6 +173,12 @@ def _check_forest(document: Mapping[str, Any]) -> None:
     check_slug(document["dataset_split"], "dataset split")
     if problems := RolloutWorkerConfig.from_dict(document["worker_config"]).problems():
         raise ValueError(problems[0])
+    entries = document["grown_by"]
+    texts = list(document["allowed_models"])
+    texts += [one.get(key) for one in entries for key in _OF_AN_ENTRY]
+    texts += [name for one in entries for name in answers_of(one)]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("grown_by or allowed_models hold something else than texts")
     _check_counts(document)
 
 
@@ -187,12 +196,16 @@ def check_tree(document: Mapping[str, Any]) -> None:
 
 
 def _check_counts(document: Mapping[str, Any]) -> None:
-    """Refuse counters, and failures by kind, that are no whole numbers from 0."""
+    """Refuse counters, failures by kind and nodes by model that are no whole numbers from 0."""
     for name in ("num_trees", *COUNTERS):
         if document.get(name, 0) < 0:
             raise ValueError(f"{name} is negative")
-    if any(type(count) is not int or count < 0 for count in document["failures"].values()):
-        raise ValueError("failures are no counts")
+    models = document["nodes_by_model"]
+    for name, counts in (("failures", document["failures"]), ("nodes_by_model", models)):
+        if any(type(count) is not int or count < 0 for count in counts.values()):
+            raise ValueError(f"{name} are no counts")
+    if as_fields(from_fields(models)) != {key: count for key, count in models.items() if count}:
+        raise ValueError("nodes_by_model has keys that no model gives")
 
 
 def check_node(document: Mapping[str, Any]) -> None:

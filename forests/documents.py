@@ -31,6 +31,7 @@ ADDED: Mapping[str, Any] = {
     "is_thought": False,
     "grown_by": [],
     "allowed_models": [],
+    "nodes_by_model": {},
     "max_cost": None,
     "price_in": None,
     "price_out": None,
@@ -57,10 +58,11 @@ class Columns:
         self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in kinds.items()])
         self._json = {name for name, kind in kinds.items() if kind == "JSONField"}
         self._when_missing = {name: ADDED[name] for name in fields if name in ADDED}
-        self._row_when_missing = {
+        self.row_when_missing = {
             name: json.dumps(value) if name in self._json else value
             for name, value in self._when_missing.items()
         }
+        """What a row has in place of fields that an older version did not write."""
 
     def row(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a document, those of JSON fields as text."""
@@ -79,7 +81,7 @@ class Columns:
             ValueError: a required value is missing, not among the choices, too long, or cannot be
                 stored.
         """
-        row = {**self._row_when_missing, **row}
+        row = {**self.row_when_missing, **row}
         for name, (may_be_none, longest, choices) in self._rules.items():
             value = row[name]
             if value is None and not may_be_none:

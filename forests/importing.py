@@ -12,6 +12,7 @@ from forests.core.counting import count_tree
 from forests.core.estimators import IMPORTED
 from forests.core.foreign_trees import READERS, ForeignTree, ForeignTreeError
 from forests.core.json_lines import JsonFileError, read_json_rows
+from forests.core.model_counts import as_fields, count_models
 from forests.core.naming import tree_id
 from forests.core.tree import Grade
 from forests.core.values import root_value
@@ -73,11 +74,13 @@ def import_trees(request: ImportRequest, report: Report = lambda _: None) -> For
     forest = _start_forest(request, number)
     scorer = None
     sums: Counter[str] = Counter()
+    models: Counter[str] = Counter()
     batch: list[tuple[int, ForeignTree]] = []
     for index, foreign in enumerate(iter_foreign_trees(request.file, request.format)):
         _grade(foreign, request.grader)
         batch.append((index, foreign))
         sums.update(count_tree(foreign.tree))
+        models.update(as_fields(count_models(foreign.tree)))
         if len(batch) == TREES_PER_WRITE or index == number - 1:
             _write(forest, batch)
             if any(one.values for _, one in batch):
@@ -89,7 +92,7 @@ def import_trees(request: ImportRequest, report: Report = lambda _: None) -> For
             batch = []
             report(index + 1)
     whole = {"is_seeded": True, "importer": "", "import_sha256": ""}
-    numbers = {"num_trees": number, "num_complete": number, **sums}
+    numbers = {"num_trees": number, "num_complete": number, "nodes_by_model": models, **sums}
     collection(Forest).update_one({"_id": forest.name}, {"$set": whole | numbers})
     return Forest.objects.get(pk=forest.name)
 
@@ -186,6 +189,7 @@ def _tree_document(forest: Forest, index: int, foreign: ForeignTree, now: dateti
     return {
         **pending,
         **counters,
+        "nodes_by_model": as_fields(count_models(foreign.tree)),
         "question": foreign.question,
         "status": str(TreeStatus.COMPLETE),
         "root_value": root_value(foreign.tree, forest.estimator),

@@ -37,6 +37,7 @@ class Forest(models.Model):
 
     grown_by = models.JSONField(default=list)  # the models that grew it, the first one first
     allowed_models = models.JSONField(default=list)  # names that --allow_model added
+    nodes_by_model = models.JSONField(default=dict)  # see forests.core.model_counts
 
     max_requests = models.IntegerField(null=True)  # growth stops there; None: no limit
     max_tokens_total = models.BigIntegerField(null=True)  # prompt and completion tokens
@@ -158,6 +159,7 @@ class Tree(models.Model):
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)
+    nodes_by_model = models.JSONField(default=dict)  # an older version counted none
     root_value = models.FloatField(null=True)  # by the forest's estimator; None: no result yet
 
     created_at = models.DateTimeField()

@@ -17,6 +17,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from experiment_configs.questions import question_of_prompt
+from forests.core.model_counts import busiest_first, from_fields
 from forests.core.naming import child_id, node_id, path_of_node, tree_id, tree_scores_id
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 from forests.models import (
@@ -161,11 +162,18 @@ def count_models(forest: Forest) -> dict[str, int]:
     numbers: Counter[str] = Counter()
     for batch in in_batches(range(forest.num_trees)):
         query = {"_id": {"$in": tree_ids(forest, batch)}}
-        trees = collection(Tree).find(query, {"status": 1})
-        complete = [tree["_id"] for tree in trees if tree["status"] == TreeStatus.COMPLETE]
-        nodes = collection(Node).find({"tree_id": {"$in": complete}}, {"model": 1, "_id": 0})
+        trees = collection(Tree).find(query, {"status": 1, "num_nodes": 1, "nodes_by_model": 1})
+        uncounted = []
+        for tree in trees:
+            if tree["status"] == TreeStatus.COMPLETE:
+                counted = from_fields(tree.get("nodes_by_model", {}))
+                if counted and sum(counted.values()) == tree["num_nodes"]:
+                    numbers.update(counted)
+                else:  # an older version grew it
+                    uncounted.append(tree["_id"])
+        nodes = collection(Node).find({"tree_id": {"$in": uncounted}}, {"model": 1, "_id": 0})
         numbers.update(node["model"] for node in nodes)
-    return dict(sorted(numbers.items(), key=lambda one: (-one[1], one[0])))
+    return busiest_first(numbers)
 
 
 def read_prompt(forest: Forest, index: int) -> Any:
@@ -209,6 +217,7 @@ def tree_document(
         "lease_expires_at": None,
         **dict.fromkeys(COUNTERS, 0),
         "failures": {},
+        "nodes_by_model": {},
         "root_value": None,
         "created_at": now,
         "completed_at": None,

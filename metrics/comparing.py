@@ -6,6 +6,7 @@ from typing import Any
 from metrics.models import MetricRun
 from metrics.tables import METRICS, PROCEDURES, Cell, Table, cell_of
 
+_NO_DIFFERENCE = "the differences in brackets compare items too, not only searches or models"
 SHOWN = ("accuracy", "majority_vote", "weighted_vote", "coverage", "pass", "majority")
 
 
@@ -58,8 +59,36 @@ def compared_table(runs: Sequence[MetricRun], metrics: Sequence[str] = SHOWN) ->
         )
         for row in comparison(runs, metrics)
     ]
+    told = [
+        (
+            "run",
+            "-",
+            "-",
+            "trees used",
+            *(f"{run.num_trees_used} of {run.num_trees}" for run in runs),
+        ),
+        ("run", "-", "-", "models", *(run.models_in_words or "-" for run in runs)),
+    ]
     names = [name_run(run, runs) for run in runs]
-    return Table(("search", "aggregation", "N", "answer", *names), rows)
+    return Table(("search", "aggregation", "N", "answer", *names), [*told, *rows])
+
+
+def difference_of_items(runs: Sequence[MetricRun]) -> str:
+    """Return why the numbers of runs cannot be subtracted; empty where all are of the same items.
+
+    Of runs of an older version it is known only where they have the same forest and trees.
+    """
+    trees = " and ".join(dict.fromkeys(f"{run.num_trees_used} trees" for run in runs))
+    if all(run.items_sha256 for run in runs):
+        is_same = len({run.items_sha256 for run in runs}) == 1
+        return "" if is_same else f"the runs are of different items ({trees}): {_NO_DIFFERENCE}"
+    told = {(one.forest_id, one.num_trees_used, str(one.left_out)) for one in runs}
+    if len(told) == 1:
+        return ""
+    return (
+        f"the runs may be of different items ({trees}), as an older version computed some of them: "
+        "run beam_search again"
+    )
 
 
 def _search(row: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from django.db import models
 from django.urls import reverse
 
+from forests.core.model_counts import from_fields, in_words
 from forests.models import Forest
 
 
@@ -20,6 +21,8 @@ class MetricRun(models.Model):
     num_uncompared = models.IntegerField(default=0)  # samples without a result
     num_ungrouped = models.IntegerField(default=0)  # samples that an older version graded
     left_out = models.JSONField(default=dict)  # trees by reason: see metrics.core.evaluation
+    nodes_by_model = models.JSONField(default=dict)  # of the complete trees, at that time
+    items_sha256 = models.CharField(max_length=64, default="", blank=True)  # "": not known
     created_at = models.DateTimeField()
 
     class Meta:
@@ -30,6 +33,11 @@ class MetricRun(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("metrics", args=[self.forest_id]) + f"#{self.anchor}"
+
+    @property
+    def models_in_words(self) -> str:
+        """Who wrote the nodes when it was computed; empty where nobody noted it."""
+        return in_words(from_fields(self.nodes_by_model))
 
     @property
     def key(self) -> str:
@@ -50,6 +58,7 @@ class ScorerReport(models.Model):
     scorer = models.CharField(max_length=120)
     parameters = models.JSONField()
     quality = models.JSONField()  # see metrics.core.scorer_quality
+    nodes_by_model = models.JSONField(default=dict)  # of the complete trees, at that time
     searches = models.JSONField()  # rows of metrics.core.evaluation by value function
     num_trees = models.IntegerField()
     num_trees_used = models.IntegerField()
@@ -65,6 +74,11 @@ class ScorerReport(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("metrics", args=[self.forest_id]) + f"#{self.anchor}"
+
+    @property
+    def models_in_words(self) -> str:
+        """Who wrote the nodes when it was computed; empty where nobody noted it."""
+        return in_words(from_fields(self.nodes_by_model))
 
     @property
     def anchor(self) -> str:

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+from forests.core.model_counts import as_fields
 from forests.models import Forest, TreeStatus
 from forests.scores import iter_scored_trees
+from forests.store import count_models
 from metrics.core.evaluation import Evaluation, EvaluationOptions
 from metrics.core.value_functions import value_function
 from metrics.models import MetricRun, ScorerReport
@@ -57,7 +59,8 @@ def _evaluate_part(forest: Forest, options: EvaluationOptions, start: int) -> Ev
     for stored, scores in iter_scored_trees(forest, options.values.scorer, indexes):
         if stored.status == TreeStatus.COMPLETE:
             searches = search_by(stored.id, stored.tree, scores)
-            evaluation.add(stored.id, stored.tree, searches)
+            item = f"{stored.item}\0{stored.label}"
+            evaluation.add(stored.id, stored.tree, searches, item)
         else:
             evaluation.leave_out("failed" if stored.status == TreeStatus.FAILED else "not_complete")
     return evaluation
@@ -74,6 +77,8 @@ def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
         parameters=parameters,
         rows=[asdict(row) for row in evaluation.rows()],
         distribution=evaluation.distribution.as_dict(),
+        nodes_by_model=as_fields(count_models(forest)),
+        items_sha256=evaluation.items_sha256,
         num_trees=forest.num_trees,
         num_trees_used=evaluation.trees_used,
         num_uncompared=evaluation.num_uncompared,

@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from forests.core.model_counts import as_fields
 from forests.core.naming import scorer_id
 from forests.models import Forest, TreeStatus
 from forests.scores import iter_scored_trees
+from forests.store import count_models
 from metrics.core.evaluation import Evaluation, EvaluationOptions
 from metrics.core.scorer_quality import ScorerQuality
 from metrics.core.value_functions import ValueFunctionName, value_function
@@ -76,6 +78,7 @@ def judge_scorer(
             name: [asdict(row) for row in evaluation.rows()]
             for name, evaluation in evaluations.items()
         },
+        nodes_by_model=as_fields(count_models(forest)),
         num_trees=forest.num_trees,
         num_trees_used=quality.trees,
         num_uncompared=evaluations["labelled"].num_uncompared,

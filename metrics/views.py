@@ -14,7 +14,7 @@ from forests.core.voting import num_ungrouped
 from forests.models import Forest
 from forests.requests import get_forest, read_number
 from forests.store import StoredTree, read_tree
-from metrics.comparing import compared_table, name_run
+from metrics.comparing import compared_table, difference_of_items, name_run
 from metrics.core.distributions import answer_shares
 from metrics.models import MetricRun, ScorerReport
 from metrics.runs import reports_of, runs_of
@@ -63,6 +63,7 @@ def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
         "shown": [_shown(run) for run in runs],
         "choices": [(run, name_run(run, runs), run in compared) for run in runs],
         "comparison": compared_table(compared) if len(compared) > 1 else None,
+        "items_differ": difference_of_items(compared) if len(compared) > 1 else "",
         "scorers": [_judged(report) for report in reports_of(forest)],
         **_answers(forest, request.GET.get("tree", "0")),
     }

@@ -8,6 +8,8 @@ from datasets import DatasetInfo, Features
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
+from forests.core.model_counts import in_words
+from forests.grown_by import entries_of
 from forests.models import Forest
 from preferences.core.statistics import MARGIN_BINS
 
@@ -54,7 +56,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         "Source": forest["dataset_source"] or "not given",
         "Split of the source": forest["dataset_split"],
         "Config": f"{forest['config_name']} (SHA-256 `{forest['config_sha256']}`)",
-        "Models": _models(manifest["models"]),
+        "Models": in_words(manifest["models"]),
         "Trees complete": f"{forest['num_complete']} of {forest['num_trees']}",
         "Samples without a result": _without_result(forest),
         "Preference set": chosen["name"] if chosen else "none: every step is labelled",
@@ -96,11 +98,6 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
     if manifest["left_out"]:
         sections += ["## Left out", _table(("reason", "number"), manifest["left_out"].items())]
     return "\n\n".join(sections) + "\n"
-
-
-def _models(numbers: Mapping[str, int]) -> str:
-    """Return who wrote the nodes, and how many each."""
-    return ", ".join(f"{name or 'not named'} ({number} nodes)" for name, number in numbers.items())
 
 
 def _origin(parameters: Mapping[str, Any]) -> str:
@@ -175,6 +172,9 @@ def forest_facts(forest: Forest) -> dict[str, Any]:
     )  # fmt: skip
     facts = {name: getattr(forest, name) for name in names}
     # Where the servers stand says nothing about the samples, and is nobody else's business.
+    of_a_model = ("model", "chat_template_sha256", "answered_as")
+    grown_by = [{key: one.get(key) for key in of_a_model} for one in entries_of(forest)]
     return facts | {
-        "worker_config": {k: v for k, v in forest.worker_config.items() if k != "base_urls"}
+        "grown_by": grown_by,
+        "worker_config": {k: v for k, v in forest.worker_config.items() if k != "base_urls"},
     }

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import json
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import openai
@@ -14,6 +16,7 @@ import structlog
 
 from rollouts.core.dialect import Fit
 from rollouts.core.latencies import bucket_of
+from rollouts.core.model_names import is_listed
 from rollouts.core.payloads import read_payload
 from rollouts.core.refusals import Outcome, error_in
 from rollouts.core.responses import ResponseError
@@ -40,6 +43,8 @@ _ERRORS = (
     openai.OpenAIError, aiohttp.ClientError, ResponseError, AnsweredError, ValueError,
     RecursionError,
 )  # fmt: skip
+SECONDS_BETWEEN_LOOKS_AT_MODELS = 60.0
+SECONDS_TO_LIST_MODELS = 20.0
 _NAME_THE_MODEL = "name the one to ask for (`model` in the config)"
 _NO_MODEL_LIST = frozenset({404, 405, 501})
 
@@ -64,6 +69,16 @@ class Spending:
         self.seconds += seconds
 
 
+class ModelWatch(Protocol):
+    """Gets what each server says that it has. What it raises ends the request that was to come."""
+
+    async def check(self, server: str, listed: Sequence[str] | None) -> None:
+        """Compare; `listed` is None where the server does not tell."""
+
+    async def record(self, server: str) -> None:
+        """Note that the server will be asked."""
+
+
 class Backend:
     """Servers with the same models. Use as an async context manager."""
 
@@ -78,6 +93,9 @@ class Backend:
         self.address = address
         self.timeout_seconds = timeout_seconds
         self.max_attempts = max_attempts
+        self.watch: ModelWatch | None = None
+        """Looks at the models of a server before its first request, after it was away, and now and
+        then; None: nobody does."""
         self._pool = EndpointPool(address, timeout_seconds, needed)
 
     @property
@@ -97,8 +115,8 @@ class Backend:
     async def __aexit__(self, *_: object) -> None:
         await self._pool.close()
 
-    async def first_model(self) -> str:
-        """Return the name of the first model that the server lists.
+    async def first_model(self, known: Sequence[str] = ()) -> str:
+        """Return the first of the known names that the server lists, or its first one.
 
         Raises:
             BackendError: the server cannot be reached, refuses, or lists none.
@@ -109,7 +127,8 @@ class Backend:
             raise NoModelListError(f"{error}; {_NAME_THE_MODEL}") from None
         if not models:
             raise BackendRefusedError(f"the model server lists no model: {_NAME_THE_MODEL}")
-        return models[0].id
+        listed = [model.id for model in models]
+        return next((name for name in known if is_listed(name, listed)), listed[0])
 
     async def list_models(self) -> list[openai.types.Model]:
         """Return the server's models; the cheapest way to see that it answers.
@@ -130,6 +149,70 @@ class Backend:
                 if failure.is_unavailable and self._pool.eject(endpoint):
                     return await self.list_models()
                 raise failure.final() from None
+
+    async def look_at_models(self, *, records: bool = True) -> None:
+        """Let the watch compare all servers that answer; only then, let it take note of them.
+
+        Raises: what the watch raises.
+        """
+        endpoints = self._pool.endpoints
+        found = await asyncio.gather(*map(self._list_of, endpoints), return_exceptions=True)
+        told: list[tuple[Endpoint, list[str] | None]] = []
+        for endpoint, listed in zip(endpoints, found, strict=True):
+            if not isinstance(listed, BaseException):
+                told.append((endpoint, listed))
+            elif not isinstance(listed, _ERRORS):
+                raise listed
+        if self.watch is None:
+            return
+        for endpoint, listed in told:
+            await self.watch.check(endpoint.base_url, listed)
+        for endpoint, listed in told if records else ():
+            await self.watch.record(endpoint.base_url)
+            _looked(endpoint, listed)
+
+    async def told_at(self, server: str, path: str) -> Any:
+        """Return the JSON that one of the servers has at a path; None where it has none.
+
+        `path`: as in `ask`.
+        """
+        for endpoint in self._pool.endpoints:
+            if endpoint.base_url == server:
+                with contextlib.suppress(*_ERRORS, TimeoutError):
+                    async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
+                        content = await endpoint.openai.get(endpoint.url_of(path), cast_to=bytes)
+                    return json.loads(content)
+        return None
+
+    async def _look(self, endpoint: Endpoint) -> None:
+        """Let the watch compare a server that is to be asked, where that is due.
+
+        Raises: what the watch raises, and what shows that the server is away.
+        """
+        if self.watch is None or not _is_look_due(endpoint):
+            return
+        async with endpoint.look:
+            if _is_look_due(endpoint):
+                listed = await self._list_of(endpoint)
+                await self.watch.check(endpoint.base_url, listed)
+                await self.watch.record(endpoint.base_url)
+                _looked(endpoint, listed)
+
+    async def _list_of(self, endpoint: Endpoint) -> list[str] | None:
+        """Return the names of a server's models; None where it does not tell.
+
+        Raises: what shows that the server is away.
+        """
+        try:
+            async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
+                return [m.id for m in _named([m async for m in endpoint.openai.models.list()])]
+        except TimeoutError:
+            return None
+        except (*_ERRORS, AttributeError, TypeError) as error:
+            _, failure = self._classify(error, endpoint, {})
+            if isinstance(failure, RetryableError) and failure.is_unavailable:
+                raise
+            return None
 
     async def ask(
         self,
@@ -154,6 +237,7 @@ class Backend:
             with self._pool.pick() as endpoint:
                 sent = endpoint.dialect.adapt(body(), fit)
                 try:
+                    await self._look(endpoint)
                     return read(await self._post(endpoint, path, sent, spending))
                 except _ERRORS as error:
                     kind, failure = self._classify(error, endpoint, sent)
@@ -163,6 +247,8 @@ class Backend:
                     _change(endpoint, failure, sent, fit)
                     wait = 0.0
                 elif isinstance(failure, RetryableError):
+                    if kind == "timeout" or (failure.is_unavailable and not failure.is_busy):
+                        endpoint.looked_at = -math.inf  # it may come back as another server
                     wait = await self._seconds_before_next(endpoint, failure, attempt)
                     attempt += 1
                 else:
@@ -210,6 +296,16 @@ class Backend:
         The first is not to be its cause: a traceback would show the key where a server repeats it.
         """
         return classify(error, endpoint, self.timeout_seconds, self.address, sent)
+
+
+def _is_look_due(endpoint: Endpoint) -> bool:
+    return time.monotonic() - endpoint.looked_at >= SECONDS_BETWEEN_LOOKS_AT_MODELS
+
+
+def _looked(endpoint: Endpoint, listed: list[str] | None) -> None:
+    """Note when a server told its models; one that has none yet will tell more."""
+    if listed != []:
+        endpoint.looked_at = time.monotonic()
 
 
 def _change(

@@ -1,6 +1,6 @@
 """Draw samples from model servers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -24,9 +24,11 @@ from rollouts.endpoints import ServerAddress
 from rollouts.failures import (
     BackendRefusedError,
     BackendUnavailableError,
+    NoModelListError,
     PromptTooLongError,
     RequestFailedError,
 )
+from rollouts.identity import ForestModels
 from rollouts.probing import find_continuation
 
 _MOST_BLANK_LINES = 4
@@ -121,6 +123,23 @@ class _Drawing:
             raise
 
 
+class _Watch:
+    """Compares the model that a client asks for with those of its forest."""
+
+    def __init__(self, client: "CompletionClient", models: ForestModels) -> None:
+        self._client = client
+        self._models = models
+
+    async def check(self, server: str, listed: Sequence[str] | None) -> None:
+        await self._models.check(await self._client.model(), server, listed)
+
+    async def record(self, server: str) -> None:
+        model, template = await self._client.model(), ""
+        if not self._models.has_met(model, server):
+            template = await self._client.served_chat_template(server)
+        await self._models.record(model, server, template)
+
+
 class CompletionClient:
     """Draws samples from OpenAI-compatible servers. Use as an async context manager."""
 
@@ -129,11 +148,15 @@ class CompletionClient:
         address: ServerAddress,
         config: RolloutWorkerConfig,
         step_rule: StepRule | None = None,
+        models: ForestModels | None = None,
     ) -> None:
-        """`step_rule`: where steps end; None: as `config` says."""
+        """`step_rule`: where steps end; None: as `config` says.
+
+        `models`: those of the forest that is grown; None: any model will do.
+        """
         self.config = config
         self.step_rule = step_rule or StepRule.of(config)
-        self._model = config.model
+        self._model: str | None = None
         self._owners: set[str] | None = None
         self._thought_field = ""
         """Where the server puts thoughts, once it has been seen to split them off."""
@@ -145,6 +168,9 @@ class CompletionClient:
             timeout_seconds=config.request_timeout_seconds,
             max_attempts=config.max_attempts,
         )
+        self._models = models
+        if models:
+            self._backend.watch = _Watch(self, models)
 
     async def __aenter__(self) -> "CompletionClient":
         return self
@@ -153,14 +179,53 @@ class CompletionClient:
         await self._backend.__aexit__(*details)
 
     async def model(self) -> str:
-        """Return the model to ask for: the configured one, or the first that the server lists.
+        """Return the model to ask for.
+
+        That is the configured one where the forest knows no other, else the first of the forest's
+        that the server lists, or else the first one that it lists.
 
         Raises:
             BackendError: the server cannot be reached, refuses, or lists none.
         """
-        if self._model is None:
-            self._model = await self._backend.first_model()
+        named, known = self.config.model, self._models.known if self._models else []
+        if self._model is None and named is not None:
+            self._model = await self._named_or_allowed(named, known)
+        elif self._model is None:
+            self._model = await self._backend.first_model(known)
         return self._model
+
+    async def _named_or_allowed(self, named: str, known: Sequence[str]) -> str:
+        """Return the configured model, or an allowed one where only that is listed."""
+        others = [name for name in known if name != named]
+        if not others:
+            return named
+        try:
+            found = await self._backend.first_model([named, *others])
+        except NoModelListError:
+            return named
+        return found if found in others else named
+
+    async def compare_models(self) -> None:
+        """Compare what the servers have with the models of the forest; servers may be away.
+
+        Raises: as `begin_with_models`.
+        """
+        await self._backend.look_at_models(records=False)
+
+    async def begin_with_models(self) -> None:
+        """The same, and record which model grows the forest, before samples are drawn.
+
+        Servers that do not answer are compared when they do.
+
+        Raises:
+            OtherModelError: the forest is grown by another model.
+            BackendError: none of the servers answers, or they refuse.
+        """
+        try:
+            await self._backend.look_at_models()
+        finally:
+            if self._models:
+                self._models.begin()
 
     async def list_models(self) -> list[str]:
         """Return the names of the server's models; the cheapest way to see that it answers.
@@ -196,6 +261,14 @@ class CompletionClient:
             return first.text
 
         self._continuation = await find_continuation(ask, await self.model())
+
+    async def served_chat_template(self, server: str) -> str:
+        """Return the template by which a server writes chats; empty where none is used or told."""
+        if self.config.api != "chat" or not await self._is_of("llamacpp"):
+            return ""
+        told = await self._backend.told_at(server, "//props")
+        template = told.get("chat_template") if isinstance(told, dict) else None
+        return template if isinstance(template, str) else ""
 
     async def _is_of(self, owner: str) -> bool:
         """Return whether the server says that its models are of this owner."""
@@ -429,6 +502,9 @@ class CompletionClient:
         self._thought_field = drawing.thought_field or self._thought_field
         if drawing.thinks:
             raise ThoughtInStepError
+        if self._models:
+            named = {one.model for one in drawn}
+            await self._models.answered(model, named, self._backend.look_at_models)
         return drawn
 
     def _rule(self, request: SampleRequest, current: _Open) -> StepRule | None:

@@ -1,7 +1,9 @@
 """What the commands that grow forests share."""
 
+import argparse
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -14,13 +16,14 @@ from forests.commands import (
     positive_integer,
 )
 from forests.core.states import ForestState
+from forests.core.storable import storing_problem
 from forests.models import Forest
 from forests.selectors import read_standing_of
 from forests.storage_problems import NO_MODEL_SERVER, NO_QUEUE
-from rollouts.core.model_names import may_have, shown_names
+from rollouts.core.responses import LONGEST_MODEL
 from rollouts.failures import BackendError, NoModelListError
+from rollouts.identity import OtherModelError, forget_unused_models
 from rollouts.jobs import load_frozen_config, make_client, rollout_queue
-from rollouts.servers import policy_server
 
 DEFAULT_TREES_PER_JOB = 16
 
@@ -44,6 +47,15 @@ def add_growth_arguments(parser: CommandParser) -> None:
         type=positive_integer,
         help="stop when the forest has taken so many prompt and completion tokens",
     )
+    parser.add_argument(
+        "--allow_model",
+        action="append",
+        default=[],
+        type=_model_name,
+        metavar="NAME",
+        help="let this model grow the forest too, by the name that its server lists; may be "
+        "repeated, and is remembered",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -65,10 +77,18 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
     if not settings.REDIS_URL:
         raise CommandError(NO_QUEUE)
     rollout_queue().connection.ping()
-    check_backend(forest)
+    allowed = list(dict.fromkeys([*(forest.allowed_models or []), *options["allow_model"]]))
+    check_backend(forest, allowed)
+    forest.allowed_models = allowed
     forest.backend_message = forest.stop_reason = ""  # the server answers, whatever it did before
     forest.save(
-        update_fields=["max_requests", "max_tokens_total", "backend_message", "stop_reason"]
+        update_fields=[
+            "max_requests",
+            "max_tokens_total",
+            "backend_message",
+            "stop_reason",
+            "allowed_models",
+        ]
     )
     return forest
 
@@ -98,32 +118,33 @@ def check_outcome(name: str) -> None:
         )
 
 
-def check_backend(forest: Forest) -> None:
-    """Refuse to go on where the model server cannot serve a forest.
+def check_backend(forest: Forest, allowed: Sequence[str] = ()) -> None:
+    """Refuse to go on where the model servers cannot serve a forest; `allowed`: further models.
 
     Raises:
-        CommandError: there is no server, or it does not answer or refuses.
+        CommandError: there is no server, it does not answer or refuses, or it has another model
+            than the forest.
     """
-    base_urls = forest.worker_config.get("base_urls")
-    if not base_urls:
+    if not forest.worker_config.get("base_urls"):
         require_backend()
 
     async def ask() -> None:
-        async with make_client(forest) as client:
-            try:
-                names = await client.list_models()
-            except NoModelListError:
-                names = []  # then the first request tells, with the model that the config names
-            model = await client.model()
-        if not may_have(model, names):
-            address = policy_server(base_urls or ()).servers[0].address
-            raise CommandError(
-                f"{address} has no model {model!r}: it has {shown_names(model, names)}"
-            )
+        async with make_client(forest, allowed=allowed) as client:
+            # Without a list the first request tells, with the model that the config names.
+            with contextlib.suppress(NoModelListError):
+                await client.list_models()
+            await client.model()
+            await client.compare_models()
 
     try:
-        asyncio.run(ask())
-    except BackendError as error:
+        try:
+            asyncio.run(ask())
+        except OtherModelError:
+            if not forget_unused_models(forest):
+                raise
+            forest.refresh_from_db(fields=["grown_by"])
+            asyncio.run(ask())
+    except (BackendError, OtherModelError) as error:
         raise CommandError(str(error)) from error
 
 
@@ -131,3 +152,12 @@ def require_backend() -> None:
     """Refuse to go on without the address of a model server."""
     if not settings.OPENAI_BASE_URL:
         raise CommandError(NO_MODEL_SERVER)
+
+
+def _model_name(text: str) -> str:
+    """Return the name of a model, for `type=` of an argument."""
+    if not text.strip() or len(text) > LONGEST_MODEL or storing_problem(text):
+        raise argparse.ArgumentTypeError(
+            f"expected the name of a model, of at most {LONGEST_MODEL} characters"
+        )
+    return text

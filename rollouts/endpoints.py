@@ -1,5 +1,7 @@
 """The model servers that share the work: the least busy one is asked, a dead one is left alone."""
 
+import asyncio
+import math
 import random
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -49,6 +51,10 @@ class Endpoint:
     """Requests that it has not answered yet."""
     ejected_until: float = 0.0
     """On the monotonic clock; asked before then only where no other server is left."""
+    looked_at: float = -math.inf
+    """When it told which models it has, on the monotonic clock; it may have changed them since."""
+    look: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while it is asked which models it has."""
 
     def url_of(self, path: str) -> str:
         """Return where a path is; one that begins with two slashes is not under `/v1`."""

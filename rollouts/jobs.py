@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import django_rq
@@ -37,6 +37,7 @@ from rollouts.failures import (
     RequestFailedError,
 )
 from rollouts.growth import ForestGrower, mark_started, may_grow, show_stop
+from rollouts.identity import ForestModels
 from rollouts.recording import settle_counters
 from rollouts.servers import policy_server
 
@@ -55,6 +56,7 @@ def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
 
     Raises:
         ConfigError: the forest is gone, or its config is not the one it was seeded with.
+        OtherModelError: the server has another model than the forest; nothing was drawn.
         BackendRefusedError: the model server refuses; the forest's page says so.
     """
     close_inherited_connections()
@@ -112,11 +114,17 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
     return loaded
 
 
-def make_client(forest: Forest, config: RolloutConfig | None = None) -> CompletionClient:
-    """Return a client of a forest's settings; `config` is needed to draw single steps."""
+def make_client(
+    forest: Forest, config: RolloutConfig | None = None, allowed: Sequence[str] = ()
+) -> CompletionClient:
+    """Return a client of a forest's settings; `config` is needed to draw single steps.
+
+    `allowed`: models that may grow the forest beside those that it knows.
+    """
     worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
     address = policy_server(worker_config.base_urls)
-    return CompletionClient(address, worker_config, StepRule.of(worker_config, config))
+    models = ForestModels(forest, config, allowed)
+    return CompletionClient(address, worker_config, StepRule.of(worker_config, config), models)
 
 
 def unfinished_trees(forest: Forest, indexes: range) -> list[Document]:
@@ -277,11 +285,18 @@ async def _grow(forest: Forest, loaded: LoadedConfig, indexes: list[int]) -> dic
     try:
         async with make_client(forest, loaded.config) as client:
             if indexes:
+                await _begin_with_models(client)
                 await _find_continuation(client)
             outcome = await ForestGrower(forest, loaded.config, client).grow(indexes, stop)
     finally:
         watching.cancel()
     return {"complete": outcome.complete, "failed": outcome.failed}
+
+
+async def _begin_with_models(client: CompletionClient) -> None:
+    """Record or refuse the model before anything is asked of it; one that is away is waited for."""
+    with contextlib.suppress(BackendUnavailableError, RequestFailedError):
+        await client.begin_with_models()
 
 
 async def _find_continuation(client: CompletionClient) -> None:

@@ -11,6 +11,7 @@ from threading import Lock
 from pymongo import UpdateOne
 
 from forests.core.counting import count_tree
+from forests.core.model_counts import as_fields, count_models
 from forests.core.values import Estimator, root_value
 from forests.models import COUNTERS, SPENT_COUNTERS, Forest, Tree, TreeStatus
 from forests.store import (
@@ -61,13 +62,17 @@ class Growth:
                 failures=Counter(stored.failures),
             ),
         )
-        growth.reported = _sums(growth.counters(), growth.spending)
+        growth.reported = _sums(growth.counters(), growth.models(), growth.spending)
         return growth
 
     def counters(self) -> dict[str, int]:
         """Return the counters as they are now."""
         spent = {name: getattr(self.spending, name) for name in SPENT_COUNTERS}
         return {**count_tree(self.stored.tree), **spent}
+
+    def models(self) -> dict[str, int]:
+        """Return the nodes by model, as they are now, as a document holds them."""
+        return as_fields(count_models(self.stored.tree))
 
 
 @dataclass(slots=True)
@@ -241,6 +246,7 @@ class _TreeState:
     error: str
     hit_max_nodes: bool
     counters: dict[str, int]
+    models: dict[str, int]
     failures: dict[str, int]
     value: float | None
     deltas: dict[str, float]
@@ -248,9 +254,9 @@ class _TreeState:
     @classmethod
     def of(cls, growth: Growth, estimator: Estimator) -> "_TreeState":
         with growth.lock:
-            counters = growth.counters()
+            counters, models = growth.counters(), growth.models()
             value = root_value(growth.stored.tree, estimator)
-        sums = _sums(counters, growth.spending)
+        sums = _sums(counters, models, growth.spending)
         deltas = {name: value - growth.reported.get(name, 0) for name, value in sums.items()}
         growth.reported = sums
         return cls(
@@ -260,6 +266,7 @@ class _TreeState:
             error=growth.error,
             hit_max_nodes=growth.hit_max_nodes,
             counters=counters,
+            models=models,
             failures=dict(growth.spending.failures),
             value=value,
             deltas=deltas,
@@ -270,6 +277,7 @@ class _TreeState:
         fields: Document = {
             **self.counters,
             "failures": self.failures,
+            "nodes_by_model": self.models,
             "root_value": self.value,
         }
         if self.status is not TreeStatus.GROWING:
@@ -285,10 +293,13 @@ class _TreeState:
         return UpdateOne(ours, {"$set": fields})
 
 
-def _sums(counters: Mapping[str, int], spending: Spending) -> dict[str, float]:
+def _sums(
+    counters: Mapping[str, int], models: Mapping[str, int], spending: Spending
+) -> dict[str, float]:
     """Return what a tree adds to the sums of its forest, by their names in its document."""
     return {
         **counters,
+        **{f"nodes_by_model.{field}": number for field, number in models.items()},
         **{f"failures.{kind}": number for kind, number in spending.failures.items()},
         **{f"latencies.{bucket}": number for bucket, number in spending.latencies.items()},
         "request_seconds": spending.seconds,
@@ -326,18 +337,21 @@ def sum_of_trees(forest: Forest) -> Document:
     """Return the forest's counters as its tree documents give them, in one pass over these."""
     sums: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
     failures: Counter[str] = Counter()
+    models: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
     num_hit_max_nodes = 0
-    fields = dict.fromkeys((*COUNTERS, "failures", "status", "hit_max_nodes"), 1)
+    fields = dict.fromkeys((*COUNTERS, "failures", "nodes_by_model", "status", "hit_max_nodes"), 1)
     for document in collection(Tree).find({"forest_id": forest.name}, fields):
         # An older version had fewer counters.
         sums.update({name: document.get(name, 0) for name in COUNTERS})
         failures.update(document["failures"])
+        models.update(document.get("nodes_by_model", {}))
         statuses[document["status"]] += 1
         num_hit_max_nodes += bool(document.get("hit_max_nodes"))
     return {
         **sums,
         "failures": dict(failures),
+        "nodes_by_model": dict(models),
         "num_complete": statuses[TreeStatus.COMPLETE],
         "num_failed": statuses[TreeStatus.FAILED],
         "num_hit_max_nodes": num_hit_max_nodes,

@@ -3,10 +3,11 @@
 from pymongo import UpdateOne
 
 from forests.core.counting import count_tree, mend_counts
+from forests.core.model_counts import as_fields, count_models, from_fields
 from forests.core.naming import node_id
 from forests.core.values import root_value
 from forests.models import Forest, Node, Tree, TreeStatus
-from forests.store import StoredTree, collection, delete_orphans, iter_trees
+from forests.store import Document, StoredTree, collection, delete_orphans, iter_trees
 from rollouts.recording import sum_of_trees, write_sums
 
 _TREES_PER_WRITE = 200
@@ -25,20 +26,24 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
         delete_orphans(stored)
         if forest.strategy == "sampled" and stored.status == TreeStatus.COMPLETE:
             num_mended += _mend(stored)
-        counters = count_tree(stored.tree)
-        value = root_value(stored.tree, forest.estimator)
-        updates.append(UpdateOne({"_id": stored.id}, {"$set": {**counters, "root_value": value}}))
+        counted = {
+            **count_tree(stored.tree),
+            "nodes_by_model": as_fields(count_models(stored.tree)),
+            "root_value": root_value(stored.tree, forest.estimator),
+        }
+        updates.append(UpdateOne({"_id": stored.id}, {"$set": counted}))
         if len(updates) == _TREES_PER_WRITE:
             collection(Tree).bulk_write(updates)
             updates = []
     if updates:
         collection(Tree).bulk_write(updates)
-    sums = sum_of_trees(forest)
-    write_sums(forest, sums)
+    after = sum_of_trees(forest)
+    write_sums(forest, after)
+    before: Document = {name: getattr(forest, name) for name in after}
+    for sums in (before, after):
+        sums["nodes_by_model"] = from_fields(sums["nodes_by_model"])
     differences: dict[str, tuple[object, object]] = {
-        name: (getattr(forest, name), value)
-        for name, value in sums.items()
-        if getattr(forest, name) != value
+        name: (before[name], value) for name, value in after.items() if before[name] != value
     }
     if num_mended:
         differences["steps_that_did_not_add_up"] = (num_mended, 0)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from forests.core.counting import count_tree
 from forests.core.estimators import RESEGMENTED, own_estimator
+from forests.core.model_counts import as_fields, count_models
 from forests.core.naming import ForestNameError, forest_name, tree_id
 from forests.core.tree import ReasoningTree
 from forests.core.values import root_value
@@ -38,6 +39,7 @@ _OF_ITSELF: Document = {
     "max_requests": None,
     "max_tokens_total": None,
     "max_cost": None,
+    "allowed_models": [],
     "backend_message": "",
     "stop_reason": "",
     "worker_message": "",
@@ -187,6 +189,7 @@ def _write(
                 "_id": id_,
                 "forest_id": new.name,
                 **count_tree(tree),
+                "nodes_by_model": as_fields(count_models(tree)),
                 "root_value": root_value(tree, own_estimator(RESEGMENTED)),
                 "lease_holder": "",
                 "lease_expires_at": None,

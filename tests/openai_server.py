@@ -84,8 +84,12 @@ class OpenAIServer:
         self.write = write
         self.style = style
         self.models = ["scripted"]
+        self.chat_template = ""
+        """What `/props` tells, as llama.cpp's does; it has no such path without."""
         self.listing = ""
         """What is sent in place of the models."""
+        self.answers_as: Callable[[str], str] = lambda asked: asked
+        """Gets the model that was asked for; returns what the answer calls it."""
         self.most_samples = 1000
         self.continues: Continues = "always"
         self.trims = False
@@ -137,7 +141,7 @@ class OpenAIServer:
             "id": "scripted",
             "object": "chat.completion" if is_chat else "text_completion",
             "created": 0,
-            "model": body["model"],
+            "model": self.answers_as(body["model"]),
             "choices": choices,
             "usage": {
                 "prompt_tokens": len(prefix.split()),
@@ -225,6 +229,10 @@ class OpenAIServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                if self.path == "/props":
+                    props = json.dumps({"chat_template": scripted.chat_template})
+                    self._send(200 if scripted.chat_template else 404, props)
+                    return
                 owner = _OWNERS.get(scripted.style, "owner")
                 models = [{"id": name, "owned_by": owner} for name in scripted.models]
                 self._send(200, scripted.listing or json.dumps({"data": models}))

@@ -1,5 +1,6 @@
 """Search procedures over the trees of a forest, one tree at a time."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,7 @@ LEFT_OUT = {
 """Why a tree has no part in the numbers, in words."""
 
 
+_HASHES = 2**256
 _CHOOSING = ("accuracy", "weighted_vote")
 """Accuracies of one answer that the values chose."""
 
@@ -103,13 +105,19 @@ class Evaluation:
         self.num_ungrouped = 0
         """Samples whose votes go by the text of their answers: see `forests.core.voting`."""
         self.left_out: dict[str, int] = {}
+        self.items_sum = 0
+        """Of the hashes of the items used."""
         self.distribution = ValueDistribution()
         self.means: dict[_Key, TreeMean] = {key: TreeMean() for key in _keys(options)}
         self.tokens: defaultdict[_Choice, TreeMean] = defaultdict(TreeMean)
         self.gains: defaultdict[_Key, PairedGain] = defaultdict(PairedGain)
 
-    def add(self, tree_id: str, tree: ReasoningTree, searches: Sequence[Search]) -> None:
+    def add(
+        self, tree_id: str, tree: ReasoningTree, searches: Sequence[Search], item: str = ""
+    ) -> None:
         """Search a complete tree, or leave it out where it has nothing to search by.
+
+        `item` tells the problem from others, whatever forest the tree is of.
 
         The results of several searches are averaged, each with the samples of its tree as weight.
         """
@@ -126,6 +134,7 @@ class Evaluation:
         if self.options.procedures and not searches:
             return self.leave_out("no_value")
         self.trees_used += 1
+        self.items_sum += _number_of(item)
         for search in searches:
             self.distribution.add(search.tree, search.values)
         self._mean("pass", 1).add(pass_at_k(samples, 1))
@@ -145,6 +154,7 @@ class Evaluation:
     def merge(self, other: "Evaluation") -> None:
         """Add what an evaluation with the same options found on other trees."""
         self.trees_used += other.trees_used
+        self.items_sum += other.items_sum
         self.num_uncompared += other.num_uncompared
         self.num_ungrouped += other.num_ungrouped
         for reason, number in other.left_out.items():
@@ -156,6 +166,11 @@ class Evaluation:
             self.tokens[choice].merge(tokens)
         for key, gain in other.gains.items():
             self.gains[key].merge(gain)
+
+    @property
+    def items_sha256(self) -> str:
+        """What tells the items used from others, whatever their order."""
+        return f"{self.items_sum % _HASHES:064x}"
 
     def rows(self) -> list[Row]:
         return [self._row(key, mean) for key, mean in self.means.items()]
@@ -218,6 +233,10 @@ class Evaluation:
             gain_low=gain.low,
             gain_high=gain.high,
         )
+
+
+def _number_of(item: str) -> int:
+    return int.from_bytes(hashlib.sha256(item.encode()).digest(), "big")
 
 
 def _keys(options: EvaluationOptions) -> list[_Key]:

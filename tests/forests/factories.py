@@ -6,6 +6,7 @@ from typing import Any
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.counting import count_tree
+from forests.core.model_counts import as_fields, count_models
 from forests.core.naming import tree_id
 from forests.core.tree import Grade, ReasoningTree, TreeNode, parse_path
 from forests.core.values import root_value
@@ -89,6 +90,7 @@ def add_trees(forest: Forest, trees: Sequence[ReasoningTree], **fields: Any) -> 
 def add_tree(forest: Forest, index: int, tree: ReasoningTree, **fields: Any) -> None:
     now = datetime.now(UTC)
     id_, counters = tree_id(forest.name, index), count_tree(tree)
+    models = as_fields(count_models(tree))
     values: dict[str, Any] = {
         "item": ITEM,
         "label": "18",
@@ -96,6 +98,7 @@ def add_tree(forest: Forest, index: int, tree: ReasoningTree, **fields: Any) -> 
         "status": TreeStatus.COMPLETE,
         "completion_tokens": sum(node.tokens for node in tree),
         "requests": len(tree),
+        "nodes_by_model": models,
         "root_value": root_value(tree, forest.estimator),
         "created_at": now,
     }
@@ -103,7 +106,8 @@ def add_tree(forest: Forest, index: int, tree: ReasoningTree, **fields: Any) -> 
     stored.save(force_insert=True)
     insert_new(Node, [node_document(forest.name, id_, node, now) for node in tree if node.path])
     finished = {TreeStatus.COMPLETE: "num_complete", TreeStatus.FAILED: "num_failed"}
-    sums = {**counters, "num_trees": 1, "completion_tokens": stored.completion_tokens}
+    sums = {**counters, **{f"nodes_by_model.{field}": n for field, n in models.items()}}
+    sums |= {"num_trees": 1, "completion_tokens": stored.completion_tokens}
     if status := finished.get(TreeStatus(stored.status)):
         sums[status] = 1
     collection(Forest).update_one({"_id": forest.name}, {"$inc": sums})

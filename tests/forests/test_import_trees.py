@@ -10,11 +10,12 @@ from django.core.management import CommandError, call_command
 from forests import importing
 from forests.core import foreign_trees
 from forests.core.estimators import choose_estimator
+from forests.core.model_counts import from_fields
 from forests.core.tree import Grade
 from forests.core.values import NodeValue, estimate_values
 from forests.models import LEAF_COUNTERS, SPENT_COUNTERS, Forest, Scorer, Tree
 from forests.scores import read_scores
-from forests.store import iter_trees
+from forests.store import count_models, iter_trees
 from rollouts.recounting import recount_forest
 from tests.hostile_lines import BAD_FILES, BAD_LABELS, GOOD_LABELS, LABELLED
 
@@ -445,3 +446,13 @@ def test_leaves_that_cannot_be_compared_have_no_result_and_are_said(db, tmp_path
     captured = capsys.readouterr()
     assert "num_uncompared: 5" in captured.out
     assert f"regrade_forest --forest_name {forest.name} tries again" in captured.err
+
+
+def test_nobody_knows_which_model_wrote_the_trees(tmp_path):
+    (tmp_path / "t.jsonl").write_text(json.dumps(OURS))
+    call_command("import_trees", str(tmp_path / "t.jsonl"), "--forest_name_suffix", "a")
+
+    forest = Forest.objects.get()
+    assert forest.grown_by == []
+    assert from_fields(forest.nodes_by_model) == count_models(forest) == {"": forest.num_nodes}
+    assert recount_forest(forest) == {}

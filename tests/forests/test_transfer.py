@@ -298,6 +298,14 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             r"manifest.json: a text holds half a character",
         ),
         (lambda out: _change_forest(out, failures='{"x": "y"}'), "failures are no counts"),
+        (
+            lambda out: _change_forest(out, nodes_by_model='{"x": "y"}'),
+            "nodes_by_model are no counts",
+        ),
+        (lambda out: _change_forest(out, nodes_by_model='{"a.b": 1}'), "keys that no model gives"),
+        (lambda out: _change_forest(out, grown_by='[{"model": "a"}]'), "hold something else than"),
+        (lambda out: _change_forest(out, grown_by='"x"'), r"manifest.json is not .*'str' object"),
+        (lambda out: _change_forest(out, allowed_models="[1]"), "something else than texts"),
         (lambda out: _change_forest(out, failures="[]"), r"manifest.json is not .*AttributeError"),
         (
             lambda out: _change_forest(out, worker_config='{"x": 1}'),
@@ -473,7 +481,8 @@ def _as_an_older_version_wrote_it(out: Path) -> None:
         added = [column for column in ADDED if column in SCHEMAS[name].names]
         _change_table(out, name, lambda table, added=added: table.drop_columns(added))  # type: ignore[misc]
     manifest = _manifest(out)
-    del manifest["forest"]["num_uncompared"]
+    for name in ("num_uncompared", "nodes_by_model", "grown_by", "allowed_models"):
+        del manifest["forest"][name]
     (out / "manifest.json").write_text(json.dumps(manifest | {"version": 1}))
 
 
@@ -507,8 +516,9 @@ def test_an_archive_of_an_older_version_is_read(forest, tmp_path):
     growing |= {"status": "pending", "lease_holder": "", "lease_expires_at": None}
     for tree in before["Tree"]:
         tree |= {"question": "", "hit_max_nodes": False}  # a question follows from the prompt
+        tree |= {"nodes_by_model": {}}  # recount_forest counts them
     for stored in before["Forest"]:
-        stored["num_hit_max_nodes"] = 0
+        stored |= {"num_hit_max_nodes": 0, "nodes_by_model": {}}
     assert documents() == before
 
 
@@ -537,3 +547,25 @@ def test_an_archive_names_no_servers_to_which_the_key_of_this_site_would_be_sent
     call_command("import_forest", str(tmp_path / "out"))
 
     assert Forest.objects.get(pk=NAME).worker_config["base_urls"] == []
+
+
+def test_an_imported_forest_keeps_who_grew_it(forest: Forest, tmp_path: Path):
+    entry = {
+        "model": "gpt-4.1",
+        "server": "http://gpu1/v1",
+        "chat_template_sha256": "",
+        "first_at": "2026-11-29T10:00:00+00:00",
+        "answered_as": ["gpt-4.1-2025"],
+    }
+    counted = {"gpt-4%2E1-2025": 16}
+    Forest.objects.filter(pk=NAME).update(
+        grown_by=[entry], allowed_models=["other"], nodes_by_model=counted
+    )
+    export(tmp_path / "out")
+    delete_forest(forest)
+
+    call_command("import_forest", str(tmp_path / "out"))
+
+    found = Forest.objects.get(pk=NAME)
+    assert (found.grown_by, found.allowed_models) == ([entry], ["other"])
+    assert found.nodes_by_model == counted

@@ -11,8 +11,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from forests.models import Forest
+from forests.models import Forest, Tree
 from metrics import runs as runs_module
+from metrics.models import MetricRun
 from metrics.runs import evaluate_forest, runs_of
 from tests.forests.factories import add_trees, make_forest
 from tests.metrics.trees import coin_tree
@@ -113,3 +114,94 @@ def test_progress_is_told_part_by_part(forest, monkeypatch):
     told: list[int] = []
     evaluate_forest(forest, runs_module.EvaluationOptions(), told.append)
     assert told == [3, 6, 8]
+
+
+class TestModelsAndItems:
+    """What must be the same in two runs, so that their difference tells of one thing."""
+
+    OTHER = "ducks-test-second"
+
+    def other(self, number: int, model: str = "other") -> None:
+        trees = [coin_tree(Random(n)) for n in range(number)]
+        for tree in trees:
+            for node in tree:
+                node.model = model
+        add_trees(make_forest(self.OTHER), trees)
+        call_command("beam_search", "--forest_name", self.OTHER, "--json")
+
+    def compared(self, capsys, *arguments: str) -> tuple[str, str]:
+        capsys.readouterr()
+        call_command("compare_runs", "--forest_name", f"{NAME},{self.OTHER}", *arguments)
+        out, words = capsys.readouterr()
+        return out, words
+
+    def test_each_run_shows_its_trees_and_models(self, forest, capsys):
+        self.other(5)
+
+        out, _ = self.compared(capsys, "--output", "md")
+
+        assert "| run | - | - | trees used | 8 of 8 | 8 of 8 | 5 of 5 |" in out
+        nodes = {name: Forest.objects.get(pk=name).num_nodes for name in (NAME, self.OTHER)}
+        named = f"not named ({nodes[NAME]} nodes)"
+        assert f"| models | {named} | {named} | other ({nodes[self.OTHER]} nodes) |" in out
+
+    def test_different_items_are_one_line_of_warning(self, forest, capsys):
+        self.other(5)
+
+        _, words = self.compared(capsys)
+        [warning] = [line for line in words.splitlines() if "warning" in line]
+        assert "different items (8 trees and 5 trees)" in warning
+
+        found = json.loads(self.compared(capsys, "--json")[0])
+        assert "different items" in found["items_differ"]
+
+    def test_the_same_items_of_two_models_are_not(self, forest, capsys):
+        """Items are known by their texts, so two forests of one split can be compared."""
+        self.other(8)
+
+        out, words = self.compared(capsys, "--json")
+
+        assert "warning" not in words
+        assert json.loads(out)["items_differ"] is None
+        models = {one["models"] for one in json.loads(out)["runs"]}
+        assert len(models) == 2
+
+    def test_as_many_other_items_are_different_ones(self, forest, capsys):
+        self.other(8)
+        Tree.objects.filter(forest_id=self.OTHER, index=3).update(label="19")
+        call_command("beam_search", "--forest_name", self.OTHER, "--json")
+
+        assert "different items (8 trees)" in self.compared(capsys)[1]
+
+    def test_of_runs_of_an_older_version_it_is_said_that_nobody_knows(self, forest, capsys):
+        self.other(8)
+        MetricRun.objects.all().update(items_sha256="", nodes_by_model={})
+
+        out, words = self.compared(capsys, "--output", "md")
+
+        assert "warning: the runs may be of different items" in words
+        assert "| models | - | - | - |" in out
+
+    def test_the_page_warns_too(self, forest, client):
+        client.force_login(User.objects.create_superuser("reader"))
+        assert "different items" not in client.get(f"/{NAME}/metrics/").content.decode()
+        add_trees(forest, [coin_tree(Random(9))])
+        call_command("beam_search", "--forest_name", NAME, "--json")
+
+        html = client.get(f"/{NAME}/metrics/").content.decode()
+
+        assert "The runs are of different items" in html
+        assert "trees used" in html
+
+    def test_a_run_keeps_the_models_of_its_time(self, forest, client):
+        tree = coin_tree(Random(9))
+        for node in tree:
+            node.model = "younger"
+        add_trees(forest, [tree])
+
+        [run, *_] = runs_of(forest)
+
+        assert "younger" not in run.models_in_words
+        client.force_login(User.objects.create_superuser("reader"))
+        html = client.get(f"/{NAME}/metrics/").content.decode()
+        assert f"<bdi>{run.models_in_words}</bdi>" in html

@@ -8,6 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from forests import store
+from forests.core.model_counts import from_fields
 from forests.models import COUNTERS, Forest, Node, Tree, TreeStatus
 from forests.store import iter_trees
 from rollouts import resegmenting
@@ -269,3 +270,12 @@ def test_imported_solutions_are_cut_where_the_file_says_that_they_come_from_the_
         ("a. b. ####", 2, None),
         (" 2", 2, "2"),
     ]
+
+
+def test_the_new_forest_keeps_the_models_and_counts_its_own_nodes(forest: Forest):
+    resegmented(forest, "--step_delimiter", "####")
+
+    new = Forest.objects.get(pk=NEW)
+    assert new.grown_by == Forest.objects.get(pk=forest.pk).grown_by
+    assert from_fields(new.nodes_by_model) == {"scripted": new.num_nodes}
+    assert new.num_nodes == Node.objects.filter(forest_id=NEW).count()

@@ -10,6 +10,7 @@ from forests.commands import (
     get_grown_forest,
     positive_integer,
 )
+from forests.core.model_counts import from_fields
 from forests.models import Forest
 from forests.progress_bar import shown_progress
 from forests.scores import get_scorer
@@ -86,6 +87,7 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             show_rows(self, run.rows, output)
         if output == "table":
             self.stdout.write(f"trees used: {run.num_trees_used} of {run.num_trees}")
+            self.show(f"models: {run.models_in_words or 'not known'}")
         self.say(f"{note(run)}.")
         if reasons := left_out(run):
             self.say(f"trees left out: {', '.join(reasons)}")
@@ -127,6 +129,7 @@ def _as_json(forest: Forest, run: MetricRun) -> dict[str, Any]:
             "used": run.num_trees_used,
             "left_out": run.left_out,
         },
+        "models": from_fields(run.nodes_by_model),
         "samples": {"uncompared": run.num_uncompared, "ungrouped": run.num_ungrouped},
         "rows": run.rows,
     }

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, get_forest, names_among
 from metrics.arguments import add_output_arguments
-from metrics.comparing import SHOWN, compared_table, comparison, name_run
+from metrics.comparing import SHOWN, compared_table, comparison, difference_of_items, name_run
 from metrics.models import MetricRun
 from metrics.printing import show_csv, show_tables
 from metrics.runs import runs_of
@@ -51,11 +51,19 @@ python manage.py compare_runs --forest_name F,G --metrics accuracy,coverage --ou
             self._list(found, output)
         elif output == "json":
             rows = comparison(found, options["metrics"])
-            self.show_json({"runs": [_described(run, found) for run in found], "rows": rows})
+            self.show_json(
+                {
+                    "runs": [_described(run, found) for run in found],
+                    "items_differ": difference_of_items(found) or None,
+                    "rows": rows,
+                }
+            )
         elif output == "csv":
             show_csv(self, _flat(found, options["metrics"]))
         else:
             show_tables(self, [compared_table(found, options["metrics"])], output)
+        if len(found) > 1 and not options["list"] and (why := difference_of_items(found)):
+            self.say(f"warning: {why}")
 
     def _list(self, runs: list[MetricRun], output: str) -> None:
         described = [_described(run, runs) for run in runs]
@@ -89,6 +97,7 @@ def _described(run: MetricRun, among: list[MetricRun]) -> dict[str, Any]:
         "forest": run.forest_id,
         "name": name_run(run, among),
         "trees": f"{run.num_trees_used} of {run.num_trees}",
+        "models": run.models_in_words or None,
         "computed": f"{run.created_at:%Y-%m-%d %H:%M}",
         "command": command_of(run),
     }

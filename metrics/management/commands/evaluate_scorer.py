@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, add_forest_argument, get_grown_forest
+from forests.core.model_counts import from_fields
 from forests.progress_bar import shown_progress
 from forests.scores import get_scorer
 from metrics.arguments import (
@@ -79,7 +80,8 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
     def _show(self, found: ScorerReport, output: str) -> None:
         if output == "json":
             names = ("scorer", "parameters", "quality", "searches", "num_trees", "num_trees_used")
-            self.show_json({name: getattr(found, name) for name in names})
+            told = {name: getattr(found, name) for name in names}
+            self.show_json(told | {"models": from_fields(found.nodes_by_model)})
         elif output == "csv":
             rows = [
                 {"values": name, **row} for name, rows in found.searches.items() for row in rows
@@ -92,5 +94,6 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
             f"{found.num_trees_used} of {found.num_trees} trees have scores; searches by Monte "
             "Carlo values know the answers: they are an upper bound"
         )
+        self.say(f"models: {found.models_in_words or 'not known'}")
         self.say_uncompared(found.num_uncompared, found.forest_id)
         self.say_ungrouped(found.num_ungrouped, found.forest_id)

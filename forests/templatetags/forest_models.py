@@ -1,0 +1,22 @@
+"""The models of a forest on pages, from its document alone."""
+
+from collections.abc import Sequence
+
+from django import template
+
+from forests.grown_by import ModelOfForest, models_of, num_uncounted
+from forests.models import Forest
+
+register = template.Library()
+
+
+@register.filter
+def models(forest: Forest) -> Sequence[ModelOfForest]:
+    """Return who wrote the nodes of a forest, the busiest model first."""
+    return models_of(forest)
+
+
+@register.filter
+def uncounted(forest: Forest) -> int:
+    """Return the nodes of which no model is counted."""
+    return num_uncounted(forest)
