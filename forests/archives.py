@@ -40,6 +40,8 @@ OF_THE_SITE = {
     "stop_reason": "",
     "worker_message": "",
     "worker_message_at": None,
+    "ledger": None,
+    "reservations": {},
     "latencies": {},
     "request_seconds": 0.0,
 }

@@ -38,6 +38,8 @@ _OF_ITSELF: Document = {
     "max_requests": None,
     "max_tokens_total": None,
     "max_cost": None,
+    "ledger": None,
+    "reservations": {},
     "backend_message": "",
     "stop_reason": "",
     "worker_message": "",
