@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from forests.core.budgets import USAGE_FIELDS, Limits, Prices, Usage
 from forests.core.estimators import own_estimator
+from forests.core.money import rounded_up
 from forests.core.naming import index_of_tree, node_anchor, path_of_node
 from forests.core.tree import NodePath, format_path
 from forests.core.values import Estimator
@@ -137,6 +138,11 @@ class Forest(models.Model):
         return self.prices.cost(self.used)
 
     @property
+    def reserved_cost(self) -> float | None:
+        """The most that requests in flight may cost; None where the prices are not known."""
+        return self.prices.cost(self.reserved)
+
+    @property
     def spent_limit(self) -> str:
         """The limit that growth has reached, in words; empty where there is none.
 
@@ -149,6 +155,17 @@ class Forest(models.Model):
             "cost": f"{money(self.cost)} of {money(self.max_cost)} are spent",
             "": "",
         }[self.limits.reached(used, self.prices)]
+
+    @property
+    def larger_limit(self) -> str:
+        """The option that lets a forest whose limit is spent go on: twice of it; or empty."""
+        used = self.used
+        options = {
+            "requests": f" --max_requests {2 * used.requests}",
+            "tokens": f" --max_tokens_total {2 * used.tokens}",
+            "cost": f" --max_cost {rounded_up(2 * (self.cost or 0))}",
+        }
+        return options.get(self.limits.reached(used, self.prices), "")
 
     @property
     def num_pending(self) -> int:

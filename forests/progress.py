@@ -140,11 +140,11 @@ def next_commands(forest: Forest, state: ForestState) -> list[NextCommand]:
         )
     grow = NextCommand(
         "Grow the trees with workers on this machine",
-        f"python manage.py rollout_worker --num_processes 4 {chosen}",
+        f"python manage.py rollout_worker --num_processes 4 {chosen}{forest.larger_limit}",
     )
     populate = NextCommand(
         "Or put the trees into the queue, for workers on any machine",
-        f"python manage.py populate_forest {chosen} --watch",
+        f"python manage.py populate_forest {chosen}{forest.larger_limit} --watch",
     )
     regrade = NextCommand(
         "Go on regrading, if nobody does",

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -86,6 +86,7 @@ class ForestBudget:
         self._wishes: list[_Wish] = []
         self._change = _Change()  # not written yet
         self._held = Usage()  # what the database has under our key
+        self._has_reserved = False
         self._news = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
 
@@ -143,7 +144,7 @@ class ForestBudget:
         self._news.set()
         if self._writing:
             await asyncio.gather(self._writing, return_exceptions=True)
-        if self._change or self._held:
+        if self._change or self._has_reserved:
             change, self._change = self._change, _Change()
             await asyncio.to_thread(self._write_last, change)
 
@@ -210,7 +211,11 @@ class ForestBudget:
         await self._wait_for_news(SECONDS_BETWEEN_TRIES)
         if tries % TRIES_BETWEEN_LOOKS_FOR_THE_DEAD == 0:
             with contextlib.suppress(PyMongoError):
-                await asyncio.to_thread(free_dead, self.forest_name)
+                await asyncio.to_thread(self._free_dead)
+
+    def _free_dead(self) -> None:
+        if forest := Forest.objects.filter(pk=self.forest_name).first():
+            free_dead(forest)
 
     async def _wait_for_news(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -245,7 +250,7 @@ class ForestBudget:
         """Write a change that needs no room, and what others freed while we seemed to be dead."""
         ours = {"_id": self.forest_name, f"reservations.{self._key}": {"$exists": True}}
         if self._held and not collection(Forest).count_documents(ours, limit=1):
-            again = _Change(Usage(completion_tokens=self._held.completion_tokens), self._held)
+            again = _Change(replace(self._held, requests=0), self._held)  # requests stayed
             self._held = Usage()
             change += again
         self._add(change, {})
@@ -265,8 +270,9 @@ class ForestBudget:
         if not update:
             return True
         is_written = collection(Forest).update_one(chosen, update).matched_count > 0
-        if is_written:
+        if is_written and change.reserved:
             self._held += change.reserved
+            self._has_reserved = True
         return is_written
 
     def _write_last(self, change: _Change) -> None:
@@ -296,15 +302,14 @@ def open_ledger(forest_name: str) -> None:
         )
 
 
-def free_dead(forest_name: str) -> int:
-    """Free what holders have reserved that are gone; return how many these were.
+def free_dead(forest: Forest) -> int:
+    """Free what holders had reserved that are gone; return how many these were.
 
     Their requests were sent, so each counts, with the tokens that requests of this forest took on
     average. A holder is gone if its process is, or if it holds no tree and wrote nothing for as
     long as a lease lasts.
     """
-    forest = Forest.objects.filter(pk=forest_name).first()
-    if forest is None or not forest.reservations:
+    if not forest.reservations:
         return 0
     growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
     trees = collection(Tree).find(growing, {"lease_holder": 1, "lease_expires_at": 1})

@@ -81,8 +81,8 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
     name = options["forest_name"]
     forest = get_graded_forest(name)
     load_frozen_config(forest)
-    free_dead(name)
-    forest = get_graded_forest(name)
+    if free_dead(forest):
+        forest = get_graded_forest(name)
     set_limits(forest, options)
     if forest.spent_limit:
         raise CommandError(f"{forest.spent_limit}: {RAISE_THE_LIMIT}")

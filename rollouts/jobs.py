@@ -78,7 +78,7 @@ def _grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
     log.info("job started", start=start, stop=stop)
     trees = unfinished_trees(forest, range(start, min(stop, forest.num_trees)))
     leases.release_dead(trees)
-    free_dead(forest.name)
+    free_dead(forest)
     try:
         done = asyncio.run(_grow(forest, loaded, [tree["index"] for tree in trees]))
     except BackendRefusedError as error:

@@ -338,11 +338,12 @@ def settle_counters(forest: Forest) -> bool:
 
     Sums drift by what a killed worker had not added yet. When no tree is growing nobody adds, so
     the sums can be set. Two processes may do so at once, one with sums that it took too early: each
-    looks again after it has written.
+    looks again after it has written. What killed workers had reserved is freed too.
     """
     growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
     written: Document = {}
-    free_dead(forest.name)
+    if now := Forest.objects.filter(pk=forest.pk).first():
+        free_dead(now)
     while not collection(Tree).count_documents(growing, limit=1):
         sums = sum_of_trees(forest)
         if sums == written:

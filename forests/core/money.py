@@ -1,6 +1,6 @@
 """How amounts of money are written."""
 
-from math import floor, log10
+from math import ceil, floor, log10
 
 NOT_KNOWN = "price not known"
 _FEWEST_DIGITS, _SIGNIFICANT_DIGITS = 4, 2
@@ -14,3 +14,11 @@ def format_money(amount: float | None, currency: str) -> str:
         return f"{currency}{amount:,.2f}"
     digits = _SIGNIFICANT_DIGITS - 1 - floor(log10(amount))
     return f"{currency}{amount:.{max(_FEWEST_DIGITS, digits)}f}"
+
+
+def rounded_up(amount: float) -> str:
+    """Return an amount rounded up to two significant digits, as one types it: "0.0013", "2500"."""
+    if amount <= 0:
+        return "1"
+    digits = _SIGNIFICANT_DIGITS - 1 - floor(log10(amount))
+    return f"{ceil(amount * 10.0**digits) / 10.0**digits:.{max(0, digits)}f}"
