@@ -8,9 +8,8 @@ from forests.core.budgets import Usage
 from forests.core.estimates import FEWEST_TREES, GrowthEstimate, Interval, TreeCost, estimate_growth
 from forests.models import Forest, Tree, TreeStatus
 from forests.money import money
-from forests.store import collection, in_batches, tree_ids
+from forests.store import TREES_PER_READ, collection, tree_ids
 
-TREES_LOOKED_AT = 64
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -18,44 +17,47 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 class ForestEstimate:
     """What the rest of a forest will need, for its page; or how to find out."""
 
-    command: str
+    command: str = ""
     """What tells it before anything is grown."""
     lines: Mapping[str, str] = field(default_factory=dict)
     num_trees: int = 0
-    """Trees that it is made from; 0 where too few are complete."""
+    """Trees that it is made from."""
     concurrency: int = 0
 
 
 def estimate_for_page(forest: Forest) -> ForestEstimate | None:
-    """Return what a page says of the trees that are to come; None where there are none."""
+    """Return what a page says of the trees that are to come; None where it says nothing."""
     if not (forest.is_seeded and forest.num_pending):
         return None
-    command = (
-        f"python manage.py verify_config --config_name {forest.config_name} "
-        f"--dataset_split {forest.dataset_split} --with_backend --estimate {forest.num_trees}"
-    )
+    if forest.growth_started_at is None:
+        return None if forest.is_paused else ForestEstimate(command=_command(forest))
     if (found := read_estimate(forest)) is None:
-        return ForestEstimate(command)
-    return ForestEstimate(command, estimate_lines(found), found.num_trees, found.concurrency)
+        return None
+    return ForestEstimate("", estimate_lines(found), found.num_trees, found.concurrency)
 
 
 def read_estimate(forest: Forest) -> GrowthEstimate | None:
     """Return what the unfinished trees will use; None while too few of the first are complete."""
-    if not forest.num_pending or forest.num_complete < FEWEST_TREES:
-        return None
+    ids = tree_ids(forest, range(min(TREES_PER_READ, forest.num_trees)))
     fields = dict.fromkeys(("status", "requests", "prompt_tokens", "completion_tokens"), 1)
     answered = sum((forest.latencies or {}).values())
     seconds = forest.request_seconds / answered if answered else 0.0
     trees = [
         TreeCost(Usage.of(tree), tree["requests"] * seconds)
-        for batch in in_batches(range(min(TREES_LOOKED_AT, forest.num_trees)))
-        for tree in collection(Tree).find({"_id": {"$in": tree_ids(forest, batch)}}, fields)
+        for tree in collection(Tree).find({"_id": {"$in": ids}}, fields)
         if tree["status"] == TreeStatus.COMPLETE
     ]
     if len(trees) < FEWEST_TREES:
         return None
     concurrency = forest.worker_config.get("concurrency", RolloutWorkerConfig.concurrency)
     return estimate_growth(trees, forest.num_pending, forest.prices, concurrency)
+
+
+def _command(forest: Forest) -> str:
+    return (
+        f"python manage.py verify_config --config_name {forest.config_name} "
+        f"--dataset_split {forest.dataset_split} --with_backend --estimate {forest.num_trees}"
+    )
 
 
 def estimate_lines(estimate: GrowthEstimate) -> Mapping[str, str]:
