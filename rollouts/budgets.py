@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
+from django.db import DatabaseError
 from pymongo.errors import PyMongoError
 
 from forests.core.budgets import TOKENS_OF_A_PRICE, USAGE_FIELDS, Usage
@@ -85,6 +86,7 @@ class ForestBudget:
         self._tokens_per_byte = 0.0
         self._wishes: list[_Wish] = []
         self._change = _Change()  # not written yet
+        self._taken = _Change()  # being written
         self._held = Usage()  # what the database has under our key
         self._has_reserved = False
         self._news = asyncio.Event()
@@ -165,7 +167,7 @@ class ForestBudget:
 
     def _note(self, change: _Change) -> None:
         self._change += change
-        if self._change.reserved or self._held:
+        if self.is_limited or self._change.reserved or self._held:
             self._news.set()
             self._start_writing()
 
@@ -186,9 +188,9 @@ class ForestBudget:
                 number, problem = await asyncio.to_thread(
                     self._write, change, [wish.most for wish in wishes]
                 )
-            except PyMongoError as error:
+            except (PyMongoError, DatabaseError) as error:
                 log.warning("what requests used was not written", error=str(error))
-                self._change += change
+                self._change += self._taken
                 _refuse(wishes, error)
                 return
             self._grant(wishes[:number])
@@ -210,7 +212,7 @@ class ForestBudget:
         """Wait for answers to requests in flight, and look for holders that are gone."""
         await self._wait_for_news(SECONDS_BETWEEN_TRIES)
         if tries % TRIES_BETWEEN_LOOKS_FOR_THE_DEAD == 0:
-            with contextlib.suppress(PyMongoError):
+            with contextlib.suppress(PyMongoError, DatabaseError):
                 await asyncio.to_thread(self._free_dead)
 
     def _free_dead(self) -> None:
@@ -223,12 +225,14 @@ class ForestBudget:
 
     def _write(self, change: _Change, wanted: Sequence[Usage]) -> tuple[int, str]:
         """Return how many requests have room, and the limit that is spent if none ever will."""
+        self._taken = change
         if not self._is_open:
             self._open()
         number = len(wanted)
         if number and self._reserve(change, wanted):
             return number, ""
         self._correct(change)
+        self._taken = _Change()
         for _ in range(_MOST_TRIES if number else 0):
             forest = Forest.objects.filter(pk=self.forest_name).first()
             if forest is None:

@@ -13,7 +13,8 @@ def format_money(amount: float | None, currency: str) -> str:
     if amount == 0 or amount >= 1:
         return f"{currency}{amount:,.2f}"
     digits = _SIGNIFICANT_DIGITS - 1 - floor(log10(amount))
-    return f"{currency}{amount:.{max(_FEWEST_DIGITS, digits)}f}"
+    whole, _, parts = f"{amount:.{max(_FEWEST_DIGITS, digits)}f}".partition(".")
+    return f"{currency}{whole}.{parts.rstrip('0').ljust(2, '0')}"
 
 
 def rounded_up(amount: float) -> str:

@@ -283,7 +283,7 @@ def test_what_is_reserved_for_requests_in_flight_is_told_apart_from_what_is_used
 
     assert "<dt>Requests</dt><dd>10 <small>of at most 12</small></dd>" in html
     assert "<dt>All tokens</dt><dd>400 <small>of at most 5,000</small></dd>" in html
-    assert "2 requests <small>with up to 800 tokens, $0.0080</small>" in html
+    assert "2 requests <small>with up to 800 tokens, $0.008</small>" in html
 
 
 def test_the_list_tells_both_kinds_of_tokens(reader):

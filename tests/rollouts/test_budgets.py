@@ -144,7 +144,7 @@ def test_a_limit_of_money_is_spent_to_within_one_request(model_server: OpenAISer
     )
     assert grown.cost is not None
     assert 0.0005 <= grown.cost < 0.0005 + MOST_OF_A_REQUEST * 0.6 / 1e6
-    assert grown.spent_limit.endswith("of $0.00050 are spent")
+    assert grown.spent_limit.endswith("of $0.0005 are spent")
 
 
 def test_requests_that_only_fail_are_counted_and_limited(model_server: OpenAIServer):

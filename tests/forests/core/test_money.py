@@ -10,7 +10,7 @@ from forests.core.money import format_money, rounded_up
 @pytest.mark.parametrize(
     ("amount", "written"),
     [(None, "price not known"), (0.0, "$0.00"), (1234.5, "$1,234.50"), (0.0123, "$0.0123"),
-     (0.000012, "$0.000012"), (0.5, "$0.5000")],
+     (0.000012, "$0.000012"), (0.5, "$0.50"), (0.99999, "$1.00")],
 )  # fmt: skip
 def test_amounts_keep_digits_that_tell_something(amount: float | None, written: str):
     assert format_money(amount, "$") == written
