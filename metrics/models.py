@@ -20,6 +20,7 @@ class MetricRun(models.Model):
     num_uncompared = models.IntegerField(default=0)  # samples without a result
     num_ungrouped = models.IntegerField(default=0)  # samples that an older version graded
     left_out = models.JSONField(default=dict)  # trees by reason: see metrics.core.evaluation
+    forest_cost = models.FloatField(null=True)  # what growing had cost by then; None: not known
     created_at = models.DateTimeField()
 
     class Meta:

@@ -127,6 +127,7 @@ def _as_json(forest: Forest, run: MetricRun) -> dict[str, Any]:
             "used": run.num_trees_used,
             "left_out": run.left_out,
         },
+        "cost": run.forest_cost,
         "samples": {"uncompared": run.num_uncompared, "ungrouped": run.num_ungrouped},
         "rows": run.rows,
     }
