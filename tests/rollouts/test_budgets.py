@@ -119,13 +119,13 @@ def test_four_processes_with_64_requests_in_flight_send_exactly_what_is_allowed(
 def test_a_limit_of_tokens_is_spent_to_within_one_request(model_server: OpenAIServer):
     model_server.write = slowly
     billed = Counting(model_server)
-    forest = limited(40, max_tokens_total=5_000)
+    forest = limited(140, max_tokens_total=20_000)
 
-    processes = [grow(forest, n, n + 10, model_server) for n in range(0, 40, 10)]
+    processes = [grow(forest, n, n + 35, model_server) for n in range(0, 140, 35)]
     for process in processes:
         finish(process)
 
-    assert 5_000 <= billed.usage.tokens < 5_000 + MOST_OF_A_REQUEST
+    assert 20_000 <= billed.usage.tokens < 20_000 + MOST_OF_A_REQUEST
     grown = reread(forest)
     assert grown.used.tokens == billed.usage.tokens
     assert "tokens are spent" in grown.spent_limit
