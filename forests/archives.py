@@ -44,6 +44,8 @@ OF_THE_SITE = {
     "worker_message": "",
     "worker_message_at": None,
     "worked_at": None,
+    "ledger": None,
+    "reservations": {},
     "latencies": {},
     "request_seconds": 0.0,
 }

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -233,6 +234,26 @@ def positive_integer(text: str) -> int:
             f"{text[:30]!r} is too large: it can be at most {LARGEST_INTEGER}"
         )
     return int(number)
+
+
+def amount(text: str) -> float:
+    """Return a number of at least 0, for `type=` of an argument."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= LARGEST_INTEGER:
+        raise argparse.ArgumentTypeError(
+            f"{text[:30]!r} is not a number from 0 to {LARGEST_INTEGER}"
+        )
+    return number
+
+
+def positive_amount(text: str) -> float:
+    """Return a number above 0, for `type=` of an argument."""
+    if not (number := amount(text)):
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not above 0")
+    return number
 
 
 def names_among(allowed: Iterable[str]) -> Callable[[str], tuple[str, ...]]:

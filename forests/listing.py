@@ -26,7 +26,7 @@ _FIRST_WINDOW, _LARGEST_WINDOW, _MAX_WINDOWS = 64, 8192, 150
 
 _ROW_FIELDS = (
     "index", "item", "label", "status", "error", "num_nodes", "num_leaves", "num_correct",
-    "num_uncompared", "num_truncated", "completion_tokens", "root_value",
+    "num_uncompared", "num_truncated", "prompt_tokens", "completion_tokens", "root_value",
 )  # fmt: skip
 _SEARCHED_FIELDS = ("index", "num_nodes", "num_leaves", "num_correct", "completion_tokens",
                     "root_value")  # fmt: skip

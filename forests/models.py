@@ -8,10 +8,13 @@ are found without a join. Foreign keys are plain references: `forests.store` del
 from django.db import models
 from django.urls import reverse
 
+from forests.core.budgets import USAGE_FIELDS, Limits, Prices, Usage
 from forests.core.estimators import own_estimator
+from forests.core.money import rounded_up
 from forests.core.naming import index_of_tree, node_anchor, path_of_node
 from forests.core.tree import NodePath, format_path
 from forests.core.values import Estimator
+from forests.money import money
 
 
 class Forest(models.Model):
@@ -44,6 +47,8 @@ class Forest(models.Model):
     max_cost = models.FloatField(null=True)  # in the currency of the prices
     price_in = models.FloatField(null=True)  # of a million prompt tokens; None: not known
     price_out = models.FloatField(null=True)  # of a million completion tokens
+    ledger = models.JSONField(null=True)  # what requests used and may use: see rollouts.budgets
+    reservations = models.JSONField(default=dict)  # what of it is for requests in flight, by holder
 
     num_trees = models.IntegerField(default=0)
     num_complete = models.IntegerField(default=0)
@@ -102,19 +107,64 @@ class Forest(models.Model):
         return bool(self.stop_reason)
 
     @property
-    def num_tokens(self) -> int:
-        """What `max_tokens_total` limits."""
-        return self.prompt_tokens + self.completion_tokens
+    def reserved(self) -> Usage:
+        """The most that requests in flight may use; nothing while no limit is set."""
+        return sum(map(Usage.of, (self.reservations or {}).values()), Usage())
+
+    @property
+    def committed(self) -> Usage:
+        """What its requests used, and the most that those in flight may use."""
+        if self.ledger is None:  # not grown since an older version or another site grew it
+            return Usage.of({name: getattr(self, name) for name in USAGE_FIELDS})
+        return Usage.of(self.ledger)
+
+    @property
+    def used(self) -> Usage:
+        """What all its requests used: those that failed too, and those of workers that died."""
+        return self.committed - self.reserved
+
+    @property
+    def prices(self) -> Prices:
+        return Prices(self.price_in, self.price_out)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_requests, self.max_tokens_total, self.max_cost)
+
+    @property
+    def cost(self) -> float | None:
+        """What it has cost, in the currency of the prices; None where these are not known."""
+        return self.prices.cost(self.used)
+
+    @property
+    def reserved_cost(self) -> float | None:
+        """The most that requests in flight may cost; None where the prices are not known."""
+        return self.prices.cost(self.reserved)
 
     @property
     def spent_limit(self) -> str:
-        """The limit that growth has reached, in words; empty where there is none."""
-        tokens = self.num_tokens
-        if self.max_requests is not None and self.requests >= self.max_requests:
-            return f"{self.requests} of {self.max_requests} requests are spent"
-        if self.max_tokens_total is not None and tokens >= self.max_tokens_total:
-            return f"{tokens} of {self.max_tokens_total} tokens are spent"
-        return ""
+        """The limit that growth has reached, in words; empty where there is none.
+
+        What is reserved for requests in flight is not spent: they may use less.
+        """
+        used = self.used
+        return {
+            "requests": f"{used.requests} of {self.max_requests} requests are spent",
+            "tokens": f"{used.tokens} of {self.max_tokens_total} tokens are spent",
+            "cost": f"{money(self.cost)} of {money(self.max_cost)} are spent",
+            "": "",
+        }[self.limits.reached(used, self.prices)]
+
+    @property
+    def larger_limit(self) -> str:
+        """The option that raises a spent limit to twice of it; empty where none is spent."""
+        used = self.used
+        options = {
+            "requests": f"--max_requests {2 * used.requests}",
+            "tokens": f"--max_tokens_total {2 * used.tokens}",
+            "cost": f"--max_cost {rounded_up(2 * (self.cost or 0))}",
+        }
+        return options.get(self.limits.reached(used, self.prices), "")
 
     @property
     def num_pending(self) -> int:

@@ -101,7 +101,7 @@ def facts_of(forest: Forest, workers: Workers, now: datetime) -> ForestFacts:
         seed_command=_seed_command(forest),
         is_imported=bool(forest.importer),
         is_growable=forest.strategy != RESEGMENTED,
-        raised_limits=_raised_limits(forest),
+        raised_limit=forest.larger_limit,
     )
 
 
@@ -119,24 +119,6 @@ def _seed_command(forest: Forest) -> str:
         f"seed_forest --dataset_config_name {forest.config_name} "
         f"--dataset_split {forest.dataset_split} --forest_name_suffix {suffix}"
     )
-
-
-def _raised_limits(forest: Forest) -> list[str]:
-    """Return options that set the spent limits to twice what was allowed or spent."""
-    if not forest.spent_limit:
-        return []
-    used = {
-        "max_requests": (forest.max_requests, forest.requests),
-        "max_tokens_total": (forest.max_tokens_total, forest.num_tokens),
-    }
-    raised = [
-        f"--{option} {2 * max(limit, spent)}"
-        for option, (limit, spent) in used.items()
-        if limit is not None and spent >= limit
-    ]
-    if not raised and forest.max_cost is not None:
-        raised = [f"--max_cost {2 * forest.max_cost:g}"]
-    return raised
 
 
 def _percent(part: int, whole: int) -> float:

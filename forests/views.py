@@ -1,11 +1,14 @@
 """The forests, and one forest."""
 
+from typing import Any
+
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from forests.estimating import estimate_for_page
 from forests.listing import (
     ListingError,
     Order,
@@ -43,8 +46,7 @@ def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
     if (jump := request.GET.get("tree")) is not None:
         return _jump(found, jump)
     if wants_part(request, PROGRESS_PART):
-        context = {"progress": read_progress_of(found), "forest": found}
-        return render(request, "forests/_progress.html", context)
+        return render(request, "forests/_progress.html", {"forest": found} | _progress(found))
     wanted = _read_filter(request)
     context = {
         "forest": found,
@@ -56,7 +58,11 @@ def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
     }
     if wants_part(request, TREES_PART):
         return render(request, "forests/_trees.html", context)
-    return render(request, "forests/forest.html", context | {"progress": read_progress_of(found)})
+    return render(request, "forests/forest.html", context | _progress(found))
+
+
+def _progress(found: Forest) -> dict[str, Any]:
+    return {"progress": read_progress_of(found), "estimate": estimate_for_page(found)}
 
 
 def _jump(found: Forest, text: str) -> HttpResponseRedirect:

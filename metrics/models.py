@@ -23,6 +23,7 @@ class MetricRun(models.Model):
     left_out = models.JSONField(default=dict)  # trees by reason: see metrics.core.evaluation
     nodes_by_model = models.JSONField(default=dict)  # of the complete trees, at that time
     items_sha256 = models.CharField(max_length=64, default="", blank=True)  # "": not known
+    forest_cost = models.FloatField(null=True)  # what growing had cost by then; None: not known
     created_at = models.DateTimeField()
 
     class Meta:

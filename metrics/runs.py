@@ -84,6 +84,7 @@ def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
         num_uncompared=evaluation.num_uncompared,
         num_ungrouped=evaluation.num_ungrouped,
         left_out=evaluation.left_out,
+        forest_cost=forest.cost,
         created_at=datetime.now(UTC),
     )
 

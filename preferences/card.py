@@ -6,9 +6,11 @@ from typing import Any
 import pyarrow as pa
 from datasets import DatasetInfo, Features
 from datasets.info import DatasetInfosDict
+from django.conf import settings
 from huggingface_hub import DatasetCardData
 
 from forests.core.model_counts import in_words
+from forests.core.money import format_money
 from forests.grown_by import entries_of
 from forests.models import Forest
 from preferences.core.statistics import MARGIN_BINS
@@ -58,6 +60,8 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         "Config": f"{forest['config_name']} (SHA-256 `{forest['config_sha256']}`)",
         "Models": in_words(manifest["models"]),
         "Trees complete": f"{forest['num_complete']} of {forest['num_trees']}",
+        "Requests and tokens": _used(forest["used"]),
+        "Cost": _cost(forest),
         "Samples without a result": _without_result(forest),
         "Preference set": chosen["name"] if chosen else "none: every step is labelled",
     }
@@ -98,6 +102,25 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
     if manifest["left_out"]:
         sections += ["## Left out", _table(("reason", "number"), manifest["left_out"].items())]
     return "\n\n".join(sections) + "\n"
+
+
+def _used(used: Mapping[str, int]) -> str:
+    return (
+        f"{used['requests']} requests, {used['prompt_tokens']} prompt and "
+        f"{used['completion_tokens']} completion tokens"
+    )
+
+
+def _cost(forest: Mapping[str, Any]) -> str:
+    """Return what the forest cost, and the prices by which it did."""
+    cost, currency = forest["cost"], forest["currency"]
+    if cost is None:
+        return format_money(None, currency)
+    prices = [format_money(forest["prices"][name], currency) for name in ("in", "out")]
+    return (
+        f"{format_money(cost, currency)} ({prices[0]} for a million prompt tokens, {prices[1]} "
+        "for a million completion tokens)"
+    )
 
 
 def _origin(parameters: Mapping[str, Any]) -> str:
@@ -176,5 +199,9 @@ def forest_facts(forest: Forest) -> dict[str, Any]:
     grown_by = [{key: one.get(key) for key in of_a_model} for one in entries_of(forest)]
     return facts | {
         "grown_by": grown_by,
+        "cost": forest.cost,
+        "currency": settings.CURRENCY,
+        "used": forest.used.as_dict(),
+        "prices": {"in": forest.price_in, "out": forest.price_out},
         "worker_config": {k: v for k, v in forest.worker_config.items() if k != "base_urls"},
     }

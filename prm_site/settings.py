@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prm_site.environment import HTTP, MONGODB, REDIS, Environment, refuse
 from prm_site.logs import FORMATS, logging_settings
+from prm_site.model_prices import prices_of
 from prm_site.model_servers import servers_of_file, servers_with_keys
 from prm_site.mongodb import PAGE_READ_PREFERENCES, client_options
 from prm_site.secret_key import read_or_create_secret_key
@@ -55,6 +56,9 @@ OPENAI_BASE_URL = OPENAI_BASE_URL or next(
 )
 # How long growth waits for model servers that are busy or away; 0 waits without end.
 BACKEND_WAIT_SECONDS = env.number("PRM_BACKEND_WAIT_SECONDS", default=600)
+# What models cost, and in which currency the prices are.
+PRICES = prices_of(env.str("PRM_PRICES", default="").strip())
+CURRENCY: str = env.str("PRM_CURRENCY", default="") or "$"
 SCORER_BASE_URL = env.address("SCORER_BASE_URL", HTTP)
 SCORER_API_KEY: str = env.str("SCORER_API_KEY", default="")
 

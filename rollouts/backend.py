@@ -7,13 +7,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import openai
 import structlog
 
+from forests.core.budgets import Usage
 from rollouts.core.dialect import Fit
 from rollouts.core.latencies import bucket_of
 from rollouts.core.model_names import is_listed
@@ -31,11 +32,13 @@ from rollouts.failures import (
     RetryableError,
     UnfitRequestError,
     classify,
+    first_cause,
 )
 
 log = structlog.stdlib.get_logger(__name__)
 
 Answer = TypeVar("Answer")
+Reserved = TypeVar("Reserved")
 
 # The library lets through what its transport finds wrong with the protocol, and JSON that is nested
 # too deep.
@@ -64,6 +67,10 @@ class Spending:
     seconds: float = 0.0
     """What these took together."""
 
+    @property
+    def usage(self) -> Usage:
+        return Usage(self.requests, self.prompt_tokens, self.completion_tokens)
+
     def add_latency(self, seconds: float) -> None:
         self.latencies[bucket_of(seconds)] += 1
         self.seconds += seconds
@@ -77,6 +84,32 @@ class ModelWatch(Protocol):
 
     async def record(self, server: str) -> None:
         """Note that the server will be asked."""
+
+
+class Budget(Protocol[Reserved]):
+    """Says when a request may be sent, and is told what it used."""
+
+    async def reserve(self, body: Mapping[str, Any]) -> Reserved:
+        """Return when a request may be sent; raises `BackendError` where it never may."""
+
+    def settle(self, reserved: Reserved, used: Usage | None) -> None:
+        """Note what a request used; None: it was sent, and its answer was not waited for."""
+
+    async def close(self) -> None:
+        """Write what is noted."""
+
+
+class NoBudget:
+    """Lets every request pass."""
+
+    async def reserve(self, body: Mapping[str, Any]) -> None:
+        """Return at once."""
+
+    def settle(self, reserved: None, used: Usage | None) -> None:
+        """Note nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
 
 
 class Backend:
@@ -96,6 +129,7 @@ class Backend:
         self.watch: ModelWatch | None = None
         """Looks at the models of a server before its first request, after it was away, and now and
         then; None: nobody does."""
+        self.budget: Budget[Any] = NoBudget()
         self._pool = EndpointPool(address, timeout_seconds, needed)
 
     @property
@@ -113,7 +147,10 @@ class Backend:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._pool.close()
+        try:
+            await self.budget.close()
+        finally:
+            await self._pool.close()
 
     async def first_model(self, known: Sequence[str] = ()) -> str:
         """Return the first of the known names that the server lists, or its first one.
@@ -233,12 +270,12 @@ class Backend:
         """
         attempt, fit = 1, Fit()
         while True:
-            spending.requests += 1
+            reserved = await self.budget.reserve(body())
             with self._pool.pick() as endpoint:
                 sent = endpoint.dialect.adapt(body(), fit)
                 try:
                     await self._look(endpoint)
-                    return read(await self._post(endpoint, path, sent, spending))
+                    return await self._attempt(endpoint, path, sent, read, spending, reserved)
                 except _ERRORS as error:
                     kind, failure = self._classify(error, endpoint, sent)
                 spending.failures[kind] += 1
@@ -255,6 +292,32 @@ class Backend:
                     raise failure
             spending.retries += 1
             await asyncio.sleep(wait)
+
+    async def _attempt(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        sent: Mapping[str, Any],
+        read: Callable[[Any], Answer],
+        spending: Spending,
+        reserved: Any,
+    ) -> Answer:
+        """Send one request, and tell the budget what it used, whatever comes of it."""
+        spending.requests += 1
+        used: Usage | None = None  # cancelled, or timed out: the server may have worked on it
+        try:
+            answer = await self._post(endpoint, path, sent, spending)
+            before = spending.usage
+            try:
+                return read(answer)
+            finally:
+                used = replace(spending.usage - before, requests=1)
+        except _ERRORS as error:
+            if used is None and not isinstance(first_cause(error), TimeoutError):
+                used = Usage(requests=1)
+            raise
+        finally:
+            self.budget.settle(reserved, used)
 
     async def _post(
         self, endpoint: Endpoint, path: str, sent: Mapping[str, Any], spending: Spending

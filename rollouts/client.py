@@ -8,7 +8,7 @@ from typing import Any
 from experiment_configs.answers import closing_mark, is_thinking, split_thoughts
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from forests.core.prefix import prefix_of
-from rollouts.backend import Backend, Spending
+from rollouts.backend import Backend, Budget, Spending
 from rollouts.core.completions import Completion, Ending, same_texts
 from rollouts.core.probing import Continuation
 from rollouts.core.responses import (
@@ -177,6 +177,10 @@ class CompletionClient:
 
     async def __aexit__(self, *details: object) -> None:
         await self._backend.__aexit__(*details)
+
+    def keep_to(self, budget: Budget[Any]) -> None:
+        """Ask the budget before each request from now on."""
+        self._backend.budget = budget
 
     async def model(self) -> str:
         """Return the model to ask for.

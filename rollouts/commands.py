@@ -12,20 +12,27 @@ from django.core.management.base import CommandError, CommandParser
 from forests.commands import (
     EXIT_PARTLY_FAILED,
     add_forest_argument,
+    amount,
     get_graded_forest,
+    positive_amount,
     positive_integer,
 )
+from forests.core.budgets import Prices
 from forests.core.states import ForestState
 from forests.core.storable import storing_problem
 from forests.models import Forest
 from forests.selectors import read_standing_of
 from forests.storage_problems import NO_MODEL_SERVER, NO_QUEUE
+from rollouts.budgets import free_dead
 from rollouts.core.responses import LONGEST_MODEL
 from rollouts.failures import BackendError, NoModelListError
 from rollouts.identity import OtherModelError, forget_unused_models
 from rollouts.jobs import load_frozen_config, make_client, rollout_queue
 
 DEFAULT_TREES_PER_JOB = 16
+LIMIT_FIELDS = ("max_requests", "max_tokens_total", "max_cost")
+PRICE_FIELDS = ("price_in", "price_out")
+RAISE_THE_LIMIT = "raise the limit to go on, or lift all with --no_limit"
 
 
 def add_growth_arguments(parser: CommandParser) -> None:
@@ -37,15 +44,36 @@ def add_growth_arguments(parser: CommandParser) -> None:
         default=DEFAULT_TREES_PER_JOB,
         help="trees that one job grows (default: %(default)s)",
     )
-    parser.add_argument(
+    limits = parser.add_argument_group(
+        "limits", "A forest keeps its limits and prices; an option that is given replaces one."
+    )
+    limits.add_argument(
         "--max_requests",
         type=positive_integer,
-        help="stop when the forest has taken so many requests; a larger limit goes on",
+        help="stop when the forest has taken so many requests, failed ones included",
     )
-    parser.add_argument(
+    limits.add_argument(
         "--max_tokens_total",
         type=positive_integer,
         help="stop when the forest has taken so many prompt and completion tokens",
+    )
+    limits.add_argument(
+        "--max_cost",
+        type=positive_amount,
+        help="stop when the forest has cost so much, in the currency of its prices",
+    )
+    limits.add_argument(
+        "--no_limit", action="store_true", help="lift all limits but those that are given with it"
+    )
+    limits.add_argument(
+        "--price_in",
+        type=amount,
+        help="price of a million prompt tokens (default: that of PRM_PRICES for the model)",
+    )
+    limits.add_argument(
+        "--price_out",
+        type=amount,
+        help="price of a million completion tokens (default: that of PRM_PRICES for the model)",
     )
     parser.add_argument(
         "--allow_model",
@@ -68,29 +96,53 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
     name = options["forest_name"]
     forest = get_graded_forest(name)
     load_frozen_config(forest)
-    forest.max_requests = options["max_requests"]
-    forest.max_tokens_total = options["max_tokens_total"]
+    if free_dead(forest):
+        forest = get_graded_forest(name)
+    set_limits(forest, options)
     if forest.spent_limit:
-        raise CommandError(f"{forest.spent_limit}: raise the limit to go on")
+        raise CommandError(f"{forest.spent_limit}: {RAISE_THE_LIMIT}")
     if forest.is_paused:
         raise CommandError(f"forest {name!r} is paused: resume it in the admin")
     if not settings.REDIS_URL:
         raise CommandError(NO_QUEUE)
     rollout_queue().connection.ping()
     allowed = list(dict.fromkeys([*(forest.allowed_models or []), *options["allow_model"]]))
-    check_backend(forest, allowed)
+    set_prices(forest, check_backend(forest, allowed))
+    if forest.spent_limit:
+        raise CommandError(f"{forest.spent_limit}: {RAISE_THE_LIMIT}")
     forest.allowed_models = allowed
     forest.backend_message = forest.stop_reason = ""  # the server answers, whatever it did before
-    forest.save(
-        update_fields=[
-            "max_requests",
-            "max_tokens_total",
-            "backend_message",
-            "stop_reason",
-            "allowed_models",
-        ]
-    )
+    told = ("backend_message", "stop_reason", "allowed_models")
+    forest.save(update_fields=[*LIMIT_FIELDS, *PRICE_FIELDS, *told])
     return forest
+
+
+def set_limits(forest: Forest, options: Mapping[str, Any]) -> None:
+    """Change the limits and prices that options name; the others stay."""
+    for name in LIMIT_FIELDS:
+        if options[name] is not None or options["no_limit"]:
+            setattr(forest, name, options[name])
+    for name in PRICE_FIELDS:
+        if options[name] is not None:
+            setattr(forest, name, options[name])
+
+
+def set_prices(forest: Forest, model: str) -> None:
+    """Give a forest without prices those that the settings have for its model.
+
+    Raises:
+        CommandError: its cost is limited, and nobody knows its prices.
+    """
+    known = settings.PRICES.get(model, Prices())
+    if forest.price_in is None:
+        forest.price_in = known.prompt
+    if forest.price_out is None:
+        forest.price_out = known.completion
+    if forest.max_cost is not None and not forest.prices.are_known:
+        raise CommandError(
+            f"the price of {model!r} is not known, so its cost cannot be limited: give --price_in "
+            "and --price_out, or set PRM_PRICES in .env; --no_limit lifts the limit"
+        )
 
 
 def check_outcome(name: str) -> None:
@@ -118,8 +170,10 @@ def check_outcome(name: str) -> None:
         )
 
 
-def check_backend(forest: Forest, allowed: Sequence[str] = ()) -> None:
-    """Refuse to go on where the model servers cannot serve a forest; `allowed`: further models.
+def check_backend(forest: Forest, allowed: Sequence[str] = ()) -> str:
+    """Return the model that grows a forest, where the model servers can serve it.
+
+    `allowed`: further models that may.
 
     Raises:
         CommandError: there is no server, it does not answer or refuses, or it has another model
@@ -128,22 +182,23 @@ def check_backend(forest: Forest, allowed: Sequence[str] = ()) -> None:
     if not forest.worker_config.get("base_urls"):
         require_backend()
 
-    async def ask() -> None:
+    async def ask() -> str:
         async with make_client(forest, allowed=allowed) as client:
             # Without a list the first request tells, with the model that the config names.
             with contextlib.suppress(NoModelListError):
                 await client.list_models()
-            await client.model()
+            model = await client.model()
             await client.compare_models()
+        return model
 
     try:
         try:
-            asyncio.run(ask())
+            return asyncio.run(ask())
         except OtherModelError:
             if not forget_unused_models(forest):
                 raise
             forest.refresh_from_db(fields=["grown_by"])
-            asyncio.run(ask())
+            return asyncio.run(ask())
     except (BackendError, OtherModelError) as error:
         raise CommandError(str(error)) from error
 

@@ -74,6 +74,10 @@ class NoModelListError(RequestFailedError):
     """The server answers, but lists no models at all."""
 
 
+class LimitSpentError(BackendError):
+    """The forest has used the requests, tokens or money that it may."""
+
+
 class UnfitRequestError(BackendError):
     """The server says how the request must change."""
 
@@ -139,7 +143,7 @@ def classify(
 
     Messages are stored and shown, so a server that repeats a key finds it taken out.
     """
-    where, cause = endpoint.base_url, _first_cause(error)
+    where, cause = endpoint.base_url, first_cause(error)
     # The library calls a refused connection a timeout too.
     if isinstance(error, openai.APITimeoutError) and isinstance(cause, TimeoutError):
         return "timeout", RetryableError(f"no answer from {where} in {timeout_seconds:g} s")
@@ -229,7 +233,8 @@ def _said(message: str, address: ServerAddress) -> str:
     return one_line(address.without_key(message))
 
 
-def _first_cause(error: BaseException) -> BaseException:
+def first_cause(error: BaseException) -> BaseException:
+    """Return what an error came from in the first place."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

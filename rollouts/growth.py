@@ -33,6 +33,7 @@ from forests.store import (
     tree_ids,
 )
 from rollouts import fencing, leases
+from rollouts.budgets import ForestBudget
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.circuit import Circuit
 from rollouts.core.completions import Completion
@@ -42,6 +43,7 @@ from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import (
     BackendRefusedError,
     BackendUnavailableError,
+    LimitSpentError,
     PromptFlaggedError,
     PromptTooLongError,
     RequestFailedError,
@@ -97,16 +99,25 @@ class _Added:
 class ForestGrower:
     """Grows trees of one forest from one process, with `concurrency` requests in flight."""
 
-    def __init__(self, forest: Forest, config: RolloutConfig, client: CompletionClient) -> None:
+    def __init__(
+        self,
+        forest: Forest,
+        config: RolloutConfig,
+        client: CompletionClient,
+        budget: ForestBudget | None = None,
+    ) -> None:
+        """`budget`: the one that `client` keeps to already, where something was asked before."""
         self.forest = forest
+        self.budget = budget or ForestBudget(forest)
+        client.keep_to(self.budget)
         self.config = config
         self.client = client
         self.worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
         self.strategy = STRATEGIES[self.worker_config.strategy](
             self.worker_config, self._find_answer, StepRule.of(self.worker_config, config)
         )
-        self.holder = leases.new_holder()
-        self.recorder = Recorder(forest, self.holder)
+        self.holder = self.budget.holder
+        self.recorder = Recorder(forest, self.holder, self.budget)
         self.outcome = Outcome()
         self._held: set[str] = set()
         self._growing: set[str] = set()
@@ -137,6 +148,7 @@ class ForestGrower:
             LeaseLostError: another worker has taken a tree, as this process was away for long.
             pymongo.errors.PyMongoError: the database does not answer.
         """
+        await self.budget.open()
         loop = asyncio.get_running_loop()
         keeping = loop.run_in_executor(self._lease_thread, self._keep_leases)
         working: list[asyncio.Future[None]] = [
@@ -243,7 +255,6 @@ class ForestGrower:
 
     async def _expand(self, growth: Growth, grader: TreeGrader, expansion: Expansion) -> None:
         completions = await self._sample(growth, expansion)
-        self.recorder.note(growth, Changes())  # what was spent, whenever the samples are in
         adding = self._in_tree_thread(self._add, growth, expansion, completions)
         try:
             added = await asyncio.shield(adding)
@@ -280,6 +291,8 @@ class ForestGrower:
             try:
                 async with self._slots:
                     completions = await self.client.sample(request, growth.spending)
+            except LimitSpentError:  # growth ends soon, unless somebody raises the limit
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
             except BackendUnavailableError as error:
                 is_answered_to_others = (
                     waits >= MOST_WAITS_OF_REQUEST and self._num_answered > before
@@ -293,6 +306,8 @@ class ForestGrower:
                 self._outages.answered()
                 self._circuit.succeeded()
                 return completions
+            finally:
+                self.recorder.note(growth, Changes())  # what was spent, also by what failed
 
     def _stop_if_all_fail(self, tree: str, error: RequestFailedError | ConfigError) -> None:
         """Raise `BackendRefusedError` where other trees failed just so, and none was answered."""
@@ -349,8 +364,11 @@ class ForestGrower:
             self.recorder.leases_renewed_at = now
 
     async def _obey_forest(self, stop: asyncio.Event) -> None:
-        """Stop where the forest is paused, has spent its limit, or is gone."""
-        while await asyncio.to_thread(may_grow, self.forest.name):
+        """Stop where the forest is paused or gone, or has spent its limit and all is answered."""
+        while (forest := await asyncio.to_thread(_growable, self.forest.name)) and (
+            self.budget.num_in_flight or not forest.spent_limit
+        ):
+            self.budget.is_limited = forest.limits.are_set
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
         stop.set()
         await asyncio.Event().wait()  # until cancelled: ending is for `grow` to do
@@ -425,7 +443,11 @@ def _take(forest: Forest, indexes: list[int], holder: str) -> _Taken:
 
 def may_grow(forest_name: str) -> bool:
     """Return whether a forest is there, neither paused nor half regraded, and within its limit."""
+    forest = _growable(forest_name)
+    return forest is not None and not forest.spent_limit
+
+
+def _growable(forest_name: str) -> Forest | None:
+    """Return a forest as it is now; None where it is gone, paused or half regraded."""
     forest = Forest.objects.filter(pk=forest_name).first()
-    if forest is None or forest.is_paused or not forest.is_graded:
-        return False
-    return not forest.spent_limit
+    return forest if forest and forest.is_graded and not forest.is_paused else None

@@ -29,11 +29,13 @@ from forests.models import Forest, Tree, TreeStatus
 from forests.store import Document, collection, has_live_lease, in_batches, server_time, tree_ids
 from rollouts import leases
 from rollouts.backend import Spending
+from rollouts.budgets import ForestBudget, free_dead
 from rollouts.client import CompletionClient
 from rollouts.core.steps import StepRule
 from rollouts.failures import (
     BackendRefusedError,
     BackendUnavailableError,
+    LimitSpentError,
     RequestFailedError,
 )
 from rollouts.growth import ForestGrower, mark_started, may_grow, show_stop
@@ -78,6 +80,7 @@ def _grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
     log.info("job started", start=start, stop=stop)
     trees = unfinished_trees(forest, range(start, min(stop, forest.num_trees)))
     leases.release_dead(trees)
+    free_dead(forest)
     try:
         done = asyncio.run(_grow(forest, loaded, [tree["index"] for tree in trees]))
     except BackendRefusedError as error:
@@ -284,10 +287,12 @@ async def _grow(forest: Forest, loaded: LoadedConfig, indexes: list[int]) -> dic
     watching = asyncio.create_task(_stop_with_parent(stop))
     try:
         async with make_client(forest, loaded.config) as client:
+            budget = ForestBudget(forest)
+            client.keep_to(budget)
             if indexes:
                 await _begin_with_models(client)
                 await _find_continuation(client)
-            outcome = await ForestGrower(forest, loaded.config, client).grow(indexes, stop)
+            outcome = await ForestGrower(forest, loaded.config, client, budget).grow(indexes, stop)
     finally:
         watching.cancel()
     return {"complete": outcome.complete, "failed": outcome.failed}
@@ -301,7 +306,7 @@ async def _begin_with_models(client: CompletionClient) -> None:
 
 async def _find_continuation(client: CompletionClient) -> None:
     """Ask the server how it continues messages; one that is away is waited for by the trees."""
-    with contextlib.suppress(BackendUnavailableError, RequestFailedError):
+    with contextlib.suppress(BackendUnavailableError, RequestFailedError, LimitSpentError):
         await client.find_continuation(Spending())
 
 

@@ -24,6 +24,7 @@ from forests.store import (
 )
 from rollouts import fencing, leases
 from rollouts.backend import Spending
+from rollouts.budgets import ForestBudget, free_dead
 from rollouts.core.growing import Changes
 from rollouts.leases import LEASE_SECONDS
 
@@ -87,8 +88,9 @@ class _Batch:
 class Recorder:
     """Collects changes on the event loop and writes them in a thread, one batch at a time."""
 
-    def __init__(self, forest: Forest, holder: str) -> None:
+    def __init__(self, forest: Forest, holder: str, budget: ForestBudget | None = None) -> None:
         self.forest_name = forest.name
+        self.budget = budget
         self.estimator = forest.estimator
         self.holder = holder
         self.leases_renewed_at = time.time()
@@ -161,7 +163,8 @@ class Recorder:
             self._failure = LeaseLostError("the leases ran out before they were renewed")
             raise self._failure
         states = [_TreeState.of(growth, self.estimator) for growth in batch.growths]
-        writing = asyncio.ensure_future(asyncio.to_thread(self._write, batch, states))
+        used = self.budget.take() if self.budget else {}
+        writing = asyncio.ensure_future(asyncio.to_thread(self._write, batch, states, used))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
@@ -175,7 +178,7 @@ class Recorder:
             if not self._failure:
                 self._taken = _Batch()
 
-    def _write(self, batch: _Batch, states: list["_TreeState"]) -> None:
+    def _write(self, batch: _Batch, states: list["_TreeState"], used: Mapping[str, int]) -> None:
         """Counts before the nodes they announce, nodes before the sums, the sums before the trees.
 
         A writer killed in between leaves a tree that lacks samples, which growth draws again, or a
@@ -187,7 +190,7 @@ class Recorder:
         inserts = [one for one in batch.inserts.values() if one["tree_id"] not in lost]
         lost |= fencing.insert_nodes(inserts)
         ours = [state for state in states if state.tree_id not in lost]
-        self._write_sums(ours, sum(one["tree_id"] not in lost for one in inserts))
+        self._write_sums(ours, sum(one["tree_id"] not in lost for one in inserts), used)
         num_lost = len(lost) + self._write_trees(ours)
         if num_lost:
             raise LeaseLostError(f"another worker has taken {num_lost} of {len(states)} trees")
@@ -201,8 +204,10 @@ class Recorder:
         lost = {tree for tree, number in generations.items() if ours.get(tree) != number}
         return lost or set(generations)
 
-    def _write_sums(self, states: list["_TreeState"], num_nodes: int) -> None:
-        deltas: dict[str, float] = defaultdict(int)
+    def _write_sums(
+        self, states: list["_TreeState"], num_nodes: int, used: Mapping[str, int]
+    ) -> None:
+        deltas: dict[str, float] = defaultdict(int, used)
         for state in states:
             for name, delta in state.deltas.items():
                 deltas[name] += delta
@@ -311,10 +316,12 @@ def settle_counters(forest: Forest) -> bool:
 
     Sums drift by what a killed worker had not added yet. When no tree is growing nobody adds, so
     the sums can be set. Two processes may do so at once, one with sums that it took too early: each
-    looks again after it has written.
+    looks again after it has written. What killed workers had reserved is freed too.
     """
     growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
     written: Document = {}
+    if now := Forest.objects.filter(pk=forest.pk).first():
+        free_dead(now)
     while not collection(Tree).count_documents(growing, limit=1):
         sums = sum_of_trees(forest)
         if sums == written:

@@ -40,6 +40,8 @@ _OF_ITSELF: Document = {
     "max_tokens_total": None,
     "max_cost": None,
     "allowed_models": [],
+    "ledger": None,
+    "reservations": {},
     "backend_message": "",
     "stop_reason": "",
     "worker_message": "",

@@ -22,6 +22,7 @@ from experiment_configs.loading import LoadedConfig, load_config
 from experiment_configs.questions import looks_few_shot
 from experiment_configs.step_delimiters import stored_delimiter
 from experiment_configs.stopping import steps_to_answer
+from forests.core.estimates import GrowthEstimate
 from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
 from forests.grading import ItemGrader, TreeGrader, grade_leaf
 from forests.seeding import check_storable, check_whole_item, iterate_items, name_of_forest
@@ -93,6 +94,8 @@ class Verification:
     items: list[ShownItem] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     """The first steps of the rollout that was tried, a line each."""
+    estimate: GrowthEstimate | None = None
+    """What a forest of this config will need, where it was asked for."""
 
     @property
     def failures(self) -> int:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from forests.core.states import ENDS_WATCHING, ForestState, Standing
 from forests.models import Forest
+from forests.money import money
 from forests.selectors import read_standing_of
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -40,6 +41,13 @@ class GrowthSummary:
     """Failed attempts by kind."""
     prompt_tokens: int
     completion_tokens: int
+    cost: float | None
+    """In the currency of the forest's prices; None where these are not known."""
+    max_requests: int | None
+    max_tokens_total: int | None
+    max_cost: float | None
+    spent_limit: str
+    """The limit that is spent, in words; empty where none is."""
     seconds: float
     leaves_per_second: float
     tokens_per_second: float
@@ -52,6 +60,14 @@ def node_limit_note(summary: GrowthSummary) -> str:
         return ""
     trees = "1 tree" if number == 1 else f"{number} trees"
     return f"{trees} reached max_nodes and lack samples that the strategy wanted"
+
+
+def spending_note(summary: GrowthSummary) -> str:
+    """Return what growing used and cost, in words."""
+    return (
+        f"{summary.requests:,} requests, {summary.prompt_tokens:,} prompt and "
+        f"{summary.completion_tokens:,} completion tokens, {money(summary.cost)}"
+    )
 
 
 def watch_growth(
@@ -100,11 +116,14 @@ def _summary(first: Forest, last: Forest, standing: Standing, seconds: float) ->
         num_nodes=last.num_nodes,
         num_leaves=last.num_leaves,
         num_uncompared=last.num_uncompared or 0,
-        requests=last.requests,
+        **last.used.as_dict(),
         retries=last.retries,
         failures=last.failures,
-        prompt_tokens=last.prompt_tokens,
-        completion_tokens=last.completion_tokens,
+        cost=last.cost,
+        max_requests=last.max_requests,
+        max_tokens_total=last.max_tokens_total,
+        max_cost=last.max_cost,
+        spent_limit=last.spent_limit,
         seconds=round(seconds, 2),
         leaves_per_second=round(leaves / seconds, 2) if seconds else 0.0,
         tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,

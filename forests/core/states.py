@@ -64,8 +64,8 @@ class ForestFacts:
     is_imported: bool = False
     is_growable: bool = True
     """False where its trees are another forest's solutions, cut into other steps."""
-    raised_limits: Sequence[str] = ()
-    """Options that raise the spent limits."""
+    raised_limit: str = ""
+    """The option that raises a spent limit; empty where none is spent."""
 
     @property
     def num_pending(self) -> int:
@@ -174,7 +174,7 @@ def _next_commands(facts: ForestFacts, state: ForestState) -> list[NextCommand]:
     )
     raised = _command(
         "Continue with a larger limit",
-        " ".join(["rollout_worker --num_processes 4", chosen, *facts.raised_limits]),
+        f"rollout_worker --num_processes 4 {chosen} {facts.raised_limit}",
     )
     regrade = _command("Continue regrading, if nobody does", f"regrade_forest {chosen}")
     measure = _command(

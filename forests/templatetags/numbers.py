@@ -6,6 +6,8 @@ from itertools import pairwise
 
 from django import template
 
+from forests.money import money
+
 register = template.Library()
 
 NO_RESULT = "-"
@@ -42,6 +44,9 @@ def duration(time: timedelta | None) -> str:
             whole, rest = divmod(seconds, length)
             return f"{whole} {unit} {rest // part} {smaller}"
     return f"{seconds} s"
+
+
+register.filter("money", money)
 
 
 @register.filter

@@ -1,5 +1,6 @@
 """The pages, as a browser asks for them, against a real database."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -218,6 +219,66 @@ def test_limits_retries_and_what_is_spent_of_them_are_shown(reader):
     assert "<dt>Retries</dt><dd>31</dd>" in html
 
 
+def test_money_is_shown_and_a_price_that_is_not_known_is_never_taken_for_nothing(reader):
+    forest = states.growing()
+    spent = {"prompt_tokens": 2_000_000, "completion_tokens": 100_000, "max_cost": 5.0}
+    Forest.objects.filter(pk=forest.pk).update(**spent)
+    for address in ("/", FOREST):
+        assert "<dt>Cost</dt><dd>price not known" in text_of(reader, address)
+
+    Forest.objects.filter(pk=forest.pk).update(price_in=0.5, price_out=2.0)
+
+    assert "<dt>Cost</dt><dd>$1.20 <small>of at most $5.00</small></dd>" in text_of(reader, FOREST)
+    assert "<dt>Cost</dt><dd>$1.20" in text_of(reader, "/")
+
+
+def test_what_is_reserved_for_requests_in_flight_is_told_apart_from_what_is_used(reader):
+    forest = states.growing()
+    Forest.objects.filter(pk=forest.pk).update(
+        ledger={"requests": 12, "prompt_tokens": 300, "completion_tokens": 900}, price_in=1.0,
+        reservations={"a": {"requests": 2, "completion_tokens": 800}}, price_out=10.0,
+        max_requests=12, max_tokens_total=5000,
+    )  # fmt: skip
+
+    html = text_of(reader, FOREST)
+
+    assert "<dt>Requests</dt><dd>10 <small>of at most 12</small></dd>" in html
+    assert "<dt>All tokens</dt><dd>400 <small>of at most 5,000</small></dd>" in html
+    assert "2 requests <small>with up to 800 tokens, $0.008</small>" in html
+
+
+def test_the_list_tells_both_kinds_of_tokens(reader):
+    forest = states.growing()
+    Forest.objects.filter(pk=forest.pk).update(prompt_tokens=128_400, completion_tokens=15_917)
+
+    assert "144,317 <small>128,400 prompt, 15,917 completion</small>" in text_of(reader, "/")
+
+
+def test_a_forest_that_nobody_grows_yet_says_how_to_estimate_what_it_costs(reader):
+    make_forest(num_trees=40)
+
+    assert (
+        "verify_config --config_name ducks --dataset_split test --with_backend --estimate 40"
+    ) in text_of(reader, FOREST)
+
+
+def test_a_growing_forest_estimates_the_rest_from_its_first_trees(reader):
+    forest = states.growing()
+    for number in (9, 10, 11):
+        tokens = {"prompt_tokens": 100 * number, "completion_tokens": 10 * number}
+        forest = add_trees(forest, [duck_tree()], requests=number, **tokens)
+    Forest.objects.filter(pk=forest.pk).update(
+        num_trees=1000, num_complete=3, num_failed=0, price_in=1.0, price_out=10.0
+    )
+
+    html = text_of(reader, FOREST)
+
+    assert "The 997 unfinished trees will need about" in html
+    assert re.search(r"<dt>Requests</dt><dd>9,970 \([\d,]+ to [\d,]+\)</dd>", html)
+    assert re.search(r"<dt>Cost</dt><dd>\$1\.99 \(\$[\d.]+ to \$[\d.]+\)</dd>", html)
+    assert "From 3 of the first trees" in html
+
+
 @pytest.mark.parametrize(("number", "words"), [(1, "failed tree another"), (2, "2 failed trees")])
 def test_failed_trees_can_be_given_another_try(reader, number, words):
     forest = add_trees(make_forest(), [duck_tree()])
@@ -331,8 +392,8 @@ TREE_READS = ["forests_forest", "forests_tree", "forests_node"]
     [
         # Trees: the leases on those that grow.
         ("/", ["forests_forest", "forests_activity", "forests_tree"]),
-        # Trees: their page, and the leases on those that grow.
-        (FOREST, ["forests_forest", "forests_activity", "forests_tree", "forests_tree"]),
+        # Trees: their page, the leases on those that grow, and what the first ones cost.
+        (FOREST, ["forests_forest", "forests_activity", *["forests_tree"] * 3]),
         (f"{FOREST}trees/1/", [*TREE_READS, "forests_tree"]),
         (f"{FOREST}trees/1/?q=eggs&ends=correct", [*TREE_READS, "forests_tree"]),
         (f"{FOREST}trees/1/nodes/0.0.1/", TREE_READS),

@@ -170,6 +170,30 @@ def test_trees_at_the_node_limit_are_in_manifest_and_card(make_forest, request_o
     assert "| Trees at the node limit | 2: they lack samples" in card
 
 
+def test_card_and_manifest_tell_what_the_forest_used_and_cost(forest, request_of):
+    spent = {"requests": 12, "prompt_tokens": 2_000_000, "completion_tokens": 100_000}
+    for name, value in spent.items():
+        setattr(forest, name, value)
+    request = request_of(containers=("jsonl",))
+
+    manifest = write(request)
+
+    card = (request.output / "README.md").read_text("utf-8")
+    used = "12 requests, 2000000 prompt and 100000 completion tokens"
+    assert f"| Requests and tokens | {used} |" in card
+    assert "| Cost | price not known |" in card
+    assert manifest["forest"]["used"] == spent
+    assert manifest["forest"]["cost"] is None
+
+    forest.price_in, forest.price_out = 0.5, 2.0
+    manifest = write(request, overwrite=True)
+
+    assert manifest["forest"]["cost"] == pytest.approx(1.2)
+    assert "| Cost | $1.20 ($0.50 for a million prompt" in (request.output / "README.md").read_text(
+        "utf-8"
+    )
+
+
 def test_the_label_threshold_is_recorded_where_there_are_labels(request_of):
     manifest = write(request_of("trl_stepwise"))
     assert manifest["parameters"]["label_threshold"] == 0.0

@@ -150,11 +150,11 @@ def test_a_forest_stops_at_its_limit_and_goes_on_with_a_larger_one(
 
     status, _, err = finish(start(model_server, *command, limit, "9"))
 
-    assert status == 3
+    assert status == 3, err
     assert "raise the limit to go on" in err
     assert reread(forest).num_pending > 0
-    assert finish(start(model_server, *command, limit, "9"))[0] == 1
-    assert finish(start(model_server, *command))[0] == 0
+    assert finish(start(model_server, *command))[0] == 1  # the limit is remembered
+    assert finish(start(model_server, *command, "--no_limit"))[0] == 0
     assert_whole(forest)
 
 

@@ -130,6 +130,7 @@ def _as_json(forest: Forest, run: MetricRun) -> dict[str, Any]:
             "left_out": run.left_out,
         },
         "models": from_fields(run.nodes_by_model),
+        "cost": run.forest_cost,
         "samples": {"uncompared": run.num_uncompared, "ungrouped": run.num_ungrouped},
         "rows": run.rows,
     }

@@ -12,7 +12,7 @@ from forests.selectors import read_standing_of
 from rollouts.commands import add_growth_arguments, check_outcome, get_growable_forest
 from rollouts.jobs import enqueue_forest
 from rollouts.recording import settle_counters
-from rollouts.watching import node_limit_note, watch_growth
+from rollouts.watching import node_limit_note, spending_note, watch_growth
 
 SECONDS_BETWEEN_REFILLS = 5.0
 
@@ -50,7 +50,8 @@ manage.py rqworker-pool rollouts --num-workers 4
         if options["json"]:
             self.show_json(asdict(summary))
         self.say(
-            f"{summary.state}: {summary.num_complete} trees complete, {summary.num_failed} failed"
+            f"{summary.state}: {summary.num_complete} trees complete, {summary.num_failed} failed; "
+            f"{spending_note(summary)}"
         )
         if note := node_limit_note(summary):
             self.say(note)

@@ -5,7 +5,7 @@ from django.core.management.base import CommandParser
 
 from forests.commands import ProjectCommand, positive_integer
 from rollouts.commands import add_growth_arguments, check_outcome, get_growable_forest
-from rollouts.watching import node_limit_note
+from rollouts.watching import node_limit_note, spending_note
 from rollouts.worker_processes import grow_with_processes
 
 
@@ -36,7 +36,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
         self.say(
             f"{summary.state}: {summary.num_complete} of {summary.num_trees} trees complete, "
             f"{summary.num_failed} failed; {summary.num_leaves} rollouts, "
-            f"{summary.completion_tokens} tokens, {summary.leaves_per_second} rollouts/s"
+            f"{summary.leaves_per_second} rollouts/s; {spending_note(summary)}"
         )
         if note := node_limit_note(summary):
             self.say(note)

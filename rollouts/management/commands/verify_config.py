@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -6,10 +7,15 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from experiment_configs.interfaces import RolloutConfig
-from forests.commands import ProjectCommand
+from forests.commands import ProjectCommand, amount, positive_integer
+from forests.core.budgets import Prices, Usage
+from forests.core.estimates import GrowthEstimate, estimate_growth
+from forests.estimating import estimate_lines
+from forests.money import money
 from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
 from rollouts.core.steps import StepRule
+from rollouts.estimating import TREES_OF_ESTIMATE, items_of_estimate, try_forest
 from rollouts.servers import policy_server
 from rollouts.verification import ShownItem, TriedGrowth, Verification, try_growth, verify
 
@@ -19,6 +25,8 @@ class Command(ProjectCommand):
     needs_database = False
     examples = """
 manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with_backend
+manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with_backend \\
+  --estimate 1319
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,9 +37,27 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
             action="store_true",
             help="also grow a few samples, and show them",
         )
+        parser.add_argument(
+            "--estimate",
+            type=positive_integer,
+            metavar="N",
+            help=f"also grow {TREES_OF_ESTIMATE} whole trees, and tell what N items will need",
+        )
+        parser.add_argument(
+            "--price_in",
+            type=amount,
+            help="price of a million prompt tokens (default: that of PRM_PRICES for the model)",
+        )
+        parser.add_argument(
+            "--price_out",
+            type=amount,
+            help="price of a million completion tokens (default: that of PRM_PRICES for the model)",
+        )
         parser.add_argument("--json", action="store_true", help="print checks and items as JSON")
 
     def handle(self, **options: Any) -> None:
+        if options["estimate"] and not options["with_backend"]:
+            raise CommandError("--estimate asks the model server: add --with_backend")
         if options["with_backend"]:
             require_backend()
         verification, loaded = verify(
@@ -39,6 +65,8 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         )
         if options["with_backend"] and loaded and verification.items:
             self._check_backend(verification, loaded.config)
+            if options["estimate"] and not verification.failures:
+                self._estimate(verification, loaded.config, options)
         if options["json"]:
             self.show_json(asdict(verification))
         else:
@@ -51,12 +79,7 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         notes: list[str] = []
 
         async def ask() -> str:
-            worker_config = config.rollout_worker_config
-            client = CompletionClient(
-                policy_server(worker_config.base_urls),
-                worker_config,
-                StepRule.of(worker_config, config),
-            )
+            client = _client(config)
             async with client:
                 try:
                     tried.append(await try_growth(client, verification.items[0], config))
@@ -71,6 +94,25 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
             verification.steps = tried[0].shown_steps()
         for name, warning in tried[0].warnings if tried else ():
             verification.warn(name, warning)
+
+    def _estimate(
+        self, verification: Verification, config: RolloutConfig, options: Mapping[str, Any]
+    ) -> None:
+        async def ask() -> str:
+            items = items_of_estimate(config, options["dataset_split"])
+            async with _client(config) as client:
+                trees = await try_forest(client, config, items)
+                known = settings.PRICES.get(await client.model(), Prices())
+            prices = Prices(
+                known.prompt if options["price_in"] is None else options["price_in"],
+                known.completion if options["price_out"] is None else options["price_out"],
+            )
+            concurrency = config.rollout_worker_config.concurrency
+            found = estimate_growth(trees, options["estimate"], prices, concurrency)
+            verification.estimate = found
+            return _told(found, sum((tree.usage for tree in trees), Usage()), prices)
+
+        verification.attempt("estimate", lambda: asyncio.run(ask()))
 
     def _show(self, verification: Verification) -> None:
         for number, item in enumerate(verification.items):
@@ -94,3 +136,21 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         for name, text in shown.items():
             self.show(f"--- item {number}: {name}\n{text}")
         self.stdout.write("")
+
+
+def _client(config: RolloutConfig) -> CompletionClient:
+    worker_config = config.rollout_worker_config
+    return CompletionClient(
+        policy_server(worker_config.base_urls), worker_config, StepRule.of(worker_config, config)
+    )
+
+
+def _told(found: GrowthEstimate, used: Usage, prices: Prices) -> str:
+    """Return an estimate as one line, and what it cost itself."""
+    lines = ", ".join(f"{name.lower()} {words}" for name, words in estimate_lines(found).items())
+    return (
+        f"{found.num_items:,} items need {lines}; 95 % intervals (Student's t) from "
+        f"{found.num_trees} trees, the time with {found.concurrency} requests in flight. The trees "
+        f"took {used.requests:,} requests, {used.prompt_tokens:,} prompt and "
+        f"{used.completion_tokens:,} completion tokens, {money(prices.cost(used))}"
+    )

@@ -78,7 +78,7 @@ def test_why_a_worker_refused_is_the_reason_why_none_works(facts):
 
 def test_a_spent_limit_names_the_larger_one():
     (command,) = standing_of(
-        replace(GROWING, spent_limit="5 of 5 requests", raised_limits=["--max_requests 10"])
+        replace(GROWING, spent_limit="5 of 5 requests", raised_limit="--max_requests 10")
     ).next_commands
     assert command.command == (
         "python manage.py rollout_worker --num_processes 4 --forest_name f --max_requests 10"

@@ -1,0 +1,116 @@
+"""What requests use, what that costs, and where to stop. Pure arithmetic, without a database."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from itertools import accumulate
+from typing import Any
+
+TOKENS_OF_A_PRICE = 1_000_000
+"""Prices are of so many tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Requests and tokens."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Usage":
+        """Return what a document says; a field that is missing is 0."""
+        return cls(*(int(values.get(name, 0) or 0) for name in USAGE_FIELDS))
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __bool__(self) -> bool:
+        return any(astuple(self))
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def as_dict(self) -> dict[str, int]:
+        return dict(zip(USAGE_FIELDS, astuple(self), strict=True))
+
+    def expected(self, requests: int, most: "Usage") -> "Usage":
+        """Return what so many further requests use if they are as these were; at most `most`.
+
+        Nothing but the requests themselves where there were none before.
+        """
+        share = requests / self.requests if self.requests else 0.0
+        return Usage(
+            requests,
+            min(most.prompt_tokens, round(self.prompt_tokens * share)),
+            min(most.completion_tokens, round(self.completion_tokens * share)),
+        )
+
+
+USAGE_FIELDS = ("requests", "prompt_tokens", "completion_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Of a million tokens; None: not known."""
+
+    prompt: float | None = None
+    completion: float | None = None
+
+    @property
+    def are_known(self) -> bool:
+        return self.prompt is not None and self.completion is not None
+
+    def cost(self, usage: Usage) -> float | None:
+        """Return what tokens cost, in the currency of the prices; None where a price is missing."""
+        millions = self._cost_in_millionths(usage)
+        return None if millions is None else millions / TOKENS_OF_A_PRICE
+
+    def reach(self, usage: Usage, most: float) -> bool:
+        """Return whether tokens cost as much as `most`, by the sums that the database makes too."""
+        cost = self._cost_in_millionths(usage)
+        return cost is not None and cost >= most * TOKENS_OF_A_PRICE
+
+    def _cost_in_millionths(self, usage: Usage) -> float | None:
+        if self.prompt is None or self.completion is None:
+            return None
+        return usage.prompt_tokens * self.prompt + usage.completion_tokens * self.completion
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where growth stops; None: no limit."""
+
+    requests: int | None = None
+    tokens: int | None = None
+    """Prompt and completion tokens."""
+    cost: float | None = None
+
+    @property
+    def are_set(self) -> bool:
+        return any(limit is not None for limit in astuple(self))
+
+    def reached(self, usage: Usage, prices: Prices) -> str:
+        """Return the first limit that is reached: "requests", "tokens", "cost", or ""."""
+        if self.requests is not None and usage.requests >= self.requests:
+            return "requests"
+        if self.tokens is not None and usage.tokens >= self.tokens:
+            return "tokens"
+        if self.cost is not None and prices.reach(usage, self.cost):
+            return "cost"
+        return ""
+
+    def num_fitting(self, committed: Usage, wanted: Sequence[Usage], prices: Prices) -> int:
+        """Return how many of the requests, from the first one, may be sent.
+
+        A request may be sent while what is committed has not reached a limit. So only the last one
+        may exceed it.
+        """
+        before = list(accumulate(wanted, initial=committed))[:-1]
+        return next(
+            (n for n, usage in enumerate(before) if self.reached(usage, prices)), len(wanted)
+        )
