@@ -96,6 +96,8 @@ class ProjectCommand(BaseCommand):
             return super().execute(*args, **options)
         except ConfigError as error:
             raise CommandError(str(error)) from error
+        except Forest.DoesNotExist as error:
+            raise CommandError("the forest was deleted meanwhile") from error
         except (PyMongoError, DatabaseError) as error:
             # The ORM wraps what pymongo raised, without its message.
             reason = error.__cause__ if isinstance(error.__cause__, PyMongoError) else error

@@ -1,6 +1,7 @@
 """What the commands that grow forests share."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,23 +15,16 @@ from forests.commands import (
     positive_integer,
 )
 from forests.models import Forest
-from rollouts.core.model_names import may_have, shown_names
-from rollouts.failures import BackendError, NoModelListError
-from rollouts.jobs import load_frozen_config, make_client, rollout_queue
-from rollouts.servers import policy_server
-
-DEFAULT_TREES_PER_JOB = 16
+from rollouts.failures import BackendError, NoModelListError, NotForThisWorkerError
+from rollouts.growing_process import load_frozen_config, make_client
+from rollouts.in_flight import InFlight, find_in_flight
+from rollouts.jobs import rollout_queue
+from rollouts.needs import require_model, require_server
 
 
 def add_growth_arguments(parser: CommandParser) -> None:
     """Add what all commands that grow a forest take."""
     add_forest_argument(parser)
-    parser.add_argument(
-        "--trees_per_job",
-        type=positive_integer,
-        default=DEFAULT_TREES_PER_JOB,
-        help="trees that one job grows (default: %(default)s)",
-    )
     parser.add_argument(
         "--max_requests",
         type=positive_integer,
@@ -45,10 +39,10 @@ def add_growth_arguments(parser: CommandParser) -> None:
 
 
 def get_growable_forest(options: Mapping[str, Any]) -> Forest:
-    """Return a forest whose config, queue and model server are ready, with its limits set.
+    """Return a forest whose config and model server are ready, with its limits set.
 
     Raises:
-        CommandError, ConfigError, redis.RedisError: one of them is not.
+        CommandError, ConfigError: one of them is not.
     """
     name = options["forest_name"]
     forest = get_graded_forest(name)
@@ -59,16 +53,33 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
         raise CommandError(f"{forest.spent_limit}: raise the limit to go on")
     if forest.is_paused:
         raise CommandError(f"forest {name!r} is paused: resume it in the admin")
+    check_backend(forest)
+    forest.backend_message = ""  # the server answers, whatever it did before
+    forest.worker_message, forest.worker_message_at = "", None
+    forest.save(
+        update_fields=[
+            "max_requests",
+            "max_tokens_total",
+            "backend_message",
+            "worker_message",
+            "worker_message_at",
+        ]
+    )
+    return forest
+
+
+def require_queue() -> None:
+    """Refuse to go on without a queue that answers.
+
+    Raises:
+        CommandError, redis.RedisError: the settings name none, or it does not answer.
+    """
     if not settings.REDIS_URL:
         raise CommandError(
             "no queue: set REDIS_URL in .env, or start the embedded services with "
             "`python manage.py services`"
         )
     rollout_queue().connection.ping()
-    check_backend(forest)
-    forest.backend_message = ""  # the server answers, whatever it did before
-    forest.save(update_fields=["max_requests", "max_tokens_total", "backend_message"])
-    return forest
 
 
 def check_outcome(name: str) -> None:
@@ -85,8 +96,7 @@ def check_outcome(name: str) -> None:
             returncode=EXIT_PARTLY_FAILED,
         )
     if forest.num_pending:
-        reason = forest.backend_message or "workers ended early: their output says why"
-        raise CommandError(f"{forest.num_pending} trees are unfinished; {reason}")
+        raise CommandError(f"{forest.num_pending} trees are unfinished; {_why_unfinished(forest)}")
     if forest.num_failed:
         raise CommandError(
             f"{forest.num_failed} trees failed: the forest's page shows why, and retry_failed "
@@ -95,33 +105,44 @@ def check_outcome(name: str) -> None:
         )
 
 
+def _why_unfinished(forest: Forest) -> str:
+    if forest.is_paused:
+        return "the forest is paused: resume it in the admin"
+    if not forest.is_graded:
+        return f"regrade_forest --forest_name {forest.name} has to end first"
+    messages = forest.backend_message or forest.worker_message
+    return messages or "run the same command again to grow them"
+
+
 def check_backend(forest: Forest) -> None:
     """Refuse to go on where the model server cannot serve a forest.
 
     Raises:
         CommandError: there is no server, or it does not answer or refuses.
     """
-    base_urls = forest.worker_config.get("base_urls")
-    if not base_urls:
-        require_backend()
 
     async def ask() -> None:
         async with make_client(forest) as client:
-            try:
-                names = await client.list_models()
-            except NoModelListError:
-                names = []  # then the first request tells, with the model that the config names
-            model = await client.model()
-        if not may_have(model, names):
-            address = policy_server(base_urls or ()).servers[0].address
-            raise CommandError(
-                f"{address} has no model {model!r}: it has {shown_names(model, names)}"
-            )
+            with contextlib.suppress(NoModelListError):
+                await client.list_models()  # otherwise the first request tells
+            await require_model(client)
+            await client.model()
 
     try:
+        require_server(forest)
         asyncio.run(ask())
-    except BackendError as error:
+    except (BackendError, NotForThisWorkerError) as error:
         raise CommandError(str(error)) from error
+
+
+async def _in_flight(forest: Forest) -> InFlight:
+    async with make_client(forest) as client:
+        return await find_in_flight(client)
+
+
+def get_in_flight(forest: Forest) -> InFlight:
+    """Return how many requests the forest's model servers should have to answer at once."""
+    return asyncio.run(_in_flight(forest))
 
 
 def require_backend() -> None:

@@ -64,6 +64,7 @@ def watch_growth(
         TextColumn("trees, {task.fields[speed]}"), TimeRemainingColumn(),
     )  # fmt: skip
     next_line = 0.0
+    told = ""
     with Progress(*columns, console=console, disable=not stderr.isatty(), transient=True) as bar:
         task = bar.add_task(forest_name, total=first.num_trees, speed="")
         while True:
@@ -74,6 +75,8 @@ def watch_growth(
             if bar.disable and time.monotonic() >= next_line:
                 next_line = time.monotonic() + _SECONDS_BETWEEN_PLAIN_LINES
                 stderr.write(_line(summary, last), style_func=str)
+            if last.worker_message != told and (told := last.worker_message):
+                console.out(told, highlight=False)
             if not last.num_pending or not goes_on(last):
                 return summary
             time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -86,6 +86,10 @@ class OpenAIServer:
         self.models = ["scripted"]
         self.listing = ""
         """What is sent in place of the models."""
+        self.num_slots: int | None = None
+        """Requests that it works on at once, which `/props` and `/slots` tell; None: neither does."""
+        self.tells_slots: frozenset[str] = frozenset({"/props", "/slots"})
+        """Which of the two it answers, as servers of llama.cpp can be started without one."""
         self.most_samples = 1000
         self.continues: Continues = "always"
         self.trims = False
@@ -225,9 +229,21 @@ class OpenAIServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                if self.path in ("/props", "/slots"):
+                    self._send_slots()
+                    return
                 owner = _OWNERS.get(scripted.style, "owner")
                 models = [{"id": name, "owned_by": owner} for name in scripted.models]
                 self._send(200, scripted.listing or json.dumps({"data": models}))
+
+            def _send_slots(self) -> None:
+                number = scripted.num_slots
+                if number is None or self.path not in scripted.tells_slots:
+                    self._send(501, '{"error": {"message": "not supported"}}')
+                elif self.path == "/props":
+                    self._send(200, json.dumps({"total_slots": number}))
+                else:
+                    self._send(200, json.dumps([{"id": place} for place in range(number)]))
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

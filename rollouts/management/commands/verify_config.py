@@ -10,6 +10,7 @@ from forests.commands import ProjectCommand
 from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
 from rollouts.core.steps import StepRule
+from rollouts.in_flight import InFlight, find_in_flight
 from rollouts.servers import policy_server
 from rollouts.verification import ShownItem, TriedGrowth, Verification, try_growth, verify
 
@@ -49,6 +50,7 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
     def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
         tried: list[TriedGrowth] = []
         notes: list[str] = []
+        in_flight: list[InFlight] = []
 
         async def ask() -> str:
             worker_config = config.rollout_worker_config
@@ -59,12 +61,16 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
             )
             async with client:
                 try:
+                    in_flight.append(await find_in_flight(client))
                     tried.append(await try_growth(client, verification.items[0], config))
                 finally:
                     notes.extend(client.notes)
             return tried[0].detail
 
         verification.attempt("backend", lambda: asyncio.run(ask()))
+        if tried:
+            number = f"{in_flight[0].number} at once, {in_flight[0].reason}"
+            verification.attempt("requests", lambda: number)
         for note in notes:
             verification.warn("request", note)
         if tried:
