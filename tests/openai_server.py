@@ -87,7 +87,7 @@ class OpenAIServer:
         self.listing = ""
         """What is sent in place of the models."""
         self.num_slots: int | None = None
-        """Requests that it works on at once, which `/props` and `/slots` tell; None: neither does."""
+        """Requests that it works on at once, as `/props` and `/slots` tell; None: neither does."""
         self.tells_slots: frozenset[str] = frozenset({"/props", "/slots"})
         """Which of the two it answers, as servers of llama.cpp can be started without one."""
         self.most_samples = 1000

@@ -1,6 +1,7 @@
 """Forests to grow in tests."""
 
 from collections import Counter
+from pathlib import Path
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.loading import load_config
@@ -19,9 +20,16 @@ WORKER_SETTINGS = {
 }
 
 
-def seeded(limit: int = 4, suffix: str = "a", **settings: object) -> Forest:
-    """Return a small forest of `demo_arithmetic` with quick settings."""
-    forest = seed_forest(load_config("demo_arithmetic"), "train", suffix, limit=limit)
+def seeded(
+    limit: int = 4,
+    suffix: str = "a",
+    config: str = "demo_arithmetic",
+    directory: Path | None = None,
+    **settings: object,
+) -> Forest:
+    """Return a small forest of a config, which may be in a directory, with quick settings."""
+    loaded = load_config(config, [directory] if directory else [])
+    forest = seed_forest(loaded, "train", suffix, limit=limit)
     forest.worker_config |= WORKER_SETTINGS | settings
     forest.save()
     return forest

@@ -495,11 +495,12 @@ class TestRefusals:
         with pytest.raises(CommandError, match="has no model 'big': it has scripted"):
             run(command, "--forest_name", seeded(1, model="big").name)
 
-    def test_an_unset_queue_says_what_to_set(self, command: str, settings):
-        settings.REDIS_URL = ""
 
-        with pytest.raises(CommandError, match=r"set REDIS_URL in \.env"):
-            run(command, "--forest_name", seeded(1).name)
+def test_populate_forest_needs_a_queue_and_says_what_to_set(model_server: OpenAIServer, settings):
+    settings.REDIS_URL = ""
+
+    with pytest.raises(CommandError, match=r"set REDIS_URL in \.env"):
+        run("populate_forest", "--forest_name", seeded(1).name)
 
 
 @pytest.mark.parametrize(
@@ -524,7 +525,7 @@ def test_a_dead_service_is_one_line_without_its_password(
         os.environ[variable] = value
         os.environ["PRM_MONGODB_TIMEOUT_SECONDS"] = "1"
         status, out, err = finish(
-            start(model_server, "rollout_worker", "--forest_name", forest.name)
+            start(model_server, "populate_forest", "--forest_name", forest.name)
         )
     finally:
         os.environ.clear()
