@@ -86,6 +86,7 @@ def grow_trees(
         left = Forest.objects.filter(pk=forest.name).first()
         if left is not None and not left.num_pending and next(all_unfinished(left), None) is None:
             settle_counters(left)
+            clear_worker_message(forest.name)
 
 
 async def _grow(

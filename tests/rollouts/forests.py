@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from experiment_configs.interfaces import RolloutWorkerConfig
-from experiment_configs.loading import load_config
+from experiment_configs.loading import LoadedConfig, load_config
 from forests.models import COUNTERS, Forest, Tree
 from forests.seeding import seed_forest
 from forests.store import iter_trees
@@ -20,15 +20,17 @@ WORKER_SETTINGS = {
 }
 
 
-def seeded(
-    limit: int = 4,
-    suffix: str = "a",
-    config: str = "demo_arithmetic",
-    directory: Path | None = None,
-    **settings: object,
-) -> Forest:
-    """Return a small forest of a config, which may be in a directory, with quick settings."""
-    loaded = load_config(config, [directory] if directory else [])
+def seeded(limit: int = 4, suffix: str = "a", **settings: object) -> Forest:
+    """Return a small forest of `demo_arithmetic` with quick settings."""
+    return _seeded(load_config("demo_arithmetic"), limit, suffix, settings)
+
+
+def seeded_of(path: Path, limit: int = 4, suffix: str = "a", **settings: object) -> Forest:
+    """Return a small forest of the config in a file, with quick settings."""
+    return _seeded(load_config(path.stem, [path.parent]), limit, suffix, settings)
+
+
+def _seeded(loaded: LoadedConfig, limit: int, suffix: str, settings: dict[str, object]) -> Forest:
     forest = seed_forest(loaded, "train", suffix, limit=limit)
     forest.worker_config |= WORKER_SETTINGS | settings
     forest.save()

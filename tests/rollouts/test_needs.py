@@ -15,7 +15,7 @@ from rollouts.jobs import enqueue_forest, forest_of, grow_slice, job_id_of
 from rollouts.needs import Needs
 from rollouts.workers import RolloutWorker
 from tests.openai_server import OpenAIServer
-from tests.rollouts.forests import assert_whole, reread, seeded, statuses
+from tests.rollouts.forests import assert_whole, reread, seeded, seeded_of, statuses
 from tests.rollouts.test_commands import finish, run, start
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,7 +31,7 @@ class Config(Demo):
 def of_own_config(directory: Path, suffix: str = "own") -> Forest:
     """Return a forest of a config that a worker without this directory does not have."""
     (directory / "own.py").write_text(OWN_CONFIG)
-    return seeded(2, suffix, config="own", directory=directory)
+    return seeded_of(directory / "own.py", 2, suffix)
 
 
 def work(queue: Queue) -> RolloutWorker:

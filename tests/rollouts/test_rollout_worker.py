@@ -16,7 +16,7 @@ from rollouts import leases
 from rollouts.in_flight import shares
 from rollouts.jobs import enqueue_forest, grow_slice
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
-from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
+from tests.rollouts.forests import assert_whole, reread, seeded, seeded_of, shape, statuses
 from tests.rollouts.test_commands import finish, start
 from tests.waiting import wait_until
 
@@ -157,7 +157,7 @@ def of_config(directory: Path, source: str, monkeypatch) -> Forest:
     """Return a forest of a config that the commands of this test find."""
     (directory / "own.py").write_text(source)
     monkeypatch.setenv("PRM_CONFIG_PATH", str(directory))
-    return seeded(2, config="own", directory=directory)
+    return seeded_of(directory / "own.py", 2)
 
 
 def test_a_config_that_changes_meanwhile_is_told_in_one_line(
