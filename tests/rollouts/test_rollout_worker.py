@@ -247,14 +247,20 @@ def test_processes_share_the_requests_in_flight(
     assert told in err
 
 
-def test_fewer_requests_than_processes_are_fewer_processes(model_server: OpenAIServer):
-    forest = seeded(2, concurrency=2)
+@pytest.mark.parametrize(("trees", "concurrency"), [(3, 2), (2, 3)])
+def test_fewer_requests_or_trees_than_processes_are_fewer_processes(
+    model_server: OpenAIServer, trees: int, concurrency: int
+):
+    forest = seeded(trees, concurrency=concurrency)
 
     status, out, err = grow(model_server, forest, "--num_processes", "5", "--json")
 
     assert status == 0, err
-    assert json.loads(out)["num_complete"] == 2
-    assert "2 requests in flight (as concurrency says), so 2 processes instead of 5" in err
+    assert json.loads(out)["num_complete"] == trees
+    assert (
+        f"{concurrency} requests in flight (as concurrency says) and {trees} unfinished trees, so "
+        "2 processes instead of 5"
+    ) in err
 
 
 def test_shares_are_as_even_as_can_be():

@@ -4,6 +4,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, positive_integer
+from forests.models import Forest
 from rollouts.commands import (
     add_growth_arguments,
     check_outcome,
@@ -33,7 +34,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
 
     def handle(self, **options: Any) -> None:
         forest = get_growable_forest(options)
-        requests = self._divide(get_in_flight(forest), options["num_processes"])
+        requests = self._divide(get_in_flight(forest), forest, options["num_processes"])
         try:
             summary = grow_with_processes(forest, requests, self.stderr)
         except WorkerFailedError as error:
@@ -51,10 +52,14 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
         self.say_uncompared(summary.num_uncompared, forest.name)
         check_outcome(forest.name)
 
-    def _divide(self, in_flight: InFlight, num_processes: int) -> list[int]:
-        requests = shares(in_flight.number, num_processes)
+    def _divide(self, in_flight: InFlight, forest: Forest, num_processes: int) -> list[int]:
+        """Return the requests in flight of each process; there are no more processes than trees."""
+        requests = shares(in_flight.number, min(num_processes, max(1, forest.num_pending)))
         told = f"{in_flight.number} requests in flight ({in_flight.reason})"
         if len(requests) < num_processes:
-            told += f", so {len(requests)} processes instead of {num_processes}"
+            told += (
+                f" and {forest.num_pending} unfinished trees, so {len(requests)} processes instead "
+                f"of {num_processes}"
+            )
         self.say(told)
         return requests
