@@ -9,7 +9,8 @@ from experiment_configs.loading import load_config
 from forests.models import Forest
 from forests.seeding import seed_forest
 from forests.store import delete_forest
-from rollouts import jobs
+from rollouts import growing_process
+from rollouts.jobs import grow_slice
 
 
 class Questions(RolloutConfig):
@@ -49,8 +50,8 @@ def seed_share(suffix: str, size: int, **settings: Any) -> Forest:
 def grow_share(forest: Forest) -> Forest:
     """Grow the forest as a job does, and return it as it is then."""
     loaded = replace(load_config("demo_arithmetic"), name="benchmark", config=Questions(0))
-    jobs.load_frozen_config = lambda _: loaded  # type: ignore[assignment]  # no file of its own
-    done = jobs.grow_slice(forest.name, 0, forest.num_trees)
+    growing_process.load_frozen_config = lambda forest: loaded  # noqa: ARG005  no file of its own
+    done = grow_slice(forest.name, 0, forest.num_trees)
     if done != {"complete": forest.num_trees, "failed": 0}:
         raise RuntimeError(f"the forest did not grow: {done}")
     return Forest.objects.get(pk=forest.name)

@@ -33,6 +33,8 @@ SAMPLE_FREE_SETTINGS = (
 Api: TypeAlias = Literal["chat", "completions"]
 Reasoning: TypeAlias = Literal["grow", "fold", "drop"]
 
+DEFAULT_CONCURRENCY = 16
+"""Requests in flight where neither the config nor the server says how many."""
 APIS: tuple[Api, ...] = ("chat", "completions")
 REASONINGS: tuple[Reasoning, ...] = ("grow", "fold", "drop")
 CHAT_ROLES = ("system", "user", "assistant")
@@ -120,8 +122,9 @@ class RolloutWorkerConfig:
     max_tokens_per_rollout: int = 512
     """Tokens of one complete rollout."""
 
-    concurrency: int = 16
-    """Requests that one worker process keeps in flight."""
+    concurrency: int | None = None
+    """Requests in flight: of all processes of a `rollout_worker` together, or of each worker of the
+    queue. None: as many as the server has slots, where it says so (llama.cpp); otherwise 16."""
     request_timeout_seconds: float = 120.0
     max_attempts: int = 6
     """Attempts of one request before its tree is marked failed."""
@@ -178,7 +181,7 @@ class RolloutWorkerConfig:
         positive_integers = (
             "num_rollouts", "max_depth", "max_nodes", "max_tokens_per_step",
             "max_tokens_per_rollout", "samples_per_request",
-            "rollouts_per_state", "num_searches", "omega_length", "concurrency", "max_attempts",
+            "rollouts_per_state", "num_searches", "omega_length", "max_attempts",
         )  # fmt: skip
         rules = [
             (name, "a whole number of at least 1", _is_positive_integer(getattr(self, name)))
@@ -186,6 +189,11 @@ class RolloutWorkerConfig:
         ]
         return [
             *rules,
+            (
+                "concurrency",
+                "a whole number of at least 1, or None",
+                self.concurrency is None or _is_positive_integer(self.concurrency),
+            ),
             ("model", "a name or None", self.model is None or _is_text(self.model)),
             ("stop_at_answer", "True, False or None", self.stop_at_answer in (None, True, False)),
             ("logprobs", "True or False", isinstance(self.logprobs, bool)),

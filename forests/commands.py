@@ -92,6 +92,8 @@ class ProjectCommand(BaseCommand):
             return super().execute(*args, **options)
         except ConfigError as error:
             raise CommandError(str(error)) from error
+        except Forest.DoesNotExist as error:
+            raise CommandError("the forest was deleted meanwhile") from error
         except STORAGE_ERRORS as error:
             raise CommandError(storage_problem(error)) from error
         except KeyboardInterrupt as error:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from experiment_configs.interfaces import RolloutWorkerConfig
+from experiment_configs.interfaces import DEFAULT_CONCURRENCY
 from forests.core.budgets import Usage
 from forests.core.estimates import FEWEST_TREES, GrowthEstimate, Interval, TreeCost, estimate_growth
 from forests.models import Forest, Tree, TreeStatus
@@ -49,7 +49,7 @@ def read_estimate(forest: Forest) -> GrowthEstimate | None:
     ]
     if len(trees) < FEWEST_TREES:
         return None
-    concurrency = forest.worker_config.get("concurrency", RolloutWorkerConfig.concurrency)
+    concurrency = forest.worker_config.get("concurrency") or DEFAULT_CONCURRENCY
     return estimate_growth(trees, forest.num_pending, forest.prices, concurrency)
 
 

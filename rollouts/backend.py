@@ -21,6 +21,7 @@ from rollouts.core.model_names import is_listed
 from rollouts.core.payloads import read_payload
 from rollouts.core.refusals import Outcome, error_in
 from rollouts.core.responses import ResponseError
+from rollouts.core.slots import num_slots
 from rollouts.endpoints import Endpoint, EndpointPool, ServerAddress
 from rollouts.failures import (
     AnsweredError,
@@ -49,6 +50,8 @@ _ERRORS = (
 SECONDS_BETWEEN_LOOKS_AT_MODELS = 60.0
 SECONDS_TO_LIST_MODELS = 20.0
 _NAME_THE_MODEL = "name the one to ask for (`model` in the config)"
+_PATHS_OF_SLOTS = ("//props", "//slots")
+_SECONDS_FOR_SLOTS = 10.0
 _NO_MODEL_LIST = frozenset({404, 405, 501})
 
 
@@ -250,6 +253,24 @@ class Backend:
             if isinstance(failure, RetryableError) and failure.is_unavailable:
                 raise
             return None
+
+    async def num_slots(self) -> int | None:
+        """Return how many requests the servers work on at once, as those of llama.cpp say.
+
+        None where one of them does not say.
+        """
+        numbers = [await self._num_slots(endpoint) for endpoint in self._pool.endpoints]
+        return None if None in numbers else sum(filter(None, numbers))
+
+    async def _num_slots(self, endpoint: Endpoint) -> int | None:
+        for path in _PATHS_OF_SLOTS:
+            with contextlib.suppress(*_ERRORS):
+                content = await endpoint.openai.get(
+                    endpoint.url_of(path), cast_to=bytes, options={"timeout": _SECONDS_FOR_SLOTS}
+                )
+                if (number := num_slots(read_payload(content))) is not None:
+                    return number
+        return None
 
     async def ask(
         self,

@@ -239,6 +239,10 @@ class CompletionClient:
         """
         return [model.id for model in await self._backend.list_models()]
 
+    async def num_slots(self) -> int | None:
+        """Return how many requests the servers work on at once; None where one does not say."""
+        return await self._backend.num_slots() if await self._is_of("llamacpp") else None
+
     @property
     def notes(self) -> list[str]:
         """What was learnt of the servers: which fields are left out, and which limits hold."""

@@ -25,11 +25,13 @@ from forests.selectors import read_standing_of
 from forests.storage_problems import NO_MODEL_SERVER, NO_QUEUE
 from rollouts.budgets import free_dead
 from rollouts.core.responses import LONGEST_MODEL
-from rollouts.failures import BackendError, NoModelListError
+from rollouts.failures import BackendError, NoModelListError, NotForThisWorkerError
+from rollouts.growing_process import load_frozen_config, make_client
 from rollouts.identity import OtherModelError, forget_unused_models
-from rollouts.jobs import load_frozen_config, make_client, rollout_queue
+from rollouts.in_flight import InFlight, find_in_flight
+from rollouts.jobs import rollout_queue
+from rollouts.needs import require_server
 
-DEFAULT_TREES_PER_JOB = 16
 LIMIT_FIELDS = ("max_requests", "max_tokens_total", "max_cost")
 PRICE_FIELDS = ("price_in", "price_out")
 RAISE_THE_LIMIT = "raise the limit to go on, or lift all with --no_limit"
@@ -38,12 +40,6 @@ RAISE_THE_LIMIT = "raise the limit to go on, or lift all with --no_limit"
 def add_growth_arguments(parser: CommandParser) -> None:
     """Add what all commands that grow a forest take."""
     add_forest_argument(parser)
-    parser.add_argument(
-        "--trees_per_job",
-        type=positive_integer,
-        default=DEFAULT_TREES_PER_JOB,
-        help="trees that one job grows (default: %(default)s)",
-    )
     limits = parser.add_argument_group(
         "limits", "A forest keeps its limits and prices; an option that is given replaces one."
     )
@@ -88,10 +84,10 @@ def add_growth_arguments(parser: CommandParser) -> None:
 
 
 def get_growable_forest(options: Mapping[str, Any]) -> Forest:
-    """Return a forest whose config, queue and model server are ready, with its limits set.
+    """Return a forest whose config and model server are ready, with its limits set.
 
     Raises:
-        CommandError, ConfigError, redis.RedisError: one of them is not.
+        CommandError, ConfigError: one of them is not.
     """
     name = options["forest_name"]
     forest = get_graded_forest(name)
@@ -103,18 +99,28 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
         raise CommandError(f"{forest.spent_limit}: {RAISE_THE_LIMIT}")
     if forest.is_paused:
         raise CommandError(f"forest {name!r} is paused: resume it in the admin")
-    if not settings.REDIS_URL:
-        raise CommandError(NO_QUEUE)
-    rollout_queue().connection.ping()
     allowed = list(dict.fromkeys([*(forest.allowed_models or []), *options["allow_model"]]))
     set_prices(forest, check_backend(forest, allowed))
     if forest.spent_limit:
         raise CommandError(f"{forest.spent_limit}: {RAISE_THE_LIMIT}")
     forest.allowed_models = allowed
-    forest.backend_message = forest.stop_reason = ""  # the server answers, whatever it did before
-    told = ("backend_message", "stop_reason", "allowed_models")
-    forest.save(update_fields=[*LIMIT_FIELDS, *PRICE_FIELDS, *told])
+    # The server answers, whatever it did before.
+    forest.backend_message = forest.stop_reason = forest.worker_message = ""
+    forest.worker_message_at = None
+    told = ("backend_message", "stop_reason", "worker_message", "worker_message_at")
+    forest.save(update_fields=[*LIMIT_FIELDS, *PRICE_FIELDS, "allowed_models", *told])
     return forest
+
+
+def require_queue() -> None:
+    """Refuse to go on without a queue that answers.
+
+    Raises:
+        CommandError, redis.RedisError: the settings name none, or it does not answer.
+    """
+    if not settings.REDIS_URL:
+        raise CommandError(NO_QUEUE)
+    rollout_queue().connection.ping()
 
 
 def set_limits(forest: Forest, options: Mapping[str, Any]) -> None:
@@ -179,8 +185,6 @@ def check_backend(forest: Forest, allowed: Sequence[str] = ()) -> str:
         CommandError: there is no server, it does not answer or refuses, or it has another model
             than the forest.
     """
-    if not forest.worker_config.get("base_urls"):
-        require_backend()
 
     async def ask() -> str:
         async with make_client(forest, allowed=allowed) as client:
@@ -192,6 +196,7 @@ def check_backend(forest: Forest, allowed: Sequence[str] = ()) -> str:
         return model
 
     try:
+        require_server(forest)
         try:
             return asyncio.run(ask())
         except OtherModelError:
@@ -199,8 +204,18 @@ def check_backend(forest: Forest, allowed: Sequence[str] = ()) -> str:
                 raise
             forest.refresh_from_db(fields=["grown_by"])
             return asyncio.run(ask())
-    except (BackendError, OtherModelError) as error:
+    except (BackendError, NotForThisWorkerError) as error:
         raise CommandError(str(error)) from error
+
+
+async def _in_flight(forest: Forest) -> InFlight:
+    async with make_client(forest) as client:
+        return await find_in_flight(client)
+
+
+def get_in_flight(forest: Forest) -> InFlight:
+    """Return how many requests the forest's model servers should have to answer at once."""
+    return asyncio.run(_in_flight(forest))
 
 
 def require_backend() -> None:

@@ -39,15 +39,17 @@ def items_of_estimate(config: RolloutConfig, dataset_split: str) -> list[ShownIt
 
 
 async def try_forest(
-    client: CompletionClient, config: RolloutConfig, items: Sequence[ShownItem]
+    client: CompletionClient, config: RolloutConfig, items: Sequence[ShownItem], num_requests: int
 ) -> list[TreeCost]:
     """Grow the trees of these items as a worker would, keep nothing, and return what they used.
+
+    `num_requests`: in flight.
 
     Raises:
         BackendError: the server does not answer or refuses.
         ConfigError: a method of the config failed.
     """
-    slots = asyncio.Semaphore(client.config.concurrency)
+    slots = asyncio.Semaphore(num_requests)
     trees = [_Trial(client, config, item, slots) for item in items]
     growing = [asyncio.create_task(tree.grow()) for tree in trees]
     try:

@@ -30,6 +30,14 @@ class BackendError(Exception):
     """Base of what a model server can do wrong; the message is one line."""
 
 
+class NotForThisWorkerError(Exception):
+    """Another worker may do what this one cannot: it has another config, model or server.
+
+    The message is one line, with what differs and the remedy. Raise it before anything is drawn:
+    the job then goes back into the queue.
+    """
+
+
 class BackendUnavailableError(BackendError):
     """The server does not answer; trying later may help, and the tree is not to blame."""
 

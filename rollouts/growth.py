@@ -97,13 +97,14 @@ class _Added:
 
 
 class ForestGrower:
-    """Grows trees of one forest from one process, with `concurrency` requests in flight."""
+    """Grows trees of one forest from one process, with `num_requests` requests in flight."""
 
     def __init__(
         self,
         forest: Forest,
         config: RolloutConfig,
         client: CompletionClient,
+        num_requests: int,
         budget: ForestBudget | None = None,
     ) -> None:
         """`budget`: the one that `client` keeps to already, where something was asked before."""
@@ -112,6 +113,7 @@ class ForestGrower:
         client.keep_to(self.budget)
         self.config = config
         self.client = client
+        self.num_requests = num_requests
         self.worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
         self.strategy = STRATEGIES[self.worker_config.strategy](
             self.worker_config, self._find_answer, StepRule.of(self.worker_config, config)
@@ -123,7 +125,7 @@ class ForestGrower:
         self._growing: set[str] = set()
         self._taking: asyncio.Future[_Taken] | None = None
         self._num_answered = 0
-        self._slots = asyncio.Semaphore(self.worker_config.concurrency)
+        self._slots = asyncio.Semaphore(num_requests)
         self._outages = Outages(
             answers=self._has_models,
             show=self._show_wait,
@@ -138,8 +140,12 @@ class ForestGrower:
         self._lease_thread = ThreadPoolExecutor(1, thread_name_prefix="leases")
         self._is_over = threading.Event()
 
-    async def grow(self, indexes: Iterable[int], stop: asyncio.Event) -> Outcome:
+    async def grow(
+        self, indexes: Iterable[int], stop: asyncio.Event, *, waits: bool = True
+    ) -> Outcome:
         """Grow these trees until each is complete or failed, or until `stop` is set.
+
+        Trees that others hold are waited for, unless `waits` says not to.
 
         Whatever ends this, what has arrived is written and the leases are given back.
 
@@ -152,7 +158,7 @@ class ForestGrower:
         loop = asyncio.get_running_loop()
         keeping = loop.run_in_executor(self._lease_thread, self._keep_leases)
         working: list[asyncio.Future[None]] = [
-            asyncio.create_task(self._grow_all(list(indexes))),
+            asyncio.create_task(self._grow_all(list(indexes), waits=waits)),
             asyncio.create_task(self.recorder.run()),
             asyncio.create_task(self._obey_forest(stop)),
         ]
@@ -182,9 +188,9 @@ class ForestGrower:
                     await asyncio.to_thread(leave_forest, self.forest)
         return self.outcome
 
-    async def _grow_all(self, indexes: list[int]) -> None:
+    async def _grow_all(self, indexes: list[int], *, waits: bool) -> None:
         """Grow all, and those that others held when they let go."""
-        while busy := await self._grow_free(indexes):
+        while (busy := await self._grow_free(indexes)) and waits:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES)
             indexes = busy
 
@@ -192,8 +198,8 @@ class ForestGrower:
         """Grow a sliding window of trees; return those that somebody else is growing."""
         # More trees than there are slots: as some are taken or written, the others are asked. Half
         # of the surplus is taken at once, as a tree alone costs the database as much as ten do.
-        surplus = max(2, self.worker_config.concurrency // 8)
-        window = self.worker_config.concurrency + surplus
+        surplus = max(2, self.num_requests // 8)
+        window = self.num_requests + surplus
         waiting, busy = deque(indexes), list[int]()
         growing: set[asyncio.Task[None]] = set()
         try:

@@ -24,7 +24,7 @@ from forests.grown_by import answers_of, entries_of, grown_models
 from forests.models import Forest, Node, Tree
 from forests.store import Document, collection, is_held, tree_ids
 from rollouts.core.model_names import is_listed, is_same_model, may_have, shown_names
-from rollouts.failures import BackendRefusedError
+from rollouts.failures import BackendRefusedError, NotForThisWorkerError
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -40,7 +40,7 @@ _TREES_READ = 4
 _FIELDS = ("grown_by", "allowed_models", "nodes_by_model", "num_nodes", "growth_started_at")
 
 
-class OtherModelError(ConfigError):
+class OtherModelError(NotForThisWorkerError, ConfigError):
     """The server has another model than the forest, and nothing was drawn.
 
     The job is nothing for this worker; a worker with the right server can do it.

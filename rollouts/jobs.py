@@ -1,12 +1,8 @@
 """What the queue holds: slices of forests. The database knows what is left to do in each."""
 
-import asyncio
-import contextlib
-import os
-import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import django_rq
 import structlog
@@ -15,134 +11,94 @@ from django.db import connection
 from django_mongodb_backend.base import DatabaseWrapper
 from redis import Redis
 from redis.client import Pipeline
-from rq import Worker
+from rq import Retry, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus, get_current_job
 from rq.queue import Queue
-from rq.utils import as_text
 from rq.worker import BaseWorker
 
-from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
-from experiment_configs.loading import LoadedConfig, load_config
-from forests.core.estimators import RESEGMENTED
-from forests.models import Forest, Tree, TreeStatus
-from forests.store import Document, collection, has_live_lease, in_batches, server_time, tree_ids
+from experiment_configs.interfaces import ConfigError
+from forests.models import Forest, TreeStatus
+from forests.store import has_live_lease, server_time
 from rollouts import leases
-from rollouts.backend import Spending
-from rollouts.budgets import ForestBudget, free_dead
-from rollouts.client import CompletionClient
-from rollouts.core.steps import StepRule
-from rollouts.failures import (
-    BackendRefusedError,
-    BackendUnavailableError,
-    LimitSpentError,
-    RequestFailedError,
-)
-from rollouts.growth import ForestGrower, mark_started, may_grow, show_stop
-from rollouts.identity import ForestModels
+from rollouts.budgets import free_dead
+from rollouts.failures import NotForThisWorkerError
+from rollouts.growing_process import all_unfinished, grow_trees, trees_with_status, unfinished_trees
+from rollouts.needs import Needs, show_worker_message
 from rollouts.recording import settle_counters
-from rollouts.servers import policy_server
 
 log = structlog.stdlib.get_logger(__name__)
 
 PROCESS_OF_WORKER = "process"
 """Field in which a worker's record in the queue's server says which process it is."""
-SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
+LEFT_BY = "left_by"
+"""Among the notes of a job in the queue: which workers have put it back, and when."""
+MOST_LEFT_BY = 20
+_ANY_NUMBER_OF_TIMES = 10**9
+_BEGINNING_OF_ID = "grow_"
 _JOBS_PER_WRITE = 500
 
 
-def grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
+def grow_slice(
+    forest_name: str, start: int, stop: int, needs: Mapping[str, Any] | None = None
+) -> dict[str, int] | Retry:
     """Job: grow the unfinished trees with indexes from `start` to before `stop`.
 
-    Returns how many trees it completed and how many failed.
+    Returns how many trees it completed and how many failed. Where this worker has another config,
+    model or server than the forest needs, it returns what puts the job back into the queue.
+
+    `needs` is what the forest needed when it was enqueued: see `rollouts.needs`. The database says
+    what it needs now. An older version enqueued jobs without.
 
     Raises:
-        ConfigError: the forest is gone, or its config is not the one it was seeded with.
-        OtherModelError: the server has another model than the forest; nothing was drawn.
+        ConfigError: the forest is gone, or takes no rollouts.
+        NotForThisWorkerError: this process is no worker of the queue, so nothing can be put back.
         BackendRefusedError: the model server refuses; the forest's page says so.
     """
     close_inherited_connections()
     job = get_current_job()
     ids = {"forest": forest_name} | ({"job": job.id} if job else {})
     with structlog.contextvars.bound_contextvars(**ids):
-        return _grow_slice(forest_name, start, stop)
+        try:
+            return _grow_slice(forest_name, start, stop, needs)
+        except NotForThisWorkerError as error:
+            if job is None:
+                raise
+            return _put_back(forest_name, job, error)
 
 
-def _grow_slice(forest_name: str, start: int, stop: int) -> dict[str, int]:
+def _grow_slice(
+    forest_name: str, start: int, stop: int, needs: Mapping[str, Any] | None
+) -> dict[str, int]:
     forest = Forest.objects.filter(pk=forest_name).first()
     if forest is None:
         raise ConfigError(f"no forest named {forest_name!r}")
-    loaded = load_frozen_config(forest)
-    if not may_grow(forest.name):
-        return {"complete": 0, "failed": 0}
-    mark_started(forest)
     began = time.monotonic()
     log.info("job started", start=start, stop=stop)
+    if needs is not None and dict(needs) != Needs.of(forest).as_dict():
+        log.info("the forest has been configured since the job was made")
     trees = unfinished_trees(forest, range(start, min(stop, forest.num_trees)))
     leases.release_dead(trees)
     free_dead(forest)
-    try:
-        done = asyncio.run(_grow(forest, loaded, [tree["index"] for tree in trees]))
-    except BackendRefusedError as error:
-        show_stop(forest.name, str(error))
-        raise
-    finally:
-        # Until the last slice of a forest ends, its sums are settled by who watches it.
-        left = Forest.objects.filter(pk=forest_name).first()
-        if left is not None and not left.num_pending and next(_unfinished(left), None) is None:
-            settle_counters(left)
+    grown = grow_trees(forest, [tree["index"] for tree in trees])
+    done = {"complete": grown.complete, "failed": grown.failed}
     log.info("job finished", **done, seconds=round(time.monotonic() - began, 3))
     return done
 
 
-def load_frozen_config(forest: Forest) -> LoadedConfig:
-    """Return the config of a forest.
-
-    Raises:
-        ConfigError: the file is gone, or is not what the forest was seeded with; or the forest is
-            one that takes no rollouts.
-    """
-    if forest.strategy == RESEGMENTED:
-        raise ConfigError(
-            f"forest {forest.name!r} holds solutions of another forest, cut into other steps, and "
-            "takes no rollouts: grow that one, and run resegment_forest with another suffix"
-        )
-    loaded = load_config(forest.config_name, settings.CONFIG_PATH)
-    if loaded.sha256 != forest.config_sha256:
-        raise ConfigError(
-            f"config {loaded.path} has changed since forest {forest.name!r} was seeded "
-            f"(SHA-256 {forest.config_sha256[:12]}, now {loaded.sha256[:12]}): "
-            "put it back, or seed a new forest with another suffix"
-        )
-    return loaded
+def _put_back(forest_name: str, job: Job, error: NotForThisWorkerError) -> Retry:
+    """Say why this worker leaves the forest to others, and return what RQ puts a job back for."""
+    log.warning("job put back", reason=show_worker_message(forest_name, error))
+    left = [*job.meta.get(LEFT_BY, {}).items(), (job.worker_name, time.time())]
+    job.meta[LEFT_BY] = dict(left[-MOST_LEFT_BY:])
+    job.save_meta()
+    return Retry(max=_ANY_NUMBER_OF_TIMES)
 
 
-def make_client(
-    forest: Forest, config: RolloutConfig | None = None, allowed: Sequence[str] = ()
-) -> CompletionClient:
-    """Return a client of a forest's settings; `config` is needed to draw single steps.
-
-    `allowed`: models that may grow the forest beside those that it knows.
-    """
-    worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
-    address = policy_server(worker_config.base_urls)
-    models = ForestModels(forest, config, allowed)
-    return CompletionClient(address, worker_config, StepRule.of(worker_config, config), models)
-
-
-def unfinished_trees(forest: Forest, indexes: range) -> list[Document]:
-    """Return index, status and holder of the trees that are neither complete nor failed, in order.
-
-    Of a slice alone, by their ids: however large the forest is, a job begins with as few reads.
-    """
-    found: list[Document] = []
-    for batch in in_batches(indexes):
-        ids = tree_ids(forest, batch)
-        trees = collection(Tree).find(
-            {"_id": {"$in": ids}}, {"index": 1, "status": 1, "lease_holder": 1}
-        )
-        found += [tree for tree in trees if tree["status"] in leases.UNFINISHED]
-    return sorted(found, key=lambda tree: tree["index"])
+def is_left_by(job: Job, worker_name: str, since: float) -> bool:
+    """Return whether a worker that has taken a job has put it back since then."""
+    left: Mapping[str, float] = job.get_meta().get(LEFT_BY, {})
+    return left.get(worker_name, 0.0) >= since
 
 
 def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
@@ -154,10 +110,10 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
     slice is unfinished the forest's counters are settled, as a worker may have been killed before
     it counted its last trees.
     """
-    leases.release_dead(_with_status(forest, TreeStatus.GROWING))
+    leases.release_dead(trees_with_status(forest, TreeStatus.GROWING))
     now = server_time()
     slices: dict[int, bool] = {}
-    for document in _unfinished(forest):
+    for document in all_unfinished(forest):
         number = document["index"] // trees_per_job
         slices[number] = slices.get(number, False) or has_live_lease(document, now)
     if not slices:
@@ -168,6 +124,15 @@ def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
     return sum(
         _enqueue_batch(queue, queued, forest, batch, trees_per_job) for batch in _batches(free)
     )
+
+
+def job_id_of(forest_name: str, start: int, stop: int) -> str:
+    return f"{_BEGINNING_OF_ID}{forest_name}_{start}-{stop}"
+
+
+def forest_of(job_id: str) -> str:
+    """Return which forest a job is for, by its id."""
+    return job_id.removeprefix(_BEGINNING_OF_ID).rpartition("_")[0]
 
 
 def rollout_queue() -> Queue:
@@ -182,13 +147,9 @@ def close_inherited_connections() -> None:
 def _enqueue_batch(
     queue: Queue, queued: set[str], forest: Forest, numbers: list[int], trees_per_job: int
 ) -> int:
-    spans = {
-        f"grow_{forest.name}_{number * trees_per_job}-{(number + 1) * trees_per_job}": (
-            number * trees_per_job,
-            (number + 1) * trees_per_job,
-        )
-        for number in numbers
-    }
+    slices = [(number * trees_per_job, (number + 1) * trees_per_job) for number in numbers]
+    spans = {job_id_of(forest.name, *span): span for span in slices}
+    needs = Needs.of(forest).as_dict()
     known = _known_jobs(queue, list(spans))
     at_work = _jobs_at_work(queue) if known else set()
     for job in known:
@@ -200,10 +161,11 @@ def _enqueue_batch(
             del spans[job.id]
         else:  # finished, failed, or taken by a worker that is dead
             job.delete()
+            queue.intermediate_queue.remove(job.id)  # where it stays, RQ would call it stuck
     queue.enqueue_many(
         Queue.prepare_data(
             grow_slice,
-            args=(forest.name, start, stop),
+            args=(forest.name, start, stop, needs),
             job_id=job_id,
             timeout=-1,
             result_ttl=3600,
@@ -228,8 +190,8 @@ def _jobs_at_work(queue: Queue) -> set[str]:
 
 def _is_dead(worker: BaseWorker) -> bool:
     """Return whether a worker is known to be dead; its record goes when its heartbeat is missed."""
-    process = as_text(worker.connection.hget(worker.key, PROCESS_OF_WORKER) or "")
-    return worker.death_date is not None or leases.is_dead(process)
+    process = cast("bytes", worker.connection.hget(worker.key, PROCESS_OF_WORKER) or b"")
+    return worker.death_date is not None or leases.is_dead(process.decode())
 
 
 def _known_jobs(queue: Queue, ids: list[str]) -> list[Job]:
@@ -262,57 +224,3 @@ def _delete_torn(redis: Redis, key: str) -> None:
 def _batches(numbers: list[int]) -> Iterator[list[int]]:
     for start in range(0, len(numbers), _JOBS_PER_WRITE):
         yield numbers[start : start + _JOBS_PER_WRITE]
-
-
-def _unfinished(forest: Forest) -> Iterator[Document]:
-    for status in leases.UNFINISHED:
-        yield from _with_status(forest, status)
-
-
-def _with_status(forest: Forest, status: str) -> Iterable[Document]:
-    """Return what an index finds at once: index and lease of the trees with one status."""
-    return collection(Tree).find(
-        {"forest_id": forest.name, "status": str(status)},
-        {"index": 1, "lease_holder": 1, "lease_expires_at": 1},
-    )
-
-
-async def _grow(forest: Forest, loaded: LoadedConfig, indexes: list[int]) -> dict[str, int]:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Tests run jobs outside the main thread, where signals cannot be caught.
-        with contextlib.suppress(ValueError, RuntimeError):
-            loop.add_signal_handler(number, stop.set)
-    watching = asyncio.create_task(_stop_with_parent(stop))
-    try:
-        async with make_client(forest, loaded.config) as client:
-            budget = ForestBudget(forest)
-            client.keep_to(budget)
-            if indexes:
-                await _begin_with_models(client)
-                await _find_continuation(client)
-            outcome = await ForestGrower(forest, loaded.config, client, budget).grow(indexes, stop)
-    finally:
-        watching.cancel()
-    return {"complete": outcome.complete, "failed": outcome.failed}
-
-
-async def _begin_with_models(client: CompletionClient) -> None:
-    """Record or refuse the model before anything is asked of it; one that is away is waited for."""
-    with contextlib.suppress(BackendUnavailableError, RequestFailedError):
-        await client.begin_with_models()
-
-
-async def _find_continuation(client: CompletionClient) -> None:
-    """Ask the server how it continues messages; one that is away is waited for by the trees."""
-    with contextlib.suppress(BackendUnavailableError, RequestFailedError, LimitSpentError):
-        await client.find_continuation(Spending())
-
-
-async def _stop_with_parent(stop: asyncio.Event) -> None:
-    """Stop where the worker that started this process was killed: nobody would stop it later."""
-    parent = os.getppid()
-    while os.getppid() == parent:
-        await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_PARENT)
-    stop.set()

@@ -85,6 +85,7 @@ def watch_growth(
         TextColumn("trees, {task.fields[told]}"), TimeRemainingColumn(),
     )  # fmt: skip
     next_line = 0.0
+    shown = ""
     with Progress(*columns, console=console, disable=not stderr.isatty(), transient=True) as bar:
         task = bar.add_task(forest_name, total=first.num_trees, told="")
         while True:
@@ -96,6 +97,8 @@ def watch_growth(
                 next_line = time.monotonic() + _SECONDS_BETWEEN_PLAIN_LINES
                 done = last.num_complete + last.num_failed
                 stderr.write(f"{done}/{last.num_trees} trees, {told}", style_func=str)
+            if last.worker_message != shown and (shown := last.worker_message):
+                console.out(shown, highlight=False)
             if not last.num_pending or not goes_on(last):
                 return summary
             time.sleep(SECONDS_BETWEEN_LOOKS)

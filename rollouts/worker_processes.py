@@ -1,99 +1,168 @@
-"""Run RQ workers as child processes until a forest is grown."""
+"""Grow one forest with child processes, without the queue."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+import structlog
 from django.conf import settings
 from django.core.management.base import OutputWrapper
 
 from forests.models import Forest
-from forests.store import is_held, leave_forest
-from rollouts.jobs import enqueue_forest
+from forests.store import leave_forest
+from rollouts.growth import may_grow
 from rollouts.recording import settle_counters
 from rollouts.watching import GrowthSummary, watch_growth
-from rollouts.workers import STOP_WITH_PARENT
+
+log = structlog.stdlib.get_logger(__name__)
 
 SECONDS_TO_STOP = 30.0
 SECONDS_TO_END_UNASKED = 5.0
-_ROUNDS_WITHOUT_PROGRESS = 2
+SECONDS_BEFORE_REPLACING = 2.0
+MOST_LOST_IN_A_ROW = 5
+"""Processes that may end before their work is done without a tree being finished meanwhile."""
+_MOST_BYTES_OF_REPORT = 65_536
+
+
+class WorkerFailedError(Exception):
+    """A worker process cannot go on, and so no other can; the message is one line."""
 
 
 def grow_with_processes(
-    forest: Forest, num_processes: int, trees_per_job: int, stderr: OutputWrapper
+    forest: Forest, requests: Sequence[int], stderr: OutputWrapper
 ) -> GrowthSummary:
-    """Enqueue a forest and work on it with child processes; return the final state.
+    """Grow a forest with one child process for each number of requests; return the final state.
 
-    What a killed worker leaves behind is enqueued again. Ends early where a round of workers makes
-    no progress, or the model server refuses.
+    A process that is killed is replaced after a pause. What it held is free again at once.
 
     Raises:
-        KeyboardInterrupt: on SIGINT or SIGTERM, after the workers have written what had arrived.
+        WorkerFailedError: a process cannot grow the forest, or one after the other is killed.
+        KeyboardInterrupt: on SIGINT or SIGTERM, after all have written what had arrived.
     """
-    # A forest with fewer trees than processes times slices would leave processes idle.
-    per_job = max(1, min(trees_per_job, -(-forest.num_pending // num_processes)))
-    idle_rounds = 0
-    while True:
-        before = Forest.objects.get(pk=forest.name)
-        enqueue_forest(before, per_job)
-        with _workers(num_processes) as workers:
-            summary = watch_growth(
-                forest.name,
-                stderr,
-                goes_on=lambda _: any(worker.poll() is None for worker in workers),
+    with _stopped_at_end(_Children(forest.name, requests)) as children:
+        summary = watch_growth(forest.name, stderr, goes_on=lambda _: children.look_after())
+        children.wait(SECONDS_TO_END_UNASKED)
+    settle_counters(forest)
+    left = Forest.objects.get(pk=forest.name)
+    if left.num_pending:
+        leave_forest(left)  # also for workers that were killed
+    return summary
+
+
+@dataclass(slots=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+    report: int
+    """Pipe from which the reason for its end is read."""
+
+    @classmethod
+    def start(cls, forest_name: str, share: int, requests: Sequence[int]) -> "_Child":
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        numbers = (share, len(requests), requests[share], os.getpid())
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "rollouts", str(writing), forest_name, *map(str, numbers)],
+            cwd=settings.BASE_DIR,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[writing],
+            start_new_session=True,  # Ctrl-C is for the parent, which passes a stop on
+        )
+        os.close(writing)
+        return cls(process, reading)
+
+    def read_report(self) -> str:
+        """Return why it could not go on, in one line; empty where it did not say. Once."""
+        try:
+            written = os.read(self.report, _MOST_BYTES_OF_REPORT)
+        except BlockingIOError:
+            written = b""
+        os.close(self.report)
+        return str(json.loads(written)) if written else ""
+
+
+class _Children:
+    """The worker processes of one forest, one for each share of its trees."""
+
+    def __init__(self, forest_name: str, requests: Sequence[int]) -> None:
+        self.forest_name = forest_name
+        self.requests = requests
+        self.running: dict[int, _Child] = {}
+        self._due: dict[int, float] = dict.fromkeys(range(len(requests)), 0.0)
+        """Shares without a process, and from when on one may be started."""
+        self._num_lost = 0
+        self._num_pending: int | None = None
+
+    def look_after(self) -> bool:
+        """Start processes that are due; return whether any is there or will be.
+
+        Raises:
+            WorkerFailedError: one said that it cannot go on, or too many have died.
+        """
+        for share, child in list(self.running.items()):
+            if child.process.poll() is not None:
+                del self.running[share]
+                self._see_off(share, child)
+        for share in [one for one, due in self._due.items() if due <= time.monotonic()]:
+            del self._due[share]
+            self.running[share] = _Child.start(self.forest_name, share, self.requests)
+        return bool(self.running or self._due)
+
+    def _see_off(self, share: int, child: _Child) -> None:
+        status = child.process.returncode
+        if message := child.read_report():
+            raise WorkerFailedError(message)
+        if not may_grow(self.forest_name) or (status == 0 and self.running):
+            return  # nothing is left, or the others grow it
+        forest = Forest.objects.get(pk=self.forest_name)
+        settle_counters(forest)
+        forest.refresh_from_db()
+        if not forest.num_pending:
+            return
+        if forest.num_pending != self._num_pending:
+            self._num_lost, self._num_pending = 0, forest.num_pending
+        self._num_lost += 1
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        if self._num_lost > MOST_LOST_IN_A_ROW:
+            raise WorkerFailedError(
+                f"{self._num_lost} worker processes ended before a tree was finished, and the last "
+                f"{how}: where memory is short, use fewer processes"
             )
-        settle_counters(before)
-        after = Forest.objects.get(pk=forest.name)
-        made_progress = after.num_pending != before.num_pending
-        # Trees that workers elsewhere hold, or held until their leases end, are waited for.
-        idle_rounds = 0 if made_progress or is_held(after) else idle_rounds + 1
-        is_over = after.is_stopped or after.spent_limit
-        if not after.num_pending or is_over or idle_rounds >= _ROUNDS_WITHOUT_PROGRESS:
-            if after.num_pending:
-                leave_forest(after)  # also for workers that were killed
-            return summary
+        log.warning("worker process replaced", how=how, process=child.process.pid)
+        self._due[share] = time.monotonic() + SECONDS_BEFORE_REPLACING
+
+    def wait(self, seconds: float) -> None:
+        """Let processes that find no unfinished tree end by themselves."""
+        deadline = time.monotonic() + seconds
+        processes = [child.process for child in self.running.values()]
+        while time.monotonic() < deadline and any(one.poll() is None for one in processes):
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Ask all to write what has arrived and end; kill those that do not."""
+        processes = [child.process for child in self.running.values()]
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        for process in processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @contextmanager
-def _workers(number: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Start workers that end when the queue is empty; stop those that are left at the end."""
-    command = [
-        sys.executable, "manage.py", "rqworker", settings.ROLLOUT_QUEUE, "--burst", "-v", "0",
-    ]  # fmt: skip
-    environment = os.environ | {STOP_WITH_PARENT: str(os.getpid())}
-    workers = [
-        subprocess.Popen(  # noqa: S603
-            command, cwd=settings.BASE_DIR, env=environment, start_new_session=True
-        )
-        for _ in range(number)
-    ]
+def _stopped_at_end(children: _Children) -> Iterator[_Children]:
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield workers
-        _wait(workers, SECONDS_TO_END_UNASKED)
+        yield children
     finally:
         signal.signal(signal.SIGTERM, previous)
-        _stop(workers)
-
-
-def _wait(workers: list[subprocess.Popen[bytes]], seconds: float) -> None:
-    """Let workers that find the queue empty end by themselves."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(worker.poll() is None for worker in workers):
-        time.sleep(0.1)
-
-
-def _stop(workers: list[subprocess.Popen[bytes]]) -> None:
-    """Ask the workers to write what has arrived and end."""
-    for worker in workers:
-        if worker.poll() is None:
-            worker.terminate()
-    for worker in workers:
-        try:
-            worker.wait(SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            worker.kill()
+        children.stop()

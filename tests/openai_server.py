@@ -90,6 +90,10 @@ class OpenAIServer:
         """What is sent in place of the models."""
         self.answers_as: Callable[[str], str] = lambda asked: asked
         """Gets the model that was asked for; returns what the answer calls it."""
+        self.num_slots: int | None = None
+        """Requests that it works on at once, as `/props` and `/slots` tell; None: neither does."""
+        self.tells_slots: frozenset[str] = frozenset({"/props", "/slots"})
+        """Which of the two it answers, as servers of llama.cpp can be started without one."""
         self.most_samples = 1000
         self.continues: Continues = "always"
         self.trims = False
@@ -229,13 +233,24 @@ class OpenAIServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                if self.path == "/props":
-                    props = json.dumps({"chat_template": scripted.chat_template})
-                    self._send(200 if scripted.chat_template else 404, props)
+                if self.path in ("/props", "/slots"):
+                    self._send_slots()
                     return
                 owner = _OWNERS.get(scripted.style, "owner")
                 models = [{"id": name, "owned_by": owner} for name in scripted.models]
                 self._send(200, scripted.listing or json.dumps({"data": models}))
+
+            def _send_slots(self) -> None:
+                number, template = scripted.num_slots, scripted.chat_template
+                tells = number is not None and self.path in scripted.tells_slots
+                if self.path == "/props" and (tells or template):
+                    props: dict[str, Any] = {"total_slots": number} if tells else {}
+                    props |= {"chat_template": template} if template else {}
+                    self._send(200, json.dumps(props))
+                elif number is None or not tells:
+                    self._send(501, '{"error": {"message": "not supported"}}')
+                else:
+                    self._send(200, json.dumps([{"id": place} for place in range(number)]))
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -101,6 +101,9 @@ def test_no_key_is_in_database_queue_files_pages_or_logs(
     site.run("retry_failed", *forest)
     model_server.faults.extend([Fault(500, repeated), Fault(401, repeated)])
     site.run("rollout_worker", "--num_processes", "1", *forest, status=1)
+    site.run("populate_forest", *forest)
+    model_server.faults.extend([Fault(500, repeated), Fault(401, repeated)])
+    site.run("rqworker", "rollouts", "--burst")
     stopped = [*stored_documents(), *queued_values(queue)]
     model_server.faults.clear()
     site.run("populate_forest", *forest)

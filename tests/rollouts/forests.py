@@ -1,9 +1,10 @@
 """Forests to grow in tests."""
 
 from collections import Counter
+from pathlib import Path
 
 from experiment_configs.interfaces import RolloutWorkerConfig
-from experiment_configs.loading import load_config
+from experiment_configs.loading import LoadedConfig, load_config
 from forests.models import COUNTERS, Forest, Tree
 from forests.seeding import seed_forest
 from forests.store import iter_trees
@@ -21,7 +22,16 @@ WORKER_SETTINGS = {
 
 def seeded(limit: int = 4, suffix: str = "a", **settings: object) -> Forest:
     """Return a small forest of `demo_arithmetic` with quick settings."""
-    forest = seed_forest(load_config("demo_arithmetic"), "train", suffix, limit=limit)
+    return _seeded(load_config("demo_arithmetic"), limit, suffix, settings)
+
+
+def seeded_of(path: Path, limit: int = 4, suffix: str = "a", **settings: object) -> Forest:
+    """Return a small forest of the config in a file, with quick settings."""
+    return _seeded(load_config(path.stem, [path.parent]), limit, suffix, settings)
+
+
+def _seeded(loaded: LoadedConfig, limit: int, suffix: str, settings: dict[str, object]) -> Forest:
+    forest = seed_forest(loaded, "train", suffix, limit=limit)
     forest.worker_config |= WORKER_SETTINGS | settings
     forest.save()
     return forest

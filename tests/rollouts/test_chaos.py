@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from forests.models import Forest
+from forests.models import Forest, Node
 from rollouts.jobs import enqueue_forest, grow_slice
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.processes import on_test_database
-from tests.rollouts.forests import assert_whole, reread, seeded, shape
+from tests.rollouts.forests import assert_whole, reread, seeded, seeded_of, shape
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -161,3 +162,87 @@ def test_a_forest_survives_chaos(queue, settings):
     wasted = chaos.answered - needed
     lost_in_flight = CONCURRENCY * (2 * chaos.worker_kills + NUM_WORKERS * chaos.server_restarts)
     assert wasted <= lost_in_flight, f"{wasted} of {chaos.answered} answers were wasted"
+
+
+class TwoConfigs:
+    """Two forests of two configs in one queue, and workers that each have one of the configs."""
+
+    def __init__(self, directory: Path, server: OpenAIServer) -> None:
+        self.server = server
+        self.chance = random.Random(2)
+        self.num_kills = 0
+        self.directories = [directory / name for name in OWN_CONFIGS]
+        for place in self.directories:
+            place.mkdir()
+            source = OWN_CONFIG.format(name=place.name)
+            (place / f"{place.name}.py").write_text(source)
+        self.forests = [
+            seeded_of(place / f"{place.name}.py", NUM_TREES // 2, concurrency=CONCURRENCY)
+            for place in self.directories
+        ]
+        self.workers = [self._start_worker(place) for place in self.directories]
+
+    def kill_a_worker(self) -> None:
+        number = self.chance.randrange(len(self.workers))
+        _kill_family(self.workers[number].pid)
+        self.workers[number].wait()
+        self.num_kills += 1
+        self.workers[number] = self._start_worker(self.directories[number])
+
+    def end(self) -> None:
+        for worker in self.workers:
+            _kill_family(worker.pid)
+            worker.wait()
+
+    def _start_worker(self, directory: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "rqworker", "rollouts", "-v", "0"],
+            env=on_test_database(
+                OPENAI_BASE_URL=self.server.url,
+                PRM_CONFIG_PATH=str(directory),
+                PRM_LOG_LEVEL="CRITICAL",
+            ),
+            start_new_session=True,
+        )  # fmt: skip
+
+
+OWN_CONFIGS = ("first", "second")
+OWN_CONFIG = """
+from experiment_configs.rollout.demo_arithmetic import Config as Demo
+
+class Config(Demo):
+    def extract_answer(self, completion):
+        return "{name}"
+"""
+
+
+def test_workers_with_one_config_each_grow_two_forests_of_one_queue(queue, tmp_path: Path):
+    """None grows a tree of the other config, none fails a job, and none loses one."""
+    with OpenAIServer(_slowly) as server:
+        chaos = TwoConfigs(tmp_path, server)
+        deadline = time.monotonic() + SECONDS + 120
+        kills_until = time.monotonic() + SECONDS
+        messages: set[str] = set()
+        try:
+            while any(reread(forest).num_pending for forest in chaos.forests):
+                assert time.monotonic() < deadline, "the forests did not grow to their end"
+                for forest in chaos.forests:
+                    enqueue_forest(forest, 3)
+                    messages.add(reread(forest).worker_message)
+                time.sleep(chaos.chance.uniform(0.3, 1.2))
+                if time.monotonic() < kills_until:
+                    chaos.kill_a_worker()
+            wait_until(lambda: not queue.get_job_ids())
+        finally:
+            chaos.end()
+
+    assert chaos.num_kills > 0
+    for forest in chaos.forests:
+        call_command("recount_forest", "--forest_name", forest.name, "--json")
+        assert_whole(forest)
+        answers = Node.objects.filter(forest_id=forest.name, terminal=True, truncated=False)
+        assert set(answers.values_list("answer", flat=True)) == {forest.config_name}
+        assert reread(forest).worker_message == ""
+    assert any("no config named" in message for message in messages)
+    for registry in (queue.failed_job_registry, queue.intermediate_queue):
+        assert registry.get_job_ids() == []

@@ -75,7 +75,7 @@ def test_seed_forest_speaks_json():
     assert json.loads(out) == {"forest_name": "demo_arithmetic-test-first", "num_trees": 3}
 
 
-def test_rollout_worker_grows_a_forest_to_its_end(queue, model_server: OpenAIServer):
+def test_rollout_worker_grows_a_forest_to_its_end(model_server: OpenAIServer):
     forest = seeded(5)
 
     status, out, err = finish(
@@ -88,7 +88,7 @@ def test_rollout_worker_grows_a_forest_to_its_end(queue, model_server: OpenAISer
     assert_whole(forest)
 
 
-def test_rollout_worker_exits_with_3_where_trees_failed(queue, model_server: OpenAIServer):
+def test_rollout_worker_exits_with_3_where_trees_failed(model_server: OpenAIServer):
     forest = seeded(3, concurrency=1)
     model_server.faults.extend([Fault(status=400, body='{"error": {"message": "too long"}}')])
 
@@ -101,7 +101,7 @@ def test_rollout_worker_exits_with_3_where_trees_failed(queue, model_server: Ope
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_an_interrupted_rollout_worker_writes_what_it_has_and_goes_on_later(
-    queue, model_server: OpenAIServer, number: signal.Signals, status: int
+    model_server: OpenAIServer, number: signal.Signals, status: int
 ):
     model_server.write = slowly
     whole, torn = seeded(6, "whole"), seeded(6, "torn")
@@ -116,7 +116,7 @@ def test_an_interrupted_rollout_worker_writes_what_it_has_and_goes_on_later(
     assert_resumes_to(torn, whole, model_server)
 
 
-def test_a_killed_rollout_worker_leaves_no_double_and_no_gap(queue, model_server: OpenAIServer):
+def test_a_killed_rollout_worker_leaves_no_double_and_no_gap(model_server: OpenAIServer):
     model_server.write = slowly
     whole, torn = seeded(6, "whole"), seeded(6, "torn")
     jobs.grow_slice(whole.name, 0, 6)
@@ -142,7 +142,7 @@ def assert_resumes_to(torn: Forest, whole: Forest, server: OpenAIServer) -> None
 
 @pytest.mark.parametrize("limit", ["--max_requests", "--max_tokens_total"])
 def test_a_forest_stops_at_its_limit_and_goes_on_with_a_larger_one(
-    queue, model_server: OpenAIServer, limit: str
+    model_server: OpenAIServer, limit: str
 ):
     model_server.write = slowly
     forest = seeded(4, concurrency=1)
@@ -495,11 +495,12 @@ class TestRefusals:
         with pytest.raises(CommandError, match="has no model 'big': it has scripted"):
             run(command, "--forest_name", seeded(1, model="big").name)
 
-    def test_an_unset_queue_says_what_to_set(self, command: str, settings):
-        settings.REDIS_URL = ""
 
-        with pytest.raises(CommandError, match=r"set REDIS_URL in \.env"):
-            run(command, "--forest_name", seeded(1).name)
+def test_populate_forest_needs_a_queue_and_says_what_to_set(model_server: OpenAIServer, settings):
+    settings.REDIS_URL = ""
+
+    with pytest.raises(CommandError, match=r"set REDIS_URL in \.env"):
+        run("populate_forest", "--forest_name", seeded(1).name)
 
 
 @pytest.mark.parametrize(
@@ -524,7 +525,7 @@ def test_a_dead_service_is_one_line_without_its_password(
         os.environ[variable] = value
         os.environ["PRM_MONGODB_TIMEOUT_SECONDS"] = "1"
         status, out, err = finish(
-            start(model_server, "rollout_worker", "--forest_name", forest.name)
+            start(model_server, "populate_forest", "--forest_name", forest.name)
         )
     finally:
         os.environ.clear()

@@ -25,7 +25,8 @@ from forests.store import (
 )
 from rollouts import failures, growth, leases
 from rollouts.failures import BackendRefusedError
-from rollouts.jobs import enqueue_forest, grow_slice, unfinished_trees
+from rollouts.growing_process import unfinished_trees
+from rollouts.jobs import enqueue_forest, grow_slice
 from rollouts.recording import LeaseLostError
 from rollouts.recounting import recount_forest
 from tests.openai_server import Fault, OpenAIServer, write_two_steps

@@ -157,7 +157,7 @@ def test_a_writer_that_wakes_up_after_another_grew_its_tree_changes_nothing(
         if len(calls) == 1:
             Tree.objects.update(status="pending", lease_holder="", lease_expires_at=None)
             model_server.write = lambda prefix, seed: write_two_steps(prefix, seed + 1)
-            assert jobs._grow_slice(forest.name, 0, 3) == {"complete": 3, "failed": 0}
+            assert jobs._grow_slice(forest.name, 0, 3, None) == {"complete": 3, "failed": 0}
             seen.append((shape(forest), list(Tree.objects.order_by("id").values())))
         return insert_up_to_known(model, documents)
 

@@ -69,7 +69,7 @@ def grow_elsewhere(forest: Forest, server: OpenAIServer) -> None:
     """Grow all trees as another worker does when the leases have run out, with other texts."""
     Tree.objects.update(lease_expires_at=None)
     server.write = lambda prefix, seed: write_two_steps(prefix, seed + 1)
-    assert sum(jobs._grow_slice(forest.name, 0, forest.num_trees).values()) <= forest.num_trees
+    jobs._grow_slice(forest.name, 0, forest.num_trees, None)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -231,7 +231,9 @@ def test_a_job_whose_worker_was_killed_before_it_claimed_a_tree_is_replaced(
     forest = seeded(2)
     enqueue_forest(forest, 2)
     (id_,) = queue.get_job_ids()
-    environment = on_test_database() | {"DJANGO_SETTINGS_MODULE": "prm_site.settings"}
+    environment = on_test_database(
+        OPENAI_BASE_URL=model_server.url, DJANGO_SETTINGS_MODULE="prm_site.settings"
+    )
     command = [sys.executable, "-c", STUCK_WORKER, str(tmp_path / "pid")]
     with subprocess.Popen(command, env=environment) as worker:
         wait_until((tmp_path / "pid").exists)

@@ -5,15 +5,21 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from forests.commands import ProjectCommand
+from forests.commands import ProjectCommand, positive_integer
 from forests.core.states import ENDS_WATCHING
 from forests.models import Forest
 from forests.selectors import read_standing_of
-from rollouts.commands import add_growth_arguments, check_outcome, get_growable_forest
+from rollouts.commands import (
+    add_growth_arguments,
+    check_outcome,
+    get_growable_forest,
+    require_queue,
+)
 from rollouts.jobs import enqueue_forest
 from rollouts.recording import settle_counters
 from rollouts.watching import node_limit_note, spending_note, watch_growth
 
+DEFAULT_TREES_PER_JOB = 16
 SECONDS_BETWEEN_REFILLS = 5.0
 
 
@@ -28,10 +34,17 @@ manage.py rqworker-pool rollouts --num-workers 4
     def add_arguments(self, parser: CommandParser) -> None:
         add_growth_arguments(parser)
         parser.add_argument(
+            "--trees_per_job",
+            type=positive_integer,
+            default=DEFAULT_TREES_PER_JOB,
+            help="trees that one job grows (default: %(default)s)",
+        )
+        parser.add_argument(
             "--watch", action="store_true", help="show progress until no tree is unfinished"
         )
 
     def handle(self, **options: Any) -> None:
+        require_queue()
         forest = get_growable_forest(options)
         number = enqueue_forest(forest, options["trees_per_job"])
         forest.refresh_from_db()  # its counters may have been settled

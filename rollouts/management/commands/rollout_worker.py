@@ -1,12 +1,19 @@
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, positive_integer
-from rollouts.commands import add_growth_arguments, check_outcome, get_growable_forest
+from forests.models import Forest
+from rollouts.commands import (
+    add_growth_arguments,
+    check_outcome,
+    get_growable_forest,
+    get_in_flight,
+)
+from rollouts.in_flight import InFlight, shares
 from rollouts.watching import node_limit_note, spending_note
-from rollouts.worker_processes import grow_with_processes
+from rollouts.worker_processes import WorkerFailedError, grow_with_processes
 
 
 class Command(ProjectCommand):
@@ -22,15 +29,17 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
             "--num_processes",
             type=positive_integer,
             default=1,
-            help="worker processes; each keeps `concurrency` requests in flight "
-            "(default: %(default)s)",
+            help="worker processes, which share the forest's `concurrency` (default: %(default)s)",
         )
 
     def handle(self, **options: Any) -> None:
         forest = get_growable_forest(options)
-        summary = grow_with_processes(
-            forest, options["num_processes"], options["trees_per_job"], self.stderr
-        )
+        requests = self._divide(get_in_flight(forest), forest, options["num_processes"])
+        try:
+            summary = grow_with_processes(forest, requests, self.stderr)
+        except WorkerFailedError as error:
+            forest.refresh_from_db()
+            raise CommandError(f"{forest.num_pending} trees are unfinished; {error}") from error
         if options["json"]:
             self.show_json(asdict(summary))
         self.say(
@@ -42,3 +51,15 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
             self.say(note)
         self.say_uncompared(summary.num_uncompared, forest.name)
         check_outcome(forest.name)
+
+    def _divide(self, in_flight: InFlight, forest: Forest, num_processes: int) -> list[int]:
+        """Return the requests in flight of each process; there are no more processes than trees."""
+        requests = shares(in_flight.number, min(num_processes, max(1, forest.num_pending)))
+        told = f"{in_flight.number} requests in flight ({in_flight.reason})"
+        if len(requests) < num_processes:
+            told += (
+                f" and {forest.num_pending} unfinished trees, so {len(requests)} processes instead "
+                f"of {num_processes}"
+            )
+        self.say(told)
+        return requests

@@ -16,6 +16,7 @@ from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
 from rollouts.core.steps import StepRule
 from rollouts.estimating import TREES_OF_ESTIMATE, items_of_estimate, try_forest
+from rollouts.in_flight import InFlight, find_in_flight
 from rollouts.servers import policy_server
 from rollouts.verification import ShownItem, TriedGrowth, Verification, try_growth, verify
 
@@ -77,17 +78,22 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
     def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
         tried: list[TriedGrowth] = []
         notes: list[str] = []
+        in_flight: list[InFlight] = []
 
         async def ask() -> str:
             client = _client(config)
             async with client:
                 try:
+                    in_flight.append(await find_in_flight(client))
                     tried.append(await try_growth(client, verification.items[0], config))
                 finally:
                     notes.extend(client.notes)
             return tried[0].detail
 
         verification.attempt("backend", lambda: asyncio.run(ask()))
+        if tried:
+            number = f"{in_flight[0].number} at once, {in_flight[0].reason}"
+            verification.attempt("requests", lambda: number)
         for note in notes:
             verification.warn("request", note)
         if tried:
@@ -101,14 +107,14 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         async def ask() -> str:
             items = items_of_estimate(config, options["dataset_split"])
             async with _client(config) as client:
-                trees = await try_forest(client, config, items)
+                num_requests = (await find_in_flight(client)).number
+                trees = await try_forest(client, config, items, num_requests)
                 known = settings.PRICES.get(await client.model(), Prices())
             prices = Prices(
                 known.prompt if options["price_in"] is None else options["price_in"],
                 known.completion if options["price_out"] is None else options["price_out"],
             )
-            concurrency = config.rollout_worker_config.concurrency
-            found = estimate_growth(trees, options["estimate"], prices, concurrency)
+            found = estimate_growth(trees, options["estimate"], prices, num_requests)
             verification.estimate = found
             return _told(found, sum((tree.usage for tree in trees), Usage()), prices)
 
