@@ -18,7 +18,7 @@ from forests.listing import (
 )
 from forests.models import Forest, TreeStatus
 from forests.requests import HtmxRequest, get_forest, read_number, wants_part
-from forests.selectors import list_forests, read_progress, read_progress_of
+from forests.selectors import list_forests, read_progress, read_progress_of, read_servers
 
 PROGRESS_PART = "progress"
 TREES_PART = "trees"
@@ -43,7 +43,9 @@ def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
     if (jump := request.GET.get("tree")) is not None:
         return _jump(found, jump)
     if wants_part(request, PROGRESS_PART):
-        context = {"progress": read_progress_of(found), "forest": found}
+        context = {
+            "progress": read_progress_of(found), "forest": found, "servers": read_servers(found)
+        }  # fmt: skip
         return render(request, "forests/_progress.html", context)
     wanted = _read_filter(request)
     context = {
@@ -56,7 +58,8 @@ def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
     }
     if wants_part(request, TREES_PART):
         return render(request, "forests/_trees.html", context)
-    return render(request, "forests/forest.html", context | {"progress": read_progress_of(found)})
+    context |= {"progress": read_progress_of(found), "servers": read_servers(found)}
+    return render(request, "forests/forest.html", context)
 
 
 def _jump(found: Forest, text: str) -> HttpResponseRedirect:

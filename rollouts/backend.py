@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from rollouts.failures import (
     AnsweredError,
     BackendError,
     BackendRefusedError,
+    BackendUnavailableError,
     FieldRefusedError,
     NoModelListError,
     PromptTooLongError,
@@ -59,6 +60,13 @@ class Spending:
     seconds: float = 0.0
     """What these took together."""
 
+    def add(self, other: "Spending") -> None:
+        """Count what other requests have cost, too."""
+        for name in ("requests", "retries", "prompt_tokens", "completion_tokens", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.failures += other.failures
+        self.latencies += other.latencies
+
     def add_latency(self, seconds: float) -> None:
         self.latencies[bucket_of(seconds)] += 1
         self.seconds += seconds
@@ -74,11 +82,18 @@ class Backend:
         timeout_seconds: float,
         max_attempts: int,
         needed: Collection[str] = (),
+        prepare: Callable[[Endpoint, Spending], Awaitable[None]] | None = None,
     ) -> None:
+        """`prepare` is called with a server before each request that it gets from `ask`."""
         self.address = address
         self.timeout_seconds = timeout_seconds
         self.max_attempts = max_attempts
+        self._prepare = prepare
         self._pool = EndpointPool(address, timeout_seconds, needed)
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        return self._pool.endpoints
 
     @property
     def most_samples(self) -> int | None:
@@ -111,14 +126,16 @@ class Backend:
             raise BackendRefusedError(f"the model server lists no model: {_NAME_THE_MODEL}")
         return models[0].id
 
-    async def list_models(self) -> list[openai.types.Model]:
+    async def list_models(self, only: Endpoint | None = None) -> list[openai.types.Model]:
         """Return the server's models; the cheapest way to see that it answers.
+
+        `only`: the server to ask.
 
         Raises:
             NoModelListError: it answers, and has no list of models.
             BackendError: it does not answer, or refuses.
         """
-        with self._pool.pick() as endpoint:
+        with self._pool.pick(only) as endpoint:
             try:
                 return _named([model async for model in endpoint.openai.models.list()])
             except (*_ERRORS, AttributeError, TypeError) as error:
@@ -127,21 +144,23 @@ class Backend:
                     raise NoModelListError(str(failure)) from None
                 if not isinstance(failure, RetryableError):
                     raise failure from None
-                if failure.is_unavailable and self._pool.eject(endpoint):
+                if failure.is_unavailable and self._pool.eject(endpoint) and only is None:
                     return await self.list_models()
                 raise failure.final() from None
 
     async def ask(
         self,
         path: str,
-        body: Callable[[], Mapping[str, Any]],
-        read: Callable[[Any], Answer],
+        body: Callable[[Endpoint], Mapping[str, Any]],
+        read: Callable[[Any, Endpoint], Answer],
         spending: Spending,
+        only: Endpoint | None = None,
     ) -> Answer:
         """Return what `read` makes of the parsed JSON of a response. Adds to `spending`.
 
         `path` goes after the server's address, or after its host where it begins with two slashes.
         `body` is called for each attempt; `read` raises `ResponseError` where another may help.
+        Both get the server. `only`: the one to ask; it is not waited for where it is away.
         What a server does not take of a body is changed, which is no attempt: see
         `rollouts.core.dialect`.
 
@@ -150,11 +169,13 @@ class Backend:
         """
         attempt, fit = 1, Fit()
         while True:
-            spending.requests += 1
-            with self._pool.pick() as endpoint:
-                sent = endpoint.dialect.adapt(body(), fit)
+            with self._pool.pick(only) as endpoint:
+                if not (only or await self._is_ready(endpoint, spending)):
+                    continue
+                spending.requests += 1
+                sent = endpoint.dialect.adapt(body(endpoint), fit)
                 try:
-                    return read(await self._post(endpoint, path, sent, spending))
+                    return read(await self._post(endpoint, path, sent, spending), endpoint)
                 except _ERRORS as error:
                     kind, failure = self._classify(error, endpoint, sent)
                 spending.failures[kind] += 1
@@ -163,12 +184,30 @@ class Backend:
                     _change(endpoint, failure, sent, fit)
                     wait = 0.0
                 elif isinstance(failure, RetryableError):
+                    if only and failure.is_unavailable:
+                        self._pool.eject(endpoint, failure.retry_after)
+                        raise failure.final()
                     wait = await self._seconds_before_next(endpoint, failure, attempt)
                     attempt += 1
                 else:
                     raise failure
             spending.retries += 1
             await asyncio.sleep(wait)
+
+    async def _is_ready(self, endpoint: Endpoint, spending: Spending) -> bool:
+        """Prepare a server, and return whether it may be asked; False: another one may.
+
+        Raises:
+            BackendError: it cannot be used, or is away and no other one is left.
+        """
+        if self._prepare:
+            try:
+                await self._prepare(endpoint, spending)
+            except BackendUnavailableError:
+                if not self._pool.has_one_left():
+                    raise
+                return False
+        return True
 
     async def _post(
         self, endpoint: Endpoint, path: str, sent: Mapping[str, Any], spending: Spending

@@ -32,6 +32,7 @@ from forests.store import (
     tree_ids,
 )
 from rollouts import leases
+from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.circuit import Circuit
 from rollouts.core.completions import Completion
@@ -96,8 +97,16 @@ class _Added:
 class ForestGrower:
     """Grows trees of one forest from one process, with `concurrency` requests in flight."""
 
-    def __init__(self, forest: Forest, config: RolloutConfig, client: CompletionClient) -> None:
+    def __init__(
+        self,
+        forest: Forest,
+        config: RolloutConfig,
+        client: CompletionClient,
+        spent: Spending | None = None,
+    ) -> None:
+        """`spent`: what asking the servers has cost so far; the first tree counts it."""
         self.forest = forest
+        self._spent = spent or Spending()
         self.config = config
         self.client = client
         self.worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
@@ -209,6 +218,8 @@ class ForestGrower:
 
     async def _grow(self, stored: StoredTree) -> None:
         growth = Growth.of(stored)
+        growth.spending.add(self._spent)
+        self._spent = Spending()
         self._growing.add(stored.id)
         try:
             await self._grow_tree(growth)

@@ -28,6 +28,7 @@ from forests.core.estimators import RESEGMENTED
 from forests.models import STOPPED, Forest, Tree, TreeStatus
 from forests.store import Document, collection, has_live_lease, in_batches, tree_ids
 from rollouts import leases
+from rollouts.abilities import DatabaseMemory
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient
 from rollouts.core.steps import StepRule
@@ -116,7 +117,8 @@ def make_client(forest: Forest, config: RolloutConfig | None = None) -> Completi
     """Return a client of a forest's settings; `config` is needed to draw single steps."""
     worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
     address = policy_server(worker_config.base_urls)
-    return CompletionClient(address, worker_config, StepRule.of(worker_config, config))
+    rule = StepRule.of(worker_config, config)
+    return CompletionClient(address, worker_config, rule, DatabaseMemory())
 
 
 def unfinished_trees(forest: Forest, indexes: range) -> list[Document]:
@@ -275,18 +277,23 @@ async def _grow(forest: Forest, loaded: LoadedConfig, indexes: list[int]) -> dic
     watching = asyncio.create_task(_stop_with_parent(stop))
     try:
         async with make_client(forest, loaded.config) as client:
-            if indexes:
-                await _find_continuation(client)
-            outcome = await ForestGrower(forest, loaded.config, client).grow(indexes, stop)
+            spent = await _find_abilities(client) if indexes else Spending()
+            grower = ForestGrower(forest, loaded.config, client, spent)
+            outcome = await grower.grow(indexes, stop)
     finally:
         watching.cancel()
     return {"complete": outcome.complete, "failed": outcome.failed}
 
 
-async def _find_continuation(client: CompletionClient) -> None:
-    """Ask the server how it continues messages; one that is away is waited for by the trees."""
+async def _find_abilities(client: CompletionClient) -> Spending:
+    """Ask the servers what they do, and return what that cost.
+
+    One that is away is waited for by the trees, and asked then.
+    """
+    spent = Spending()
     with contextlib.suppress(BackendUnavailableError, RequestFailedError):
-        await client.find_continuation(Spending())
+        await client.find_abilities(spent)
+    return spent
 
 
 async def _stop_with_parent(stop: asyncio.Event) -> None:

@@ -11,6 +11,8 @@ from django.core.management import CommandError, call_command
 from rollouts.core.strategies import STRATEGIES
 from tests.openai_server import OpenAIServer
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 CONFIG = """
 from experiment_configs.rollout.demo_arithmetic import Config as Demo, RolloutWorkerConfig
 

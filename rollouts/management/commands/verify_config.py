@@ -7,6 +7,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from experiment_configs.interfaces import RolloutConfig
 from forests.commands import ProjectCommand
+from forests.core.abilities import Abilities
+from rollouts.abilities import AskingMemory
 from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
 from rollouts.core.steps import StepRule
@@ -27,7 +29,7 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         parser.add_argument(
             "--with_backend",
             action="store_true",
-            help="also grow a few samples, and show them",
+            help="also ask what the model server does, grow a few samples, and show them",
         )
         parser.add_argument("--json", action="store_true", help="print checks and items as JSON")
 
@@ -49,6 +51,7 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
     def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
         tried: list[TriedGrowth] = []
         notes: list[str] = []
+        servers: list[tuple[str, Abilities]] = []
 
         async def ask() -> str:
             worker_config = config.rollout_worker_config
@@ -56,15 +59,19 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
                 policy_server(worker_config.base_urls),
                 worker_config,
                 StepRule.of(worker_config, config),
+                AskingMemory() if settings.MONGODB_URI else None,
             )
             async with client:
                 try:
                     tried.append(await try_growth(client, verification.items[0], config))
                 finally:
                     notes.extend(client.notes)
+                    servers.extend(client.abilities)
             return tried[0].detail
 
         verification.attempt("backend", lambda: asyncio.run(ask()))
+        for address, abilities in servers:
+            verification.add_server(address, abilities)
         for note in notes:
             verification.warn("request", note)
         if tried:
