@@ -60,7 +60,8 @@ def read_workers(forest: Forest) -> Workers:
 
 def read_servers(forest: Forest) -> list[ShownServer]:
     """Return what the servers that grew a forest do, as far as they were asked: one query."""
-    ids = [_server_id(forest, one) for one in forest.grown_by[:MOST_SERVERS]]
+    growers = [one for one in forest.grown_by[:MOST_SERVERS] if isinstance(one, Mapping)]
+    ids = [_server_id(forest, one) for one in growers]
     found = {one.id: one for one in ModelServer.objects.filter(pk__in=ids)} if ids else {}
     servers = [found[one] for one in dict.fromkeys(ids) if one in found]
     return [

@@ -51,7 +51,7 @@ class Memory(Protocol):
 class DatabaseMemory:
     """Keeps abilities in the database.
 
-    All methods raise `pymongo.errors.PyMongoError` where it does not answer.
+    `recall` and `keep` raise `pymongo.errors.PyMongoError` where it does not answer.
     """
 
     def recall(self, key: ServerKey) -> Abilities | None:
@@ -73,9 +73,9 @@ class DatabaseMemory:
         )
 
     def keep_learnt(self, key: ServerKey, abilities: Abilities) -> None:
-        collection(ModelServer).update_one(
-            {"_id": key.id}, {"$set": {"abilities": abilities.as_dict()}}
-        )
+        known = {"$set": {"abilities": abilities.as_dict()}}
+        with contextlib.suppress(PyMongoError):  # growth is over, and this is learnt again
+            collection(ModelServer).update_one({"_id": key.id}, known)
 
 
 class AskingMemory(DatabaseMemory):
@@ -89,7 +89,3 @@ class AskingMemory(DatabaseMemory):
             super().keep(key, abilities)
         except PyMongoError as error:
             log.warning("what the server does is not kept", error=str(error))
-
-    def keep_learnt(self, key: ServerKey, abilities: Abilities) -> None:
-        with contextlib.suppress(PyMongoError):  # as `keep` said
-            super().keep_learnt(key, abilities)

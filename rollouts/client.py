@@ -220,14 +220,13 @@ class CompletionClient:
             BackendUnavailableError: none answers.
         """
         self._asks_first = True
-        problem: BackendUnavailableError | None = None
-        for endpoint in self._backend.endpoints:
-            try:
-                await self._prepare(endpoint, spending)
-            except BackendUnavailableError as error:
-                problem = error
-        if problem and not self._known:
-            raise problem
+        await self.model()
+        asking = [self._prepare(endpoint, spending) for endpoint in self._backend.endpoints]
+        problems = [one for one in await asyncio.gather(*asking, return_exceptions=True) if one]
+        lasting = [one for one in problems if not isinstance(one, BackendUnavailableError)]
+        for problem in lasting or problems:
+            if lasting or not self._known:
+                raise problem
 
     async def _prepare(self, endpoint: Endpoint, spending: Spending) -> None:
         """Find out what a server does, before its first sample.
@@ -275,11 +274,18 @@ class CompletionClient:
         if self._memory and endpoint not in self._doubted:
             known = await asyncio.to_thread(self._memory.recall, self._key(endpoint, model))
         endpoint.abilities = known or Abilities()
-        if refusal_to_continue(endpoint):
+        if self._would_refuse(endpoint):
             known, endpoint.abilities = None, Abilities()
         endpoint.dialect.recall(endpoint.abilities.learnt)
         if known:
             self._recalled.add(endpoint)
+
+    def _would_refuse(self, endpoint: Endpoint) -> bool:
+        """Return whether a server cannot be used as the config asks, by what is known of it."""
+        if Topic.CONTINUING not in wanted_topics(self.config):
+            return False
+        cannot_grow = bool(endpoint.abilities.thought) and self.config.reasoning == "grow"
+        return cannot_grow or refusal_to_continue(endpoint) is not None
 
     async def _probe(
         self, endpoint: Endpoint, model: str, topics: Collection[Topic], spending: Spending
@@ -315,6 +321,8 @@ class CompletionClient:
             if self._memory is None or self._model is None or not self._asks_first:
                 continue
             endpoint.abilities.learnt = self._learnt(endpoint)
+            if self._thinks_in_text and not endpoint.abilities.thought:
+                endpoint.abilities.thought = IN_TEXT
             if endpoint in self._known and endpoint.abilities.as_dict() != self._kept.get(endpoint):
                 await asyncio.to_thread(
                     self._memory.keep_learnt, self._key(endpoint, self._model), endpoint.abilities

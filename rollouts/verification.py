@@ -113,7 +113,7 @@ class Verification:
     def add_server(self, address: str, abilities: Abilities) -> None:
         """Add a line for each thing that a server was found to do."""
         self.servers.append({"server": address, **abilities.as_dict()})
-        is_doubtful = abilities.continuing is Continuing.UNCLEAR
+        is_doubtful = abilities.continuing in (Continuing.UNCLEAR, Continuing.RESTARTED)
         for name, told in abilities.told():
             self.checks.append(
                 Check(

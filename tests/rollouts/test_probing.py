@@ -73,7 +73,8 @@ def used(
 
 
 def abilities_of(server: OpenAIServer, **fields: Any) -> Abilities:
-    return used(server, **fields)[server.url]
+    found: dict[str, Abilities] = used(server, **fields)
+    return found[server.url]
 
 
 async def continue_one(client: CompletionClient) -> str:
@@ -332,8 +333,8 @@ class TestSeveralServers:
     def test_each_is_asked_in_the_way_that_it_wants(self):
         with ExitStack() as stack:
             servers = [stack.enter_context(OpenAIServer(writes(SOLUTION))) for _ in range(3)]
-            for server, continues in zip(servers, ("flag", "prefix", "always"), strict=True):
-                server.continues = continues
+            servers[0].continues = "flag"
+            servers[1].continues = "prefix"
             servers[2].style = "llama"
 
             async def continue_many(client: CompletionClient) -> set[str]:
@@ -429,6 +430,20 @@ class TestMemory:
         server.continues = "flag"
 
         assert used(server, use=continue_one, memory=DatabaseMemory()) == "Two and two.\n"
+
+    def test_a_thinking_server_is_asked_again_where_its_thoughts_would_be_refused(
+        self, server: OpenAIServer
+    ):
+        server.write_probe = lambda prefix, seed: (
+            write_numbers(prefix, seed) if prefix.endswith(BEGUN) else "<think>Well, well"
+        )
+        assert used(server, memory=DatabaseMemory())[server.url].thought == "<think>"
+        server.write_probe = write_numbers  # thinking was turned off
+
+        grown = used(server, use=continue_one, memory=DatabaseMemory(), reasoning="grow")
+
+        assert grown == "Two and two.\n"
+        assert ModelServer.objects.get().abilities["thought"] == ""
 
     def test_what_refusals_teach_is_not_learnt_again(self, server: OpenAIServer):
         unknown = Fault(400, '{"error": {"message": "Unknown parameter: \'seed\'"}}')
