@@ -17,7 +17,12 @@ from rollouts.core.probing import (
 )
 from rollouts.core.responses import read_choices
 from rollouts.endpoints import Endpoint
-from rollouts.failures import BackendRefusedError, FieldRefusedError, RequestFailedError
+from rollouts.failures import (
+    AttemptsFailedError,
+    BackendRefusedError,
+    FieldRefusedError,
+    RequestFailedError,
+)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -113,19 +118,24 @@ async def _find_continuing(
 
     Raises:
         BackendRefusedError: it refuses every way.
+        AttemptsFailedError: it answers none.
     """
     abilities = endpoint.abilities
+    several = bool(abilities.several_samples)
     found: dict[Continuing, Continuation] = {}
     refusal: Exception | None = None
     for way in Continuation:
         try:
-            reply = await ask(continuing_body(config, model, way), _read_replies)
+            body = continuing_body(config, model, way, is_several=several)
+            reply = await ask(body, _read_replies)
         except (RequestFailedError, FieldRefusedError) as error:
             refusal = _about_continuing(error)  # another way may do
             continue
         found.setdefault(reply, way)
         if reply is Continuing.CONTINUED:
             break
+    if isinstance(refusal, AttemptsFailedError) and not found:
+        raise refusal
     if not found:
         raise restarting(endpoint, f"refuses ({refusal})")
     best = min(found, key=_BEST.index)

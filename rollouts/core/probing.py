@@ -88,13 +88,20 @@ def basics_body(config: RolloutWorkerConfig, model: str) -> dict[str, Any]:
     return body | dict(config.extra_body)
 
 
-def continuing_body(config: RolloutWorkerConfig, model: str, way: Continuation) -> dict[str, Any]:
-    """Return the request that shows whether a server continues a message when asked in this way."""
+def continuing_body(
+    config: RolloutWorkerConfig, model: str, way: Continuation, *, is_several: bool
+) -> dict[str, Any]:
+    """Return the request that shows whether a server continues a message when asked in this way.
+
+    `is_several`: whether the server is known to give several samples.
+    """
     messages = [
         {"role": "user", "content": QUESTION},
         way.mark({"role": "assistant", "content": BEGUN}),
     ]
     body = {**_common_body(config, model), "messages": messages, **way.fields}
+    if not is_several:
+        body["n"] = None
     return body | dict(config.extra_body)
 
 

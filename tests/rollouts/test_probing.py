@@ -19,7 +19,7 @@ from rollouts.core.completions import Ending
 from rollouts.core.dialect import Dialect
 from rollouts.core.probing import BEGUN, Watch, read_replies, read_reply
 from rollouts.endpoints import ServerAddress
-from rollouts.failures import BackendRefusedError, FieldRefusedError
+from rollouts.failures import AttemptsFailedError, BackendRefusedError, FieldRefusedError
 from rollouts.jobs import grow_slice
 from tests.openai_server import (
     NUMBERS,
@@ -110,6 +110,19 @@ class TestContinuing:
         server.misbehave_probe = lambda body: unknown if "continue_final_message" in body else None
 
         assert used(server, use=continue_one) == "Two and two.\n"
+
+    def test_a_server_that_takes_one_sample_only_is_asked_for_one(self, server: OpenAIServer):
+        server.misbehave_probe = lambda body: (
+            Fault(422, '{"error": {"message": "no"}}') if "n" in body else None
+        )
+
+        assert used(server, use=continue_one) == "Two and two.\n"
+
+    def test_a_server_that_fails_is_not_taken_for_one_that_begins_again(self, server: OpenAIServer):
+        server.misbehave_probe = lambda body: Fault(500, "no")
+
+        with pytest.raises(AttemptsFailedError, match="answered 500"):
+            abilities_of(server)
 
     def test_a_field_that_has_nothing_to_do_with_it_is_refused_as_itself(
         self, server: OpenAIServer
