@@ -279,6 +279,7 @@ class CompletionClient:
         endpoint.dialect.recall(endpoint.abilities.learnt)
         if known:
             self._recalled.add(endpoint)
+            self._kept[endpoint] = known.as_dict()
 
     def _would_refuse(self, endpoint: Endpoint) -> bool:
         """Return whether a server cannot be used as the config asks, by what is known of it."""
@@ -316,14 +317,17 @@ class CompletionClient:
         return learnt if self.config.temperature else learnt.without_samples()
 
     async def _keep_learnt(self) -> None:
-        """Keep what was learnt of servers since they were asked what they do."""
-        for endpoint in self._backend.endpoints:
-            if self._memory is None or self._model is None or not self._asks_first:
-                continue
-            endpoint.abilities.learnt = self._learnt(endpoint)
+        """Keep what was learnt of servers since they were asked what they do.
+
+        Not what greedy samples taught: their limit would take the place of that of others.
+        """
+        if self._memory is None or self._model is None or not self.config.temperature:
+            return
+        for endpoint, kept in self._kept.items():
+            endpoint.abilities.learnt = endpoint.dialect.learnt
             if self._thinks_in_text and not endpoint.abilities.thought:
                 endpoint.abilities.thought = IN_TEXT
-            if endpoint in self._known and endpoint.abilities.as_dict() != self._kept.get(endpoint):
+            if endpoint in self._known and endpoint.abilities.as_dict() != kept:
                 await asyncio.to_thread(
                     self._memory.keep_learnt, self._key(endpoint, self._model), endpoint.abilities
                 )
@@ -333,6 +337,7 @@ class CompletionClient:
         self._doubted.add(endpoint)
         self._recalled.discard(endpoint)
         self._known.discard(endpoint)
+        self._watches.pop(endpoint, None)
 
     def _check(self, endpoint: Endpoint, sent: str, drawn: Sequence[Completion]) -> None:
         """Look whether samples contradict what is known of the server that drew them.

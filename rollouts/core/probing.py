@@ -109,7 +109,7 @@ def _common_body(config: RolloutWorkerConfig, model: str) -> dict[str, Any]:
     # Samples as growth draws them: servers refuse other temperatures, or several greedy samples.
     return {
         "model": model,
-        "n": PROBE_SAMPLES,
+        "n": min(PROBE_SAMPLES, config.samples_per_request),
         "temperature": config.temperature,
         "top_p": config.top_p,
         "seed": config.seed,

@@ -474,6 +474,17 @@ class TestMemory:
 
         assert used(server, memory=DatabaseMemory())[server.url].learnt == Learnt()
 
+    def test_what_is_known_already_is_not_written_again(self, server: OpenAIServer, monkeypatch):
+        used(server, memory=DatabaseMemory())
+
+        def fail(*_: object) -> None:
+            pytest.fail("it was written")
+
+        monkeypatch.setattr(DatabaseMemory, "keep", fail)
+        monkeypatch.setattr(DatabaseMemory, "keep_learnt", fail)
+
+        assert used(server, use=continue_one, memory=DatabaseMemory()) == "Two and two.\n"
+
     def test_a_server_that_came_back_with_another_model_is_asked_again(self, server: OpenAIServer):
         used(server, memory=DatabaseMemory(), model="scripted")
         server.probes.clear()
