@@ -313,6 +313,23 @@ class TreeScores(models.Model):
         return self.id
 
 
+class ModelServer(models.Model):
+    """What a server was found to do with one model, so that not every job asks again."""
+
+    id = models.CharField(primary_key=True, max_length=64, db_column="_id")
+    server = models.TextField()  # its address, without credentials
+    model = models.TextField()
+    api = models.CharField(max_length=20)
+    abilities = models.JSONField(default=dict)  # a `forests.core.abilities.Abilities`
+    probed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.model} at {self.server} ({self.api})"
+
+
 class Activity(models.Model):
     """What workers did for a forest in one minute: the source of rate and ETA."""
 

@@ -2,16 +2,34 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from forests.core.abilities import Abilities
+from forests.core.naming import model_server_id
 from forests.core.states import ForestState, Standing, standing_of
 from forests.core.throughput import WINDOW_MINUTES, MinuteOfWork, throughput
-from forests.models import Activity, Forest, Tree, TreeStatus
+from forests.models import Activity, Forest, ModelServer, Tree, TreeStatus
 from forests.progress import Progress, Workers, facts_of
 from forests.store import Document, collection, has_live_lease, server_time
 
 MAX_LEASES = 5000
 """Trees in work of which one look reads the leases."""
+
+MOST_SERVERS = 20
+"""Servers of which a page tells what they do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownServer:
+    """What a server was found to do with a model that grew a forest."""
+
+    address: str
+    model: str
+    told: list[tuple[str, str]]
+    """What it does in words, each with its name."""
+    probed_at: datetime
 
 
 def read_progress(forests: Sequence[Forest]) -> list[Progress]:
@@ -83,6 +101,29 @@ def _read_minutes(names: Sequence[str], now: datetime) -> Mapping[str, list[Minu
         for document in collection(Activity).find({"_id": {"$in": ids}}):
             minutes[document["forest_id"]].append(_minute_of_work(document))
     return minutes
+
+
+def read_servers(forest: Forest) -> list[ShownServer]:
+    """Return what the servers that grew a forest do, as far as they were asked: one query."""
+    growers = [one for one in (forest.grown_by or [])[:MOST_SERVERS] if isinstance(one, Mapping)]
+    ids = [_server_id(forest, one) for one in growers]
+    found = {one.id: one for one in ModelServer.objects.filter(pk__in=ids)} if ids else {}
+    servers = [found[one] for one in dict.fromkeys(ids) if one in found]
+    return [
+        ShownServer(server.server, server.model, abilities.told(), server.probed_at)
+        for server in servers
+        if (abilities := Abilities.from_dict(server.abilities))
+    ]
+
+
+def _server_id(forest: Forest, grower: Mapping[str, Any]) -> str:
+    settings = forest.worker_config
+    return model_server_id(
+        str(grower.get("server", "")),
+        str(grower.get("model", "")),
+        str(settings.get("api", "")),
+        settings.get("extra_body") or {},
+    )
 
 
 def _last_minutes(now: datetime) -> list[datetime]:

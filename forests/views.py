@@ -21,7 +21,7 @@ from forests.listing import (
 )
 from forests.models import Forest, TreeStatus
 from forests.requests import HtmxRequest, get_forest, read_number, wants_part
-from forests.selectors import list_forests, read_progress, read_progress_of
+from forests.selectors import list_forests, read_progress, read_progress_of, read_servers
 
 PROGRESS_PART = "progress"
 TREES_PART = "trees"
@@ -62,7 +62,11 @@ def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
 
 
 def _progress(found: Forest) -> dict[str, Any]:
-    return {"progress": read_progress_of(found), "estimate": estimate_for_page(found)}
+    return {
+        "progress": read_progress_of(found),
+        "estimate": estimate_for_page(found),
+        "servers": read_servers(found),
+    }
 
 
 def _jump(found: Forest, text: str) -> HttpResponseRedirect:

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +27,7 @@ from rollouts.failures import (
     AnsweredError,
     BackendError,
     BackendRefusedError,
+    BackendUnavailableError,
     FieldRefusedError,
     NoModelListError,
     PromptTooLongError,
@@ -73,6 +74,13 @@ class Spending:
     @property
     def usage(self) -> Usage:
         return Usage(self.requests, self.prompt_tokens, self.completion_tokens)
+
+    def add(self, other: "Spending") -> None:
+        """Count what other requests have cost, too."""
+        for name in ("requests", "retries", "prompt_tokens", "completion_tokens", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.failures += other.failures
+        self.latencies += other.latencies
 
     def add_latency(self, seconds: float) -> None:
         self.latencies[bucket_of(seconds)] += 1
@@ -125,7 +133,9 @@ class Backend:
         timeout_seconds: float,
         max_attempts: int,
         needed: Collection[str] = (),
+        prepare: Callable[[Endpoint, Spending], Awaitable[None]] | None = None,
     ) -> None:
+        """`prepare` is called with a server before each request that it gets from `ask`."""
         self.address = address
         self.timeout_seconds = timeout_seconds
         self.max_attempts = max_attempts
@@ -133,7 +143,12 @@ class Backend:
         """Looks at the models of a server before its first request, after it was away, and now and
         then; None: nobody does."""
         self.budget: Budget[Any] = NoBudget()
+        self._prepare = prepare
         self._pool = EndpointPool(address, timeout_seconds, needed)
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        return self._pool.endpoints
 
     @property
     def most_samples(self) -> int | None:
@@ -170,14 +185,16 @@ class Backend:
         listed = [model.id for model in models]
         return next((name for name in known if is_listed(name, listed)), listed[0])
 
-    async def list_models(self) -> list[openai.types.Model]:
+    async def list_models(self, only: Endpoint | None = None) -> list[openai.types.Model]:
         """Return the server's models; the cheapest way to see that it answers.
+
+        `only`: the server to ask.
 
         Raises:
             NoModelListError: it answers, and has no list of models.
             BackendError: it does not answer, or refuses.
         """
-        with self._pool.pick() as endpoint:
+        with self._pool.pick(only) as endpoint:
             try:
                 return _named([model async for model in endpoint.openai.models.list()])
             except (*_ERRORS, AttributeError, TypeError) as error:
@@ -186,7 +203,7 @@ class Backend:
                     raise NoModelListError(str(failure)) from None
                 if not isinstance(failure, RetryableError):
                     raise failure from None
-                if failure.is_unavailable and self._pool.eject(endpoint):
+                if failure.is_unavailable and self._pool.eject(endpoint) and only is None:
                     return await self.list_models()
                 raise failure.final() from None
 
@@ -275,14 +292,16 @@ class Backend:
     async def ask(
         self,
         path: str,
-        body: Callable[[], Mapping[str, Any]],
-        read: Callable[[Any], Answer],
+        body: Callable[[Endpoint], Mapping[str, Any]],
+        read: Callable[[Any, Endpoint], Answer],
         spending: Spending,
+        only: Endpoint | None = None,
     ) -> Answer:
         """Return what `read` makes of the parsed JSON of a response. Adds to `spending`.
 
         `path` goes after the server's address, or after its host where it begins with two slashes.
         `body` is called for each attempt; `read` raises `ResponseError` where another may help.
+        Both get the server. `only`: the one to ask; it is not waited for where it is away.
         What a server does not take of a body is changed, which is no attempt: see
         `rollouts.core.dialect`.
 
@@ -291,11 +310,13 @@ class Backend:
         """
         attempt, fit = 1, Fit()
         while True:
-            reserved = await self.budget.reserve(body())
-            with self._pool.pick() as endpoint:
-                sent = endpoint.dialect.adapt(body(), fit)
+            with self._pool.pick(only) as endpoint:
+                if not (only or await self._is_ready(endpoint, spending)):
+                    continue
+                sent = endpoint.dialect.adapt(body(endpoint), fit)
                 try:
                     await self._look(endpoint)
+                    reserved = await self.budget.reserve(sent)
                     return await self._attempt(endpoint, path, sent, read, spending, reserved)
                 except _ERRORS as error:
                     kind, failure = self._classify(error, endpoint, sent)
@@ -307,6 +328,9 @@ class Backend:
                 elif isinstance(failure, RetryableError):
                     if kind == "timeout" or (failure.is_unavailable and not failure.is_busy):
                         endpoint.looked_at = -math.inf  # it may come back as another server
+                    if only and failure.is_unavailable:
+                        self._pool.eject(endpoint, failure.retry_after)
+                        raise failure.final()
                     wait = await self._seconds_before_next(endpoint, failure, attempt)
                     attempt += 1
                 else:
@@ -319,7 +343,7 @@ class Backend:
         endpoint: Endpoint,
         path: str,
         sent: Mapping[str, Any],
-        read: Callable[[Any], Answer],
+        read: Callable[[Any, Endpoint], Answer],
         spending: Spending,
         reserved: Any,
     ) -> Answer:
@@ -330,7 +354,7 @@ class Backend:
             answer = await self._post(endpoint, path, sent, spending)
             before = spending.usage
             try:
-                return read(answer)
+                return read(answer, endpoint)
             finally:
                 used = replace(spending.usage - before, requests=1)
         except _ERRORS as error:
@@ -339,6 +363,21 @@ class Backend:
             raise
         finally:
             self.budget.settle(reserved, used)
+
+    async def _is_ready(self, endpoint: Endpoint, spending: Spending) -> bool:
+        """Prepare a server, and return whether it may be asked; False: another one may.
+
+        Raises:
+            BackendError: it cannot be used, or is away and no other one is left.
+        """
+        if self._prepare:
+            try:
+                await self._prepare(endpoint, spending)
+            except BackendUnavailableError:
+                if not self._pool.has_one_left():
+                    raise
+                return False
+        return True
 
     async def _post(
         self, endpoint: Endpoint, path: str, sent: Mapping[str, Any], spending: Spending

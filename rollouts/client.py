@@ -1,18 +1,23 @@
 """Draw samples from model servers."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from experiment_configs.answers import closing_mark, is_thinking, split_thoughts
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
+from forests.core.abilities import IN_TEXT, Abilities, Continuing, EndTold, Learnt
 from forests.core.prefix import prefix_of
+from rollouts.abilities import Memory, ServerKey
 from rollouts.backend import Backend, Budget, Spending
 from rollouts.core.completions import Completion, Ending, same_texts
-from rollouts.core.probing import Continuation
+from rollouts.core.probing import Continuation, Topic, Watch, wanted_topics
 from rollouts.core.responses import (
     NoSampleError,
+    ResponseError,
     StopRules,
     ThoughtInStepError,
     read_completions,
@@ -20,7 +25,7 @@ from rollouts.core.responses import (
     thought_field,
 )
 from rollouts.core.steps import StepRule
-from rollouts.endpoints import ServerAddress
+from rollouts.endpoints import Endpoint, ServerAddress
 from rollouts.failures import (
     BackendRefusedError,
     BackendUnavailableError,
@@ -29,7 +34,7 @@ from rollouts.failures import (
     RequestFailedError,
 )
 from rollouts.identity import ForestModels
-from rollouts.probing import find_continuation
+from rollouts.probing import LLAMA_CPP, find_abilities, refusal_to_continue, restarting
 
 _MOST_BLANK_LINES = 4
 _CONTEXT = "context"
@@ -96,25 +101,23 @@ class _Open:
 class _Drawing:
     """Reads the answers to one request; every token that one reports is counted."""
 
-    make_body: Callable[[int], Mapping[str, Any]]
-    rules: StopRules
+    make_body: Callable[[int, Endpoint], Mapping[str, Any]]
+    rules: Callable[[Endpoint], StopRules]
     spending: Spending
     thought_field: str = ""
     thinks: bool = False
     """Whether the server thought where a step was wanted."""
     _num_without_sample: int = 0
 
-    def body(self) -> Mapping[str, Any]:
-        return self.make_body(self._num_without_sample)
+    def body(self, endpoint: Endpoint) -> Mapping[str, Any]:
+        return self.make_body(self._num_without_sample, endpoint)
 
-    def read(self, response: Any) -> list[Completion]:
+    def read(self, response: Any, endpoint: Endpoint) -> list[Completion]:
         """Return the samples; raises `ResponseError` where another attempt may help."""
-        usage = read_usage(response)
-        self.spending.prompt_tokens += usage.prompt_tokens
-        self.spending.completion_tokens += usage.completion_tokens
+        count_usage(response, self.spending)
         self.thought_field = thought_field(response)
         try:
-            return read_completions(response, self.rules)[0]
+            return read_completions(response, self.rules(endpoint))[0]
         except ThoughtInStepError:
             self.thinks = True
             return []
@@ -123,7 +126,14 @@ class _Drawing:
             raise
 
 
-class _Watch:
+def count_usage(response: Any, spending: Spending) -> None:
+    """Add the tokens that a response took; raises `ResponseError` as `read_usage`."""
+    usage = read_usage(response)
+    spending.prompt_tokens += usage.prompt_tokens
+    spending.completion_tokens += usage.completion_tokens
+
+
+class _ModelWatch:
     """Compares the model that a client asks for with those of its forest."""
 
     def __init__(self, client: "CompletionClient", models: ForestModels) -> None:
@@ -149,34 +159,54 @@ class CompletionClient:
         config: RolloutWorkerConfig,
         step_rule: StepRule | None = None,
         models: ForestModels | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        """`step_rule`: where steps end; None: as `config` says.
+        """Return a client.
 
-        `models`: those of the forest that is grown; None: any model will do.
+        Args:
+            address: of the servers.
+            config: what is asked for.
+            step_rule: where steps end; None: as `config` says.
+            models: those of the forest that is grown; None: any model will do.
+            memory: where what servers do is kept; None: nowhere.
         """
         self.config = config
         self.step_rule = step_rule or StepRule.of(config)
         self._model: str | None = None
-        self._owners: set[str] | None = None
+        self._memory = memory
+        self._asks_first = False
+        """Whether each server is asked what it does, before it draws its first sample."""
+        self._known: set[Endpoint] = set()
+        self._kept: dict[Endpoint, dict[str, Any]] = {}
+        """What the memory has of each."""
+        self._doubted: set[Endpoint] = set()
+        """Of which what the memory has was contradicted."""
+        self._recalled: set[Endpoint] = set()
+        """Of which what they do was found earlier, and may not hold any more."""
+        self._locks: defaultdict[Endpoint, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._watches: defaultdict[Endpoint, Watch] = defaultdict(Watch)
         self._thought_field = ""
         """Where the server puts thoughts, once it has been seen to split them off."""
-        self._continuation = Continuation.FLAG
         self._thinks_in_text = False
         """Whether the model has been seen to think in the text of a chat."""
         self._backend = Backend(
             address,
             timeout_seconds=config.request_timeout_seconds,
             max_attempts=config.max_attempts,
+            prepare=self._prepare,
         )
         self._models = models
         if models:
-            self._backend.watch = _Watch(self, models)
+            self._backend.watch = _ModelWatch(self, models)
 
     async def __aenter__(self) -> "CompletionClient":
         return self
 
     async def __aexit__(self, *details: object) -> None:
-        await self._backend.__aexit__(*details)
+        try:
+            await self._keep_learnt()
+        finally:
+            await self._backend.__aexit__(*details)
 
     def keep_to(self, budget: Budget[Any]) -> None:
         """Ask the budget before each request from now on."""
@@ -241,61 +271,186 @@ class CompletionClient:
 
     async def num_slots(self) -> int | None:
         """Return how many requests the servers work on at once; None where one does not say."""
-        return await self._backend.num_slots() if await self._is_of("llamacpp") else None
+        return await self._backend.num_slots() if await self._is_of(LLAMA_CPP) else None
 
     @property
     def notes(self) -> list[str]:
         """What was learnt of the servers: which fields are left out, and which limits hold."""
         return self._backend.notes
 
-    async def find_continuation(self, spending: Spending) -> None:
-        """Find out how the server continues a chat message, for those strategies that do it.
+    @property
+    def abilities(self) -> list[tuple[str, Abilities]]:
+        """What each server that was asked does, with its address."""
+        asked = [one for one in self._backend.endpoints if one.abilities.asked]
+        return [(one.base_url, replace(one.abilities, learnt=one.dialect.learnt)) for one in asked]
+
+    async def find_abilities(self, spending: Spending) -> None:
+        """Find out what each server does: what the strategy needs, unless it is known already.
+
+        A server that is away is asked when it is back, before its first sample.
 
         Raises:
-            BackendRefusedError: it begins each answer from the start.
-            BackendError: it does not answer.
+            BackendRefusedError: one cannot do what the strategy needs, or refuses every request.
+            BackendUnavailableError: none answers.
         """
-        if self.config.api != "chat" or self.config.strategy == "sampled":
+        self._asks_first = True
+        await self.model()
+        asking = [self._prepare(endpoint, spending) for endpoint in self._backend.endpoints]
+        problems = [one for one in await asyncio.gather(*asking, return_exceptions=True) if one]
+        lasting = [one for one in problems if not isinstance(one, BackendUnavailableError)]
+        for problem in lasting or problems:
+            if lasting or not self._known:
+                raise problem
+
+    async def _prepare(self, endpoint: Endpoint, spending: Spending) -> None:
+        """Find out what a server does, before its first sample.
+
+        Raises:
+            BackendRefusedError: it cannot do what the strategy needs.
+            BackendUnavailableError: it does not answer.
+        """
+        if endpoint in self._known:
             return
-        await self._require_continuing()
-        rules = StopRules(prefix="", stop=(), step_rule=None)
+        async with self._locks[endpoint]:
+            if endpoint in self._known:
+                return
+            if endpoint.owners is None:
+                endpoint.owners = await self._owners(endpoint)
+            if self._asks_first:
+                await self._find_abilities(endpoint, spending)
+            if self._asks_first or endpoint.owners is not None:
+                self._known.add(endpoint)
 
-        async def ask(body: Mapping[str, Any]) -> str:
-            drawing = _Drawing(lambda _: {**body, **self.config.extra_body}, rules, spending)
-            (first, *_) = await self._backend.ask(
-                "/chat/completions", drawing.body, drawing.read, spending
+    async def _owners(self, endpoint: Endpoint) -> set[str] | None:
+        """Return whose the server's models are; None where it is away, as the request will show."""
+        try:
+            return {str(model.owned_by) for model in await self._backend.list_models(endpoint)}
+        except (BackendRefusedError, RequestFailedError):
+            return set()  # a server need not list its models
+        except BackendUnavailableError:
+            return None
+
+    async def _find_abilities(self, endpoint: Endpoint, spending: Spending) -> None:
+        model, wanted = await self.model(), wanted_topics(self.config)
+        await self._recall(endpoint, model)
+        if missing := wanted - set(endpoint.abilities.asked):
+            await self._probe(endpoint, model, missing, spending)
+        if endpoint.abilities.thought == IN_TEXT:
+            self._thinks_in_text = True
+        elif endpoint.abilities.thought:
+            self._thought_field = endpoint.abilities.thought
+        if Topic.CONTINUING in wanted and (refusal := refusal_to_continue(endpoint)):
+            raise refusal
+
+    async def _recall(self, endpoint: Endpoint, model: str) -> None:
+        """Take over what was found lately; what would be refused may be mended, and is not."""
+        known = None
+        if self._memory and endpoint not in self._doubted:
+            known = await asyncio.to_thread(self._memory.recall, self._key(endpoint, model))
+        endpoint.abilities = known or Abilities()
+        if self._would_refuse(endpoint):
+            known, endpoint.abilities = None, Abilities()
+        endpoint.dialect.recall(endpoint.abilities.learnt)
+        if known:
+            self._recalled.add(endpoint)
+            self._kept[endpoint] = known.as_dict()
+
+    def _would_refuse(self, endpoint: Endpoint) -> bool:
+        """Return whether a server cannot be used as the config asks, by what is known of it."""
+        if Topic.CONTINUING not in wanted_topics(self.config):
+            return False
+        cannot_grow = bool(endpoint.abilities.thought) and self.config.reasoning == "grow"
+        return cannot_grow or refusal_to_continue(endpoint) is not None
+
+    async def _probe(
+        self, endpoint: Endpoint, model: str, topics: Collection[Topic], spending: Spending
+    ) -> None:
+        path = "/chat/completions" if self.config.api == "chat" else "/completions"
+
+        async def ask(body: Mapping[str, Any], read: Callable[[Any], Any]) -> Any:
+            def read_counted(response: Any, _: Endpoint) -> Any:
+                count_usage(response, spending)
+                return read(response)
+
+            return await self._backend.ask(path, lambda _: body, read_counted, spending, endpoint)
+
+        await find_abilities(ask, endpoint, self.config, model, topics)
+        if self._memory:
+            endpoint.abilities.learnt = self._learnt(endpoint)
+            await asyncio.to_thread(
+                self._memory.keep, self._key(endpoint, model), endpoint.abilities
             )
-            self._thought_field = drawing.thought_field or self._thought_field
-            return first.text
+            self._kept[endpoint] = endpoint.abilities.as_dict()
 
-        self._continuation = await find_continuation(ask, await self.model())
+    def _key(self, endpoint: Endpoint, model: str) -> ServerKey:
+        return ServerKey(endpoint.base_url, model, self.config.api, self.config.extra_body)
 
     async def served_chat_template(self, server: str) -> str:
         """Return the template by which a server writes chats; empty where none is used or told."""
-        if self.config.api != "chat" or not await self._is_of("llamacpp"):
+        if self.config.api != "chat" or not await self._is_of(LLAMA_CPP):
             return ""
         told = await self._backend.told_at(server, "//props")
         template = told.get("chat_template") if isinstance(told, dict) else None
         return template if isinstance(template, str) else ""
 
     async def _is_of(self, owner: str) -> bool:
-        """Return whether the server says that its models are of this owner."""
-        if self._owners is None:
-            try:
-                self._owners = {str(m.owned_by) for m in await self._backend.list_models()}
-            except (BackendRefusedError, RequestFailedError):
-                self._owners = set()  # a server need not list its models
-            except BackendUnavailableError:
-                return False  # the request itself shows whether the server is away
-        return owner in self._owners
+        """Return whether a server says that its models are of this owner."""
+        for endpoint in self._backend.endpoints:
+            if endpoint.owners is None:
+                endpoint.owners = await self._owners(endpoint)
+        return any(owner in (endpoint.owners or ()) for endpoint in self._backend.endpoints)
 
-    async def _require_continuing(self) -> None:
-        """Raise `BackendRefusedError` where the server is known not to continue chat messages."""
-        if await self._is_of("fastchat"):
-            raise BackendRefusedError(
-                "FastChat begins a new chat message instead of continuing one: use "
-                "api='completions', with the model's chat template in the prompt"
-            )
+    def _learnt(self, endpoint: Endpoint) -> Learnt:
+        """Return what holds for all who ask; greedy samples some servers draw one at a time."""
+        learnt = endpoint.dialect.learnt
+        return learnt if self.config.temperature else learnt.without_samples()
+
+    async def _keep_learnt(self) -> None:
+        """Keep what was learnt of servers since they were asked what they do.
+
+        Not what greedy samples taught: their limit would take the place of that of others.
+        """
+        if self._memory is None or self._model is None or not self.config.temperature:
+            return
+        for endpoint, kept in self._kept.items():
+            endpoint.abilities.learnt = endpoint.dialect.learnt
+            if self._thinks_in_text and not endpoint.abilities.thought:
+                endpoint.abilities.thought = IN_TEXT
+            if endpoint in self._known and endpoint.abilities.as_dict() != kept:
+                await asyncio.to_thread(
+                    self._memory.keep_learnt, self._key(endpoint, self._model), endpoint.abilities
+                )
+
+    def _doubt(self, endpoint: Endpoint) -> None:
+        """Ask a server again what it does, before its next sample."""
+        self._doubted.add(endpoint)
+        self._recalled.discard(endpoint)
+        self._known.discard(endpoint)
+        self._watches.pop(endpoint, None)
+
+    def _check(self, endpoint: Endpoint, sent: str, drawn: Sequence[Completion]) -> None:
+        """Look whether samples contradict what is known of the server that drew them.
+
+        Raises:
+            ResponseError: it may not continue messages any more, and is asked again.
+            BackendRefusedError: it does not continue them, which was unclear.
+        """
+        name, is_recalled = endpoint.abilities.answers_as, endpoint in self._recalled
+        if is_recalled and name and any(one.model not in ("", name) for one in drawn):
+            self._doubt(endpoint)  # it was restarted with another model
+        is_unclear = endpoint.abilities.continuing is Continuing.UNCLEAR
+        is_doubted = is_recalled or endpoint not in self._known
+        if self.config.api != "chat" or not (sent and self._asks_first):
+            return
+        if not (is_doubted or is_unclear):
+            return
+        if not self._watches[endpoint].sees_restarting(sent, [one.text for one in drawn]):
+            return
+        if is_doubted:
+            self._doubt(endpoint)
+            raise ResponseError("it begins messages again that it continued before")
+        endpoint.abilities.continuing = Continuing.RESTARTED
+        raise restarting(endpoint, "begins it again")
 
     async def sample(self, request: SampleRequest, spending: Spending) -> list[Completion]:
         """Return up to `num_samples` samples; servers may give fewer. Adds to `spending`.
@@ -336,7 +491,7 @@ class CompletionClient:
             return _Ask.WHOLE
         thinks = self._thought_field or self._thinks_in_text
         if thinks and not (request.thought or request.steps):
-            return _Ask.THINK
+            return self._ask_of_thinker() if self.config.api == "chat" else _Ask.THINK
         return _Ask.START if self._sent(request.steps) != request.steps else _Ask.STEP
 
     def _ask_of_thinker(self) -> _Ask:
@@ -480,28 +635,38 @@ class CompletionClient:
         steps = request.steps + current.written
         model = await self.model()
         is_chat = self.config.api == "chat"
-        if is_chat and (steps or not request.to_end):
-            await self._require_continuing()
-        is_llama_cpp = await self._is_of("llamacpp")
         sent = self._sent(steps)
-        rules = StopRules(
-            prefix=steps,
-            stop=self.config.stop,
-            step_rule=self._rule(request, current),
-            is_asked=current.ask in _STOPPED,
-            lost=steps[len(sent) :],
-            echo=sent if is_chat and is_llama_cpp else "",
-            lists_end=is_llama_cpp and self.config.logprobs,
-            skips_thought=current.ask is _Ask.THINK,
-            is_answering=is_chat and bool(steps or request.thought) and not is_thinking(steps),
-            max_tokens=self._tokens(request, current.ask),
-        )
-        drawing = _Drawing(
-            lambda attempt: self._body(request, current, sent, model, attempt), rules, spending
-        )
+
+        def rules(endpoint: Endpoint) -> StopRules:
+            is_llama_cpp = LLAMA_CPP in (endpoint.owners or ())
+            return StopRules(
+                prefix=steps,
+                stop=self.config.stop,
+                step_rule=self._rule(request, current),
+                is_asked=current.ask in _STOPPED,
+                lost=steps[len(sent) :],
+                echo=sent if is_chat and is_llama_cpp else "",
+                lists_end=is_llama_cpp and self.config.logprobs,
+                names_stop=endpoint.abilities.end_told is EndTold.BY_NAME,
+                skips_thought=current.ask is _Ask.THINK,
+                is_answering=is_chat and bool(steps or request.thought) and not is_thinking(steps),
+                max_tokens=self._tokens(request, current.ask),
+            )
+
+        def body(attempt: int, endpoint: Endpoint) -> Mapping[str, Any]:
+            return self._body(request, current, sent, model, attempt, endpoint.abilities)
+
+        def read(response: Any, endpoint: Endpoint) -> list[Completion]:
+            drawn = drawing.read(response, endpoint)
+            if drawing.thought_field and not endpoint.abilities.thought:
+                endpoint.abilities.thought = drawing.thought_field
+            self._check(endpoint, sent, drawn)
+            return drawn
+
+        drawing = _Drawing(body, rules, spending)
         path = "/chat/completions" if is_chat else "/completions"
         try:
-            drawn = await self._backend.ask(path, drawing.body, drawing.read, spending)
+            drawn = await self._backend.ask(path, drawing.body, read, spending)
         except PromptTooLongError:
             if not (steps or request.thought):
                 raise
@@ -510,10 +675,13 @@ class CompletionClient:
         self._thought_field = drawing.thought_field or self._thought_field
         if drawing.thinks:
             raise ThoughtInStepError
-        if self._models:
-            named = {one.model for one in drawn}
-            await self._models.answered(model, named, self._backend.look_at_models)
+        await self._compare_names(model, {one.model for one in drawn})
         return drawn
+
+    async def _compare_names(self, model: str, answered: Collection[str]) -> None:
+        """Compare what answers call a model with what the forest knows of it."""
+        if self._models:
+            await self._models.answered(model, answered, self._backend.look_at_models)
 
     def _rule(self, request: SampleRequest, current: _Open) -> StepRule | None:
         """Return where a sample is cut; None where it is not."""
@@ -522,7 +690,13 @@ class CompletionClient:
         return self.step_rule if current.ask in _STEPS else None
 
     def _body(
-        self, request: SampleRequest, current: _Open, sent: str, model: str, attempt: int
+        self,
+        request: SampleRequest,
+        current: _Open,
+        sent: str,
+        model: str,
+        attempt: int,
+        abilities: Abilities,
     ) -> dict[str, Any]:
         config = self.config
         body: dict[str, Any] = {
@@ -541,19 +715,20 @@ class CompletionClient:
         if stops:
             body["stop"] = stops
         if config.api == "chat":
-            body["messages"] = self._messages(request, sent)
+            body["messages"] = self._messages(request, sent, abilities)
             if config.logprobs:
                 body |= {"logprobs": True, "top_logprobs": 1}
             if sent or request.thought:
-                body["messages"][-1] = self._continuation.mark(body["messages"][-1])
-                body |= self._continuation.fields
+                way = Continuation(abilities.continued_by or Continuation.FLAG)
+                body["messages"][-1] = way.mark(body["messages"][-1])
+                body |= way.fields
         else:
             body["prompt"] = f"{request.prompt}{request.thought}{sent}"
             if config.logprobs:
                 body["logprobs"] = 1
         return body | dict(config.extra_body)
 
-    def _messages(self, request: SampleRequest, sent: str) -> list[Any]:
+    def _messages(self, request: SampleRequest, sent: str, abilities: Abilities) -> list[Any]:
         """Return the messages of a chat, whose last one is to be continued.
 
         A thought goes back the way in which it came. Where no text follows it, it goes into the
@@ -564,11 +739,12 @@ class CompletionClient:
         if not sent:
             return list(prefix_of(request.prompt, f"<think>{request.thought}</think>", "chat"))
         before = list(prefix_of(request.prompt, "", "chat"))
-        if self._thought_field == "content":
+        seen = "" if abilities.thought == IN_TEXT else abilities.thought
+        field = seen or self._thought_field or "reasoning_content"
+        if field == "content":
             thinking = [{"type": "text", "text": request.thought}]
             parts = [{"type": "thinking", "thinking": thinking}, {"type": "text", "text": sent}]
             return [*before, {"role": "assistant", "content": parts}]
-        field = self._thought_field or "reasoning_content"
         return [*before, {"role": "assistant", "content": sent, field: request.thought}]
 
     def _num_samples(self, wanted: int) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import openai
 
+from forests.core.abilities import Abilities
 from rollouts.core.dialect import Dialect
 from rollouts.core.servers import Server
 
@@ -47,6 +48,9 @@ class Endpoint:
     """Without its query, which may hold a key."""
     openai: openai.AsyncOpenAI
     dialect: Dialect = field(default_factory=Dialect)
+    abilities: Abilities = field(default_factory=Abilities)
+    owners: Collection[str] | None = None
+    """Whom its models belong to, as it says: which program it is. None: not asked."""
     outstanding: int = 0
     """Requests that it has not answered yet."""
     ejected_until: float = 0.0
@@ -79,13 +83,14 @@ class EndpointPool:
             await endpoint.openai.close()
 
     @contextmanager
-    def pick(self) -> Iterator[Endpoint]:
+    def pick(self, only: Endpoint | None = None) -> Iterator[Endpoint]:
         """Use the server with the fewest requests in flight, of those that are not ejected.
 
-        Of equals a random one: many workers with few requests each would all ask the first.
+        Of equals a random one: many workers with few requests each would all ask the first. `only`:
+        the one to use.
         """
         now = time.monotonic()
-        endpoint = min(
+        endpoint = only or min(
             random.sample(self.endpoints, len(self.endpoints)),
             key=lambda one: (max(0.0, one.ejected_until - now), one.outstanding),
         )
@@ -101,6 +106,10 @@ class EndpointPool:
         Returns whether another one is left to ask.
         """
         endpoint.ejected_until = time.monotonic() + max(SECONDS_OF_EJECTION, seconds or 0)
+        return self.has_one_left()
+
+    def has_one_left(self) -> bool:
+        """Return whether a server is left that is not left alone."""
         return any(one.ejected_until <= time.monotonic() for one in self.endpoints)
 
 

@@ -70,6 +70,10 @@ class RequestFailedError(BackendError):
     """This request failed for good; others may work."""
 
 
+class AttemptsFailedError(RequestFailedError):
+    """No attempt was answered: in time, in the protocol, or without an error of the server."""
+
+
 class PromptTooLongError(RequestFailedError):
     """The prompt does not fit the model's context."""
 
@@ -129,7 +133,7 @@ class RetryableError(BackendError):
             return BackendUnavailableError(
                 str(self), is_busy=self.is_busy, retry_after=self.retry_after
             )
-        return RequestFailedError(str(self))
+        return AttemptsFailedError(str(self))
 
 
 class AnsweredError(Exception):

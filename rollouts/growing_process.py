@@ -16,6 +16,7 @@ from forests.core.estimators import RESEGMENTED
 from forests.models import Forest, Tree
 from forests.store import Document, collection, in_batches, tree_ids
 from rollouts import leases
+from rollouts.abilities import DatabaseMemory
 from rollouts.backend import Spending
 from rollouts.budgets import ForestBudget
 from rollouts.client import CompletionClient
@@ -113,12 +114,12 @@ async def _grow(
             budget = ForestBudget(forest)
             client.keep_to(budget)
             await _begin_with_models(client)
-            await _find_continuation(client)
+            spent = await _find_abilities(client)
             await asyncio.to_thread(clear_worker_message, forest.name)
             if num_requests is None:
                 num_requests = (await find_in_flight(client)).number
             log.info("growing", trees=len(indexes), requests_in_flight=num_requests)
-            grower = ForestGrower(forest, loaded.config, client, num_requests, budget)
+            grower = ForestGrower(forest, loaded.config, client, num_requests, budget, spent)
             outcome = await grower.grow(indexes, stop, waits=waits)
     finally:
         watching.cancel()
@@ -131,10 +132,15 @@ async def _begin_with_models(client: CompletionClient) -> None:
         await client.begin_with_models()
 
 
-async def _find_continuation(client: CompletionClient) -> None:
-    """Ask the server how it continues messages; one that is away is waited for by the trees."""
+async def _find_abilities(client: CompletionClient) -> Spending:
+    """Ask the servers what they do, and return what that cost.
+
+    One that is away is waited for by the trees, and asked then.
+    """
+    spent = Spending()
     with contextlib.suppress(BackendUnavailableError, RequestFailedError, LimitSpentError):
-        await client.find_continuation(Spending())
+        await client.find_abilities(spent)
+    return spent
 
 
 async def _stop_with_parent(stop: asyncio.Event, parent: int) -> None:
@@ -180,7 +186,8 @@ def make_client(
     worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
     address = policy_server(worker_config.base_urls)
     models = ForestModels(forest, config, allowed)
-    return CompletionClient(address, worker_config, StepRule.of(worker_config, config), models)
+    rule = StepRule.of(worker_config, config)
+    return CompletionClient(address, worker_config, rule, models, DatabaseMemory())
 
 
 def unfinished_trees(forest: Forest, indexes: range) -> list[Document]:

@@ -33,6 +33,7 @@ from forests.store import (
     tree_ids,
 )
 from rollouts import fencing, leases
+from rollouts.backend import Spending
 from rollouts.budgets import ForestBudget
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.circuit import Circuit
@@ -106,9 +107,20 @@ class ForestGrower:
         client: CompletionClient,
         num_requests: int,
         budget: ForestBudget | None = None,
+        spent: Spending | None = None,
     ) -> None:
-        """`budget`: the one that `client` keeps to already, where something was asked before."""
+        """Return a grower.
+
+        Args:
+            forest: whose trees are grown.
+            config: that of the forest.
+            client: what samples are drawn with.
+            num_requests: in flight.
+            budget: the one that `client` keeps to already, where something was asked before.
+            spent: what asking the servers has cost so far; the first tree counts it.
+        """
         self.forest = forest
+        self._spent = spent or Spending()
         self.budget = budget or ForestBudget(forest)
         client.keep_to(self.budget)
         self.config = config
@@ -232,6 +244,8 @@ class ForestGrower:
 
     async def _grow(self, stored: StoredTree) -> None:
         growth = Growth.of(stored)
+        growth.spending.add(self._spent)
+        self._spent = Spending()
         self._growing.add(stored.id)
         try:
             await self._grow_tree(growth)

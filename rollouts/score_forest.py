@@ -128,8 +128,8 @@ class _Scorer:
             try:
                 found = await self.backend.ask(
                     request.path,
-                    lambda: request.body,
-                    lambda response: read_scores(response, request, self.options),
+                    lambda _: request.body,
+                    lambda response, _: read_scores(response, request, self.options),
                     self.scoring.spending,
                 )
             except BackendUnavailableError as error:

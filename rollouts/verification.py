@@ -22,6 +22,7 @@ from experiment_configs.loading import LoadedConfig, load_config
 from experiment_configs.questions import looks_few_shot
 from experiment_configs.step_delimiters import stored_delimiter
 from experiment_configs.stopping import steps_to_answer
+from forests.core.abilities import CONTINUES_MESSAGES, Abilities, Continuing
 from forests.core.estimates import GrowthEstimate
 from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
 from forests.grading import ItemGrader, TreeGrader, grade_leaf
@@ -96,6 +97,8 @@ class Verification:
     """The first steps of the rollout that was tried, a line each."""
     estimate: GrowthEstimate | None = None
     """What a forest of this config will need, where it was asked for."""
+    servers: list[dict[str, Any]] = field(default_factory=list)
+    """What each server does, with its address: see `forests.core.abilities`."""
 
     @property
     def failures(self) -> int:
@@ -109,6 +112,20 @@ class Verification:
             detail, is_ok = str(error), False
         self.checks.append(Check(name, is_ok, detail))
         return is_ok
+
+    def add_server(self, address: str, abilities: Abilities) -> None:
+        """Add a line for each thing that a server was found to do."""
+        self.servers.append({"server": address, **abilities.as_dict()})
+        is_doubtful = abilities.continuing in (Continuing.UNCLEAR, Continuing.RESTARTED)
+        for name, told in abilities.told():
+            self.checks.append(
+                Check(
+                    name,
+                    is_ok=True,
+                    detail=f"{told} ({address})",
+                    is_warning=is_doubtful and name == CONTINUES_MESSAGES,
+                )
+            )
 
     def warn(self, name: str, detail: str) -> None:
         """Add a check that is good enough to go on."""
@@ -163,7 +180,7 @@ async def try_growth(
         ConfigError: a method of the config failed.
     """
     trial = _Trial(client, item, config)
-    await client.find_continuation(trial.spending)
+    await client.find_abilities(trial.spending)
     planned = trial.strategy.plan(trial.tree)[0]
     # A strategy that goes step by step asks for no whole solution: one shows how these end.
     whole = planned if planned.to_end else replace(planned, to_end=True, num_samples=1)

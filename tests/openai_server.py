@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from rollouts.core.probing import BEGUN, PLAIN_PROMPT, QUESTION
+
 Writer = Callable[[str, int], str]
 """Gets what stands before the sample, and the sample's seed; returns the rest of the solution."""
 
@@ -21,9 +23,15 @@ Continues = Literal["always", "flag", "prefix", "never"]
 with `continue_final_message`, as vLLM; with `prefix` in the message, as DeepSeek; or never: it
 begins the answer from the start again."""
 
+Logprobs = Literal["asked", "never", "refused"]
+"""Whether log-probabilities come when they are asked for, never, or with a 400 that names them."""
+
 Thoughts = Literal["content", "reasoning", "reasoning_content", "parts"]
 """Where a chat answer holds the text of `<think>…</think>`: in its content, in a field of its own,
 or in a typed part of the content."""
+
+NUMBERS = "7, 14, 21, 28, 35, 42, 49, 56, 63, 70"
+"""What a capable model answers when it is asked what it does."""
 
 _OWNERS = {"llama": "llamacpp", "fastchat": "fastchat", "vllm": "vllm", "sglang": "sglang"}
 
@@ -43,6 +51,13 @@ class Fault:
     """What is sent instead of anything that HTTP knows."""
 
 
+def is_probe(body: dict[str, Any]) -> bool:
+    """Return whether a request asks what the server does."""
+    messages = body.get("messages") or [{}]
+    asked = (messages[0].get("content"), body.get("prompt"))
+    return QUESTION in asked or PLAIN_PROMPT in asked
+
+
 def write_two_steps(prefix: str, seed: int) -> str:
     """Write one of two first steps and one of two answers, as the seed says."""
     written = prefix.rpartition("Answer:")[2]
@@ -50,6 +65,13 @@ def write_two_steps(prefix: str, seed: int) -> str:
         return f" Try {seed % 2}.\n#### {seed // 2 % 2}\n"
     line_end = "" if written.endswith("\n") else "\n"
     return line_end if "####" in written else f"{line_end}#### {seed % 2}\n"
+
+
+def write_numbers(prefix: str, seed: int) -> str:
+    """Answer as a capable model what servers are asked to see what they do."""
+    if prefix.endswith(BEGUN):
+        return "2; 49; 56; 63; 70"
+    return " 35, 42, 49" if prefix == PLAIN_PROMPT else NUMBERS
 
 
 def writes(*solutions: str, after: str = "Answer:") -> Writer:
@@ -76,7 +98,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class OpenAIServer:
-    """Use as a context manager; `url` is the base address, `requests` what was asked."""
+    """Use as a context manager; `url` is the base address.
+
+    `requests` holds what was asked for trees, `probes` what was asked to see what the server does.
+    """
 
     def __init__(
         self, write: Writer = write_two_steps, style: Style = "vllm", port: int = 0
@@ -94,7 +119,11 @@ class OpenAIServer:
         """Requests that it works on at once, as `/props` and `/slots` tell; None: neither does."""
         self.tells_slots: frozenset[str] = frozenset({"/props", "/slots"})
         """Which of the two it answers, as servers of llama.cpp can be started without one."""
+        self.write_probe: Writer = write_numbers
         self.most_samples = 1000
+        self.refuses_samples = False
+        """Whether more samples than `most_samples` are refused; otherwise fewer come."""
+        self.logprobs: Logprobs = "asked"
         self.continues: Continues = "always"
         self.trims = False
         """Whether the template trims the message that is continued, as those of Llama 3, Gemma."""
@@ -105,7 +134,9 @@ class OpenAIServer:
         """Gets each choice with its index, to change what is answered."""
         self.faults: deque[Fault] = deque()
         self.misbehave: Callable[[], Fault | None] = lambda: None
+        self.misbehave_probe: Callable[[dict[str, Any]], Fault | None] = lambda body: None
         self.requests: list[dict[str, Any]] = []
+        self.probes: list[dict[str, Any]] = []
         self.num_answered = 0
         self._server = _Server(("127.0.0.1", port), self._handler())
         self._released = threading.Event()
@@ -177,7 +208,8 @@ class OpenAIServer:
             "prefix": last.get("prefix"),
             "never": False,
         }
-        return last["role"] == "assistant" and bool(asked[self.continues])
+        is_wanted = bool(asked[self.continues]) and self.style != "fastchat"
+        return last["role"] == "assistant" and is_wanted
 
     def _message(self, text: str, body: dict[str, Any]) -> dict[str, Any]:
         message = {"role": "assistant", "content": text}
@@ -194,7 +226,8 @@ class OpenAIServer:
     def _choice(
         self, index: int, prefix: str, body: dict[str, Any], *, is_chat: bool
     ) -> dict[str, Any]:
-        text = self.write(prefix, (body.get("seed") or 0) + index)
+        write = self.write_probe if is_probe(body) else self.write
+        text = write(prefix, (body.get("seed") or 0) + index)
         pieces = text.split(" ")
         is_cut = len(pieces) > body["max_tokens"]
         if is_cut:
@@ -214,17 +247,38 @@ class OpenAIServer:
             choice["stop_reason"] = matched
         if self.style == "sglang":
             choice["matched_stop"] = None if is_cut else matched or 151645
-        if self.style == "fastchat" and body.get("logprobs") and not is_chat:
-            tokens = [*text.split(" "), *([] if is_cut else [matched or "<|im_end|>"])]
-            tokens = [" " * (number > 0) + token for number, token in enumerate(tokens)]
-            choice["logprobs"] = {"tokens": tokens, "token_logprobs": [-0.5] * len(tokens)}
-        if self.style == "llama" and body.get("logprobs"):
-            tokens = [{"token": piece, "logprob": -0.5} for piece in text.split(" ")]
-            if matched is None and not is_cut:
-                tokens.append({"token": "", "logprob": -0.1})
-            choice["logprobs"] = {"content": tokens}
+        if body.get("logprobs") and self.logprobs == "asked":
+            end = None if is_cut else matched or ""
+            choice |= self._logprobs(text, end, is_chat=is_chat, is_listed=is_probe(body))
         self.spoil(index, choice)
         return choice
+
+    def _logprobs(
+        self, text: str, end: str | None, *, is_chat: bool, is_listed: bool
+    ) -> dict[str, Any]:
+        """Return the tokens of a sample as the style lists them.
+
+        `end`: the stop text that ended it, empty for the model's end, None for a limit.
+        `is_listed`: whether they also come where they tell no end, as from vLLM.
+        """
+        if self.style == "fastchat" and not is_chat:
+            tokens = [*text.split(" "), *([] if end is None else [end or "<|im_end|>"])]
+            tokens = [" " * (number > 0) + token for number, token in enumerate(tokens)]
+            return {"logprobs": {"tokens": tokens, "token_logprobs": [-0.5] * len(tokens)}}
+        if self.style == "llama" or (is_listed and self.style != "fastchat"):
+            pieces = [{"token": piece, "logprob": -0.5} for piece in text.split(" ")]
+            if self.style == "llama" and end == "":
+                pieces.append({"token": "", "logprob": -0.1})
+            return {"logprobs": {"content": pieces}}
+        return {}
+
+    def _refusal(self, body: dict[str, Any]) -> str:
+        """Return why a request is refused; empty where it is answered."""
+        if self.refuses_samples and body.get("n", 1) > self.most_samples:
+            return f"'n': number must be at most {self.most_samples}"
+        if self.logprobs == "refused" and body.get("logprobs") is not None:
+            return "Unsupported parameter: 'logprobs'"
+        return ""
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:  # noqa: C901  a class, not a branch
         scripted = self
@@ -254,10 +308,16 @@ class OpenAIServer:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                scripted.requests.append(body)
-                fault = scripted.faults.popleft() if scripted.faults else scripted.misbehave()
+                if is_probe(body):
+                    scripted.probes.append(body)
+                    fault = scripted.misbehave_probe(body)
+                else:
+                    scripted.requests.append(body)
+                    fault = scripted.faults.popleft() if scripted.faults else scripted.misbehave()
                 if fault:
                     self._fail(fault)
+                elif problem := scripted._refusal(body):
+                    self._send(400, json.dumps({"error": {"message": problem}}))
                 else:
                     answer = json.dumps(scripted.answer(self.path, body))
                     scripted.num_answered += 1  # also where nobody is left to read it

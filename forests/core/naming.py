@@ -1,6 +1,10 @@
 """Names and ids: where a document belongs, readable in the id itself."""
 
+import hashlib
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from forests.core.tree import NodePath, format_path, parse_path
 
@@ -80,6 +84,15 @@ def scorer_id(forest: str, scorer: str) -> str:
 
 def tree_scores_id(tree: str, scorer: str) -> str:
     return f"{tree}/{scorer}"
+
+
+def model_server_id(server: str, model: str, api: str, extra_body: Mapping[str, Any]) -> str:
+    """Return the id of what is known of a server and a model, asked in one way.
+
+    Fields of the config's own are part of it: they may turn thinking on or off.
+    """
+    parts = [server.rstrip("/"), model, api, extra_body]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def node_anchor(path: NodePath) -> str:

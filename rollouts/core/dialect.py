@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from forests.core.abilities import SAMPLES_NOTED, Learnt
 from rollouts.core.refusals import Outcome, Refusal
 from rollouts.core.room import TOKEN_FIELDS
 
@@ -52,6 +53,34 @@ class Dialect:
     notes: list[str] = field(default_factory=list)
     """What was learnt, a line each."""
 
+    @property
+    def learnt(self) -> Learnt:
+        """What may be kept for those who ask this server later."""
+        return Learnt(
+            dict(self.renamed), sorted(self.omitted), self.most_samples, self.most_tokens,
+            list(self.notes),
+        )  # fmt: skip
+
+    def recall(self, learnt: Learnt) -> None:
+        """Take over what was learnt before, in place of all that is known here.
+
+        A field that is needed is tried again: who keeps it may not have needed it.
+        """
+        self.renamed = dict(learnt.renamed)
+        self.omitted = set(learnt.omitted) - set(self.needed)
+        self.most_samples, self.most_tokens = learnt.most_samples, learnt.most_tokens
+        self.notes = list(learnt.notes)
+
+    def leave_out_logprobs(self) -> None:
+        """Ask for no log-probabilities from now on: the server gives none."""
+        if "logprobs" not in self.omitted:
+            self.omitted |= {"logprobs", *_BELONGS_TO["logprobs"]}
+            self.notes.append(f"the server gives no log-probabilities: {_LEFT_OUT['logprobs']}")
+
+    def draw_singly(self) -> None:
+        """Ask for one sample at a time: the server gives one whatever it is asked for."""
+        self._lower_samples(1)
+
     def adapt(self, body: Mapping[str, Any], fit: Fit | None = None) -> dict[str, Any]:
         """Return a body as this server takes it; a field that is None is left out."""
         adapted = {
@@ -85,7 +114,7 @@ class Dialect:
     def _lower_samples(self, most: int) -> None:
         if self.most_samples is None or most < self.most_samples:
             self.most_samples = most
-            self.notes.append(f"the server draws {most} samples in one request (n) at most")
+            self.notes.append(f"the server draws {most} {SAMPLES_NOTED} at most")
 
     def _lower_tokens(self, most: int) -> None:
         if self.most_tokens is None or most < self.most_tokens:

@@ -86,18 +86,21 @@ def read_stop_sign(
     stops: Sequence[str],
     *,
     lists_end: bool,
+    names_stop: bool = False,
 ) -> StopSign | None:
     """Return what stopped a sample; None where nothing tells, or nothing tells which stop text.
 
     `text`: what the choice holds, without the stop text. `tokens`: the texts of its tokens, where
     they are listed. `lists_end`: whether the server is known to list an end token whenever the
-    model ended (llama.cpp with log-probabilities), so that none means a stop text.
+    model ended (llama.cpp with log-probabilities), so that none means a stop text. `names_stop`:
+    whether it is known to name each stop text that it met, so that no name means the model's end.
     """
-    return (
-        _sign_by_name(choice, stops)
-        or _sign_in_tokens(text, tokens or (), stops)
-        or (_only(stops) if lists_end else None)
-    )
+    if sign := sign_by_name(choice, stops) or sign_in_tokens(text, tokens or (), stops):
+        return sign
+    if lists_end:
+        return _only(stops)
+    is_silent = not any(_named(choice)) and not _says(_reason(choice), _STOP_WORDS)
+    return MODEL_END if names_stop and is_silent else None
 
 
 def _only(stops: Sequence[str]) -> StopSign | None:
@@ -105,20 +108,30 @@ def _only(stops: Sequence[str]) -> StopSign | None:
     return StopSign(stops[0]) if len(stops) == 1 else None
 
 
-def _sign_by_name(choice: Mapping[str, Any], stops: Sequence[str]) -> StopSign | None:
+def _reason(choice: Mapping[str, Any]) -> str:
+    return finish_text(choice.get("finish_reason"))
+
+
+def _named(choice: Mapping[str, Any]) -> list[Any]:
+    """Return what a server may name as what stopped a sample, wherever it does."""
     reason = choice.get("finish_reason")
     matched = reason.get("matched") if isinstance(reason, Mapping) else None
+    named = [choice.get(name) for name in ("stop_reason", "matched_stop", "stop_sequence")]
+    return [*named, choice.get("stopping_word"), matched]
+
+
+def sign_by_name(choice: Mapping[str, Any], stops: Sequence[str]) -> StopSign | None:
+    """Return what a server names as what stopped a sample; None where it names nothing known."""
     if "stop_reason" in choice and choice["stop_reason"] is None:
         return MODEL_END  # vLLM
-    named = [choice.get(name) for name in ("stop_reason", "matched_stop", "stop_sequence")]
-    signs = [*named, choice.get("stopping_word"), matched]
+    signs = _named(choice)
     for sign in signs:
         named_stops = [s for s in stops if s == sign or (isinstance(sign, list) and s in sign)]
         if found := _only(named_stops):
             return found
-    if any(map(_names_end, signs)) or _says(finish_text(reason), _END_WORDS):
+    if any(map(_names_end, signs)) or _says(_reason(choice), _END_WORDS):
         return MODEL_END
-    if any(_says(str(word), _STOP_WORDS) for word in (*named, finish_text(reason))):
+    if any(_says(str(word), _STOP_WORDS) for word in (*signs[:3], _reason(choice))):
         return _only(stops)
     return None
 
@@ -134,7 +147,8 @@ def _says(text: str, words: Sequence[str]) -> bool:
     return any(word in text.lower() for word in words)
 
 
-def _sign_in_tokens(text: str, tokens: Sequence[str], stops: Sequence[str]) -> StopSign | None:
+def sign_in_tokens(text: str, tokens: Sequence[str], stops: Sequence[str]) -> StopSign | None:
+    """Return what the tokens that a server lists behind a text say; None where they say nothing."""
     if not tokens:
         return None
     listed = "".join(tokens)

@@ -8,9 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiment_configs.answers import split_thoughts
+from experiment_configs.answers import is_thinking, split_thoughts
 from rollouts.core.completions import Completion, Ending, TokenLogprobs, part_of_tokens
-from rollouts.core.endings import Finish, finish_text, read_finish, read_stop_sign
+from rollouts.core.endings import (
+    MODEL_END,
+    Finish,
+    finish_text,
+    read_finish,
+    read_stop_sign,
+    sign_by_name,
+    sign_in_tokens,
+)
 from rollouts.core.steps import StepRule
 
 LONGEST_MODEL = 200
@@ -52,6 +60,8 @@ class StopRules:
     """What some servers (llama.cpp, continuing a chat message) repeat before the sample."""
     lists_end: bool = False
     """Whether the server lists an end token wherever the model ended."""
+    names_stop: bool = False
+    """Whether the server is known to name each stop text that it met."""
     skips_thought: bool = False
     """Whether the step is the first one after a thought that stands in the text."""
     is_answering: bool = False
@@ -100,6 +110,55 @@ def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion],
     if not completions:
         raise NoSampleError(f"no sample of {len(choices)} can be used: {problems[0]}")
     return completions, usage
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What one choice of an answer shows of its server."""
+
+    model: str
+    text: str
+    said: str
+    """The text, or the thought where there is no other text."""
+    finish_reason: str
+    named_stop: str | None
+    """The stop text that the server names as the one that it met."""
+    listed_stop: str | None
+    """The stop text that it lists behind the sample."""
+    says_end: bool
+    """Whether it says that the model ended."""
+    has_logprobs: bool
+    thought_field: str
+    has_thought_in_text: bool
+
+
+def read_choices(response: Any, stops: Sequence[str]) -> list[Choice]:
+    """Return what each choice shows, also of those that are no samples.
+
+    Raises:
+        ResponseError: there are no choices.
+    """
+    model = _storable(response.get("model"))[:LONGEST_MODEL]
+    return [_shown(_mapping(choice), stops, model) for choice in _choices(response)]
+
+
+def _shown(choice: Mapping[str, Any], stops: Sequence[str], model: str) -> Choice:
+    field, thought = _thought_of(choice)
+    text = _text_of(choice) or ""
+    listed = [token for token, _ in _token_logprobs(choice.get("logprobs")) or ()]
+    named, in_tokens = sign_by_name(choice, stops), sign_in_tokens(text, listed, stops)
+    return Choice(
+        model=model,
+        text=text,
+        said=text or thought,
+        finish_reason=finish_text(choice.get("finish_reason")),
+        named_stop=named.text if named else None,
+        listed_stop=in_tokens.text if in_tokens else None,
+        says_end=MODEL_END in (named, in_tokens),
+        has_logprobs=bool(listed),
+        thought_field=field,
+        has_thought_in_text=is_thinking(text) or any(inside for _, inside in split_thoughts(text)),
+    )
 
 
 def read_usage(response: Any) -> Usage:
@@ -340,7 +399,10 @@ def _find_end(
         return text, ended
     listed = [token for token, _ in token_logprobs or ()]
     lists_end = rules.lists_end and bool(delimiters)
-    sign = read_stop_sign(choice, text, listed, rules.step_rule.stops(), lists_end=lists_end)
+    sign = read_stop_sign(
+        choice, text, listed, rules.step_rule.stops(),
+        lists_end=lists_end, names_stop=rules.names_stop,
+    )  # fmt: skip
     if sign is None:
         return text, Ending.UNTOLD if delimiters else ended
     return text + (sign.text or ""), Ending.SOLUTION if sign.text is None else Ending.STEP

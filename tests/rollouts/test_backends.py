@@ -178,19 +178,6 @@ def test_a_step_that_is_written_again_is_not_taken_for_a_repeated_message(
     assert completion.text == "a\nb"
 
 
-@pytest.mark.parametrize("model", [None, "scripted"])
-@pytest.mark.parametrize(("steps", "to_end"), [("", False), ("one two\n", False), ("one\n", True)])
-def test_fastchat_is_not_asked_to_continue_a_chat_message(
-    server: OpenAIServer, model: str | None, steps: str, *, to_end: bool
-):
-    server.style = "fastchat"
-
-    with pytest.raises(BackendRefusedError, match="api='completions'"):
-        ask(server, steps, api="chat", model=model, to_end=to_end)
-
-    assert server.requests == []
-
-
 def test_fastchat_is_asked_for_whole_solutions_in_chat(server: OpenAIServer):
     server.style = "fastchat"
 
@@ -362,5 +349,5 @@ def test_a_config_is_shown_to_need_a_server_that_continues(server: OpenAIServer)
 
     assert "wrote 2 steps" in asyncio.run(verify("completions", "branching"))
     assert "wrote 2 steps" in asyncio.run(verify("chat", "sampled"))
-    with pytest.raises(BackendRefusedError, match="FastChat"):
+    with pytest.raises(BackendRefusedError, match="does not continue a chat message"):
         asyncio.run(verify("chat", "branching"))

@@ -56,7 +56,7 @@ def test_a_job_completes_its_trees(model_server: OpenAIServer, strategy: str):
     grown = reread(forest)
     assert (grown.num_complete, grown.num_failed) == (4, 0)
     assert grown.growth_finished_at is not None
-    assert grown.requests == len(model_server.requests)
+    assert grown.requests == len(model_server.requests) + len(model_server.probes)
     assert sum(Activity.objects.values_list("nodes", flat=True)) == grown.num_nodes
 
 

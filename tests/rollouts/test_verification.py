@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from pymongo.errors import ServerSelectionTimeoutError
 
+from forests.models import ModelServer
 from rollouts.core.strategies import STRATEGIES
 from tests.openai_server import OpenAIServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
 
 CONFIG = """
 from experiment_configs.rollout.demo_arithmetic import Config as Demo, RolloutWorkerConfig
@@ -116,3 +120,80 @@ def test_a_split_that_seeding_refuses_is_refused(
             "seed_forest", "--dataset_config_name", "tried", "--dataset_split", split,
             "--forest_name_suffix", "x",
         )  # fmt: skip
+
+
+def test_what_the_server_does_is_told_line_by_line_and_kept(model_server: OpenAIServer, checks_of):
+    model_server.logprobs = "never"
+
+    checks = checks_of(api="chat")
+
+    told = {name: check["detail"] for name, check in checks.items()}
+    for name, detail in {
+        "continues messages": "by continue_final_message",
+        "samples per request": "several",
+        "says why it stopped": "yes, by name",
+        "log-probabilities": "no",
+        "thinks": "not seen",
+        "fields left out": "logprobs, top_logprobs",
+    }.items():
+        assert told[name] == f"{detail} ({model_server.url})"
+    assert ModelServer.objects.get().abilities["logprobs"] is False
+    assert len(model_server.probes) == 2
+
+    checks_of(api="chat")
+
+    assert len(model_server.probes) == 4  # who verifies wants to know how it is now
+
+
+def test_json_has_what_the_server_does(model_server: OpenAIServer, tmp_path: Path, settings):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "tried.py").write_text(CONFIG.format(settings="api='chat'"), encoding="utf-8")
+    out = io.StringIO()
+
+    call_command(
+        "verify_config", "--config_name", "tried", "--dataset_split", "train",
+        "--with_backend", "--json", stdout=out,
+    )  # fmt: skip
+
+    (server,) = json.loads(out.getvalue())["servers"]
+    assert (server["server"], server["continuing"]) == (model_server.url, "continued")
+    assert (server["end_told"], server["thought"]) == ("by name", "")
+
+
+def test_an_unclear_answer_is_a_warning_of_its_own(model_server: OpenAIServer, checks_of):
+    model_server.write_probe = lambda prefix, seed: ", and so"
+
+    check = checks_of(api="chat")["continues messages"]
+
+    assert check["is_warning"]
+    assert check["detail"].startswith("unclear: its answers show neither; asked by continue")
+
+
+def test_a_server_that_begins_from_the_start_fails_the_check_and_is_shown(
+    model_server: OpenAIServer, tmp_path: Path, settings
+):
+    settings.CONFIG_PATH = [tmp_path]
+    model_server.continues = "never"
+    (tmp_path / "tried.py").write_text(CONFIG.format(settings="api='chat'"), encoding="utf-8")
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match="1 checks failed"):
+        call_command(
+            "verify_config", "--config_name", "tried", "--dataset_split", "train",
+            "--with_backend", stdout=out,
+        )  # fmt: skip
+
+    lines = out.getvalue().splitlines()
+    assert any(line.startswith("FAIL backend:") and "strategy='sampled'" in line for line in lines)
+    assert f"ok   samples per request: several ({model_server.url})" in lines
+
+
+def test_without_a_database_a_config_is_verified_all_the_same(
+    model_server: OpenAIServer, checks_of, monkeypatch
+):
+    def refuse(model: object) -> None:
+        raise ServerSelectionTimeoutError("nobody answers")
+
+    monkeypatch.setattr("rollouts.abilities.collection", refuse)
+
+    assert checks_of(api="chat")["backend"]["is_ok"]

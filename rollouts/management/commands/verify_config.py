@@ -8,10 +8,12 @@ from django.core.management.base import CommandError, CommandParser
 
 from experiment_configs.interfaces import RolloutConfig
 from forests.commands import ProjectCommand, amount, positive_integer
+from forests.core.abilities import Abilities
 from forests.core.budgets import Prices, Usage
 from forests.core.estimates import GrowthEstimate, estimate_growth
 from forests.estimating import estimate_lines
 from forests.money import money
+from rollouts.abilities import AskingMemory, Memory
 from rollouts.client import CompletionClient
 from rollouts.commands import require_backend
 from rollouts.core.steps import StepRule
@@ -36,7 +38,7 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         parser.add_argument(
             "--with_backend",
             action="store_true",
-            help="also grow a few samples, and show them",
+            help="also ask what the model server does, grow a few samples, and show them",
         )
         parser.add_argument(
             "--estimate",
@@ -79,21 +81,24 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         tried: list[TriedGrowth] = []
         notes: list[str] = []
         in_flight: list[InFlight] = []
+        servers: list[tuple[str, Abilities]] = []
 
         async def ask() -> str:
-            client = _client(config)
-            async with client:
+            async with _client(config, AskingMemory() if settings.MONGODB_URI else None) as client:
                 try:
                     in_flight.append(await find_in_flight(client))
                     tried.append(await try_growth(client, verification.items[0], config))
                 finally:
                     notes.extend(client.notes)
+                    servers.extend(client.abilities)
             return tried[0].detail
 
         verification.attempt("backend", lambda: asyncio.run(ask()))
         if tried:
             number = f"{in_flight[0].number} at once, {in_flight[0].reason}"
             verification.attempt("requests", lambda: number)
+        for address, abilities in servers:
+            verification.add_server(address, abilities)
         for note in notes:
             verification.warn("request", note)
         if tried:
@@ -144,11 +149,11 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         self.stdout.write("")
 
 
-def _client(config: RolloutConfig) -> CompletionClient:
+def _client(config: RolloutConfig, memory: Memory | None = None) -> CompletionClient:
     worker_config = config.rollout_worker_config
-    return CompletionClient(
-        policy_server(worker_config.base_urls), worker_config, StepRule.of(worker_config, config)
-    )
+    address = policy_server(worker_config.base_urls)
+    rule = StepRule.of(worker_config, config)
+    return CompletionClient(address, worker_config, rule, memory=memory)
 
 
 def _told(found: GrowthEstimate, used: Usage, prices: Prices) -> str:

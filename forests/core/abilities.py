@@ -1,0 +1,135 @@
+"""What a model server was found to do with one model: as it is stored, and in words."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any
+
+IN_TEXT = "<think>"
+"""Stands in `Abilities.thought` for thoughts in the text, which have no field."""
+SAMPLES_NOTED = "samples in one request (n)"
+"""Stands in the note about the most samples."""
+CONTINUES_MESSAGES = "continues messages"
+_NOT_KNOWN = "not known"
+
+
+class Continuing(StrEnum):
+    """What a server made of a message that was to be continued."""
+
+    CONTINUED = "continued"
+    RESTARTED = "restarted"
+    """It began the answer from the start."""
+    UNCLEAR = "unclear"
+    """Its answer shows neither, as small models may answer anything."""
+
+
+class EndTold(StrEnum):
+    """How a server tells that a stop text ended a sample, and not the model."""
+
+    BY_NAME = "by name"
+    IN_TOKENS = "in its list of tokens"
+    NOT = "not"
+
+
+@dataclass(slots=True)
+class Learnt:
+    """What refusals of a server taught: see `rollouts.core.dialect`."""
+
+    renamed: dict[str, str] = field(default_factory=dict)
+    omitted: list[str] = field(default_factory=list)
+    most_samples: int | None = None
+    most_tokens: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def without_samples(self) -> "Learnt":
+        """Return the same without a limit of samples."""
+        notes = [note for note in self.notes if SAMPLES_NOTED not in note]
+        return replace(self, most_samples=None, notes=notes)
+
+
+@dataclass(slots=True)
+class Abilities:
+    """What a server does with one model. None: not known."""
+
+    asked: list[str] = field(default_factory=list)
+    """What it was asked about: "basics", "logprobs", "continuing"."""
+    continuing: Continuing | None = None
+    continued_by: str = ""
+    """How it is asked to continue a message: a `rollouts.core.probing.Continuation`."""
+    several_samples: bool | None = None
+    """Whether one request may ask for more than one."""
+    end_told: EndTold | None = None
+    logprobs: bool | None = None
+    thought: str | None = None
+    """The field that thoughts come in, `IN_TEXT`, or empty where none was seen."""
+    answers_as: str = ""
+    """The model's name in its answers."""
+    learnt: Learnt = field(default_factory=Learnt)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the abilities as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> "Abilities | None":
+        """Return the abilities that `as_dict` wrote; None where another version wrote them."""
+        known = {one.name for one in fields(cls)}
+        if not isinstance(stored, Mapping) or set(stored) != known:
+            return None
+        try:
+            return cls(**{
+                **stored,
+                "continuing": stored["continuing"] and Continuing(stored["continuing"]),
+                "end_told": stored["end_told"] and EndTold(stored["end_told"]),
+                "learnt": Learnt(**stored["learnt"]),
+            })  # fmt: skip
+        except (TypeError, ValueError):
+            return None
+
+    def told(self) -> list[tuple[str, str]]:
+        """Return what is known in words, each with its name."""
+        return [
+            (CONTINUES_MESSAGES, self._told_continuing()),
+            ("samples per request", self._told_samples()),
+            ("says why it stopped", self._told_end()),
+            ("log-probabilities", _yes_or_no(self.logprobs)),
+            ("thinks", self._told_thought()),
+            ("fields left out", self._told_fields()),
+        ]
+
+    def _told_continuing(self) -> str:
+        ways = {"prefill": "a last message of the assistant alone"}
+        way = ways.get(self.continued_by, self.continued_by)
+        told = {
+            Continuing.CONTINUED: f"by {way}",
+            Continuing.RESTARTED: "no: it begins the answer from the start",
+            Continuing.UNCLEAR: f"unclear: its answers show neither; asked by {way}",
+        }
+        return told[self.continuing] if self.continuing else "not asked"
+
+    def _told_samples(self) -> str:
+        if self.learnt.most_samples:
+            return f"at most {self.learnt.most_samples}"
+        return "several" if self.several_samples else _NOT_KNOWN
+
+    def _told_end(self) -> str:
+        told = {
+            EndTold.BY_NAME: "yes, by name",
+            EndTold.IN_TOKENS: "yes, in its list of tokens",
+            EndTold.NOT: "no: one more request may find out",
+        }
+        return told[self.end_told] if self.end_told else _NOT_KNOWN
+
+    def _told_thought(self) -> str:
+        if self.thought is None:
+            return _NOT_KNOWN
+        places = {"": "not seen", IN_TEXT: "in the text"}
+        return places.get(self.thought, f"in {self.thought}")
+
+    def _told_fields(self) -> str:
+        renamed = [f"{old} (sent as {new})" for old, new in sorted(self.learnt.renamed.items())]
+        return ", ".join([*sorted(self.learnt.omitted), *renamed]) or "none"
+
+
+def _yes_or_no(value: bool | None) -> str:
+    return _NOT_KNOWN if value is None else "yes" if value else "no"
