@@ -165,6 +165,8 @@ def check_outcome(name: str) -> None:
         if standing.state is ForestState.NO_WORKER and not standing.reason:
             told += ", they ended early: their output says why"
         is_part = standing.state is ForestState.LIMIT_SPENT
+        if is_part:
+            told += ": raise the limit to go on"
         raise CommandError(
             f"{trees} unfinished; {told}{standing.hint}",
             returncode=EXIT_PARTLY_FAILED if is_part else 1,

@@ -3,7 +3,7 @@ from whitenoise.runserver_nostatic.management.commands import runserver
 from forests.storage_problems import STORAGE_ERRORS, is_of_storage, storage_problem
 
 
-class Command(runserver.Command):  # found when it is imported
+class Command(runserver.Command):
     def check_migrations(self) -> None:
         """Start without a database, too: pages say that it is away, until it is there."""
         try:
