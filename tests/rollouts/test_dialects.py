@@ -62,6 +62,7 @@ class TestSamples:
             "n: Input should be 1",
             "litellm.UnsupportedParamsError: groq does not support parameters: ['n']",
             "Only one completion choice is allowed",
+            "n must be 1 when using greedy sampling, got 3.",
         ],
     )
     def test_samples_are_asked_for_one_by_one(self, server: DialectServer, message: str):
@@ -93,6 +94,7 @@ TOO_LONG = [
     (400, {"message": "Trying to keep the first 111490 tokens when context the overflows"}),
     (400, {"message": "Prompt contains 40000 tokens, too large for model with 32768 maximum "
                       "context length"}),
+    (400, {"message": "the request exceeds the available context size, try increasing it"}),
     (413, {"message": "Request Entity Too Large"}),
 ]  # fmt: skip
 
