@@ -236,10 +236,10 @@ def test_where_a_model_does_not_think_nothing_is_dropped_and_all_grow(
 @pytest.mark.parametrize(
     ("style", "trims"), [("vllm", True), ("llama", False), ("sglang", False), ("plain", True)]
 )
-def test_paths_over_chat_are_what_the_server_wrote_or_are_refused(  # noqa: PLR0917
+def test_paths_over_chat_are_what_the_server_wrote_or_are_refused(
     server: OpenAIServer,
     style: Style,
-    trims: bool,  # noqa: FBT001
+    trims: bool,
     thoughts: Thoughts,
     strategy: str,
     reasoning: str,
