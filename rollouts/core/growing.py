@@ -204,6 +204,8 @@ def _requests(
     to_end: bool,
     origin: int | None = None,
 ) -> Iterator[Expansion]:
+    if missing <= 0:
+        return
     done = sum(child.count for child in tree.children(node.path))
     while missing > 0:
         size = min(missing, config.samples_per_request)
@@ -243,6 +245,8 @@ def split_off_thought(tree: ReasoningTree, path: NodePath) -> tuple[str, str]:
     """
     nodes = tree.path_nodes(path)
     thought = "".join(node.text for node in takewhile(lambda node: node.is_thought, nodes))
+    if not thought:
+        return "", "".join(node.text for node in nodes)
     if is_thinking(thought) or closes_thought(thought) or without_thoughts(thought) != thought:
         thought = ""
     return thought, tree.steps_text(path).removeprefix(thought)

@@ -25,6 +25,7 @@ from rollouts.jobs import grow_slice
 from tests.dialect_server import DialectServer, Judge, refusal
 from tests.openai_server import Fault
 from tests.rollouts.forests import assert_whole, reread, seeded, statuses
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -353,7 +354,7 @@ class TestWaiting:
         [
             lambda: Fault(429),
             lambda: Fault(429, headers={"Retry-After": "1"}),
-            lambda: Fault(429, headers={"Retry-After": formatdate(time.time() + 2, usegmt=True)}),
+            lambda: Fault(429, headers={"Retry-After": formatdate(time.time() + 1, usegmt=True)}),
             lambda: Fault(429, headers={"retry-after-ms": "900"}),
             lambda: Fault(429, headers={"x-ratelimit-reset-requests": "1s"}),
             lambda: Fault(529, '{"error": {"type": "overloaded_error"}}'),
@@ -364,7 +365,7 @@ class TestWaiting:
         ids=["429", "seconds", "date", "milliseconds", "reset", "529", "524", "503", "inside 200"],
     )
     def test_it_is_waited_out(self, server: DialectServer, busy: Any):
-        until = time.monotonic() + 2
+        until = time.monotonic() + 0.7
 
         forest = grow(server, lambda _: busy() if time.monotonic() < until else None, trees=2)
 
@@ -381,10 +382,11 @@ class TestWaiting:
         shown: list[str] = []
 
         def look_and_pause() -> None:
+            wait_until(lambda: reread(forest).backend_message != "")
             shown.append(reread(forest).backend_message)
             Forest.objects.filter(pk=forest.pk).update(is_paused=True)
 
-        watching = threading.Timer(4, look_and_pause)
+        watching = threading.Thread(target=look_and_pause)
         watching.start()
         began = time.monotonic()
         grow_slice(forest.name, 0, 1)
