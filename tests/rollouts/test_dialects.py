@@ -386,7 +386,7 @@ class TestWaiting:
             shown.append(reread(forest).backend_message)
             Forest.objects.filter(pk=forest.pk).update(is_paused=True)
 
-        watching = threading.Thread(target=look_and_pause)
+        watching = threading.Timer(2, look_and_pause)  # once the job has opened its database
         watching.start()
         began = time.monotonic()
         grow_slice(forest.name, 0, 1)
