@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
 
 from experiment_configs.answers import (
     extract_last_answer,
@@ -17,6 +16,7 @@ from experiment_configs.answers import (
     is_thinking,
 )
 from experiment_configs.questions import question_of_prompt
+from experiment_configs.server_addresses import has_secret, is_server_address
 from experiment_configs.step_delimiters import StepDelimiter, read_delimiter, stored_delimiter
 
 ChatMessage: TypeAlias = Mapping[str, str]
@@ -28,7 +28,9 @@ SAMPLE_FREE_SETTINGS = (
     "max_attempts",
     "request_timeout_seconds",
 )
-"""Settings of a `RolloutWorkerConfig` that change no sample: they may change as a forest grows."""
+"""Settings of a `RolloutWorkerConfig` that change no sample: they may change as a forest grows.
+
+All others decide which samples are drawn, or how many."""
 
 Api: TypeAlias = Literal["chat", "completions"]
 Reasoning: TypeAlias = Literal["grow", "fold", "drop"]
@@ -202,7 +204,7 @@ class RolloutWorkerConfig:
             (
                 "base_urls",
                 "a tuple of addresses that start with http:// or https://, without user or key",
-                _all_of(self.base_urls, _is_server_url),
+                _all_of(self.base_urls, _may_be_kept),
             ),
             ("api", "one of " + ", ".join(APIS), self.api in APIS),
             ("reasoning", "one of " + ", ".join(REASONINGS), self.reasoning in REASONINGS),
@@ -322,19 +324,8 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _is_server_url(value: object) -> bool:
-    if not isinstance(value, str) or any(map(str.isspace, value)):
-        return False
-    try:
-        parts = urlsplit(value)
-        names = [name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-        is_whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
-    has_secret = "@" in parts.netloc or any(
-        secret in name for name in names for secret in ("key", "token", "secret", "sig")
-    )
-    return parts.scheme in ("http", "https") and is_whole and not has_secret
+def _may_be_kept(address: object) -> bool:
+    return is_server_address(address) and not has_secret(str(address))
 
 
 def _judged(delimiter: object) -> tuple[str, bool]:

@@ -13,6 +13,7 @@ from forests.core.model_counts import in_words
 from forests.core.money import format_money
 from forests.grown_by import entries_of
 from forests.models import Forest
+from preferences.core.left_out import words_of
 from preferences.core.statistics import MARGIN_BINS
 
 CARD = "README.md"
@@ -100,7 +101,8 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
     if statistics := manifest.get("statistics"):
         sections += _statistics(statistics)
     if manifest["left_out"]:
-        sections += ["## Left out", _table(("reason", "number"), manifest["left_out"].items())]
+        left_out = [(words_of(reason), count) for reason, count in manifest["left_out"].items()]
+        sections += ["## Left out", _table(("what", "number"), left_out)]
     return "\n\n".join(sections) + "\n"
 
 

@@ -19,6 +19,7 @@ from forests.store import count_models
 from preferences.card import CARD, PICTURE, dataset_card, forest_facts
 from preferences.containers import CONTAINERS, Batch, Container
 from preferences.core.formats import PAIR_FORMATS, Format, Item, Row, RowOptions, Thoughts
+from preferences.core.left_out import words_of
 from preferences.core.splits import split_of
 from preferences.core.statistics import PairStatistics
 from preferences.core.step_formats import STEP_FORMATS
@@ -115,7 +116,7 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
         written = _write_rows(request, directory, report)
         rows, left_out, statistics = written.rows, written.left_out, written.statistics
         if not rows:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+            reasons = ", ".join(f"{count} {words_of(reason)}" for reason, count in left_out.items())
             raise ExportError(f"there is no row to write{f' ({reasons})' if reasons else ''}")
         manifest = _manifest(request, written)
         if request.format.source == "pairs":

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from experiment_configs.server_addresses import SCHEMES, has_user, is_server_address
+
 MONGODB = ("mongodb://", "mongodb+srv://")
 REDIS = ("redis://", "rediss://", "unix://")
-HTTP = ("http://", "https://")
+HTTP = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 _SWITCHES = {
     "1": True, "true": True, "yes": True, "on": True,
@@ -80,9 +82,10 @@ def check_address(name: str, address: str, schemes: tuple[str, ...]) -> str:
     Raises:
         ImproperlyConfigured: it is not well-formed.
     """
-    if address and not (address.startswith(schemes) and _is_well_formed(address)):
+    is_good = is_server_address if schemes is HTTP else _is_well_formed
+    if address and not (address.startswith(schemes) and is_good(address)):
         refuse(f"{name} is not a well-formed address that starts with {' or '.join(schemes)}")
-    if schemes is HTTP and "@" in urlsplit(address).netloc:
+    if schemes is HTTP and has_user(address):
         prefix = name.removesuffix("S").removesuffix("_BASE_URL")
         key = f"{prefix}_API_KEY" if prefix.isupper() else "`key` or `key_env`"
         refuse(f"{name} has a user before its host: model servers take a key, {key}")

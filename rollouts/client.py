@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from experiment_configs.answers import closing_mark, is_thinking, split_thoughts
+from experiment_configs.answers import (
+    closes_thought,
+    closing_mark,
+    is_thinking,
+    without_thoughts,
+)
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from forests.core.abilities import IN_TEXT, Abilities, Continuing, EndTold, Learnt
 from forests.core.prefix import prefix_of
@@ -46,6 +51,11 @@ _TOKENS_TO_TELL = 16
 """Tokens that show whether a delimiter comes next, or the model's end."""
 _ANY = "\0"
 """Stands for what was written before a delimiter, none of which is a part of it."""
+_NO_STEPS_OF_THOUGHTS = (
+    "the model thinks, and a thought cannot be continued over chat: use reasoning='fold', or "
+    "strategy='sampled', or api='completions' with the model's chat template in the prompt, or "
+    "turn thinking off by extra_body={'chat_template_kwargs': {'enable_thinking': False}}"
+)
 _SEEDS_APART = 1_000_003
 """What the seed of a request differs by where the first one gave no sample that can be used."""
 
@@ -71,11 +81,12 @@ class _Ask(StrEnum):
     STEP = "step"
     """Steps, at whose end the server stops, if it can: otherwise the client cuts them."""
     START = "start"
-    """The start of steps before which white space may come: the client cuts them."""
+    """The start of steps before which white space may come, or a piece of steps of which the server
+    never says how they end: the client cuts them."""
     THINK = "think"
     """A whole thought that the server splits off, and the first step after it."""
     THOUGHT = "thought"
-    """The rest of a thought in the text, which is folded or dropped."""
+    """The rest of a thought in the text, which is folded."""
     TELL = "tell"
     """What comes after steps of which nothing tells how they ended."""
 
@@ -91,6 +102,8 @@ class _Open:
 
     ask: _Ask
     begun: list[Completion]
+    num_asked: int = 0
+    """Tokens of the same step that were asked for before, where it comes in pieces."""
 
     @property
     def written(self) -> str:
@@ -189,6 +202,9 @@ class CompletionClient:
         """Where the server puts thoughts, once it has been seen to split them off."""
         self._thinks_in_text = False
         """Whether the model has been seen to think in the text of a chat."""
+        self._cuts_pieces = False
+        """Whether steps are asked for in pieces and cut here: the server has been seen not to say
+        which of several delimiters it met."""
         self._backend = Backend(
             address,
             timeout_seconds=config.request_timeout_seconds,
@@ -457,12 +473,16 @@ class CompletionClient:
 
         A blank line before a step ends it on servers that stop at the delimiter: such samples are
         continued until they hold a step. Where nothing tells whether the delimiter or the model's
-        end stopped a sample, one more request finds out. Steps that fill the model's context get
-        empty samples.
+        end stopped a sample, one more request finds out. Where there are several delimiters, steps
+        are asked for in pieces from then on, without stop texts, and cut here. Steps that fill the
+        model's context get empty samples.
 
         Raises:
+            BackendRefusedError: the model thinks, and what was asked for cannot come after or
+                without its thought.
             BackendError: what the retries could not mend.
         """
+        self._require_whole_thought(request)
         finished: list[Completion] = []
         nothing = Completion("", Ending.LIMIT, begins_in_thought=self._is_thinking(request))
         waiting = [_Open(self._first_ask(request), [nothing] * request.num_samples)]
@@ -483,8 +503,14 @@ class CompletionClient:
             if drawn and current.written and (rest := current.begun[len(drawn) :]):
                 waiting.append(replace(current, begun=rest))
             for ask, samples in unfinished.items():
-                waiting += [_Open(ask, group) for group in same_texts(samples).values()]
+                for text, group in same_texts(samples).items():
+                    waiting.append(_Open(ask, group, self._num_asked(request, current, ask, text)))
         return finished
+
+    def _num_asked(self, request: SampleRequest, current: _Open, ask: _Ask, text: str) -> int:
+        """Return the tokens that were asked for of a step which comes in pieces."""
+        is_piece = text and current.ask is _Ask.START and ask in (_Ask.START, _Ask.STEP)
+        return current.num_asked + self._tokens(request, current) if is_piece else 0
 
     def _first_ask(self, request: SampleRequest) -> _Ask:
         if request.to_end:
@@ -492,7 +518,8 @@ class CompletionClient:
         thinks = self._thought_field or self._thinks_in_text
         if thinks and not (request.thought or request.steps):
             return self._ask_of_thinker() if self.config.api == "chat" else _Ask.THINK
-        return _Ask.START if self._sent(request.steps) != request.steps else _Ask.STEP
+        is_trimmed = self._sent(request.steps) != request.steps
+        return _Ask.START if is_trimmed or self._cuts_pieces else _Ask.STEP
 
     def _ask_of_thinker(self) -> _Ask:
         """Return how to ask for a step over chat where the model thinks before it.
@@ -501,13 +528,52 @@ class CompletionClient:
             BackendRefusedError: the steps of the thought were wanted.
         """
         if self.config.reasoning == "grow":
-            raise BackendRefusedError(
-                "the model thinks, and a thought cannot be continued over chat: use "
-                "reasoning='fold', or strategy='sampled', or api='completions' with the model's "
-                "chat template in the prompt, or turn thinking off by "
-                "extra_body={'chat_template_kwargs': {'enable_thinking': False}}"
-            ) from None
+            raise BackendRefusedError(_NO_STEPS_OF_THOUGHTS) from None
         return _Ask.THINK
+
+    def _require_whole_thought(self, request: SampleRequest) -> None:
+        """Raise `BackendRefusedError` where a sample is to begin inside a thought, over chat.
+
+        Templates rewrite a message that ends there, and of a thought in a field of its own nobody
+        could tell whether it has ended.
+        """
+        if self.config.api == "chat" and self.config.reasoning == "grow":
+            is_inside = (request.thought and not request.steps) or is_thinking(request.steps)
+            if is_inside:
+                raise BackendRefusedError(_NO_STEPS_OF_THOUGHTS)
+
+    def _check_thought(self, request: SampleRequest, sample: Completion) -> None:
+        """Check that what comes after a sample can be asked for, as all but `sampled` will.
+
+        Raises:
+            BackendRefusedError: its thought is to be dropped.
+            RequestFailedError: it ends a thought whose steps were taken for the answer's.
+        """
+        if self.config.strategy == "sampled":
+            return
+        if self.config.reasoning == "drop" and (
+            sample.thought
+            or is_thinking(sample.text)
+            or without_thoughts(sample.text) != sample.text
+            or sample.begins_in_thought
+        ):
+            raise BackendRefusedError(
+                f"the model thinks, and with reasoning='drop' {self.config.strategy} would let it "
+                "continue without its thought, so samples would not be the model's: use "
+                "reasoning='fold' and leave thoughts out of exports (--thoughts drop), or "
+                "strategy='sampled', or turn thinking off by "
+                "extra_body={'chat_template_kwargs': {'enable_thinking': False}}"
+            )
+        was_closed = closes_thought(request.steps) or sample.begins_in_thought
+        if was_closed or not closes_thought(request.steps + sample.text):
+            return
+        # Over completions whole solutions may go back as they came, thought and all.
+        if request.steps or self.config.api == "chat" or self.config.strategy == "branching":
+            raise RequestFailedError(
+                "the model ends a thought that nothing opened, as where its chat template opens "
+                "it: end the prompt with the opening tag (api='completions'), or let the server "
+                "split thoughts off (a reasoning parser), or use strategy='sampled'"
+            )
 
     def _is_thinking(self, request: SampleRequest, written: str = "") -> bool:
         """Return whether a sample is inside a thought that its text or the prompt opened."""
@@ -531,18 +597,15 @@ class CompletionClient:
             sample = self._told(begun, more)
         else:
             sample = replace(begun.then(more), begins_in_thought=begun.begins_in_thought)
+        self._check_thought(request, sample)
         if request.to_end:
             return sample, None
         if not sample.text.strip():
             return self._judge_blank(current.ask, sample)
-        is_chat = self.config.api == "chat"
-        if sample.ending is not Ending.SOLUTION and (is_chat or self.config.reasoning != "grow"):
-            if self._is_thinking(request, sample.text):
-                return self._judge_thought(request, current, sample)
-            if self.config.reasoning == "drop" and sample.finish_reason != _CONTEXT:
-                said = split_thoughts(sample.text, is_inside=sample.begins_in_thought)
-                if all(is_thought for _, is_thought in said):
-                    return sample, _Ask.START
+        is_whole_node = self.config.api == "chat" or self.config.reasoning != "grow"
+        is_cut = is_whole_node and sample.ending is not Ending.SOLUTION
+        if is_cut and self._is_thinking(request, sample.text):
+            return self._judge_thought(request, current, sample)
         return self._judge_step(request, current, sample)
 
     def _judge_step(
@@ -550,12 +613,19 @@ class CompletionClient:
     ) -> tuple[Completion, _Ask | None]:
         """Return the same for a sample that holds text of a step."""
         if sample.ending is Ending.UNTOLD:
-            return sample, _Ask.TELL
+            if len(self.step_rule.stops()) == 1:
+                return sample, _Ask.TELL
+            self._cuts_pieces = True
+            return Completion("", Ending.LIMIT), _Ask.START
         is_cut = sample.ending is Ending.LIMIT and sample.finish_reason != _CONTEXT
-        has_more = self._tokens(request, current.ask) < self.config.max_tokens_per_step
-        if current.ask is _Ask.START and is_cut and has_more:
-            return sample, _Ask.STEP
+        if current.ask is _Ask.START and is_cut and self._has_more(request, current):
+            return sample, _Ask.START if self._cuts_pieces else _Ask.STEP
         return sample, None
+
+    def _has_more(self, request: SampleRequest, current: _Open) -> bool:
+        """Return whether a step may have more tokens than it has been asked for in pieces."""
+        asked = current.num_asked + self._tokens(request, current)
+        return asked < self.config.max_tokens_per_step
 
     def _judge_thought(
         self, request: SampleRequest, current: _Open, sample: Completion
@@ -595,9 +665,6 @@ class CompletionClient:
         """Return a sample whose end was not told, by what the model writes after it.
 
         A delimiter is kept as it was written here; where it does not come, none is put in.
-
-        Raises:
-            RequestFailedError: it does not come, and there are several.
         """
         if not after.text.strip() and after.ending is Ending.SOLUTION:
             return replace(begun, ending=Ending.SOLUTION)
@@ -607,26 +674,20 @@ class CompletionClient:
         came = step.removeprefix(_ANY)
         if delimiter and not came.removesuffix(delimiter).strip():
             return replace(begun, text=before + came, ending=Ending.STEP)
-        if len(delimiters := self.step_rule.stops()) > 1 and after.finish_reason != _CONTEXT:
-            raise RequestFailedError(
-                f"the server does not say which of the step delimiters {delimiters!r} it met: use "
-                "one of them, or a regular expression"
-            )
         return replace(begun, ending=Ending.STEP)
 
-    def _tokens(self, request: SampleRequest, ask: _Ask) -> int:
+    def _tokens(self, request: SampleRequest, current: _Open) -> int:
         """Return how many tokens a sample may have in this request."""
-        if request.to_end:
+        if request.to_end or current.ask in (_Ask.THINK, _Ask.THOUGHT):
             return self.config.max_tokens_per_rollout
-        most = self.config.max_tokens_per_step
-        if ask in (_Ask.THINK, _Ask.THOUGHT):
-            return self.config.max_tokens_per_rollout
+        left = max(1, self.config.max_tokens_per_step - current.num_asked)
         if not self.step_rule.stops():
-            return most  # no further request could stop at the end of a step
-        if ask is _Ask.STEP and self._first_ask(request) is _Ask.START:
-            return max(1, most - _TOKENS_WITHOUT_STOP)
-        fewer = {_Ask.START: _TOKENS_WITHOUT_STOP, _Ask.TELL: _TOKENS_TO_TELL}
-        return min(most, fewer.get(ask, most))
+            return left  # no further request could stop at the end of a step
+        pieces = {
+            _Ask.START: max(_TOKENS_WITHOUT_STOP, current.num_asked),
+            _Ask.TELL: _TOKENS_TO_TELL,
+        }
+        return min(left, pieces.get(current.ask, left))
 
     async def _draw(
         self, request: SampleRequest, current: _Open, spending: Spending
@@ -645,12 +706,14 @@ class CompletionClient:
                 step_rule=self._rule(request, current),
                 is_asked=current.ask in _STOPPED,
                 lost=steps[len(sent) :],
-                echo=sent if is_chat and is_llama_cpp else "",
+                begun=self._begun(current),
+                echo=self._echo(request, sent, endpoint) if is_chat and is_llama_cpp else "",
+                sent_thought=request.thought if is_chat else "",
                 lists_end=is_llama_cpp and self.config.logprobs,
                 names_stop=endpoint.abilities.end_told is EndTold.BY_NAME,
                 skips_thought=current.ask is _Ask.THINK,
                 is_answering=is_chat and bool(steps or request.thought) and not is_thinking(steps),
-                max_tokens=self._tokens(request, current.ask),
+                max_tokens=self._tokens(request, current),
             )
 
         def body(attempt: int, endpoint: Endpoint) -> Mapping[str, Any]:
@@ -689,6 +752,22 @@ class CompletionClient:
             return StepRule(closing_mark(f"{request.prompt}{request.steps}{current.written}"))
         return self.step_rule if current.ask in _STEPS else None
 
+    def _begun(self, current: _Open) -> str:
+        """Return what was written of the step before: a delimiter may begin in it."""
+        written = current.written
+        if current.ask not in (*_STEPS, _Ask.THOUGHT):
+            return ""
+        if current.ask is not _Ask.THOUGHT and without_thoughts(written) != written:
+            return ""
+        return "" if current.begun[0].begins_in_thought and current.ask in _STEPS else written
+
+    def _echo(self, request: SampleRequest, sent: str, endpoint: Endpoint) -> str:
+        """Return what a server may repeat of the message that it continues."""
+        if not (sent or request.thought):
+            return ""
+        content = self._messages(request, sent, endpoint.abilities)[-1]["content"]
+        return content if isinstance(content, str) else sent
+
     def _body(
         self,
         request: SampleRequest,
@@ -705,7 +784,7 @@ class CompletionClient:
             "temperature": config.temperature,
             "top_p": config.top_p,
             "seed": request.seed + attempt * _SEEDS_APART,
-            config.max_tokens_field: self._tokens(request, current.ask),
+            config.max_tokens_field: self._tokens(request, current),
         }
         # Of a step, only what ends it is a stop text, so that a stop is sure to mean it; the others
         # are cut here.

@@ -28,6 +28,16 @@ class ServerAddress:
     described: Sequence[Server] = ()
     """Servers with keys and headers of their own, in place of the addresses with one key."""
 
+    is_of_forest: bool = False
+    """Whether the addresses are the forest's own, and not those of the settings."""
+
+    @property
+    def source(self) -> str:
+        """What sets the addresses, for messages."""
+        if self.is_of_forest:
+            return "base_urls of the forest (configure_forest)"
+        return f"{self.settings}_BASE_URL"
+
     @property
     def servers(self) -> Sequence[Server]:
         return self.described or [Server(url, self.api_key) for url in self.base_urls]

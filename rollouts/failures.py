@@ -162,14 +162,13 @@ def classify(
     if isinstance(error, openai.APIConnectionError):
         return "connection", RetryableError(
             f"cannot reach the model server at {where} ({_said(str(cause), address)}): "
-            f"check {address.settings}_BASE_URL",
+            f"check {address.source}",
             is_unavailable=True,
         )
     if isinstance(error, aiohttp.ClientError):
         why = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
         return "bad_response", RetryableError(
-            f"{where} did not answer with HTTP ({_said(why, address)}): "
-            f"check {address.settings}_BASE_URL",
+            f"{where} did not answer with HTTP ({_said(why, address)}): check {address.source}",
             is_unavailable=True,
         )
     if isinstance(error, openai.APIStatusError):
@@ -189,13 +188,13 @@ def _bad_response(error: Exception, where: str, address: ServerAddress) -> Backe
     if isinstance(error, StreamedError):
         return BackendRefusedError(
             f"{where} {error}: set extra_body={{'stream': False}} in the config, or "
-            f"{address.settings}_BASE_URL to a server that answers at once"
+            f"{address.source} to a server that answers at once"
         )
     if isinstance(error, PayloadError):
-        return RetryableError(f"{where} {error}: check {address.settings}_BASE_URL")
+        return RetryableError(f"{where} {error}: check {address.source}")
     if isinstance(error, ResponseError):
         return RetryableError(address.without_key(f"{where}: {error}"))
-    return RetryableError(f"{where} did not answer with JSON: check {address.settings}_BASE_URL")
+    return RetryableError(f"{where} did not answer with JSON: check {address.source}")
 
 
 def _failure(
@@ -210,7 +209,7 @@ def _failure(
     if refusal.outcome in _LASTING:
         return _LASTING[refusal.outcome](said)
     if refusal.outcome is Outcome.SETTINGS:
-        remedy = refusal.remedy.format(settings=address.settings)
+        remedy = refusal.remedy.format(settings=address.settings, source=address.source)
         return BackendRefusedError(f"{said} ({remedy}{_address_hint(refusal, endpoint)})")
     is_busy = refusal.outcome is Outcome.BUSY
     lower = {name.lower(): value for name, value in headers.items()}

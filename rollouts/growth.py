@@ -290,7 +290,7 @@ class ForestGrower:
     def _add(self, growth: Growth, expansion: Expansion, completions: list[Completion]) -> _Added:
         tree = growth.stored.tree
         samples = self.strategy.read_samples(tree, expansion, completions)
-        problems = [_storing_problem(sample.steps) for sample in samples]
+        problems = [_storing_problem(sample) for sample in samples]
         storable = [one for one, problem in zip(samples, problems, strict=True) if not problem]
         with growth.lock:
             changes = self.strategy.add_samples(tree, expansion, storable)

@@ -13,7 +13,7 @@ def policy_server(base_urls: Sequence[str] = ()) -> ServerAddress:
     The key of such addresses is always that of the settings: forests hold none.
     """
     if base_urls:
-        return ServerAddress(base_urls, settings.OPENAI_API_KEY)
+        return ServerAddress(base_urls, settings.OPENAI_API_KEY, is_of_forest=True)
     return ServerAddress(
         [settings.OPENAI_BASE_URL], settings.OPENAI_API_KEY, described=settings.OPENAI_SERVERS
     )

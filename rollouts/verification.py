@@ -237,7 +237,7 @@ class _Trial:
         """Return how many steps solutions have up to their answers, whatever `max_depth` says."""
         deep = replace(self.worker_config, max_depth=sys.maxsize)
         samples = self._strategy(deep).read_samples(self.tree, expansion, completions)
-        return [len(sample.steps) for sample in samples]
+        return [len(sample) for sample in samples]
 
     def second_steps(self, planned: Expansion) -> list[Expansion]:
         """Return what is drawn from the first step of a solution that has more than one."""

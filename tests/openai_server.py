@@ -1,6 +1,7 @@
 """A real HTTP server that speaks the OpenAI protocol, with scripted answers."""
 
 import json
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -93,6 +94,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: tests kill clients in the middle of an answer."""
 
@@ -102,6 +107,8 @@ class OpenAIServer:
 
     `requests` holds what was asked for trees, `probes` what was asked to see what the server does.
     """
+
+    host = "127.0.0.1"
 
     def __init__(
         self, write: Writer = write_two_steps, style: Style = "vllm", port: int = 0
@@ -138,7 +145,7 @@ class OpenAIServer:
         self.requests: list[dict[str, Any]] = []
         self.probes: list[dict[str, Any]] = []
         self.num_answered = 0
-        self._server = _Server(("127.0.0.1", port), self._handler())
+        self._server = _Server((self.host, port), self._handler())
         self._released = threading.Event()
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
@@ -146,7 +153,8 @@ class OpenAIServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self._server.server_port}/v1"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -212,9 +220,10 @@ class OpenAIServer:
         return last["role"] == "assistant" and is_wanted
 
     def _message(self, text: str, body: dict[str, Any]) -> dict[str, Any]:
-        message = {"role": "assistant", "content": text}
         if self.style == "llama" and self._is_continued(body):
-            message["content"] = body["messages"][-1]["content"] + text
+            begun = body["messages"][-1]["content"]
+            text = (begun if isinstance(begun, str) else begun[1]["text"]) + text
+        message: dict[str, Any] = {"role": "assistant", "content": text}
         if self.thoughts == "content" or "<think>" not in text:
             return message
         thought, closing, said = text.removeprefix("<think>").partition("</think>")
@@ -266,7 +275,7 @@ class OpenAIServer:
             tokens = [" " * (number > 0) + token for number, token in enumerate(tokens)]
             return {"logprobs": {"tokens": tokens, "token_logprobs": [-0.5] * len(tokens)}}
         if self.style == "llama" or (is_listed and self.style != "fastchat"):
-            pieces = [{"token": piece, "logprob": -0.5} for piece in text.split(" ")]
+            pieces = [{"token": piece, "logprob": -0.5} for piece in text.split(" ") if text]
             if self.style == "llama" and end == "":
                 pieces.append({"token": "", "logprob": -0.1})
             return {"logprobs": {"content": pieces}}
@@ -285,6 +294,8 @@ class OpenAIServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            """Or each answer, of which the head goes out first, waits 40 ms to be acknowledged."""
 
             def do_GET(self) -> None:
                 if self.path in ("/props", "/slots"):

@@ -9,6 +9,7 @@ from experiment_configs.answers.extraction.last_answer import (
 )
 from experiment_configs.answers.extraction.thoughts import (
     closes_thought,
+    closes_with_thought,
     closing_mark,
     is_thinking,
     split_thoughts,
@@ -19,6 +20,7 @@ __all__ = [
     "MAX_ANSWER_LENGTH",
     "NotComparedError",
     "closes_thought",
+    "closes_with_thought",
     "closing_mark",
     "extract_last_answer",
     "has_final_answer",

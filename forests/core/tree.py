@@ -86,6 +86,14 @@ class TreeNode:
         return self.grade is Grade.UNCOMPARED and not self.truncated
 
 
+_Line: TypeAlias = "tuple[TreeNode, _Line | None]"
+"""A node, and the line of the node above it, but for the root.
+
+A path is walked along it. Looking each of its prefixes up would take time that grows with the
+square of its length.
+"""
+
+
 @dataclass(slots=True)
 class ReasoningTree:
     """All nodes of one tree by path; parents come before their children.
@@ -94,7 +102,8 @@ class ReasoningTree:
     """
 
     nodes: dict[NodePath, TreeNode] = field(default_factory=lambda: {ROOT: TreeNode(ROOT)})
-    _children: dict[NodePath, list[NodePath]] = field(default_factory=dict, repr=False)
+    _children: dict[NodePath, list[TreeNode]] = field(default_factory=dict, repr=False)
+    _lines: dict[NodePath, _Line] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_nodes(cls, nodes: Iterable[TreeNode]) -> "ReasoningTree":
@@ -120,9 +129,11 @@ class ReasoningTree:
         if node.path in self.nodes:
             raise ValueError(f"node {node.path} is there already")
         if node.path:
-            if node.path[:-1] not in self.nodes:
+            parent = self.nodes.get(node.path[:-1])
+            if parent is None:
                 raise ValueError(f"the parent of node {node.path} is missing")
-            self._children.setdefault(node.path[:-1], []).append(node.path)
+            self._children.setdefault(parent.path, []).append(node)
+            self._lines[node.path] = (node, self._lines.get(parent.path))
         self.nodes[node.path] = node
 
     @property
@@ -136,7 +147,7 @@ class ReasoningTree:
         return iter(self.nodes.values())
 
     def children(self, path: NodePath) -> list[TreeNode]:
-        return [self.nodes[child] for child in self._children.get(path, ())]
+        return list(self._children.get(path, ()))
 
     def is_leaf(self, path: NodePath) -> bool:
         return not self._children.get(path)
@@ -150,7 +161,12 @@ class ReasoningTree:
 
     def path_nodes(self, path: NodePath) -> list[TreeNode]:
         """Return the nodes from the first step to `path` (without the root)."""
-        return [self.nodes[path[:depth]] for depth in range(1, len(path) + 1)]
+        nodes: list[TreeNode] = []
+        line = self._lines[path] if path else None
+        while line is not None:
+            node, line = line
+            nodes.append(node)
+        return nodes[::-1]
 
     def steps_text(self, path: NodePath) -> str:
         """Return what the model wrote from the root to the end of this node, thoughts included."""

@@ -16,21 +16,6 @@ from forests.core.values import leaf_result
 from preferences.core.annotation import annotated_part, is_drawn_from_root
 from preferences.core.formats import TEXT, Format, Item, Row, RowOptions, of_texts
 
-DROPPED = {
-    "solutions_without_result": "solutions whose last step has no result",
-    "solutions_repeated": "solutions with the steps of another solution of the tree",
-    "solutions_with_step_tag": "solutions in which the step tag or `Step 1:` is part of the text",
-    "solutions_without_steps": "solutions in which nothing is written",
-    "trees_without_steps": "trees in which nothing is written",
-    "rollouts_that_only_annotate": "rollouts drawn to value a step, no solutions of the dataset",
-    "solutions_not_fully_annotated": "solutions with a step from which no rollout was drawn",
-    "trees_without_annotated_steps": "trees in which no step was annotated",
-    "solutions_without_first_error": "wrong solutions whose first error was not searched for",
-    "alternatives_repeated": "alternatives of a step that differ from another in blanks alone",
-}
-"""Why rows are missing from an export, as counted and as said."""
-
-
 Solution: TypeAlias = list[tuple[str, float]]
 """Each step with its value."""
 

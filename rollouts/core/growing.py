@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from experiment_configs.answers import (
     closes_thought,
+    closes_with_thought,
     is_thinking,
     split_thoughts,
     without_thoughts,
@@ -63,13 +64,8 @@ FindAnswer: TypeAlias = Callable[[str, Sequence[str]], int | None]
 to the answer, or None where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadSample:
-    """What a model wrote, as nodes that have no path yet."""
-
-    steps: list[TreeNode]
-    closes_thought: bool
-    """Whether it closes a thought that the prompt opened: then the steps before it are thought."""
+ReadSample: TypeAlias = list[TreeNode]
+"""The steps of what a model wrote, which have no path yet."""
 
 
 class GrowthStrategy(ABC):
@@ -128,11 +124,8 @@ class GrowthStrategy(ABC):
         find_answer = cache(self.find_answer)
 
         def read(one: Completion) -> ReadSample:
-            # The template opened the thought, which no text shows until it ends.
-            closes = not one.begins_in_thought and closes_thought(one.text)
-            find = partial(find_answer, "" if closes else before)
             written = written_steps(one, self.config, self.step_rule)
-            return ReadSample(_new_steps(expansion, one, written, self.config, find), closes)
+            return _new_steps(expansion, one, written, self.config, partial(find_answer, before))
 
         return [read(one) for one in completions]
 
@@ -211,6 +204,8 @@ def _requests(
     to_end: bool,
     origin: int | None = None,
 ) -> Iterator[Expansion]:
+    if missing <= 0:
+        return
     done = sum(child.count for child in tree.children(node.path))
     while missing > 0:
         size = min(missing, config.samples_per_request)
@@ -233,12 +228,7 @@ def add_samples(
     changes = Changes()
     for sample in samples:
         parent = expansion.node
-        if sample.closes_thought:
-            for node in tree.path_nodes(parent):
-                if not node.is_thought:
-                    node.is_thought = True
-                    changes.note(node, is_new=False)
-        for step in sample.steps:
+        for step in sample:
             step.path = (*parent, tree.next_position(parent))
             if len(tree) > config.max_nodes and _same_sibling(tree, step) is None:
                 break
@@ -255,6 +245,8 @@ def split_off_thought(tree: ReasoningTree, path: NodePath) -> tuple[str, str]:
     """
     nodes = tree.path_nodes(path)
     thought = "".join(node.text for node in takewhile(lambda node: node.is_thought, nodes))
+    if not thought:
+        return "", "".join(node.text for node in nodes)
     if is_thinking(thought) or closes_thought(thought) or without_thoughts(thought) != thought:
         thought = ""
     return thought, tree.steps_text(path).removeprefix(thought)
@@ -338,6 +330,12 @@ def written_steps(
             completion.token_logprobs,
         ),
     ]
+    if steps and steps[-1].is_thought and completion.ending is Ending.STEP:
+        # The model writes the line breaks again before what comes next. The same thought is one
+        # node, whether they came with it or not.
+        thought_text = steps[-1].text
+        if closes_with_thought(thought_text):
+            steps[-1].text = thought_text.rstrip()
     if config.reasoning == "drop":
         steps = [step for step in steps if not step.is_thought]
     return steps or [TreeNode(path=(), text="", tokens=completion.tokens)]

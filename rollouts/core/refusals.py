@@ -47,7 +47,8 @@ class Refusal:
     words: str = ""
     """What the server says."""
     remedy: str = ""
-    """What to do; `{settings}` stands for the beginning of the settings' names."""
+    """What to do; `{settings}` stands for the beginning of the settings' names,
+    and `{source}` for what sets the address."""
     most_samples: int | None = None
     """The most samples of one request, where that is why it was refused."""
     room: Room | None = None
@@ -196,7 +197,7 @@ _REMEDIES = (
 )
 
 _CHECK_KEY = "check {settings}_API_KEY"
-_CHECK_MODEL = "check {settings}_BASE_URL and `model`"
+_CHECK_MODEL = "check {source} and `model`"
 
 _FIELD_CODES = re.compile(
     r"un(supported|known|recognized|expected)_?(param|argument|field|value|keyword)"

@@ -54,10 +54,14 @@ class StopRules:
     """Set where the sample is one step."""
     is_asked: bool = True
     """Whether the server was asked to stop where the step ends, as far as it can."""
+    begun: str = ""
+    """What was written of the same step before: a delimiter may begin in its end."""
     lost: str = ""
     """White space at the end of the prefix that the server did not get."""
     echo: str = ""
     """What some servers (llama.cpp, continuing a chat message) repeat before the sample."""
+    sent_thought: str = ""
+    """The thought before the steps, which such servers may repeat in its field."""
     lists_end: bool = False
     """Whether the server lists an end token wherever the model ended."""
     names_stop: bool = False
@@ -288,6 +292,8 @@ def _thought_and_text(choice: Mapping[str, Any], rules: StopRules) -> tuple[str,
     """Return the field of the thought, the thought, and the text, which may be None."""
     field, thought = _thought_of(choice)
     text = _text_of(choice)
+    if rules.sent_thought and thought.strip() == rules.sent_thought.strip():
+        return "", "", text or ""
     if rules.is_answering and thought and not text:
         return "", "", thought  # the parser missed the thought that ended before
     return field, thought, text
@@ -390,9 +396,9 @@ def _find_end(
         return text, ended
     delimiters = rules.delimiters
     head = _thought_before(text) if rules.skips_thought else ""
-    step, is_whole = rules.step_rule.first_step(text[len(head) :])
-    if is_whole and (step.strip() or delimiters):
-        step = head + step
+    found, is_whole = rules.step_rule.first_step(rules.begun + text[len(head) :])
+    if is_whole and (found.strip() or delimiters):
+        step = head + found[len(rules.begun) :]
         is_last = ended is Ending.SOLUTION and not delimiters and not text[len(step) :].strip()
         return (text, ended) if is_last else (step, Ending.STEP)
     if ended is Ending.LIMIT:

@@ -86,7 +86,7 @@ def test_pairs_with_too_many_tokens_are_left_out(forest, tmp_path, tokenizer):
     longest = len(f"{prompt}The long right answer 0.".split())
     rows, _ = exported(tmp_path / "all", *words, str(longest))
     assert len(rows) == 6
-    with pytest.raises(CommandError, match=r"no row to write \(6 pairs_over_max_length\)"):
+    with pytest.raises(CommandError, match=r"no row to write \(6 pairs with more than --max"):
         exported(tmp_path / "none", *words, str(longest - 1))
 
 

@@ -1,6 +1,7 @@
 """The client against a real HTTP server."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -235,7 +236,13 @@ def test_a_list_that_names_no_models_is_an_error_of_the_server(server: OpenAISer
 
 
 def test_work_is_shared_by_several_servers():
-    with OpenAIServer() as first, OpenAIServer() as second:
+    all_are_in_flight = threading.Barrier(10)
+
+    def write(prefix: str, seed: int) -> str:
+        all_are_in_flight.wait(10)
+        return "one\n"
+
+    with OpenAIServer(write) as first, OpenAIServer(write) as second:
 
         async def sample() -> None:
             config = RolloutWorkerConfig(model="scripted")

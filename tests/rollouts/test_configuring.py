@@ -2,10 +2,12 @@
 
 import io
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from experiment_configs.interfaces import SAMPLE_FREE_SETTINGS, RolloutWorkerConfig
 from forests.models import Forest, Node
@@ -137,3 +139,34 @@ def test_other_settings_and_values_are_refused_and_nothing_is_set(setting: str, 
 
 def test_every_setting_that_may_be_changed_is_one():
     assert set(SAMPLE_FREE_SETTINGS) <= set(RolloutWorkerConfig().as_dict())
+
+
+SETTINGS_OF_SAMPLES = {
+    "api", "branching", "extra_body", "keep_blocks", "logprobs", "max_depth", "max_nodes",
+    "max_tokens_field", "max_tokens_per_rollout", "max_tokens_per_step", "model", "num_rollouts",
+    "num_searches", "omega_alpha", "omega_beta", "omega_c_puct", "omega_length", "reasoning",
+    "rollouts_per_state", "samples_per_request", "seed", "step_delimiter", "stop",
+    "stop_at_answer", "strategy", "temperature", "top_p",
+}  # fmt: skip
+
+
+def test_every_setting_is_known_to_decide_about_samples_or_not_to():
+    """Whoever adds a setting says here which it is."""
+    names = {field.name for field in fields(RolloutWorkerConfig)}
+
+    assert SETTINGS_OF_SAMPLES | set(SAMPLE_FREE_SETTINGS) == names
+    assert SETTINGS_OF_SAMPLES.isdisjoint(SAMPLE_FREE_SETTINGS)
+
+
+def test_messages_name_what_set_the_address_of_the_server():
+    """A forest may have servers of its own, and then no setting of the site is to be looked at."""
+    with OpenAIServer() as gone:
+        dead = gone.url
+
+    for options, source in (([], "OPENAI_BASE_URL"), (["--base_url", dead], "base_urls of the")):
+        forest = seed(*options, suffix=f"s{len(options)}")
+        with (
+            override_settings(OPENAI_BASE_URL=dead),
+            pytest.raises(CommandError, match=rf"cannot reach .*: check {source}"),
+        ):
+            check_backend(forest)

@@ -26,6 +26,7 @@ from rollouts.jobs import grow_slice
 from tests.dialect_server import DialectServer, Judge, refusal
 from tests.openai_server import Fault
 from tests.rollouts.forests import assert_whole, reread, seeded, statuses
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,6 +64,7 @@ class TestSamples:
             "n: Input should be 1",
             "litellm.UnsupportedParamsError: groq does not support parameters: ['n']",
             "Only one completion choice is allowed",
+            "n must be 1 when using greedy sampling, got 3.",
         ],
     )
     def test_samples_are_asked_for_one_by_one(self, server: DialectServer, message: str):
@@ -94,6 +96,7 @@ TOO_LONG = [
     (400, {"message": "Trying to keep the first 111490 tokens when context the overflows"}),
     (400, {"message": "Prompt contains 40000 tokens, too large for model with 32768 maximum "
                       "context length"}),
+    (400, {"message": "the request exceeds the available context size, try increasing it"}),
     (413, {"message": "Request Entity Too Large"}),
 ]  # fmt: skip
 
@@ -352,7 +355,7 @@ class TestWaiting:
         [
             lambda: Fault(429),
             lambda: Fault(429, headers={"Retry-After": "1"}),
-            lambda: Fault(429, headers={"Retry-After": formatdate(time.time() + 2, usegmt=True)}),
+            lambda: Fault(429, headers={"Retry-After": formatdate(time.time() + 1, usegmt=True)}),
             lambda: Fault(429, headers={"retry-after-ms": "900"}),
             lambda: Fault(429, headers={"x-ratelimit-reset-requests": "1s"}),
             lambda: Fault(529, '{"error": {"type": "overloaded_error"}}'),
@@ -363,7 +366,7 @@ class TestWaiting:
         ids=["429", "seconds", "date", "milliseconds", "reset", "529", "524", "503", "inside 200"],
     )
     def test_it_is_waited_out(self, server: DialectServer, busy: Any):
-        until = time.monotonic() + 2
+        until = time.monotonic() + 0.7
 
         forest = grow(server, lambda _: busy() if time.monotonic() < until else None, trees=2)
 
@@ -380,10 +383,11 @@ class TestWaiting:
         shown: list[str] = []
 
         def look_and_pause() -> None:
+            wait_until(lambda: reread(forest).backend_message != "")
             shown.append(reread(forest).backend_message)
             Forest.objects.filter(pk=forest.pk).update(is_paused=True)
 
-        watching = threading.Timer(4, look_and_pause)
+        watching = threading.Timer(2, look_and_pause)  # once the job has opened its database
         watching.start()
         began = time.monotonic()
         grow_slice(forest.name, 0, 1)

@@ -117,15 +117,15 @@ def test_a_slow_rule_is_asked_once_after_each_step(
     assert num_asked == 2 * 16 * NUM_STEPS + num_graded
 
 
-@pytest.mark.slow
 def test_trees_grow_where_looking_for_the_answer_takes_its_time(
     model_server: OpenAIServer, seeded_with_own_extraction, monkeypatch
 ):
-    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.2)
-    monkeypatch.setattr(leases, "LEASE_SECONDS", 2.0)
-    monkeypatch.setattr("rollouts.recording.LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr("rollouts.recording.LEASE_SECONDS", 1.0)
     model_server.write = write_steps
-    forest = seeded_with_own_extraction(2, seconds=0.02, num_rollouts=16)
+    # The samples of both trees take five times as long as a lease.
+    forest = seeded_with_own_extraction(2, seconds=0.01, num_rollouts=8)
 
     assert grow_slice(forest.name, 0, 2) == {"complete": 2, "failed": 0}
 

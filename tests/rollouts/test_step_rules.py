@@ -11,6 +11,7 @@ from experiment_configs.loading import load_config
 from forests.models import Forest, Tree
 from forests.seeding import seed_forest
 from forests.store import iter_trees
+from rollouts import client
 from rollouts.jobs import grow_slice
 from tests.openai_server import OpenAIServer, Style
 from tests.rollouts.forests import reread
@@ -156,30 +157,55 @@ def test_a_rule_that_fails_fails_the_tree_in_one_line_and_verify_config_says_so_
 
 
 @pytest.mark.parametrize("api", ["chat", "completions"])
-def test_what_comes_next_tells_which_of_several_delimiters_a_silent_server_met(
-    model_server: OpenAIServer, configure, api: str
+@pytest.mark.parametrize("strategy", ["branching", "math_shepherd"])
+def test_a_server_that_never_says_which_of_several_delimiters_it_met_is_cut_here(
+    model_server: OpenAIServer, configure, strategy: str, api: str
 ):
     model_server.write, model_server.style = write_on, "plain"
-    forest = configure(f"{RULES['texts']}, api={api!r}")
+    forest = configure(f"{RULES['texts']}, api={api!r}, logprobs=False", strategy=strategy)
 
     assert grow_slice(forest.name, 0, 2) == {"complete": 2, "failed": 0}
+
     expected = STEPS["texts"][1:] if api == "chat" else STEPS["texts"]
     assert {tuple(path[-len(expected) :]) for path in paths(forest)} == {tuple(expected)}
 
 
-def test_several_delimiters_need_a_server_that_says_or_shows_which_it_met(
-    model_server: OpenAIServer, configure
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_long_steps_that_are_cut_here_come_in_pieces(
+    model_server: OpenAIServer, configure, api: str
 ):
-    def write(prefix: str, seed: int) -> str:
-        """Write on otherwise where the first step ended without its delimiter."""
-        return " indeed." if prefix.endswith("Let us see.") else write_on(prefix, seed)
+    """Each twice as long as what came before, and none is asked for after the step has ended."""
+    words = " " + " ".join(f"w{number}" for number in range(150))
+    steps = [f"{words}.\n\n", "b. ", "#### 3"]
+    whole = "".join(steps)
+    model_server.style = "plain"
+    model_server.write = lambda prefix, seed: whole.removeprefix(prefix.rpartition("Answer:")[2])
+    forest = configure(f"{RULES['texts']}, api={api!r}, logprobs=False, max_tokens_per_step=500")
 
-    model_server.write, model_server.style = write, "plain"
-    forest = configure(RULES["texts"] + ", logprobs=False")
+    assert grow_slice(forest.name, 0, 2) == {"complete": 2, "failed": 0}
 
-    assert grow_slice(forest.name, 0, 2) == {"complete": 0, "failed": 2}
-    for tree in Tree.objects.all():
-        assert "does not say which of the step delimiters ['\\n\\n', '. '] it met" in tree.error
+    texts = {"".join(path) for path in paths(forest)}
+    assert {text.strip() for text in texts} == {whole.strip()}
+    pieces = [asked["max_tokens"] for asked in model_server.requests if "stop" not in asked]
+    assert {most for most in pieces if most >= 64} == {64, 128}
+
+
+@pytest.mark.parametrize("limit", [2, 3, 4])
+@pytest.mark.parametrize("style", ["vllm", "plain"])
+def test_a_delimiter_that_lies_on_the_border_of_two_pieces_ends_the_step(
+    model_server: OpenAIServer, configure, monkeypatch, style: Style, limit: int
+):
+    """The server sees the second half alone, and does not know it for a delimiter."""
+    monkeypatch.setattr(client, "_TOKENS_WITHOUT_STOP", limit)
+    model_server.style = style
+    whole = " a b c. \n d e.\n f. \n g h. \n #### 3"
+    model_server.write = lambda prefix, seed: whole[len(prefix.rpartition("Answer:")[2]) :]
+    forest = configure('step_delimiter=(". \\n", "never"), logprobs=False')
+    expected = [" a b c. \n", " d e.\n f. \n", " g h. \n", " #### 3"]
+
+    assert grow_slice(forest.name, 0, 2) == {"complete": 2, "failed": 0}
+
+    assert {tuple(path) for path in paths(forest)} == {tuple(expected)}
 
 
 def test_verify_config_shows_how_a_rollout_is_cut(model_server: OpenAIServer, configure):

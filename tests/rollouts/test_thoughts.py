@@ -1,6 +1,7 @@
 """Thoughts, wherever a server puts them: stored apart, never graded, counted as what they are."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -154,20 +155,6 @@ def test_thoughts_stay_apart_whatever_ends_a_step(
         assert said == rule.split("".join(said))
 
 
-@pytest.mark.parametrize("delimiter", DELIMITERS)
-@pytest.mark.parametrize("style", ["vllm", "plain"])
-def test_the_step_after_a_thought_that_is_dropped_is_whole(
-    server: OpenAIServer, style: Style, delimiter: Any
-):
-    server.style, server.write = style, writes(WRITTEN)
-    stored = stored_delimiter(delimiter)
-
-    (step,) = ask(server, reasoning="drop", api="completions", step_delimiter=stored)
-
-    thought, mark, said = WRITTEN.partition("</think>")
-    assert step.text == thought + mark + StepRule(delimiter).split(said)[0]
-
-
 @pytest.mark.parametrize("reasoning", ["grow", "fold"])
 @pytest.mark.parametrize("is_opened", [True, False])
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -204,16 +191,123 @@ def test_a_thought_grows_is_folded_or_dropped(
     assert nodes[-1].terminal
 
 
+STEPWISE = sorted(set(STRATEGIES) - {"sampled"})
+NO_DROPPING = r"without its thought.*reasoning='fold'.*--thoughts drop"
+
+
 @pytest.mark.parametrize("thoughts", EVERYWHERE)
-def test_branching_may_drop_thoughts(server: OpenAIServer, thoughts: Thoughts):
-    server.thoughts, server.write = (
-        thoughts,
-        lambda prefix, seed: writes(SAID)(prefix, seed) if "First" in prefix else WRITTEN,
-    )
+@pytest.mark.parametrize("strategy", STEPWISE)
+def test_a_thought_that_what_comes_next_needs_is_not_dropped(
+    server: OpenAIServer, thoughts: Thoughts, strategy: str
+):
+    """Without it the model continues otherwise: samples would be of another distribution."""
+    server.thoughts = thoughts
 
-    tree = grown(server, reasoning="drop")
+    with pytest.raises(BackendRefusedError, match=NO_DROPPING):
+        grown(server, reasoning="drop", strategy=strategy)
 
-    assert path_texts(tree) == {SAID}
+    assert len(server.requests) <= 2
+
+
+@pytest.mark.parametrize("prompt", ["Q Answer:", "Q Answer:<think>"])
+def test_nor_is_it_over_completions(server: OpenAIServer, prompt: str):
+    with pytest.raises(BackendRefusedError, match=NO_DROPPING):
+        grown(server, prompt, reasoning="drop", api="completions")
+
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_where_a_model_does_not_think_nothing_is_dropped_and_all_grow(
+    server: OpenAIServer, api: str, strategy: str
+):
+    server.write = writes(SAID, OTHER_SAID)
+
+    tree = grown(server, reasoning="drop", strategy=strategy, api=api)
+
+    assert path_texts(tree) <= {SAID, OTHER_SAID}
+    assert all(leaf.terminal for leaf in tree.leaves())
+
+
+@pytest.mark.parametrize("reasoning", ["grow", "fold"])
+@pytest.mark.parametrize("strategy", STEPWISE)
+@pytest.mark.parametrize("thoughts", EVERYWHERE)
+@pytest.mark.parametrize(
+    ("style", "trims"), [("vllm", True), ("llama", False), ("sglang", False), ("plain", True)]
+)
+def test_paths_over_chat_are_what_the_server_wrote_or_are_refused(
+    server: OpenAIServer,
+    style: Style,
+    trims: bool,
+    thoughts: Thoughts,
+    strategy: str,
+    reasoning: str,
+):
+    """Whatever the server repeats, splits off, trims or says of the end."""
+    server.style, server.thoughts, server.trims = style, thoughts, trims
+
+    tree = None
+    with contextlib.suppress(BackendRefusedError):
+        tree = grown(server, strategy=strategy, reasoning=reasoning)
+
+    assert tree or reasoning == "grow"
+    if tree is None:
+        return
+    written = {WRITTEN, OTHER}
+    if thoughts != "content":
+        written = {text.removeprefix("<think>").replace("</think>", "") for text in written}
+    assert path_texts(tree) <= written
+    assert all(leaf.terminal and leaf.text.strip() for leaf in tree.leaves())
+
+
+@pytest.mark.parametrize("thoughts", EVERYWHERE)
+def test_no_rollout_is_drawn_from_the_middle_of_a_thought_over_chat(
+    server: OpenAIServer, thoughts: Thoughts
+):
+    server.thoughts, server.write = thoughts, writes(WRITTEN)
+
+    with pytest.raises(BackendRefusedError, match=r"reasoning='fold'.*api='completions'"):
+        grown(server, strategy="math_shepherd", reasoning="grow")
+
+    assert all(asked["messages"][-1]["role"] == "user" for asked in server.requests)
+
+
+UNOPENED = f"Hm, two.\n\nAnd so on.\n</think>{SAID}"
+
+
+@pytest.mark.parametrize("strategy", STEPWISE)
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_steps_of_a_thought_that_nothing_opened_are_not_taken_for_the_answers(
+    server: OpenAIServer, api: str, strategy: str
+):
+    """As R1's template does: it opens the thought, and no text shows that until it ends."""
+    server.write = writes(UNOPENED)  # verify_config sees it even where steps of the thought answer
+    is_known_at_once = api == "completions" and strategy != "branching"
+
+    if is_known_at_once:  # whole solutions come first, and the server gets back what it wrote
+        assert path_texts(grown(server, api=api, strategy=strategy)) == {UNOPENED}
+        return
+    with pytest.raises(RequestFailedError, match=r"nothing opened.*end the prompt with the"):
+        grown(server, api=api, strategy=strategy)
+
+
+def test_a_thought_with_and_without_line_breaks_after_it_is_one_node(server: OpenAIServer):
+    """One sample ends with the delimiter after the thought, another with the thought itself."""
+    thought = "<think>\nAdd.\n</think>"
+
+    def write(prefix: str, seed: int) -> str:
+        written = prefix.rpartition("Answer:")[2]
+        whole = f"{thought}\n\nIt is \\boxed{{7}}."
+        return thought + "\n\n" if not written and seed % 2 else whole[len(written) :]
+
+    server.write, server.style = write, "vllm"
+
+    tree = grown(server, api="completions", branching=(4, 1))
+
+    (node,) = tree.children(())
+    assert (node.text, node.count) == (thought, 4)
+    assert path_texts(tree) == {f"{thought}\n\nIt is \\boxed{{7}}."}
 
 
 @pytest.mark.parametrize("thoughts", SPLIT)

@@ -197,3 +197,38 @@ def test_without_a_database_a_config_is_verified_all_the_same(
     monkeypatch.setattr("rollouts.abilities.collection", refuse)
 
     assert checks_of(api="chat")["backend"]["is_ok"]
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+@pytest.mark.parametrize(
+    ("reasoning", "written", "remedy"),
+    [
+        ("fold", "Maybe #### 20?\nNo.\n</think>\n#### 14\n", "ends a thought that nothing opened"),
+        ("drop", "<think>Hm.\n</think>\n#### 14\n", "continue without its thought"),
+    ],
+    ids=["a template opens the thought", "the thought is dropped"],
+)
+def test_a_thought_after_which_steps_would_grow_wrongly_is_refused(  # noqa: PLR0917
+    model_server: OpenAIServer,
+    tmp_path: Path,
+    settings,
+    reasoning: str,
+    written: str,
+    remedy: str,
+    api: str,
+):
+    model_server.write = lambda prefix, seed: written[len(prefix.rpartition("Answer:")[2]) :]
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "tried.py").write_text(
+        CONFIG.format(settings=f"api={api!r}, reasoning={reasoning!r}"), encoding="utf-8"
+    )
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match="1 checks failed"):
+        call_command(
+            "verify_config", "--config_name", "tried", "--dataset_split", "train",
+            "--with_backend", stdout=out,
+        )  # fmt: skip
+
+    (failure,) = [line for line in out.getvalue().splitlines() if line.startswith("FAIL")]
+    assert remedy in failure

@@ -23,6 +23,7 @@ from preferences.containers import CONTAINERS
 from preferences.core.annotation import ANNOTATES
 from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.formats import RowOptions
+from preferences.core.left_out import words_of
 from preferences.core.prompts import FormatError
 from preferences.core.step_formats import labeler_id
 from preferences.core.thoughts import THOUGHTS
@@ -178,7 +179,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
                 "reviewers: --reviewed not_rejected leaves them out"
             )
         for reason, count in manifest["left_out"].items():
-            self.say(f"left out: {count} {reason.replace('_', ' ')}")
+            self.say(f"left out: {count} {words_of(reason)}")
         self.say(f"read it back: {_how_to_read(output, manifest['containers'])}")
 
 

@@ -4,10 +4,10 @@ import argparse
 import asyncio
 from dataclasses import asdict, fields
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.management.base import CommandError, CommandParser
 
+from experiment_configs.server_addresses import has_user, is_server_address
 from forests.commands import (
     EXIT_PARTLY_FAILED,
     ProjectCommand,
@@ -90,7 +90,7 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
         parser.add_argument("--model", help="model to ask for (default: the server's first)")
         parser.add_argument(
             "--base_url",
-            type=_server_url,
+            type=server_address,
             help="address of the server, with /v1 (default: SCORER_BASE_URL, then OPENAI_BASE_URL)",
         )
         parser.add_argument(
@@ -164,9 +164,9 @@ def _fields(counts: Scoring | Spending) -> dict[str, Any]:
     return {field.name: getattr(counts, field.name) for field in fields(counts)}
 
 
-def _server_url(text: str) -> str:
+def server_address(text: str) -> str:
     """Return the address of a server; the message leaves out what may be a password."""
-    if not text.startswith(("http://", "https://")) or "@" in urlsplit(text).netloc:
+    if not is_server_address(text) or has_user(text):
         raise argparse.ArgumentTypeError(
             "expected http://HOST:PORT/v1 without a user; the key is that of the settings"
         )
