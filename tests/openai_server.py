@@ -171,6 +171,11 @@ class OpenAIServer:
         self._server.server_close()
         self._thread.join()
 
+    @property
+    def num_asked(self) -> int:
+        """Requests that came, probes among them."""
+        return len(self.requests) + len(self.probes)
+
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the response to a completion request."""
         is_chat = path.endswith("/chat/completions")
@@ -275,10 +280,12 @@ class OpenAIServer:
             tokens = [" " * (number > 0) + token for number, token in enumerate(tokens)]
             return {"logprobs": {"tokens": tokens, "token_logprobs": [-0.5] * len(tokens)}}
         if self.style == "llama" or (is_listed and self.style != "fastchat"):
-            pieces = [{"token": piece, "logprob": -0.5} for piece in text.split(" ") if text]
+            # As many as `usage` says; llama.cpp's tokens keep their blanks.
+            pieces = text.split(" ") if self.style == "llama" and text else text.split()
+            listed = [{"token": piece, "logprob": -0.5} for piece in pieces]
             if self.style == "llama" and end == "":
-                pieces.append({"token": "", "logprob": -0.1})
-            return {"logprobs": {"content": pieces}}
+                listed.append({"token": "", "logprob": -0.1})
+            return {"logprobs": {"content": listed}}
         return {}
 
     def _refusal(self, body: dict[str, Any]) -> str:

@@ -306,7 +306,7 @@ class TestSeveralServers:
 
         assert late[0].requests == []
         assert statuses(forest).get("failed", 0) == 0
-        assert reread(forest).backend_message.startswith("stopped: ")
+        assert reread(forest).stop_reason
 
 
 def _let_servers_back() -> None:
@@ -354,8 +354,7 @@ class TestChangesWhileItGrows:
             grow_slice(forest.name, 0, 4)
 
         stopped = reread(forest)
-        assert stopped.backend_message.startswith("stopped: ")
-        assert "is grown by scripted" in stopped.backend_message
+        assert "is grown by scripted" in stopped.stop_reason
         assert "failed" not in statuses(forest)
         assert {one.model for one in Node.objects.all()} <= {"scripted"}
 
