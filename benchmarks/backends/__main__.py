@@ -1,8 +1,10 @@
-"""Grow a small forest against llama.cpp, vLLM and FastChat for real, and say what each does.
+"""Grow a small forest against llama.cpp, vLLM, SGLang and FastChat, and say what each does.
 
-Installs each backend in an environment of its own (4.8 GB in all), starts it with the packaged
+Installs each backend in an environment of its own (7 GB in all), starts it with the packaged
 small model, asks it what it does where servers differ, then verifies, seeds, populates and searches
-a forest with the same config. A backend that cannot be installed or used has failed.
+a forest with the same config. Those that take another chat template are started with one that trims
+messages too, and with one that opens a thought. A backend that cannot be installed or used has
+failed.
 
 usage: python -m benchmarks.backends [--only NAME,NAME] [--trees N] [--json]
 """
@@ -13,6 +15,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -24,10 +28,10 @@ from benchmarks.backends.environments import (
     ensure_environment,
     ensure_folder_of_weights,
 )
-from benchmarks.backends.growing import PROJECT, CommandFailedError
+from benchmarks.backends.growing import CONFIGS, PROJECT, CommandFailedError
 from benchmarks.backends.probing import Server, probe
 from benchmarks.backends.report import Report, as_json, as_markdown
-from benchmarks.backends.servers import BACKENDS, MODEL_NAME, Backend
+from benchmarks.backends.servers import BACKENDS, MODEL_NAME, Backend, ChatFormat, Start
 from prm_site.services import registry
 from prm_site.services.definitions import (
     MONGODB,
@@ -95,20 +99,39 @@ def _try(backend: Backend, report: Report, folder: Path, num_trees: int) -> None
     """Do everything with one backend and note it in the report, up to the first error."""
     began = time.monotonic()
     _say(f"{backend.name}: installing")
-    python = ensure_environment(folder.resolve(), backend.key, backend.unwanted)
+    python = ensure_environment(folder.resolve(), backend.key, backend.unwanted, backend.stand_ins)
     weights = packaged_weights()
     if not backend.reads_gguf:
         weights = ensure_folder_of_weights(python, weights)
     report.seconds_to_install = time.monotonic() - began
 
+    with _running(backend, python, weights) as (data_dir, seconds):
+        report.seconds_to_start = seconds
+        _observe(backend, report, data_dir, num_trees)
+    for chat_format in backend.chat_formats:
+        _say(f"{backend.name}: growing {num_trees} trees over chat, {chat_format.name}")
+        with _running(backend, python, weights, chat_format) as (data_dir, _):
+            report.forests.append(
+                growing.grow(
+                    data_dir, f"chat, {chat_format.name}", chat_format.config, num_trees,
+                    NUM_PROCESSES, thinks=chat_format.thinks,
+                )
+            )  # fmt: skip
+
+
+@contextmanager
+def _running(
+    backend: Backend, python: Path, weights: Path, chat_format: ChatFormat | None = None
+) -> Iterator[tuple[Path, float]]:
+    """Run a backend with a database and a queue; give their directory and the seconds it took."""
     with tempfile.TemporaryDirectory(prefix="prm-backends-") as name:
         data_dir = Path(name)
-        services = backend.services(python, weights, data_dir)
+        services = backend.services(Start(python, weights, data_dir, chat_format))
         began = time.monotonic()
         with Supervisor(data_dir, [MONGODB, QUEUE, *services], _say):
-            report.seconds_to_start = time.monotonic() - began
+            seconds = time.monotonic() - began
             growing.migrate(data_dir)
-            _observe(backend, report, data_dir, num_trees)
+            yield data_dir, seconds
 
 
 def _observe(backend: Backend, report: Report, data_dir: Path, num_trees: int) -> None:
@@ -122,15 +145,18 @@ def _observe(backend: Backend, report: Report, data_dir: Path, num_trees: int) -
     for api in APIS:
         _say(f"{backend.name}: growing {num_trees} trees over the {api} API")
         if api == "completions" or backend.continues_messages:
-            report.forests.append(growing.grow(data_dir, api, num_trees, NUM_PROCESSES))
-        elif why := growing.refusal(data_dir, api):
+            report.forests.append(
+                growing.grow(data_dir, api, CONFIGS[api], num_trees, NUM_PROCESSES, thinks=False)
+            )
+        elif why := growing.refusal(data_dir, CONFIGS[api]):
             report.refused[api] = why
         else:
             raise CommandFailedError(f"{api} was not refused, although it cannot be continued")
 
 
 def _version(backend: Backend) -> str:
-    pins = (REQUIREMENTS / f"{backend.key}.txt").read_text().splitlines()
+    files = REQUIREMENTS.glob(f"{backend.key}*.txt")
+    pins = [pin for file in files for pin in file.read_text().splitlines()]
     return next(pin.partition("==")[2] for pin in pins if pin.startswith(f"{backend.package}=="))
 
 

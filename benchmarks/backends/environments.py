@@ -9,6 +9,47 @@ from collections.abc import Sequence
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements")
+STAND_IN = '''\
+"""Stands for a package that texts do not need: whatever is imported from it holds nothing."""
+
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+
+
+class _Nothing(types.ModuleType):
+    __path__ = []
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Nothing(name)
+
+    def __call__(self, *args, **kwargs):
+        return self
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path, target=None):
+        if name.startswith(__name__ + "."):
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec):
+        return _Nothing(spec.name)
+
+    def exec_module(self, module):
+        pass
+
+
+sys.meta_path.append(_Finder())
+
+
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return _Nothing(name)
+'''
 _SECONDS_TO_INSTALL = 1800
 _SECONDS_TO_DEQUANTISE = 600
 
@@ -17,17 +58,22 @@ class PreparationError(Exception):
     """A backend cannot be installed, or its weights not be made; the message is one line."""
 
 
-def ensure_environment(folder: Path, name: str, unwanted: Sequence[str]) -> Path:
+def ensure_environment(
+    folder: Path, name: str, unwanted: Sequence[str], stand_ins: Sequence[str] = ()
+) -> Path:
     """Return the Python of an environment with a backend's pinned packages.
 
-    Makes the environment where there is none for these pins. `unwanted`: packages that are taken
-    out again.
+    Makes the environment where there is none for these pins. Pins of `<name>-bare.txt` are
+    installed without what they depend on. `unwanted`: packages that are taken out again.
+    `stand_ins`: modules that can be imported, and that hold nothing.
 
     Raises:
         PreparationError: a package cannot be installed.
     """
-    pins = REQUIREMENTS / f"{name}.txt"
-    key = hashlib.sha256(f"{sys.version} {pins.read_text()} {unwanted}".encode()).hexdigest()
+    pins, bare = REQUIREMENTS / f"{name}.txt", REQUIREMENTS / f"{name}-bare.txt"
+    bare_pins = bare.read_text() if bare.is_file() else ""
+    wanted = f"{sys.version} {pins.read_text()} {bare_pins} {unwanted} {stand_ins} {STAND_IN}"
+    key = hashlib.sha256(wanted.encode()).hexdigest()
     environment, marker = folder / name, folder / name / "installed"
     python = environment / "bin" / "python"
     if marker.is_file() and marker.read_text() == key:
@@ -39,8 +85,13 @@ def ensure_environment(folder: Path, name: str, unwanted: Sequence[str]) -> Path
     _run([sys.executable, "-m", "venv", str(environment)], log, _SECONDS_TO_INSTALL)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     _run([*pip, "install", "--quiet", "--requirement", str(pins)], log, _SECONDS_TO_INSTALL)
+    if bare_pins:
+        without = [*pip, "install", "--quiet", "--no-deps", "--requirement", str(bare)]
+        _run(without, log, _SECONDS_TO_INSTALL)
     if unwanted:
         _run([*pip, "uninstall", "--quiet", "--yes", *unwanted], log, _SECONDS_TO_INSTALL)
+    for module in stand_ins:
+        _write_stand_in(environment, module)
     marker.write_text(key)
     return python
 
@@ -51,15 +102,22 @@ def ensure_folder_of_weights(python: Path, gguf: Path) -> Path:
     Raises:
         PreparationError: it cannot be made.
     """
-    folder = python.parent.parent / "weights" / gguf.stem
+    script = Path(__file__).with_name("dequantise.py")
+    version = hashlib.sha256(script.read_bytes()).hexdigest()[:8]
+    folder = python.parent.parent / "weights" / f"{gguf.stem}-{version}"
     if folder.is_dir():
         return folder
     unfinished = folder.with_suffix(".unfinished")
-    script = Path(__file__).with_name("dequantise.py")
     log = python.parent.parent / "dequantise.log"
     log.write_bytes(b"")
     _run([str(python), str(script), str(gguf), str(unfinished)], log, _SECONDS_TO_DEQUANTISE)
     return unfinished.rename(folder)
+
+
+def _write_stand_in(environment: Path, module: str) -> None:
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / module).mkdir()
+    (packages / module / "__init__.py").write_text(STAND_IN)
 
 
 def _run(command: list[str], log: Path, seconds: float) -> None:

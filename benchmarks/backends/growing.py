@@ -5,9 +5,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import pyarrow.parquet as pq
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIGS = {"completions": "demo_arithmetic", "chat": "demo_arithmetic_chat"}
@@ -24,7 +28,8 @@ class CommandFailedError(Exception):
 class GrownForest:
     """What growing a forest took, and what came out."""
 
-    api: str
+    name: str
+    """Its API, and its chat format where that is not the model's own."""
     trees: int
     complete: int
     failed: int
@@ -51,40 +56,45 @@ def migrate(data_dir: Path) -> None:
     _manage(data_dir, "migrate", "-v", "0")
 
 
-def refusal(data_dir: Path, api: str) -> str:
-    """Return why `verify_config` says that a backend cannot grow with an API; empty: it can."""
+def refusal(data_dir: Path, config: str) -> str:
+    """Return why `verify_config` says that a backend cannot grow with a config; empty: it can."""
     try:
-        _verify(data_dir, api)
+        _verify(data_dir, config)
     except CommandFailedError as error:
         return str(error)
     return ""
 
 
-def grow(data_dir: Path, api: str, num_trees: int, num_processes: int) -> GrownForest:
-    """Verify, seed, populate, search.
+def grow(
+    data_dir: Path, name: str, config: str, num_trees: int, num_processes: int, *, thinks: bool
+) -> GrownForest:
+    """Verify, seed, populate, search, and read what was grown.
 
     Raises:
-        CommandFailedError: a command failed, or a tree is not complete.
+        CommandFailedError: a command failed, a tree is not complete, or a step is not as it must
+            be.
     """
-    _verify(data_dir, api)
-    name = _manage(
-        data_dir, "seed_forest", "--dataset_config_name", CONFIGS[api], "--dataset_split", _SPLIT,
+    _verify(data_dir, config)
+    forest = _manage(
+        data_dir, "seed_forest", "--dataset_config_name", config, "--dataset_split", _SPLIT,
         "--forest_name_suffix", "backends", "--limit", str(num_trees), "--json",
     )["forest_name"]  # fmt: skip
     began = time.monotonic()
     grown = _manage(
-        data_dir, "rollout_worker", "--forest_name", name, "--num_processes", str(num_processes),
+        data_dir, "rollout_worker", "--forest_name", forest, "--num_processes", str(num_processes),
         "--json",
     )  # fmt: skip
     seconds = time.monotonic() - began
     if grown["num_complete"] < num_trees:
         raise CommandFailedError(f"{grown['num_complete']} of {num_trees} trees are complete")
+    if problem := problem_of_steps(_exported_nodes(data_dir, forest), thinks=thinks):
+        raise CommandFailedError(problem)
     found = _manage(
-        data_dir, "beam_search", "--forest_name", name, "--num_beam_values", str(NUM_BEAMS),
+        data_dir, "beam_search", "--forest_name", forest, "--num_beam_values", str(NUM_BEAMS),
         "--json",
     )  # fmt: skip
     return GrownForest(
-        api=api,
+        name=name,
         trees=num_trees,
         complete=grown["num_complete"],
         failed=grown["num_failed"],
@@ -102,9 +112,36 @@ def grow(data_dir: Path, api: str, num_trees: int, num_processes: int) -> GrownF
     )
 
 
-def _verify(data_dir: Path, api: str) -> None:
+def problem_of_steps(nodes: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
+    """Return what is wrong with the steps of a forest; empty where nothing is.
+
+    `nodes`: rows of an exported forest. `thinks`: whether each solution must begin with a thought.
+    """
+    for node in nodes:
+        where = f"step {node['path']} of tree {node['tree']}"
+        if not node["text"].strip():
+            return f"{where} is blank"
+        if node["truncated"] and node["finish_reason"] != "length":
+            return f"{where} is cut, and its reason is {node['finish_reason']!r}"
+        if thinks and node["is_thought"] != ("." not in node["path"]):
+            return f"{where} is {'a thought' if node['is_thought'] else 'no thought'}"
+        if not node["is_thought"] and "think>" in node["text"]:
+            return f"{where} holds the mark of a thought"
+    return ""
+
+
+def _exported_nodes(data_dir: Path, forest: str) -> list[dict[str, Any]]:
+    with TemporaryDirectory() as folder:
+        directory = Path(folder) / "forest"
+        _manage(data_dir, "export_forest", "--forest_name", forest, "--output", str(directory))
+        table = pq.read_table(directory / "nodes.parquet")  # type: ignore[no-untyped-call]
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows
+
+
+def _verify(data_dir: Path, config: str) -> None:
     done = _run(
-        data_dir, "verify_config", "--config_name", CONFIGS[api], "--dataset_split", _SPLIT,
+        data_dir, "verify_config", "--config_name", config, "--dataset_split", _SPLIT,
         "--with_backend", "--json",
     )  # fmt: skip
     if done.returncode:

@@ -61,7 +61,7 @@ def _forest_table(reports: Sequence[Report]) -> str:
     rows: list[list[object]] = []
     for report in reports:
         start = [f"{report.seconds_to_install:.0f}", f"{report.seconds_to_start:.0f}"]
-        rows += [[report.name, one.api, *start, *_figures(one)] for one in report.forests]
+        rows += [[report.name, one.name, *start, *_figures(one)] for one in report.forests]
         rows += [
             [report.name, api, *start, f"refused: {why}"] for api, why in report.refused.items()
         ]

@@ -12,8 +12,46 @@ from prm_site.services import definitions, registry
 from prm_site.services.definitions import MODEL, Service
 
 MODEL_NAME = "smollm2"
+TEMPLATES = Path(__file__).with_name("templates")
 CONTEXT_TOKENS = 2048
 _SECONDS_TO_START = 300.0
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """What becomes of chat messages, as with the models of other families."""
+
+    name: str
+    template: Path
+    config: str
+    """The config that a forest is grown with."""
+    thinks: bool = False
+
+
+TRIMMING = ChatFormat("trimming", TEMPLATES / "trimming.jinja", "demo_arithmetic_chat")
+THINKING = ChatFormat(
+    "thinking", TEMPLATES / "thinking.jinja", "demo_arithmetic_thinking", thinks=True
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What one start of a backend goes by."""
+
+    python: Path
+    weights: Path
+    data_dir: Path
+    """Of the supervisor."""
+    chat_format: ChatFormat | None = None
+    """None: the model's own."""
+
+    def template_options(self, option: str) -> list[object]:
+        """Return the command line's options for the chat template."""
+        return [option, self.chat_format.template] if self.chat_format else []
+
+    def thinking_options(self, *options: object) -> list[object]:
+        """Return these options where the model thinks."""
+        return list(options) if self.chat_format and self.chat_format.thinks else []
 
 
 @dataclass(frozen=True)
@@ -25,44 +63,66 @@ class Backend:
     """Name of its requirements file and of its environment."""
     package: str
     reads_gguf: bool
-    services: Callable[[Path, Path, Path], list[Service]]
-    """From its Python, its weights, and the data directory of the supervisor."""
+    services: Callable[[Start], list[Service]]
     unwanted: Sequence[str] = ()
+    stand_ins: Sequence[str] = ()
+    """Modules that it imports and does not need for texts, which no package here fits."""
     continues_messages: bool = True
+    chat_formats: Sequence[ChatFormat] = ()
 
 
-def _llama_cpp(python: Path, weights: Path, _: Path) -> list[Service]:
+def _llama_cpp(start: Start) -> list[Service]:
     script = Path(definitions.__file__).with_name("model_server.py")
-    return [_model_service([python, script, weights, "--alias", MODEL_NAME])]
+    command = [start.python, script, start.weights, "--alias", MODEL_NAME]
+    return [_model_service([*command, *start.template_options("--chat_template")])]
 
 
-def _vllm(python: Path, weights: Path, _: Path) -> list[Service]:
+def _vllm(start: Start) -> list[Service]:
     command = [
         "env", "VLLM_CPU_KVCACHE_SPACE=1", "HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1",
-        python, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
-        "--model", weights, "--served-model-name", MODEL_NAME, "--dtype", "bfloat16",
+        start.python, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
+        "--model", start.weights, "--served-model-name", MODEL_NAME, "--dtype", "bfloat16",
         "--max-model-len", CONTEXT_TOKENS, "--max-num-seqs", "16", "--enforce-eager",
+        *start.template_options("--chat-template"),
+        *start.thinking_options(
+            "--reasoning-parser", "deepseek_r1",
+            "--structured-outputs-config", '{"enable_in_reasoning": true}',
+        ),
     ]  # fmt: skip
     return [_model_service(command)]
 
 
-def _fastchat(python: Path, weights: Path, data_dir: Path) -> list[Service]:
+def _sglang(start: Start) -> list[Service]:
+    """It has no parser of thoughts here: with one it would not hold a thought to its form."""
+    command = [
+        "env", "HF_HUB_OFFLINE=1",
+        start.python, "-m", "sglang.launch_server", "--host", "127.0.0.1", "--device", "cpu",
+        "--model-path", start.weights, "--served-model-name", MODEL_NAME,
+        "--attention-backend", "torch_native", "--context-length", CONTEXT_TOKENS,
+        "--max-total-tokens", 16 * CONTEXT_TOKENS,
+        *start.template_options("--chat-template"),
+    ]  # fmt: skip
+    return [_model_service(command)]
+
+
+def _fastchat(start: Start) -> list[Service]:
     """Its controller knows its worker, which has the model; its API server asks both."""
 
     def command(module: str, directory: Path, port: int) -> list[object]:
         return [
             "env", f"LOGDIR={directory}", "HF_HUB_OFFLINE=1",
-            python, "-m", f"fastchat.serve.{module}", "--host", "127.0.0.1", "--port", port,
+            start.python, "-m", f"fastchat.serve.{module}", "--host", "127.0.0.1", "--port", port,
         ]  # fmt: skip
 
     def controller_address() -> str:
-        entry = registry.read_entry(data_dir, "controller")
+        entry = registry.read_entry(start.data_dir, "controller")
         return entry.address if entry else ""
 
     def worker_command(directory: Path, port: int) -> list[str]:
         return _texts(
-            *command("model_worker", directory, port), "--device", "cpu", "--model-path", weights,
-            "--model-names", MODEL_NAME, "--conv-template", "Yi-34b-chat",  # ChatML
+            *command("model_worker", directory, port),
+            "--device", "cpu", "--model-path", start.weights, "--model-names", MODEL_NAME,
+            "--conv-template", "Yi-34b-chat",  # ChatML
             "--worker-address", _http(port), "--controller-address", controller_address(),
         )  # fmt: skip
 
@@ -80,7 +140,14 @@ def _fastchat(python: Path, weights: Path, data_dir: Path) -> list[Service]:
 
 
 BACKENDS = (
-    Backend("llama.cpp", "llama_cpp", "xllamacpp", reads_gguf=True, services=_llama_cpp),
+    Backend(
+        "llama.cpp",
+        "llama_cpp",
+        "xllamacpp",
+        reads_gguf=True,
+        services=_llama_cpp,
+        chat_formats=(TRIMMING, THINKING),
+    ),
     Backend(
         "vLLM",
         "vllm",
@@ -89,6 +156,16 @@ BACKENDS = (
         services=_vllm,
         # For pictures and sound; a torchvision made for another torch ends transformers.
         unwanted=("torchvision", "torchaudio", "torchcodec"),
+        chat_formats=(TRIMMING, THINKING),
+    ),
+    Backend(
+        "SGLang",
+        "sglang",
+        "sglang",
+        reads_gguf=False,
+        services=_sglang,
+        stand_ins=("torchvision",),
+        chat_formats=(TRIMMING, THINKING),
     ),
     Backend(
         "FastChat",

@@ -1,12 +1,14 @@
 """llama.cpp's own OpenAI-compatible server, from the package xllamacpp.
 
 usage: python -m prm_site.services.model_server MODEL.gguf --port PORT [--alias NAME]
+           [--chat_template FILE]
 """
 
 import argparse
 import os
 import signal
 import threading
+from pathlib import Path
 
 import xllamacpp  # type: ignore[import-untyped]  # a compiled module
 
@@ -19,6 +21,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--alias", default="local", help="name of the model for clients")
     parser.add_argument("--parallel", type=int, default=8, help="requests served at once")
+    parser.add_argument("--chat_template", type=Path, help="instead of the model's own")
     parser.add_argument("--threads", type=int, default=_num_threads())
     options = parser.parse_args()
 
@@ -48,6 +51,8 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     parameters.cpuparams_batch.n_threads = options.threads
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = options.port
+    if options.chat_template:
+        parameters.chat_template = options.chat_template.read_text(encoding="utf-8")
     return parameters
 
 
