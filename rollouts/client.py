@@ -269,13 +269,9 @@ class CompletionClient:
 
         Raises:
             OtherModelError: the forest is grown by another model.
-            BackendError: none of the servers answers, or they refuse.
+            BackendError: the settings name no model, and no server tells one.
         """
-        try:
-            await self._backend.look_at_models()
-        finally:
-            if self._models:
-                self._models.begin()
+        await self._backend.look_at_models()
 
     async def list_models(self) -> list[str]:
         """Return the names of the server's models; the cheapest way to see that it answers.

@@ -80,7 +80,6 @@ def grow_trees(
             return Grown()
         loaded = load_frozen_config(forest)
         require_server(forest)
-        mark_started(forest)
         return asyncio.run(_grow(forest, loaded, indexes, num_requests, parent, waits=waits))
     except BackendRefusedError as error:
         show_stop(forest.name, str(error))
@@ -114,6 +113,7 @@ async def _grow(
             budget = ForestBudget(forest)
             client.keep_to(budget)
             await _begin_with_models(client)
+            await asyncio.to_thread(mark_started, forest)
             spent = await _find_abilities(client)
             await asyncio.to_thread(clear_worker_message, forest.name)
             if num_requests is None:

@@ -45,6 +45,7 @@ from rollouts.failures import (
     BackendRefusedError,
     BackendUnavailableError,
     LimitSpentError,
+    NotForThisWorkerError,
     PromptFlaggedError,
     PromptTooLongError,
     RequestFailedError,
@@ -163,6 +164,7 @@ class ForestGrower:
 
         Raises:
             BackendRefusedError: the server will not serve this forest as things are set.
+            NotForThisWorkerError: the server was away, and came back with another model.
             LeaseLostError: another worker has taken a tree, as this process was away for long.
             pymongo.errors.PyMongoError: the database does not answer.
         """
@@ -249,6 +251,8 @@ class ForestGrower:
         self._growing.add(stored.id)
         try:
             await self._grow_tree(growth)
+        except NotForThisWorkerError:  # the tree is not to blame
+            raise
         except (RequestFailedError, ConfigError) as error:
             self._stop_if_all_fail(stored.id, error)
             message = one_line(str(error), MOST_CHARACTERS_OF_ERROR)
