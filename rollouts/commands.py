@@ -151,6 +151,12 @@ def set_prices(forest: Forest, model: str) -> None:
         )
 
 
+def unfinished_trees(forest: Forest) -> str:
+    """Return "3 trees are unfinished"."""
+    trees = "1 tree is" if forest.num_pending == 1 else f"{forest.num_pending} trees are"
+    return f"{trees} unfinished"
+
+
 def check_outcome(name: str) -> None:
     """Say what is left when growing has ended.
 
@@ -160,7 +166,6 @@ def check_outcome(name: str) -> None:
     forest = Forest.objects.get(pk=name)
     standing = read_standing_of(forest)
     if forest.num_pending:
-        trees = "1 tree is" if forest.num_pending == 1 else f"{forest.num_pending} trees are"
         told = str(standing)
         if standing.state is ForestState.NO_WORKER and not standing.reason:
             told += ", they ended early: their output says why"
@@ -168,7 +173,7 @@ def check_outcome(name: str) -> None:
         if is_part:
             told += ": raise the limit to go on"
         raise CommandError(
-            f"{trees} unfinished; {told}{standing.hint}",
+            f"{unfinished_trees(forest)}; {told}{standing.hint}",
             returncode=EXIT_PARTLY_FAILED if is_part else 1,
         )
     if forest.num_failed:

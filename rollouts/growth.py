@@ -38,7 +38,7 @@ from rollouts.budgets import ForestBudget
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.circuit import Circuit
 from rollouts.core.completions import Completion
-from rollouts.core.growing import Changes, Expansion, split_off_thought
+from rollouts.core.growing import Changes, Expansion
 from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import (
@@ -301,15 +301,7 @@ class ForestGrower:
         return _Added(changes, next(filter(None, problems), ""))
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
-        thought, steps = split_off_thought(growth.stored.tree, expansion.node)
-        request = SampleRequest(
-            prompt=growth.stored.prompt,
-            thought=thought,
-            steps=steps,
-            num_samples=expansion.num_samples,
-            to_end=expansion.to_end,
-            seed=expansion.seed,
-        )
+        request = SampleRequest.of(growth.stored.prompt, growth.stored.tree, expansion)
         before, waits = self._num_answered, 0
         while True:
             try:
@@ -429,10 +421,14 @@ def show_stop(forest_name: str, reason: str) -> None:
 
 
 def mark_started(forest: Forest) -> None:
-    """Note that a worker grows a forest now, and when the first one began."""
+    """Note that a worker grows a forest now, and when the first one began.
+
+    A worker that was killed while it waited left its reason. Who still waits says so again soon.
+    """
     now = datetime.now(UTC)
     started = {} if forest.growth_started_at else {"growth_started_at": now}
-    collection(Forest).update_one({"_id": forest.name}, {"$set": {**started, "worked_at": now}})
+    changes = {**started, "worked_at": now, "backend_message": ""}
+    collection(Forest).update_one({"_id": forest.name}, {"$set": changes})
 
 
 async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:

@@ -127,6 +127,18 @@ def test_a_worker_between_two_jobs_still_works(model_server: OpenAIServer):
     assert state(forest) is ForestState.NO_WORKER
 
 
+def test_a_worker_that_begins_takes_back_what_one_that_was_killed_waited_for(
+    model_server: OpenAIServer,
+):
+    forest = seeded(2)
+    set_fields(forest, backend_message="no answer")
+
+    grow_slice(forest.name, 0, 1)
+
+    assert reread(forest).backend_message == ""
+    assert state(forest) is not ForestState.WAITING
+
+
 def test_what_stopped_growth_stays_until_the_operator_goes_on(
     queue, model_server: OpenAIServer, monkeypatch
 ):
