@@ -22,7 +22,7 @@ from forests.core.states import ForestState
 from forests.core.storable import storing_problem
 from forests.models import Forest
 from forests.selectors import read_standing_of
-from forests.storage_problems import NO_MODEL_SERVER, NO_QUEUE
+from forests.storage_problems import NO_QUEUE
 from rollouts.budgets import free_dead
 from rollouts.core.responses import LONGEST_MODEL
 from rollouts.failures import BackendError, NoModelListError, NotForThisWorkerError
@@ -223,12 +223,6 @@ async def _in_flight(forest: Forest) -> InFlight:
 def get_in_flight(forest: Forest) -> InFlight:
     """Return how many requests the forest's model servers should have to answer at once."""
     return asyncio.run(_in_flight(forest))
-
-
-def require_backend() -> None:
-    """Refuse to go on without the address of a model server."""
-    if not settings.OPENAI_BASE_URL:
-        raise CommandError(NO_MODEL_SERVER)
 
 
 def _model_name(text: str) -> str:

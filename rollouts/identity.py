@@ -184,7 +184,7 @@ class ForestModels:
 
 
 def forget_unused_models(forest: Forest) -> bool:
-    """Forget who was to grow a forest that has no node yet and that nobody grows; return whether.
+    """Forget the models of a forest without nodes that nobody grows; return whether it had any.
 
     The first server may have been the wrong one, and refused before it drew anything.
     """
@@ -301,7 +301,7 @@ def _entries_of_nodes(forest: Forest, document: Document, model: str) -> list[Do
 
 
 def _models_of_nodes(forest: Forest, document: Document) -> Iterable[str]:
-    """Return who wrote the nodes: as they were counted, or else as a few trees tell."""
+    """Return the models in the nodes: as they were counted, or else as a few trees tell."""
     if counted := from_fields(document["nodes_by_model"]):
         return counted
     step = max(1, forest.num_trees // _TREES_LOOKED_AT)
