@@ -176,7 +176,7 @@ def test_a_config_that_changes_meanwhile_is_told_in_one_line(
     status, _, err = finish(process)
     assert status == 1
     last = err.strip().splitlines()[-1]
-    assert "1 trees are unfinished; config" in last
+    assert "1 tree is unfinished; config" in last
     assert "has changed since" in last
     assert "put it back" in last
 
