@@ -162,17 +162,22 @@ def count_models(forest: Forest) -> dict[str, int]:
     numbers: Counter[str] = Counter()
     for batch in in_batches(range(forest.num_trees)):
         query = {"_id": {"$in": tree_ids(forest, batch)}}
-        trees = collection(Tree).find(query, {"status": 1, "num_nodes": 1, "nodes_by_model": 1})
-        uncounted = []
-        for tree in trees:
+        fields = ("status", "num_nodes", "nodes_by_model", "oldest_generation")
+        uncounted: dict[str, Document] = {}
+        for tree in collection(Tree).find(query, dict.fromkeys(fields, 1)):
             if tree["status"] == TreeStatus.COMPLETE:
                 counted = from_fields(tree.get("nodes_by_model", {}))
                 if counted and sum(counted.values()) == tree["num_nodes"]:
                     numbers.update(counted)
                 else:  # an older version grew it
-                    uncounted.append(tree["_id"])
-        nodes = collection(Node).find({"tree_id": {"$in": uncounted}}, {"model": 1, "_id": 0})
-        numbers.update(node["model"] for node in nodes)
+                    uncounted[tree["_id"]] = tree
+        nodes = collection(Node).find(
+            {"tree_id": {"$in": list(uncounted)}},
+            {"model": 1, "tree_id": 1, "generation": 1, "_id": 0},
+        )
+        numbers.update(
+            node["model"] for node in nodes if is_current(node, uncounted[node["tree_id"]])
+        )
     return busiest_first(numbers)
 
 
@@ -324,7 +329,7 @@ def delete_forest(forest: Forest) -> dict[str, int]:
     can be repeated.
     """
     collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_paused": True}})
-    _wait_for_workers(forest)
+    wait_for_workers(forest)
     forest_deleted.send(sender=Forest, forest_name=forest.name)
     gone = {"nodes": 0, "trees": 0, "forests": 0}
     scorers = [scorer["name"] for scorer in collection(Scorer).find({"forest_id": forest.name})]
@@ -356,7 +361,7 @@ def is_held(forest: Forest) -> bool:
     return any(has_live_lease(tree, now) for tree in trees)
 
 
-def _wait_for_workers(forest: Forest) -> None:
+def wait_for_workers(forest: Forest) -> None:
     """Return when no worker holds a tree; a worker that is gone holds it until its lease ends."""
     while is_held(forest):
         time.sleep(_SECONDS_BETWEEN_LOOKS)

@@ -158,7 +158,9 @@ class ForestBudget:
         try:
             await wish.granted
         except asyncio.CancelledError:
-            if wish.granted.done() and not wish.granted.cancelled():
+            # It may have been granted, or refused, at this very moment.
+            is_answered = wish.granted.done() and not wish.granted.cancelled()
+            if is_answered and wish.granted.exception() is None:
                 self._give_back(most)
             raise
 

@@ -16,10 +16,12 @@ from experiment_configs.answers import (
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from forests.core.abilities import IN_TEXT, Abilities, Continuing, EndTold, Learnt
 from forests.core.prefix import prefix_of
+from forests.core.tree import ReasoningTree
 from rollouts.abilities import Memory, ServerKey
 from rollouts.backend import Backend, Budget, Spending
 from rollouts.core.completions import Completion, Ending, same_texts
-from rollouts.core.probing import Continuation, Topic, Watch, wanted_topics
+from rollouts.core.growing import Expansion, split_off_thought
+from rollouts.core.probing import Continuation, RestartWatch, Topic, wanted_topics
 from rollouts.core.responses import (
     NoSampleError,
     ResponseError,
@@ -71,6 +73,19 @@ class SampleRequest:
     seed: int
     thought: str = ""
     """What the model thought before the steps, where the server split it off."""
+
+    @classmethod
+    def of(cls, prompt: Prompt, tree: ReasoningTree, expansion: Expansion) -> "SampleRequest":
+        """Return the request for what a strategy wants of a node of a tree."""
+        thought, steps = split_off_thought(tree, expansion.node)
+        return cls(
+            prompt=prompt,
+            thought=thought,
+            steps=steps,
+            num_samples=expansion.num_samples,
+            to_end=expansion.to_end,
+            seed=expansion.seed,
+        )
 
 
 class _Ask(StrEnum):
@@ -197,7 +212,7 @@ class CompletionClient:
         self._recalled: set[Endpoint] = set()
         """Of which what they do was found earlier, and may not hold any more."""
         self._locks: defaultdict[Endpoint, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._watches: defaultdict[Endpoint, Watch] = defaultdict(Watch)
+        self._restarts: defaultdict[Endpoint, RestartWatch] = defaultdict(RestartWatch)
         self._thought_field = ""
         """Where the server puts thoughts, once it has been seen to split them off."""
         self._thinks_in_text = False
@@ -269,13 +284,9 @@ class CompletionClient:
 
         Raises:
             OtherModelError: the forest is grown by another model.
-            BackendError: none of the servers answers, or they refuse.
+            BackendError: the settings name no model, and no server tells one.
         """
-        try:
-            await self._backend.look_at_models()
-        finally:
-            if self._models:
-                self._models.begin()
+        await self._backend.look_at_models()
 
     async def list_models(self) -> list[str]:
         """Return the names of the server's models; the cheapest way to see that it answers.
@@ -442,7 +453,7 @@ class CompletionClient:
         self._doubted.add(endpoint)
         self._recalled.discard(endpoint)
         self._known.discard(endpoint)
-        self._watches.pop(endpoint, None)
+        self._restarts.pop(endpoint, None)
 
     def _check(self, endpoint: Endpoint, sent: str, drawn: Sequence[Completion]) -> None:
         """Look whether samples contradict what is known of the server that drew them.
@@ -460,7 +471,7 @@ class CompletionClient:
             return
         if not (is_doubted or is_unclear):
             return
-        if not self._watches[endpoint].sees_restarting(sent, [one.text for one in drawn]):
+        if not self._restarts[endpoint].sees_restarting(sent, [one.text for one in drawn]):
             return
         if is_doubted:
             self._doubt(endpoint)

@@ -22,7 +22,7 @@ from forests.core.states import ForestState
 from forests.core.storable import storing_problem
 from forests.models import Forest
 from forests.selectors import read_standing_of
-from forests.storage_problems import NO_MODEL_SERVER, NO_QUEUE
+from forests.storage_problems import NO_QUEUE
 from rollouts.budgets import free_dead
 from rollouts.core.responses import LONGEST_MODEL
 from rollouts.failures import BackendError, NoModelListError, NotForThisWorkerError
@@ -151,6 +151,12 @@ def set_prices(forest: Forest, model: str) -> None:
         )
 
 
+def unfinished_trees(forest: Forest) -> str:
+    """Return "3 trees are unfinished"."""
+    trees = "1 tree is" if forest.num_pending == 1 else f"{forest.num_pending} trees are"
+    return f"{trees} unfinished"
+
+
 def check_outcome(name: str) -> None:
     """Say what is left when growing has ended.
 
@@ -160,7 +166,6 @@ def check_outcome(name: str) -> None:
     forest = Forest.objects.get(pk=name)
     standing = read_standing_of(forest)
     if forest.num_pending:
-        trees = "1 tree is" if forest.num_pending == 1 else f"{forest.num_pending} trees are"
         told = str(standing)
         if standing.state is ForestState.NO_WORKER and not standing.reason:
             told += ", they ended early: their output says why"
@@ -168,7 +173,7 @@ def check_outcome(name: str) -> None:
         if is_part:
             told += ": raise the limit to go on"
         raise CommandError(
-            f"{trees} unfinished; {told}{standing.hint}",
+            f"{unfinished_trees(forest)}; {told}{standing.hint}",
             returncode=EXIT_PARTLY_FAILED if is_part else 1,
         )
     if forest.num_failed:
@@ -218,12 +223,6 @@ async def _in_flight(forest: Forest) -> InFlight:
 def get_in_flight(forest: Forest) -> InFlight:
     """Return how many requests the forest's model servers should have to answer at once."""
     return asyncio.run(_in_flight(forest))
-
-
-def require_backend() -> None:
-    """Refuse to go on without the address of a model server."""
-    if not settings.OPENAI_BASE_URL:
-        raise CommandError(NO_MODEL_SERVER)
 
 
 def _model_name(text: str) -> str:

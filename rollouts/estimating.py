@@ -13,7 +13,7 @@ from forests.grading import TreeGrader
 from forests.seeding import check_whole_item, iterate_items
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
-from rollouts.core.growing import Expansion, split_off_thought
+from rollouts.core.growing import Expansion
 from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
 from rollouts.verification import ShownItem
@@ -90,15 +90,7 @@ class _Trial:
             await asyncio.gather(*map(self._expand, expansions))
 
     async def _expand(self, expansion: Expansion) -> None:
-        thought, steps = split_off_thought(self.tree, expansion.node)
-        request = SampleRequest(
-            self.item.prompt,
-            thought=thought,
-            steps=steps,
-            num_samples=expansion.num_samples,
-            to_end=expansion.to_end,
-            seed=expansion.seed,
-        )
+        request = SampleRequest.of(self.item.prompt, self.tree, expansion)
         async with self._slots:
             completions = await self.client.sample(request, self.spending)
         changes = self._strategy.apply(self.tree, expansion, completions)

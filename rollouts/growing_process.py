@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
@@ -14,7 +15,7 @@ from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWor
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.core.estimators import RESEGMENTED
 from forests.models import Forest, Tree
-from forests.store import Document, collection, in_batches, tree_ids
+from forests.store import Document, collection, in_batches, leave_forest, tree_ids
 from rollouts import leases
 from rollouts.abilities import DatabaseMemory
 from rollouts.backend import Spending
@@ -35,6 +36,8 @@ from rollouts.recording import settle_counters
 from rollouts.servers import policy_server
 
 log = structlog.stdlib.get_logger(__name__)
+
+Result = TypeVar("Result")
 
 SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
 
@@ -80,7 +83,6 @@ def grow_trees(
             return Grown()
         loaded = load_frozen_config(forest)
         require_server(forest)
-        mark_started(forest)
         return asyncio.run(_grow(forest, loaded, indexes, num_requests, parent, waits=waits))
     except BackendRefusedError as error:
         show_stop(forest.name, str(error))
@@ -113,9 +115,9 @@ async def _grow(
         async with make_client(forest, loaded.config) as client:
             budget = ForestBudget(forest)
             client.keep_to(budget)
-            await _begin_with_models(client)
-            spent = await _find_abilities(client)
-            await asyncio.to_thread(clear_worker_message, forest.name)
+            spent = await _unless_stopped(stop, _make_ready(forest, client))
+            if spent is None:
+                return Grown(is_stopped=True)
             if num_requests is None:
                 num_requests = (await find_in_flight(client)).number
             log.info("growing", trees=len(indexes), requests_in_flight=num_requests)
@@ -124,6 +126,31 @@ async def _grow(
     finally:
         watching.cancel()
     return Grown(outcome.complete, outcome.failed, stop.is_set())
+
+
+async def _make_ready(forest: Forest, client: CompletionClient) -> Spending:
+    """Compare the servers with the forest, ask what they do, and return what that cost."""
+    await _begin_with_models(client)
+    await asyncio.to_thread(mark_started, forest)
+    try:
+        spent = await _find_abilities(client)
+    except BaseException:
+        await asyncio.to_thread(leave_forest, forest)
+        raise
+    await asyncio.to_thread(clear_worker_message, forest.name)
+    return spent
+
+
+async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """Return what work returns; None where a stop comes first, which cancels it."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 async def _begin_with_models(client: CompletionClient) -> None:

@@ -38,13 +38,14 @@ from rollouts.budgets import ForestBudget
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.circuit import Circuit
 from rollouts.core.completions import Completion
-from rollouts.core.growing import Changes, Expansion, split_off_thought
+from rollouts.core.growing import Changes, Expansion
 from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import (
     BackendRefusedError,
     BackendUnavailableError,
     LimitSpentError,
+    NotForThisWorkerError,
     PromptFlaggedError,
     PromptTooLongError,
     RequestFailedError,
@@ -163,6 +164,7 @@ class ForestGrower:
 
         Raises:
             BackendRefusedError: the server will not serve this forest as things are set.
+            NotForThisWorkerError: the server was away, and came back with another model.
             LeaseLostError: another worker has taken a tree, as this process was away for long.
             pymongo.errors.PyMongoError: the database does not answer.
         """
@@ -249,6 +251,8 @@ class ForestGrower:
         self._growing.add(stored.id)
         try:
             await self._grow_tree(growth)
+        except NotForThisWorkerError:  # the tree is not to blame
+            raise
         except (RequestFailedError, ConfigError) as error:
             self._stop_if_all_fail(stored.id, error)
             message = one_line(str(error), MOST_CHARACTERS_OF_ERROR)
@@ -297,15 +301,7 @@ class ForestGrower:
         return _Added(changes, next(filter(None, problems), ""))
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
-        thought, steps = split_off_thought(growth.stored.tree, expansion.node)
-        request = SampleRequest(
-            prompt=growth.stored.prompt,
-            thought=thought,
-            steps=steps,
-            num_samples=expansion.num_samples,
-            to_end=expansion.to_end,
-            seed=expansion.seed,
-        )
+        request = SampleRequest.of(growth.stored.prompt, growth.stored.tree, expansion)
         before, waits = self._num_answered, 0
         while True:
             try:
@@ -425,10 +421,14 @@ def show_stop(forest_name: str, reason: str) -> None:
 
 
 def mark_started(forest: Forest) -> None:
-    """Note that a worker grows a forest now, and when the first one began."""
+    """Note that a worker grows a forest now, and when the first one began.
+
+    A worker that was killed while it waited left its reason. Who still waits says so again soon.
+    """
     now = datetime.now(UTC)
     started = {} if forest.growth_started_at else {"growth_started_at": now}
-    collection(Forest).update_one({"_id": forest.name}, {"$set": {**started, "worked_at": now}})
+    changes = {**started, "worked_at": now, "backend_message": ""}
+    collection(Forest).update_one({"_id": forest.name}, {"$set": changes})
 
 
 async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:

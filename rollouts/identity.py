@@ -68,18 +68,14 @@ class ForestModels:
         self._named = forest.worker_config.get("model")
         self._allowed = allowed
         self._template = chat_template_sha256(config)
-        self._has_begun = False
         self._listing: set[str] = set()
         """Servers that have listed the model."""
-        self._recorded: set[tuple[str, str]] = set()
+        self._recorded: dict[tuple[str, str], str] = {}
+        """Models and servers, each with the hash of the chat template."""
         self._answers: dict[str, set[str]] = {}
         for entry in entries_of(forest):
             self._answers.setdefault(entry["model"], set()).update(answers_of(entry))
         self._lock = asyncio.Lock()
-
-    def begin(self) -> None:
-        """Note that from now on samples are drawn."""
-        self._has_begun = True
 
     async def check(self, model: str, server: str, listed: Sequence[str] | None) -> None:
         """Compare a model that will be asked for at a server with the forest; writes nothing.
@@ -89,7 +85,7 @@ class ForestModels:
 
         Raises:
             OtherModelError: the server does not have the model, or the forest has others.
-            ModelChangedError: the same, once samples are drawn.
+            ModelChangedError: the same, once this job has recorded a model.
         """
         may_serve = not listed
         if listed and is_listed(model, listed):
@@ -113,13 +109,9 @@ class ForestModels:
         Raises:
             OtherModelError, ModelChangedError: another worker was first, with another model.
         """
-        if self.has_met(model, server):
-            return
-        template = sha256_of(served_template) if served_template else self._template
-        known = await asyncio.to_thread(_record, self.forest, model, server, template)
-        if known:
-            self._refuse(server, [model], known, model)
-        self._recorded.add((model, server))
+        if not self.has_met(model, server):
+            template = sha256_of(served_template) if served_template else self._template
+            await self._record(model, server, template)
 
     async def answered(
         self, model: str, names: Collection[str], look: Callable[[], Awaitable[None]]
@@ -130,7 +122,8 @@ class ForestModels:
         again.
 
         Raises:
-            ModelChangedError: a server does not list the model any more.
+            ModelChangedError: a server does not list the model any more, or the forest was begun
+                with another one meanwhile.
         """
         known = self._answers.setdefault(model, set())
         if known.issuperset(names):
@@ -147,8 +140,22 @@ class ForestModels:
                     f"answers name more than {MOST_NAMES} models where {one_line(model)!r} was "
                     "asked for: use a server that names the model that answers"
                 )
-            await asyncio.to_thread(_record_answers, self.forest, model, new)
+            if not await asyncio.to_thread(_record_answers, self.forest, model, new):
+                await self._record_again(model)
+                await asyncio.to_thread(_record_answers, self.forest, model, new)
             known.update(new)
+
+    async def _record(self, model: str, server: str, template: str) -> None:
+        known = await asyncio.to_thread(_record, self.forest, model, server, template)
+        if known:
+            self._refuse(server, [model], known, model)
+        self._recorded[model, server] = template
+
+    async def _record_again(self, model: str) -> None:
+        """Record a model again that somebody forgot before it wrote anything."""
+        for (recorded, server), template in list(self._recorded.items()):
+            if recorded == model:
+                await self._record(model, server, template)
 
     def _names_now(self, model: str) -> list[str]:
         """Return the names that may grow the forest; none where nothing has grown it."""
@@ -161,10 +168,13 @@ class ForestModels:
     def _refuse(
         self, server: str, listed: Sequence[str], known: Sequence[str], model: str
     ) -> NoReturn:
-        kind = ModelChangedError if self._has_begun else OtherModelError
+        kind = ModelChangedError if self._recorded else OtherModelError
         name, has = self.forest.name, one_line(shown_names(model, listed))
         if not known:
-            raise kind(f"{server} has no model {one_line(model)!r}: it has {has}")
+            raise kind(
+                f"{server} has no model {one_line(model)!r}: it has {has} (set OPENAI_BASE_URL, or "
+                "the forest's base_urls, to a server that has it)"
+            )
         grown = one_line(", ".join(dict.fromkeys(known[:_MOST_SHOWN])))
         raise kind(
             f"{server} has {has}, and forest {name!r} is grown by {grown}: use a server that has "
@@ -174,7 +184,7 @@ class ForestModels:
 
 
 def forget_unused_models(forest: Forest) -> bool:
-    """Forget who was to grow a forest that has no node yet and that nobody grows; return whether.
+    """Forget the models of a forest without nodes that nobody grows; return whether it had any.
 
     The first server may have been the wrong one, and refused before it drew anything.
     """
@@ -237,17 +247,17 @@ def _record(forest: Forest, model: str, server: str, template: str) -> list[str]
     return []
 
 
-def _record_answers(forest: Forest, model: str, names: Sequence[str]) -> None:
-    """Add what answers call a model to its first entry."""
+def _record_answers(forest: Forest, model: str, names: Sequence[str]) -> bool:
+    """Add what answers call a model to its first entry; return whether it has one."""
     while True:
         before: list[Document] = _read(forest)["grown_by"]
         entry = next((one for one in before if one["model"] == model), None)
-        if entry is None or set(names) <= set(answers_of(entry)):
-            return
+        if entry is None:
+            return False
         told = list(dict.fromkeys([*answers_of(entry), *names]))
         after = [{**one, "answered_as": told} if one is entry else one for one in before]
-        if _replace(forest, before, after):
-            return
+        if after == before or _replace(forest, before, after):
+            return True
 
 
 def _replace(forest: Forest, before: Sequence[Document], after: Sequence[Document]) -> bool:
@@ -291,7 +301,7 @@ def _entries_of_nodes(forest: Forest, document: Document, model: str) -> list[Do
 
 
 def _models_of_nodes(forest: Forest, document: Document) -> Iterable[str]:
-    """Return who wrote the nodes: as they were counted, or else as a few trees tell."""
+    """Return the models in the nodes: as they were counted, or else as a few trees tell."""
     if counted := from_fields(document["nodes_by_model"]):
         return counted
     step = max(1, forest.num_trees // _TREES_LOOKED_AT)

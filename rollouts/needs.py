@@ -5,6 +5,7 @@ others: it says so on the forest's page, and its jobs go back into the queue.
 """
 
 import socket
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -53,7 +54,12 @@ class Needs:
 
 def require_server(forest: Forest) -> None:
     """Raise `NoServerError` where neither the forest nor the settings name a model server."""
-    if not Needs.of(forest).servers and not settings.OPENAI_BASE_URL:
+    require_server_among(Needs.of(forest).servers)
+
+
+def require_server_among(servers: Collection[str]) -> None:
+    """Raise `NoServerError` where there are none of a forest's own, and the settings name none."""
+    if not servers and not settings.OPENAI_BASE_URL:
         raise NoServerError(NO_MODEL_SERVER)
 
 

@@ -16,7 +16,7 @@ from forests.core.tree import Grade, TreeNode
 from forests.core.values import Estimator, root_value
 from forests.grading import TreeGrader
 from forests.models import Forest, Node, Tree
-from forests.store import StoredTree, collection, is_held, iter_trees
+from forests.store import StoredTree, collection, is_held, iter_trees, wait_for_workers
 from rollouts.fencing import take_over_unfinished
 from rollouts.recording import sum_of_trees, write_sums
 
@@ -71,6 +71,7 @@ def regrade_forest(
         raise ConfigError(f"forest {forest.name!r} is growing: stop its workers or pause it first")
     if not is_dry_run:
         collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_graded": False}})
+        wait_for_workers(forest)  # one may have begun at this moment; it stops within a second
         take_over_unfinished(forest)
     regrading = Regrading()
     for done, stored in enumerate(iter_trees(forest), start=1):

@@ -30,7 +30,7 @@ from forests.seeding import check_storable, check_whole_item, iterate_items, nam
 from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Completion, Ending
-from rollouts.core.growing import Expansion, GrowthStrategy, split_off_thought
+from rollouts.core.growing import Expansion, GrowthStrategy
 from rollouts.core.steps import StepRule
 from rollouts.core.strategies import STRATEGIES
 from rollouts.failures import BackendError
@@ -222,15 +222,7 @@ class _Trial:
         return STRATEGIES[worker_config.strategy](worker_config, find_answer, rule)
 
     async def sample(self, expansion: Expansion) -> list[Completion]:
-        thought, steps = split_off_thought(self.tree, expansion.node)
-        request = SampleRequest(
-            self.item.prompt,
-            thought=thought,
-            steps=steps,
-            num_samples=expansion.num_samples,
-            to_end=expansion.to_end,
-            seed=expansion.seed,
-        )
+        request = SampleRequest.of(self.item.prompt, self.tree, expansion)
         return await self.client.sample(request, self.spending)
 
     def whole_lengths(self, expansion: Expansion, completions: list[Completion]) -> list[int]:

@@ -71,11 +71,16 @@ def spending_note(summary: GrowthSummary) -> str:
 
 
 def watch_growth(
-    forest_name: str, stderr: OutputWrapper, *, goes_on: Callable[[Forest], bool]
+    forest_name: str,
+    stderr: OutputWrapper,
+    *,
+    goes_on: Callable[[Forest], bool],
+    at_end: Callable[[], None] = lambda: None,
 ) -> GrowthSummary:
     """Show progress until no tree is unfinished or `goes_on` says no; return the last state.
 
-    A terminal gets a moving bar, a log a line now and then.
+    A terminal gets a moving bar, a log a line now and then. `at_end` is called before the forest is
+    read for the last time.
     """
     began = time.monotonic()
     first = last = Forest.objects.get(pk=forest_name)
@@ -97,12 +102,16 @@ def watch_growth(
                 next_line = time.monotonic() + _SECONDS_BETWEEN_PLAIN_LINES
                 done = last.num_complete + last.num_failed
                 stderr.write(f"{done}/{last.num_trees} trees, {told}", style_func=str)
-            if last.worker_message != shown and (shown := last.worker_message):
+            if last.worker_message not in (shown, standing.reason):
+                shown = last.worker_message
                 console.out(shown, highlight=False)
             if not last.num_pending or not goes_on(last):
-                return summary
+                break
             time.sleep(SECONDS_BETWEEN_LOOKS)
             last = Forest.objects.get(pk=forest_name)
+    at_end()
+    last = Forest.objects.get(pk=forest_name)
+    return _summary(first, last, read_standing_of(last), time.monotonic() - began)
 
 
 def _summary(first: Forest, last: Forest, standing: Standing, seconds: float) -> GrowthSummary:

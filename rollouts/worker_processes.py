@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -45,14 +44,20 @@ def grow_with_processes(
         WorkerFailedError: a process cannot grow the forest, or one after the other is killed.
         KeyboardInterrupt: on SIGINT or SIGTERM, after all have written what had arrived.
     """
-    with _stopped_at_end(_Children(forest.name, requests)) as children:
-        summary = watch_growth(forest.name, stderr, goes_on=lambda _: children.look_after())
-        children.wait(SECONDS_TO_END_UNASKED)
-    settle_counters(forest)
-    left = Forest.objects.get(pk=forest.name)
-    if left.num_pending:
-        leave_forest(left)  # also for workers that were killed
-    return summary
+    children = _Children(forest.name, requests)
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return watch_growth(
+            forest.name,
+            stderr,
+            goes_on=lambda _: children.look_after(),
+            at_end=lambda: children.end(SECONDS_TO_END_UNASKED),
+        )
+    except BaseException:
+        children.end(0.0)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @dataclass(slots=True)
@@ -136,14 +141,26 @@ class _Children:
         log.warning("worker process replaced", how=how, process=child.process.pid)
         self._due[share] = time.monotonic() + SECONDS_BEFORE_REPLACING
 
-    def wait(self, seconds: float) -> None:
-        """Let processes that find no unfinished tree end by themselves."""
+    def end(self, seconds: float) -> None:
+        """Stop all after a while, and settle what the forest says of them.
+
+        In this time processes that find no unfinished tree end by themselves.
+        """
+        self._wait(seconds)
+        self._stop()
+        if forest := Forest.objects.filter(pk=self.forest_name).first():
+            settle_counters(forest)
+            forest.refresh_from_db()
+            if forest.num_pending:
+                leave_forest(forest)  # also for workers that were killed
+
+    def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         processes = [child.process for child in self.running.values()]
         while time.monotonic() < deadline and any(one.poll() is None for one in processes):
             time.sleep(0.1)
 
-    def stop(self) -> None:
+    def _stop(self) -> None:
         """Ask all to write what has arrived and end; kill those that do not."""
         processes = [child.process for child in self.running.values()]
         for process in processes:
@@ -156,13 +173,3 @@ class _Children:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-@contextmanager
-def _stopped_at_end(children: _Children) -> Iterator[_Children]:
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield children
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-        children.stop()

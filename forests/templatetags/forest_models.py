@@ -12,7 +12,7 @@ register = template.Library()
 
 @register.filter
 def models(forest: Forest) -> Sequence[ModelOfForest]:
-    """Return who wrote the nodes of a forest, the busiest model first."""
+    """Return the models that wrote nodes of a forest, the busiest first."""
     return models_of(forest)
 
 

@@ -195,7 +195,7 @@ _SHORTEST_BEGINNING = 8
 
 
 @dataclass(slots=True)
-class Watch:
+class RestartWatch:
     """Watches the first samples that continue messages: do they begin as these begin?"""
 
     num_seen: int = 0

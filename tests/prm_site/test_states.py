@@ -1,52 +1,20 @@
 """All that tell a forest's state are asked at once, and must say the same."""
 
-import io
 import re
 from collections.abc import Callable
 
 import pytest
-from django.core.management.base import CommandError, OutputWrapper
+from django.core.management.base import CommandError
 from django.test import Client
-from prometheus_client.parser import text_string_to_metric_families
 
 from forests.core.states import ForestState
 from forests.models import Forest
 from rollouts.commands import check_outcome
-from rollouts.watching import watch_growth
-from tests.forests.pages import FOREST, TREE, text_of
+from tests.forests.pages import text_of
 from tests.forests.states import IN_EACH_STATE, finished, waiting
+from tests.prm_site.told_states import told_states
 
 pytestmark = pytest.mark.django_db
-
-
-def on_page(client: Client, address: str) -> set[str]:
-    return set(
-        re.findall(r'<span class="badge state-[a-z-]+">([^<]+)</span>', text_of(client, address))
-    )
-
-
-def in_admin(client: Client) -> set[str]:
-    cells = re.findall(
-        r'<td class="field-state">([^<]+)</td>', text_of(client, "/admin/forests/forest/")
-    )
-    return {cell.partition(":")[0] for cell in cells}
-
-
-def in_metrics(client: Client) -> set[str]:
-    return {
-        sample.labels["state"]
-        for family in text_string_to_metric_families(text_of(client, "/metrics"))
-        for sample in family.samples
-        if sample.name == "prm_forest_state" and sample.value == 1
-    }
-
-
-def to_watcher(forest: Forest) -> str:
-    """Return the line that `populate_forest --watch` and `rollout_worker` print."""
-    log = io.StringIO()
-    summary = watch_growth(forest.name, OutputWrapper(log), goes_on=lambda _: False)
-    assert f"trees, {summary.state}" in log.getvalue()
-    return summary.state
 
 
 @pytest.mark.parametrize(("make", "state"), IN_EACH_STATE)
@@ -55,16 +23,9 @@ def test_list_forest_tree_admin_commands_and_metrics_tell_one_state(
 ):
     forest = make()
 
-    told = {
-        "list": on_page(admin_client, "/"),
-        "forest": on_page(admin_client, FOREST),
-        "admin": in_admin(admin_client),
-        "metrics": in_metrics(admin_client),
-        "watcher": {to_watcher(forest)},
-    }
-    if forest.num_trees:
-        told["tree"] = on_page(admin_client, TREE)
+    told = told_states(admin_client, [forest])[forest.name]
 
+    assert len(told) == 5 + bool(forest.num_trees)
     assert told == {place: {str(state)} for place in told}
 
 

@@ -327,6 +327,29 @@ def test_whoever_gives_up_while_it_waits_holds_nothing():
     assert reread(forest).reservations == {}
 
 
+def test_whoever_gives_up_at_the_moment_of_its_refusal_gives_nothing_back(monkeypatch):
+    forest = limited(1, max_requests=1)
+    budget = ForestBudget(forest)
+    refuse = budgets._refuse
+
+    async def ask() -> None:
+        budget.settle(await budget.reserve(BODY), Usage(requests=1))
+        late = asyncio.create_task(budget.reserve(BODY))
+
+        def refuse_and_cancel(wishes: Any, error: Exception) -> None:
+            refuse(wishes, error)
+            late.cancel()
+
+        monkeypatch.setattr(budgets, "_refuse", refuse_and_cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await late
+        await budget.close()
+
+    asyncio.run(ask())
+    assert reread(forest).ledger == Usage(requests=1).as_dict()
+    assert reread(forest).reservations == {}
+
+
 def test_a_limit_that_is_raised_lets_those_pass_that_wait():
     forest = limited(1, max_requests=1)
     budget = ForestBudget(forest)

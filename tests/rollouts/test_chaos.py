@@ -3,22 +3,30 @@
 `CHAOS_SECONDS` sets how long it goes on; the default is the short form for every run of the tests.
 """
 
+import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
+from rq.queue import Queue
 
 from forests.models import Forest, Node
+from forests.selectors import read_standing_of
+from forests.store import is_held
 from rollouts.jobs import enqueue_forest, grow_slice
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
+from tests.prm_site.told_states import told_states
 from tests.processes import on_test_database
 from tests.rollouts.forests import assert_whole, reread, seeded, seeded_of, shape
 from tests.waiting import wait_until
@@ -119,15 +127,22 @@ def _slowly(prefix: str, seed: int) -> str:
 
 def _kill_family(pid: int) -> None:
     """Kill a worker and the process that runs its job, without a word."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
-        children = []
-    for one in (pid, *map(int, children)):
-        try:
-            os.kill(one, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    _signal(_stop_family(pid), signal.SIGKILL)
+
+
+def _stop_family(pid: int) -> list[int]:
+    """Let a worker and the process that runs its job stand still; return both."""
+    _signal([pid], signal.SIGSTOP)  # first, so that it starts no other process meanwhile
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    family = [pid, *map(int, children.read_text().split() if children.exists() else ())]
+    _signal(family, signal.SIGSTOP)
+    return family
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def test_a_forest_survives_chaos(queue, settings):
@@ -164,46 +179,67 @@ def test_a_forest_survives_chaos(queue, settings):
     assert wasted <= lost_in_flight, f"{wasted} of {chaos.answered} answers were wasted"
 
 
-class TwoConfigs:
-    """Two forests of two configs in one queue, and workers that each have one of the configs."""
+class TwoForests:
+    """Two forests of two configs and two models in one queue; each worker can grow one of them.
 
-    def __init__(self, directory: Path, server: OpenAIServer) -> None:
-        self.server = server
+    Of the four workers two have one config each, with the server of its model. Two have both
+    configs, and a server with one of the models.
+    """
+
+    def __init__(self, directory: Path, servers: Sequence[OpenAIServer]) -> None:
         self.chance = random.Random(2)
         self.num_kills = 0
-        self.directories = [directory / name for name in OWN_CONFIGS]
-        for place in self.directories:
+        self.log = directory / "workers.log"
+        places = [directory / name for name in OWN_CONFIGS]
+        for place in places:
             place.mkdir()
-            source = OWN_CONFIG.format(name=place.name)
-            (place / f"{place.name}.py").write_text(source)
+            (place / f"{place.name}.py").write_text(OWN_CONFIG.format(name=place.name))
         self.forests = [
-            seeded_of(place / f"{place.name}.py", NUM_TREES // 2, concurrency=CONCURRENCY)
-            for place in self.directories
+            seeded_of(
+                place / f"{place.name}.py", NUM_TREES // 2, concurrency=CONCURRENCY,
+                model=server.models[0],
+            )
+            for place, server in zip(places, servers, strict=True)
+        ]  # fmt: skip
+        both = ":".join(map(str, places))
+        self.settings = [
+            {"OPENAI_BASE_URL": server.url, "PRM_CONFIG_PATH": path}
+            for place, server in zip(places, servers, strict=True)
+            for path in (str(place), both)
         ]
-        self.workers = [self._start_worker(place) for place in self.directories]
+        self.workers = [self._start_worker(one) for one in self.settings]
 
     def kill_a_worker(self) -> None:
         number = self.chance.randrange(len(self.workers))
         _kill_family(self.workers[number].pid)
         self.workers[number].wait()
         self.num_kills += 1
-        self.workers[number] = self._start_worker(self.directories[number])
+        self.workers[number] = self._start_worker(self.settings[number])
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let no worker do anything, so that all who ask may be told the same."""
+        stopped: list[int] = []
+        try:
+            for worker in self.workers:
+                stopped += _stop_family(worker.pid)
+            yield
+        finally:
+            _signal(stopped, signal.SIGCONT)
 
     def end(self) -> None:
         for worker in self.workers:
             _kill_family(worker.pid)
             worker.wait()
 
-    def _start_worker(self, directory: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "manage.py", "rqworker", "rollouts", "-v", "0"],
-            env=on_test_database(
-                OPENAI_BASE_URL=self.server.url,
-                PRM_CONFIG_PATH=str(directory),
-                PRM_LOG_LEVEL="CRITICAL",
-            ),
-            start_new_session=True,
-        )  # fmt: skip
+    def _start_worker(self, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "manage.py", "rqworker", "rollouts", "-v", "0"],
+                env=on_test_database(**variables, PRM_LOG_LEVEL="WARNING"),
+                stderr=log,
+                start_new_session=True,
+            )
 
 
 OWN_CONFIGS = ("first", "second")
@@ -214,35 +250,93 @@ class Config(Demo):
     def extract_answer(self, completion):
         return "{name}"
 """
+MOST_REQUESTS = 40
+"""Of the second forest, until its operator lifts the limit: about a third of what it takes."""
 
 
-def test_workers_with_one_config_each_grow_two_forests_of_one_queue(queue, tmp_path: Path):
-    """None grows a tree of the other config, none fails a job, and none loses one."""
-    with OpenAIServer(_slowly) as server:
-        chaos = TwoConfigs(tmp_path, server)
-        deadline = time.monotonic() + SECONDS + 120
+def with_model(name: str) -> OpenAIServer:
+    server = OpenAIServer(_slowly)
+    server.models = [name]
+    return server
+
+
+def assert_told_alike(chaos: TwoForests, client: Client) -> set[str]:
+    """Ask everybody who tells the forests' states at one moment; return the states."""
+    with chaos.standing_still():
+        before = [read_standing_of(reread(forest)).state for forest in chaos.forests]
+        told = told_states(client, chaos.forests)
+        after = [read_standing_of(reread(forest)).state for forest in chaos.forests]
+    seen: set[str] = set()
+    for forest, state, still in zip(chaos.forests, before, after, strict=True):
+        if state is still:  # a lease may end at this moment, and a last write arrive
+            assert told[forest.name] == {place: {str(state)} for place in told[forest.name]}
+            seen.add(str(state))
+    return seen
+
+
+def test_two_forests_two_models_and_two_configs_in_one_queue_with_a_limit_and_kills(
+    queue: Queue, tmp_path: Path, admin_client: Client, settings
+):
+    """Each tree is grown by its model, the limit holds, nothing is lost, and all tell one state."""
+    with with_model("one") as one, with_model("other") as other:
+        servers = (one, other)
+        chaos = TwoForests(tmp_path, servers)
+        free, limited = chaos.forests
+        Forest.objects.filter(pk=limited.name).update(max_requests=MOST_REQUESTS)
+        deadline = time.monotonic() + SECONDS + 150
         kills_until = time.monotonic() + SECONDS
-        messages: set[str] = set()
+        seen: set[str] = set()
         try:
-            while any(reread(forest).num_pending for forest in chaos.forests):
-                assert time.monotonic() < deadline, "the forests did not grow to their end"
+            while reread(free).num_pending or not reread(limited).spent_limit:
+                assert time.monotonic() < deadline, "the forests did not grow as far as they may"
                 for forest in chaos.forests:
                     enqueue_forest(forest, 3)
-                    messages.add(reread(forest).worker_message)
                 time.sleep(chaos.chance.uniform(0.3, 1.2))
+                seen |= assert_told_alike(chaos, admin_client)
                 if time.monotonic() < kills_until:
                     chaos.kill_a_worker()
+            wait_until(lambda: not queue.get_job_ids() and not is_held(reread(limited)))
+            seen |= assert_told_alike(chaos, admin_client)
+            spent = reread(limited)
+            num_sent = len(other.requests) + len(other.probes)
+
+            settings.CONFIG_PATH = [tmp_path / name for name in OWN_CONFIGS]
+            settings.OPENAI_BASE_URL = other.url
+            call_command("populate_forest", "--forest_name", limited.name, "--no_limit")
+            while reread(limited).num_pending:
+                assert time.monotonic() < deadline, "the forest did not grow without its limit"
+                enqueue_forest(limited, 3)
+                time.sleep(0.5)
+                seen |= assert_told_alike(chaos, admin_client)
             wait_until(lambda: not queue.get_job_ids())
+            seen |= assert_told_alike(chaos, admin_client)
         finally:
             chaos.end()
 
     assert chaos.num_kills > 0
-    for forest in chaos.forests:
-        call_command("recount_forest", "--forest_name", forest.name, "--json")
-        assert_whole(forest)
-        answers = Node.objects.filter(forest_id=forest.name, terminal=True, truncated=False)
-        assert set(answers.values_list("answer", flat=True)) == {forest.config_name}
-        assert reread(forest).worker_message == ""
-    assert any("no config named" in message for message in messages)
+    assert seen >= {"growing", "limit spent", "finished"}
+    assert num_sent <= spent.used.requests == MOST_REQUESTS
+    assert spent.num_pending > 0
+    assert_each_grown_by_its_own(chaos, servers)
     for registry in (queue.failed_job_registry, queue.intermediate_queue):
         assert registry.get_job_ids() == []
+
+
+def assert_each_grown_by_its_own(chaos: TwoForests, servers: Sequence[OpenAIServer]) -> None:
+    """Check that config and model of each forest alone made its nodes, and that all was counted."""
+    for forest, server in zip(chaos.forests, servers, strict=True):
+        call_command("recount_forest", "--forest_name", forest.name, "--json")
+        assert_whole(forest)
+        nodes = Node.objects.filter(forest_id=forest.name)
+        answers = nodes.filter(terminal=True, truncated=False)
+        assert set(answers.values_list("answer", flat=True)) == {forest.config_name}
+        assert set(nodes.values_list("model", flat=True)) == set(server.models)
+        assert {body["model"] for body in server.requests} == set(server.models)
+        grown = reread(forest)
+        assert [entry["model"] for entry in grown.grown_by] == server.models
+        assert (grown.worker_message, grown.stop_reason) == ("", "")
+        assert grown.used.requests >= len(server.requests) + len(server.probes)
+        assert grown.reservations == {}
+    log = chaos.log.read_text()
+    assert "no config named" in log
+    assert re.search("has no model|is grown by", log)

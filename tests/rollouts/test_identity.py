@@ -24,6 +24,7 @@ from rollouts.jobs import enqueue_forest, grow_slice
 from rollouts.recounting import recount_forest
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.rollouts.forests import assert_whole, reread, seeded, statuses
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -473,6 +474,67 @@ def test_a_server_that_was_away_at_the_start_is_recorded_when_it_answers(
     [entry] = reread(forest).grown_by
     assert (entry["model"], entry["server"]) == ("scripted", server.url)
     assert_whole(forest)
+
+
+def test_a_server_that_was_away_and_comes_with_another_model_fails_no_tree_and_stops_no_forest(
+    half_grown: Forest, settings
+):
+    """Nothing was drawn from it: a worker with the right server can do the job."""
+    with OpenAIServer() as dead:
+        port = dead._server.server_port
+    settings.OPENAI_BASE_URL = f"http://127.0.0.1:{port}/v1"
+    problems: list[OtherModelError] = []
+
+    def grow() -> None:
+        try:
+            grow_slice(half_grown.name, 0, 4)
+        except OtherModelError as error:
+            problems.append(error)
+
+    growing = threading.Thread(target=grow)
+    growing.start()
+    wait_until(lambda: bool(reread(half_grown).backend_message))
+    with OpenAIServer(port=port) as server:
+        server.models = ["other"]
+        growing.join(60)
+
+    [problem] = problems
+    assert "is grown by scripted" in str(problem)
+    assert server.requests == server.probes == []
+    left = reread(half_grown)
+    assert (left.stop_reason, left.backend_message) == ("", "")
+    assert left.worked_at is None
+    assert statuses(half_grown) == {"complete": 2, "pending": 2}
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_worker_whose_model_was_forgotten_before_it_drew_is_first_again_or_compares(
+    is_begun: bool,
+):
+    """As where a command looks at a forest while a worker asks its server what it does."""
+    forest = seeded()
+    worker, other = identity.ForestModels(forest), identity.ForestModels(forest)
+    looks: list[None] = []
+
+    async def look() -> None:
+        looks.append(None)
+
+    async def work() -> None:
+        await worker.record("scripted", "http://one")
+        assert await asyncio.to_thread(lambda: identity.forget_unused_models(reread(forest)))
+        if is_begun:
+            await other.record("other", "http://two")
+        await worker.answered("scripted", {"scripted"}, look)
+
+    if is_begun:
+        with pytest.raises(ModelChangedError, match="is grown by other"):
+            asyncio.run(work())
+    else:
+        asyncio.run(work())
+
+    [entry] = reread(forest).grown_by
+    first = ("other", []) if is_begun else ("scripted", ["scripted"])
+    assert (entry["model"], entry["answered_as"]) == first
 
 
 class TestForestsOfAnOlderVersion:

@@ -8,7 +8,9 @@ import pytest
 from django.test import Client
 from rq.queue import Queue
 
+from forests.core.states import ForestState
 from forests.models import Forest, Tree
+from forests.selectors import read_standing_of
 from rollouts import growing_process, jobs
 from rollouts.failures import NotForThisWorkerError
 from rollouts.jobs import enqueue_forest, forest_of, grow_slice, job_id_of
@@ -132,6 +134,9 @@ def test_a_server_with_another_model(queue: Queue, model_server: OpenAIServer):
 
     assert_put_back(queue, forest, "no model 'big': it has scripted", "set OPENAI_BASE_URL")
     assert model_server.requests == []
+    left = reread(forest)
+    assert (left.growth_started_at, left.worked_at, left.stop_reason) == (None, None, "")
+    assert read_standing_of(left).state is ForestState.PENDING
 
 
 def test_whatever_says_that_another_worker_can_do_it(
@@ -303,7 +308,7 @@ class TestWhereTheUserLooks:
 
         page = admin_client.get(forest.get_absolute_url()).text
 
-        assert "cannot grow this forest, and leaves its jobs to others" in page
+        assert page.count("cannot grow this forest, and leaves its jobs to others") == 1
         assert "no config named &#x27;own&#x27;" in page
 
     def test_the_page_names_no_machine_to_everybody(

@@ -17,7 +17,7 @@ from rollouts.backend import Spending
 from rollouts.client import CompletionClient, SampleRequest
 from rollouts.core.completions import Ending
 from rollouts.core.dialect import Dialect
-from rollouts.core.probing import BEGUN, Watch, read_replies, read_reply
+from rollouts.core.probing import BEGUN, RestartWatch, read_replies, read_reply
 from rollouts.endpoints import ServerAddress
 from rollouts.failures import AttemptsFailedError, BackendRefusedError, FieldRefusedError
 from rollouts.jobs import grow_slice
@@ -546,18 +546,18 @@ def test_a_field_that_is_needed_is_tried_again():
     assert dialect.omitted == {"seed"}
 
 
-class TestWatch:
+class TestRestartWatch:
     MESSAGE = "First, add two and two.\nThen go on."
 
     def test_samples_that_begin_as_the_message_begins_are_seen(self):
-        watch = Watch()
+        watch = RestartWatch()
 
         seen = [watch.sees_restarting(self.MESSAGE, ["first,  add two and two"]) for _ in range(4)]
 
         assert seen == [False, False, False, True]
 
     def test_a_step_that_is_written_twice_now_and_then_is_no_restart(self):
-        watch = Watch()
+        watch = RestartWatch()
 
         seen = [
             watch.sees_restarting(self.MESSAGE, ["Add four.", "So 4.", "First, add two and two."])
@@ -567,7 +567,7 @@ class TestWatch:
         assert not any(seen)
 
     def test_a_message_that_is_too_short_tells_nothing(self):
-        watch = Watch()
+        watch = RestartWatch()
 
         assert not any(watch.sees_restarting("2 + 2\n", ["2 + 2"]) for _ in range(9))
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from forests.core.naming import tree_id
+from forests.core.states import ForestState
 from forests.models import Forest
+from forests.selectors import read_standing_of
 from rollouts import leases
 from rollouts.in_flight import shares
 from rollouts.jobs import enqueue_forest, grow_slice
@@ -174,7 +176,7 @@ def test_a_config_that_changes_meanwhile_is_told_in_one_line(
     status, _, err = finish(process)
     assert status == 1
     last = err.strip().splitlines()[-1]
-    assert "1 trees are unfinished; config" in last
+    assert "1 tree is unfinished; config" in last
     assert "has changed since" in last
     assert "put it back" in last
 
@@ -188,6 +190,7 @@ def test_a_server_that_refuses_is_told_in_one_line(model_server: OpenAIServer):
     assert (status, out) == (1, "")
     assert "OPENAI_API_KEY" in err.strip().splitlines()[-1]
     assert statuses(forest) == {"pending": 2}
+    assert read_standing_of(reread(forest)).state is ForestState.STOPPED
 
 
 def test_a_forest_that_is_paused_meanwhile_is_told_in_one_line(model_server: OpenAIServer):

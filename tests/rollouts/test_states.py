@@ -16,9 +16,10 @@ from forests.selectors import read_standing_of
 from forests.store import leave_forest
 from rollouts import failures, growth, outages
 from rollouts.failures import BackendRefusedError
-from rollouts.jobs import grow_slice
+from rollouts.jobs import enqueue_forest, grow_slice
 from tests.openai_server import Fault, OpenAIServer
-from tests.rollouts.forests import reread, seeded
+from tests.rollouts.forests import reread, seeded, statuses
+from tests.rollouts.test_commands import finish, start
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -125,6 +126,45 @@ def test_a_worker_between_two_jobs_still_works(model_server: OpenAIServer):
     assert state(forest) is ForestState.GROWING
     leave_forest(forest)
     assert state(forest) is ForestState.NO_WORKER
+
+
+def test_a_worker_that_begins_takes_back_what_one_that_was_killed_waited_for(
+    model_server: OpenAIServer,
+):
+    forest = seeded(2)
+    set_fields(forest, backend_message="no answer")
+
+    grow_slice(forest.name, 0, 1)
+
+    assert reread(forest).backend_message == ""
+    assert state(forest) is not ForestState.WAITING
+
+
+def test_a_server_that_is_refused_before_growth_has_stopped_it_at_once(model_server: OpenAIServer):
+    model_server.continues = "never"
+    forest = seeded(2, api="chat")
+
+    with pytest.raises(BackendRefusedError, match="does not continue a chat message"):
+        grow_slice(forest.name, 0, 2)
+
+    assert state(forest) is ForestState.STOPPED
+
+
+def test_a_worker_that_is_stopped_while_it_asks_what_a_server_does_leaves_at_once(
+    model_server: OpenAIServer, queue
+):
+    forest = seeded(2, request_timeout_seconds=100.0)
+    model_server.misbehave_probe = lambda _: Fault(hangs_seconds=100)
+    enqueue_forest(forest, 2)
+    worker = start(model_server, "rqworker", "rollouts", "-v", "0")
+    wait_until(lambda: bool(model_server.probes) and state(forest) is ForestState.GROWING)
+
+    worker.terminate()
+    status, _, err = finish(worker, 20)
+
+    assert status == 0, err
+    assert state(forest) is ForestState.NO_WORKER
+    assert statuses(forest) == {"pending": 2}
 
 
 def test_what_stopped_growth_stays_until_the_operator_goes_on(

@@ -10,10 +10,17 @@ import pytest
 from pymongo.collection import Collection
 
 from experiment_configs.loading import load_config
-from forests.core.tree import TreeNode
+from forests.core.tree import Grade, TreeNode
 from forests.models import Forest, Node, Tree
-from forests.store import insert_new, iter_trees, node_document, read_path, tree_ids
-from rollouts import fencing, jobs, leases, recording
+from forests.store import (
+    count_models,
+    insert_new,
+    iter_trees,
+    node_document,
+    read_path,
+    tree_ids,
+)
+from rollouts import fencing, jobs, leases, recording, regrading
 from rollouts.jobs import grow_slice
 from rollouts.recording import LeaseLostError, settle_counters
 from rollouts.recounting import recount_forest
@@ -175,3 +182,40 @@ def test_regrading_lets_no_worker_write_that_took_its_tree_before(model_server: 
 
     assert not fencing.update_nodes([node | {"grade": "incorrect"}])
     assert Tree.objects.get().status == "pending"
+
+
+def test_regrading_waits_for_a_worker_that_begins_at_the_same_moment(
+    model_server: OpenAIServer, monkeypatch
+):
+    forest = seeded(2)
+    grow_slice(forest.name, 0, 1)
+    (tree,) = tree_ids(forest, [1])
+    node = TreeNode((0,), text="#### 0", terminal=True, answer="wrong", grade=Grade.INCORRECT)
+
+    def begin(_: Forest) -> bool:
+        leases.claim([tree], "late/1")
+        threading.Timer(0.5, write_and_leave).start()
+        return False
+
+    def write_and_leave() -> None:
+        fencing.insert_nodes([node_document(forest.name, tree, node, datetime.now(UTC), 1)])
+        leases.release([tree], "late/1")
+
+    monkeypatch.setattr(regrading, "is_held", begin)
+    regraded = regrade_forest(forest, load_config(forest.config_name))
+
+    assert regraded.answers_changed == 1
+    assert Node.objects.get(tree_id=tree).answer == "0"
+
+
+def test_models_are_counted_without_late_nodes(model_server: OpenAIServer):
+    forest = seeded(2)
+    ids = tree_ids(forest, [0, 1])
+    grow_slice(forest.name, 0, 2)
+    before = count_models(forest)
+    Tree.objects.update(generation=3, oldest_generation=3, nodes_by_model={})
+    Node.objects.update(generation=3)
+    late = TreeNode((5,), text="late", model="late")
+    insert_new(Node, [node_document(forest.name, tree, late, datetime.now(UTC), 2) for tree in ids])
+
+    assert count_models(forest) == before

@@ -47,6 +47,16 @@ def write_31_steps(prefix: str, seed: int) -> str:
     return "".join(f"{seed} step {n}\n" for n in range(30)) + "#### 14\nAnd so on.\n"
 
 
+def test_servers_of_the_config_are_asked_where_the_settings_name_none(
+    model_server: OpenAIServer, checks_of, settings
+):
+    settings.OPENAI_BASE_URL = ""
+    assert checks_of(base_urls=(model_server.url,))["backend"]["is_ok"]
+
+    with pytest.raises(CommandError, match="no model server: set OPENAI_BASE_URL"):
+        checks_of()
+
+
 def test_a_solution_that_max_depth_would_cut_is_told_with_limits_that_fit(
     model_server: OpenAIServer, checks_of
 ):

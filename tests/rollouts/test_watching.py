@@ -61,3 +61,29 @@ def test_why_workers_wait_is_told_instead_of_a_speed():
     )
 
     assert log.getvalue().splitlines()[1] == "0/2 trees, waiting for the server: no answer"
+
+
+def test_the_summary_tells_what_holds_when_all_has_ended():
+    forest = seeded(2)
+
+    def end() -> None:
+        Forest.objects.filter(pk=forest.name).update(requests=9, stop_reason="the key is wrong")
+
+    summary = watch_growth(
+        forest.name, OutputWrapper(io.StringIO()), goes_on=lambda _: False, at_end=end
+    )
+
+    assert (summary.requests, summary.state) == (9, "stopped by an error")
+
+
+@pytest.mark.parametrize(("fields", "times"), [({}, 1), ({"stop_reason": "the key is wrong"}, 1)])
+def test_why_a_worker_leaves_the_forest_to_others_is_told_once(fields, times):
+    forest = seeded(2)
+    Forest.objects.update(
+        worker_message="no such config", worker_message_at=datetime.now(UTC), **fields
+    )
+    log = io.StringIO()
+
+    watch_growth(forest.name, OutputWrapper(log), goes_on=lambda _: False)
+
+    assert log.getvalue().count("no such config") == times

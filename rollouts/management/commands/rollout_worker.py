@@ -10,6 +10,7 @@ from rollouts.commands import (
     check_outcome,
     get_growable_forest,
     get_in_flight,
+    unfinished_trees,
 )
 from rollouts.in_flight import InFlight, shares
 from rollouts.watching import node_limit_note, spending_note
@@ -39,7 +40,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
             summary = grow_with_processes(forest, requests, self.stderr)
         except WorkerFailedError as error:
             forest.refresh_from_db()
-            raise CommandError(f"{forest.num_pending} trees are unfinished; {error}") from error
+            raise CommandError(f"{unfinished_trees(forest)}; {error}") from error
         if options["json"]:
             self.show_json(asdict(summary))
         self.say(

@@ -15,10 +15,10 @@ from forests.estimating import estimate_lines
 from forests.money import money
 from rollouts.abilities import AskingMemory, Memory
 from rollouts.client import CompletionClient
-from rollouts.commands import require_backend
 from rollouts.core.steps import StepRule
 from rollouts.estimating import TREES_OF_ESTIMATE, items_of_estimate, try_forest
 from rollouts.in_flight import InFlight, find_in_flight
+from rollouts.needs import NoServerError, require_server_among
 from rollouts.servers import policy_server
 from rollouts.verification import ShownItem, TriedGrowth, Verification, try_growth, verify
 
@@ -61,12 +61,11 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
     def handle(self, **options: Any) -> None:
         if options["estimate"] and not options["with_backend"]:
             raise CommandError("--estimate asks the model server: add --with_backend")
-        if options["with_backend"]:
-            require_backend()
         verification, loaded = verify(
             options["config_name"], settings.CONFIG_PATH, options["dataset_split"]
         )
         if options["with_backend"] and loaded and verification.items:
+            self._require_server(loaded.config)
             self._check_backend(verification, loaded.config)
             if options["estimate"] and not verification.failures:
                 self._estimate(verification, loaded.config, options)
@@ -76,6 +75,12 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
             self._show(verification)
         if verification.failures:
             raise CommandError(f"{verification.failures} checks failed")
+
+    def _require_server(self, config: RolloutConfig) -> None:
+        try:
+            require_server_among(config.rollout_worker_config.base_urls)
+        except NoServerError as error:
+            raise CommandError(str(error)) from error
 
     def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
         tried: list[TriedGrowth] = []
