@@ -30,6 +30,7 @@ class Forest(models.Model):
     dataset_source = models.CharField(max_length=300, blank=True)
     dataset_licence = models.CharField(max_length=80, blank=True)
     worker_config = models.JSONField()
+    replaced_settings = models.JSONField(default=dict)  # what it had of settings changed later on
 
     is_seeded = models.BooleanField(default=False)  # False while items may still be missing
     importer = models.CharField(max_length=40, blank=True)  # command that is bringing them
@@ -254,6 +255,7 @@ class Node(models.Model):
     finish_reason = models.CharField(max_length=20, blank=True)
     model = models.CharField(max_length=200, blank=True)
     seed = models.BigIntegerField(null=True)
+    numbered_to = models.IntegerField(default=0)  # an older version wrote none
     is_thought = models.BooleanField(default=False)  # an older version wrote none
     generation = models.IntegerField(default=0)  # of its tree, when it was written or taken over
     created_at = models.DateTimeField()
