@@ -37,6 +37,7 @@ ADDED: Mapping[str, Any] = {
     "price_in": None,
     "price_out": None,
     "replaced_settings": {},
+    "extended_at": None,
 }
 """Fields that older versions did not write, with what stands for them."""
 

@@ -325,7 +325,7 @@ def delete_forest(forest: Forest) -> dict[str, int]:
     can be repeated.
     """
     collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_paused": True}})
-    _wait_for_workers(forest)
+    wait_for_workers(forest)
     forest_deleted.send(sender=Forest, forest_name=forest.name)
     gone = {"nodes": 0, "trees": 0, "forests": 0}
     scorers = [scorer["name"] for scorer in collection(Scorer).find({"forest_id": forest.name})]
@@ -357,7 +357,7 @@ def is_held(forest: Forest) -> bool:
     return any(has_live_lease(tree, now) for tree in trees)
 
 
-def _wait_for_workers(forest: Forest) -> None:
+def wait_for_workers(forest: Forest) -> None:
     """Return when no worker holds a tree; a worker that is gone holds it until its lease ends."""
     while is_held(forest):
         time.sleep(_SECONDS_BETWEEN_LOOKS)

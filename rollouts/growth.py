@@ -384,9 +384,14 @@ class ForestGrower:
             self.recorder.leases_renewed_at = now
 
     async def _obey_forest(self, stop: asyncio.Event) -> None:
-        """Stop where the forest is paused or gone, or has spent its limit and all is answered."""
-        while (forest := await asyncio.to_thread(_growable, self.forest.name)) and (
-            self.budget.num_in_flight or not forest.spent_limit
+        """Stop where the forest is paused, extended or gone, or its limit is spent.
+
+        Before it stops for a limit, all requests are answered.
+        """
+        while (
+            (forest := await asyncio.to_thread(_growable, self.forest.name))
+            and forest.extended_at == self.forest.extended_at
+            and (self.budget.num_in_flight or not forest.spent_limit)
         ):
             self.budget.is_limited = forest.limits.are_set
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)

@@ -13,6 +13,11 @@ class Migration(migrations.Migration):
             name='replaced_settings',
             field=models.JSONField(default=dict),
         ),
+        migrations.AddField(
+            model_name='forest',
+            name='extended_at',
+            field=models.DateTimeField(null=True),
+        ),
         # Nodes may be millions, and a missing field reads as 0 already.
         migrations.SeparateDatabaseAndState(
             state_operations=[
