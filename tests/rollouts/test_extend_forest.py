@@ -33,7 +33,7 @@ from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NUM_TREES = 2
-ALIKE = {"samples_per_request": 1, "concurrency": 1}
+ALIKE: dict[str, Any] = {"samples_per_request": 1, "concurrency": 1}
 """Requests of one sample each, one after the other: a tree and its extension ask for the same."""
 
 # (strategy, settings of the first growth, those that become larger as one types them)
