@@ -5,7 +5,7 @@ settings and trees that are pending again are all it takes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,10 +27,19 @@ class Extension:
     changes: Mapping[str, tuple[Any, Any]]
     """The settings that become larger: what they were, and what they are. Empty where an extension
     that was interrupted is finished."""
-    trees: Sequence[str]
+    num_trees: int
     """Complete trees that lack samples now."""
     num_samples: int
     """Samples that these lack at least."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """Trees by their ids."""
+
+    lacking: dict[str, int] = field(default_factory=dict)
+    """Complete ones that lack samples, and how many at least."""
+    unfinished: list[str] = field(default_factory=list)
 
 
 def extend_forest(
@@ -55,11 +64,11 @@ def extend_forest(
     new = extended(old, wanted)
     before, after = old.as_dict(), new.as_dict()
     changes = {name: (before[name], after[name]) for name in wanted if before[name] != after[name]}
-    lacking = _find_lacking(forest, new, report)
-    _require_growth(forest, wanted, changes, lacking)
+    found = _look(forest, new, report)
+    _require_growth(forest, wanted, changes, found)
     if not is_dry_run:
-        _extend(forest, {name: value for name, (_, value) in changes.items()}, list(lacking))
-    return Extension(changes, list(lacking), sum(lacking.values()))
+        _extend(forest, {name: value for name, (_, value) in changes.items()}, found)
+    return Extension(changes, len(found.lacking), sum(found.lacking.values()))
 
 
 def _require_extendable(forest: Forest) -> None:
@@ -75,15 +84,16 @@ def _require_extendable(forest: Forest) -> None:
         raise ConfigError(f"forest {forest.name!r} is growing: stop its workers first")
 
 
-def _find_lacking(
-    forest: Forest, config: RolloutWorkerConfig, report: Callable[[int], None]
-) -> dict[str, int]:
-    """Return the complete trees that lack samples, and how many at least."""
+def _look(forest: Forest, config: RolloutWorkerConfig, report: Callable[[int], None]) -> _Found:
     strategy = STRATEGIES[config.strategy](config, lambda *_: None)
-    found: dict[str, int] = {}
+    found = _Found()
     for done, stored in enumerate(iter_trees(forest), start=1):
-        if stored.status == TreeStatus.COMPLETE and (number := num_lacking(strategy, stored.tree)):
-            found[stored.id] = number
+        if stored.is_unfinished:
+            found.unfinished.append(stored.id)
+        elif stored.status == TreeStatus.COMPLETE and (
+            number := num_lacking(strategy, stored.tree)
+        ):
+            found.lacking[stored.id] = number
         report(done)
     return found
 
@@ -92,36 +102,37 @@ def _require_growth(
     forest: Forest,
     wanted: Mapping[str, Any],
     changes: Mapping[str, tuple[Any, Any]],
-    lacking: Mapping[str, int],
+    found: _Found,
 ) -> None:
-    if lacking:
+    if found.lacking:
         return
     if not changes:
         raise ConfigError(
             f"forest {forest.name!r} is grown with these settings already ({_told(wanted)}): "
             "give a larger number"
         )
-    if not (forest.num_pending or forest.num_failed):
+    if not (found.unfinished or forest.num_failed):
         raise ConfigError(
             f"no tree of forest {forest.name!r} would grow further with {_told(wanted)}: each has "
             "all that its strategy asks for, or no room for more below max_nodes"
         )
 
 
-def _extend(forest: Forest, settings: Mapping[str, Any], trees: Sequence[str]) -> None:
+def _extend(forest: Forest, settings: Mapping[str, Any], found: _Found) -> None:
     """Make trees pending, then set the settings.
 
     The other way round, a kill in between would leave a forest that says it is finished, with fewer
-    samples than its settings tell. A worker that began before the settings were set stops when it
-    sees them; what it called complete meanwhile is pending again.
+    samples than its settings tell. A worker that began before the settings were set takes no tree
+    once they are, and stops; what it called complete until then is pending again.
     """
-    _count_as_pending(forest, len(trees))
-    _make_pending(trees)
+    lacking = list(found.lacking)
+    _count_as_pending(forest, len(lacking))
+    _make_pending(lacking)
     settle_counters(forest)
     told = {"extended_at": datetime.now(UTC), "stop_reason": ""}
     set_settings(forest, settings, told)
     wait_for_workers(forest)
-    if _make_pending(trees):
+    if _make_pending([*lacking, *found.unfinished]):
         settle_counters(forest)
     forest.refresh_from_db()
 

@@ -452,9 +452,16 @@ async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
 
 
 def _take(forest: Forest, indexes: list[int], holder: str) -> _Taken:
-    """Take the leases of trees that nobody holds, read these, and delete what torn writes left."""
+    """Take the leases of trees that nobody holds, read these, and delete what torn writes left.
+
+    None is taken where the forest was extended since it was read: by the settings of then its trees
+    would be complete.
+    """
     trees = dict(zip(tree_ids(forest, indexes), indexes, strict=True))
     generations = leases.claim(list(trees), holder)
+    if Forest.objects.filter(pk=forest.pk).exclude(extended_at=forest.extended_at).exists():
+        leases.release(list(generations), holder)
+        return _Taken([], indexes)
     fenced = fencing.take_over(generations, holder)
     read = read_trees(forest, [index for tree, index in trees.items() if tree in fenced])
     stored = [tree for tree in read if tree.generation == generations[tree.id]]

@@ -5,6 +5,7 @@ import json
 import random
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.urls import reverse
 
 from forests.core.states import ForestState
 from forests.core.tree import NodePath
+from forests.estimating import read_estimate
 from forests.models import COUNTERS, Forest, Scorer, Tree, TreeStatus
 from forests.scores import read_scores
 from forests.selectors import read_standing_of
@@ -368,35 +370,49 @@ def test_trees_that_grew_between_are_complete_without_a_request(server: OpenAISe
     assert reread(forest).num_leaves == NUM_TREES * 9
 
 
+@pytest.mark.parametrize("num_grown", [0, 1, NUM_TREES])
 def test_what_a_worker_of_the_smaller_settings_completes_meanwhile_is_pending_again(
-    server: OpenAIServer, monkeypatch
+    server: OpenAIServer, monkeypatch, num_grown: int
 ):
-    forest = grown("sampled")
+    forest = seeded(NUM_TREES, strategy="sampled", num_rollouts=4)
+    grow_slice(forest.name, 0, num_grown)
 
     def complete(_: Forest) -> None:
         Tree.objects.update(status=TreeStatus.COMPLETE)
 
     monkeypatch.setattr(extending, "wait_for_workers", complete)
-    extend(forest, num_rollouts="9")
+    extend(reread(forest), num_rollouts="9")
 
     assert statuses(forest) == {"pending": NUM_TREES}
     assert_settled(forest)
 
 
-def test_a_worker_that_began_with_the_smaller_settings_stops(server: OpenAIServer):
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_worker_that_began_with_the_smaller_settings_takes_no_tree(
+    server: OpenAIServer, *, waits: bool
+):
+    """Such as one that waited for the model server when the forest was extended."""
     forest = grown("sampled")
     extend(forest, num_rollouts="9")
+    num_asked = len(server.requests)
+
+    outcome = grow_trees(forest, list(range(NUM_TREES)), waits=waits)
+
+    assert (outcome.complete, outcome.failed) == (0, 0)
+    assert statuses(forest) == {"pending": NUM_TREES}
+    assert len(server.requests) == num_asked
+
+
+def test_a_worker_that_grows_when_the_forest_is_extended_stops(server: OpenAIServer):
+    """It took its trees between the look for workers and the settings."""
+    forest = seeded(NUM_TREES, strategy="sampled", num_rollouts=4)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    server.misbehave = lambda: Forest.objects.update(extended_at=moment) and Fault(hangs_seconds=9)
 
     outcome = grow_trees(forest, list(range(NUM_TREES)))
 
     assert outcome.is_stopped
-    extend_again = reread(forest)
-    grow(extend_again)
-    extend_again = reread(forest)
-    if extend_again.num_leaves < NUM_TREES * 9:  # it completed trees before it looked
-        extend(forest, num_rollouts="9")
-        grow(forest)
-    assert reread(forest).num_leaves == NUM_TREES * 9
+    assert statuses(forest) == {"pending": NUM_TREES}
 
 
 class TestRefusals:
@@ -673,10 +689,13 @@ def test_the_counters_of_a_forest_hold_what_both_growths_cost(server: OpenAIServ
     assert forest.used.requests == len(server.requests) + len(server.probes)
 
 
-def test_a_pending_extension_tells_no_cost_from_trees_that_began_with_nothing(
-    server: OpenAIServer, admin_client: Client
-):
-    forest = grown("sampled")
+def test_an_extended_forest_tells_no_cost_from_trees_that_began_with_nothing(server: OpenAIServer):
+    forest = seeded(5, strategy="sampled", num_rollouts=4)
+    grow(forest)
     extend(forest, num_rollouts="9")
+    grow_slice(forest.name, 0, 4)
 
-    assert "What is left" not in admin_client.get(forest.get_absolute_url()).content.decode()
+    forest = reread(forest)
+    assert read_estimate(forest) is None
+    forest.extended_at = None
+    assert read_estimate(forest) is not None

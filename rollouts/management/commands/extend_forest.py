@@ -85,7 +85,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
                         name: {"old": old, "new": new}
                         for name, (old, new) in extension.changes.items()
                     },
-                    "num_trees": len(extension.trees),
+                    "num_trees": extension.num_trees,
                     "num_samples_at_least": extension.num_samples,
                     "is_dry_run": is_dry_run,
                     "state": str(standing.state),
@@ -93,7 +93,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
             )
         changed = [f"{name} {old} -> {new}" for name, (old, new) in extension.changes.items()]
         told = "; ".join(changed) or "the settings are set already"
-        number = len(extension.trees)
+        number = extension.num_trees
         trees = "1 complete tree" if number == 1 else f"{number} complete trees"
         self.say(
             f"{told}: {trees} {'would grow' if is_dry_run else 'to grow'} further, with at least "
