@@ -29,8 +29,10 @@ class Extension:
     that was interrupted is finished."""
     num_trees: int
     """Complete trees that lack samples now."""
+    num_unfinished: int
+    """Trees that were unfinished before, and grow by the same settings."""
     num_samples: int
-    """Samples that these lack at least."""
+    """Samples that the complete ones lack at least."""
 
 
 @dataclass(slots=True)
@@ -66,9 +68,10 @@ def extend_forest(
     changes = {name: (before[name], after[name]) for name in wanted if before[name] != after[name]}
     found = _look(forest, new, report)
     _require_growth(forest, wanted, changes, found)
-    if not is_dry_run:
+    if not is_dry_run and (changes or found.lacking):
         _extend(forest, {name: value for name, (_, value) in changes.items()}, found)
-    return Extension(changes, len(found.lacking), sum(found.lacking.values()))
+    num_samples = sum(found.lacking.values())
+    return Extension(changes, len(found.lacking), len(found.unfinished), num_samples)
 
 
 def _require_extendable(forest: Forest) -> None:
@@ -104,7 +107,7 @@ def _require_growth(
     changes: Mapping[str, tuple[Any, Any]],
     found: _Found,
 ) -> None:
-    if found.lacking:
+    if found.lacking or (found.unfinished and not changes):  # nothing is left to do for the latter
         return
     if not changes:
         raise ConfigError(

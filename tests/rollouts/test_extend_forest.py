@@ -341,8 +341,9 @@ def test_the_same_command_finishes_what_was_interrupted(
     assert is_set == (step >= STEP_THAT_SETS)
     assert not is_set or statuses(forest) == {"pending": NUM_TREES}
     assert state(forest) is (ForestState.NO_WORKER if step else ForestState.FINISHED)
-    if not is_set:
-        extend(forest, num_rollouts="9")
+    told, said = extend(reread(forest), num_rollouts="9")
+    assert told["num_trees"] + told["num_unfinished"] == NUM_TREES
+    assert "rollout_worker --num_processes 4" in said
     grow(forest)
 
     assert_whole(forest)
@@ -407,7 +408,12 @@ def test_a_worker_that_grows_when_the_forest_is_extended_stops(server: OpenAISer
     """It took its trees between the look for workers and the settings."""
     forest = seeded(NUM_TREES, strategy="sampled", num_rollouts=4)
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    server.misbehave = lambda: Forest.objects.update(extended_at=moment) and Fault(hangs_seconds=9)
+
+    def extend_and_hang() -> Fault:
+        Forest.objects.update(extended_at=moment)
+        return Fault(hangs_seconds=9)
+
+    server.misbehave = extend_and_hang
 
     outcome = grow_trees(forest, list(range(NUM_TREES)))
 

@@ -86,6 +86,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
                         for name, (old, new) in extension.changes.items()
                     },
                     "num_trees": extension.num_trees,
+                    "num_unfinished": extension.num_unfinished,
                     "num_samples_at_least": extension.num_samples,
                     "is_dry_run": is_dry_run,
                     "state": str(standing.state),
@@ -99,6 +100,8 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
             f"{told}: {trees} {'would grow' if is_dry_run else 'to grow'} further, with at least "
             f"{extension.num_samples} samples more"
         )
+        if extension.num_unfinished:
+            self.say(f"{extension.num_unfinished} trees were unfinished, and grow as far")
         self._say_limits(forest, extension)
         if is_dry_run:
             self.say("nothing is changed: run it without --dry_run")
