@@ -32,6 +32,20 @@ SAMPLE_FREE_SETTINGS = (
 
 All others decide which samples are drawn, or how many."""
 
+SETTINGS_THAT_ADD: Mapping[str, tuple[str, ...]] = {
+    "branching": ("branching", "max_nodes"),
+    "math_shepherd": ("num_rollouts", "rollouts_per_state", "max_nodes"),
+    "omega_prm": ("num_searches", "rollouts_per_state", "max_nodes"),
+    "sampled": ("num_rollouts", "max_nodes"),
+}
+"""By strategy, the settings that say how many samples are drawn and nothing about each of them.
+
+Larger, they add samples of the same kind: `extend_forest` raises them when trees have grown."""
+
+LIMITS_OF_SOLUTIONS = ("max_depth", "max_tokens_per_rollout", "max_tokens_per_step")
+"""Settings that decide where a solution is cut. Those that were cut are in the forest, and never
+correct, so a larger limit would mix samples of two kinds."""
+
 Api: TypeAlias = Literal["chat", "completions"]
 Reasoning: TypeAlias = Literal["grow", "fold", "drop"]
 

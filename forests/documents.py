@@ -29,12 +29,15 @@ ADDED: Mapping[str, Any] = {
     "hit_max_nodes": False,
     "num_hit_max_nodes": 0,
     "is_thought": False,
+    "numbered_to": 0,
     "grown_by": [],
     "allowed_models": [],
     "nodes_by_model": {},
     "max_cost": None,
     "price_in": None,
     "price_out": None,
+    "replaced_settings": {},
+    "extended_at": None,
 }
 """Fields that older versions did not write, with what stands for them."""
 

@@ -37,7 +37,12 @@ def estimate_for_page(forest: Forest) -> ForestEstimate | None:
 
 
 def read_estimate(forest: Forest) -> GrowthEstimate | None:
-    """Return what the unfinished trees will use; None while too few of the first are complete."""
+    """Return what the unfinished trees will use; None while too few of the first are complete.
+
+    None for a forest that was extended too: its trees begin with samples that are paid for.
+    """
+    if forest.extended_at:
+        return None
     ids = tree_ids(forest, range(min(TREES_PER_READ, forest.num_trees)))
     fields = dict.fromkeys(("status", "requests", "prompt_tokens", "completion_tokens"), 1)
     answered = sum((forest.latencies or {}).values())

@@ -5,6 +5,9 @@ Primary keys are texts that say where a document belongs (`gsm8k_baseline-test-f
 are found without a join. Foreign keys are plain references: `forests.store` deletes.
 """
 
+import json
+from typing import Any
+
 from django.db import models
 from django.urls import reverse
 
@@ -30,6 +33,7 @@ class Forest(models.Model):
     dataset_source = models.CharField(max_length=300, blank=True)
     dataset_licence = models.CharField(max_length=80, blank=True)
     worker_config = models.JSONField()
+    replaced_settings = models.JSONField(default=dict)  # what it had of settings changed later on
 
     is_seeded = models.BooleanField(default=False)  # False while items may still be missing
     importer = models.CharField(max_length=40, blank=True)  # command that is bringing them
@@ -37,6 +41,7 @@ class Forest(models.Model):
     is_paused = models.BooleanField(default=False)
     is_graded = models.BooleanField(default=True)  # False while a new grader has some leaves only
     graded_at = models.DateTimeField(null=True)  # when a new grader was applied to all leaves
+    extended_at = models.DateTimeField(null=True)  # when complete trees were to grow further
 
     grown_by = models.JSONField(default=list)  # the models that grew it, the first one first
     allowed_models = models.JSONField(default=list)  # names that --allow_model added
@@ -100,6 +105,20 @@ class Forest(models.Model):
     def estimator(self) -> Estimator:
         """What its values are found by where nothing else is asked for."""
         return own_estimator(self.strategy)
+
+    @property
+    def seeded_settings(self) -> dict[str, Any]:
+        """The worker settings as they were when it was seeded, but for its servers."""
+        return {**self.worker_config, **(self.replaced_settings or {})}
+
+    @property
+    def told_settings(self) -> list[tuple[str, Any, str]]:
+        """Name and value of each worker setting, with what it was seeded with where it differs."""
+        replaced = self.replaced_settings or {}
+        return [
+            (name, value, json.dumps(replaced[name]) if name in replaced else "")
+            for name, value in self.worker_config.items()
+        ]
 
     @property
     def is_stopped(self) -> bool:
@@ -254,6 +273,7 @@ class Node(models.Model):
     finish_reason = models.CharField(max_length=20, blank=True)
     model = models.CharField(max_length=200, blank=True)
     seed = models.BigIntegerField(null=True)
+    numbered_to = models.IntegerField(default=0)  # an older version wrote none
     is_thought = models.BooleanField(default=False)  # an older version wrote none
     generation = models.IntegerField(default=0)  # of its tree, when it was written or taken over
     created_at = models.DateTimeField()

@@ -91,10 +91,15 @@ def iter_scored_trees(
 
 
 def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
-    """Store the scores of trees, by their ids, and count those that had none before."""
+    """Store the scores of trees, by their ids, and count them; those that were there are replaced.
+
+    Counts follow from what is there, so a write that is repeated is counted once.
+    """
     ids = {tree_scores_id(tree, scorer.name): one for tree, one in scores.items()}
     if not ids:
         return
+    found = collection(TreeScores).find({"_id": {"$in": list(ids)}})
+    before = {one["_id"]: len(one["scores"].keys() - {format_path(ROOT)}) for one in found}
     result = collection(TreeScores).bulk_write(
         [
             ReplaceOne({"_id": id_}, {"_id": id_, "scores": _document(one)}, upsert=True)
@@ -104,7 +109,11 @@ def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
     new = set((result.upserted_ids or {}).values())
     deltas = {
         "num_trees": len(new),
-        "num_nodes": sum(len(one.keys() - {ROOT}) for id_, one in ids.items() if id_ in new),
+        "num_nodes": sum(
+            len(one.keys() - {ROOT}) - before.get(id_, 0)
+            for id_, one in ids.items()
+            if id_ in new or id_ in before
+        ),
     }
     collection(Scorer).update_one({"_id": scorer.id}, {"$inc": deltas})
 

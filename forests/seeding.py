@@ -247,7 +247,7 @@ _CHANGED_DEFAULTS = {"max_nodes": (500, 10_000)}
 
 def _differences(old: Forest, new: Forest) -> list[str]:
     # A setting that is younger than the forest has had its default in it.
-    worker_config = RolloutWorkerConfig.from_dict(old.worker_config).as_dict()
+    worker_config = RolloutWorkerConfig.from_dict(old.seeded_settings).as_dict()
     found = [
         f"{setting} was {worker_config[setting]!r} and is {value!r}"
         for setting, value in new.worker_config.items()

@@ -259,6 +259,7 @@ def node_document(
         "finish_reason": node.finish_reason,
         "model": node.model,
         "seed": node.seed,
+        "numbered_to": node.numbered_to,
         "is_thought": node.is_thought,
         "generation": generation,
         "created_at": now,
@@ -397,6 +398,7 @@ def _tree_node(document: Document) -> TreeNode:
         finish_reason=document["finish_reason"],
         model=document["model"],
         seed=document["seed"],
+        numbered_to=document.get("numbered_to") or 0,  # an older version wrote none
     )
 
 

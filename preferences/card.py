@@ -1,5 +1,6 @@
 """The dataset card (README.md) and the manifest of an exported dataset."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         "Samples without a result": _without_result(forest),
         "Preference set": chosen["name"] if chosen else "none: every step is labelled",
     }
+    facts |= _changed_settings(forest)
     if number := forest["num_hit_max_nodes"]:
         facts["Trees at the node limit"] = (
             f"{number}: they lack samples that the strategy wanted "
@@ -178,6 +180,14 @@ def _figure(value: int | float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3g}"
 
 
+def _changed_settings(forest: Mapping[str, Any]) -> dict[str, str]:
+    told = "; ".join(
+        f"{name} {json.dumps(forest['worker_config'].get(name))}, seeded with {json.dumps(old)}"
+        for name, old in (forest["replaced_settings"] or {}).items()
+    )
+    return {"Settings changed since it was seeded": told} if told else {}
+
+
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines: list[Sequence[object]] = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
@@ -191,7 +201,7 @@ def forest_facts(forest: Forest) -> dict[str, Any]:
     """Return what a dataset says of the forest that it comes from."""
     names = (
         "name", "config_name", "config_sha256", "config_git_commit", "config_git_branch",
-        "dataset_split", "dataset_source", "dataset_licence", "worker_config",
+        "dataset_split", "dataset_source", "dataset_licence", "worker_config", "replaced_settings",
         "num_trees", "num_complete", "num_hit_max_nodes", "num_leaves", "num_correct",
         "num_uncompared",
     )  # fmt: skip

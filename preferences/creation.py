@@ -111,6 +111,11 @@ def _find_or_start(
                 f"preference set {known.name!r} of {forest.name} was made before the forest was "
                 "regraded: --replace it, or choose another --set_name"
             )
+        if forest.extended_at is not None and known.created_at < forest.extended_at:
+            raise SetMismatchError(
+                f"preference set {known.name!r} of {forest.name} was made before the forest was "
+                "extended: --replace it, or choose another --set_name"
+            )
         scorer = parameters.scorer
         if scorer and known.created_at < get_scorer(forest, scorer).created_at:
             raise SetMismatchError(

@@ -71,6 +71,9 @@ def preferences(request: HttpRequest, forest_name: str) -> HttpResponse:
         context["is_of_old_grades"] = (
             forest.graded_at is not None and chosen.created_at < forest.graded_at
         )
+        context["is_of_smaller_trees"] = (
+            forest.extended_at is not None and chosen.created_at < forest.extended_at
+        )
     return render(request, "preferences/preferences.html", context)
 
 

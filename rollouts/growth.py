@@ -380,9 +380,14 @@ class ForestGrower:
             self.recorder.leases_renewed_at = now
 
     async def _obey_forest(self, stop: asyncio.Event) -> None:
-        """Stop where the forest is paused or gone, or has spent its limit and all is answered."""
-        while (forest := await asyncio.to_thread(_growable, self.forest.name)) and (
-            self.budget.num_in_flight or not forest.spent_limit
+        """Stop where the forest is paused, extended or gone, or its limit is spent.
+
+        Before it stops for a limit, all requests are answered.
+        """
+        while (
+            (forest := await asyncio.to_thread(_growable, self.forest.name))
+            and forest.extended_at == self.forest.extended_at
+            and (self.budget.num_in_flight or not forest.spent_limit)
         ):
             self.budget.is_limited = forest.limits.are_set
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
@@ -447,9 +452,16 @@ async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
 
 
 def _take(forest: Forest, indexes: list[int], holder: str) -> _Taken:
-    """Take the leases of trees that nobody holds, read these, and delete what torn writes left."""
+    """Take the leases of trees that nobody holds, read these, and delete what torn writes left.
+
+    None is taken where the forest was extended since it was read: by the settings of then its trees
+    would be complete.
+    """
     trees = dict(zip(tree_ids(forest, indexes), indexes, strict=True))
     generations = leases.claim(list(trees), holder)
+    if Forest.objects.filter(pk=forest.pk).exclude(extended_at=forest.extended_at).exists():
+        leases.release(list(generations), holder)
+        return _Taken([], indexes)
     fenced = fencing.take_over(generations, holder)
     read = read_trees(forest, [index for tree, index in trees.items() if tree in fenced])
     stored = [tree for tree in read if tree.generation == generations[tree.id]]

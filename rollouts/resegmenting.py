@@ -171,6 +171,8 @@ def _digest(forest: Forest, steps: NewSteps) -> str:
     told = [
         forest.name, str(forest.created_at), str(forest.graded_at), forest.num_trees, steps.stored()
     ]  # fmt: skip
+    if forest.extended_at:
+        told.append(str(forest.extended_at))
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

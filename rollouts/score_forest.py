@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from forests.core.tree import NodePath
+from forests.core.tree import NodePath, Scores
 from forests.models import Forest, Scorer, TreeStatus
 from forests.scores import read_scores as read_stored_scores
 from forests.scores import write_scores
@@ -95,6 +95,12 @@ class _Scorer:
         trees = read_trees(self.forest, indexes)
         complete = [stored for stored in trees if stored.status == TreeStatus.COMPLETE]
         scored = read_stored_scores(self.forest, self.scorer.name, [one.index for one in complete])
+        if self.forest.extended_at:
+            scored = {
+                stored.index: scored[stored.index]
+                for stored in complete
+                if stored.index in scored and not _has_grown(stored, scored[stored.index])
+            }
         self.scoring.trees_not_complete += len(trees) - len(complete)
         self.scoring.trees_scored_before += len(scored)
         return [stored for stored in complete if stored.index not in scored]
@@ -148,6 +154,13 @@ class _Scorer:
         await asyncio.to_thread(write_scores, self.scorer, written)
         self.scoring.trees += len(written)
         self.scoring.nodes += sum(map(len, written.values()))
+
+
+def _has_grown(stored: StoredTree, scores: Scores) -> bool:
+    """Return whether steps of a tree of an extended forest may have come after its scores."""
+    return any(
+        node.path and not node.is_thought and node.path not in scores for node in stored.tree
+    )
 
 
 async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:

@@ -148,7 +148,7 @@ def verify(
     config = loaded[0].config
     for check_name, run in _worker_config_checks(config):
         verification.attempt(check_name, run)
-    if not verification.failures and (warning := _nodes_warning(config.rollout_worker_config)):
+    if not verification.failures and (warning := nodes_warning(config.rollout_worker_config)):
         verification.warn("max_nodes", warning)
     items: list[DatasetItem] = []
 
@@ -376,7 +376,7 @@ def _has_no_room(config: RolloutWorkerConfig) -> bool:
     return strategy.hit_max_nodes(tree)
 
 
-def _nodes_warning(config: RolloutWorkerConfig) -> str:
+def nodes_warning(config: RolloutWorkerConfig) -> str:
     """Return why trees may stop before their strategy is done; empty where all of it fits."""
     most = STRATEGIES[config.strategy].most_nodes(config)
     if most is None or most <= config.max_nodes:

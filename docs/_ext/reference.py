@@ -41,7 +41,11 @@ def commands() -> str:
 def _command(name: str) -> str:
     command = load_command_class(get_commands()[name], name)
     parser = command.create_parser("manage.py", name)
-    actions = [one for one in parser._actions if not set(one.option_strings) & _OPTIONS_OF_DJANGO]
+    actions = [
+        one
+        for one in parser._actions
+        if one.help != argparse.SUPPRESS and not set(one.option_strings) & _OPTIONS_OF_DJANGO
+    ]
     rows = "".join(f"| {_name(one)} | {_meaning(one)} |\n" for one in actions)
     table = f"| argument | meaning |\n|---|---|\n{rows}\n" if rows else ""
     examples = getattr(command, "examples", "").strip()

@@ -56,6 +56,10 @@ class TreeNode:
     model: str = ""
     """Model as the server named it."""
     seed: int | None = None
+    numbered_to: int = 0
+    """Numbers below it are taken among the samples that were asked for after the parent: see
+    `rollouts.core.growing.next_number`. 0 where every sample that came here was drawn further up.
+    """
     is_thought: bool = False
     """Whether the step is part of a thought. Thoughts are not graded: they are not the solution."""
 

@@ -39,6 +39,8 @@ class Expansion:
     seed: int
     origin: int | None = None
     """Depth of the ancestor that the samples count for, where they continue torn ones of its."""
+    number: int = 0
+    """Of the first sample, among those that were asked for after the node: the seed comes of it."""
 
     @property
     def drawn_from(self) -> int:
@@ -151,13 +153,13 @@ def _that_fit(
             return
 
 
-def sample_seed(config: RolloutWorkerConfig, path: NodePath, num_drawn: int) -> int:
+def sample_seed(config: RolloutWorkerConfig, path: NodePath, number: int) -> int:
     """Return the seed (31 bits) of a request, the same whenever it is asked again.
 
-    `num_drawn`: samples already drawn from the node, so that a second request differs. Trees need
-    not differ: their prompts do.
+    `number`: of its first sample, among those asked for after the node. Trees need not differ:
+    their prompts do.
     """
-    key = f"{config.seed}/{format_path(path)}/{num_drawn}"
+    key = f"{config.seed}/{format_path(path)}/{number}"
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest()) >> 1
 
 
@@ -166,7 +168,8 @@ def steps_from(
 ) -> Iterator[Expansion]:
     """Yield the requests for the single steps that a node still lacks."""
     missing = num_wanted - num_drawn(tree, node.path, node.depth)
-    yield from _requests(config, tree, node, missing, to_end=False)
+    number = next_number(tree, node.path)
+    yield from _requests(config, node, missing, number, to_end=False)
 
 
 def rollouts_from(
@@ -174,7 +177,8 @@ def rollouts_from(
 ) -> Iterator[Expansion]:
     """Yield the requests for the rollouts that a node still lacks."""
     missing = num_wanted - num_drawn(tree, node.path, node.depth)
-    yield from _requests(config, tree, node, missing, to_end=True)
+    number = next_number(tree, node.path)
+    yield from _requests(config, node, missing, number, to_end=True)
 
 
 def torn_rollouts(config: RolloutWorkerConfig, tree: ReasoningTree) -> Iterator[Expansion]:
@@ -185,9 +189,11 @@ def torn_rollouts(config: RolloutWorkerConfig, tree: ReasoningTree) -> Iterator[
     for node in sorted(tree, key=lambda node: node.path):
         if node.is_finished:
             continue
-        for origin, number in sorted(node.drawn.items()):
-            missing = number - num_drawn(tree, node.path, origin)
-            yield from _requests(config, tree, node, missing, to_end=True, origin=origin)
+        number = next_number(tree, node.path)
+        for origin, num_begun in sorted(node.drawn.items()):
+            missing = max(0, num_begun - num_drawn(tree, node.path, origin))
+            yield from _requests(config, node, missing, number, to_end=True, origin=origin)
+            number += missing
 
 
 def num_drawn(tree: ReasoningTree, path: NodePath, origin: int) -> int:
@@ -195,23 +201,33 @@ def num_drawn(tree: ReasoningTree, path: NodePath, origin: int) -> int:
     return sum(child.drawn.get(origin, 0) for child in tree.children(path))
 
 
+def next_number(tree: ReasoningTree, path: NodePath) -> int:
+    """Return the number of the next sample that is asked for after a node.
+
+    It is above those of all requests of which a sample is there. Counting the samples is not
+    enough: where one of several requests failed or gave fewer, later numbers are taken already, and
+    the same seed would give the same samples a second time.
+    """
+    children = tree.children(path)
+    num_samples = sum(child.count for child in children)
+    return max([num_samples, *(child.numbered_to for child in children)])
+
+
 def _requests(
     config: RolloutWorkerConfig,
-    tree: ReasoningTree,
     node: TreeNode,
     missing: int,
+    number: int,
     *,
     to_end: bool,
     origin: int | None = None,
 ) -> Iterator[Expansion]:
-    if missing <= 0:
-        return
-    done = sum(child.count for child in tree.children(node.path))
     while missing > 0:
         size = min(missing, config.samples_per_request)
-        yield Expansion(node.path, size, to_end, sample_seed(config, node.path, done), origin)
+        seed = sample_seed(config, node.path, number)
+        yield Expansion(node.path, size, to_end, seed, origin, number)
         missing -= size
-        done += size
+        number += size
 
 
 def add_samples(
@@ -226,8 +242,10 @@ def add_samples(
     asked for: the step before them stays open.
     """
     changes = Changes()
-    for sample in samples:
+    drawn = list(samples)
+    for sample in drawn:
         parent = expansion.node
+        sample[0].numbered_to = expansion.number + len(drawn)
         for step in sample:
             step.path = (*parent, tree.next_position(parent))
             if len(tree) > config.max_nodes and _same_sibling(tree, step) is None:
@@ -263,6 +281,7 @@ def add_or_merge(tree: ReasoningTree, step: TreeNode) -> tuple[TreeNode, bool]:
         tree.add(step)
         return step, True
     sibling.count += step.count
+    sibling.numbered_to = max(sibling.numbered_to, step.numbered_to)
     for depth, number in step.drawn.items():
         sibling.drawn[depth] = sibling.drawn.get(depth, 0) + number
     return sibling, False

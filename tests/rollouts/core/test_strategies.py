@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,6 +150,47 @@ def test_growth_goes_on_from_whatever_was_stored(name: str, stop_after: int, los
         assert num_leaf_samples(kept) == num_leaf_samples(grown(strategy))
     assert all(leaf.is_finished for leaf in kept.leaves())
     assert strategy.plan(kept) == []
+
+
+SPLIT_REQUESTS: dict[str, dict[str, Any]] = {
+    name: fields | {"samples_per_request": 2} for name, fields in CONFIGS.items()
+}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@settings(max_examples=40)
+@given(number=st.integers(0, 10**6))
+def test_no_seed_that_gave_a_sample_is_asked_again_after_the_same_prefix(name: str, number: int):
+    """Requests fail, or give fewer samples; workers are killed, and the tree is read again."""
+    chance = random.Random(number)
+    strategy = make(name, **SPLIT_REQUESTS[name])
+    tree = ReasoningTree()
+    answered: set[tuple[tuple[int, ...], int]] = set()
+    while expansions := strategy.plan(tree):
+        for expansion in expansions:
+            assert (expansion.node, expansion.seed) not in answered
+            completions = sample(expansion, tree.steps_text(expansion.node), 6)
+            came = completions[: chance.choice([0, 1, 2, 2, 2])]
+            if chance.random() < 0.2:  # of the last one, only the beginning was stored
+                came[-1:] = [replace(one, ending=Ending.STEP) for one in came[-1:]]
+            strategy.apply(tree, expansion, came)
+            grade(tree)
+            if came:
+                answered.add((expansion.node, expansion.seed))
+
+
+def test_torn_rollouts_of_several_origins_are_continued_with_seeds_of_their_own():
+    tree = ReasoningTree.from_nodes(
+        [TreeNode(()), TreeNode((0,), "a\n", drawn={0: 2, 1: 0}, count=2),
+         TreeNode((0, 0), "b\n", drawn={0: 2, 1: 3}, count=5)]
+    )  # fmt: skip
+
+    plan = make("math_shepherd", num_rollouts=2, rollouts_per_state=3).plan(tree)
+
+    assert [(one.node, one.num_samples, one.origin) for one in plan] == [
+        ((0, 0), 2, 0), ((0, 0), 3, 1),
+    ]  # fmt: skip
+    assert len({one.seed for one in plan}) == 2
 
 
 def num_leaf_samples(tree: ReasoningTree) -> int:
