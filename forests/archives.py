@@ -27,6 +27,7 @@ from forests.grown_by import answers_of
 from forests.models import COUNTERS, Forest, Node, Tree
 from forests.store import Document
 
+FORMAT = "prm_site forest"
 FORMAT_VERSION = 2
 READ_VERSIONS = (1, 2)
 """Earlier versions lack columns of `forests.documents.ADDED`."""
@@ -88,7 +89,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         manifest = read_json(path)
     except JsonFileError as error:
         raise TransferError(f"{error}; or export the forest again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != "prm_site forest":
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
     version = manifest.get("version")
     if version not in READ_VERSIONS or isinstance(version, bool):

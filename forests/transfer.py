@@ -14,6 +14,7 @@ from pymongo.errors import BulkWriteError, InvalidDocument, PyMongoError
 from experiment_configs.messages import describe
 from forests.archives import (
     FOREST,
+    FORMAT,
     FORMAT_VERSION,
     NEVER_TAKEN,
     NODES,
@@ -41,7 +42,7 @@ from forests.core.naming import (
     tree_scores_id,
 )
 from forests.core.tree import NodePath, format_path, parse_path
-from forests.directories import MANIFEST, check_output, checksum, checksums, written_aside
+from forests.directories import MANIFEST, Output, checksum, checksums, written_aside
 from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
 from forests.resuming import import_refusal
 from forests.scores import scorer_names
@@ -68,15 +69,14 @@ def export_forest(
     """Write a forest and return the manifest.
 
     Raises:
-        OutputError: something is there already.
+        OutputError: something is there already, or another export writes there.
         OSError: the disk is full, or the directory cannot be written; nothing is left behind.
     """
-    check_output(output, overwrite=overwrite)
-    with written_aside(output) as directory:
+    with written_aside(Output(output, frozenset({FORMAT}), overwrite)) as directory:
         rows = _write_tables(forest, directory, report)
         document = collection(Forest).find_one({"_id": forest.name}) or {}
         manifest = {
-            "format": "prm_site forest",
+            "format": FORMAT,
             "version": FORMAT_VERSION,
             "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "forest": {"name": forest.name, **FOREST.row(document)},
