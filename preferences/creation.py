@@ -109,22 +109,21 @@ def _complete(
     Raises:
         SetTakenError: another command has claimed, deleted or replaced the set.
     """
-    num_trees = max(forest.num_trees, preference_set.next_tree)
     # An older version let two commands spoil a set, which says then that it has fewer pairs.
-    is_counted = preference_set.num_pairs == count_pairs(preference_set, num_trees)
+    is_counted = preference_set.num_pairs == count_pairs(preference_set)
     if preference_set.is_complete:
         if preference_set.num_trees_used == forest.num_complete and is_counted:
             apply_reviews(preference_set)
             return
         update_set(preference_set, is_complete=False, **_from_the_start())
     while True:
-        update_set(preference_set, num_pairs=count_pairs(preference_set, num_trees))
+        update_set(preference_set, num_pairs=count_pairs(preference_set))
         writer = _Writer(forest, preference_set, parameters)
         writer.run(report)
         if not writer.was_disturbed:
             break
         update_set(preference_set, **_from_the_start())
-    num_pairs = count_pairs(preference_set, num_trees)
+    num_pairs = count_pairs(preference_set)
     apply_reviews(preference_set)
     whole = {"is_complete": True, "completed_at": datetime.now(UTC), "num_pairs": num_pairs}
     update_set(preference_set, **whole)
@@ -140,7 +139,7 @@ def _find_or_start(forest: Forest, name: str, parameters: SetParameters) -> Pref
     id_ = set_id(forest.name, name)
     known = PreferenceSet.objects.filter(pk=id_).first()
     if known is not None and known.forest_created_at != forest.created_at:
-        delete_set(known, num_trees=max(forest.num_trees, known.next_tree))
+        delete_set(known)
         delete_reviews(forest.name, known.id)
         known = None
     if known is not None:

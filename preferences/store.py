@@ -8,7 +8,14 @@ from pymongo import UpdateOne
 
 from forests.core.naming import node_id, path_of_node
 from forests.models import Forest
-from forests.store import TREES_PER_READ, Document, collection, in_batches, insert_new
+from forests.store import (
+    TREES_PER_READ,
+    Document,
+    collection,
+    ids_below,
+    in_batches,
+    insert_new,
+)
 from preferences.core.pairing import Pair, Side
 from preferences.models import PAIRS_PER_PAGE, Preference, PreferenceSet, page_key, tree_key
 
@@ -83,43 +90,45 @@ def insert_preferences(
     return inserted, len(fresh) - inserted
 
 
-def count_pairs(preference_set: PreferenceSet, num_trees: int) -> int:
+def count_pairs(preference_set: PreferenceSet) -> int:
     """Return how many pairs a set has in the database, and mend their places on the pages.
 
     Two commands that made the set at once may have given a place twice, and left pairs of a set
     that one of them replaced.
+
+    Raises:
+        SetTakenError: such pairs may be those of a later set, as another command has claimed this
+            one.
     """
-    on_page: Counter[str] = Counter()
-    for indexes in in_batches(range(num_trees)):
-        keys = [tree_key(preference_set.id, index) for index in indexes]
-        query = {"tree_key": {"$in": keys}}
-        _delete_strangers(preference_set, query)
-        on_page.update(
-            one["page_key"] for one in collection(Preference).find(query, {"page_key": 1, "_id": 0})
-        )
+    query = {"tree_key": ids_below(preference_set.id)}
+    _delete_strangers(preference_set, query)
+    found = collection(Preference).find(query, {"page_key": 1, "_id": 0})
+    on_page = Counter(one["page_key"] for one in found)
     number = on_page.total()
-    pages = range(-(-number // PAIRS_PER_PAGE))
-    sizes = {
-        page_key(preference_set.id, page): min(PAIRS_PER_PAGE, number - page * PAIRS_PER_PAGE)
-        for page in pages
-    }
-    if on_page != sizes:
-        _place_in_order(preference_set, num_trees)
+    first_places = range(0, number, PAIRS_PER_PAGE)
+    if on_page != {
+        page_key(preference_set.id, page): min(PAIRS_PER_PAGE, number - first)
+        for page, first in enumerate(first_places)
+    }:
+        _place_in_order(preference_set)
     return number
 
 
-def _place_in_order(preference_set: PreferenceSet, num_trees: int) -> None:
-    place = 0
-    for indexes in in_batches(range(num_trees)):
-        changes = []
-        for documents in dict(sorted(pairs_by_tree(preference_set, indexes).items())).values():
-            for document in documents:
-                key = page_key(preference_set.id, place // PAIRS_PER_PAGE)
-                place += 1
-                if document["page_key"] != key:
-                    changes.append(UpdateOne({"_id": document["_id"]}, {"$set": {"page_key": key}}))
-        if changes:
-            collection(Preference).bulk_write(changes, ordered=False)
+def _place_in_order(preference_set: PreferenceSet) -> None:
+    """Give all pairs their places anew, in the order of trees and of the pairs in them."""
+    query = {"tree_key": ids_below(preference_set.id)}
+    found = collection(Preference).find(query, {"tree_index": 1, "page_key": 1})
+    pairs = sorted(
+        (one["tree_index"], int(one["_id"].rpartition("/")[2]), one["_id"], one["page_key"])
+        for one in found
+    )
+    changes = [
+        UpdateOne({"_id": id_}, {"$set": {"page_key": key}})
+        for place, (_, _, id_, key_before) in enumerate(pairs)
+        if (key := page_key(preference_set.id, place // PAIRS_PER_PAGE)) != key_before
+    ]
+    if changes:
+        collection(Preference).bulk_write(changes, ordered=False)
 
 
 def claim_set(preference_set: PreferenceSet, writer: str) -> None:
@@ -176,12 +185,14 @@ def pairs_by_tree(
     return dict(found)
 
 
-def delete_set(preference_set: PreferenceSet, num_trees: int) -> int:
+def delete_set(preference_set: PreferenceSet) -> int:
     """Delete a set with its pairs, the set last; return how many pairs went."""
+    pairs = collection(Preference)
+    found = pairs.find({"tree_key": ids_below(preference_set.id)}, {"tree_key": 1, "_id": 0})
+    keys = sorted({one["tree_key"] for one in found})
     gone = 0
-    for indexes in in_batches(range(num_trees)):
-        keys = [tree_key(preference_set.id, index) for index in indexes]
-        gone += collection(Preference).delete_many({"tree_key": {"$in": keys}}).deleted_count
+    for some in in_batches(keys):
+        gone += pairs.delete_many({"tree_key": {"$in": some}}).deleted_count
     collection(PreferenceSet).delete_one({"_id": preference_set.id})
     return gone
 

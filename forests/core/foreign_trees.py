@@ -20,14 +20,15 @@ from typing import Any
 
 from experiment_configs.questions import question_of_prompt
 from forests.core.json_lines import is_number
+from forests.core.naming import MAX_PATH_LENGTH
 from forests.core.prefix import is_prompt
 from forests.core.storable import storing_problem
-from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
+from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
 
 MOST_DEPTH = 200
 MOST_NODES = 100_000
 MOST_SAMPLES = 1_000_000
-"""That gave one step."""
+"""That gave the steps of a tree, one step after the other: metrics look at each."""
 MOST_CHARACTERS = 1_000_000
 """Of one text: a document of the database may have 16 MB."""
 _OPENR_DELIMITER = "\n\n"
@@ -113,6 +114,8 @@ def read_jsonl(row: Any) -> ForeignTree:
         found.tree.add(_jsonl_node(node, path))
         _note_worth(found, node, path)
     _note_worth(found, row, ROOT)
+    if sum(node.count for node in found.tree) > MOST_SAMPLES:
+        raise ForeignTreeError(f"the `count`s of its nodes add up to more than {MOST_SAMPLES}")
     _check_drawn(found.tree)
     return found
 
@@ -129,6 +132,11 @@ def _walk(first: list[Any]) -> Iterator[tuple[NodePath, Mapping[str, Any]]]:
         path, children = waiting.pop()
         if children and len(path) >= MOST_DEPTH:
             raise ForeignTreeError(f"more than {MOST_DEPTH} steps on a path")
+        if len(format_path(path)) + 1 + len(str(len(children))) > MAX_PATH_LENGTH and children:
+            raise ForeignTreeError(
+                f"the path of node {[*path, len(children) - 1]} has more than {MAX_PATH_LENGTH} "
+                "characters: fewer steps, or fewer children, have shorter ones"
+            )
         for position, child in enumerate(children):
             number += 1
             if number > MOST_NODES:

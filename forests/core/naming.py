@@ -16,6 +16,9 @@ RESERVED_NAMES = frozenset(
     }
 )  # fmt: skip
 MAX_NAME_LENGTH = 120
+MAX_NODE_ID_LENGTH = 600
+MAX_PATH_LENGTH = MAX_NODE_ID_LENGTH - MAX_NAME_LENGTH - len("//0000000")
+"""Of a node's path as a text, in a forest of whatever name: about 230 steps."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 

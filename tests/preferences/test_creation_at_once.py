@@ -75,7 +75,7 @@ def whole(forest: Forest, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, An
     create(forest)
     found = facts(), ids()
     [made] = PreferenceSet.objects.all()
-    delete_set(made, forest.num_trees)
+    delete_set(made)
     monkeypatch.setattr(creation, "PAIRS_PER_WRITE", 1)
     return found
 
@@ -102,7 +102,7 @@ def test_a_set_that_another_command_replaces_keeps_no_pair_of_the_earlier_one(
 ):
     def replace() -> None:
         [made] = PreferenceSet.objects.all()
-        delete_set(made, forest.num_trees)
+        delete_set(made)
         create(forest, FEWER)
 
     with monkeypatch.context() as patched:
@@ -111,7 +111,7 @@ def test_a_set_that_another_command_replaces_keeps_no_pair_of_the_earlier_one(
             create(forest)
     [found] = PreferenceSet.objects.all()
     alone = facts(), ids()
-    delete_set(found, forest.num_trees)
+    delete_set(found)
     create(forest, FEWER)
     assert (facts(), ids()) == alone
     check_pages()
@@ -165,7 +165,7 @@ def test_pairs_of_an_earlier_set_that_came_late_are_not_taken_over(forest, monke
     Forest.objects.filter(pk=forest.pk).update(num_complete=3)
     [earlier] = PreferenceSet.objects.all()
     documents = list(collection(Preference).find({}))
-    delete_set(earlier, forest.num_trees)
+    delete_set(earlier)
     collection(Preference).insert_many([one | {"prefix": "earlier"} for one in documents])
     made = create(Forest.objects.get(pk=forest.pk))
     stored = list(collection(Preference).find({}))
