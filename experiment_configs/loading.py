@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def load_config(name: str, directories: Sequence[Path] = ()) -> LoadedConfig:
         raise ConfigError(
             f"config name {name!r} is not allowed: use a-z, digits after the first letter, and _"
         )
-    path = _find(name, directories)
+    path = Path(os.path.abspath(_find(name, directories)))  # noqa: PTH100  as `sys.modules` has it
     file_source = _read(path)
     with imports_from(path.parent) as imported:
         config = _make_config(_import(name, path), path)
@@ -183,6 +184,7 @@ def _git(path: Path, *arguments: str) -> str:
             cwd=path.parent,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=10,
             check=False,
         )

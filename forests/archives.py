@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.messages import describe
-from forests.core.foreign_trees import MOST_SAMPLES
+from forests.core.foreign_trees import MOST_NODES, MOST_SAMPLES
 from forests.core.json_lines import JsonFileError, is_number, read_json
 from forests.core.model_counts import as_fields, from_fields
-from forests.core.naming import check_slug
+from forests.core.naming import MAX_DEPTH, check_slug
 from forests.core.prefix import is_prompt
 from forests.core.storable import storing_problem
 from forests.core.tree import Grade, NodePath, parse_path
@@ -32,6 +32,7 @@ FORMAT = "prm_site forest"
 FORMAT_VERSION = 2
 READ_VERSIONS = (1, 2)
 """Earlier versions lack columns of `forests.documents.ADDED`."""
+MOST_BYTES_OF_A_MANIFEST = 2**26
 MOST_BYTES_AT_ONCE = 2**30
 """Of a part of a table when it is unpacked, which is read as a whole."""
 MOST_MEMORY = 3 * 2**30
@@ -90,6 +91,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     if not path.is_file():
         raise TransferError(f"{directory} has no {MANIFEST}: give what export_forest wrote")
+    if path.stat().st_size > MOST_BYTES_OF_A_MANIFEST:
+        raise foreign(path, f"it has more than {MOST_BYTES_OF_A_MANIFEST:,} bytes")
     try:
         manifest = read_json(path)
     except JsonFileError as error:
@@ -259,10 +262,10 @@ class NodeOrder:
 
     def __init__(self) -> None:
         self._last: tuple[int, int, NodePath] | None = None
-        self._samples = 0
+        self._nodes = self._samples = 0
 
     def check(self, tree: int, path: NodePath, count: int) -> None:
-        """Refuse a node that came before, and a tree of more samples than pages can bear.
+        """Refuse a node that came before, and a tree of more than pages can bear.
 
         Raises:
             ValueError: it is one.
@@ -270,11 +273,17 @@ class NodeOrder:
         place = (tree, len(path), path)
         if self._last is not None and place <= self._last:
             raise ValueError(f"node {list(path)} of tree {tree} comes twice, or too late")
+        if len(path) > MAX_DEPTH:
+            raise ValueError(f"tree {tree} has more than {MAX_DEPTH} steps on a path")
         if self._last is None or tree != self._last[0]:
-            self._samples = 0
+            self._nodes = self._samples = 0
+        self._nodes += 1
         self._samples += count
-        if self._samples > MOST_SAMPLES:
-            raise ValueError(f"tree {tree} has more than {MOST_SAMPLES} samples of its steps")
+        if self._nodes > MOST_NODES or self._samples > MOST_SAMPLES:
+            raise ValueError(
+                f"tree {tree} has more than {MOST_NODES} nodes, or more than {MOST_SAMPLES} "
+                "samples of them"
+            )
         self._last = place
 
 

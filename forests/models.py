@@ -11,7 +11,7 @@ from django.urls import reverse
 from forests.core.budgets import USAGE_FIELDS, Limits, Prices, Usage
 from forests.core.estimators import own_estimator
 from forests.core.money import rounded_up
-from forests.core.naming import MAX_NODE_ID_LENGTH, index_of_tree, node_anchor, path_of_node
+from forests.core.naming import index_of_tree, node_anchor, path_of_node
 from forests.core.tree import NodePath, format_path
 from forests.core.values import Estimator
 from forests.money import money
@@ -235,10 +235,10 @@ class Tree(models.Model):
 class Node(models.Model):
     """One reasoning step below the root."""
 
-    id = models.CharField(primary_key=True, max_length=MAX_NODE_ID_LENGTH, db_column="_id")
+    id = models.CharField(primary_key=True, max_length=600, db_column="_id")
     tree = models.ForeignKey(Tree, models.DO_NOTHING, related_name="+", db_index=False)
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+", db_index=False)
-    parent_id = models.CharField(max_length=MAX_NODE_ID_LENGTH)
+    parent_id = models.CharField(max_length=600)
     depth = models.IntegerField()
     position = models.IntegerField()
     text = models.TextField()

@@ -37,7 +37,6 @@ from forests.archives import (
 )
 from forests.bounded_memory import bounded_memory
 from forests.core.naming import (
-    MAX_NODE_ID_LENGTH,
     check_forest_name,
     index_of_tree,
     node_id,
@@ -247,7 +246,7 @@ def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:
 
 def _rows_per_read(metadata: pq.FileMetaData) -> int:
     """Return how many rows of a table are read at once: fewer where they are long."""
-    num_bytes = largest_row_group(metadata) * metadata.num_row_groups
+    num_bytes = largest_row_group(metadata) * int(metadata.num_row_groups)
     num_rows = BYTES_PER_READ * int(metadata.num_rows) // max(1, num_bytes)
     return max(1, min(ROWS_PER_READ, num_rows))
 
@@ -288,16 +287,11 @@ def _tree_of(forest: Forest, index: int) -> str:
 def _node_document(forest: Forest, row: Mapping[str, Any], order: NodeOrder) -> Document:
     tree, path = _tree_of(forest, row["tree"]), parse_path(row["path"])
     *parent, position = path
-    if len(id_ := node_id(tree, path)) > MAX_NODE_ID_LENGTH:
-        raise ValueError(
-            f"the id of a node at depth {len(path)} has {len(id_)} characters: at most "
-            f"{MAX_NODE_ID_LENGTH}"
-        )
     document = NODES.document(row)
     check_node(document)
     order.check(row["tree"], path, document["count"])
     return {
-        "_id": id_,
+        "_id": node_id(tree, path),
         "tree_id": tree,
         "forest_id": forest.name,
         "parent_id": node_id(tree, tuple(parent)),

@@ -20,10 +20,9 @@ from typing import Any
 
 from experiment_configs.questions import question_of_prompt
 from forests.core.json_lines import is_number
-from forests.core.naming import MAX_PATH_LENGTH
 from forests.core.prefix import is_prompt
 from forests.core.storable import storing_problem
-from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
+from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 
 MOST_DEPTH = 200
 MOST_NODES = 100_000
@@ -132,11 +131,6 @@ def _walk(first: list[Any]) -> Iterator[tuple[NodePath, Mapping[str, Any]]]:
         path, children = waiting.pop()
         if children and len(path) >= MOST_DEPTH:
             raise ForeignTreeError(f"more than {MOST_DEPTH} steps on a path")
-        if len(format_path(path)) + 1 + len(str(len(children))) > MAX_PATH_LENGTH and children:
-            raise ForeignTreeError(
-                f"the path of node {[*path, len(children) - 1]} has more than {MAX_PATH_LENGTH} "
-                "characters: fewer steps, or fewer children, have shorter ones"
-            )
         for position, child in enumerate(children):
             number += 1
             if number > MOST_NODES:

@@ -16,9 +16,8 @@ RESERVED_NAMES = frozenset(
     }
 )  # fmt: skip
 MAX_NAME_LENGTH = 120
-MAX_NODE_ID_LENGTH = 600
-MAX_PATH_LENGTH = MAX_NODE_ID_LENGTH - MAX_NAME_LENGTH - len("//0000000")
-"""Of a node's path as a text, in a forest of whatever name: about 230 steps."""
+MAX_DEPTH = 2000
+"""Of a node that has a page, and that is imported: pages read all that is above a node."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 

@@ -193,3 +193,12 @@ def test_modules_of_the_program_are_not_imported_again(tmp_path: Path, monkeypat
     load(tmp_path)
     load(tmp_path)
     assert sys.modules["program"] is program
+
+
+@pytest.mark.parametrize("place", ["configs", "./configs", "configs/../configs", "link"])
+def test_the_directory_may_be_named_in_any_way(tmp_path: Path, monkeypatch, place: str):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "configs", "from helper import LABEL")
+    (tmp_path / "configs" / "helper.py").write_text("LABEL = '7'\n")
+    (tmp_path / "link").symlink_to(tmp_path / "configs")
+    assert "LABEL = '7'" in load(Path(place)).source

@@ -168,17 +168,17 @@ def long_tree(depth: int) -> Any:
     return tree_of(*(step(one, "A step.\n") for one in path[:-1]), leaf(path[-1], "5", None))
 
 
-@pytest.mark.parametrize("depth", [300, 975, 10_000])
-def test_a_path_that_no_id_can_hold_is_refused(out: Path, depth: int):
+@pytest.mark.parametrize("depth", [2001, 10_000])
+def test_a_path_that_no_page_can_show_is_refused(out: Path, depth: int):
     (row, *_) = read(out, "nodes")
     rows = [row | {"path": "0" + ".0" * number} for number in range(1, depth + 1)]
     replace_rows(out, "nodes", rows)
-    refused(out, r"the id of a node at depth \d+ has 60\d characters: at most 600")
+    refused(out, "tree 0 has more than 2000 steps on a path")
 
 
-def test_a_path_that_an_id_can_hold_comes_back(db, tmp_path: Path):
+def test_a_tree_of_a_thousand_steps_as_reasoning_models_write_it_comes_back(db, tmp_path: Path):
     forest = make_forest(NAME)
-    add_trees(forest, [long_tree(280)])
+    add_trees(forest, [long_tree(1000)])
     [before] = [one.tree for one in iter_trees(Forest.objects.get(pk=NAME))]
     export(forest, tmp_path / "out")
     delete_forest(Forest.objects.get(pk=NAME))
@@ -194,7 +194,26 @@ def test_more_samples_than_metrics_can_look_at_are_refused(out: Path, counts: li
         row | {"count": number, "drawn": "{}"} for row, number in zip(rows, counts, strict=False)
     ]
     replace_rows(out, "nodes", rows)
-    refused(out, "tree 0 has more than 1000000 samples of its steps")
+    refused(out, "tree 0 has more than 100000 nodes, or more than 1000000 samples")
+
+
+def test_a_tree_of_more_nodes_than_a_page_reads_is_refused(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(archives, "MOST_NODES", 11)
+    refused(out, "tree 0 has more than 11 nodes")
+
+
+def test_a_step_that_no_sample_gave_is_refused(out: Path):
+    rows = read(out, "nodes")
+    replace_rows(out, "nodes", [rows[0] | {"count": 0}, *rows[1:]])
+    refused(out, "count 0, tokens")
+
+
+def test_a_manifest_without_bound_is_not_read(out: Path):
+    with (out / "manifest.json").open("ab") as file:
+        file.truncate(2**27)
+    refused(out, "manifest.json is not .*it has more than 67,108,864 bytes")
 
 
 def test_long_texts_are_written_in_small_parts_and_read_a_few_at_a_time(
