@@ -287,7 +287,10 @@ def record_activity(forest: str, deltas: dict[str, float]) -> None:
 
 
 def ids_below(parent: str) -> dict[str, str]:
-    """Return the condition of ids that begin with `<parent>/`: one range of an index."""
+    """Return the condition of ids that begin with `<parent>/`: one range of an index.
+
+    For fields other than `_id`: there the embedded database looks at all documents.
+    """
     return {"$gte": f"{parent}/", "$lt": f"{parent}0"}  # 0 comes after /
 
 
