@@ -3,18 +3,24 @@
 import hashlib
 import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.messages import describe
-
-BUILT_IN_DIRECTORY = Path(__file__).parent / "rollout"
+from experiment_configs.modules_beside import (
+    BUILT_IN_DIRECTORY,
+    imports_from,
+    joined,
+    parts_of,
+    sources_beside,
+)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -27,10 +33,31 @@ class LoadedConfig:
     config: RolloutConfig
     path: Path
     source: str
+    """Of the file, and of the modules beside it that it imports, each below a line that names it.
+    """
     sha256: str
+    """Of `source`."""
+    file_sha256: str
+    """Of the file alone: what earlier versions noted."""
     git_commit: str
-    """Commit of the file's repository, with `-dirty` where the file differs; empty without git."""
+    """Commit of the file's repository, with `-dirty` where one of the files differs; empty without
+    git."""
     git_branch: str
+
+    def is_same(self, sha256: str) -> bool:
+        """Return whether a forest that notes this SHA-256 was seeded from this config.
+
+        Earlier versions took the file alone for the config; nobody can tell whether modules beside
+        it have changed since.
+        """
+        return sha256 in (self.sha256, self.file_sha256)
+
+    def changed_files(self, source: str) -> list[str]:
+        """Return the names of the files that differ from an earlier `source`."""
+        before, now = (parts_of(text, self.path.name) for text in (source, self.source))
+        names = before.keys() | now.keys()
+        changed = sorted(name for name in names if before.get(name) != now.get(name))
+        return changed or [self.path.name]  # its line ends
 
 
 def load_config(name: str, directories: Sequence[Path] = ()) -> LoadedConfig:
@@ -43,16 +70,20 @@ def load_config(name: str, directories: Sequence[Path] = ()) -> LoadedConfig:
         raise ConfigError(
             f"config name {name!r} is not allowed: use a-z, digits after the first letter, and _"
         )
-    path = _find(name, directories)
-    source = _read(path)
-    config = _make_config(_import(name, path), path)
-    commit, branch = _git_version(path)
+    path = Path(os.path.abspath(_find(name, directories)))  # noqa: PTH100  as `sys.modules` has it
+    file_source = _read(path)
+    with imports_from(path.parent) as imported:
+        config = _make_config(_import(name, path), path)
+    beside = sources_beside(path, file_source, imported)
+    source = joined(file_source, {key: _read(file) for key, file in beside.items()})
+    commit, branch = _git_version(path, beside)
     return LoadedConfig(
         name=name,
         config=config,
         path=path,
         source=source,
         sha256=hashlib.sha256(source.encode()).hexdigest(),
+        file_sha256=hashlib.sha256(file_source.encode()).hexdigest(),
         git_commit=commit,
         git_branch=branch,
     )
@@ -87,9 +118,6 @@ def _read(path: Path) -> str:
 
 
 def _import(name: str, path: Path) -> ModuleType:
-    """Return the module of a file; its directory can be imported from, for users' helpers."""
-    if str(path.parent) not in sys.path and path.parent != BUILT_IN_DIRECTORY:
-        sys.path.append(str(path.parent))
     module_name = f"prm_experiment_config_{name}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -139,11 +167,11 @@ def _describe_place(error: BaseException, path: Path) -> str:
     return f"{describe(error)}{where}"
 
 
-def _git_version(path: Path) -> tuple[str, str]:
+def _git_version(path: Path, beside: Iterable[str]) -> tuple[str, str]:
     commit = _git(path, "rev-parse", "HEAD")
     if not commit:
         return "", ""
-    if _git(path, "status", "--porcelain", "--", path.name):
+    if _git(path, "status", "--porcelain", "--", path.name, *beside):
         commit += "-dirty"
     return commit, _git(path, "rev-parse", "--abbrev-ref", "HEAD")
 
@@ -156,6 +184,7 @@ def _git(path: Path, *arguments: str) -> str:
             cwd=path.parent,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=10,
             check=False,
         )

@@ -25,7 +25,7 @@ from forests.core.states import Standing
 from forests.models import Activity, Forest, Node, Tree
 from forests.selectors import read_standing_of, read_standings
 from forests.signals import belongings
-from forests.store import delete_forest, is_held, retry_failed
+from forests.store import MOST_NODES_OF_A_REQUEST, delete_forest, is_held, retry_failed
 
 admin.site.site_header = admin.site.site_title = "PRM forests"
 
@@ -201,12 +201,18 @@ class ForestAdmin(StoredAdmin):
         for forest in objs:
             gone += Counter(forests=1, trees=forest.num_trees, nodes=forest.num_nodes)
             gone += belongings(forest.name)
-        held = [
+        kept = [
             f"trees of {forest.name} that workers hold: pause it and try again in a minute"
             for forest in objs
             if is_held(forest)
         ]
-        return [forest.name for forest in objs], gone, set(), held
+        if max(gone["trees"] + gone["nodes"], gone["preferences"]) > MOST_NODES_OF_A_REQUEST:
+            kept += [
+                f"more than a page can delete: python manage.py delete_forest --forest_name "
+                f"{forest.name} --yes"
+                for forest in objs
+            ]
+        return [forest.name for forest in objs], gone, set(), kept
 
     def delete_model(self, request: HttpRequest, obj: Forest) -> None:
         delete_forest(obj)

@@ -15,21 +15,28 @@ import pyarrow.parquet as pq
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.messages import describe
+from forests.core.foreign_trees import MOST_NODES, MOST_SAMPLES
 from forests.core.json_lines import JsonFileError, is_number, read_json
 from forests.core.model_counts import as_fields, from_fields
-from forests.core.naming import check_slug
+from forests.core.naming import MAX_DEPTH, check_slug
 from forests.core.prefix import is_prompt
 from forests.core.storable import storing_problem
-from forests.core.tree import Grade, parse_path
+from forests.core.tree import Grade, NodePath, parse_path
 from forests.directories import MANIFEST, checksum
 from forests.documents import ADDED, Columns
 from forests.grown_by import answers_of
 from forests.models import COUNTERS, Forest, Node, Tree
 from forests.store import Document
 
+FORMAT = "prm_site forest"
 FORMAT_VERSION = 2
 READ_VERSIONS = (1, 2)
 """Earlier versions lack columns of `forests.documents.ADDED`."""
+MOST_BYTES_OF_A_MANIFEST = 2**26
+MOST_BYTES_AT_ONCE = 2**30
+"""Of a part of a table when it is unpacked, which is read as a whole."""
+MOST_MEMORY = 3 * 2**30
+"""That an import takes beyond what the process has: what a table says of its size may be wrong."""
 _MOST_DIGITS_OF_DEPTH = 6
 _OF_AN_ENTRY = ("model", "server", "chat_template_sha256", "first_at")
 
@@ -84,11 +91,13 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     if not path.is_file():
         raise TransferError(f"{directory} has no {MANIFEST}: give what export_forest wrote")
+    if path.stat().st_size > MOST_BYTES_OF_A_MANIFEST:
+        raise foreign(path, f"it has more than {MOST_BYTES_OF_A_MANIFEST:,} bytes")
     try:
         manifest = read_json(path)
     except JsonFileError as error:
         raise TransferError(f"{error}; or export the forest again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != "prm_site forest":
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
     version = manifest.get("version")
     if version not in READ_VERSIONS or isinstance(version, bool):
@@ -115,16 +124,36 @@ def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
                 f"{name!r} of {directory} is missing or not what was exported: copy it again, or "
                 "export anew"
             )
-    for name, schema in SCHEMAS.items():
-        path = directory / f"{name}.parquet"
-        if path.name not in manifest["files"] or not _fits(
-            _metadata(path).schema.to_arrow_schema(), schema
-        ):
-            raise foreign(path, "unexpected columns")
+    for name in SCHEMAS:
+        if f"{name}.parquet" not in manifest["files"]:
+            raise foreign(directory / f"{name}.parquet", "unexpected columns")
+    num_rows = {
+        name: _checked_rows(directory / f"{name}.parquet", schema)
+        for name, schema in SCHEMAS.items()
+    }
     # Before anything loops over as many trees as the manifest claims.
     num_trees = manifest["forest"]["num_trees"]
-    if _metadata(directory / "trees.parquet").num_rows != num_trees:
+    if num_rows["trees"] != num_trees:
         raise foreign(directory, f"there are not {num_trees} trees in it")
+    most_scores = num_trees * len(manifest["scorers"])
+    if num_rows["scores"] > most_scores:
+        raise foreign(directory, f"it has more than {most_scores} scores of trees")
+
+
+def _checked_rows(path: Path, schema: pa.Schema) -> int:
+    """Return how many rows a table says it has; refuse one that cannot be read here."""
+    metadata = _metadata(path)
+    if not _fits(metadata.schema.to_arrow_schema(), schema):
+        raise foreign(path, "unexpected columns")
+    if (size := largest_row_group(metadata)) > MOST_BYTES_AT_ONCE:
+        raise foreign(path, f"a part of it has {size:,} bytes when it is unpacked")
+    return int(metadata.num_rows)
+
+
+def largest_row_group(metadata: pq.FileMetaData) -> int:
+    """Return how many bytes the largest row group of a table says it has when it is unpacked."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    return max((group.total_byte_size for group in groups), default=0)
 
 
 def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
@@ -223,8 +252,39 @@ def check_node(document: Mapping[str, Any]) -> None:
         depth.isdecimal() and len(depth) <= _MOST_DIGITS_OF_DEPTH and type(drawn[depth]) is int
         for depth in drawn
     )
-    if not are_counts or min(document["count"], document["tokens"], *drawn.values(), 0) < 0:
+    least = min(document["count"] - 1, document["tokens"], *drawn.values(), 0)
+    if not are_counts or least < 0:
         raise ValueError(f"count {document['count']}, tokens {document['tokens']}, drawn {drawn}")
+
+
+class NodeOrder:
+    """What must be true of the nodes of an archive together, one after the other."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, int, NodePath] | None = None
+        self._nodes = self._samples = 0
+
+    def check(self, tree: int, path: NodePath, count: int) -> None:
+        """Refuse a node that came before, and a tree of more than pages can bear.
+
+        Raises:
+            ValueError: it is one.
+        """
+        place = (tree, len(path), path)
+        if self._last is not None and place <= self._last:
+            raise ValueError(f"node {list(path)} of tree {tree} comes twice, or too late")
+        if len(path) > MAX_DEPTH:
+            raise ValueError(f"tree {tree} has more than {MAX_DEPTH} steps on a path")
+        if self._last is None or tree != self._last[0]:
+            self._nodes = self._samples = 0
+        self._nodes += 1
+        self._samples += count
+        if self._nodes > MOST_NODES or self._samples > MOST_SAMPLES:
+            raise ValueError(
+                f"tree {tree} has more than {MOST_NODES} nodes, or more than {MOST_SAMPLES} "
+                "samples of them"
+            )
+        self._last = place
 
 
 def check_scorer(document: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from forests.core.foreign_trees import READERS, ForeignTree, ForeignTreeError
 from forests.core.json_lines import JsonFileError, read_json_rows
 from forests.core.model_counts import as_fields, count_models
 from forests.core.naming import tree_id
+from forests.core.storable import storing_problem
 from forests.core.tree import Grade
 from forests.core.values import root_value
 from forests.core.voting import AnswerGroups
@@ -68,6 +69,8 @@ def import_trees(request: ImportRequest, report: Report = lambda _: None) -> For
         ConfigError: the config cannot grade a leaf.
         OSError: the file cannot be read.
     """
+    if problem := storing_problem(request.file.name):
+        raise ImportTreesError(f"the name of {str(request.file)!r} {problem}: rename the file")
     number = sum(1 for _ in iter_foreign_trees(request.file, request.format))
     if not number:
         raise ImportTreesError(f"{request.file} has no tree: give one JSON object a line")

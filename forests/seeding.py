@@ -230,7 +230,7 @@ def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest,
                 f"forest {name!r} holds the dataset split {existing.dataset_split!r}, not "
                 f"{split!r}: use another --forest_name_suffix"
             )
-        if differences := _differences(existing, forest):
+        if differences := _differences(existing, forest, loaded):
             raise ConfigError(
                 f"forest {name!r} was seeded from another config: {'; '.join(differences)}. "
                 "Use another --forest_name_suffix, or put the config back"
@@ -245,7 +245,7 @@ _CHANGED_DEFAULTS = {"max_nodes": (500, 10_000)}
 """Defaults as they were and are: a forest keeps the one that it was seeded with."""
 
 
-def _differences(old: Forest, new: Forest) -> list[str]:
+def _differences(old: Forest, new: Forest, loaded: LoadedConfig) -> list[str]:
     # A setting that is younger than the forest has had its default in it.
     worker_config = RolloutWorkerConfig.from_dict(old.seeded_settings).as_dict()
     found = [
@@ -255,9 +255,11 @@ def _differences(old: Forest, new: Forest) -> list[str]:
         and setting not in SAMPLE_FREE_SETTINGS
         and (worker_config[setting], value) != _CHANGED_DEFAULTS.get(setting)
     ]
-    if old.config_sha256 != new.config_sha256:
+    if not loaded.is_same(old.config_sha256):
+        changed = ", ".join(loaded.changed_files(old.config_source))
         found.append(
-            f"the source had SHA-256 {old.config_sha256[:12]} and has {new.config_sha256[:12]}"
+            f"the source had SHA-256 {old.config_sha256[:12]} and has {new.config_sha256[:12]}: "
+            f"{changed} changed"
         )
     return found
 

@@ -42,6 +42,9 @@ TREES_PER_READ = 32
 TREES_PER_WRITE = 500
 """Trees that seeding inserts at once, before it counts them."""
 
+MOST_NODES_OF_A_REQUEST = 100_000
+"""Nodes of a forest that one request may read or delete: a command does more."""
+
 _DUPLICATE_KEY = 11000
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -289,6 +292,14 @@ def record_activity(forest: str, deltas: dict[str, float]) -> None:
     )
 
 
+def ids_below(parent: str) -> dict[str, str]:
+    """Return the condition of ids that begin with `<parent>/`: one range of an index.
+
+    For fields other than `_id`: there the embedded database looks at all documents.
+    """
+    return {"$gte": f"{parent}/", "$lt": f"{parent}0"}  # 0 comes after /
+
+
 def delete_orphans(tree: StoredTree) -> None:
     """Delete the nodes that are not part of a tree, but none that came after it was read."""
     if tree.orphans:
@@ -334,14 +345,16 @@ def delete_forest(forest: Forest) -> dict[str, int]:
     forest_deleted.send(sender=Forest, forest_name=forest.name)
     gone = {"nodes": 0, "trees": 0, "forests": 0}
     scorers = [scorer["name"] for scorer in collection(Scorer).find({"forest_id": forest.name})]
-    # Seeding writes trees before it counts them.
-    for start in range(0, forest.num_trees + TREES_PER_WRITE, TREES_PER_READ):
-        ids = tree_ids(forest, range(start, start + TREES_PER_READ))
+    # By what is there: what a forest says of its number of trees may be wrong.
+    trees = [tree["_id"] for tree in collection(Tree).find({"forest_id": forest.name}, {"_id": 1})]
+    for ids in in_batches(trees):
         gone["nodes"] += collection(Node).delete_many({"tree_id": {"$in": ids}}).deleted_count
         for scorer in scorers:
             scores = [tree_scores_id(tree, scorer) for tree in ids]
             collection(TreeScores).delete_many({"_id": {"$in": scores}})
         gone["trees"] += collection(Tree).delete_many({"_id": {"$in": ids}}).deleted_count
+    left = {"tree_id": ids_below(forest.name)}
+    gone["nodes"] += collection(Node).delete_many(left).deleted_count
     collection(Scorer).delete_many({"forest_id": forest.name})
     collection(Activity).delete_many({"forest_id": forest.name})
     gone["forests"] = collection(Forest).delete_one({"_id": forest.name}).deleted_count

@@ -14,13 +14,16 @@ from pymongo.errors import BulkWriteError, InvalidDocument, PyMongoError
 from experiment_configs.messages import describe
 from forests.archives import (
     FOREST,
+    FORMAT,
     FORMAT_VERSION,
+    MOST_MEMORY,
     NEVER_TAKEN,
     NODES,
     OF_A_SCORER,
     OF_THE_SITE,
     SCHEMAS,
     TREES,
+    NodeOrder,
     TransferError,
     check_files,
     check_node,
@@ -29,8 +32,10 @@ from forests.archives import (
     check_tree,
     foreign,
     forest_document,
+    largest_row_group,
     read_manifest,
 )
+from forests.bounded_memory import bounded_memory
 from forests.core.naming import (
     check_forest_name,
     index_of_tree,
@@ -41,7 +46,7 @@ from forests.core.naming import (
     tree_scores_id,
 )
 from forests.core.tree import NodePath, format_path, parse_path
-from forests.directories import MANIFEST, check_output, checksum, checksums, written_aside
+from forests.directories import MANIFEST, Output, checksum, checksums, written_aside
 from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
 from forests.resuming import import_refusal
 from forests.scores import scorer_names
@@ -56,6 +61,8 @@ from forests.store import (
 )
 
 ROWS_PER_READ = 2000
+BYTES_PER_READ = 2**26
+BYTES_PER_GROUP = 2**27
 _TOO_LARGE = 10334  # MongoDB's BSONObjectTooLarge
 
 Report = Callable[[int], None]
@@ -68,15 +75,14 @@ def export_forest(
     """Write a forest and return the manifest.
 
     Raises:
-        OutputError: something is there already.
+        OutputError: something is there already, or another export writes there.
         OSError: the disk is full, or the directory cannot be written; nothing is left behind.
     """
-    check_output(output, overwrite=overwrite)
-    with written_aside(output) as directory:
+    with written_aside(Output(output, frozenset({FORMAT}), overwrite)) as directory:
         rows = _write_tables(forest, directory, report)
         document = collection(Forest).find_one({"_id": forest.name}) or {}
         manifest = {
-            "format": "prm_site forest",
+            "format": FORMAT,
             "version": FORMAT_VERSION,
             "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "forest": {"name": forest.name, **FOREST.row(document)},
@@ -111,10 +117,16 @@ def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, 
             }
             for name, some in found.items():
                 if some:
-                    writers[name].write_table(pa.Table.from_pylist(some, schema=SCHEMAS[name]))
+                    _write_table(writers[name], pa.Table.from_pylist(some, schema=SCHEMAS[name]))
                     rows[name] += len(some)
             report(batch[-1] + 1)
     return rows
+
+
+def _write_table(writer: pq.ParquetWriter, table: pa.Table) -> None:
+    """Write rows in groups that an import unpacks in little memory."""
+    rows = max(1, BYTES_PER_GROUP * table.num_rows // max(1, table.nbytes))
+    writer.write_table(table, row_group_size=rows)  # type: ignore[no-untyped-call]
 
 
 def _node_rows(trees: Mapping[str, Document]) -> list[Document]:
@@ -153,18 +165,26 @@ def import_forest(directory: Path, name: str, report: Report = lambda _: None) -
     """
     check_forest_name(name)
     manifest = read_manifest(directory)
-    check_files(directory, manifest)
+    with bounded_memory(MOST_MEMORY):
+        check_files(directory, manifest)
     forest = _start_forest(manifest, name, checksum(directory / MANIFEST)["sha256"])
     try:
-        _import_rows(directory, manifest, forest, report)
+        with bounded_memory(MOST_MEMORY):
+            _import_rows(directory, manifest, forest, report)
     except Exception as error:
         if isinstance(error, PyMongoError | OSError) and not _is_of_a_document(error):
             raise
         delete_forest(forest)
-        raise foreign(directory, describe(error)) from error
+        raise foreign(directory, _why(error)) from error
     whole = {"is_seeded": True, "importer": "", "import_sha256": ""}
     collection(Forest).update_one({"_id": name}, {"$set": whole})
     return Forest.objects.get(pk=name)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"it takes more than {MOST_MEMORY // 2**30} GiB of memory when it is unpacked"
+    return describe(error)
 
 
 def _is_of_a_document(error: Exception) -> bool:
@@ -178,12 +198,15 @@ def _import_rows(
     directory: Path, manifest: Mapping[str, Any], forest: Forest, report: Report
 ) -> None:
     for start, rows in _row_batches(directory / "trees.parquet"):
-        insert_new(Tree, [_tree_document(forest, row) for row in rows])
+        insert_new(
+            Tree, [_tree_document(forest, row, place) for place, row in enumerate(rows, start)]
+        )
         report(start + len(rows))
     if collection(Tree).count_documents({"forest_id": forest.name}) != forest.num_trees:
         raise ValueError(f"there are not {forest.num_trees} trees in it")
+    order = NodeOrder()
     for _, rows in _row_batches(directory / "nodes.parquet"):
-        insert_new(Node, [_node_document(forest, row) for row in rows])
+        insert_new(Node, [_node_document(forest, row, order) for row in rows])
     _import_scores(directory, manifest, forest)
 
 
@@ -215,10 +238,17 @@ def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:
     """Yield rows with the number of those before."""
     before = 0
     with pq.ParquetFile(path) as file:  # type: ignore[no-untyped-call]
-        batches = file.iter_batches(ROWS_PER_READ)
+        batches = file.iter_batches(_rows_per_read(file.metadata))
         while (rows := _next_rows(batches, path)) is not None:
             yield before, rows
             before += len(rows)
+
+
+def _rows_per_read(metadata: pq.FileMetaData) -> int:
+    """Return how many rows of a table are read at once: fewer where they are long."""
+    num_bytes = largest_row_group(metadata) * int(metadata.num_row_groups)
+    num_rows = BYTES_PER_READ * int(metadata.num_rows) // max(1, num_bytes)
+    return max(1, min(ROWS_PER_READ, num_rows))
 
 
 def _next_rows(batches: Iterator[pa.RecordBatch], path: Path) -> list[Document] | None:
@@ -237,13 +267,15 @@ def _next_rows(batches: Iterator[pa.RecordBatch], path: Path) -> list[Document] 
         raise ValueError(f"{path.name} is damaged: {describe(error)}") from error
 
 
-def _tree_document(forest: Forest, row: Mapping[str, Any]) -> Document:
+def _tree_document(forest: Forest, row: Mapping[str, Any], place: int) -> Document:
     document = TREES.document(row)
+    id_ = _tree_of(forest, row["index"])
+    if row["index"] != place:
+        raise ValueError(f"tree {row['index']} stands in the place of tree {place}")
     check_tree(document)
     if document["status"] == TreeStatus.GROWING:
         document["status"] = str(TreeStatus.PENDING)
-    place = {"_id": _tree_of(forest, row["index"]), "forest_id": forest.name}
-    return {**place, **document, **NEVER_TAKEN}
+    return {"_id": id_, "forest_id": forest.name, **document, **NEVER_TAKEN}
 
 
 def _tree_of(forest: Forest, index: int) -> str:
@@ -252,11 +284,12 @@ def _tree_of(forest: Forest, index: int) -> str:
     return tree_id(forest.name, index)
 
 
-def _node_document(forest: Forest, row: Mapping[str, Any]) -> Document:
+def _node_document(forest: Forest, row: Mapping[str, Any], order: NodeOrder) -> Document:
     tree, path = _tree_of(forest, row["tree"]), parse_path(row["path"])
     *parent, position = path
     document = NODES.document(row)
     check_node(document)
+    order.check(row["tree"], path, document["count"])
     return {
         "_id": node_id(tree, path),
         "tree_id": tree,

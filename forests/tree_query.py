@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from forests.core.naming import MAX_DEPTH
 from forests.core.selection import LeafKind, phrase_pattern
 from forests.core.tree import NodePath, format_path, parse_path
 
 MAX_PHRASE_LENGTH = 200
-NODE_PATH = r"0(?:\.(?:0|[1-9][0-9]{0,6})){0,2000}"
-"""The path of a node in an address. Its length is bounded as all ancestors of the node are read."""
+NODE_PATH = rf"0(?:\.(?:0|[1-9][0-9]{{0,6}})){{0,{MAX_DEPTH}}}"
+"""The path of a node in an address."""
 
 
 class QueryError(ValueError):

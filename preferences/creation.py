@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
+
+from django.db import IntegrityError
 
 from forests.core.naming import check_slug
 from forests.core.tree import Scores
@@ -21,7 +24,10 @@ from preferences.core.value_sources import ValueSource
 from preferences.models import PreferenceSet, set_id
 from preferences.reviews import apply_reviews, delete_reviews
 from preferences.store import (
+    SetTakenError,
+    claim_set,
     count_pairs,
+    delete_late,
     delete_set,
     insert_preferences,
     preference_document,
@@ -73,35 +79,67 @@ def create_preferences(
     changes: what was there keeps its id and its place. What reviewers said under this name holds
     for the pairs that it said it of.
 
+    Of several commands that make one set at once, the last to begin goes on with it, and the
+    others are refused.
+
     Raises:
         SetMismatchError: the forest has a set of this name with other parameters, or with values
-            of old grades or scores.
+            of old grades or scores; or another command makes it now.
         ConfigError: the forest has no such scorer.
         ForestNameError: the name cannot be part of an address.
     """
     check_slug(name, "set name")
-    preference_set, is_new = _find_or_start(forest, name, parameters)
-    if preference_set.is_complete:
-        if preference_set.num_trees_used == forest.num_complete:
-            apply_reviews(preference_set)
-            return preference_set
-        update_set(preference_set, is_complete=False, **_from_the_start())
-    if not is_new:
-        update_set(preference_set, num_pairs=count_pairs(preference_set))
-    _Writer(forest, preference_set, parameters, may_exist=not is_new).run(report)
-    apply_reviews(preference_set)
-    update_set(preference_set, is_complete=True, completed_at=datetime.now(UTC))
+    try:
+        preference_set = _find_or_start(forest, name, parameters)
+        claim_set(preference_set, uuid4().hex)
+        _complete(forest, preference_set, parameters, report)
+    except SetTakenError as error:
+        raise SetMismatchError(
+            f"another command makes or deletes preference set {name!r} of {forest.name} now: wait "
+            "for its end, and run this one again if the set is not complete"
+        ) from error
     return preference_set
 
 
-def _find_or_start(
-    forest: Forest, name: str, parameters: SetParameters
-) -> tuple[PreferenceSet, bool]:
-    """Return the set and whether it is new."""
+def _complete(
+    forest: Forest, preference_set: PreferenceSet, parameters: SetParameters, report: Report
+) -> None:
+    """Write what a set lacks.
+
+    Raises:
+        SetTakenError: another command has claimed, deleted or replaced the set.
+    """
+    # An older version let two commands spoil a set, which says then that it has fewer pairs.
+    is_counted = preference_set.num_pairs == count_pairs(preference_set)
+    if preference_set.is_complete:
+        if preference_set.num_trees_used == forest.num_complete and is_counted:
+            apply_reviews(preference_set)
+            return
+        update_set(preference_set, is_complete=False, **_from_the_start())
+    while True:
+        update_set(preference_set, num_pairs=count_pairs(preference_set))
+        writer = _Writer(forest, preference_set, parameters)
+        writer.run(report)
+        if not writer.was_disturbed:
+            break
+        update_set(preference_set, **_from_the_start())
+    num_pairs = count_pairs(preference_set)
+    apply_reviews(preference_set)
+    whole = {"is_complete": True, "completed_at": datetime.now(UTC), "num_pairs": num_pairs}
+    update_set(preference_set, **whole)
+
+
+def _find_or_start(forest: Forest, name: str, parameters: SetParameters) -> PreferenceSet:
+    """Return the set as it is in the database.
+
+    Raises:
+        SetMismatchError: it cannot be continued.
+        SetTakenError: another command has just begun it.
+    """
     id_ = set_id(forest.name, name)
     known = PreferenceSet.objects.filter(pk=id_).first()
     if known is not None and known.forest_created_at != forest.created_at:
-        delete_set(known, num_trees=max(forest.num_trees, known.next_tree))
+        delete_set(known)
         delete_reviews(forest.name, known.id)
         known = None
     if known is not None:
@@ -122,17 +160,19 @@ def _find_or_start(
                 f"preference set {known.name!r} of {forest.name} was made before the scores of "
                 f"{scorer!r} were replaced: --replace it, or choose another --set_name"
             )
-        return known, False
-    started = PreferenceSet.objects.create(
-        id=id_,
-        forest_id=forest.name,
-        forest_created_at=forest.created_at,
-        name=name,
-        parameters=parameters.as_dict(),
-        created_at=datetime.now(UTC),
-        **_from_the_start(),
-    )
-    return started, True
+        return known
+    try:
+        return PreferenceSet.objects.create(
+            id=id_,
+            forest_id=forest.name,
+            forest_created_at=forest.created_at,
+            name=name,
+            parameters=parameters.as_dict(),
+            created_at=datetime.now(UTC),
+            **_from_the_start(),
+        )
+    except IntegrityError as error:
+        raise SetTakenError from error
 
 
 def _refuse_other_parameters(known: PreferenceSet, parameters: SetParameters) -> None:
@@ -173,17 +213,13 @@ class _Writer:
     """
 
     def __init__(
-        self,
-        forest: Forest,
-        preference_set: PreferenceSet,
-        parameters: SetParameters,
-        *,
-        may_exist: bool,
+        self, forest: Forest, preference_set: PreferenceSet, parameters: SetParameters
     ) -> None:
         self.forest = forest
         self.set = preference_set
         self.parameters = parameters
-        self.may_exist = may_exist
+        self.was_disturbed = False
+        """Whether somebody else inserted pairs under our ids, perhaps other ones."""
         self.documents: list[Document] = []
         self.counts: Counter[str] = Counter()
         self.margins = 0.0
@@ -223,15 +259,20 @@ class _Writer:
         ]
 
     def _write(self, next_tree: int) -> None:
-        inserted = insert_preferences(self.set, self.documents, may_exist=self.may_exist)
-        update_set(
-            self.set,
-            next_tree=next_tree,
-            num_pairs=self.set.num_pairs + inserted,
-            sum_of_margins=self.set.sum_of_margins + self.margins,
-            dropped=dict(self.dropped),
-            **{name: getattr(self.set, name) + count for name, count in self.counts.items()},
-        )
+        inserted, known = insert_preferences(self.set, self.documents)
+        self.was_disturbed |= bool(known)
+        try:
+            update_set(
+                self.set,
+                next_tree=next_tree,
+                num_pairs=self.set.num_pairs + inserted,
+                sum_of_margins=self.set.sum_of_margins + self.margins,
+                dropped=dict(self.dropped),
+                **{name: getattr(self.set, name) + count for name, count in self.counts.items()},
+            )
+        except SetTakenError:
+            delete_late(self.set, self.documents)
+            raise
         self.documents, self.margins = [], 0.0
         self.counts.clear()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from forests.core.values import Estimator, Ungraded
-from forests.directories import MANIFEST, OutputError, check_output, checksums, written_aside
+from forests.directories import MANIFEST, Output, OutputError, checksums, written_aside
 from forests.models import Forest
 from forests.store import count_models
 from preferences.card import CARD, PICTURE, dataset_card, forest_facts
@@ -103,16 +103,21 @@ Report = Callable[[int], None]
 """Called with the number of rows written."""
 
 
+def output_of(directory: Path, *, overwrite: bool) -> Output:
+    """Return where a dataset goes; it may replace datasets, of whatever format."""
+    return Output(directory, frozenset(FORMATS), overwrite)
+
+
 def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[str, Any]:
     """Write the dataset and return its manifest.
 
     Raises:
-        OutputError: the output is there already, or there is nothing to write.
+        OutputError: the output is there already, another export writes there, or there is nothing
+            to write.
         FormatError: the format cannot hold what is in the forest.
         OSError: the disk is full, or the directory cannot be written; nothing is left behind.
     """
-    check_output(request.output, overwrite=overwrite)
-    with written_aside(request.output) as directory:
+    with written_aside(output_of(request.output, overwrite=overwrite)) as directory:
         written = _write_rows(request, directory, report)
         rows, left_out, statistics = written.rows, written.left_out, written.statistics
         if not rows:

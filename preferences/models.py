@@ -17,6 +17,7 @@ class PreferenceSet(models.Model):
     name = models.CharField(max_length=120)
     parameters = models.JSONField()
 
+    writer = models.CharField(max_length=32, blank=True)  # of the command that may change it
     is_complete = models.BooleanField(default=False)
     next_tree = models.IntegerField(default=0)  # where an interrupted command goes on
     num_pairs = models.IntegerField(default=0)

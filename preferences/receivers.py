@@ -4,7 +4,6 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from forests.models import Forest
 from forests.signals import forest_deleted, forest_weighed
 from preferences.models import PreferenceSet, Review
 from preferences.reviews import delete_reviews
@@ -13,9 +12,8 @@ from preferences.store import delete_set
 
 @receiver(forest_deleted)
 def delete_sets(forest_name: str, **_: Any) -> None:
-    forest = Forest.objects.filter(pk=forest_name).first()
     for found in PreferenceSet.objects.filter(forest_id=forest_name):
-        delete_set(found, max(forest.num_trees if forest else 0, found.next_tree))
+        delete_set(found)
     delete_reviews(forest_name)
 
 

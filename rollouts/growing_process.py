@@ -194,10 +194,11 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
         loaded = load_config(forest.config_name, settings.CONFIG_PATH)
     except ConfigError as error:
         raise OtherConfigError(str(error)) from error
-    if loaded.sha256 != forest.config_sha256:
+    if not loaded.is_same(forest.config_sha256):
+        changed = ", ".join(loaded.changed_files(forest.config_source))
         raise OtherConfigError(
             f"config {loaded.path} has changed since forest {forest.name!r} was seeded "
-            f"(SHA-256 {forest.config_sha256[:12]}, now {loaded.sha256[:12]}): "
+            f"(SHA-256 {forest.config_sha256[:12]}, now {loaded.sha256[:12]}; in {changed}): "
             "put it back, or seed a new forest with another suffix"
         )
     return loaded

@@ -27,7 +27,7 @@ from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 MOST_DEPTH = 200
 MOST_NODES = 100_000
 MOST_SAMPLES = 1_000_000
-"""That gave one step."""
+"""That gave the steps of a tree, one step after the other: metrics look at each."""
 MOST_CHARACTERS = 1_000_000
 """Of one text: a document of the database may have 16 MB."""
 _OPENR_DELIMITER = "\n\n"
@@ -113,6 +113,8 @@ def read_jsonl(row: Any) -> ForeignTree:
         found.tree.add(_jsonl_node(node, path))
         _note_worth(found, node, path)
     _note_worth(found, row, ROOT)
+    if sum(node.count for node in found.tree) > MOST_SAMPLES:
+        raise ForeignTreeError(f"the `count`s of its nodes add up to more than {MOST_SAMPLES}")
     _check_drawn(found.tree)
     return found
 

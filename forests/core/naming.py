@@ -16,6 +16,8 @@ RESERVED_NAMES = frozenset(
     }
 )  # fmt: skip
 MAX_NAME_LENGTH = 120
+MAX_DEPTH = 2000
+"""Of a node that has a page, and that is imported: pages read all that is above a node."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 

@@ -1,6 +1,7 @@
 """What a reader looks for in a tree: steps with a text, on the way to leaves of a kind."""
 
 import re
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
@@ -50,17 +51,17 @@ def select(tree: ReasoningTree, *, kind: LeafKind | None, phrase: str) -> Select
     """
     pattern = phrase_pattern(phrase)
     found = {node.path for node in tree if node.path and phrase and pattern.search(node.text)}
+    behind = _with_all_below(tree, found)
     leaves = [
         leaf.path
         for leaf in tree.leaves()
         if leaf.path
         and (kind is None or is_of_kind(leaf, kind))
-        and (not phrase or any(path in found for path in _way_to(leaf.path)))
+        and (not phrase or leaf.path in behind)
     ]
-    shown = {path for leaf in leaves for path in _way_to(leaf)}
+    shown = set(leaves) | _all_above(leaves)
     hits = found & shown if phrase else set(leaves)
-    opened = {path[:depth] for path in hits for depth in range(1, len(path))}
-    return Selection(shown, hits, opened, len(leaves))
+    return Selection(shown, hits, _all_above(hits), len(leaves))
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:
@@ -75,5 +76,21 @@ def phrase_pattern(phrase: str) -> re.Pattern[str]:
     return re.compile(first + "".join(gap + word for gap, word in pairs), re.IGNORECASE)
 
 
-def _way_to(path: NodePath) -> list[NodePath]:
-    return [path[:depth] for depth in range(1, len(path) + 1)]
+def _with_all_below(tree: ReasoningTree, found: AbstractSet[NodePath]) -> set[NodePath]:
+    """Return these nodes, and those below them."""
+    behind: set[NodePath] = set()
+    for node in tree:  # parents come first
+        if node.path in found or (node.path and node.path[:-1] in behind):
+            behind.add(node.path)
+    return behind
+
+
+def _all_above(paths: Iterable[NodePath]) -> set[NodePath]:
+    """Return the nodes above these, without the root; each is looked at once."""
+    above: set[NodePath] = set()
+    for path in paths:
+        parent = path[:-1]
+        while parent and parent not in above:
+            above.add(parent)
+            parent = parent[:-1]
+    return above

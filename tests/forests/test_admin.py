@@ -228,6 +228,18 @@ def test_a_forest_that_workers_hold_is_not_deleted(staff, forest):
     assert Forest.objects.filter(pk=forest.pk).exists()
 
 
+@pytest.mark.parametrize("counter", ["num_nodes", "num_trees"])
+def test_a_large_forest_is_deleted_by_a_command(staff, forest, counter):
+    Forest.objects.filter(pk=forest.pk).update(**{counter: 100_001})
+    address = f"/admin/forests/forest/{forest.name}/delete/"
+    command = f"python manage.py delete_forest --forest_name {forest.name} --yes"
+    assert f"more than a page can delete: {command}" in text_of(staff, address)
+    assert command in act(staff, "delete_selected", forest.name, post="yes")
+    staff.post(address, {"post": "yes"})
+    assert Forest.objects.filter(pk=forest.pk).exists()
+    assert Node.objects.exists()
+
+
 def test_who_may_only_look_can_do_nothing(client: Client, forest):
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_forest"))

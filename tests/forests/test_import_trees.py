@@ -1,6 +1,7 @@
 """Trees of other programs become forests like any other."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -408,6 +409,21 @@ def test_a_path_of_too_many_steps_is_refused(db, tmp_path):
         node = {"text": "step", "children": [node]}
     with pytest.raises(CommandError, match="more than 200 steps on a path"):
         imported(write(tmp_path / "t.jsonl", _changed(children=[node])))
+
+
+def test_a_file_whose_name_cannot_be_stored_is_refused(db, tmp_path):
+    path = write(tmp_path / "t.jsonl", OURS).rename(tmp_path / os.fsdecode(b"\xff.jsonl"))
+    with pytest.raises(CommandError, match=r"holds half a character: .*: rename the file"):
+        imported(path)
+    assert not Forest.objects.exists()
+
+
+def test_samples_that_add_up_to_too_many_are_refused(db, tmp_path):
+    children = [{"text": f"{number}", "count": 600_000} for number in range(2)]
+    path = write(tmp_path / "t.jsonl", OURS | {"children": children})
+    with pytest.raises(CommandError, match=r"line 1: the `count`s .* add up to more than 1000000"):
+        imported(path)
+    assert not Forest.objects.exists()
 
 
 def test_leaves_that_cannot_be_compared_have_no_result_and_are_said(db, tmp_path, settings, capsys):

@@ -1,9 +1,12 @@
+import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
@@ -11,6 +14,7 @@ from forests import seeding
 from forests.models import Forest, Tree
 from forests.seeding import item_question, seed_forest
 from forests.store import question_of_document, read_tree
+from rollouts.growing_process import load_frozen_config
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -173,10 +177,43 @@ def test_trees_written_before_the_count_was_are_not_doubled():
 
 def test_a_changed_source_is_refused_with_both_hashes():
     seed()
-    changed = replace(loaded(), sha256="f" * 64)
+    changed = replace(loaded(), sha256="f" * 64, file_sha256="e" * 64)
 
     with pytest.raises(ConfigError, match=r"the source had SHA-256 .* and has ffffffffffff"):
         seed_forest(changed, "test", "a")
+
+
+def test_a_changed_module_beside_the_config_is_refused_by_its_name(tmp_path: Path):
+    source = Path(load_config("demo_arithmetic").path).read_text()
+    (tmp_path / "mine.py").write_text(f"import mine_helper\n{source}")
+    (tmp_path / "mine_helper.py").write_text("LABEL = 1\n")
+    forest = seed_forest(load_config("mine", [tmp_path]), "train", "a", limit=2)
+    assert "LABEL = 1" in forest.config_source
+    load_frozen(forest, tmp_path)
+
+    (tmp_path / "mine_helper.py").write_text("LABEL = 2\n")
+
+    with pytest.raises(ConfigError, match=r"mine_helper\.py changed\. Use another"):
+        seed_forest(load_config("mine", [tmp_path]), "train", "a", limit=2)
+    with pytest.raises(ConfigError, match=r"in mine_helper\.py\): put it back"):
+        load_frozen(forest, tmp_path)
+
+
+def test_a_forest_that_an_earlier_version_seeded_goes_by_the_file_alone(tmp_path: Path):
+    source = Path(load_config("demo_arithmetic").path).read_text()
+    (tmp_path / "mine.py").write_text(f"import mine_helper\n{source}")
+    (tmp_path / "mine_helper.py").write_text("LABEL = 1\n")
+    forest = seed_forest(load_config("mine", [tmp_path]), "train", "a", limit=2)
+    earlier = hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()
+    Forest.objects.update(config_sha256=earlier)
+
+    assert seed_forest(load_config("mine", [tmp_path]), "train", "a", limit=3).num_trees == 3
+    load_frozen(Forest.objects.get(pk=forest.pk), tmp_path)
+
+
+def load_frozen(forest: Forest, directory: Path) -> None:
+    with override_settings(CONFIG_PATH=[directory]):
+        load_frozen_config(forest)
 
 
 def test_changed_settings_are_refused_by_name():

@@ -8,11 +8,13 @@ from forests.models import Forest, Node, Tree
 from forests.store import (
     collection,
     delete_forest,
+    ids_below,
     insert_new,
     iter_trees,
     node_document,
     read_tree,
 )
+from preferences.models import Preference
 from tests.rollouts.forests import seeded
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -85,6 +87,9 @@ def test_deleting_a_forest_leaves_the_others():
     ("model", "query"),
     [
         (Node, {"tree_id": "f/0000001"}),
+        (Node, {"tree_id": ids_below("f")}),
+        (Preference, {"tree_key": ids_below("f/mine")}),
+        (Tree, {"forest_id": "f"}),
         (Tree, {"forest_id": "f", "status": "growing"}),
         (
             Tree,
@@ -92,7 +97,7 @@ def test_deleting_a_forest_leaves_the_others():
         ),
     ],
 )
-def test_hot_reads_use_an_index(model: type[Node | Tree], query: dict[str, Any]):
+def test_hot_reads_use_an_index(model: type[Node | Tree | Preference], query: dict[str, Any]):
     seeded(1)
 
     plan = collection(model).find(query).explain()["queryPlanner"]["winningPlan"]

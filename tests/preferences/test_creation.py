@@ -134,6 +134,6 @@ def test_the_pairs_of_a_few_trees_come_in_their_order(forest):
 
 def test_a_deleted_set_is_gone_with_its_pairs_and_no_others(forest):
     kept, gone = create(forest, "kept"), create(forest, "gone")
-    assert delete_set(gone, forest.num_trees) == 18
+    assert delete_set(gone) == 18
     assert {one["preference_set_id"] for one in stored()} == {kept.id}
     assert [one.name for one in PreferenceSet.objects.all()] == ["kept"]

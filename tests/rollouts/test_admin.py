@@ -50,7 +50,7 @@ def test_a_forest_that_workers_hold_is_not_recounted(forest, recount):
 
 
 def test_a_large_forest_is_recounted_by_the_command(forest, recount, monkeypatch):
-    monkeypatch.setattr("rollouts.admin.MAX_NODES", 23)
+    monkeypatch.setattr("rollouts.admin.MOST_NODES_OF_A_REQUEST", 23)
     assert "recount_forest --forest_name ducks-test-first" in recount()
 
 

@@ -65,7 +65,7 @@ python manage.py create_preferences --forest_name F --values scorer:imported
         parameters = _parameters(pairing, choose_source(forest, options, self))
         name = set_name or parameters.default_name
         if replace and (known := stored_set(forest, name)):
-            gone = delete_set(known, max(forest.num_trees, known.next_tree))
+            gone = delete_set(known)
             self.say(f"deleted preference set {name} with {gone} pairs")
         try:
             with shown_progress("trees", total=forest.num_trees) as report:

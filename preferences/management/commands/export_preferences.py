@@ -28,7 +28,7 @@ from preferences.core.prompts import FormatError
 from preferences.core.step_formats import labeler_id
 from preferences.core.thoughts import THOUGHTS
 from preferences.core.value_sources import ValueSource
-from preferences.export import FORMATS, ExportRequest, export
+from preferences.export import FORMATS, ExportRequest, export, output_of
 from preferences.filters import FilterError, Filters, read_benchmark, token_counter
 from preferences.hub import HubError, check_hub, push_to_hub
 from preferences.models import PreferenceSet
@@ -136,7 +136,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
 
     def handle(self, *, output: Path, overwrite: bool, **options: Any) -> None:
         try:
-            check_output(output, overwrite=overwrite)
+            check_output(output_of(output, overwrite=overwrite))
             repository = options["push_to_hub"]
             if repository:
                 check_hub()

@@ -1,5 +1,7 @@
 """What a filter and a search leave of a tree."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,3 +114,19 @@ def test_a_cut_solution_is_not_correct_whatever_it_says():
     )
     assert select(tree, kind=LeafKind.CORRECT, phrase="").hits == ways("0.0.0")
     assert select(tree, kind=LeafKind.INCORRECT, phrase="").hits == ways("0.0.1", "0.0.2")
+
+
+def test_the_time_of_a_search_grows_with_the_square_of_the_depth_and_not_with_its_cube():
+    """Ids grow with the depth, so the square is what a page of so many steps has to write."""
+
+    def seconds(depth: int) -> float:
+        paths = [(0,) * number for number in range(1, depth + 1)]
+        tree = ReasoningTree.from_nodes([TreeNode(path, text="step\n") for path in [(), *paths]])
+        found = []
+        for _ in range(3):
+            began = time.process_time()
+            assert len(select(tree, kind=None, phrase="step").opened) == depth - 1
+            found.append(time.process_time() - began)
+        return min(found)
+
+    assert seconds(1600) < 6 * seconds(800)

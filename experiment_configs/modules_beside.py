@@ -1,0 +1,159 @@
+"""The modules beside a config that it imports: they decide as much as the config itself."""
+
+import ast
+import importlib
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+_BUILT_IN = "experiment_configs.rollout"
+BUILT_IN_DIRECTORY = Path(__file__).parent / "rollout"
+
+_HEADING = "# ======== {name}, imported from beside the config ========\n"
+_directories: list[str] = []
+"""Of configs that were loaded, as they stand in `sys.path`."""
+_kept: set[str] = set()
+"""Names of modules that were there before: they are the program's, wherever they are."""
+
+
+@contextmanager
+def imports_from(directory: Path) -> Iterator[set[str]]:
+    """Let a config import what is beside it, as it is now; give the names of what was imported.
+
+    A module of the same name beside another config is another module.
+    """
+    if directory == BUILT_IN_DIRECTORY:
+        yield set()
+        return
+    _forget()
+    _put_first(str(directory))
+    importlib.invalidate_caches()
+    before, names = set(sys.modules), set[str]()
+    # Compiled files tell two states of a module that is changed within a second apart by size.
+    writes_none, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield names
+    finally:
+        sys.dont_write_bytecode = writes_none
+        names |= {name for name in set(sys.modules) - before if _files(name, directory)}
+
+
+def sources_beside(path: Path, source: str, imported: Iterable[str]) -> dict[str, Path]:
+    """Return the files beside a config that it needs, by their names from its directory.
+
+    These are the modules that it has imported, and those that an `import` in it, or in one of
+    them, will import when a function runs.
+    """
+    directory, found = path.parent, dict[str, Path]()
+    waiting = [*imported, *_imports(source, ())]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for package, file in _files(name, directory):
+            key = file.relative_to(directory).as_posix()
+            if file != path and key not in found:
+                found[key] = file
+                waiting += _imports(file.read_text("utf-8", errors="replace"), package)
+    return dict(sorted(found.items()))
+
+
+def joined(source: str, beside: dict[str, str]) -> str:
+    """Return one text of a config and the modules beside it; without these it is the config's."""
+    parts = [_HEADING.format(name=name) + text for name, text in beside.items()]
+    return "\n".join([source, *parts])
+
+
+def parts_of(text: str, name: str) -> dict[str, str]:
+    """Return the files of a text that `joined` made, by their names; `name` is the config's."""
+    start, end = _HEADING.rstrip("\n").split("{name}")
+    parts, current = {name: list[str]()}, name
+    for line in text.splitlines():
+        if line.startswith(start) and line.endswith(end):
+            current = line.removeprefix(start).removesuffix(end)
+            parts[current] = []
+        else:
+            parts[current].append(line)
+    return {key: "\n".join(lines).rstrip() for key, lines in parts.items()}
+
+
+def _forget() -> None:
+    """Have all that configs have imported from beside them imported again, when next needed."""
+    tops = {name.partition(".")[0] for name in sys.modules}
+    directories = [Path(one) for one in _directories]
+    beside = {top for top in tops if any(_is_found_in(top, one) for one in directories)}
+    for name in list(sys.modules):
+        if name.partition(".")[0] in beside and name not in _kept:
+            del sys.modules[name]
+
+
+def _put_first(directory: str) -> None:
+    """Have a directory looked through before those of other configs, and after all the rest."""
+    known = [one for one in _directories if one in sys.path and one != directory]
+    if directory in sys.path and directory not in _directories:
+        return  # somebody else has put it there
+    if directory not in _directories:
+        _kept.update(sys.modules)
+    sys.path[:] = [one for one in sys.path if one not in _directories]
+    _directories[:] = [directory, *known]
+    sys.path += _directories
+
+
+def _files(name: str, directory: Path) -> list[tuple[tuple[str, ...], Path]]:
+    """Return the files that run when a module of a directory is imported, with their packages.
+
+    None where Python finds a module of this name elsewhere.
+    """
+    if directory == BUILT_IN_DIRECTORY:
+        if not name.startswith(f"{_BUILT_IN}."):
+            return []
+        prefix, name = tuple(_BUILT_IN.split(".")), name.removeprefix(f"{_BUILT_IN}.")
+    else:
+        prefix = ()
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts) or not (
+        prefix or _is_found_in(parts[0], directory)
+    ):
+        return []
+    found = []
+    for number in range(1, len(parts) + 1):
+        base = directory.joinpath(*parts[:number])
+        package = (*prefix, *parts[:number])
+        if (file := base / "__init__.py").is_file():
+            found.append((package, file))
+        elif (file := base.with_name(f"{base.name}.py")).is_file():
+            found.append((package[:-1], file))
+    return found
+
+
+def _is_found_in(name: str, directory: Path) -> bool:
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return False
+    places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
+    own = {directory / f"{name}.py", directory / name / "__init__.py", directory / name}
+    return any(place is not None and Path(place) in own for place in places)
+
+
+def _imports(source: str, package: tuple[str, ...]) -> list[str]:
+    """Return the names of all modules that a source may import, wherever it does so."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return []  # it fails when it is imported
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*above, node.module) if node.module else above)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)] if base else []
+    return names
