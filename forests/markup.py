@@ -42,6 +42,7 @@ _SYNTAX = re.compile(
 )
 # What Markdown, or the cleaning of its output, spends time on.
 _MARK = re.compile(r"[^\w\s.,;:!?'\"()$/%] | \n | \d[.)]", re.VERBOSE)
+_ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _TAG_OR_FORMULA = re.compile(r"(<math\b.*?</math>|<[^>]*>)", re.DOTALL)
 
 
@@ -147,6 +148,11 @@ def one_line(text: object, length: int) -> str:
     words = printable(str(text)[: 4 * length]).split()
     line = " ".join(words)
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+def without_addresses(text: str) -> str:
+    """Return a text without the addresses of servers that it names, for readers without a login."""
+    return _ADDRESS.sub("…", text)
 
 
 def excerpt(text: object, length: int, pattern: re.Pattern[str] | None = None) -> SafeString:
