@@ -1,6 +1,6 @@
 """What a site depends on, and under which licences."""
 
-from docs._ext.licences import (
+from deploy.licences import (
     GPL,
     PAGE,
     document,
@@ -14,7 +14,7 @@ from docs._ext.licences import (
 def test_the_table_of_licences_is_what_the_installed_packages_state():
     written = PAGE.read_text(encoding="utf-8")
 
-    assert written == document(), "run python -m docs._ext.licences"
+    assert written == document(), "run python -m deploy.licences"
 
 
 def test_nothing_that_a_site_needs_is_under_a_gnu_licence():

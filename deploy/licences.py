@@ -1,6 +1,6 @@
 """The licences of what `constraints.txt` pins, as their packages state them.
 
-python -m docs._ext.licences >docs/licences.md
+python -m deploy.licences >docs/licences.md
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
 GPL = re.compile(r"GPL|General Public License", re.IGNORECASE)
 
