@@ -53,5 +53,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "deploy/healthcheck.py", "site", "/healthz"]
 CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--no-ws", \
-     "--workers", "2", "--blocking-threads", "3", "--backpressure", "64", \
+     "--workers", "2", "--blocking-threads", "3", "--backpressure", "512", \
      "--respawn-failed-workers", "--log-level", "warning", "prm_site.wsgi:application"]

@@ -10,8 +10,10 @@ import json
 import re
 import secrets
 from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from django.utils.html import escape, format_html, format_html_join
@@ -23,7 +25,11 @@ from forests.core.prefix import is_prompt
 from forests.formulas import as_source, formula_of, to_mathml, tokens
 
 MAX_MARKDOWN_LENGTH = 5_000
-"""Characters read as Markdown, whose cost is not linear in all texts; the rest is shown raw."""
+"""Characters of one text read as Markdown, whose cost is not linear in all; the rest is raw."""
+MAX_MARKS = 700
+"""Marks of one text read as Markdown: each costs up to 50 microseconds, and words cost little."""
+MAX_TEXTS_OF_CHAT = 3
+"""How many texts' worth of Markdown one chat may have; its other messages are shown raw."""
 MAX_SHOWN_LENGTH = 100_000
 """Characters of one text or chat on a page; the admin has the whole of it."""
 MAX_ROLE_LENGTH = 100
@@ -34,16 +40,62 @@ _SYNTAX = re.compile(
     r"| ^\x20{0,3} (?:[-+*>=] | \d+[.)]) | ^\x20{4} | \n\x20*(?:\n|\Z) | \x20\n",
     re.MULTILINE | re.VERBOSE,
 )
+# What Markdown, or the cleaning of its output, spends time on.
+_MARK = re.compile(r"[^\w\s.,;:!?'\"()$/%] | \n | \d[.)]", re.VERBOSE)
+_ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _TAG_OR_FORMULA = re.compile(r"(<math\b.*?</math>|<[^>]*>)", re.DOTALL)
 
 
 def render_markdown(text: object) -> SafeString:
     """Return a text as Markdown with formulas, in bounded time whatever it holds."""
-    if text is None:
-        return SafeString("")
-    whole = str(text)
+    return SafeString("") if text is None else _render_within(str(text), _Room())
+
+
+@dataclass(slots=True)
+class _Room:
+    """How much of what is to come may be read as Markdown."""
+
+    length: int = MAX_MARKDOWN_LENGTH
+    marks: int = MAX_MARKS
+
+    def take(self, text: str) -> int:
+        """Return how much of a text to read as Markdown; to a line's end, where it is cut."""
+        most_marks = min(self.marks, MAX_MARKS)
+        if len(text) <= min(most_marks, self.length):  # as most texts are: formulas need no search
+            self.length -= len(text)
+            self.marks -= len(_MARK.findall(text))
+            return len(text)
+        end, marks = 0, 0
+        limited = text[: min(self.length, MAX_MARKDOWN_LENGTH)]
+        for start, stop in _words_between(limited):
+            room = list(islice(_MARK.finditer(limited, start, stop), most_marks - marks + 1))
+            marks += len(room)
+            if marks > most_marks:
+                end = room[-1].start()
+                marks = most_marks
+                break
+            end = stop
+        if end < len(text):
+            end = text.rfind("\n", 0, end) + 1 or end
+        self.length -= end
+        self.marks -= marks
+        return end
+
+
+def _words_between(text: str) -> Iterator[tuple[int, int]]:
+    """Yield from where to where a text is read as Markdown: not in formulas and blocks of code."""
+    begun = 0
+    for match in tokens(text):
+        yield begun, match.start()
+        is_code = match["fence"] is not None
+        begun = match.end() - len("```") if is_code else match.start()
+        begun = begun if formula_of(match) is None else match.end()
+    yield begun, len(text)
+
+
+def _render_within(whole: str, room: _Room) -> SafeString:
     shown = printable(whole[:MAX_SHOWN_LENGTH])
-    cut = _cut_point(shown)
+    cut = room.take(shown)
     html = format_html('<div class="markdown" dir="auto">{}</div>', _rendered(shown[:cut]))
     if shown[cut:]:
         html += format_html('<pre class="raw" dir="auto">{}</pre>', shown[cut:])
@@ -79,11 +131,12 @@ def render_prompt(prompt: Any) -> SafeString:
         return render_raw(json.dumps(prompt, ensure_ascii=False, indent=2, default=str))
     lengths = accumulate(len(message["content"]) + MAX_ROLE_LENGTH for message in prompt)
     shown = 1 + bisect_left(list(lengths), MAX_SHOWN_LENGTH)
+    room = _Room(MAX_TEXTS_OF_CHAT * MAX_MARKDOWN_LENGTH, MAX_TEXTS_OF_CHAT * MAX_MARKS)
     html = format_html_join(
         "",
         '<div class="chat"><p class="role"><bdi>{}</bdi></p>{}</div>',
         (
-            (one_line(message["role"], MAX_ROLE_LENGTH), render_markdown(message["content"]))
+            (one_line(message["role"], MAX_ROLE_LENGTH), _render_within(message["content"], room))
             for message in prompt[:shown]
         ),
     )
@@ -95,6 +148,11 @@ def one_line(text: object, length: int) -> str:
     words = printable(str(text)[: 4 * length]).split()
     line = " ".join(words)
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+def without_addresses(text: str) -> str:
+    """Return a text without the addresses of servers that it names, for readers without a login."""
+    return _ADDRESS.sub("…", text)
 
 
 def excerpt(text: object, length: int, pattern: re.Pattern[str] | None = None) -> SafeString:
@@ -125,13 +183,6 @@ def _highlighted_words(words: str, pattern: re.Pattern[str]) -> str:
         pieces.append(f"{before}<mark>{found}</mark>")
         end = match.end()
     return "".join(pieces) + escape(words[end:])
-
-
-def _cut_point(text: str) -> int:
-    """Return where to stop reading Markdown: at a line's end where there is one."""
-    if len(text) <= MAX_MARKDOWN_LENGTH:
-        return len(text)
-    return text.rfind("\n", 0, MAX_MARKDOWN_LENGTH) + 1 or MAX_MARKDOWN_LENGTH
 
 
 def _what_is_missing(whole: str) -> SafeString:

@@ -2,10 +2,13 @@
 
 from django.conf import settings
 from django.db import DatabaseError
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from redis.exceptions import RedisError
 
 STORAGE_ERRORS = (PyMongoError, DatabaseError, RedisError)
+
+_CODES_OF_REFUSED_QUERIES = (2, 9, 14, 51091)
+"""MongoDB's BadValue, FailedToParse, TypeMismatch, and that of a pattern that cannot be read."""
 
 _REMEDY = "in .env, or start the embedded services with `python manage.py services`"
 NO_DATABASE = f"no database: set MONGODB_URI {_REMEDY}"
@@ -34,9 +37,17 @@ def storage_problem(error: Exception) -> str:
 
 def is_of_storage(error: BaseException | None) -> bool:
     """Return whether the database's or the queue's driver raised an error, not our use of it."""
+    if is_refused_query(error):
+        return False
     if isinstance(error, DatabaseError):
         return isinstance(error.__cause__, PyMongoError)
     return isinstance(error, (PyMongoError, RedisError))
+
+
+def is_refused_query(error: BaseException | None) -> bool:
+    """Return whether the database answered that a query is none, as with a broken pattern."""
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    return isinstance(cause, OperationFailure) and cause.code in _CODES_OF_REFUSED_QUERIES
 
 
 def first_line(error: BaseException) -> str:

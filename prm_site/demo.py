@@ -106,7 +106,7 @@ def serve_site(base_dir: Path, port: int, say: Callable[[str], None]) -> None:
     login = _login(base_dir)
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1",
-        "--port", str(port), "--no-ws", "--blocking-threads", "3", "--backpressure", "64",
+        "--port", str(port), "--no-ws", "--blocking-threads", "3", "--backpressure", "512",
         "--log-level", "warning", "prm_site.wsgi:application",
     ]  # fmt: skip
     child = processes.start(command, cwd=base_dir)

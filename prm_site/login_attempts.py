@@ -1,7 +1,7 @@
 """Who tries to log in, as django-axes counts and logs it."""
 
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
 from axes.handlers.cache import AxesCacheHandler
@@ -36,13 +36,15 @@ class CountSerializer:
 def client_address(request: HttpRequest) -> str | None:
     """Return the address from which a request came to the outermost proxy of our own.
 
-    What stands further left in `X-Forwarded-For` was written by strangers.
+    What stands further left in `X-Forwarded-For` was written by strangers. Of IPv6 it is that of
+    the network (/64), all of whose addresses are one visitor's.
     """
-    own: str | None = request.META.get("REMOTE_ADDR") or None
+    remote = request.META.get("REMOTE_ADDR") or None
+    own = (_counted(remote) or remote) if remote else None
     hops = [one.strip() for one in request.headers.get("X-Forwarded-For", "").split(",")]
     if not settings.PROXY_COUNT or len(hops) < settings.PROXY_COUNT:
         return own
-    return _address(hops[-settings.PROXY_COUNT]) or own
+    return _counted(hops[-settings.PROXY_COUNT]) or own
 
 
 def attempted_name(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> str:
@@ -64,6 +66,19 @@ def who_tried(
     """
     is_user = User.objects.filter(username=username).exists()
     return f"{username if is_user else 'nobody of this site'} at {address or 'no address'}"
+
+
+def _counted(text: str) -> str | None:
+    """Return the address under which a visitor's failures are counted; None where it is none."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((int(address), 64), strict=False).network_address)
 
 
 def _address(text: str) -> str | None:

@@ -57,6 +57,19 @@ class UnavailableMiddleware:
         return render(request, "503.html", status=503)
 
 
+class NotStoredMiddleware:
+    """Let no browser or proxy keep a page that needs a login, or that a login changes."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if not settings.PUBLIC or settings.SESSION_COOKIE_NAME in request.COOKIES:
+            response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
+
+
 class ContentSecurityPolicyMiddleware:
     """Let a page run and load nothing but this site's own files."""
 

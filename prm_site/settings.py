@@ -110,10 +110,12 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "prm_site.middleware.LoginUnlessPublicMiddleware",
     "prm_site.middleware.ContentSecurityPolicyMiddleware",
+    "prm_site.middleware.NotStoredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "prm_site.middleware.UnavailableMiddleware",
+    "prm_site.staff_pages.StaffPagesMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -234,8 +236,12 @@ if PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = env.switch("PRM_SSL_REDIRECT", default=True)
     SECURE_HSTS_SECONDS = env.number("PRM_HSTS_SECONDS", default=31_536_000)
-    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
-    SECURE_HSTS_PRELOAD = True
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.switch("PRM_HSTS_SUBDOMAINS", default=False)
+    SECURE_HSTS_PRELOAD = env.switch("PRM_HSTS_PRELOAD", default=False)
+    if SECURE_HSTS_PRELOAD and not SECURE_HSTS_INCLUDE_SUBDOMAINS:
+        refuse("PRM_HSTS_PRELOAD=1 needs PRM_HSTS_SUBDOMAINS=1: browsers preload no host alone")
+    # Hosts below this one, and lists of browsers, are for their owner to decide about.
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
     STORAGES = {

@@ -36,6 +36,7 @@ from rollouts.failures import (
     classify,
     first_cause,
 )
+from rollouts.transport import AnswerTooLargeError, RedirectedError
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -45,9 +46,11 @@ Reserved = TypeVar("Reserved")
 # The library lets through what its transport finds wrong with the protocol, and JSON that is nested
 # too deep.
 _ERRORS = (
-    openai.OpenAIError, aiohttp.ClientError, ResponseError, AnsweredError, ValueError,
-    RecursionError,
+    openai.OpenAIError, aiohttp.ClientError, AnswerTooLargeError, RedirectedError, ResponseError,
+    AnsweredError, ValueError, RecursionError,
 )  # fmt: skip
+_UNREAD = (TimeoutError, AnswerTooLargeError)
+"""First causes of failures whose answers may have used more than a request."""
 SECONDS_BETWEEN_LOOKS_AT_MODELS = 60.0
 SECONDS_TO_LIST_MODELS = 20.0
 _NAME_THE_MODEL = "name the one to ask for (`model` in the config)"
@@ -349,7 +352,7 @@ class Backend:
     ) -> Answer:
         """Send one request, and tell the budget what it used, whatever comes of it."""
         spending.requests += 1
-        used: Usage | None = None  # cancelled, or timed out: the server may have worked on it
+        used: Usage | None = None  # not read to its end: the server may have worked on it
         try:
             answer = await self._post(endpoint, path, sent, spending)
             before = spending.usage
@@ -358,7 +361,7 @@ class Backend:
             finally:
                 used = replace(spending.usage - before, requests=1)
         except _ERRORS as error:
-            if used is None and not isinstance(first_cause(error), TimeoutError):
+            if used is None and not isinstance(first_cause(error), _UNREAD):
                 used = Usage(requests=1)
             raise
         finally:

@@ -13,6 +13,7 @@ import openai
 from forests.core.abilities import Abilities
 from rollouts.core.dialect import Dialect
 from rollouts.core.servers import Server
+from rollouts.transport import BoundedClient
 
 SECONDS_OF_EJECTION = 10.0
 
@@ -133,5 +134,5 @@ def _client(server: Server, timeout_seconds: float) -> openai.AsyncOpenAI:
         timeout=timeout_seconds,
         max_retries=0,  # the client has the one retry policy
         # Half the processor time of the default: see docs/benchmarks.md.
-        http_client=openai.DefaultAioHttpClient(),
+        http_client=BoundedClient(),
     )

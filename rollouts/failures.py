@@ -18,6 +18,7 @@ from rollouts.core.refusals import Outcome, Refusal, read_refusal
 from rollouts.core.responses import ResponseError
 from rollouts.core.waiting import seconds_to_wait
 from rollouts.endpoints import Endpoint, ServerAddress
+from rollouts.transport import AnswerTooLargeError, RedirectedError
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -155,22 +156,9 @@ def classify(
 
     Messages are stored and shown, so a server that repeats a key finds it taken out.
     """
-    where, cause = endpoint.base_url, first_cause(error)
-    # The library calls a refused connection a timeout too.
-    if isinstance(error, openai.APITimeoutError) and isinstance(cause, TimeoutError):
-        return "timeout", RetryableError(f"no answer from {where} in {timeout_seconds:g} s")
-    if isinstance(error, openai.APIConnectionError):
-        return "connection", RetryableError(
-            f"cannot reach the model server at {where} ({_said(str(cause), address)}): "
-            f"check {address.source}",
-            is_unavailable=True,
-        )
-    if isinstance(error, aiohttp.ClientError):
-        why = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-        return "bad_response", RetryableError(
-            f"{where} did not answer with HTTP ({_said(why, address)}): check {address.source}",
-            is_unavailable=True,
-        )
+    where = endpoint.base_url
+    if (unanswered := _without_answer(error, where, timeout_seconds, address)) is not None:
+        return unanswered
     if isinstance(error, openai.APIStatusError):
         status, headers = error.status_code, error.response.headers
         said = f"{where} answered {status}: {_said(error.message, address)}"
@@ -182,6 +170,38 @@ def classify(
         said = f"{where} answered with an error ({refusal.status}): {_said(words, address)}"
         return f"error_{refusal.status}", _failure(refusal, said, endpoint, address, {})
     return "bad_response", _bad_response(error, where, address)
+
+
+def _without_answer(
+    error: Exception, where: str, timeout_seconds: float, address: ServerAddress
+) -> tuple[str, BackendError] | None:
+    """Return what `classify` does where no whole answer arrived; None where one did."""
+    # The library calls a refused connection a timeout too.
+    if isinstance(error, openai.APITimeoutError) and isinstance(first_cause(error), TimeoutError):
+        return "timeout", RetryableError(f"no answer from {where} in {timeout_seconds:g} s")
+    if isinstance(error, openai.APIConnectionError):
+        return "connection", RetryableError(
+            f"cannot reach the model server at {where} "
+            f"({_said(str(first_cause(error)), address)}): check {address.source}",
+            is_unavailable=True,
+        )
+    if isinstance(error, aiohttp.ClientError):
+        why = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+        return "bad_response", RetryableError(
+            f"{where} did not answer with HTTP ({_said(why, address)}): check {address.source}",
+            is_unavailable=True,
+        )
+    if isinstance(error, AnswerTooLargeError):
+        return "too_large", RetryableError(
+            f"{where} {error}: ask for fewer samples or tokens, or for no log-probabilities, in "
+            f"the config, or check {address.source}"
+        )
+    if isinstance(error, RedirectedError):
+        return "redirect", BackendRefusedError(
+            f"{where} {error}, and nothing was sent there: where that is the model server, name it "
+            f"in {address.source}"
+        )
+    return None
 
 
 def _bad_response(error: Exception, where: str, address: ServerAddress) -> BackendError:
@@ -245,8 +265,11 @@ def _said(message: str, address: ServerAddress) -> str:
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """Return what an error came from in the first place."""
-    while error.__cause__ is not None:
+    """Return what an error came from in the first place.
+
+    A timeout counts as first: asyncio names the cancellation that it made as its cause.
+    """
+    while error.__cause__ is not None and not isinstance(error, TimeoutError):
         error = error.__cause__
     return error
 

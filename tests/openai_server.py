@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -50,6 +50,10 @@ class Fault:
     """Whether the connection ends in the middle of the body that was announced."""
     raw: bytes = b""
     """What is sent instead of anything that HTTP knows."""
+    pieces: Iterable[bytes] = ()
+    """What is sent after `raw`, until the client closes the connection."""
+    seconds_between: float = 0.0
+    """Before each of the pieces."""
 
 
 def is_probe(body: dict[str, Any]) -> bool:
@@ -346,6 +350,10 @@ class OpenAIServer:
                 if fault.drops_connection or fault.raw:
                     self.close_connection = True
                     self.wfile.write(fault.raw)
+                    for piece in fault.pieces:
+                        if scripted._released.wait(fault.seconds_between):
+                            return
+                        self.wfile.write(piece)
                 elif fault.cuts_body:
                     self.close_connection = True
                     self.send_response(200)

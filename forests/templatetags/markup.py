@@ -37,6 +37,11 @@ def one_line(text: object, length: int) -> str:
 
 
 @register.filter
+def without_addresses(text: str) -> str:
+    return markup.without_addresses(text)
+
+
+@register.filter
 def excerpt(text: object, pattern: re.Pattern[str]) -> SafeString:
     """Return the part of a text around what a pattern finds, marked, on one line."""
     return markup.excerpt(text, 110, pattern)

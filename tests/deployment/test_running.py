@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -190,6 +190,31 @@ def test_a_release_of_the_site_takes_over_from_another_without_a_gap(
 
     assert before > 20
     assert set(proxy.statuses) == {200}
+
+
+def connected(address: Path) -> HTTPConnection:
+    """Return a connection that has been answered once and stays open, as a browser's does."""
+    connection = HTTPConnection("forests.example.org", timeout=30)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(30)
+    connection.sock.connect(str(address))
+    connection.request("GET", "/healthz", headers={"X-Forwarded-Proto": "https"})
+    assert connection.getresponse().read() == b"ok\n"
+    return connection
+
+
+def test_connections_that_ask_nothing_do_not_keep_a_new_visitor_waiting(
+    tmp_path_factory: pytest.TempPathFactory, model_server: OpenAIServer
+):
+    place = tmp_path_factory.mktemp("run") / "a.sock"
+    variables = production(OPENAI_BASE_URL=model_server.url)
+    with process(*at(place, arguments_of_granian()), **variables), ExitStack() as idle:
+        wait_until(lambda: status_of(place, "/healthz") == 200)
+        began = time.monotonic()
+        for _ in range(200):
+            idle.enter_context(closing(connected(place)))
+
+        assert time.monotonic() - began < 20  # granian ends an idle connection after 30 s
 
 
 def test_a_site_that_was_killed_starts_again(

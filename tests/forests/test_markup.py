@@ -1,5 +1,6 @@
 r"""What a model or a dataset may have written, and what a browser is given of it."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from forests import markup
 from forests.formulas import to_mathml
 from forests.markup import (
     MAX_MARKDOWN_LENGTH,
+    MAX_MARKS,
     MAX_SHOWN_LENGTH,
+    MAX_TEXTS_OF_CHAT,
     excerpt,
     highlighted,
     one_line,
@@ -38,6 +41,9 @@ ALLOWED_ATTRIBUTES = {
     "movablelimits", "notation", "rspace", "scriptlevel", "stretchy", "symmetric", "voffset",
     "width",
 }  # fmt: skip
+
+GOAL_SECONDS = 0.05
+MOST_CALLS = 140_000
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -310,6 +316,104 @@ def test_a_megabyte_of_any_mark_takes_bounded_time(piece):
 
 _NESTED = ["{", "\\sqrt{", "\\frac", "\\left(", "x^{", "\\begin{matrix}", "\\sqrt[", "\\color{red}",
            "\\text{$", "\\mathbf", "\\frac x", "\\underbrace{", "^\\frac"]  # fmt: skip
+
+
+DENSE = [
+    "|\n|-\n", "a|b\n-|-\n", "\n- ", "a\n---\n", "|a|b|\n|-|-|\n", "\\```_a ", "* * > ", ">",
+    "# a\n", "`*", "---\n", "> > ", "_{`a`", "*_", "1. ", "***a", "~~~\n", "``", "- a\n  ",
+    "\\begin{align}", "$x$ ", "$$", "\\(", "*a*", "a*b", "&amp;", "[x](", "<b>", "\n\n", "\t",
+    "$\\frac", "{", "é*",
+]  # fmt: skip
+
+
+def seconds_of(text: str) -> float:
+    """Return the processor time of one rendering: the least of three, as others use the machine."""
+    taken = []
+    for _ in range(3):
+        markup._rendered.cache_clear()
+        began = time.thread_time()
+        render_markdown(text)
+        taken.append(time.thread_time() - began)
+    return min(taken)
+
+
+@pytest.mark.parametrize("unit", DENSE)
+def test_twice_the_marks_take_at_most_about_twice_the_time(unit: str):
+    lengths = (625, 1_250, 2_500, 5_000, 50_000)
+    times = [seconds_of((unit * length)[:length]) for length in lengths]
+
+    least = 0.02  # what shorter times differ by says nothing
+    for shorter, longer in itertools.pairwise(times):
+        assert max(longer, least) < 3 * max(shorter, least), times
+
+
+@pytest.mark.parametrize("unit", DENSE)
+@pytest.mark.parametrize("length", [5_000, 50_000])
+def test_a_text_of_marks_is_read_as_markdown_within_a_budget_and_then_raw(unit: str, length: int):
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    text = (unit * length)[:length]
+    markup._rendered.cache_clear()
+    sys.setprofile(count)
+    try:
+        html = render_markdown(text)
+    finally:
+        sys.setprofile(None)
+
+    assert calls < MOST_CALLS
+    assert seconds_of(text) < 10 * GOAL_SECONDS  # under load; what the machine alone takes is less
+    assert html.count("<pre") <= html.count("</pre>")
+
+
+def test_where_the_budget_ends_the_rest_of_a_text_is_shown_as_it_was_written():
+    lines = [f"| *{number}* | `b` |" for number in range(400)]
+    html = render_markdown("\n".join(["| a | b |", "|---|---|", *lines]))
+
+    markdown, raw = html.split('<pre class="raw"')
+    first_raw = raw.partition(">")[2].partition("\n")[0]
+    number = int(re.findall(r"\d+", first_raw)[0])
+    assert first_raw == lines[number]
+    assert f"<em>{number - 1}</em>" in markdown
+    assert f"<em>{number}</em>" not in markdown
+
+
+def test_solutions_with_many_formulas_are_read_whole():
+    step = r"Then $\frac{a^{2}+b_{1}}{c\cdot d}=\sqrt{x^{3}-1}$ and \(\alpha_{i}\le\beta^{j}\)."
+
+    assert '<pre class="raw"' not in render_markdown(f"{step}\n" * 55)
+
+
+def test_a_long_block_of_code_is_read_whole():
+    lines = [f"    total_{number} += values[{number}] * (x_{number} - 1)" for number in range(100)]
+
+    html = render_markdown("\n".join(["```", *lines, "```", "**Done.**"]))
+
+    assert "<strong>Done.</strong>" in html
+    assert '<pre class="raw"' not in html
+
+
+def test_the_messages_of_a_hostile_chat_share_one_budget():
+    message = {"role": "user", "content": ("|\n|-\n" * 1000)[:4_000]}
+    began = time.thread_time()
+
+    html = render_prompt([message] * 20)
+
+    assert html.count('<div class="chat">') == 20
+    assert html.count("<table>") <= 3 * MAX_TEXTS_OF_CHAT * MAX_MARKS // 5
+    assert time.thread_time() - began < 20 * GOAL_SECONDS
+
+
+def test_a_chat_of_examples_is_read_whole():
+    message = {"role": "user", "content": "**Question:** How many?\n\n- `3 * 4`\n- *12*\n" * 3}
+
+    html = render_prompt([message] * 20)
+
+    assert html.count("<strong>") == 60
+    assert '<pre class="raw"' not in html
 
 
 def test_a_deeply_nested_formula_does_not_end_the_process():

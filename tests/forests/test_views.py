@@ -302,6 +302,29 @@ def test_what_a_server_answered_is_shown_escaped_and_to_readers_with_a_login_alo
     assert "to read why" in html
 
 
+@pytest.mark.parametrize("address", ["/", FOREST, TREE])
+def test_no_page_names_a_model_server_to_readers_without_a_login(client, reader, settings, address):
+    settings.PUBLIC = True
+    server = "http://10.0.0.7:8000/v1"
+    forest = make_forest(
+        config_source=f"class Config:\n    worker = Worker(base_urls=['{server}'])\n",
+        worker_config={"base_urls": [server], "extra_body": {"router": server}, "seed": 7},
+    )
+    error = "Cannot connect to host 10.0.0.7:8000"
+    add_trees(forest, [tree_of()], status=TreeStatus.FAILED, error=error)
+
+    html = text_of(reader, address)
+    assert ("10.0.0.7" in html) is (address != "/")
+    reader.logout()
+    html = text_of(client, address)
+    assert "10.0.0.7" not in html
+    if address == FOREST:
+        assert "class Config" in html
+        assert "base_urls" in html
+    if address == TREE:
+        assert "to read why" in html
+
+
 @pytest.mark.parametrize(
     "make", [states.limit_spent, states.paused, states.stopped, states.waiting, states.no_worker]
 )

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from axes.handlers.proxy import AxesProxyHandler
 from django.contrib.auth.models import Group, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client, RequestFactory
@@ -240,7 +242,10 @@ class TestLoginLimit:
         (2, "made-up, 203.0.113.9, 198.51.100.7", "203.0.113.9"),
         (2, "203.0.113.9", "192.0.2.1"),
         (1, "ada", "192.0.2.1"),
-        (1, "2001:DB8::0:1", "2001:db8::1"),
+        (1, "2001:DB8:1:2:3::4", "2001:db8:1:2::"),
+        (1, "2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"),
+        (1, "2001:db8:1:3::4", "2001:db8:1:3::"),
+        (1, "::ffff:203.0.113.9", "203.0.113.9"),
     ],
 )
 def test_an_address_is_what_the_own_proxies_say(settings, proxies, forwarded, expected):
@@ -249,3 +254,50 @@ def test_an_address_is_what_the_own_proxies_say(settings, proxies, forwarded, ex
     request = RequestFactory().get("/", headers=headers, REMOTE_ADDR="192.0.2.1")
 
     assert client_address(request) == expected
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("queue")
+def test_all_addresses_of_an_ipv6_network_are_limited_as_one(client: Client, settings):
+    settings.AXES_FAILURE_LIMIT = 3
+    for number in range(3):
+        log_in(client, f"user{number}", "wrong", address=f"2001:db8:1:2::{number}")
+
+    assert log_in(client, "ada", "wrong", address="2001:db8:1:2:3:4:5:6").status_code == 429
+    assert log_in(client, "ada", "wrong", address="2001:db8:1:3::1").status_code == 200
+
+
+@pytest.mark.django_db
+def test_sessions_that_have_ended_are_deleted_and_no_others(client: Client):
+    ended, going_on = SessionStore(), SessionStore()
+    ended.set_expiry(-1)
+    for session in (ended, going_on):
+        session.create()
+
+    call_command("clearsessions")
+
+    assert [one.session_key for one in Session.objects.all()] == [going_on.session_key]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("queue")
+class TestKeptCopies:
+    PAGES = ("/", "/login/", "/nobody/", "/admin/", "/metrics", "/login/password/")
+
+    @pytest.mark.parametrize("address", PAGES)
+    def test_nothing_keeps_what_is_behind_the_login(self, client: Client, settings, address: str):
+        settings.PUBLIC = False
+        client.force_login(User.objects.create_superuser("root"))
+
+        assert "no-store" in client.get(address)["Cache-Control"]
+        client.logout()
+        assert "no-store" in client.get(address)["Cache-Control"]
+
+    def test_what_everybody_may_read_may_be_kept_but_not_with_a_login(
+        self, client: Client, settings
+    ):
+        settings.PUBLIC = True
+        assert "Cache-Control" not in client.get("/")
+
+        client.force_login(User.objects.create_superuser("root"))
+        assert "no-store" in client.get("/")["Cache-Control"]

@@ -47,6 +47,44 @@ def test_production_with_all_settings_passes_the_deployment_checks():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "header"),
+    [
+        ({}, "max-age=31536000"),
+        ({"PRM_HSTS_SUBDOMAINS": "1"}, "max-age=31536000; includeSubDomains"),
+        (
+            {"PRM_HSTS_SUBDOMAINS": "1", "PRM_HSTS_PRELOAD": "1"},
+            "max-age=31536000; includeSubDomains; preload",
+        ),
+        ({"PRM_HSTS_SECONDS": "0", "PRM_HSTS_SUBDOMAINS": "1"}, "None"),
+    ],
+)
+def test_hosts_below_the_sites_and_lists_of_browsers_are_chosen(
+    chosen: dict[str, str], header: str
+):
+    ask = (
+        "import django; django.setup(); from django.test import Client; "
+        "answer = Client().get('/healthz', secure=True, headers={'host': 'forests.example.org'}); "
+        "print(answer.status_code, answer.headers.get('Strict-Transport-Security'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask],
+        env=os.environ | PRODUCTION | chosen | {"DJANGO_SETTINGS_MODULE": "prm_site.settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.strip() == f"200 {header}"
+
+
+def test_a_host_is_not_preloaded_without_those_below_it():
+    done = check(**PRODUCTION, PRM_HSTS_PRELOAD="1")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("PRM_HSTS_PRELOAD=1 needs PRM_HSTS_SUBDOMAINS=1")
+
+
 def test_production_refuses_to_show_tracebacks():
     assert "PRM_DEBUG=1 shows secrets" in check(**PRODUCTION, PRM_DEBUG="1").stderr
 
