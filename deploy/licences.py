@@ -51,11 +51,11 @@ def licence_of(package: str) -> str:
         stated = metadata(package)
     except PackageNotFoundError:
         return ""
-    if expression := stated.get("License-Expression"):
-        return str(expression)
+    if expression := stated.get_all("License-Expression"):
+        return str(expression[0])
     classifiers: Sequence[str] = stated.get_all("Classifier") or []
     names = [one.rpartition(" :: ")[2] for one in classifiers if one.startswith("License ::")]
-    return "; ".join(names) or str(stated.get("License") or "not stated").splitlines()[0]
+    return "; ".join(names) or str((stated.get_all("License") or ["not stated"])[0]).splitlines()[0]
 
 
 def normalised(name: str) -> str:

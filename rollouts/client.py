@@ -768,6 +768,8 @@ class CompletionClient:
         written = current.written
         if current.ask not in (*_STEPS, _Ask.THOUGHT):
             return ""
+        if current.ask in _STEPS and current.begun[0].ending is Ending.STEP:
+            return ""  # its delimiter is whole, and would be found for ever
         if current.ask is not _Ask.THOUGHT and without_thoughts(written) != written:
             return ""
         return "" if current.begun[0].begins_in_thought and current.ask in _STEPS else written
