@@ -145,7 +145,7 @@ def test_whatever_says_that_another_worker_can_do_it(
     async def refuse(_: object) -> None:
         raise NotForThisWorkerError("this worker is too small")
 
-    monkeypatch.setattr(growing_process, "require_model", refuse)
+    monkeypatch.setattr(growing_process, "_begin_with_models", refuse)
     forest = seeded(2)
     enqueue_forest(forest, 2)
 

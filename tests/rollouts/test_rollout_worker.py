@@ -53,7 +53,7 @@ def test_it_leaves_other_forests_and_the_whole_queue_alone(queue, model_server: 
     assert status == 0, err
     assert_whole(mine)
     assert queue.get_job_ids() == before
-    assert reread(mine).requests == len(model_server.requests)
+    assert reread(mine).requests == model_server.num_asked
     assert statuses(other) == {"pending": 4}
 
 
@@ -203,7 +203,7 @@ def test_a_forest_that_is_paused_meanwhile_is_told_in_one_line(model_server: Ope
 
     status, _, err = finish(process)
     assert status == 1
-    assert "the forest is paused: resume it in the admin" in err.strip().splitlines()[-1]
+    assert "paused: workers leave it alone until it is resumed in the admin" in err.strip().splitlines()[-1]
 
 
 def test_a_forest_that_is_deleted_meanwhile_is_told_in_one_line(model_server: OpenAIServer):

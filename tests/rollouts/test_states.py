@@ -213,6 +213,6 @@ def test_a_forest_that_an_older_version_stopped_is_stopped(message, reason, wait
     forest = seeded(1)
     set_fields(forest, backend_message=message)
 
-    import_module("forests.migrations.0015_stop_reasons").move_stop_reasons(apps, None)
+    import_module("forests.migrations.0013_stop_reasons").move_stop_reasons(apps, None)
 
     assert (reread(forest).stop_reason, reread(forest).backend_message) == (reason, waits)
