@@ -193,7 +193,9 @@ class TestExport:
         assert len(rows) == (2 if name == "trl_unpaired" else 1)
 
     def test_nothing_accepted_is_nothing_to_write(self, preference_set, tmp_path):
-        with pytest.raises(CommandError, match=r"no row to write \(18 pairs that no reviewer accepted"):
+        with pytest.raises(
+            CommandError, match=r"no row to write \(18 pairs that no reviewer accepted"
+        ):
             self.rows(tmp_path, "accepted")
 
     def test_formats_of_steps_have_no_pairs_to_choose_from(self, preference_set, tmp_path):

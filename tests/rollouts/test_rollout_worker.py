@@ -203,7 +203,10 @@ def test_a_forest_that_is_paused_meanwhile_is_told_in_one_line(model_server: Ope
 
     status, _, err = finish(process)
     assert status == 1
-    assert "paused: workers leave it alone until it is resumed in the admin" in err.strip().splitlines()[-1]
+    assert (
+        "paused: workers leave it alone until it is resumed in the admin"
+        in err.strip().splitlines()[-1]
+    )
 
 
 def test_a_forest_that_is_deleted_meanwhile_is_told_in_one_line(model_server: OpenAIServer):
