@@ -60,6 +60,7 @@ def test_every_command_is_in_the_reference_with_its_options(site: Path):
     for option in ("--forest_name", "--num_beam_values", "--min_margin", "--role", "--watch"):
         assert option in text
     assert "%(" not in text
+    assert "SUPPRESS" not in text
 
 
 def test_every_setting_is_in_the_reference(site: Path):
