@@ -144,7 +144,7 @@ class TestPrometheus:
         name = forest.name
         statuses = ("pending", "growing", "complete", "failed")
         assert [found["prm_trees", name, one] for one in statuses] == [2, 0, 4, 0]
-        assert found["prm_requests_total", name] == grown.requests == len(model_server.requests)
+        assert found["prm_requests_total", name] == grown.requests == model_server.num_asked
         assert found["prm_retries_total", name] == 1
         assert found["prm_request_failures_total", name, "http_503"] == 1
         assert found["prm_tokens_total", name, "prompt"] == grown.prompt_tokens > 0

@@ -99,7 +99,8 @@ class TestGrowth:
         grow_slice(forest.name, 0, 2)
 
         assert_whole(forest)
-        assert sum(asked["n"] > most for asked in model_server.requests) > 0
+        asked = [*model_server.probes, *model_server.requests]
+        assert max(body["n"] for body in asked) > most
 
     def test_a_web_page_in_place_of_an_answer_names_the_setting(self, model_server: OpenAIServer):
         model_server.listing = "<html><body>Welcome</body></html>"
