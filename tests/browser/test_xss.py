@@ -21,6 +21,7 @@ from preferences.core.pairing import PairingOptions
 from preferences.creation import SetParameters, create_preferences
 from preferences.models import Preference, PreferenceSet, ReviewState
 from preferences.reviews import record_review
+from rollouts.core.responses import LONGEST_MODEL
 from tests.browser.xss import BIDI, CORPUS, LONG
 from tests.forests.factories import (
     RIGHT,
@@ -90,7 +91,7 @@ def hostile_tree(text: str) -> ReasoningTree:
         step("0.0", text, model=text, finish_reason="stop"),
         leaf("0.0.0", f"{text} right", RIGHT, answer=text, model=text),
         leaf("0.0.1", f"wrong {text}", WRONG, answer=f"not {text}", truncated=True),
-        step("0.1", f"x {text}", model=text),
+        step("0.1", f"x {text}", model=text[:LONGEST_MODEL]),
         leaf("0.1.0", f"{text}\n#### 1", WRONG, answer=text),
     )
 
