@@ -88,8 +88,8 @@ _OF_MARKUP = (
 
 def hostile_tree(text: str) -> ReasoningTree:
     return tree_of(
-        step("0.0", text, model=text, finish_reason="stop"),
-        leaf("0.0.0", f"{text} right", RIGHT, answer=text, model=text),
+        step("0.0", text, model=text[:LONGEST_MODEL], finish_reason="stop"),
+        leaf("0.0.0", f"{text} right", RIGHT, answer=text, model=text[:LONGEST_MODEL]),
         leaf("0.0.1", f"wrong {text}", WRONG, answer=f"not {text}", truncated=True),
         step("0.1", f"x {text}", model=text[:LONGEST_MODEL]),
         leaf("0.1.0", f"{text}\n#### 1", WRONG, answer=text),
