@@ -123,7 +123,7 @@ def problem_of_steps(nodes: Sequence[Mapping[str, Any]], *, thinks: bool) -> str
             return f"{where} is blank"
         if node["truncated"] and node["finish_reason"] != "length":
             return f"{where} is cut, and its reason is {node['finish_reason']!r}"
-        if thinks and node["is_thought"] != ("." not in node["path"]):
+        if thinks and node["is_thought"] != (node["path"].count(".") == 1):
             return f"{where} is {'a thought' if node['is_thought'] else 'no thought'}"
         if not node["is_thought"] and "think>" in node["text"]:
             return f"{where} holds the mark of a thought"
@@ -133,7 +133,9 @@ def problem_of_steps(nodes: Sequence[Mapping[str, Any]], *, thinks: bool) -> str
 def _exported_nodes(data_dir: Path, forest: str) -> list[dict[str, Any]]:
     with TemporaryDirectory() as folder:
         directory = Path(folder) / "forest"
-        _manage(data_dir, "export_forest", "--forest_name", forest, "--output", str(directory))
+        _manage(
+            data_dir, "export_forest", "--forest_name", forest, "--output", str(directory), "--json"
+        )
         table = pq.read_table(directory / "nodes.parquet")  # type: ignore[no-untyped-call]
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows

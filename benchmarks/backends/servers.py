@@ -164,6 +164,7 @@ BACKENDS = (
         "sglang",
         reads_gguf=False,
         services=_sglang,
+        unwanted=("torchvision",),  # made for another torch, as with vLLM
         stand_ins=("torchvision",),
         chat_formats=(TRIMMING, THINKING),
     ),
