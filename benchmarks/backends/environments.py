@@ -17,6 +17,8 @@ import importlib.machinery
 import sys
 import types
 
+__version__ = "0"
+
 
 class _Nothing(types.ModuleType):
     __path__ = []

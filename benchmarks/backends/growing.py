@@ -119,7 +119,7 @@ def problem_of_steps(nodes: Sequence[Mapping[str, Any]], *, thinks: bool) -> str
     """
     for node in nodes:
         where = f"step {node['path']} of tree {node['tree']}"
-        if not node["text"].strip():
+        if not (node["text"].strip() or node["terminal"]):  # a model may end where others go on
             return f"{where} is blank"
         if node["truncated"] and node["finish_reason"] != "length":
             return f"{where} is cut, and its reason is {node['finish_reason']!r}"

@@ -9,7 +9,7 @@ from benchmarks.backends.growing import problem_of_steps
 
 def step(path: str, text: str = "We add.", **fields: Any) -> dict[str, Any]:
     """Return the row of a step in an exported forest."""
-    told = {"truncated": False, "finish_reason": "stop", "is_thought": False}
+    told = {"terminal": False, "truncated": False, "finish_reason": "stop", "is_thought": False}
     return {"tree": 0, "path": path, "text": text, **told, **fields}
 
 
@@ -17,6 +17,7 @@ def test_whole_solutions_have_no_problem():
     assert not problem_of_steps([step("0.0"), step("0.0.0", "#### 3")], thinks=False)
     cut = step("0.0", truncated=True, finish_reason="length")
     assert not problem_of_steps([cut], thinks=False)
+    assert not problem_of_steps([step("0.0.1", "", terminal=True)], thinks=False)
     thought = step("0.0", "Hm.", is_thought=True)
     assert not problem_of_steps([thought, step("0.0.0")], thinks=True)
 
