@@ -79,7 +79,7 @@ def create_preferences(
     changes: what was there keeps its id and its place. What reviewers said under this name holds
     for the pairs that it said it of.
 
-    Of several commands that make one set at once, the last to begin goes on with it, and the
+    Of several commands that make one set at once, the last to begin finishes it, and the
     others are refused.
 
     Raises:

@@ -115,7 +115,7 @@ def count_pairs(preference_set: PreferenceSet) -> int:
 
 
 def _place_in_order(preference_set: PreferenceSet) -> None:
-    """Give all pairs their places anew, in the order of trees and of the pairs in them."""
+    """Number the places of all pairs again, in the order of trees and of the pairs in them."""
     query = {"tree_key": ids_below(preference_set.id)}
     found = collection(Preference).find(query, {"tree_index": 1, "page_key": 1})
     pairs = sorted(

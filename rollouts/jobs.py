@@ -52,7 +52,7 @@ def grow_slice(
 
     Raises:
         ConfigError: the forest is gone, or takes no rollouts.
-        NotForThisWorkerError: this process is no worker of the queue, so nothing can be put back.
+        NotForThisWorkerError: this process does not work for the queue: no job is put back.
         BackendRefusedError: the model server refuses; the forest's page says so.
     """
     close_inherited_connections()
