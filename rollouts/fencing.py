@@ -12,7 +12,7 @@ What arrives before the nodes are moved is part of the tree, as is what a killed
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pymongo import ReplaceOne, UpdateMany, UpdateOne
+from pymongo import UpdateMany, UpdateOne
 
 from forests.models import Forest, Node, Tree
 from forests.store import Document, collection, in_batches, insert_up_to_known
@@ -107,8 +107,7 @@ def _oldest_generations(trees: Sequence[str]) -> dict[str, int]:
 def _replaces(document: Document) -> bool:
     """Write over a node of an earlier generation; return whether there was one."""
     earlier = {"_id": document["_id"], "generation": {"$not": {"$gte": document["generation"]}}}
-    result = collection(Node).bulk_write([ReplaceOne(earlier, document)])
-    return result.matched_count == 1
+    return collection(Node).replace_one(earlier, document).matched_count == 1
 
 
 def _is_stored(document: Document) -> bool:
