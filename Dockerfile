@@ -30,6 +30,7 @@ COPY --from=packages /opt/venv /opt/venv
 WORKDIR /srv/prm
 # The code stays root's: what runs here cannot change it.
 COPY manage.py ./
+COPY common common
 COPY experiment_configs experiment_configs
 COPY forests forests
 COPY metrics metrics

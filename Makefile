@@ -20,7 +20,7 @@ test: lint checkers
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 # Lines and branches that no test comes to: at least 90 % of all lines, 98 % of the pure modules'.
-CORE := */core/*,experiment_configs/*
+CORE := */core/*,experiment_configs/*,rollouts/strategies/*,rollouts/steps/*,rollouts/protocol/*,preferences/export/formats/*
 coverage: $(VENV)/.development checkers
 	$(BIN)/python -m pytest -n auto --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report --fail-under=90
@@ -28,7 +28,7 @@ coverage: $(VENV)/.development checkers
 
 # llama.cpp, vLLM and FastChat for real: 5 GB of packages, in environments in .backends.
 test-backends: $(VENV)/.runtime
-	@$(BIN)/python -m benchmarks.backends $(ARGS)
+	@$(BIN)/python -m tests.backends $(ARGS)
 
 # TRL's own trainers on what is exported: 5 GB of packages, in an environment in .backends.
 INTEROP := .backends/interop
@@ -69,7 +69,7 @@ mutants: $(VENV)/.development
 
 # Config files and answers of model servers, made up: more of them than `make test` tries.
 fuzz: $(VENV)/.development
-	$(BIN)/python -m pytest --hypothesis-profile fuzz tests/*/test_fuzzed_*.py tests/*/*/test_fuzzed_*.py $(ARGS)
+	$(BIN)/python -m pytest --hypothesis-profile fuzz $$(find tests -name "test_fuzzed_*.py") $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

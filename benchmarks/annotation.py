@@ -19,9 +19,9 @@ from benchmarks.measures import Measure, argument_parser, print_json
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import Grade, ReasoningTree
 from forests.core.values import estimate_values
-from rollouts.core.completions import Completion, Ending
-from rollouts.core.growing import Expansion, GrowthStrategy
-from rollouts.core.strategies import STRATEGIES
+from rollouts.steps.completions import Completion, Ending
+from rollouts.strategies import STRATEGIES
+from rollouts.strategies.base import Expansion, GrowthStrategy
 
 CHANCE_OF_SUCCESS = 0.5
 """Of a whole solution, whatever its length."""

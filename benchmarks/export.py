@@ -89,9 +89,9 @@ def measure(num_pairs: int) -> list[Result]:
         empty_forest,
         simulated_tree,
     )
-    from preferences.containers import CONTAINERS  # noqa: PLC0415
     from preferences.core.pairing import PairingOptions  # noqa: PLC0415
-    from preferences.creation import SetParameters, create_preferences  # noqa: PLC0415
+    from preferences.export.containers import CONTAINERS  # noqa: PLC0415
+    from preferences.sets.creation import SetParameters, create_preferences  # noqa: PLC0415
 
     print(f"{num_pairs} pairs …", file=sys.stderr)
     shapes = (
@@ -124,7 +124,7 @@ def measure(num_pairs: int) -> list[Result]:
 
 def _read_bare(made: Any) -> tuple[float, list[dict[str, str]]]:
     from forests.models import Tree  # noqa: PLC0415
-    from forests.store import collection, in_batches, tree_ids  # noqa: PLC0415
+    from forests.storage.trees import collection, in_batches, tree_ids  # noqa: PLC0415
     from preferences.models import Preference, tree_key  # noqa: PLC0415
 
     began = time.perf_counter()
@@ -168,8 +168,8 @@ def export_set(set_id: str, container: str) -> tuple[float, float]:
     import django  # noqa: PLC0415  the settings read the environment
 
     django.setup()
-    from preferences.core.formats import RowOptions  # noqa: PLC0415
-    from preferences.export import FORMATS, ExportRequest, export  # noqa: PLC0415
+    from preferences.export.formats.pairs import RowOptions  # noqa: PLC0415
+    from preferences.export.writing import FORMATS, ExportRequest, export  # noqa: PLC0415
     from preferences.models import PreferenceSet  # noqa: PLC0415
 
     made = PreferenceSet.objects.get(pk=set_id)

@@ -10,7 +10,7 @@ from forests.core.naming import tree_id
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
 from forests.core.values import root_value
 from forests.models import COUNTERS, SPENT_COUNTERS, Forest, Node, Tree, TreeStatus
-from forests.store import Document, collection, node_document, tree_document
+from forests.storage.trees import Document, collection, node_document, tree_document
 
 BRANCHING = (4, 2, 2, 1, 1)
 NODES_PER_TREE = 4 + 8 + 16 + 16 + 16

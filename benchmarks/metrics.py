@@ -22,7 +22,7 @@ from benchmarks.servers import empty_database
 GOAL = 2.0
 BEAMS = (1, 5)
 PROCESSES = 2
-MOST_FOR_SLOW_LOOKS = 100_000
+MAX_FOR_SLOW_LOOKS = 100_000
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def measure(num_nodes: int) -> Result:
     """Return what one forest of this size takes."""
     from benchmarks.forest_loading import load_forest  # noqa: PLC0415  after Django's setup
     from metrics.core.evaluation import EvaluationOptions  # noqa: PLC0415
-    from metrics.runs import evaluate_forest  # noqa: PLC0415
+    from metrics.measuring.forests import evaluate_forest  # noqa: PLC0415
 
     print(f"{num_nodes} nodes …", file=sys.stderr)
     forest = load_forest(f"benchmark-test-{num_nodes}", num_nodes)
@@ -95,7 +95,7 @@ def measure(num_nodes: int) -> Result:
     metrics = _seconds(lambda: evaluate_forest(forest, options, lambda _: None))
     most = most_mebibytes()
     processes = _seconds(lambda: evaluate_forest(forest, options, lambda _: None, PROCESSES))
-    is_small = num_nodes <= MOST_FOR_SLOW_LOOKS
+    is_small = num_nodes <= MAX_FOR_SLOW_LOOKS
     networkx = _seconds(lambda: search_graphs(forest)) if is_small else None
     return Result(
         nodes=forest.num_nodes,
@@ -112,7 +112,7 @@ def measure(num_nodes: int) -> Result:
 def read_all(forest: Any) -> int:
     """Read every document of a forest and do nothing with it; return how many there were."""
     from forests.models import Node, Tree  # noqa: PLC0415
-    from forests.store import TREES_PER_READ, collection, tree_ids  # noqa: PLC0415
+    from forests.storage.trees import TREES_PER_READ, collection, tree_ids  # noqa: PLC0415
 
     number = 0
     for start in range(0, forest.num_trees, TREES_PER_READ):
@@ -127,7 +127,7 @@ def search_graphs(forest: Any) -> int:
     """Do the same with networkx: labelled values, then beams by the mean; return those right."""
     import networkx as nx  # type: ignore[import-untyped]  # noqa: PLC0415  for this comparison only
 
-    from forests.store import iter_trees  # noqa: PLC0415
+    from forests.storage.trees import iter_trees  # noqa: PLC0415
 
     right = 0
     for stored in iter_trees(forest):

@@ -17,7 +17,7 @@ from pymongo import monitoring
 
 from benchmarks.forest_loading import NODES_PER_TREE, add_trees, empty_forest, simulated_tree
 from forests.core.tree import ReasoningTree
-from forests.markup import _rendered
+from forests.markup.rendering import _rendered
 from forests.models import Forest
 
 NAME = "benchmark-test-pages"

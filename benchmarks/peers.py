@@ -35,7 +35,7 @@ PEERS = {"distilabel": "distilabel_load.py", "Inspect": "inspect_load.py"}
 NOT_INSTALLED = "not installed: make peers"
 SAMPLES = 4
 SECONDS_OF_LOAD = 12.0
-MOST_REQUESTS_PER_SECOND = 350.0
+MAX_REQUESTS_PER_SECOND = 350.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def measure(case: Case, seconds: float) -> Result:
     """Return what all reach against one server."""
     print(f"{case} …", file=sys.stderr)
     most = case.concurrency / case.latency
-    prompts = int(min(most, MOST_REQUESTS_PER_SECOND) * seconds)
+    prompts = int(min(most, MAX_REQUESTS_PER_SECOND) * seconds)
     with simulator(case.latency) as url:
         arguments = (url, case.concurrency, prompts)
         bare = rate_of(url, prompts, lambda: run(bare_load, 1, *arguments, chat))

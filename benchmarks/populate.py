@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import openai
 
 SECONDS_OF_LOAD = 12.0
-LEAST_ROUNDS = 30
+MIN_ROUNDS = 30
 """Requests of one slot of the server, one after the other: with fewer the last ones decide."""
 GOAL = 0.9
 
@@ -76,7 +76,7 @@ def measure(case: Case, seconds: float) -> Result:
     print(f"{case} …", file=sys.stderr)
     with simulator(case.latency) as url:
         most = case.concurrency / case.latency
-        seconds = max(seconds, LEAST_ROUNDS * case.latency)
+        seconds = max(seconds, MIN_ROUNDS * case.latency)
         num_requests = int(min(most, 350.0 * case.processes) * seconds)
         each = max(1, case.concurrency // case.processes)
         bare_cpu = run(bare_load, case.processes, url, each, num_requests // case.processes)

@@ -8,9 +8,9 @@ from experiment_configs.interfaces import Prompt, RolloutConfig, RolloutWorkerCo
 from experiment_configs.loading import load_config
 from forests.models import Forest
 from forests.seeding import seed_forest
-from forests.store import delete_forest
-from rollouts import growing_process
-from rollouts.jobs import grow_slice
+from forests.storage.trees import delete_forest
+from rollouts.growing import growing_process
+from rollouts.workers.jobs import grow_slice
 
 
 class Questions(RolloutConfig):

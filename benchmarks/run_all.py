@@ -39,7 +39,7 @@ BENCHMARKS = {
 EXIT_FAILED = 3
 EXIT_INTERRUPTED = 130
 SECONDS_TO_CLEAN_UP = 10.0
-_LONGEST_REASON = 200
+_MAX_REASON = 200
 _WIDER_THAN_ANY_ROW = 1000
 
 
@@ -123,7 +123,7 @@ def _output_of(script: Path, log: Path, *, is_quick: bool) -> dict[str, Any]:
     if child.returncode:
         lines = log.read_text(errors="replace").strip().splitlines()
         raise BenchmarkFailedError(
-            lines[-1].strip()[:_LONGEST_REASON] if lines else f"ended with {child.returncode}"
+            lines[-1].strip()[:_MAX_REASON] if lines else f"ended with {child.returncode}"
         )
     try:
         found: dict[str, Any] = json.loads(printed)

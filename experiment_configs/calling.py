@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from common.text import describe
 from experiment_configs.answers import NotComparedError
 from experiment_configs.interfaces import ConfigError
-from experiment_configs.messages import describe
 
 P = ParamSpec("P")
 R = TypeVar("R")

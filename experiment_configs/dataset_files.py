@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 from datasets import load_dataset
 
+from common.text import describe
 from experiment_configs.interfaces import ConfigError
-from experiment_configs.messages import describe
 
 
 def iter_split(

@@ -69,7 +69,7 @@ class RolloutWorkerConfig:
     api: Api = "completions"
     """Which OpenAI endpoint continues a prefix."""
     strategy: str = "branching"
-    """Name of a growth strategy: see `rollouts.core.strategies`."""
+    """Name of a growth strategy: see `rollouts.strategies`."""
 
     step_delimiter: StepDelimiter = "\n"
     r"""What ends a step: a text, several texts, or a regular expression (`re.compile(r"\n\n+")`).

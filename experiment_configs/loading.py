@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from common.text import describe
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
-from experiment_configs.messages import describe
 from experiment_configs.modules_beside import (
     BUILT_IN_DIRECTORY,
     imports_from,

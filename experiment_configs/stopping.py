@@ -7,7 +7,7 @@ from experiment_configs.answers import NotComparedError, steps_to_final_answer
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, Grader, RolloutConfig
 
-MOST_LOOKS = 64
+MAX_LOOKS = 64
 """Stretches of a solution of which a config's own rule is asked: its time is not ours to know."""
 
 
@@ -16,7 +16,7 @@ def steps_to_answer(config: RolloutConfig, before: str, steps: Sequence[str]) ->
 
     That is the first step with which `config.has_final_answer` holds; None where there is none.
     The default rule takes time in proportion to the length of the text. A rule of the config's own
-    is asked after each step, or in a solution of more than `MOST_LOOKS` steps after each of so many
+    is asked after each step, or in a solution of more than `MAX_LOOKS` steps after each of so many
     stretches, and then after each step of the stretch in which the answer came.
 
     Raises:
@@ -38,7 +38,7 @@ def _ask_after_steps(config: RolloutConfig, before: str, steps: Sequence[str]) -
     def has_answer(number: int) -> bool:
         return _has_final_answer(config, text[: ends[number]])
 
-    stretch = -(-len(steps) // MOST_LOOKS)
+    stretch = -(-len(steps) // MAX_LOOKS)
     start = 0
     while start < len(steps):
         end = min(start + stretch, len(steps))

@@ -21,11 +21,11 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from forests.core.states import Standing
 from forests.models import Activity, Forest, Node, Tree
-from forests.selectors import read_standing_of, read_standings
+from forests.progress.reading import read_standing_of, read_standings
+from forests.progress.states import Standing
 from forests.signals import belongings
-from forests.store import MOST_NODES_OF_A_REQUEST, delete_forest, is_held, retry_failed
+from forests.storage.trees import MAX_NODES_OF_A_REQUEST, delete_forest, is_held, retry_failed
 
 admin.site.site_header = admin.site.site_title = "PRM forests"
 
@@ -206,7 +206,7 @@ class ForestAdmin(StoredAdmin):
             for forest in objs
             if is_held(forest)
         ]
-        if max(gone["trees"] + gone["nodes"], gone["preferences"]) > MOST_NODES_OF_A_REQUEST:
+        if max(gone["trees"] + gone["nodes"], gone["preferences"]) > MAX_NODES_OF_A_REQUEST:
             kept += [
                 f"more than a page can delete: python manage.py delete_forest --forest_name "
                 f"{forest.name} --yes"

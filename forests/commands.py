@@ -14,17 +14,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
+from common.storage_problems import NO_DATABASE, STORAGE_ERRORS, storage_problem
+from common.text import printable
 from experiment_configs.interfaces import ConfigError
-from experiment_configs.messages import printable
 from forests.models import Forest
-from forests.storage_problems import NO_DATABASE, STORAGE_ERRORS, storage_problem
 
 log = structlog.stdlib.get_logger(__name__)
 
 EXIT_BAD_USAGE = 2
 EXIT_PARTLY_FAILED = 3
 EXIT_INTERRUPTED = 130
-LARGEST_INTEGER = 10**9
+MAX_INTEGER = 10**9
 
 # What JSON may hold, and terminals obey or an encoding refuses.
 _ESCAPED = {code: f"\\u{code:04x}" for code in (*range(127, 160), *range(0xD800, 0xE000))}
@@ -227,13 +227,13 @@ def pick(document: object, names: Iterable[str]) -> Mapping[str, Any]:
 
 
 def positive_integer(text: str) -> int:
-    """Return a whole number from 1 to `LARGEST_INTEGER`, for `type=` of an argument."""
+    """Return a whole number from 1 to `MAX_INTEGER`, for `type=` of an argument."""
     number = text.lstrip("0")
     if not (text.isascii() and text.isdecimal() and number):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    if len(number) > len(str(LARGEST_INTEGER)) or int(number) > LARGEST_INTEGER:
+    if len(number) > len(str(MAX_INTEGER)) or int(number) > MAX_INTEGER:
         raise argparse.ArgumentTypeError(
-            f"{text[:30]!r} is too large: it can be at most {LARGEST_INTEGER}"
+            f"{text[:30]!r} is too large: it can be at most {MAX_INTEGER}"
         )
     return int(number)
 
@@ -244,10 +244,8 @@ def amount(text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 <= number <= LARGEST_INTEGER:
-        raise argparse.ArgumentTypeError(
-            f"{text[:30]!r} is not a number from 0 to {LARGEST_INTEGER}"
-        )
+    if not 0 <= number <= MAX_INTEGER:
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a number from 0 to {MAX_INTEGER}")
     return number
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from functools import partial
 
+from common.storable import num_utf8_bytes, storing_problem
 from experiment_configs.answers import NotComparedError
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, Grader
-from forests.core.storable import num_utf8_bytes, storing_problem
 from forests.core.tree import Grade, ReasoningTree, TreeNode
 from forests.core.voting import AnswerGroups, IsSame
 
-MOST_BYTES_OF_ANSWER = 1_000_000
+MAX_BYTES_OF_ANSWER = 1_000_000
 """A leaf holds its answer, the answer that it votes for and its step, in one document."""
 
 
@@ -71,10 +71,10 @@ def find_answer(grader: Grader, solution: str) -> str | None:
     if answer is None:
         return None
     _require(answer, str, "extract_answer must return a str or None")
-    if (length := num_utf8_bytes(answer)) > MOST_BYTES_OF_ANSWER:
+    if (length := num_utf8_bytes(answer)) > MAX_BYTES_OF_ANSWER:
         raise ConfigError(
             f"extract_answer returned a text of {length:,} bytes: return the answer alone, which "
-            f"may have {MOST_BYTES_OF_ANSWER:,}"
+            f"may have {MAX_BYTES_OF_ANSWER:,}"
         )
     if problem := storing_problem(answer):
         raise ConfigError(f"what extract_answer returned {problem}")

@@ -2,7 +2,7 @@
 
 Primary keys are texts that say where a document belongs (`gsm8k_baseline-test-first`,
 `…/0000012`, `…/0000012/0.2.1`), so a repeated write is recognised and the documents of a tree
-are found without a join. Foreign keys are plain references: `forests.store` deletes.
+are found without a join. Foreign keys are plain references: `forests.storage.trees` deletes.
 """
 
 import json
@@ -11,13 +11,13 @@ from typing import Any
 from django.db import models
 from django.urls import reverse
 
-from forests.core.budgets import USAGE_FIELDS, Limits, Prices, Usage
 from forests.core.estimators import own_estimator
-from forests.core.money import rounded_up
 from forests.core.naming import index_of_tree, node_anchor, path_of_node
 from forests.core.tree import NodePath, format_path
 from forests.core.values import Estimator
-from forests.money import money
+from forests.costs.amounts import rounded_up
+from forests.costs.budgets import USAGE_FIELDS, Limits, Prices, Usage
+from forests.costs.money import money
 
 
 class Forest(models.Model):
@@ -52,7 +52,9 @@ class Forest(models.Model):
     max_cost = models.FloatField(null=True)  # in the currency of the prices
     price_in = models.FloatField(null=True)  # of a million prompt tokens; None: not known
     price_out = models.FloatField(null=True)  # of a million completion tokens
-    ledger = models.JSONField(null=True)  # what requests used and may use: see rollouts.budgets
+    ledger = models.JSONField(
+        null=True
+    )  # what requests used and may use: see rollouts.growing.reservations
     reservations = models.JSONField(default=dict)  # what of it is for requests in flight, by holder
 
     num_trees = models.IntegerField(default=0)
@@ -71,7 +73,7 @@ class Forest(models.Model):
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)  # failed attempts by kind, such as {"timeout": 3}
-    latencies = models.JSONField(default=dict)  # answered requests: see rollouts.core.latencies
+    latencies = models.JSONField(default=dict)  # answered requests: see rollouts.client.latencies
     request_seconds = models.FloatField(default=0)  # the sum of these latencies
     backend_message = models.TextField(blank=True)  # why workers wait; empty while none does
     stop_reason = models.TextField(
@@ -211,7 +213,9 @@ class Tree(models.Model):
     status = models.CharField(max_length=10, choices=TreeStatus.choices, default=TreeStatus.PENDING)
     error = models.TextField(blank=True)
     hit_max_nodes = models.BooleanField(default=False)  # complete, but `max_nodes` left no room
-    generation = models.IntegerField(default=0)  # how often it was taken: see rollouts.fencing
+    generation = models.IntegerField(
+        default=0
+    )  # how often it was taken: see rollouts.growing.fencing
     oldest_generation = models.IntegerField(default=0)  # nodes of older ones are not part of it
     lease_holder = models.CharField(max_length=100, blank=True)
     lease_expires_at = models.DateTimeField(null=True)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from common.storable import storing_problem
+from common.text import describe
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import (
     CHAT_ROLES,
@@ -15,11 +17,9 @@ from experiment_configs.interfaces import (
     RolloutWorkerConfig,
 )
 from experiment_configs.loading import LoadedConfig
-from experiment_configs.messages import describe
 from forests.core.naming import ForestNameError, forest_name
-from forests.core.storable import storing_problem
 from forests.models import Forest, Tree
-from forests.store import (
+from forests.storage.trees import (
     TREES_PER_WRITE,
     Document,
     collection,

@@ -2,9 +2,10 @@
 
 from django.urls import path, register_converter
 
-from forests import tree_views, views
 from forests.core.tree import NodePath, format_path, parse_path
-from forests.tree_query import NODE_PATH
+from forests.pages import forest_views as views
+from forests.pages.tree import views as tree_views
+from forests.pages.tree.query import NODE_PATH
 
 
 class NodePathConverter:

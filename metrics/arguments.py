@@ -15,8 +15,8 @@ from forests.core.estimators import (
 )
 from forests.core.values import ESTIMATORS, UNGRADED, Estimator
 from forests.models import Forest
-from metrics.core.aggregation import AGGREGATIONS
-from metrics.core.procedures import PROCEDURES
+from metrics.core.search.aggregation import AGGREGATIONS
+from metrics.core.search.procedures import PROCEDURES
 
 MAX_BEAMS = 1024
 

@@ -15,7 +15,7 @@ class MetricRun(models.Model):
     forest_created_at = models.DateTimeField()  # tells an earlier forest of the same name
     parameters = models.JSONField()
     rows = models.JSONField()  # see metrics.core.evaluation.Row
-    distribution = models.JSONField(default=dict)  # see metrics.core.distributions
+    distribution = models.JSONField(default=dict)  # see metrics.core.statistics.distributions
     num_trees = models.IntegerField()
     num_trees_used = models.IntegerField()
     num_uncompared = models.IntegerField(default=0)  # samples without a result
@@ -58,7 +58,7 @@ class ScorerReport(models.Model):
     forest_created_at = models.DateTimeField()  # tells an earlier forest of the same name
     scorer = models.CharField(max_length=120)
     parameters = models.JSONField()
-    quality = models.JSONField()  # see metrics.core.scorer_quality
+    quality = models.JSONField()  # see metrics.core.scorers.scorer_quality
     nodes_by_model = models.JSONField(default=dict)  # of the complete trees, at that time
     searches = models.JSONField()  # rows of metrics.core.evaluation by value function
     num_trees = models.IntegerField()

@@ -5,7 +5,7 @@ from typing import Any
 from django.dispatch import receiver
 
 from forests.signals import forest_deleted, forest_weighed
-from forests.store import collection
+from forests.storage.trees import collection
 from metrics.models import MetricRun, ScorerReport
 
 

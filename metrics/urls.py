@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from metrics import views
+from metrics.pages import views
 
 urlpatterns = [
     path("<slug:forest_name>/metrics/", views.metrics, name="metrics"),

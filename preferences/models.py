@@ -118,7 +118,7 @@ class ReviewState(models.TextChoices):
 
 
 class Review(models.Model):
-    """What the last reviewer thought of a pair: see `preferences.reviews`."""
+    """What the last reviewer thought of a pair: see `preferences.sets.reviews`."""
 
     id = models.CharField(primary_key=True, max_length=900, db_column="_id")
     preference_set = models.ForeignKey(

@@ -6,8 +6,8 @@ from django.dispatch import receiver
 
 from forests.signals import forest_deleted, forest_weighed
 from preferences.models import PreferenceSet, Review
-from preferences.reviews import delete_reviews
-from preferences.store import delete_set
+from preferences.sets.reviews import delete_reviews
+from preferences.sets.storage import delete_set
 
 
 @receiver(forest_deleted)

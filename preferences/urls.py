@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from preferences import views
+from preferences.pages import views
 
 urlpatterns = [
     path("<slug:forest_name>/preferences/", views.preferences, name="preferences"),

@@ -13,7 +13,7 @@ from django.db import connection
 from django_mongodb_backend.base import DatabaseWrapper
 from redis import Redis
 
-from forests.storage_problems import (
+from common.storage_problems import (
     NO_DATABASE,
     NO_MODEL_SERVER,
     NO_QUEUE,

@@ -4,12 +4,12 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-from prm_site.environment import HTTP, MONGODB, REDIS, Environment, refuse
-from prm_site.logs import FORMATS, logging_settings
-from prm_site.model_prices import prices_of
-from prm_site.model_servers import servers_of_file, servers_with_keys
-from prm_site.mongodb import PAGE_READ_PREFERENCES, client_options
-from prm_site.secret_key import read_or_create_secret_key
+from prm_site.configuration.environment import HTTP, MONGODB, REDIS, Environment, refuse
+from prm_site.configuration.logs import FORMATS, logging_settings
+from prm_site.configuration.model_prices import prices_of
+from prm_site.configuration.model_servers import servers_of_file, servers_with_keys
+from prm_site.configuration.mongodb import PAGE_READ_PREFERENCES, client_options
+from prm_site.configuration.secret_key import read_or_create_secret_key
 from prm_site.services.registry import running_addresses
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -108,14 +108,14 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "prm_site.middleware.LoginUnlessPublicMiddleware",
-    "prm_site.middleware.ContentSecurityPolicyMiddleware",
-    "prm_site.middleware.NotStoredMiddleware",
+    "prm_site.access.middleware.LoginUnlessPublicMiddleware",
+    "prm_site.access.middleware.ContentSecurityPolicyMiddleware",
+    "prm_site.access.middleware.NotStoredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "prm_site.middleware.UnavailableMiddleware",
-    "prm_site.staff_pages.StaffPagesMiddleware",
+    "prm_site.access.middleware.UnavailableMiddleware",
+    "prm_site.access.staff_pages.StaffPagesMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -123,7 +123,7 @@ ROOT_URLCONF = "prm_site.urls"
 WSGI_APPLICATION = "prm_site.wsgi.application"
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",  # first: it refuses who has tried too often
-    "prm_site.permissions.FlatModelBackend",
+    "prm_site.access.permissions.FlatModelBackend",
 ]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "forests"
@@ -183,7 +183,7 @@ RQ_QUEUES = {
 # "auto" enqueues at once: MongoDB has no open transaction whose end one could wait for.
 RQ = {
     "COMMIT_MODE": "auto",
-    "WORKER_CLASS": "rollouts.workers.RolloutWorker",
+    "WORKER_CLASS": "rollouts.workers.rq_worker.RolloutWorker",
 }
 
 # Failed logins are counted where all processes of the site see them, beside the queue.
@@ -193,13 +193,13 @@ CACHES = {
         "LOCATION": _queue_server,
         "KEY_PREFIX": "prm_site",
         "OPTIONS": {
-            "serializer": "prm_site.login_attempts.CountSerializer",
+            "serializer": "prm_site.access.login_attempts.CountSerializer",
             "socket_connect_timeout": 2,
             "socket_timeout": 2,
         },
     },
 }
-AXES_HANDLER = "prm_site.login_attempts.AttemptHandler"
+AXES_HANDLER = "prm_site.access.login_attempts.AttemptHandler"
 AXES_LOCKOUT_PARAMETERS = ["ip_address", "username"]
 AXES_FAILURE_LIMIT = env.number("PRM_LOGIN_FAILURES", default=10, least=1)
 AXES_COOLOFF_TIME = timedelta(minutes=env.number("PRM_LOGIN_WAIT_MINUTES", default=15, least=1))
@@ -207,9 +207,9 @@ AXES_COOLOFF_TIME = timedelta(minutes=env.number("PRM_LOGIN_WAIT_MINUTES", defau
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = False  # the handler does, for the name
 AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
-AXES_CLIENT_IP_CALLABLE = "prm_site.login_attempts.client_address"
-AXES_USERNAME_CALLABLE = "prm_site.login_attempts.attempted_name"
-AXES_CLIENT_STR_CALLABLE = "prm_site.login_attempts.who_tried"
+AXES_CLIENT_IP_CALLABLE = "prm_site.access.login_attempts.client_address"
+AXES_USERNAME_CALLABLE = "prm_site.access.login_attempts.attempted_name"
+AXES_CLIENT_STR_CALLABLE = "prm_site.access.login_attempts.who_tried"
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 # Production mode stands behind a proxy, as it takes the proxy's word for HTTPS.
@@ -256,12 +256,12 @@ LOGGING = logging_settings(
 # Prometheus names it to read /metrics; without one, who may read pages may read that.
 METRICS_TOKEN: str = env.str("PRM_METRICS_TOKEN", default="")
 
-# What of a model's Markdown reaches a browser: see forests/markup.py.
+# What of a model's Markdown reaches a browser: see forests/markup/rendering.py.
 MARKDOWNIFY = {
     "default": {
         "MARKDOWN_EXTENSIONS": [
             "fenced_code", "tables", "sane_lists", "nl2br",
-            "forests.markdown_subset:MarkdownSubset",
+            "forests.markup.markdown_subset:MarkdownSubset",
         ],
         "WHITELIST_TAGS": [
             "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol",

@@ -18,9 +18,9 @@ from django.views.decorators.csrf import requires_csrf_token
 from django.views.decorators.http import require_safe
 from prometheus_client.exposition import choose_encoder
 
-from forests.storage_problems import is_of_storage
-from prm_site.prometheus import registry
-from prm_site.readiness import READINESS
+from common.storage_problems import is_of_storage
+from prm_site.observability.prometheus import registry
+from prm_site.observability.readiness import READINESS
 
 
 @requires_csrf_token

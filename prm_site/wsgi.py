@@ -5,8 +5,8 @@ import os
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
-from prm_site.mongodb import use_read_preference
-from prm_site.prefix import under_prefix
+from prm_site.configuration.mongodb import use_read_preference
+from prm_site.configuration.url_prefix import under_prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
 

@@ -4,7 +4,7 @@ import django
 
 django.setup()
 
-from rollouts.child_worker import main  # noqa: E402  it needs the models
+from rollouts.workers.child_worker import main  # noqa: E402  it needs the models
 
 if __name__ == "__main__":
     main()

@@ -6,8 +6,8 @@ from django.http import HttpRequest
 
 from forests.admin import ForestAdmin
 from forests.models import Forest
-from forests.store import MOST_NODES_OF_A_REQUEST, is_held
-from rollouts.recounting import recount_forest
+from forests.storage.trees import MAX_NODES_OF_A_REQUEST, is_held
+from rollouts.maintenance.recounting import recount_forest
 
 
 @admin.action(description="Recount nodes, samples and tokens", permissions=["change"])
@@ -17,7 +17,7 @@ def recount(
     for forest in chosen:
         if is_held(forest):
             messages.error(request, f"Pause {forest} first: workers still count as they grow.")
-        elif forest.num_nodes > MOST_NODES_OF_A_REQUEST:
+        elif forest.num_nodes > MAX_NODES_OF_A_REQUEST:
             command = f"python manage.py recount_forest --forest_name {forest}"
             messages.error(request, f"A page cannot read all nodes of {forest}: {command}")
         else:

@@ -23,23 +23,23 @@ from experiment_configs.questions import looks_few_shot
 from experiment_configs.step_delimiters import stored_delimiter
 from experiment_configs.stopping import steps_to_answer
 from forests.core.abilities import CONTINUES_MESSAGES, Abilities, Continuing
-from forests.core.estimates import GrowthEstimate
 from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
+from forests.costs.estimates import GrowthEstimate
 from forests.grading import ItemGrader, TreeGrader, grade_leaf
 from forests.seeding import check_storable, check_whole_item, iterate_items, name_of_forest
-from rollouts.backend import Spending
-from rollouts.client import CompletionClient, SampleRequest
-from rollouts.core.completions import Completion, Ending
-from rollouts.core.growing import Expansion, GrowthStrategy
-from rollouts.core.steps import StepRule
-from rollouts.core.strategies import STRATEGIES
-from rollouts.failures import BackendError
+from rollouts.client.backend import Spending
+from rollouts.client.failures import BackendError
+from rollouts.sampling.completion_client import CompletionClient, SampleRequest
+from rollouts.steps.completions import Completion, Ending
+from rollouts.steps.rules import StepRule
+from rollouts.strategies import STRATEGIES
+from rollouts.strategies.base import Expansion, GrowthStrategy
 
 ITEMS_SHOWN = 3
 STEPS_SHOWN = 5
 _CHARACTERS_OF_STEP = 100
 _CHARACTERS_OF_END = 80
-_MOST_SPELT_OUT = 10**9
+_MAX_SPELT_OUT = 10**9
 _ROOM = 2
 """How many times what was seen a limit should leave room for: solutions differ."""
 _SOME_SUFFIX = "a"
@@ -388,7 +388,7 @@ def nodes_warning(config: RolloutWorkerConfig) -> str:
 
 
 def _rough(number: int) -> str:
-    return f"{number:,}" if number < _MOST_SPELT_OUT else f"more than {_MOST_SPELT_OUT:,}"
+    return f"{number:,}" if number < _MAX_SPELT_OUT else f"more than {_MAX_SPELT_OUT:,}"
 
 
 def _verify_items(

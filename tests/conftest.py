@@ -12,7 +12,7 @@ from django.test import TransactionTestCase, override_settings
 from django_mongodb_backend.base import DatabaseWrapper
 from rq.queue import Queue
 
-from prm_site.roles import ROLES
+from prm_site.access.roles import ROLES
 from tests.openai_server import OpenAIServer
 
 # Helpers that assert: a failure in them shows its values too.

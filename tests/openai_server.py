@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from rollouts.core.probing import BEGUN, PLAIN_PROMPT, QUESTION
+from rollouts.probing.probes import BEGUN, PLAIN_PROMPT, QUESTION
 
 Writer = Callable[[str, int], str]
 """Gets what stands before the sample, and the sample's seed; returns the rest of the solution."""

@@ -12,7 +12,7 @@ from django.test import Client
 from forests.models import Activity, Forest, Node, Tree
 from metrics.models import MetricRun
 from preferences.models import Preference, PreferenceSet
-from rollouts.jobs import grow_slice
+from rollouts.workers.jobs import grow_slice
 from tests.openai_server import OpenAIServer
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,8 +18,8 @@ from django.core.management.base import BaseCommand
 
 django.setup()
 
-from preferences.core.formats import RowOptions  # noqa: E402
-from preferences.export import FORMATS  # noqa: E402
+from preferences.export.formats.pairs import RowOptions  # noqa: E402
+from preferences.export.writing import FORMATS  # noqa: E402
 
 _OPTIONS_OF_DJANGO = set(BaseCommand().create_parser("", "")._option_string_actions)
 _PAGES_BESIDE = {

@@ -6,7 +6,7 @@ For another model change `model` and `chat_template`, in a copy in `PRM_CONFIG_P
 import os
 from typing import Any
 
-from experiment_configs.chat_templates import ChatTemplate
+from experiment_configs.chat_templates.chat_template import ChatTemplate
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from experiment_configs.rollout.math_500 import Config as Math500
 

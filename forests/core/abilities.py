@@ -33,7 +33,7 @@ class EndTold(StrEnum):
 
 @dataclass(slots=True)
 class Learnt:
-    """What refusals of a server taught: see `rollouts.core.dialect`."""
+    """What refusals of a server taught: see `rollouts.protocol.dialect`."""
 
     renamed: dict[str, str] = field(default_factory=dict)
     omitted: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Abilities:
     """What it was asked about: "basics", "logprobs", "continuing"."""
     continuing: Continuing | None = None
     continued_by: str = ""
-    """How it is asked to continue a message: a `rollouts.core.probing.Continuation`."""
+    """How it is asked to continue a message: a `rollouts.probing.probes.Continuation`."""
     several_samples: bool | None = None
     """Whether one request may ask for more than one."""
     end_told: EndTold | None = None

@@ -1,6 +1,6 @@
 """Which estimators give the values of a tree, by the strategy that grew it.
 
-The strategies themselves are in `rollouts.core.strategies`, which pages and metrics do not know.
+The strategies themselves are in `rollouts.strategies`, which pages and metrics do not know.
 """
 
 from collections.abc import Mapping

@@ -58,7 +58,8 @@ class TreeNode:
     seed: int | None = None
     numbered_to: int = 0
     """Numbers below it are taken among the samples that were asked for after the parent: see
-    `rollouts.core.growing.next_number`. 0 where every sample that came here was drawn further up.
+    `rollouts.strategies.base.next_number`. 0 where every sample that came here was drawn
+    further up.
     """
     is_thought: bool = False
     """Whether the step is part of a thought. Thoughts are not graded: they are not the solution."""
@@ -199,7 +200,7 @@ def parse_path(text: str) -> NodePath:
     Raises:
         ValueError: the text is no such path.
     """
-    return _parse_often(text) if len(text) <= _LONGEST_KEPT else _parse(text)
+    return _parse_often(text) if len(text) <= _MAX_KEPT else _parse(text)
 
 
 def _parse(text: str) -> NodePath:
@@ -210,4 +211,4 @@ def _parse(text: str) -> NodePath:
 
 
 _parse_often = lru_cache(maxsize=2**14)(_parse)  # a forest has few shapes and many nodes
-_LONGEST_KEPT = 200  # visitors choose what they ask for
+_MAX_KEPT = 200  # visitors choose what they ask for

@@ -10,9 +10,9 @@ from itertools import islice
 
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 
-MOST_COMPARED = 32
+MAX_COMPARED = 32
 """Groups that one answer is compared with, the earliest first: bounded time for any tree."""
-MOST_FAILURES = 2
+MAX_FAILURES = 2
 """Failed comparisons after which nothing more is compared with a group's first answer.
 
 Of one failure the other answer may have been the cause.
@@ -70,12 +70,12 @@ class AnswerGroups:
         if answer in self._group_of:
             return self._group_of[answer]
         groups = sorted(self._incorrect, key=self._incorrect.__getitem__)
-        usable = (first for first in groups if self._failures[first] < MOST_FAILURES)
-        for first in islice(usable, MOST_COMPARED):
+        usable = (first for first in groups if self._failures[first] < MAX_FAILURES)
+        for first in islice(usable, MAX_COMPARED):
             is_same = self._is_same(answer, first)
             if is_same is None:
                 self._failures[first] += 1
-                self._failures[answer] = MOST_FAILURES
+                self._failures[answer] = MAX_FAILURES
                 break
             if is_same:
                 return first

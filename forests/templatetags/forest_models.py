@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from django import template
 
-from forests.grown_by import ModelOfForest, models_of, num_uncounted
 from forests.models import Forest
+from forests.progress.grown_by import ModelOfForest, models_of, num_uncounted
 
 register = template.Library()
 

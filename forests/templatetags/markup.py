@@ -1,4 +1,4 @@
-"""Filters for texts of a model or a dataset: see `forests.markup`."""
+"""Filters for texts of a model or a dataset: see `forests.markup.rendering`."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
-from forests import markup
+from forests.markup import rendering as markup
 
 register = template.Library()
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from django import template
 
-from forests.money import money
+from forests.costs.money import money
 
 register = template.Library()
 

@@ -1,4 +1,4 @@
-"""Search procedures over the trees of a forest, one tree at a time."""
+"""SearchSpace procedures over the trees of a forest, one tree at a time."""
 
 import hashlib
 from collections import defaultdict
@@ -10,14 +10,14 @@ from typing import Any, TypeAlias
 from forests.core.counting import count_tree
 from forests.core.tree import ReasoningTree
 from forests.core.voting import num_ungrouped
-from metrics.core.accuracy import ACCURACIES
-from metrics.core.aggregation import AGGREGATIONS
-from metrics.core.baselines import majority_at_k, pass_at_k, samples_of
-from metrics.core.beam_search import overall_values
-from metrics.core.distributions import ValueDistribution
-from metrics.core.intervals import Figure, PairedGain, TreeMean
-from metrics.core.procedures import PROCEDURES, Outcome
-from metrics.core.value_functions import Search, ValueOptions
+from metrics.core.search.accuracy import ACCURACIES
+from metrics.core.search.aggregation import AGGREGATIONS
+from metrics.core.search.beam_search import overall_values
+from metrics.core.search.procedures import PROCEDURES, ProcedureResult
+from metrics.core.search.value_functions import SearchSpace, ValueOptions
+from metrics.core.statistics.baselines import majority_at_k, pass_at_k, samples_of
+from metrics.core.statistics.distributions import ValueDistribution
+from metrics.core.statistics.intervals import Figure, PairedGain, TreeMean
 
 LEFT_OUT = {
     "failed": "failed",
@@ -113,9 +113,9 @@ class Evaluation:
         self.gains: defaultdict[_Key, PairedGain] = defaultdict(PairedGain)
 
     def add(
-        self, tree_id: str, tree: ReasoningTree, searches: Sequence[Search], item: str = ""
+        self, tree_id: str, tree: ReasoningTree, searches: Sequence[SearchSpace], item: str = ""
     ) -> None:
-        """Search a complete tree, or leave it out where it has nothing to search by.
+        """SearchSpace a complete tree, or leave it out where it has nothing to search by.
 
         `item` tells the problem from others, whatever forest the tree is of.
 
@@ -182,7 +182,7 @@ class Evaluation:
         self,
         tree_id: str,
         aggregation: str,
-        searches: Sequence[Search],
+        searches: Sequence[SearchSpace],
         majority: Mapping[int, Fraction | None],
     ) -> None:
         aggregate = AGGREGATIONS[aggregation]
@@ -201,7 +201,7 @@ class Evaluation:
     def _add_outcomes(
         self,
         key: _Choice,
-        outcomes: Sequence[Outcome],
+        outcomes: Sequence[ProcedureResult],
         weights: Sequence[int],
         majority: Fraction | None,
     ) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
 from forests.core.voting import AnswerGroups, IsSame
-from metrics.core.value_functions import Search
+from metrics.core.search.value_functions import SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class GradedSample:
     """One for each step, or one for the whole; none where nobody scored it."""
 
 
-def search_of(samples: Sequence[GradedSample], is_same: IsSame) -> Search:
+def search_of(samples: Sequence[GradedSample], is_same: IsSame) -> SearchSpace:
     """Return a tree with a branch for each sample, and the scores as values of its steps.
 
     A sample has as many steps as scores, at least one; the last one is the leaf. `is_same` finds
@@ -37,4 +37,4 @@ def search_of(samples: Sequence[GradedSample], is_same: IsSame) -> Search:
         leaf = TreeNode(path, terminal=True, answer=sample.answer, grade=sample.grade)
         groups.add(leaf)
         nodes.append(leaf)
-    return Search(ReasoningTree.from_nodes(nodes), values)
+    return SearchSpace(ReasoningTree.from_nodes(nodes), values)

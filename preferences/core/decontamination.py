@@ -2,7 +2,7 @@
 
 A question is found by its words alone, whatever their case, punctuation and spacing: one of at
 least n words by any n of them in a row (GPT-3, 2005.14165, appendix C, with n = 13), a shorter one
-as a whole. One of fewer than `LEAST_WORDS` words only counts as the whole prompt, as it would be
+as a whole. One of fewer than `MIN_WORDS` words only counts as the whole prompt, as it would be
 found in many.
 """
 
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-LEAST_WORDS = 4
+MIN_WORDS = 4
 USUAL_NGRAM = 13
 
 _WORD = re.compile(r"\w+", re.UNICODE)
@@ -28,7 +28,7 @@ class Benchmark:
         for question in questions:
             words = words_of(question)
             self.num_questions += 1
-            if len(words) < LEAST_WORDS:
+            if len(words) < MIN_WORDS:
                 self._whole.add(tuple(words))
             else:
                 length = min(ngram, len(words))

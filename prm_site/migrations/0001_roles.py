@@ -4,7 +4,7 @@ from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
 from django.db import migrations
 
-from prm_site.roles import ROLES
+from prm_site.access.roles import ROLES
 
 
 def make_groups(apps, schema_editor):

@@ -13,8 +13,8 @@ import pymongo
 import redis
 from pymongo.errors import PyMongoError
 
-from prm_site.model_servers import servers_of_file
-from rollouts.core.servers import Server
+from prm_site.configuration.model_servers import servers_of_file
+from rollouts.client.server import Server
 
 _SECONDS_TO_ANSWER = 2.0
 

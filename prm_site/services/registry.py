@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rollouts.core.process_identity import is_alive, started_at
+from rollouts.growing.process_identity import is_alive, started_at
 
 SERVICES = ("mongodb", "queue", "model")
 

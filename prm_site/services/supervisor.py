@@ -17,7 +17,7 @@ from prm_site.services.definitions import Service
 _PROJECT = Path(__file__).resolve().parents[2]  # from where our own modules can be run
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_GET_LOCK = 0.5
-MOST_RESTARTS = 5
+MAX_RESTARTS = 5
 """Restarts of one service in a row before the supervisor gives up."""
 SECONDS_OF_HEALTH = 60.0
 """A service that ran this long counts as healthy, and its restarts are forgotten."""
@@ -113,7 +113,7 @@ class Supervisor:
             if time.monotonic() - self._started_at[service.name] > SECONDS_OF_HEALTH:
                 self._restarts[service.name] = 0
             self._restarts[service.name] = self._restarts.get(service.name, 0) + 1
-            if self._restarts[service.name] > MOST_RESTARTS:
+            if self._restarts[service.name] > MAX_RESTARTS:
                 raise ServiceError(f"{service.name} keeps dying: {self._log_hint(service)}")
             self.say(f"{service.name} ended with status {status}: restarting it")
             self._start(service)

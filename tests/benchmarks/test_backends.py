@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.backends.growing import problem_of_steps
+from tests.backends.growing import problem_of_steps
 
 
 def step(path: str, text: str = "We add.", **fields: Any) -> dict[str, Any]:

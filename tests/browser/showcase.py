@@ -6,12 +6,12 @@ from django.core.management import call_command
 
 from forests.core.tree import ReasoningTree
 from forests.models import Forest, TreeStatus
-from forests.scores import start_scorer, write_scores
-from forests.store import iter_trees
+from forests.storage.scores import start_scorer, write_scores
+from forests.storage.trees import iter_trees
 from preferences.core.pairing import PairingOptions
-from preferences.creation import SetParameters, create_preferences
 from preferences.models import Preference, ReviewState
-from preferences.reviews import record_review
+from preferences.sets.creation import SetParameters, create_preferences
+from preferences.sets.reviews import record_review
 from tests.forests.factories import (
     RIGHT,
     WRONG,

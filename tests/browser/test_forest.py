@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from forests.models import Forest, TreeStatus
-from forests.store import collection
+from forests.storage.trees import collection
 from tests.forests.factories import (
     add_activity,
     add_tree,

@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.test import Client
 from playwright.sync_api import Page, ViewportSize, expect
 
-from forests.core.states import ForestState
+from forests.progress.states import ForestState
 from tests.browser.showcase import ADMIN_PAGES, PAGES, make_showcase
 from tests.browser.tools import SCREENSHOTS, checker, node
 from tests.forests.factories import make_forest
@@ -110,7 +110,7 @@ def test_a_page_that_cannot_be_shown_looks_well(
     def refuse(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr("forests.views.list_forests", refuse)
+    monkeypatch.setattr("forests.pages.forest_views.list_forests", refuse)
     watch.expected += ["500", "403"]
     look(name, "/")
 

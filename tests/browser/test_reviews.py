@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
 from preferences.models import Preference, PreferenceSet, Review, ReviewState
-from preferences.reviews import apply_reviews, delete_reviews, record_review
+from preferences.sets.reviews import apply_reviews, delete_reviews, record_review
 from tests.browser.showcase import FINISHED, make_showcase
 
 pytestmark = pytest.mark.django_db(transaction=True)

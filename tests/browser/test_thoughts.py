@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.test_tree import head, step
 from tests.browser.xss import CORPUS
 from tests.forests.factories import RIGHT, add_trees, leaf, make_forest, tree_of
-from tests.forests.test_thoughts import LONG, thinking_tree, thought
+from tests.forests.pages.tree.test_thoughts import LONG, thinking_tree, thought
 
 TREE = "/ducks-test-first/trees/0/"
 

@@ -15,13 +15,13 @@ from django.contrib.admin.utils import quote
 from playwright.sync_api import Page, expect
 
 from forests.core.tree import ReasoningTree
-from forests.formulas import _CLASS_OF_STYLE
+from forests.markup.latex import _CLASS_OF_STYLE
 from forests.models import Forest, TreeStatus
 from preferences.core.pairing import PairingOptions
-from preferences.creation import SetParameters, create_preferences
 from preferences.models import Preference, PreferenceSet, ReviewState
-from preferences.reviews import record_review
-from rollouts.core.responses import LONGEST_MODEL
+from preferences.sets.creation import SetParameters, create_preferences
+from preferences.sets.reviews import record_review
+from rollouts.protocol.responses import MAX_MODEL
 from tests.browser.xss import BIDI, CORPUS, LONG
 from tests.forests.factories import (
     RIGHT,
@@ -33,7 +33,7 @@ from tests.forests.factories import (
     step,
     tree_of,
 )
-from tests.forests.test_markup import ALLOWED_ATTRIBUTES, ALLOWED_TAGS
+from tests.forests.markup.test_markup import ALLOWED_ATTRIBUTES, ALLOWED_TAGS
 
 CALM = "calm words"
 NAME = "hostile-test-trees"
@@ -88,10 +88,10 @@ _OF_MARKUP = (
 
 def hostile_tree(text: str) -> ReasoningTree:
     return tree_of(
-        step("0.0", text, model=text[:LONGEST_MODEL], finish_reason="stop"),
-        leaf("0.0.0", f"{text} right", RIGHT, answer=text, model=text[:LONGEST_MODEL]),
+        step("0.0", text, model=text[:MAX_MODEL], finish_reason="stop"),
+        leaf("0.0.0", f"{text} right", RIGHT, answer=text, model=text[:MAX_MODEL]),
         leaf("0.0.1", f"wrong {text}", WRONG, answer=f"not {text}", truncated=True),
-        step("0.1", f"x {text}", model=text[:LONGEST_MODEL]),
+        step("0.1", f"x {text}", model=text[:MAX_MODEL]),
         leaf("0.1.0", f"{text}\n#### 1", WRONG, answer=text),
     )
 

@@ -24,7 +24,7 @@ from rq.queue import Queue
 from deploy.healthcheck import main, problem_of_site, problem_of_workers
 from forests.models import Forest, Tree
 from prm_site.services.processes import free_port
-from rollouts.jobs import enqueue_forest
+from rollouts.workers.jobs import enqueue_forest
 from tests.openai_server import OpenAIServer, write_two_steps
 from tests.processes import on_test_database
 from tests.rollouts.forests import assert_whole, reread, seeded

@@ -11,9 +11,9 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from prm_site.prefix import under_prefix
+from prm_site.configuration.url_prefix import under_prefix
 from prm_site.services.processes import free_port
-from rollouts.jobs import grow_slice
+from rollouts.workers.jobs import grow_slice
 from tests.deployment.test_running import process
 from tests.openai_server import OpenAIServer
 from tests.rollouts.forests import seeded

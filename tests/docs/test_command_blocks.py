@@ -22,11 +22,11 @@ from django.db import connection
 from redis import Redis
 
 from forests.models import Forest
-from forests.scores import start_scorer, write_scores
-from forests.store import delete_forest, iter_trees
+from forests.storage.scores import start_scorer, write_scores
+from forests.storage.trees import delete_forest, iter_trees
 from prm_site.services.processes import free_port
 from prm_site.services.registry import running_addresses
-from rollouts.jobs import grow_slice
+from rollouts.workers.jobs import grow_slice
 from tests.docs.test_documents import documents
 from tests.openai_server import OpenAIServer
 from tests.waiting import wait_until

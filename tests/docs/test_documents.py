@@ -12,7 +12,7 @@ from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.loading import load_config
 from forests.core.tree import ReasoningTree
 from forests.seeding import check_item, iterate_items
-from rollouts.core.completions import Completion, Ending
+from rollouts.steps.completions import Completion, Ending
 
 _COMMAND = re.compile(r"(?:^|`)python manage\.py (\w[^`\n]*)", re.MULTILINE)
 

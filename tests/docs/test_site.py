@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management import get_commands
 
 from experiment_configs.interfaces import RolloutConfig, RolloutWorkerConfig
-from preferences.export import FORMATS
+from preferences.export.writing import FORMATS
 from tests.docs.test_documents import documents
 
 

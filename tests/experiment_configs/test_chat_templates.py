@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from experiment_configs import chat_templates
 from experiment_configs.answers import is_thinking
-from experiment_configs.chat_templates import ChatTemplate
+from experiment_configs.chat_templates import chat_template as chat_templates
+from experiment_configs.chat_templates.chat_template import ChatTemplate
 from experiment_configs.interfaces import ConfigError
 
 SYSTEM = {"role": "system", "content": "Be brief."}

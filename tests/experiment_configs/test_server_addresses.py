@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.server_addresses import has_secret, has_user, is_server_address
-from prm_site.environment import HTTP, check_address
+from prm_site.configuration.environment import HTTP, check_address
 from rollouts.management.commands.score_nodes import server_address
 
 GOOD = ["http://127.0.0.1:8000/v1", "https://a.example/v1?api-version=2024-10-21", "http://[::1]:1"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from experiment_configs.answers import NotComparedError
 from experiment_configs.interfaces import ConfigError, Prompt, RolloutConfig, RolloutWorkerConfig
-from experiment_configs.stopping import MOST_LOOKS, steps_to_answer
+from experiment_configs.stopping import MAX_LOOKS, steps_to_answer
 
 
 class Plain(RolloutConfig):
@@ -61,7 +61,7 @@ def test_a_rule_of_ones_own_is_not_asked_after_each_of_thousands_of_steps():
 
     assert steps_to_answer(config, "", ["a\n"] * 6399 + ["five\n"]) == 6400
 
-    assert len(config.asked) <= MOST_LOOKS + 6400 / MOST_LOOKS
+    assert len(config.asked) <= MAX_LOOKS + 6400 / MAX_LOOKS
 
 
 def test_a_rule_of_ones_own_is_not_asked_where_nothing_asks_for_it():

@@ -11,7 +11,7 @@ from forests.core.naming import tree_id
 from forests.core.tree import Grade, ReasoningTree, TreeNode, parse_path
 from forests.core.values import root_value
 from forests.models import Activity, Forest, Node, Tree, TreeStatus
-from forests.store import collection, insert_new, node_document
+from forests.storage.trees import collection, insert_new, node_document
 
 RIGHT, WRONG, NO_ANSWER = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
 UNCOMPARED = Grade.UNCOMPARED

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from forests.core.states import ForestState
 from forests.models import Forest, Tree, TreeStatus
+from forests.progress.states import ForestState
 from tests.forests.factories import (
     add_activity,
     add_trees,

@@ -12,9 +12,10 @@ from pymongo.collection import Collection
 from forests.models import Forest, Node, Tree, TreeStatus
 from metrics.models import MetricRun
 from preferences.core.pairing import PairingOptions
-from preferences.creation import SetParameters, create_preferences
 from preferences.models import Preference, PreferenceSet, ReviewState
-from preferences.reviews import record_review
+from preferences.sets.creation import SetParameters, create_preferences
+from preferences.sets.reviews import record_review
+from tests.forests.addresses import text_of
 from tests.forests.factories import (
     RIGHT,
     add_activity,
@@ -25,8 +26,7 @@ from tests.forests.factories import (
     open_tree,
     tree_of,
 )
-from tests.forests.pages import text_of
-from tests.forests.test_markup import HOSTILE, Reading
+from tests.forests.markup.test_markup import HOSTILE, Reading
 
 pytestmark = pytest.mark.django_db
 

@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from forests.commands import LARGEST_INTEGER, positive_integer
+from forests.commands import MAX_INTEGER, positive_integer
 
 
 @pytest.mark.parametrize(("text", "number"), [("1", 1), ("007", 7), ("1000000000", 10**9)])
@@ -16,7 +16,7 @@ def test_what_is_no_positive_integer_is_refused(text: str):
         positive_integer(text)
 
 
-@pytest.mark.parametrize("text", [str(LARGEST_INTEGER + 1), "9" * 20, "9" * 5000])
+@pytest.mark.parametrize("text", [str(MAX_INTEGER + 1), "9" * 20, "9" * 5000])
 def test_a_number_too_large_for_what_counts_is_refused(text: str):
     with pytest.raises(argparse.ArgumentTypeError, match="too large: it can be at most 1000000000"):
         positive_integer(text)

@@ -7,9 +7,9 @@ from experiment_configs.interfaces import ConfigError, Grader
 from forests.core.tree import Grade, ReasoningTree, TreeNode
 from forests.core.values import estimate_values
 from forests.grading import TreeGrader, grade_leaf
-from metrics.core.accuracy import score_beams
-from metrics.core.baselines import majority_at_k, samples_of
-from metrics.core.beam_search import Beam
+from metrics.core.search.accuracy import score_beams
+from metrics.core.search.beam_search import Beam
+from metrics.core.statistics.baselines import majority_at_k, samples_of
 from preferences.core.pairing import PairingOptions, select_pairs
 
 

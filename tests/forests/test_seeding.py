@@ -13,8 +13,8 @@ from experiment_configs.loading import LoadedConfig, load_config
 from forests import seeding
 from forests.models import Forest, Tree
 from forests.seeding import item_question, seed_forest
-from forests.store import question_of_document, read_tree
-from rollouts.growing_process import load_frozen_config
+from forests.storage.trees import question_of_document, read_tree
+from rollouts.growing.growing_process import load_frozen_config
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

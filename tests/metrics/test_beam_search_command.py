@@ -17,10 +17,10 @@ from django.urls import reverse
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import Grade, TreeNode
 from forests.models import Forest, TreeStatus
-from forests.scores import start_scorer
+from forests.storage.scores import start_scorer
+from metrics.measuring.forests import runs_of
 from metrics.models import MetricRun
-from metrics.runs import runs_of
-from metrics.tables import command_of
+from metrics.tables.run_tables import command_of
 from tests.forests.factories import add_trees, duck_tree, make_forest, open_tree
 from tests.metrics.trees import coin_tree, tree_of
 from tests.metrics.trees import leaf as ended

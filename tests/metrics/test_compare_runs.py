@@ -12,9 +12,9 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from forests.models import Forest, Tree
-from metrics import runs as runs_module
+from metrics.measuring import forests as runs_module
+from metrics.measuring.forests import evaluate_forest, runs_of
 from metrics.models import MetricRun
-from metrics.runs import evaluate_forest, runs_of
 from tests.forests.factories import add_trees, make_forest
 from tests.metrics.trees import coin_tree
 from tests.processes import on_test_database

@@ -18,10 +18,10 @@ from forests.core.estimators import STRATEGY_ESTIMATORS, own_estimator
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree
 from forests.core.values import Estimator, estimate_values
 from metrics.core.evaluation import Evaluation, EvaluationOptions
-from metrics.core.value_functions import ValueOptions, value_function
-from rollouts.core.completions import Completion, Ending
-from rollouts.core.growing import Expansion
-from rollouts.core.strategies import STRATEGIES
+from metrics.core.search.value_functions import ValueOptions, value_function
+from rollouts.steps.completions import Completion, Ending
+from rollouts.strategies import STRATEGIES
+from rollouts.strategies.base import Expansion
 
 MAX_STEPS = 5
 IsRight = Callable[[str], bool]

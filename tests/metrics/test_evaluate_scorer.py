@@ -12,10 +12,10 @@ from django.core.management import CommandError, call_command
 
 from forests.core.values import estimate_values
 from forests.models import Forest, TreeStatus
-from forests.scores import start_scorer, write_scores
-from forests.store import delete_forest, iter_trees
+from forests.storage.scores import start_scorer, write_scores
+from forests.storage.trees import delete_forest, iter_trees
+from metrics.measuring.forests import runs_of
 from metrics.models import ScorerReport
-from metrics.runs import runs_of
 from tests.forests.factories import add_trees, make_forest, open_tree
 from tests.metrics.trees import coin_tree
 

@@ -10,9 +10,9 @@ from django.test import Client
 from django.urls import reverse
 
 from forests.models import Forest
+from metrics.measuring.forests import runs_of
 from metrics.models import MetricRun
-from metrics.plots import accuracy_by_beams
-from metrics.runs import runs_of
+from metrics.pages.plots import accuracy_by_beams
 from tests.forests.factories import (
     RIGHT,
     UNCOMPARED,

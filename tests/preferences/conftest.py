@@ -12,7 +12,7 @@ from experiment_configs.interfaces import Api, RolloutWorkerConfig
 from forests.core.naming import tree_id
 from forests.core.tree import ReasoningTree
 from forests.models import Forest, Node, Tree, TreeStatus
-from forests.store import insert_new, node_document
+from forests.storage.trees import insert_new, node_document
 from preferences.models import PreferenceSet
 from tests.preferences.reviewing import made
 from tests.preferences.trees import addition_tree

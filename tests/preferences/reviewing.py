@@ -8,8 +8,8 @@ from django.test import Client
 
 from forests.models import Forest
 from preferences.core.pairing import PairingOptions
-from preferences.creation import SetParameters, create_preferences
 from preferences.models import Preference, PreferenceSet
+from preferences.sets.creation import SetParameters, create_preferences
 
 ADDRESS = "/sums-test-first/preferences/"
 

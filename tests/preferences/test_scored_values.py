@@ -11,9 +11,9 @@ from django.core.management import CommandError, call_command
 from forests.core.naming import tree_id
 from forests.core.tree import NodePath
 from forests.models import Forest
-from forests.scores import delete_scores, start_scorer, write_scores
+from forests.storage.scores import delete_scores, start_scorer, write_scores
 from preferences.models import Preference, PreferenceSet
-from preferences.store import sets_of
+from preferences.sets.storage import sets_of
 
 pytestmark = pytest.mark.django_db
 

@@ -7,10 +7,10 @@ import pytest
 from django.core.management.base import CommandError
 from django.test import Client
 
-from forests.core.states import ForestState
 from forests.models import Forest
-from rollouts.commands import check_outcome
-from tests.forests.pages import text_of
+from forests.progress.states import ForestState
+from rollouts.growth_arguments import check_outcome
+from tests.forests.addresses import text_of
 from tests.forests.states import IN_EACH_STATE, finished, waiting
 from tests.prm_site.told_states import told_states
 

@@ -11,8 +11,8 @@ from django.urls import reverse
 from prometheus_client.parser import text_string_to_metric_families
 
 from forests.models import Forest
-from rollouts.watching import watch_growth
-from tests.forests.pages import text_of
+from rollouts.workers.watching import watch_growth
+from tests.forests.addresses import text_of
 
 BADGE = r'<span class="badge state-[a-z-]+">([^<]+)</span>'
 

@@ -22,9 +22,9 @@ from django.test import Client
 from rq.queue import Queue
 
 from forests.models import Forest, Node
-from forests.selectors import read_standing_of
-from forests.store import is_held
-from rollouts.jobs import enqueue_forest, grow_slice
+from forests.progress.reading import read_standing_of
+from forests.storage.trees import is_held
+from rollouts.workers.jobs import enqueue_forest, grow_slice
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.prm_site.told_states import told_states
 from tests.processes import on_test_database
@@ -250,7 +250,7 @@ class Config(Demo):
     def extract_answer(self, completion):
         return "{name}"
 """
-MOST_REQUESTS = 40
+MAX_REQUESTS = 40
 """Of the second forest, until its operator lifts the limit: about a third of what it takes."""
 
 
@@ -282,7 +282,7 @@ def test_two_forests_two_models_and_two_configs_in_one_queue_with_a_limit_and_ki
         servers = (one, other)
         chaos = TwoForests(tmp_path, servers)
         free, limited = chaos.forests
-        Forest.objects.filter(pk=limited.name).update(max_requests=MOST_REQUESTS)
+        Forest.objects.filter(pk=limited.name).update(max_requests=MAX_REQUESTS)
         deadline = time.monotonic() + SECONDS + 150
         kills_until = time.monotonic() + SECONDS
         seen: set[str] = set()
@@ -315,7 +315,7 @@ def test_two_forests_two_models_and_two_configs_in_one_queue_with_a_limit_and_ki
 
     assert chaos.num_kills > 0
     assert seen >= {"growing", "limit spent", "finished"}
-    assert num_sent <= spent.used.requests == MOST_REQUESTS
+    assert num_sent <= spent.used.requests == MAX_REQUESTS
     assert spent.num_pending > 0
     assert_each_grown_by_its_own(chaos, servers)
     for registry in (queue.failed_job_registry, queue.intermediate_queue):

@@ -7,9 +7,9 @@ import re
 import pytest
 from django.core.management import CommandError, call_command
 
-from forests.core.budgets import Prices
+from forests.costs.budgets import Prices
 from forests.models import Forest
-from rollouts import jobs
+from rollouts.workers import jobs
 from tests.openai_server import Fault, OpenAIServer
 from tests.rollouts.forests import reread, seeded
 

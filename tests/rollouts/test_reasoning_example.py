@@ -6,8 +6,8 @@ import pytest
 from django.core.management import call_command
 
 from forests.models import Forest
-from forests.store import iter_trees
-from rollouts.jobs import grow_slice
+from forests.storage.trees import iter_trees
+from rollouts.workers.jobs import grow_slice
 from tests.openai_server import OpenAIServer
 
 pytestmark = pytest.mark.django_db

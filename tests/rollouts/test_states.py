@@ -10,13 +10,14 @@ import pytest
 from django.apps import apps
 from django.core.management import call_command
 
-from forests.core.states import ForestState
 from forests.models import Forest
-from forests.selectors import read_standing_of
-from forests.store import leave_forest
-from rollouts import failures, growth, outages
-from rollouts.failures import BackendRefusedError
-from rollouts.jobs import enqueue_forest, grow_slice
+from forests.progress.reading import read_standing_of
+from forests.progress.states import ForestState
+from forests.storage.trees import leave_forest
+from rollouts.client import failures, outages
+from rollouts.client.failures import BackendRefusedError
+from rollouts.growing import grower as growth
+from rollouts.workers.jobs import enqueue_forest, grow_slice
 from tests.openai_server import Fault, OpenAIServer
 from tests.rollouts.forests import reread, seeded, statuses
 from tests.rollouts.test_commands import finish, start
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def short_waits(monkeypatch):
     monkeypatch.setattr(failures, "FIRST_BACKOFF_SECONDS", 0.01)
     monkeypatch.setattr(outages, "FIRST_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(outages, "LONGEST_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(outages, "MAX_WAIT_SECONDS", 0.2)
     monkeypatch.setattr(growth, "SECONDS_BETWEEN_LOOKS_AT_FOREST", 0.05)
 
 

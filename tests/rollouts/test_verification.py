@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from pymongo.errors import ServerSelectionTimeoutError
 
 from forests.models import ModelServer
-from rollouts.core.strategies import STRATEGIES
+from rollouts.strategies import STRATEGIES
 from tests.openai_server import OpenAIServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -204,7 +204,7 @@ def test_without_a_database_a_config_is_verified_all_the_same(
     def refuse(model: object) -> None:
         raise ServerSelectionTimeoutError("nobody answers")
 
-    monkeypatch.setattr("rollouts.abilities.collection", refuse)
+    monkeypatch.setattr("rollouts.probing.memory.collection", refuse)
 
     assert checks_of(api="chat")["backend"]["is_ok"]
 

@@ -12,17 +12,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from common.child_process import ChildProcess
 from experiment_configs.answers.comparison.spelling import FUNCTIONS
 from experiment_configs.answers.errors import NotComparedError
-from experiment_configs.child_process import ChildProcess
 
 PROCESSOR_SECONDS = 3.0
 """Processor time of one comparison, so that a busy machine changes no verdict."""
 WALL_SECONDS = 90.0
 """Time after which a comparison is given up, though it has not had its processor time."""
 
-MOST_COMPARISONS = 256
-MOST_FAILURES = 2
+MAX_COMPARISONS = 256
+MAX_FAILURES = 2
 """Of formulas, for one pair of answers."""
 
 Kind: TypeAlias = Literal["value", "equation", "inequality"]
@@ -43,7 +43,7 @@ def is_formula(text: str) -> bool:
 @contextmanager
 def limited_comparisons() -> Iterator[None]:
     """Limit what one pair of answers may cost: lists of formulas may ask for thousands."""
-    token = _limits.set({"comparisons": MOST_COMPARISONS, "failures": MOST_FAILURES})
+    token = _limits.set({"comparisons": MAX_COMPARISONS, "failures": MAX_FAILURES})
     try:
         yield
     finally:

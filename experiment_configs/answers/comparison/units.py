@@ -133,7 +133,7 @@ _NOT_UNITS = (FUNCTIONS - {"min", "sec"}) | {
     "than",
 }
 _SHORTEST_UNKNOWN = 3
-_MOST_WORDS = 6
+_MAX_WORDS = 6
 
 _CJK = "\u4e00-\u9fff"
 _ATOM = re.compile(
@@ -240,7 +240,7 @@ class _Reader:
     def _take_word(self, word: str, is_cjk: bool) -> bool:
         self._words += 1
         lower = word.casefold()
-        if self._words > _MOST_WORDS or lower in _NOT_UNITS:
+        if self._words > _MAX_WORDS or lower in _NOT_UNITS:
             return False
         if lower in _SCALES and not self.powers:
             self.scale *= _SCALES[lower]

@@ -27,7 +27,7 @@ _BETWEEN_BOXES = re.compile(
     rf"{_AROUND}(?:{_SEPARATOR}{_AROUND})+"
     r"(?:\(?[A-Za-z0-9]\)\s*)?(?:\\?[A-Za-z]{1,5}(?:_\{?\w+\}?)?\s*=\s*)?\$?\s*"
 )
-_MOST_BETWEEN_BOXES = 80
+_MAX_BETWEEN_BOXES = 80
 
 _NUMBERED_HEADING = re.compile(r"\d+\s*[.):]\s+[A-Za-z]{2}|\d+(?:\.\d+)+\s+[A-Z]")
 _HEADING = re.compile(
@@ -72,9 +72,7 @@ def _boxed(text: str) -> Iterator[Found]:
         if box.closed_by is not None or not (answer := _in_box(text, box)):
             continue
         between = text[group_end : box.start]
-        if group and not (
-            len(between) <= _MOST_BETWEEN_BOXES and _BETWEEN_BOXES.fullmatch(between)
-        ):
+        if group and not (len(between) <= _MAX_BETWEEN_BOXES and _BETWEEN_BOXES.fullmatch(between)):
             yield Found(group_start, ", ".join(group))
             group = []
         if not group:

@@ -76,7 +76,7 @@ _PROSE = re.compile(
     r"|solution|that|which|is|are|was|of\s+both|should|must|will|we|you)\b",
     re.IGNORECASE | re.DOTALL,
 )
-_MOST_WORDS = 6
+_MAX_WORDS = 6
 
 
 def last_statement(text: str) -> Found | None:
@@ -109,7 +109,7 @@ def _read(rest: str, *, may_begin_below: bool) -> tuple[str, bool]:
     whole = clean(_show(sentence, formulas))
     if is_value(whole) or (sentence and sentence[0] >= _HIDDEN):
         return clean(_show(_EXPLANATION.sub("", sentence), formulas)), True
-    is_name = not _PROSE.match(whole) and len(whole.split()) <= _MOST_WORDS
+    is_name = not _PROSE.match(whole) and len(whole.split()) <= _MAX_WORDS
     return (whole if is_name else ""), False
 
 

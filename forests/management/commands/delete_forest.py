@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, add_forest_argument, get_forest
-from forests.store import delete_forest
+from forests.storage.trees import delete_forest
 
 
 class Command(ProjectCommand):

@@ -3,16 +3,16 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.directories import OutputError
+from common.progress_bar import shown_progress
+from common.storage_problems import first_line
 from forests.commands import (
     ProjectCommand,
     add_forest_argument,
     add_json_argument,
     get_graded_forest,
 )
-from forests.directories import OutputError
-from forests.progress_bar import shown_progress
-from forests.storage_problems import first_line
-from forests.transfer import export_forest
+from forests.transfer.archiving import export_forest
 
 
 class Command(ProjectCommand):

@@ -3,11 +3,11 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.progress_bar import shown_progress
+from common.storage_problems import first_line
 from forests.commands import ProjectCommand, add_json_argument
 from forests.core.naming import ForestNameError, forest_name
-from forests.progress_bar import shown_progress
-from forests.storage_problems import first_line
-from forests.transfer import TransferError, import_forest, read_manifest
+from forests.transfer.archiving import TransferError, import_forest, read_manifest
 
 
 class Command(ProjectCommand):

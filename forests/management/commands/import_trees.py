@@ -4,15 +4,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from common.progress_bar import shown_progress
+from common.storage_problems import first_line
 from experiment_configs.interfaces import Grader
 from experiment_configs.loading import load_config
 from forests.commands import ProjectCommand, add_json_argument
-from forests.core.foreign_trees import READERS
 from forests.core.naming import ForestNameError, forest_name
-from forests.importing import SCORER, ImportRequest, ImportTreesError, import_trees
-from forests.progress_bar import shown_progress
-from forests.scores import scorer_names
-from forests.storage_problems import first_line
+from forests.storage.scores import scorer_names
+from forests.transfer.foreign_trees import READERS
+from forests.transfer.importing import SCORER, ImportRequest, ImportTreesError, import_trees
 
 
 class Command(ProjectCommand):

@@ -4,8 +4,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, add_forest_argument, get_seeded_forest
 from forests.core.estimators import RESEGMENTED
-from forests.selectors import read_standing_of
-from forests.store import retry_failed
+from forests.progress.reading import read_standing_of
+from forests.storage.trees import retry_failed
 
 
 class Command(ProjectCommand):

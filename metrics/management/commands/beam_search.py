@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.progress_bar import shown_progress
 from forests.commands import (
     ProjectCommand,
     add_forest_argument,
@@ -12,8 +13,7 @@ from forests.commands import (
 )
 from forests.core.model_counts import from_fields
 from forests.models import Forest
-from forests.progress_bar import shown_progress
-from forests.scores import get_scorer
+from forests.storage.scores import get_scorer
 from metrics.arguments import (
     add_output_arguments,
     add_save_argument,
@@ -23,11 +23,11 @@ from metrics.arguments import (
     estimator_for,
 )
 from metrics.core.evaluation import EvaluationOptions
-from metrics.core.value_functions import VALUE_FUNCTIONS, ValueOptions
+from metrics.core.search.value_functions import VALUE_FUNCTIONS, ValueOptions
+from metrics.measuring.forests import evaluate_forest, metric_run
 from metrics.models import MetricRun
-from metrics.printing import show_rows
-from metrics.runs import evaluate_forest, metric_run
-from metrics.tables import left_out, note
+from metrics.tables.printing import show_rows
+from metrics.tables.run_tables import left_out, note
 
 
 class Command(ProjectCommand):

@@ -6,11 +6,17 @@ from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, get_forest, names_among
 from metrics.arguments import add_output_arguments
-from metrics.comparing import SHOWN, compared_table, comparison, difference_of_items, name_run
+from metrics.measuring.forests import runs_of
 from metrics.models import MetricRun
-from metrics.printing import show_csv, show_tables
-from metrics.runs import runs_of
-from metrics.tables import command_of
+from metrics.tables.comparing import (
+    SHOWN,
+    compared_table,
+    comparison,
+    difference_of_items,
+    name_run,
+)
+from metrics.tables.printing import show_csv, show_tables
+from metrics.tables.run_tables import command_of
 
 
 class Command(ProjectCommand):

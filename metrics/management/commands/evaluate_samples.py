@@ -8,12 +8,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from common.progress_bar import shown_progress
 from experiment_configs.interfaces import Grader
 from experiment_configs.loading import load_config
 from forests.commands import ProjectCommand
 from forests.core.values import UNGRADED
 from forests.grading import same_by
-from forests.progress_bar import shown_progress
 from metrics.arguments import (
     add_aggregation_argument,
     add_output_arguments,
@@ -22,9 +22,9 @@ from metrics.arguments import (
 )
 from metrics.core.evaluation import LEFT_OUT, Evaluation, EvaluationOptions
 from metrics.core.sample_trees import search_of
-from metrics.core.value_functions import ValueOptions
-from metrics.printing import show_rows
-from metrics.sample_files import SampleFileError, read_samples
+from metrics.core.search.value_functions import ValueOptions
+from metrics.measuring.sample_files import SampleFileError, read_samples
+from metrics.tables.printing import show_rows
 
 MAX_SAMPLES = 4096
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.progress_bar import shown_progress
 from forests.commands import ProjectCommand, add_forest_argument, get_grown_forest
 from forests.core.model_counts import from_fields
-from forests.progress_bar import shown_progress
-from forests.scores import get_scorer
+from forests.storage.scores import get_scorer
 from metrics.arguments import (
     add_output_arguments,
     add_save_argument,
@@ -18,11 +18,11 @@ from metrics.arguments import (
     share,
 )
 from metrics.core.evaluation import EvaluationOptions
-from metrics.core.value_functions import ValueOptions
+from metrics.core.search.value_functions import ValueOptions
+from metrics.measuring.scorers import JudgingOptions, judge_scorer
 from metrics.models import ScorerReport
-from metrics.printing import show_csv, show_tables
-from metrics.scorer_tables import comparison_table, quality_table
-from metrics.scorers import JudgingOptions, judge_scorer
+from metrics.tables.printing import show_csv, show_tables
+from metrics.tables.scorer_tables import comparison_table, quality_table
 
 
 class Command(ProjectCommand):

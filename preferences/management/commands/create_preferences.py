@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.progress_bar import shown_progress
 from forests.commands import (
     ProjectCommand,
     add_forest_argument,
@@ -14,19 +15,18 @@ from forests.commands import (
 )
 from forests.core.naming import ForestNameError
 from forests.models import Forest
-from forests.progress_bar import shown_progress
 from preferences.arguments import add_source_arguments, choose_source
 from preferences.core.pairing import LEVELS, PAIRINGS, REASONS, PairingOptions
 from preferences.core.value_sources import ValueSource
-from preferences.creation import (
+from preferences.models import PreferenceSet
+from preferences.sets.creation import (
     SetMismatchError,
     SetParameters,
     create_preferences,
     stored_set,
 )
-from preferences.models import PreferenceSet
-from preferences.reviews import count_absent
-from preferences.store import delete_set
+from preferences.sets.reviews import count_absent
+from preferences.sets.storage import delete_set
 
 
 class Command(ProjectCommand):

@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.directories import OutputError, check_output
+from common.progress_bar import shown_progress
+from common.storage_problems import first_line
 from forests.commands import (
     ProjectCommand,
     add_json_argument,
@@ -13,27 +16,24 @@ from forests.commands import (
     positive_integer,
 )
 from forests.core.estimators import AUTO
-from forests.directories import OutputError, check_output
 from forests.models import Forest
-from forests.progress_bar import shown_progress
-from forests.scores import get_scorer
-from forests.storage_problems import first_line
+from forests.storage.scores import get_scorer
 from preferences.arguments import add_source_arguments, choose_source, hint_at_imported_values
-from preferences.containers import CONTAINERS
-from preferences.core.annotation import ANNOTATES
 from preferences.core.decontamination import USUAL_NGRAM
-from preferences.core.formats import RowOptions
-from preferences.core.left_out import words_of
-from preferences.core.prompts import FormatError
-from preferences.core.step_formats import labeler_id
-from preferences.core.thoughts import THOUGHTS
 from preferences.core.value_sources import ValueSource
-from preferences.export import FORMATS, ExportRequest, export, output_of
-from preferences.filters import FilterError, Filters, read_benchmark, token_counter
-from preferences.hub import HubError, check_hub, push_to_hub
+from preferences.export.containers import CONTAINERS
+from preferences.export.dataset_rows import REVIEWED, SOLUTIONS, Solutions, usual_solutions
+from preferences.export.filters import FilterError, Filters, read_benchmark, token_counter
+from preferences.export.formats.annotation import ANNOTATES
+from preferences.export.formats.left_out import words_of
+from preferences.export.formats.pairs import RowOptions
+from preferences.export.formats.prompts import FormatError
+from preferences.export.formats.steps import labeler_id
+from preferences.export.formats.thought_marks import THOUGHTS
+from preferences.export.hub import HubError, check_hub, push_to_hub
+from preferences.export.writing import FORMATS, ExportRequest, export, output_of
 from preferences.models import PreferenceSet
-from preferences.rows import REVIEWED, SOLUTIONS, Solutions, usual_solutions
-from preferences.store import sets_of
+from preferences.sets.storage import sets_of
 
 FILTER_OPTIONS = (
     "cut_at_first_error",

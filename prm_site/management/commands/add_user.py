@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand
-from prm_site.roles import OPERATOR, ROLES
+from prm_site.access.roles import OPERATOR, ROLES
 
 
 class Command(ProjectCommand):

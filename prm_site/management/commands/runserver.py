@@ -1,6 +1,6 @@
 from whitenoise.runserver_nostatic.management.commands import runserver
 
-from forests.storage_problems import STORAGE_ERRORS, is_of_storage, storage_problem
+from common.storage_problems import STORAGE_ERRORS, is_of_storage, storage_problem
 
 
 class Command(runserver.Command):

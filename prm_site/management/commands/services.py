@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from common.storage_problems import without_password
 from forests.commands import ProjectCommand
-from forests.storage_problems import without_password
 from prm_site.services import registry
 from prm_site.services.definitions import ALL, MODEL, MONGODB, MissingPackageError, Service
 from prm_site.services.supervisor import ServiceError, Supervisor

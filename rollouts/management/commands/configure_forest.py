@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from forests.commands import ProjectCommand, add_forest_argument, add_json_argument, get_forest
-from rollouts.configuring import as_lines, changeable_settings, configure_forest
+from rollouts.maintenance.configuring import as_lines, changeable_settings, configure_forest
 
 
 class Command(ProjectCommand):

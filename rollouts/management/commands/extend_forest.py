@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.progress_bar import shown_progress
 from experiment_configs.interfaces import SETTINGS_THAT_ADD, RolloutWorkerConfig
 from forests.commands import (
     EXIT_BAD_USAGE,
@@ -14,12 +15,11 @@ from forests.commands import (
     positive_integer,
 )
 from forests.models import Forest
-from forests.progress_bar import shown_progress
-from forests.scores import scorer_names
-from forests.selectors import read_standing_of
-from rollouts.commands import RAISE_THE_LIMIT
-from rollouts.core.extending import settings_that_add, why_not_extended
-from rollouts.extending import Extension, extend_forest
+from forests.progress.reading import read_standing_of
+from forests.storage.scores import scorer_names
+from rollouts.growth_arguments import RAISE_THE_LIMIT
+from rollouts.maintenance.extending import Extension, extend_forest
+from rollouts.maintenance.larger_settings import settings_that_add, why_not_extended
 from rollouts.verification import nodes_warning
 
 NUMBERS = {

@@ -6,18 +6,18 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from forests.commands import ProjectCommand, positive_integer
-from forests.core.states import ENDS_WATCHING
 from forests.models import Forest
-from forests.selectors import read_standing_of
-from rollouts.commands import (
+from forests.progress.reading import read_standing_of
+from forests.progress.states import ENDS_WATCHING
+from rollouts.growing.recorder import settle_counters
+from rollouts.growth_arguments import (
     add_growth_arguments,
     check_outcome,
     get_growable_forest,
     require_queue,
 )
-from rollouts.jobs import enqueue_forest
-from rollouts.recording import settle_counters
-from rollouts.watching import node_limit_note, spending_note, watch_growth
+from rollouts.workers.jobs import enqueue_forest
+from rollouts.workers.watching import node_limit_note, spending_note, watch_growth
 
 DEFAULT_TREES_PER_JOB = 16
 SECONDS_BETWEEN_REFILLS = 5.0

@@ -8,8 +8,8 @@ from forests.commands import (
     add_json_argument,
     get_seeded_forest,
 )
-from forests.store import is_held
-from rollouts.recounting import recount_forest
+from forests.storage.trees import is_held
+from rollouts.maintenance.recounting import recount_forest
 
 
 class Command(ProjectCommand):

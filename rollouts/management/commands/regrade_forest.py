@@ -3,6 +3,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
+from common.progress_bar import shown_progress
 from experiment_configs.loading import load_config
 from forests.commands import (
     ProjectCommand,
@@ -10,8 +11,7 @@ from forests.commands import (
     add_json_argument,
     get_seeded_forest,
 )
-from forests.progress_bar import shown_progress
-from rollouts.regrading import Regrading, regrade_forest
+from rollouts.maintenance.regrading import Regrading, regrade_forest
 
 
 class Command(ProjectCommand):

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from common.progress_bar import shown_progress
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.loading import load_config
 from experiment_configs.step_delimiters import NAMED_DELIMITERS
@@ -16,10 +17,9 @@ from forests.commands import (
     get_graded_forest,
 )
 from forests.models import Forest
-from forests.progress_bar import shown_progress
-from forests.scores import scorer_names
-from rollouts.core.steps import StepRule
-from rollouts.resegmenting import NewSteps, resegment_forest
+from forests.storage.scores import scorer_names
+from rollouts.maintenance.resegmenting import NewSteps, resegment_forest
+from rollouts.steps.rules import StepRule
 
 
 class Command(ProjectCommand):

@@ -5,16 +5,16 @@ from django.core.management.base import CommandError, CommandParser
 
 from forests.commands import ProjectCommand, positive_integer
 from forests.models import Forest
-from rollouts.commands import (
+from rollouts.growth_arguments import (
     add_growth_arguments,
     check_outcome,
     get_growable_forest,
     get_in_flight,
     unfinished_trees,
 )
-from rollouts.in_flight import InFlight, shares
-from rollouts.watching import node_limit_note, spending_note
-from rollouts.worker_processes import WorkerFailedError, grow_with_processes
+from rollouts.sampling.in_flight import InFlight, shares
+from rollouts.workers.child_processes import WorkerFailedError, grow_with_processes
+from rollouts.workers.watching import node_limit_note, spending_note
 
 
 class Command(ProjectCommand):

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.progress_bar import shown_progress
 from experiment_configs.server_addresses import has_user, is_server_address
 from forests.commands import (
     EXIT_PARTLY_FAILED,
@@ -18,10 +19,13 @@ from forests.commands import (
 )
 from forests.core.naming import ForestNameError
 from forests.models import Forest, Scorer
-from forests.progress_bar import shown_progress
-from forests.scores import delete_scores, start_scorer
-from rollouts.backend import Backend, Spending
-from rollouts.core.scoring import (
+from forests.storage.scores import delete_scores, start_scorer
+from rollouts.client.backend import Backend, Spending
+from rollouts.client.endpoints import ServerAddress
+from rollouts.client.failures import BackendError
+from rollouts.client.servers_of_settings import scorer_server
+from rollouts.scoring.score_forest import Scoring, score_forest
+from rollouts.scoring.score_requests import (
     KINDS,
     LAYOUTS,
     USUAL_LAYOUTS,
@@ -29,10 +33,6 @@ from rollouts.core.scoring import (
     ScorerOptions,
     ScoringError,
 )
-from rollouts.endpoints import ServerAddress
-from rollouts.failures import BackendError
-from rollouts.score_forest import Scoring, score_forest
-from rollouts.servers import scorer_server
 
 TIMEOUT_SECONDS = 120.0
 MAX_ATTEMPTS = 6

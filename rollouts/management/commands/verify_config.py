@@ -9,17 +9,17 @@ from django.core.management.base import CommandError, CommandParser
 from experiment_configs.interfaces import RolloutConfig
 from forests.commands import ProjectCommand, amount, positive_integer
 from forests.core.abilities import Abilities
-from forests.core.budgets import Prices, Usage
-from forests.core.estimates import GrowthEstimate, estimate_growth
-from forests.estimating import estimate_lines
-from forests.money import money
-from rollouts.abilities import AskingMemory, Memory
-from rollouts.client import CompletionClient
-from rollouts.core.steps import StepRule
-from rollouts.estimating import TREES_OF_ESTIMATE, items_of_estimate, try_forest
-from rollouts.in_flight import InFlight, find_in_flight
-from rollouts.needs import NoServerError, require_server_among
-from rollouts.servers import policy_server
+from forests.costs.budgets import Prices, Usage
+from forests.costs.estimates import GrowthEstimate, estimate_growth
+from forests.costs.money import money
+from forests.progress.estimating import estimate_lines
+from rollouts.client.servers_of_settings import policy_server
+from rollouts.growing.needs import NoServerError, require_server_among
+from rollouts.probing.memory import AskingMemory, Memory
+from rollouts.sampling.completion_client import CompletionClient
+from rollouts.sampling.in_flight import InFlight, find_in_flight
+from rollouts.steps.rules import StepRule
+from rollouts.trial_growth import TREES_OF_ESTIMATE, items_of_estimate, try_forest
 from rollouts.verification import ShownItem, TriedGrowth, Verification, try_growth, verify
 
 

@@ -111,7 +111,7 @@ class TestCost:
         assert len(asked.asked) < len(answers)
 
     def test_an_answer_is_compared_with_a_bounded_number_of_groups(self, monkeypatch):
-        monkeypatch.setattr(voting, "MOST_COMPARED", 3)
+        monkeypatch.setattr(voting, "MAX_COMPARED", 3)
         asked = Comparisons()
         voted = grouped(wrong("a", "b", "c", "d", "e", "c2", "d2"), asked)
         assert voted == ["a", "b", "c", "d", "e", "c", "d2"]

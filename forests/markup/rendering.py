@@ -1,0 +1,271 @@
+"""The one way in which a text of a model or a dataset becomes HTML.
+
+Formulas are taken out before Markdown reads the text and put back as MathML after bleach has
+cleaned its output, under marks that nobody who wrote the text can guess. So neither undoes the
+other, and nothing of the text itself reaches the page unclean.
+"""
+
+import html as entities
+import json
+import re
+import secrets
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, islice
+from typing import Any
+
+from django.utils.html import escape, format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from markdownify.templatetags.markdownify import markdownify
+
+from common.text import printable
+from forests.core.prefix import is_prompt
+from forests.markup.latex import as_source, formula_of, to_mathml, tokens
+
+MAX_MARKDOWN_LENGTH = 5_000
+"""Characters of one text read as Markdown, whose cost is not linear in all; the rest is raw."""
+MAX_MARKS = 700
+"""Marks of one text read as Markdown: each costs up to 50 microseconds, and words cost little."""
+MAX_TEXTS_OF_CHAT = 3
+"""How many texts' worth of Markdown one chat may have; its other messages are shown raw."""
+MAX_SHOWN_LENGTH = 100_000
+"""Characters of one text or chat on a page; the admin has the whole of it."""
+MAX_ROLE_LENGTH = 100
+
+# What Markdown reads as more than words, once formulas and the like are taken out.
+_SYNTAX = re.compile(
+    r"[\\`_#|~] | [^\S\x20\n] | (?<!\x20)\* | \*(?!\x20)"
+    r"| ^\x20{0,3} (?:[-+*>=] | \d+[.)]) | ^\x20{4} | \n\x20*(?:\n|\Z) | \x20\n",
+    re.MULTILINE | re.VERBOSE,
+)
+# What Markdown, or the cleaning of its output, spends time on.
+_MARK = re.compile(r"[^\w\s.,;:!?'\"()$/%] | \n | \d[.)]", re.VERBOSE)
+_ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
+_TAG_OR_FORMULA = re.compile(r"(<math\b.*?</math>|<[^>]*>)", re.DOTALL)
+
+
+def render_markdown(text: object) -> SafeString:
+    """Return a text as Markdown with formulas, in bounded time whatever it holds."""
+    return SafeString("") if text is None else _render_within(str(text), _Room())
+
+
+@dataclass(slots=True)
+class _Room:
+    """How much of what is to come may be read as Markdown."""
+
+    length: int = MAX_MARKDOWN_LENGTH
+    marks: int = MAX_MARKS
+
+    def take(self, text: str) -> int:
+        """Return how much of a text to read as Markdown; to a line's end, where it is cut."""
+        most_marks = min(self.marks, MAX_MARKS)
+        if len(text) <= min(most_marks, self.length):  # as most texts are: formulas need no search
+            self.length -= len(text)
+            self.marks -= len(_MARK.findall(text))
+            return len(text)
+        end, marks = 0, 0
+        limited = text[: min(self.length, MAX_MARKDOWN_LENGTH)]
+        for start, stop in _words_between(limited):
+            room = list(islice(_MARK.finditer(limited, start, stop), most_marks - marks + 1))
+            marks += len(room)
+            if marks > most_marks:
+                end = room[-1].start()
+                marks = most_marks
+                break
+            end = stop
+        if end < len(text):
+            end = text.rfind("\n", 0, end) + 1 or end
+        self.length -= end
+        self.marks -= marks
+        return end
+
+
+def _words_between(text: str) -> Iterator[tuple[int, int]]:
+    """Yield from where to where a text is read as Markdown: not in formulas and blocks of code."""
+    begun = 0
+    for match in tokens(text):
+        yield begun, match.start()
+        is_code = match["fence"] is not None
+        begun = match.end() - len("```") if is_code else match.start()
+        begun = begun if formula_of(match) is None else match.end()
+    yield begun, len(text)
+
+
+def _render_within(whole: str, room: _Room) -> SafeString:
+    shown = printable(whole[:MAX_SHOWN_LENGTH])
+    cut = room.take(shown)
+    html = format_html('<div class="markdown" dir="auto">{}</div>', _rendered(shown[:cut]))
+    if shown[cut:]:
+        html += format_html('<pre class="raw" dir="auto">{}</pre>', shown[cut:])
+    return html + _what_is_missing(whole)
+
+
+def render_raw(text: object) -> SafeString:
+    """Return a text character by character as it was written."""
+    whole = str(text)
+    html = format_html('<pre class="raw" dir="auto">{}</pre>', printable(whole[:MAX_SHOWN_LENGTH]))
+    return html + _what_is_missing(whole)
+
+
+def render_prefix(prompt: str, steps: str) -> SafeString:
+    """Return a prefix character by character, with what the model wrote of it marked."""
+    missing = max(0, len(prompt) + len(steps) - MAX_SHOWN_LENGTH)
+    html = format_html(
+        '<pre class="raw" dir="auto">{}<span class="written">{}</span></pre>',
+        printable(prompt[missing:]),
+        printable(steps[max(0, missing - len(prompt)) :]),
+    )
+    if not missing:
+        return html
+    note = '<p class="note">The first {} characters are not shown.</p>'
+    return format_html(note, f"{missing:,}") + html
+
+
+def render_prompt(prompt: Any) -> SafeString:
+    """Return a root prompt: a text, or a list of chat messages with their roles."""
+    if isinstance(prompt, str):
+        return render_markdown(prompt)
+    if not is_prompt(prompt):
+        return render_raw(json.dumps(prompt, ensure_ascii=False, indent=2, default=str))
+    lengths = accumulate(len(message["content"]) + MAX_ROLE_LENGTH for message in prompt)
+    shown = 1 + bisect_left(list(lengths), MAX_SHOWN_LENGTH)
+    room = _Room(MAX_TEXTS_OF_CHAT * MAX_MARKDOWN_LENGTH, MAX_TEXTS_OF_CHAT * MAX_MARKS)
+    html = format_html_join(
+        "",
+        '<div class="chat"><p class="role"><bdi>{}</bdi></p>{}</div>',
+        (
+            (one_line(message["role"], MAX_ROLE_LENGTH), _render_within(message["content"], room))
+            for message in prompt[:shown]
+        ),
+    )
+    return html + _note_on_missing(len(prompt) - shown, "messages")
+
+
+def one_line(text: object, length: int) -> str:
+    """Return the beginning of a text on one line, not marked as safe."""
+    words = printable(str(text)[: 4 * length]).split()
+    line = " ".join(words)
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+def without_addresses(text: str) -> str:
+    """Return a text without the addresses of servers that it names, for readers without a login."""
+    return _ADDRESS.sub("…", text)
+
+
+def excerpt(text: object, length: int, pattern: re.Pattern[str] | None = None) -> SafeString:
+    """Return a text on one line, from shortly before what a pattern finds, with that marked."""
+    whole = printable(str(text)[: MAX_SHOWN_LENGTH if pattern else 4 * length])
+    found = pattern.search(whole) if pattern else None
+    if found and found.start() > length // 2:
+        whole = "…" + whole[found.start() - length // 4 :]
+    line = escape(one_line(whole, length))
+    return highlighted(line, pattern) if pattern else line
+
+
+def highlighted(html: SafeString, pattern: re.Pattern[str]) -> SafeString:
+    """Mark what a pattern finds in the words of rendered HTML; tags and formulas stay as they are.
+
+    What begins in one element and ends in another is not marked.
+    """
+    parts = _TAG_OR_FORMULA.split(html)
+    parts[::2] = [_highlighted_words(entities.unescape(part), pattern) for part in parts[::2]]
+    return mark_safe("".join(parts))  # noqa: S308  the words are escaped again
+
+
+def _highlighted_words(words: str, pattern: re.Pattern[str]) -> str:
+    pieces: list[str] = []
+    end = 0
+    for match in pattern.finditer(words):
+        before, found = escape(words[end : match.start()]), escape(match[0])
+        pieces.append(f"{before}<mark>{found}</mark>")
+        end = match.end()
+    return "".join(pieces) + escape(words[end:])
+
+
+def _what_is_missing(whole: str) -> SafeString:
+    return _note_on_missing(len(whole) - MAX_SHOWN_LENGTH, "characters")
+
+
+def _note_on_missing(count: int, what: str) -> SafeString:
+    if count <= 0:
+        return SafeString("")
+    return format_html('<p class="note">{} more {} are not shown.</p>', f"{count:,}", what)
+
+
+@lru_cache(maxsize=4096)
+def _rendered(text: str) -> SafeString:
+    try:
+        html = _rendered_words(text)
+        return _rendered_markdown(text) if html is None else html
+    except Exception:  # noqa: BLE001  a text that the parser fails on must not hide its page
+        return format_html('<pre class="raw">{}</pre>', text)
+
+
+def _rendered_words(text: str) -> SafeString | None:
+    """Return what Markdown makes of plain sentences and formulas, a hundred times faster.
+
+    None where the text holds anything else.
+    """
+    if not (stripped := text.strip("\n")).strip():
+        return SafeString("")
+    html: list[str] = []
+    words: list[str] = []
+    end = 0
+    for match in tokens(stripped):
+        if match["fence"] or match["code"]:
+            return None
+        words += [stripped[end : match.start()], "x"]
+        html += [_escaped_words(words[-2]), _html_of(match)]
+        end = match.end()
+    words.append(stripped[end:])
+    html.append(_escaped_words(words[-1]))
+    if _SYNTAX.search("".join(words)):
+        return None
+    body = "".join(html).lstrip(" ")
+    return mark_safe(f"<p>{body}</p>")  # noqa: S308  escaped, then MathML
+
+
+def _escaped_words(text: str) -> str:
+    return entities.escape(text, quote=False).replace("\n", "<br>\n")
+
+
+def _html_of(match: re.Match[str]) -> str:
+    """Return a `TOKEN` that is no code as HTML."""
+    if (formula := formula_of(match)) is None:
+        return entities.escape("$" if match["escaped"] == "$" else match[0], quote=False)
+    return to_mathml(formula[0], display=formula[1]) or as_source(match[0])
+
+
+def _rendered_markdown(text: str) -> SafeString:
+    mark = f"M{secrets.token_hex(8)}N"
+    formulas: list[str] = []
+
+    pieces: list[str] = []
+    end = 0
+    for match in tokens(text):
+        pieces.append(text[end : match.start()])
+        end = match.end()
+        if formula_of(match) is None:
+            pieces.append(_escaped(match))
+        else:
+            pieces.append(f"{mark}{len(formulas)}E")
+            formulas.append(_html_of(match))
+    source = "".join(pieces) + text[end:]
+    html = markdownify(source)  # type: ignore[no-untyped-call]  # no types
+    put_back = re.compile(f"{mark}([0-9]+)E")
+    html = put_back.sub(lambda match: formulas[int(match[1])], html)
+    return mark_safe(html)  # noqa: S308  cleaned by bleach, then MathML by an allow-list
+
+
+def _escaped(match: re.Match[str]) -> str:
+    """Return a `TOKEN` that is no formula so that Markdown shows it as it was written."""
+    if match["entity"]:
+        return "&amp;"
+    if match["escaped"] == "$":
+        return "$"
+    # GSM8K's answer mark is no heading, `3*4*5` has no emphasis, a lone delimiter keeps its sign.
+    is_mark = match["answer"] or match["times"] or match["escaped"]
+    return f"\\{match[0]}" if is_mark else match[0]

@@ -1,0 +1,92 @@
+"""The forests, and one forest."""
+
+from typing import Any
+
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from forests.models import Forest, TreeStatus
+from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
+from forests.pages.tree_list import (
+    ListingError,
+    Order,
+    TreeFilter,
+    TreeOutcome,
+    TreePage,
+    num_pages,
+    read_filtered,
+    read_tree_page,
+)
+from forests.progress.estimating import estimate_for_page
+from forests.progress.reading import list_forests, read_progress, read_progress_of, read_servers
+
+PROGRESS_PART = "progress"
+TREES_PART = "trees"
+"""Ids of the parts of a forest's page that are replaced: by the clock, and by a filter."""
+
+
+@require_safe
+@vary_on_headers("HX-Request")
+def forest_list(request: HtmxRequest) -> HttpResponse:
+    """All forests; asked by htmx, only the list."""
+    template = "forests/_forests.html" if request.htmx else "forests/forests.html"
+    progresses = read_progress(list_forests())
+    seconds = min((one.seconds_between_looks for one in progresses), default=15)
+    return render(request, template, {"progresses": progresses, "seconds": seconds})
+
+
+@require_safe
+@vary_on_headers("HX-Request", "HX-Target")
+def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
+    """A forest with some of its trees; asked by htmx, only its progress or only the trees."""
+    found = get_forest(forest_name)
+    if (jump := request.GET.get("tree")) is not None:
+        return _jump(found, jump)
+    if wants_part(request, PROGRESS_PART):
+        return render(request, "forests/_progress.html", {"forest": found} | _progress(found))
+    wanted = _read_filter(request)
+    context = {
+        "forest": found,
+        "trees": _tree_page(found, wanted, request.GET.get("page", "1")),
+        "filter": wanted,
+        "statuses": TreeStatus.values,
+        "outcomes": list(TreeOutcome),
+        "orders": list(Order),
+    }
+    if wants_part(request, TREES_PART):
+        return render(request, "forests/_trees.html", context)
+    return render(request, "forests/forest.html", context | _progress(found))
+
+
+def _progress(found: Forest) -> dict[str, Any]:
+    return {
+        "progress": read_progress_of(found),
+        "estimate": estimate_for_page(found),
+        "servers": read_servers(found),
+    }
+
+
+def _jump(found: Forest, text: str) -> HttpResponseRedirect:
+    index = read_number(text)
+    if index is None or index >= found.num_trees:
+        raise Http404(f"forest {found.name!r} has {found.num_trees} trees, none of them {text!r}")
+    return HttpResponseRedirect(reverse("tree", args=[found.name, index]))
+
+
+def _read_filter(request: HtmxRequest) -> TreeFilter:
+    try:
+        return TreeFilter.read(request.GET)
+    except ListingError as error:
+        raise Http404(str(error)) from None
+
+
+def _tree_page(found: Forest, wanted: TreeFilter, page: str) -> TreePage:
+    if not wanted.is_plain:
+        return read_filtered(found, wanted)
+    number = read_number(page)
+    if not number or number > num_pages(found):
+        raise Http404(f"no page {page!r}: forest {found.name!r} has {num_pages(found)}")
+    return read_tree_page(found, number)

@@ -1,0 +1,280 @@
+"""A tree as the flat list of rows that its page draws."""
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+from django.utils.safestring import SafeString
+
+from forests.core.naming import node_anchor
+from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
+from forests.core.values import Estimator, NodeValue, estimate_values
+from forests.pages.tree.query import TreeQuery
+from forests.pages.tree.selection import select
+from forests.pages.tree.steepest import steepest_path
+from forests.pages.tree.step_texts import MAX_STEP_LENGTH, StepTexts
+from forests.pages.tree.unfolding import Gap, chunked, unfolded
+
+MAX_OPEN_NODES = 200
+"""Nodes of a tree that is shown with all steps open; a larger one opens its first levels."""
+MAX_LOADED_NODES = 800
+"""Nodes that a page holds all of, open or not; of more, closed steps are loaded when opened."""
+ROWS_AT_FIRST = 300
+ROWS_AT_MOST = 1500
+"""Rows opened on request."""
+ROWS_BELOW = 40
+"""Rows that come with a step loaded on demand."""
+_OPEN_DEPTH = 2
+
+_NO_PATHS: frozenset[NodePath] = frozenset()
+_Item: TypeAlias = NodePath | Gap
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRow:
+    """One step, with what the page says about it.
+
+    Rows come in the order of reading: a node, then its descendants, then its next sibling.
+    """
+
+    node: TreeNode
+    share: NodeValue
+    """Its value, a share of samples, with their number."""
+    num_children: int
+    """Those shown: all, or the ones that a search leads to."""
+    is_leaf: bool
+    is_on_best: bool
+    is_on_worst: bool
+    is_hit: bool
+    is_unfolded: bool
+    is_loaded: bool
+    """Whether its text and the steps below are in the page, if only folded away."""
+    is_only_child: bool
+    """Not indented below its parent, so that long solutions stay readable on a phone."""
+    closes: range
+    """As many parents end with this row."""
+    preview: SafeString
+    body: SafeString
+    """The step as HTML, or its beginning; empty where it is not loaded, or a folded thought."""
+    is_folded_thought: bool
+    """Whether its text is loaded when it is opened."""
+
+    gap = None
+
+    @property
+    def name(self) -> str:
+        return format_path(self.node.path)
+
+    @property
+    def anchor(self) -> str:
+        return node_anchor(self.node.path)
+
+    @property
+    def has_rows_below(self) -> bool:
+        return bool(self.num_children) and self.is_loaded
+
+    @property
+    def is_open(self) -> bool:
+        """Whether growth has not come to this node yet."""
+        return self.is_leaf and not self.node.is_finished
+
+    @property
+    def num_missing(self) -> int:
+        """Characters of the step that are not shown."""
+        return max(0, len(self.node.text) - MAX_STEP_LENGTH)
+
+    @property
+    def tone(self) -> str:
+        return tone_of(self.share.value)
+
+    @property
+    def logprob_per_token(self) -> float | None:
+        return mean_logprob(self.node)
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    """Children of one step that the page leaves out."""
+
+    gap: Gap
+    closes: range
+    query: TreeQuery
+
+    @property
+    def parent(self) -> str:
+        return format_path(self.gap.parent)
+
+    @property
+    def address(self) -> str:
+        """Where they are shown without a script."""
+        return f"{self.query.leads_to(self.gap.first)}#{node_anchor(self.gap.first)}"
+
+
+Row: TypeAlias = TreeRow | GapRow
+
+
+def tone_of(value: float | None) -> str:
+    """Return the CSS class of a value: from tone-0 (no sample correct) to tone-4 (all)."""
+    if value is None:
+        return "tone-none"
+    return f"tone-{0 if value == 0 else 4 if value == 1 else 1 + min(2, int(3 * value))}"
+
+
+def mean_logprob(node: TreeNode) -> float | None:
+    """Return the mean log-probability of a step's tokens, where both are known."""
+    return node.logprob / node.tokens if node.logprob is not None and node.tokens else None
+
+
+class TreeReading:
+    """A tree as one reader looks at it: with values, paths, and what a search leaves of it."""
+
+    def __init__(self, tree: ReasoningTree, query: TreeQuery, estimator: Estimator) -> None:
+        self.tree = tree
+        self.query = query
+        self.texts = StepTexts(is_raw=query.is_raw, pattern=query.pattern)
+        self.shares = estimate_values(tree, estimator)
+        self.best, self.worst = best_and_worst(tree, self.shares)
+        self.on_best, self.on_worst = frozenset(self.best), frozenset(self.worst)
+        self.selection = (
+            select(tree, kind=query.kind, phrase=query.phrase) if query.is_selective else None
+        )
+        self.num_shown = len(tree) - 1 if self.selection is None else len(self.selection.shown)
+        self.is_loaded_whole = self.num_shown <= MAX_LOADED_NODES
+        opened = query.opened if query.opened in tree.nodes else None
+        self._first = frozenset(
+            path[:depth]
+            for path in (self.best[-1:] + self.worst[-1:] + ([opened] if opened else []))
+            for depth in range(1, len(path) + 1)
+            if self.selection is None or path[:depth] in self.selection.shown
+        )
+        self._children: dict[NodePath, list[NodePath]] = {}
+        self._unfolded: AbstractSet[NodePath] = _NO_PATHS
+
+    def rows(self) -> list[Row]:
+        """Return the rows of the page, those below the root."""
+        at_most = ROWS_AT_MOST if self.query.is_all_open else ROWS_AT_FIRST
+        if self.selection is not None:
+            at_most = ROWS_AT_MOST
+        if self.is_loaded_whole:
+            self._unfolded = self._unfolded_of_small_tree()
+        else:
+            self._unfolded = unfolded(
+                self.children,
+                ROOT,
+                first=self._first,
+                wanted=None if self.selection is None else self.selection.opened,
+                at_most=at_most,
+            )
+        return self._rows(ROOT, self._parts(ROOT))
+
+    def rows_below(self, base: NodePath, *, start: int = 0, stop: int = -1) -> list[Row]:
+        """Return the rows of the children of a node, from one position up to another."""
+        self.is_loaded_whole = False
+        self._unfolded = unfolded(
+            self.children,
+            base,
+            first=_NO_PATHS,
+            wanted=None if self.selection is None else self.selection.opened,
+            at_most=ROWS_BELOW,
+        )
+        parts = list(chunked(self.children(base), _NO_PATHS, start=start, stop=stop))
+        return self._rows(base, iter(parts))
+
+    def row(self, path: NodePath, *, with_text: bool) -> TreeRow:
+        """Return a row by itself."""
+        self.is_loaded_whole = False
+        self._unfolded = frozenset({path}) if with_text else _NO_PATHS
+        return self._tree_row(path, range(0))
+
+    def children(self, path: NodePath) -> Sequence[NodePath]:
+        """Return the children that are shown, in order."""
+        if path not in self._children:
+            shown = None if self.selection is None else self.selection.shown
+            self._children[path] = [
+                child.path
+                for child in self.tree.children(path)
+                if shown is None or child.path in shown
+            ]
+        return self._children[path]
+
+    def _unfolded_of_small_tree(self) -> AbstractSet[NodePath]:
+        nodes = self.tree.nodes.keys()
+        if self.query.is_all_open:
+            return nodes
+        if self.selection is not None:
+            hits = self.selection.hits if self.query.phrase else _NO_PATHS
+            return self.selection.opened | hits | self._first
+        if len(self.tree) <= MAX_OPEN_NODES:
+            return nodes
+        return self._first | {path for path in nodes if len(path) <= _OPEN_DEPTH}
+
+    def _parts(self, path: NodePath) -> Iterator[_Item]:
+        below = self.children(path)
+        if self.is_loaded_whole:
+            return iter(below)
+        return chunked(below, self._first)
+
+    def _is_loaded(self, path: NodePath) -> bool:
+        return self.is_loaded_whole or path in self._unfolded
+
+    def _in_reading_order(self, parts: Iterator[_Item]) -> Iterator[_Item]:
+        stack = [parts]
+        while stack:
+            item = next(stack[-1], None)
+            if item is None:
+                stack.pop()
+                continue
+            yield item
+            if not isinstance(item, Gap) and self._is_loaded(item):
+                stack.append(self._parts(item))
+
+    def _rows(self, base: NodePath, parts: Iterator[_Item]) -> list[Row]:
+        items = list(self._in_reading_order(parts))
+        depths = [len(item.first) if isinstance(item, Gap) else len(item) for item in items]
+        depths.append(len(base) + 1)  # after the last row all its ancestors end
+        closes = [range(max(0, here - after)) for here, after in pairwise(depths)]
+        return [
+            GapRow(item, ends, self.query) if isinstance(item, Gap) else self._tree_row(item, ends)
+            for item, ends in zip(items, closes, strict=True)
+        ]
+
+    def _tree_row(self, path: NodePath, closes: range) -> TreeRow:
+        node = self.tree.nodes[path]
+        is_loaded = self._is_loaded(path)
+        is_hit = self.selection is not None and path in self.selection.hits
+        is_marked = is_hit and bool(self.query.phrase)
+        is_folded = (
+            node.is_thought and not is_marked and not self.query.shows_thoughts
+            and bool(node.text.strip())
+        )  # fmt: skip
+        return TreeRow(
+            node=node,
+            share=self.shares[path],
+            num_children=len(self.children(path)),
+            is_leaf=self.tree.is_leaf(path),
+            is_on_best=path in self.on_best,
+            is_on_worst=path in self.on_worst,
+            is_hit=is_hit,
+            is_unfolded=path in self._unfolded,
+            is_loaded=is_loaded,
+            is_only_child=self.tree.next_position(path[:-1]) == 1,
+            closes=closes,
+            preview=self.texts.preview(node.text, is_hit=is_marked),
+            body=self.texts.body(node.text, is_hit=is_marked)
+            if is_loaded and not is_folded
+            else SafeString(""),
+            is_folded_thought=is_folded,
+        )
+
+
+def best_and_worst(
+    tree: ReasoningTree, shares: dict[NodePath, NodeValue]
+) -> tuple[list[NodePath], list[NodePath]]:
+    """Return both paths; two empty ones where all samples are worth the same."""
+    best = steepest_path(tree, shares, best=True)
+    worst = steepest_path(tree, shares, best=False)
+    if best and shares[best[-1]].value == shares[worst[-1]].value:
+        return [], []
+    return best, worst

@@ -1,0 +1,237 @@
+"""One tree, one step of it, and the parts of both that are loaded on demand."""
+
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from forests.core.counting import count_tree
+from forests.core.naming import node_anchor
+from forests.core.prefix import as_plain_text, prefix_of
+from forests.core.thoughts import count_thoughts
+from forests.core.tree import NodePath, TreeNode, format_path
+from forests.models import Forest
+from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
+from forests.pages.tree.picture import picture_of
+from forests.pages.tree.query import QueryError, TreeQuery
+from forests.pages.tree.rows import TreeReading, TreeRow, mean_logprob, tone_of
+from forests.pages.tree.selection import LeafKind
+from forests.progress.reading import read_standing_of
+from forests.storage.trees import StoredTree, read_path, read_prompt, read_tree
+
+STEPS_PART = "steps"
+"""Id of the part of a tree's page that a filter or a search replaces."""
+MAX_LISTED = 200
+"""Children, and siblings, that the page of a step lists."""
+
+
+@require_safe
+@vary_on_headers("HX-Request", "HX-Target")
+def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
+    """A tree with its steps; asked by htmx for its steps, only those."""
+    forest = get_forest(forest_name)
+    stored = _get_tree(forest, index)
+    query = _read_query(request)
+    reading = TreeReading(stored.tree, query, forest.estimator)
+    rows = reading.rows()
+    anchors = {row.anchor for row in rows if isinstance(row, TreeRow)}
+    context = {
+        "forest": forest,
+        "tree": stored,
+        "query": query,
+        "reading": reading,
+        "rows": rows,
+        "root": reading.shares[()],
+        "uncompared": count_tree(stored.tree)["num_uncompared"],
+        "num_nodes": len(stored.tree) - 1,
+        "max_depth": max(node.depth for node in stored.tree),
+        "thoughts": count_thoughts(stored.tree),
+        "kinds": list(LeafKind),
+        "best": _way_to(reading, reading.best, anchors),
+        "worst": _way_to(reading, reading.worst, anchors),
+        "picture": picture_of(reading, anchors) if len(stored.tree) > 1 else None,
+        "previous": index - 1 if index else None,
+        "next": index + 1 if index + 1 < forest.num_trees else None,
+    }
+    if wants_part(request, STEPS_PART):
+        return render(request, "forests/_steps.html", context)
+    return render(request, "forests/tree.html", context | {"standing": read_standing_of(forest)})
+
+
+@require_safe
+def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
+    """A step with all that led to it, its siblings and its children."""
+    forest = get_forest(forest_name)
+    stored = _get_tree(forest, index)
+    reading = TreeReading(stored.tree, _read_query(request), forest.estimator)
+    found = _get_node(reading, path)
+    parent = path[:-1]
+    siblings = [one.path for one in stored.tree.children(parent)] if path else []
+    children = [one.path for one in stored.tree.children(path)]
+    steps = stored.tree.steps_text(path)
+    prefix = prefix_of(stored.prompt, steps, forest.worker_config.get("api", ""))
+    place = siblings.index(path) if path else 0
+    context = {
+        "forest": forest,
+        "tree": stored,
+        "query": reading.query,
+        "node": found,
+        "index": index,
+        "path": path,
+        "name": format_path(path),
+        "anchor": node_anchor(path),
+        "share": reading.shares[path],
+        "tone": tone_of(reading.shares[path].value),
+        "mean_logprob": mean_logprob(found),
+        "prefix": prefix,
+        "steps": steps,
+        "is_on_best": path in reading.on_best,
+        "is_on_worst": path in reading.on_worst,
+        "ancestors": [reading.row(path[:depth], with_text=False) for depth in range(1, len(path))],
+        "siblings": _listed(reading, siblings, place),
+        "num_siblings": len(siblings),
+        "children": _listed(reading, children, 0),
+        "num_children": len(children),
+        "previous": siblings[place - 1] if place else None,
+        "next": siblings[place + 1] if place + 1 < len(siblings) else None,
+    }
+    return render(request, "forests/node.html", context)
+
+
+@require_safe
+def node_inside(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
+    """What a closed row of a large tree holds: its text and the steps below."""
+    if not request.htmx:
+        return _to_node(forest_name, index, path)
+    forest = get_forest(forest_name)
+    tree = _get_tree(forest, index).tree
+    reading = TreeReading(tree, _read_query(request), forest.estimator)
+    _get_node(reading, path)
+    context = {
+        "rows": reading.rows_below(path),
+        "row": reading.row(path, with_text=True),
+        "query": reading.query,
+    }
+    return render(request, "forests/_inside.html", context)
+
+
+@require_safe
+def node_steps(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
+    """The children of a step from one position up to another, `?from=` and `?to=`."""
+    if not request.htmx:
+        return _to_node(forest_name, index, path)
+    start = read_number(request.GET.get("from", ""))
+    stop = read_number(request.GET.get("to", ""))
+    if start is None or stop is None or start >= stop:
+        raise Http404("steps are listed from one position up to another, such as ?from=100&to=200")
+    forest = get_forest(forest_name)
+    tree = _get_tree(forest, index).tree
+    reading = TreeReading(tree, _read_query(request), forest.estimator)
+    _get_node(reading, path)
+    context = {"rows": reading.rows_below(path, start=start, stop=stop), "query": reading.query}
+    return render(request, "forests/_rows.html", context)
+
+
+@require_safe
+def node_text(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
+    """The whole text of a long step."""
+    if not request.htmx:
+        return _to_node(forest_name, index, path)
+    found = _get_path(get_forest(forest_name), index, path)[-1]
+    context = {"node": found, "query": _read_query(request)}
+    return render(request, "forests/_text.html", context)
+
+
+@require_safe
+def node_details(
+    request: HtmxRequest, forest_name: str, index: int, path: NodePath
+) -> HttpResponse:
+    """How a step was sampled."""
+    if not request.htmx:
+        return _to_node(forest_name, index, path)
+    forest = get_forest(forest_name)
+    found = _get_path(forest, index, path)[-1]
+    context = {
+        "forest": forest,
+        "index": index,
+        "path": path,
+        "node": found,
+        "mean_logprob": mean_logprob(found),
+    }
+    return render(request, "forests/_details.html", context)
+
+
+@require_safe
+def prompt_text(_request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
+    """The root prompt as it is, as plain text; of a chat, the JSON of its messages."""
+    return _plain_text(get_forest(forest_name), index, ())
+
+
+@require_safe
+def prefix_text(
+    _request: HtmxRequest, forest_name: str, index: int, path: NodePath
+) -> HttpResponse:
+    """The prompt and all steps up to a node, as the model was given them, as plain text."""
+    return _plain_text(get_forest(forest_name), index, path)
+
+
+def _plain_text(forest: Forest, index: int, path: NodePath) -> HttpResponse:
+    prompt = read_prompt(forest, index)
+    if prompt is None:
+        raise Http404(_no_tree(forest, index))
+    steps = "".join(step.text for step in _get_path(forest, index, path)) if path else ""
+    text = as_plain_text(prefix_of(prompt, steps, forest.worker_config.get("api", "")))
+    return HttpResponse(text.encode("utf-8", "replace"), content_type="text/plain; charset=utf-8")
+
+
+def _to_node(forest_name: str, index: int, path: NodePath) -> HttpResponseRedirect:
+    """A part of a page is no page: lead to the one that says all about a step."""
+    return HttpResponseRedirect(reverse("node", args=[forest_name, index, path]))
+
+
+def _way_to(reading: TreeReading, path: list[NodePath], anchors: set[str]) -> str:
+    """Return the address of the end of a path, from the tree's page."""
+    if not path:
+        return ""
+    anchor = node_anchor(path[-1])
+    return f"#{anchor}" if anchor in anchors else f"{reading.query.leads_to(path[-1])}#{anchor}"
+
+
+def _listed(reading: TreeReading, paths: list[NodePath], place: int) -> list[TreeRow]:
+    """Return the rows of the nodes around a place, at most `MAX_LISTED`."""
+    start = max(0, min(place - MAX_LISTED // 2, len(paths) - MAX_LISTED))
+    return [reading.row(path, with_text=False) for path in paths[start : start + MAX_LISTED]]
+
+
+def _read_query(request: HtmxRequest) -> TreeQuery:
+    try:
+        return TreeQuery.read(request.GET)
+    except QueryError as error:
+        raise Http404(str(error)) from None
+
+
+def _get_tree(forest: Forest, index: int) -> StoredTree:
+    if (stored := read_tree(forest, index)) is None:
+        raise Http404(_no_tree(forest, index))
+    return stored
+
+
+def _get_node(reading: TreeReading, path: NodePath) -> TreeNode:
+    if (found := reading.tree.nodes.get(path)) is None:
+        raise Http404(_no_node(path))
+    return found
+
+
+def _get_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode]:
+    if not (found := read_path(forest, index, path)):
+        raise Http404(_no_node(path))
+    return found
+
+
+def _no_tree(forest: Forest, index: int) -> str:
+    return f"forest {forest.name!r} has {forest.num_trees} trees, none of them {index}"
+
+
+def _no_node(path: NodePath) -> str:
+    return f"the tree has no step {format_path(path)}"

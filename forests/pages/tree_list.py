@@ -1,0 +1,286 @@
+"""The trees of a forest as its page lists them, in bounded time however many there are.
+
+Without a filter the trees of a page are found by their computed ids. One status is followed through
+the index on (forest, status, index), in windows that grow until a page is full. What no index
+knows (outcome, a text, an order) is looked for among a bounded number of trees, and the page says
+which; it goes on from there.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from forests.core.naming import tree_id
+from forests.models import Forest, Tree, TreeStatus
+from forests.pages.page_requests import read_number
+from forests.pages.tree.selection import phrase_pattern
+from forests.storage.trees import Document, collection
+
+TREES_PER_PAGE = 50
+TREES_LOOKED_AT = 2000
+"""Most trees that one page reads to find what no index knows."""
+MAX_PHRASE_LENGTH = 200
+_FIRST_WINDOW, _MAX_TREES_OF_WINDOW, _MAX_WINDOWS = 64, 8192, 150
+
+_ROW_FIELDS = (
+    "index", "item", "label", "status", "error", "num_nodes", "num_leaves", "num_correct",
+    "num_uncompared", "num_truncated", "prompt_tokens", "completion_tokens", "root_value",
+)  # fmt: skip
+_SEARCHED_FIELDS = ("index", "num_nodes", "num_leaves", "num_correct", "completion_tokens",
+                    "root_value")  # fmt: skip
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum | TreeStatus)
+
+
+class TreeOutcome(StrEnum):
+    """What the finished samples of a tree came to."""
+
+    SOME_CORRECT = "some correct"
+    ALL_CORRECT = "all correct"
+    NONE_CORRECT = "none correct"
+    MIXED = "mixed"
+    NO_RESULT = "no result"
+
+
+class Order(StrEnum):
+    DATASET = "dataset order"
+    HIGHEST_VALUE = "highest value"
+    LOWEST_VALUE = "lowest value"
+    MOST_NODES = "most nodes"
+    MOST_TOKENS = "most tokens"
+
+
+class ListingError(ValueError):
+    """An address asks for trees in a way that there is not; the message says which there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFilter:
+    """Which trees are listed, and how."""
+
+    status: TreeStatus | None = None
+    outcome: TreeOutcome | None = None
+    phrase: str = ""
+    """Text to find in the items; a few-shot prompt is much the same in all trees."""
+    order: Order = Order.DATASET
+    start: int = 0
+    """The tree at which looking begins."""
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str]) -> "TreeFilter":
+        """Return what the parameters of an address ask for.
+
+        Raises:
+            ListingError: a value is none of those there are.
+        """
+        return cls(
+            status=_choice(TreeStatus, parameters.get("status", ""), "status"),
+            outcome=_choice(TreeOutcome, parameters.get("outcome", ""), "outcome"),
+            phrase=" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()),
+            order=_choice(Order, parameters.get("sort", ""), "order") or Order.DATASET,
+            start=_start(parameters.get("from", "0")),
+        )
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether an index finds all of these trees and no others."""
+        return not (self.outcome or self.phrase) and self.order is Order.DATASET
+
+    @property
+    def is_plain(self) -> bool:
+        return self.is_indexed and self.status is None and not self.start
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        return phrase_pattern(self.phrase)
+
+    def test(self) -> Callable[[Document], bool]:
+        """Return whether a tree is one of these, as far as no index knows."""
+        pattern = self.pattern
+
+        def is_wanted(tree: Document) -> bool:
+            return (self.outcome is None or self.outcome in outcomes(tree)) and (
+                not self.phrase or bool(pattern.search(tree["item"]))
+            )
+
+        return is_wanted
+
+
+@dataclass(frozen=True, slots=True)
+class TreePage:
+    """Trees of a forest."""
+
+    rows: Sequence[Document]
+    number: int = 1
+    num_pages: int = 1
+    looked_at: range | None = None
+    """The trees among which these were looked for; None where an index knows them all."""
+    num_matches: int = 0
+    """How many of those looked at fit, where fewer may be listed."""
+    next_start: int | None = None
+    """Where to go on; None at the end of the forest."""
+
+    @property
+    def previous(self) -> int | None:
+        return self.number - 1 if self.number > 1 else None
+
+    @property
+    def next(self) -> int | None:
+        return self.number + 1 if self.number < self.num_pages else None
+
+    @property
+    def last_looked_at(self) -> int:
+        return self.looked_at.stop - 1 if self.looked_at else 0
+
+
+def outcomes(tree: Document) -> set[TreeOutcome]:
+    """Return what a tree's finished samples came to, in all words that hold."""
+    correct, leaves = tree["num_correct"], tree["num_leaves"]
+    if not leaves:
+        return {TreeOutcome.NO_RESULT}
+    if not correct:
+        return {TreeOutcome.NONE_CORRECT}
+    rest = TreeOutcome.ALL_CORRECT if correct == leaves else TreeOutcome.MIXED
+    return {TreeOutcome.SOME_CORRECT, rest}
+
+
+def num_pages(forest: Forest) -> int:
+    return max(1, -(-forest.num_trees // TREES_PER_PAGE))
+
+
+def read_tree_page(forest: Forest, number: int) -> TreePage:
+    """Return the trees of a page of all, found by their ids."""
+    start = (number - 1) * TREES_PER_PAGE
+    indexes = range(start, min(start + TREES_PER_PAGE, forest.num_trees))
+    return TreePage(_rows(forest, indexes), number=number, num_pages=num_pages(forest))
+
+
+def read_filtered(forest: Forest, wanted: TreeFilter) -> TreePage:
+    """Return the next trees that a filter finds, in its order."""
+    if not (wanted.is_indexed and wanted.status):
+        return _looked_for(forest, wanted)
+    found, stop = _of_status(forest, wanted.status, wanted.start, TREES_PER_PAGE + 1)
+    if len(found) > TREES_PER_PAGE:
+        stop = found.pop()["index"]
+    return TreePage(
+        _rows(forest, [tree["index"] for tree in found]),
+        next_start=stop if stop < forest.num_trees else None,
+    )
+
+
+def _looked_for(forest: Forest, wanted: TreeFilter) -> TreePage:
+    """Return the trees that fit among the next `TREES_LOOKED_AT`."""
+    fields = (*_SEARCHED_FIELDS, *(["item"] if wanted.phrase else []))
+    if wanted.status:
+        trees, stop = _of_status(
+            forest, wanted.status, wanted.start, TREES_LOOKED_AT + 1, fields=fields
+        )
+        if len(trees) > TREES_LOOKED_AT:
+            stop = trees.pop()["index"]
+    else:
+        stop = min(wanted.start + TREES_LOOKED_AT, forest.num_trees)
+        trees = [
+            tree
+            for status in TreeStatus
+            for tree in _window(forest, status, range(wanted.start, stop), fields)
+        ]
+    fitting = sorted(filter(wanted.test(), trees), key=_order_of(wanted.order))
+    listed, next_start = fitting[:TREES_PER_PAGE], stop if stop < forest.num_trees else None
+    if wanted.order is Order.DATASET and len(fitting) > TREES_PER_PAGE:
+        next_start = stop = fitting[TREES_PER_PAGE]["index"]
+    return TreePage(
+        _rows(forest, [tree["index"] for tree in listed]),
+        looked_at=range(wanted.start, stop),
+        num_matches=len(listed) if wanted.order is Order.DATASET else len(fitting),
+        next_start=next_start,
+    )
+
+
+def _of_status(
+    forest: Forest,
+    status: TreeStatus,
+    start: int,
+    number: int,
+    *,
+    fields: Sequence[str] = ("index",),
+) -> tuple[list[Document], int]:
+    """Return the first `number` trees of a status from `start` on, and where looking ended.
+
+    A window is twice as long as the last as long as it finds little, so three trees in a million
+    take a hundred quick queries. It has an end, as the embedded server reads all that a query
+    matches before it stops at a limit.
+    """
+    length = max(_FIRST_WINDOW, number)
+    trees: list[Document] = []
+    for _ in range(_MAX_WINDOWS):
+        if start >= forest.num_trees or len(trees) == number:
+            break
+        window = range(start, min(start + length, forest.num_trees))
+        found = _window(forest, status, window, fields)
+        trees += found[: number - len(trees)]
+        start = window.stop
+        if len(found) <= length // 4:
+            length = min(2 * length, _MAX_TREES_OF_WINDOW)
+    return trees, start
+
+
+def _window(
+    forest: Forest, status: TreeStatus, window: range, fields: Sequence[str]
+) -> list[Document]:
+    """Return the trees of a status in a window, in order: one range of the index."""
+    query = {
+        "forest_id": forest.name,
+        "status": str(status),
+        "index": {"$gte": window.start, "$lt": window.stop},
+    }
+    found = collection(Tree).find(query, dict.fromkeys(fields, 1)).sort("index", 1)
+    return list(found.limit(TREES_LOOKED_AT + 1))
+
+
+def _rows(forest: Forest, indexes: Sequence[int]) -> list[Document]:
+    """Return what the list shows of these trees, in the order given."""
+    ids = [tree_id(forest.name, index) for index in indexes]
+    if not ids:
+        return []
+    found = collection(Tree).find({"_id": {"$in": ids}}, dict.fromkeys(_ROW_FIELDS, 1))
+    rows = {row["_id"]: row for row in found}
+    return [rows[id_] for id_ in ids if id_ in rows]
+
+
+def _order_of(order: Order) -> Callable[[Document], tuple[Any, ...]]:
+    def by_value(sign: int) -> Callable[[Document], tuple[Any, ...]]:
+        """Trees without a result come last in either order."""
+        return lambda tree: (
+            tree["root_value"] is None,
+            sign * (tree["root_value"] or 0),
+            -tree["num_leaves"],
+            tree["index"],
+        )
+
+    return {
+        Order.DATASET: lambda tree: (tree["index"],),
+        Order.HIGHEST_VALUE: by_value(-1),
+        Order.LOWEST_VALUE: by_value(1),
+        Order.MOST_NODES: lambda tree: (-tree["num_nodes"], tree["index"]),
+        Order.MOST_TOKENS: lambda tree: (-tree["completion_tokens"], tree["index"]),
+    }[order]
+
+
+def _choice(kind: type[_Choice], text: str, what: str) -> _Choice | None:
+    """Return the member whose value, with dashes for blanks, an address holds; None without."""
+    if not text:
+        return None
+    words = text.replace("-", " ")
+    values = [str(one.value) for one in kind]
+    if words not in values:
+        raise ListingError(f"no {what} {text!r}: trees are {', '.join(values)}")
+    return kind(words)
+
+
+def _start(text: str) -> int:
+    if (number := read_number(text)) is None:
+        raise ListingError(f"no tree {text!r} to begin with: trees have numbers")
+    return number

@@ -1,0 +1,141 @@
+"""What the pages read: a fixed number of indexed queries, however large the forest is."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from forests.core.abilities import Abilities
+from forests.core.naming import model_server_id
+from forests.models import Activity, Forest, ModelServer, Tree, TreeStatus
+from forests.progress.facts import Progress, Workers, facts_of
+from forests.progress.states import ForestState, Standing, standing_of
+from forests.progress.throughput import WINDOW_MINUTES, MinuteOfWork, throughput
+from forests.storage.trees import Document, collection, has_live_lease, server_time
+
+MAX_LEASES = 5000
+"""Trees in work of which one look reads the leases."""
+
+MAX_SERVERS = 20
+"""Servers of which a page tells what they do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownServer:
+    """What a server was found to do with a model that grew a forest."""
+
+    address: str
+    model: str
+    told: list[tuple[str, str]]
+    """What it does in words, each with its name."""
+    probed_at: datetime
+
+
+def read_progress(forests: Sequence[Forest]) -> list[Progress]:
+    """Return the progress of these forests, in their order: two queries for all of them."""
+    now = datetime.now(UTC)
+    workers = read_workers(forests)
+    standings = [standing_of(facts_of(one, workers[one.name], now)) for one in forests]
+    growing = [
+        forest.name
+        for forest, standing in zip(forests, standings, strict=True)
+        if standing.state is ForestState.GROWING
+    ]
+    minutes = _read_minutes(growing, now)
+    return [
+        Progress(one, standing, workers[one.name], throughput(minutes.get(one.name, ()), now))
+        for one, standing in zip(forests, standings, strict=True)
+    ]
+
+
+def read_progress_of(forest: Forest) -> Progress:
+    """Return the progress of one forest: two queries."""
+    (progress,) = read_progress([forest])
+    return progress
+
+
+def read_standings(forests: Sequence[Forest]) -> list[Standing]:
+    """Return where these forests stand, in their order: one query for all of them."""
+    now = datetime.now(UTC)
+    workers = read_workers(forests)
+    return [standing_of(facts_of(forest, workers[forest.name], now)) for forest in forests]
+
+
+def read_standing_of(forest: Forest) -> Standing:
+    """Return where one forest stands."""
+    (standing,) = read_standings([forest])
+    return standing
+
+
+def read_workers(forests: Sequence[Forest]) -> dict[str, Workers]:
+    """Return who grows these forests now, from the leases on their trees in work: one query.
+
+    That of one forest reads the trees of this forest alone, that of several all that are held: in
+    both cases what an index finds, where a list of names would be a scan on the embedded server.
+    """
+    holders: dict[str, list[str]] = {forest.name: [] for forest in forests}
+    in_work = [forest.name for forest in forests if forest.num_pending]
+    growing: Document = {"status": str(TreeStatus.GROWING)}
+    now = server_time()
+    growing |= (
+        {"forest_id": in_work[0]} if len(in_work) == 1 else {"lease_expires_at": {"$gt": now}}
+    )
+    fields = {"forest_id": 1, "lease_holder": 1, "lease_expires_at": 1}
+    for tree in collection(Tree).find(growing, fields).limit(MAX_LEASES) if in_work else ():
+        if tree["forest_id"] in holders and has_live_lease(tree, now):
+            holders[tree["forest_id"]].append(tree["lease_holder"])
+    return {name: Workers.of(found) for name, found in holders.items()}
+
+
+def list_forests() -> list[Forest]:
+    """Return all forests without the sources of their configs, the latest first."""
+    return list(Forest.objects.defer("config_source"))
+
+
+def _read_minutes(names: Sequence[str], now: datetime) -> Mapping[str, list[MinuteOfWork]]:
+    """Return what was done lately in these forests."""
+    minutes: defaultdict[str, list[MinuteOfWork]] = defaultdict(list)
+    if names:
+        ids = [f"{name}/{minute:%Y%m%d%H%M}" for name in names for minute in _last_minutes(now)]
+        for document in collection(Activity).find({"_id": {"$in": ids}}):
+            minutes[document["forest_id"]].append(_minute_of_work(document))
+    return minutes
+
+
+def read_servers(forest: Forest) -> list[ShownServer]:
+    """Return what the servers that grew a forest do, as far as they were asked: one query."""
+    growers = [one for one in (forest.grown_by or [])[:MAX_SERVERS] if isinstance(one, Mapping)]
+    ids = [_server_id(forest, one) for one in growers]
+    found = {one.id: one for one in ModelServer.objects.filter(pk__in=ids)} if ids else {}
+    servers = [found[one] for one in dict.fromkeys(ids) if one in found]
+    return [
+        ShownServer(server.server, server.model, abilities.told(), server.probed_at)
+        for server in servers
+        if (abilities := Abilities.from_dict(server.abilities))
+    ]
+
+
+def _server_id(forest: Forest, grower: Mapping[str, Any]) -> str:
+    settings = forest.worker_config
+    return model_server_id(
+        str(grower.get("server", "")),
+        str(grower.get("model", "")),
+        str(settings.get("api", "")),
+        settings.get("extra_body") or {},
+    )
+
+
+def _last_minutes(now: datetime) -> list[datetime]:
+    return [now - timedelta(minutes=ago) for ago in range(WINDOW_MINUTES)]
+
+
+def _minute_of_work(document: Document) -> MinuteOfWork:
+    minute: datetime = document["minute"]
+    return MinuteOfWork(
+        minute=minute if minute.tzinfo else minute.replace(tzinfo=UTC),
+        trees=document.get("trees", 0),
+        nodes=document.get("nodes", 0),
+        tokens=document.get("tokens", 0),
+        requests=document.get("requests", 0),
+    )

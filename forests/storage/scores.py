@@ -1,0 +1,136 @@
+"""Scores that a forest keeps of its nodes, by the name of the scorer.
+
+One document holds the scores of one tree, so scores are read as trees are: in batches, by ids.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import ReplaceOne
+
+from experiment_configs.interfaces import ConfigError
+from forests.core.naming import check_slug, scorer_id, tree_scores_id
+from forests.core.tree import ROOT, Scores, format_path, parse_path
+from forests.models import Forest, Scorer, TreeScores
+from forests.storage.trees import StoredTree, collection, in_batches, read_trees, tree_ids
+
+
+def start_scorer(forest: Forest, name: str, parameters: Mapping[str, Any]) -> Scorer:
+    """Return the scorer of this name, new or known with the same parameters.
+
+    Raises:
+        ConfigError: the name is known with other parameters.
+        ForestNameError: it cannot be part of an id.
+    """
+    check_slug(name, "scorer")
+    known = Scorer.objects.filter(pk=scorer_id(forest.name, name)).first()
+    if known is None:
+        return Scorer.objects.create(
+            id=scorer_id(forest.name, name),
+            forest_id=forest.name,
+            name=name,
+            parameters=dict(parameters),
+            created_at=datetime.now(UTC),
+        )
+    if known.parameters != parameters:
+        different = [
+            f"{key} was {known.parameters.get(key)!r}, not {parameters.get(key)!r}"
+            for key in sorted({*known.parameters, *parameters})
+            if known.parameters.get(key) != parameters.get(key)
+        ]
+        raise ConfigError(
+            f"scorer {name!r} of {forest.name} has other parameters ({', '.join(different)}): "
+            "choose another --scorer, or --replace its scores"
+        )
+    return known
+
+
+def get_scorer(forest: Forest, name: str) -> Scorer:
+    """Return a scorer of a forest.
+
+    Raises:
+        ConfigError: there is none of this name; the message lists those there are.
+    """
+    names = scorer_names(forest)
+    if name not in names:
+        known = f"it has {', '.join(names)}" if names else "it has none"
+        raise ConfigError(
+            f"forest {forest.name!r} has no scorer {name!r}, {known}: run score_nodes first"
+        )
+    return Scorer.objects.get(pk=scorer_id(forest.name, name))
+
+
+def scorer_names(forest: Forest) -> list[str]:
+    return sorted(one["name"] for one in collection(Scorer).find({"forest_id": forest.name}))
+
+
+def read_scores(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int, Scores]:
+    """Return the scores of these trees by index; trees without any are absent. One query."""
+    ids = {tree_scores_id(tree, scorer): index for tree, index in _trees(forest, indexes)}
+    found = collection(TreeScores).find({"_id": {"$in": list(ids)}})
+    return {
+        ids[document["_id"]]: {
+            parse_path(path.replace("-", ".")): score for path, score in document["scores"].items()
+        }
+        for document in found
+    }
+
+
+def iter_scored_trees(
+    forest: Forest, scorer: str, indexes: Sequence[int] | None = None
+) -> Iterator[tuple[StoredTree, Scores]]:
+    """Yield the trees of a forest with their scores, in the order of the dataset.
+
+    A tree without scores comes with none; so do all where `scorer` is empty.
+    """
+    for batch in in_batches(range(forest.num_trees) if indexes is None else indexes):
+        scores = read_scores(forest, scorer, batch) if scorer else {}
+        for stored in read_trees(forest, batch):
+            yield stored, scores.get(stored.index, {})
+
+
+def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
+    """Store the scores of trees, by their ids, and count them; those that were there are replaced.
+
+    Counts follow from what is there, so a write that is repeated is counted once.
+    """
+    ids = {tree_scores_id(tree, scorer.name): one for tree, one in scores.items()}
+    if not ids:
+        return
+    found = collection(TreeScores).find({"_id": {"$in": list(ids)}})
+    before = {one["_id"]: len(one["scores"].keys() - {format_path(ROOT)}) for one in found}
+    result = collection(TreeScores).bulk_write(
+        [
+            ReplaceOne({"_id": id_}, {"_id": id_, "scores": _document(one)}, upsert=True)
+            for id_, one in ids.items()
+        ]
+    )
+    new = set((result.upserted_ids or {}).values())
+    deltas = {
+        "num_trees": len(new),
+        "num_nodes": sum(
+            len(one.keys() - {ROOT}) - before.get(id_, 0)
+            for id_, one in ids.items()
+            if id_ in new or id_ in before
+        ),
+    }
+    collection(Scorer).update_one({"_id": scorer.id}, {"$inc": deltas})
+
+
+def delete_scores(forest: Forest, name: str) -> None:
+    """Forget a scorer and its scores; the scorer goes last, so that this can be repeated."""
+    for batch in in_batches(range(forest.num_trees)):
+        ids = [tree_scores_id(tree, name) for tree in tree_ids(forest, batch)]
+        collection(TreeScores).delete_many({"_id": {"$in": ids}})
+    collection(Scorer).delete_one({"_id": scorer_id(forest.name, name)})
+
+
+def _trees(forest: Forest, indexes: Iterable[int]) -> Iterator[tuple[str, int]]:
+    indexes = list(indexes)
+    return zip(tree_ids(forest, indexes), indexes, strict=True)
+
+
+def _document(scores: Scores) -> dict[str, float]:
+    # A dot in a key would be a path of its own to MongoDB.
+    return {format_path(path).replace(".", "-"): score for path, score in scores.items()}

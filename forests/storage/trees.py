@@ -1,0 +1,437 @@
+"""The few reads and writes that must be fast, straight through pymongo.
+
+Everything else uses the ORM. Queries are flat equality filters or small `$in` lists, which every
+MongoDB server answers from an index; trees are found by their computed ids.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeAlias, TypeVar, cast
+
+from django.db import connection, models
+from django_mongodb_backend.base import DatabaseWrapper
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
+
+from experiment_configs.questions import question_of_prompt
+from forests.core.model_counts import busiest_first, from_fields
+from forests.core.naming import child_id, node_id, path_of_node, tree_id, tree_scores_id
+from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
+from forests.models import (
+    COUNTERS,
+    SPENT_COUNTERS,
+    Activity,
+    Forest,
+    Node,
+    Scorer,
+    Tree,
+    TreeScores,
+    TreeStatus,
+)
+from forests.signals import forest_deleted
+
+Document: TypeAlias = dict[str, Any]
+AnyTree = TypeVar("AnyTree", int, str)
+
+TREES_PER_READ = 32
+"""Trees whose nodes one query fetches: bounded memory, and short `$in` lists."""
+
+TREES_PER_WRITE = 500
+"""Trees that seeding inserts at once, before it counts them."""
+
+MAX_NODES_OF_A_REQUEST = 100_000
+"""Nodes of a forest that one request may read or delete: a command does more."""
+
+_DUPLICATE_KEY = 11000
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTree:
+    """One tree as it is in the database, with all its nodes."""
+
+    id: str
+    index: int
+    item: str
+    label: str
+    prompt: Any
+    """A text, or a list of chat messages."""
+    question: str
+    """What the item asks, without the examples and instructions of the prompt."""
+    status: str
+    tree: ReasoningTree
+    spent: Mapping[str, int]
+    """`SPENT_COUNTERS` so far: what a recount of the nodes cannot tell."""
+    failures: Mapping[str, int]
+    orphans: list[str]
+    """Ids of nodes that are not part of the tree: torn writes (without a parent or behind a gap),
+    and writes that came after another worker had taken the tree."""
+    generation: int = 0
+    """How often workers had taken it: see `rollouts.growing.fencing`."""
+    error: str = ""
+    """Why growth gave the tree up; empty where it did not."""
+    hit_max_nodes: bool = False
+    """Whether growth ended for want of room, not because the tree had all that was asked for."""
+    lease_expires_at: datetime | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a worker holds it now."""
+        return has_live_lease({"lease_expires_at": self.lease_expires_at}, server_time())
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.status in (TreeStatus.PENDING, TreeStatus.GROWING)
+
+
+def collection(model: type[models.Model]) -> Collection[Document]:
+    database = cast(DatabaseWrapper, connection)
+    found: Collection[Document] = database.get_collection(model._meta.db_table)  # noqa: SLF001
+    return found
+
+
+def insert_new(model: type[models.Model], documents: Sequence[Document]) -> int:
+    """Insert documents in order and return how many were new.
+
+    In order, so that a killed writer leaves a beginning of the list and never a gap: a node
+    without its parent, or sibling 2 without sibling 1. A document that is there already stays.
+    """
+    inserted, rest = 0, list(documents)
+    while rest:
+        number = insert_up_to_known(model, rest)
+        inserted += number
+        rest = rest[number + 1 :]
+    return inserted
+
+
+def insert_up_to_known(model: type[models.Model], documents: Sequence[Document]) -> int:
+    """Insert documents in order, up to the first whose id is there; return how many."""
+    if not documents:
+        return 0
+    try:
+        collection(model).insert_many(documents, ordered=True)
+    except BulkWriteError as error:
+        first = error.details["writeErrors"][0]
+        if first["code"] != _DUPLICATE_KEY:
+            raise
+        return int(first["index"])
+    return len(documents)
+
+
+def tree_ids(forest: Forest, indexes: Iterable[int]) -> list[str]:
+    return [tree_id(forest.name, index) for index in indexes]
+
+
+def read_tree(forest: Forest, index: int) -> StoredTree | None:
+    """Return a tree with its nodes, or None where the forest has no such tree."""
+    return next(iter(read_trees(forest, [index])), None)
+
+
+def iter_trees(forest: Forest, indexes: Sequence[int] | None = None) -> Iterator[StoredTree]:
+    """Yield the trees of a forest in the order of the dataset, in bounded memory."""
+    for batch in in_batches(range(forest.num_trees) if indexes is None else indexes):
+        yield from read_trees(forest, batch)
+
+
+def in_batches(trees: Sequence[AnyTree]) -> Iterator[Sequence[AnyTree]]:
+    """Yield as many trees (indexes, or ids) as one query may fetch."""
+    for start in range(0, len(trees), TREES_PER_READ):
+        yield trees[start : start + TREES_PER_READ]
+
+
+def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
+    """Return these trees with their nodes: two queries, so keep the list short."""
+    ids = tree_ids(forest, indexes)
+    documents = {d["_id"]: d for d in collection(Tree).find({"_id": {"$in": ids}})}
+    nodes = defaultdict(list)
+    for document in collection(Node).find({"tree_id": {"$in": list(documents)}}):
+        nodes[document["tree_id"]].append(document)
+    return [_stored_tree(documents[id_], nodes[id_]) for id_ in ids if id_ in documents]
+
+
+def is_current(node: Document, tree: Document) -> bool:
+    """Return whether a node belongs to its tree, and was not written too late."""
+    return bool((node.get("generation") or 0) >= (tree.get("oldest_generation") or 0))
+
+
+def count_models(forest: Forest) -> dict[str, int]:
+    """Return how many nodes of the complete trees each model wrote, the busiest first.
+
+    Models as their servers named them; "" stands for those that were not named.
+    """
+    numbers: Counter[str] = Counter()
+    for batch in in_batches(range(forest.num_trees)):
+        query = {"_id": {"$in": tree_ids(forest, batch)}}
+        fields = ("status", "num_nodes", "nodes_by_model", "oldest_generation")
+        uncounted: dict[str, Document] = {}
+        for tree in collection(Tree).find(query, dict.fromkeys(fields, 1)):
+            if tree["status"] == TreeStatus.COMPLETE:
+                counted = from_fields(tree.get("nodes_by_model", {}))
+                if counted and sum(counted.values()) == tree["num_nodes"]:
+                    numbers.update(counted)
+                else:  # an older version grew it
+                    uncounted[tree["_id"]] = tree
+        nodes = collection(Node).find(
+            {"tree_id": {"$in": list(uncounted)}},
+            {"model": 1, "tree_id": 1, "generation": 1, "_id": 0},
+        )
+        numbers.update(
+            node["model"] for node in nodes if is_current(node, uncounted[node["tree_id"]])
+        )
+    return busiest_first(numbers)
+
+
+def read_prompt(forest: Forest, index: int) -> Any:
+    """Return the root prompt of a tree, a text or a list of chat messages; None without a tree."""
+    found = collection(Tree).find_one({"_id": tree_id(forest.name, index)}, {"prompt": 1})
+    return None if found is None else found["prompt"]
+
+
+def read_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode] | None:
+    """Return the nodes from the first step to the one at `path`; None where one is missing."""
+    tree = tree_id(forest.name, index)
+    ids = [node_id(tree, path[:depth]) for depth in range(1, len(path) + 1)]
+    if not ids:
+        return []
+    stored = collection(Tree).find_one({"_id": tree}, {"oldest_generation": 1}) or {}
+    nodes = collection(Node).find({"_id": {"$in": ids}})
+    found = {one["_id"]: one for one in nodes if is_current(one, stored)}
+    if len(found) < len(ids):
+        return None
+    return [_tree_node(found[id_]) for id_ in ids]
+
+
+def tree_document(
+    forest: str, index: int, *, item: str, label: str, prompt: Any, now: datetime
+) -> Document:
+    """Return the document of a tree that has not been grown yet, as `Tree` reads it."""
+    return {
+        "_id": tree_id(forest, index),
+        "forest_id": forest,
+        "index": index,
+        "item": item,
+        "label": label,
+        "prompt": prompt,
+        "question": "",
+        "status": str(TreeStatus.PENDING),
+        "error": "",
+        "hit_max_nodes": False,
+        "generation": 0,
+        "oldest_generation": 0,
+        "lease_holder": "",
+        "lease_expires_at": None,
+        **dict.fromkeys(COUNTERS, 0),
+        "failures": {},
+        "nodes_by_model": {},
+        "root_value": None,
+        "created_at": now,
+        "completed_at": None,
+    }
+
+
+def question_of_document(document: Mapping[str, Any]) -> str:
+    """Return the question of a tree document; earlier versions stored none."""
+    return document.get("question") or question_of_prompt(document["prompt"])
+
+
+def node_document(
+    forest: str, tree: str, node: TreeNode, now: datetime, generation: int = 0
+) -> Document:
+    """Return the document of a node, as `Node` reads it."""
+    parent = node_id(tree, node.path[:-1])
+    return {
+        "_id": child_id(parent, node.position),
+        "tree_id": tree,
+        "forest_id": forest,
+        "parent_id": parent,
+        "depth": node.depth,
+        "position": node.position,
+        "text": node.text,
+        "count": node.count,
+        "drawn": {str(depth): number for depth, number in node.drawn.items()},
+        "terminal": node.terminal,
+        "truncated": node.truncated,
+        "answer": node.answer,
+        "grade": None if node.grade is None else str(node.grade),
+        "voted_answer": node.voted_answer,
+        "tokens": node.tokens,
+        "logprob": node.logprob,
+        "finish_reason": node.finish_reason,
+        "model": node.model,
+        "seed": node.seed,
+        "numbered_to": node.numbered_to,
+        "is_thought": node.is_thought,
+        "generation": generation,
+        "created_at": now,
+    }
+
+
+def add_to_forest(forest: str, deltas: Mapping[str, float]) -> None:
+    """Add to the counters of a forest, as a worker that grows it just now."""
+    changes = {name: delta for name, delta in deltas.items() if delta}
+    if changes:
+        work = {"$inc": changes, "$set": {"worked_at": datetime.now(UTC)}}
+        collection(Forest).update_one({"_id": forest}, work)
+
+
+def leave_forest(forest: Forest) -> None:
+    """Note that a worker has left unfinished trees; leases tell whether others are at work."""
+    collection(Forest).update_one({"_id": forest.name}, {"$set": {"worked_at": None}})
+
+
+def record_activity(forest: str, deltas: dict[str, float]) -> None:
+    """Add to what happened in this minute; deltas for trees, nodes, tokens, requests."""
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    collection(Activity).update_one(
+        {"_id": f"{forest}/{minute:%Y%m%d%H%M}"},
+        {"$inc": deltas, "$setOnInsert": {"forest_id": forest, "minute": minute}},
+        upsert=True,
+    )
+
+
+def ids_below(parent: str) -> dict[str, str]:
+    """Return the condition of ids that begin with `<parent>/`: one range of an index.
+
+    For fields other than `_id`: there the embedded database looks at all documents.
+    """
+    return {"$gte": f"{parent}/", "$lt": f"{parent}0"}  # 0 comes after /
+
+
+def delete_orphans(tree: StoredTree) -> None:
+    """Delete the nodes that are not part of a tree, but none that came after it was read."""
+    if tree.orphans:
+        is_old = {"$not": {"$gt": tree.generation}}
+        collection(Node).delete_many({"_id": {"$in": tree.orphans}, "generation": is_old})
+
+
+def server_time() -> datetime:
+    """Return the time by the clock of the database: those of its clients may differ."""
+    answer = cast(DatabaseWrapper, connection).database.command("hello")
+    moment: datetime = answer["localTime"]
+    return moment.replace(tzinfo=UTC)
+
+
+def retry_failed(forest: Forest) -> int:
+    """Make the failed trees of a forest pending again, keeping their nodes; return how many."""
+    changed = (
+        collection(Tree)
+        .update_many(
+            {"forest_id": forest.name, "status": str(TreeStatus.FAILED)},
+            {"$set": {"status": str(TreeStatus.PENDING), "error": "", "completed_at": None}},
+        )
+        .modified_count
+    )
+    collection(Forest).update_one(
+        {"_id": forest.name},
+        {
+            "$inc": {"num_failed": -changed},
+            "$set": {"growth_finished_at": None, "stop_reason": ""},
+        },
+    )
+    return changed
+
+
+def delete_forest(forest: Forest) -> dict[str, int]:
+    """Delete a forest with its trees and nodes; return how many documents of each kind went.
+
+    Workers that grow it are stopped first. The forest goes last, so that an interrupted deletion
+    can be repeated.
+    """
+    collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_paused": True}})
+    wait_for_workers(forest)
+    forest_deleted.send(sender=Forest, forest_name=forest.name)
+    gone = {"nodes": 0, "trees": 0, "forests": 0}
+    scorers = [scorer["name"] for scorer in collection(Scorer).find({"forest_id": forest.name})]
+    # By what is there: what a forest says of its number of trees may be wrong.
+    trees = [tree["_id"] for tree in collection(Tree).find({"forest_id": forest.name}, {"_id": 1})]
+    for ids in in_batches(trees):
+        gone["nodes"] += collection(Node).delete_many({"tree_id": {"$in": ids}}).deleted_count
+        for scorer in scorers:
+            scores = [tree_scores_id(tree, scorer) for tree in ids]
+            collection(TreeScores).delete_many({"_id": {"$in": scores}})
+        gone["trees"] += collection(Tree).delete_many({"_id": {"$in": ids}}).deleted_count
+    left = {"tree_id": ids_below(forest.name)}
+    gone["nodes"] += collection(Node).delete_many(left).deleted_count
+    collection(Scorer).delete_many({"forest_id": forest.name})
+    collection(Activity).delete_many({"forest_id": forest.name})
+    gone["forests"] = collection(Forest).delete_one({"_id": forest.name}).deleted_count
+    return gone
+
+
+def has_live_lease(tree: Document, now: datetime) -> bool:
+    """Return whether a worker holds the tree at a `server_time`: see `rollouts.growing.leases`."""
+    expires = tree["lease_expires_at"]
+    return isinstance(expires, datetime) and expires.replace(tzinfo=UTC) > now
+
+
+def is_held(forest: Forest) -> bool:
+    """Return whether a worker holds a tree of this forest now."""
+    growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
+    now = server_time()
+    trees = collection(Tree).find(growing, {"lease_expires_at": 1})
+    return any(has_live_lease(tree, now) for tree in trees)
+
+
+def wait_for_workers(forest: Forest) -> None:
+    """Return when no worker holds a tree; a worker that is gone holds it until its lease ends."""
+    while is_held(forest):
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _connected(nodes: list[TreeNode]) -> tuple[ReasoningTree, list[TreeNode]]:
+    """Return the tree of the nodes that hang together from the root, and the other nodes."""
+    tree, orphans = ReasoningTree(), []
+    for node in sorted(nodes, key=lambda node: (node.depth, node.path)):
+        parent = node.path[:-1]
+        if parent in tree.nodes and node.position == tree.next_position(parent):
+            tree.add(node)
+        else:
+            orphans.append(node)
+    return tree, orphans
+
+
+def _tree_node(document: Document) -> TreeNode:
+    grade = document["grade"]
+    return TreeNode(
+        path=path_of_node(document["_id"]),
+        text=document["text"],
+        count=document["count"],
+        drawn={int(depth): number for depth, number in document["drawn"].items()},
+        terminal=document["terminal"],
+        truncated=document["truncated"],
+        is_thought=document.get("is_thought", False),  # an older version wrote none
+        answer=document["answer"],
+        grade=None if grade is None else Grade(grade),
+        voted_answer=document.get("voted_answer"),  # an older version wrote none
+        tokens=document["tokens"],
+        logprob=document["logprob"],
+        finish_reason=document["finish_reason"],
+        model=document["model"],
+        seed=document["seed"],
+        numbered_to=document.get("numbered_to") or 0,  # an older version wrote none
+    )
+
+
+def _stored_tree(document: Document, nodes: list[Document]) -> StoredTree:
+    tree, orphans = _connected([_tree_node(one) for one in nodes if is_current(one, document)])
+    late = [one["_id"] for one in nodes if not is_current(one, document)]
+    return StoredTree(
+        id=document["_id"],
+        index=document["index"],
+        item=document["item"],
+        label=document["label"],
+        prompt=document["prompt"],
+        question=question_of_document(document),
+        status=document["status"],
+        tree=tree,
+        spent={name: document[name] for name in SPENT_COUNTERS},
+        failures=document["failures"],
+        orphans=[*(node_id(document["_id"], node.path) for node in orphans), *late],
+        generation=document.get("generation") or 0,
+        error=document["error"],
+        hit_max_nodes=document.get("hit_max_nodes", False),
+        lease_expires_at=document["lease_expires_at"],
+    )

@@ -1,0 +1,313 @@
+"""What `export_forest` writes: a manifest and tables, and what must be true of them.
+
+`manifest.json` holds the forest, its scorers and the checksums of the tables; `trees.parquet` a row
+for each tree, `nodes.parquet` one for each step, parents first, `scores.parquet` one for each tree
+and scorer. What follows from a row's place, such as ids, is not written.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common.directories import MANIFEST, checksum
+from common.json_lines import JsonFileError, is_number, read_json
+from common.storable import storing_problem
+from common.text import describe
+from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
+from forests.core.model_counts import as_fields, from_fields
+from forests.core.naming import MAX_DEPTH, check_slug
+from forests.core.prefix import is_prompt
+from forests.core.tree import Grade, NodePath, parse_path
+from forests.models import COUNTERS, Forest, Node, Tree
+from forests.progress.grown_by import answers_of
+from forests.storage.trees import Document
+from forests.transfer.columns import ADDED, Columns
+from forests.transfer.foreign_trees import MAX_NODES, MAX_SAMPLES
+
+FORMAT = "prm_site forest"
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+"""Earlier versions lack columns of `forests.transfer.columns.ADDED`."""
+MAX_BYTES_OF_A_MANIFEST = 2**26
+MAX_BYTES_AT_ONCE = 2**30
+"""Of a part of a table when it is unpacked, which is read as a whole."""
+MAX_MEMORY = 3 * 2**30
+"""That an import takes beyond what the process has: what a table says of its size may be wrong."""
+_MAX_DIGITS_OF_DEPTH = 6
+_OF_AN_ENTRY = ("model", "server", "chat_template_sha256", "first_at")
+
+# Latencies are those of the site's own requests.
+OF_THE_SITE = {
+    "is_seeded": False,
+    "importer": "import_forest",
+    "import_sha256": "",
+    "is_paused": False,
+    "backend_message": "",
+    "stop_reason": "",
+    "worker_message": "",
+    "worker_message_at": None,
+    "worked_at": None,
+    "ledger": None,
+    "reservations": {},
+    "latencies": {},
+    "request_seconds": 0.0,
+}
+FOREST = Columns(Forest, without=["name", *OF_THE_SITE])
+NEVER_TAKEN = {
+    "lease_holder": "",
+    "lease_expires_at": None,
+    "generation": 0,
+    "oldest_generation": 0,
+}
+TREES = Columns(Tree, without=["id", "forest", *NEVER_TAKEN])
+NODES = Columns(
+    Node, without=["id", "tree", "forest", "parent_id", "depth", "position", "generation"]
+)
+SCHEMAS = {
+    "trees": TREES.schema,
+    "nodes": pa.schema([("tree", pa.int64()), ("path", pa.string()), *NODES.schema]),
+    "scores": pa.schema([("tree", pa.int64()), ("scorer", pa.string()), ("scores", pa.string())]),
+}
+_NOT_A_FOREST = (
+    ArithmeticError, AttributeError, ConfigError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
+
+
+class TransferError(Exception):
+    """A directory cannot be imported; the message is one line with the remedy."""
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Return the manifest of an exported forest, whose `forest` one can be made of.
+
+    Raises:
+        TransferError: there is none, or another version of this program wrote it.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise TransferError(f"{directory} has no {MANIFEST}: give what export_forest wrote")
+    if path.stat().st_size > MAX_BYTES_OF_A_MANIFEST:
+        raise foreign(path, f"it has more than {MAX_BYTES_OF_A_MANIFEST:,} bytes")
+    try:
+        manifest = read_json(path)
+    except JsonFileError as error:
+        raise TransferError(f"{error}; or export the forest again") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
+    version = manifest.get("version")
+    if version not in READ_VERSIONS or isinstance(version, bool):
+        raise TransferError(
+            f"{directory} has format {version!r:.20}, and this site reads "
+            f"{' and '.join(map(str, READ_VERSIONS))}: use the version that wrote it"
+        )
+    parts = {"files": dict, "forest": dict, "scorers": list}
+    missing = {part for part, kind in parts.items() if not isinstance(manifest.get(part), kind)}
+    missing = missing or {"name", *FOREST.names} - ADDED.keys() - manifest["forest"].keys()
+    if not missing and not isinstance(manifest["forest"]["name"], str):
+        missing = {"name"}
+    if missing:
+        raise TransferError(f"{path} lacks {', '.join(sorted(missing))}: export the forest again")
+    forest_document(manifest["forest"])
+    return manifest
+
+
+def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
+    for name, file in manifest["files"].items():
+        path = directory / name
+        if Path(name).name != name or not path.is_file() or checksum(path) != file:
+            raise TransferError(
+                f"{name!r} of {directory} is missing or not what was exported: copy it again, or "
+                "export anew"
+            )
+    for name in SCHEMAS:
+        if f"{name}.parquet" not in manifest["files"]:
+            raise foreign(directory / f"{name}.parquet", "unexpected columns")
+    num_rows = {
+        name: _checked_rows(directory / f"{name}.parquet", schema)
+        for name, schema in SCHEMAS.items()
+    }
+    # Before anything loops over as many trees as the manifest claims.
+    num_trees = manifest["forest"]["num_trees"]
+    if num_rows["trees"] != num_trees:
+        raise foreign(directory, f"there are not {num_trees} trees in it")
+    most_scores = num_trees * len(manifest["scorers"])
+    if num_rows["scores"] > most_scores:
+        raise foreign(directory, f"it has more than {most_scores} scores of trees")
+
+
+def _checked_rows(path: Path, schema: pa.Schema) -> int:
+    """Return how many rows a table says it has; refuse one that cannot be read here."""
+    metadata = _metadata(path)
+    if not _fits(metadata.schema.to_arrow_schema(), schema):
+        raise foreign(path, "unexpected columns")
+    if (size := largest_row_group(metadata)) > MAX_BYTES_AT_ONCE:
+        raise foreign(path, f"a part of it has {size:,} bytes when it is unpacked")
+    return int(metadata.num_rows)
+
+
+def largest_row_group(metadata: pq.FileMetaData) -> int:
+    """Return how many bytes the largest row group of a table says it has when it is unpacked."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    return max((group.total_byte_size for group in groups), default=0)
+
+
+def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Return whether a table has these columns; some of them earlier versions did not write."""
+    younger = ADDED.keys() - set(found.names)
+    return bool(
+        found.equals(pa.schema([column for column in schema if column.name not in younger]))
+    )
+
+
+def _metadata(path: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(path)  # type: ignore[no-untyped-call]
+    except pa.ArrowException as error:
+        raise foreign(path, describe(error)) from error
+
+
+def foreign(path: Path, why: str) -> TransferError:
+    return TransferError(
+        f"{path} is not what export_forest writes ({why}): export the forest again"
+    )
+
+
+def forest_document(found: Mapping[str, Any]) -> Document:
+    row = {**FOREST.row_when_missing, **found}
+    try:
+        for column in FOREST.schema:
+            if pa.types.is_timestamp(column.type) and row[column.name] is not None:
+                row[column.name] = datetime.fromisoformat(row[column.name])
+        (row,) = pa.Table.from_pylist([row], schema=FOREST.schema).to_pylist()
+        document = FOREST.document(row)
+        # The keys of this site are not for servers that somebody else has named.
+        if "base_urls" in document["worker_config"]:
+            document["worker_config"]["base_urls"] = []
+        _check_forest(document)
+    except _NOT_A_FOREST as error:
+        raise foreign(Path(MANIFEST), describe(error)) from error
+    return document
+
+
+def _check_forest(document: Mapping[str, Any]) -> None:
+    """Refuse what commands, workers and pages take for granted of a forest.
+
+    Raises:
+        AttributeError, ConfigError, TypeError, ValueError: it is otherwise.
+    """
+    check_slug(document["config_name"], "config name")
+    check_slug(document["dataset_split"], "dataset split")
+    if problems := RolloutWorkerConfig.from_dict(document["worker_config"]).problems():
+        raise ValueError(problems[0])
+    entries = document["grown_by"]
+    texts = list(document["allowed_models"])
+    texts += [one.get(key) for one in entries for key in _OF_AN_ENTRY]
+    texts += [name for one in entries for name in answers_of(one)]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("grown_by or allowed_models hold something else than texts")
+    _check_counts(document)
+
+
+def check_tree(document: Mapping[str, Any]) -> None:
+    """Refuse a prompt that cannot be shown or sent, and counts that are none.
+
+    Raises:
+        AttributeError, TypeError, ValueError: it has them.
+    """
+    if not is_prompt(document["prompt"]):
+        raise ValueError(
+            f"the prompt of tree {document['index']} is neither text nor chat messages"
+        )
+    _check_counts(document)
+
+
+def _check_counts(document: Mapping[str, Any]) -> None:
+    """Refuse counters, failures by kind and nodes by model that are no whole numbers from 0."""
+    for name in ("num_trees", *COUNTERS):
+        if document.get(name, 0) < 0:
+            raise ValueError(f"{name} is negative")
+    models = document["nodes_by_model"]
+    for name, counts in (("failures", document["failures"]), ("nodes_by_model", models)):
+        if any(type(count) is not int or count < 0 for count in counts.values()):
+            raise ValueError(f"{name} are no counts")
+    if as_fields(from_fields(models)) != {key: count for key, count in models.items() if count}:
+        raise ValueError("nodes_by_model has keys that no model gives")
+
+
+def check_node(document: Mapping[str, Any]) -> None:
+    """Refuse a grade that is none, and counts that are no whole numbers.
+
+    Raises:
+        AttributeError, TypeError, ValueError: it has them.
+    """
+    if document["grade"] is not None:
+        Grade(document["grade"])
+    drawn = document["drawn"]
+    are_counts = all(
+        depth.isdecimal() and len(depth) <= _MAX_DIGITS_OF_DEPTH and type(drawn[depth]) is int
+        for depth in drawn
+    )
+    least = min(document["count"] - 1, document["tokens"], *drawn.values(), 0)
+    if not are_counts or least < 0:
+        raise ValueError(f"count {document['count']}, tokens {document['tokens']}, drawn {drawn}")
+
+
+class NodeOrder:
+    """What must be true of the nodes of an archive together, one after the other."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, int, NodePath] | None = None
+        self._nodes = self._samples = 0
+
+    def check(self, tree: int, path: NodePath, count: int) -> None:
+        """Refuse a node that came before, and a tree of more than pages can bear.
+
+        Raises:
+            ValueError: it is one.
+        """
+        place = (tree, len(path), path)
+        if self._last is not None and place <= self._last:
+            raise ValueError(f"node {list(path)} of tree {tree} comes twice, or too late")
+        if len(path) > MAX_DEPTH:
+            raise ValueError(f"tree {tree} has more than {MAX_DEPTH} steps on a path")
+        if self._last is None or tree != self._last[0]:
+            self._nodes = self._samples = 0
+        self._nodes += 1
+        self._samples += count
+        if self._nodes > MAX_NODES or self._samples > MAX_SAMPLES:
+            raise ValueError(
+                f"tree {tree} has more than {MAX_NODES} nodes, or more than {MAX_SAMPLES} "
+                "samples of them"
+            )
+        self._last = place
+
+
+def check_scorer(document: Mapping[str, Any]) -> None:
+    """Refuse a name that cannot be part of an id, and counts that are no whole numbers.
+
+    Raises:
+        TypeError, ValueError: it has them.
+    """
+    check_slug(document["name"], "scorer")
+    counts = document["num_trees"], document["num_nodes"]
+    if not isinstance(document["parameters"], dict) or any(type(one) is not int for one in counts):
+        raise ValueError(f"scorer {document['name']} has counts {counts}, or no parameters")
+    if problem := storing_problem(document["parameters"]):
+        raise ValueError(f"scorer {document['name']}: parameters {problem}")
+
+
+def check_scores(scores: Any) -> None:
+    """Refuse scores of a tree that are no numbers by path.
+
+    Raises:
+        AttributeError, ValueError: they are not.
+    """
+    for path, score in scores.items():
+        parse_path(path.replace("-", "."))
+        if not is_number(score):
+            raise ValueError(f"score {score!r} of step {path}")

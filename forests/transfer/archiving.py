@@ -1,0 +1,337 @@
+"""A whole forest to and from a directory of Parquet, so that it can move between sites."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pymongo.errors import BulkWriteError, InvalidDocument, PyMongoError
+
+from common.bounded_memory import bounded_memory
+from common.directories import MANIFEST, Output, checksum, checksums, written_aside
+from common.text import describe
+from forests.core.naming import (
+    check_forest_name,
+    index_of_tree,
+    node_id,
+    path_of_node,
+    scorer_id,
+    tree_id,
+    tree_scores_id,
+)
+from forests.core.tree import NodePath, format_path, parse_path
+from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
+from forests.storage.scores import scorer_names
+from forests.storage.trees import (
+    Document,
+    collection,
+    delete_forest,
+    in_batches,
+    insert_new,
+    is_current,
+    tree_ids,
+)
+from forests.transfer.archive_format import (
+    FOREST,
+    FORMAT,
+    FORMAT_VERSION,
+    MAX_MEMORY,
+    NEVER_TAKEN,
+    NODES,
+    OF_A_SCORER,
+    OF_THE_SITE,
+    SCHEMAS,
+    TREES,
+    NodeOrder,
+    TransferError,
+    check_files,
+    check_node,
+    check_scorer,
+    check_scores,
+    check_tree,
+    foreign,
+    forest_document,
+    largest_row_group,
+    read_manifest,
+)
+from forests.transfer.resuming import import_refusal
+
+ROWS_PER_READ = 2000
+BYTES_PER_READ = 2**26
+BYTES_PER_GROUP = 2**27
+_TOO_LARGE = 10334  # MongoDB's BSONObjectTooLarge
+
+Report = Callable[[int], None]
+"""Called with the number of trees done."""
+
+
+def export_forest(
+    forest: Forest, output: Path, *, overwrite: bool, report: Report = lambda _: None
+) -> dict[str, Any]:
+    """Write a forest and return the manifest.
+
+    Raises:
+        OutputError: something is there already, or another export writes there.
+        OSError: the disk is full, or the directory cannot be written; nothing is left behind.
+    """
+    with written_aside(Output(output, frozenset({FORMAT}), overwrite)) as directory:
+        rows = _write_tables(forest, directory, report)
+        document = collection(Forest).find_one({"_id": forest.name}) or {}
+        manifest = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "forest": {"name": forest.name, **FOREST.row(document)},
+            "scorers": list(Scorer.objects.filter(forest_id=forest.name).values(*OF_A_SCORER)),
+            "rows": rows,
+            "files": checksums(directory),
+        }
+        text = json.dumps(manifest, ensure_ascii=False, indent=2, default=_as_text)
+        (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return manifest
+
+
+def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, int]:
+    rows = dict.fromkeys(SCHEMAS, 0)
+    scorers = scorer_names(forest)
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(
+                pq.ParquetWriter(  # type: ignore[no-untyped-call]
+                    directory / f"{name}.parquet", schema, compression="zstd"
+                )
+            )
+            for name, schema in SCHEMAS.items()
+        }
+        for batch in in_batches(range(forest.num_trees)):
+            ids = tree_ids(forest, batch)
+            trees = {one["_id"]: one for one in collection(Tree).find({"_id": {"$in": ids}})}
+            found = {
+                "trees": [TREES.row(trees[id_]) for id_ in ids if id_ in trees],
+                "nodes": _node_rows(trees),
+                "scores": _score_rows(ids, scorers),
+            }
+            for name, some in found.items():
+                if some:
+                    _write_table(writers[name], pa.Table.from_pylist(some, schema=SCHEMAS[name]))
+                    rows[name] += len(some)
+            report(batch[-1] + 1)
+    return rows
+
+
+def _write_table(writer: pq.ParquetWriter, table: pa.Table) -> None:
+    """Write rows in groups that an import unpacks in little memory."""
+    rows = max(1, BYTES_PER_GROUP * table.num_rows // max(1, table.nbytes))
+    writer.write_table(table, row_group_size=rows)  # type: ignore[no-untyped-call]
+
+
+def _node_rows(trees: Mapping[str, Document]) -> list[Document]:
+    """Return the nodes of these trees, parents first, so that an import can be interrupted."""
+    found: list[tuple[int, int, NodePath, Document]] = []
+    for document in collection(Node).find({"tree_id": {"$in": list(trees)}}):
+        if is_current(document, trees[document["tree_id"]]):
+            path = path_of_node(document["_id"])
+            found.append((index_of_tree(document["tree_id"]), len(path), path, document))
+    return [
+        {"tree": index, "path": format_path(path), **NODES.row(document)}
+        for index, _, path, document in sorted(found, key=lambda one: one[:3])
+    ]
+
+
+def _score_rows(ids: Sequence[str], scorers: Sequence[str]) -> list[Document]:
+    rows = []
+    for scorer in scorers:
+        by_id = {tree_scores_id(tree, scorer): index_of_tree(tree) for tree in ids}
+        for document in collection(TreeScores).find({"_id": {"$in": list(by_id)}}):
+            scores = json.dumps(document["scores"])
+            rows.append({"tree": by_id[document["_id"]], "scorer": scorer, "scores": scores})
+    return rows
+
+
+def import_forest(directory: Path, name: str, report: Report = lambda _: None) -> Forest:
+    """Read what `export_forest` wrote into a forest of this name and return it.
+
+    Interrupted, the same call continues it. A tree that was growing is pending.
+
+    Raises:
+        TransferError: the directory is no export, is damaged, or the name is taken; nothing of it
+            is left behind.
+        ForestNameError: no forest can have this name.
+        OSError: it cannot be read.
+    """
+    check_forest_name(name)
+    manifest = read_manifest(directory)
+    with bounded_memory(MAX_MEMORY):
+        check_files(directory, manifest)
+    forest = _start_forest(manifest, name, checksum(directory / MANIFEST)["sha256"])
+    try:
+        with bounded_memory(MAX_MEMORY):
+            _import_rows(directory, manifest, forest, report)
+    except Exception as error:
+        if isinstance(error, PyMongoError | OSError) and not _is_of_a_document(error):
+            raise
+        delete_forest(forest)
+        raise foreign(directory, _why(error)) from error
+    whole = {"is_seeded": True, "importer": "", "import_sha256": ""}
+    collection(Forest).update_one({"_id": name}, {"$set": whole})
+    return Forest.objects.get(pk=name)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"it takes more than {MAX_MEMORY // 2**30} GiB of memory when it is unpacked"
+    return describe(error)
+
+
+def _is_of_a_document(error: Exception) -> bool:
+    """Return whether a document is to blame, and not the database or the disk."""
+    if isinstance(error, BulkWriteError):
+        return any(one["code"] == _TOO_LARGE for one in error.details["writeErrors"])
+    return isinstance(error, InvalidDocument)
+
+
+def _import_rows(
+    directory: Path, manifest: Mapping[str, Any], forest: Forest, report: Report
+) -> None:
+    for start, rows in _row_batches(directory / "trees.parquet"):
+        insert_new(
+            Tree, [_tree_document(forest, row, place) for place, row in enumerate(rows, start)]
+        )
+        report(start + len(rows))
+    if collection(Tree).count_documents({"forest_id": forest.name}) != forest.num_trees:
+        raise ValueError(f"there are not {forest.num_trees} trees in it")
+    order = NodeOrder()
+    for _, rows in _row_batches(directory / "nodes.parquet"):
+        insert_new(Node, [_node_document(forest, row, order) for row in rows])
+    _import_scores(directory, manifest, forest)
+
+
+def _start_forest(manifest: Mapping[str, Any], name: str, sha256: str) -> Forest:
+    """Return the forest to fill; the manifest's checksum stands for all files, as it lists theirs.
+
+    Raises:
+        TransferError: there is another one of this name.
+    """
+    document = {
+        "_id": name,
+        **forest_document(manifest["forest"]),
+        **OF_THE_SITE,
+        "import_sha256": sha256,
+    }
+    known = Forest.objects.filter(pk=name).first()
+    if known is not None:
+        split = document["dataset_split"]
+        if refusal := import_refusal(known, document["importer"], sha256, split):
+            raise TransferError(refusal)
+        return known
+    # What a deletion that was interrupted, or raced a worker, has left.
+    delete_forest(Forest(name=name, num_trees=document["num_trees"]))
+    insert_new(Forest, [document])
+    return Forest.objects.get(pk=name)
+
+
+def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:
+    """Yield rows with the number of those before."""
+    before = 0
+    with pq.ParquetFile(path) as file:  # type: ignore[no-untyped-call]
+        batches = file.iter_batches(_rows_per_read(file.metadata))
+        while (rows := _next_rows(batches, path)) is not None:
+            yield before, rows
+            before += len(rows)
+
+
+def _rows_per_read(metadata: pq.FileMetaData) -> int:
+    """Return how many rows of a table are read at once: fewer where they are long."""
+    num_bytes = largest_row_group(metadata) * int(metadata.num_row_groups)
+    num_rows = BYTES_PER_READ * int(metadata.num_rows) // max(1, num_bytes)
+    return max(1, min(ROWS_PER_READ, num_rows))
+
+
+def _next_rows(batches: Iterator[pa.RecordBatch], path: Path) -> list[Document] | None:
+    """Return the next rows, or None at the end.
+
+    Raises:
+        ValueError: the table is damaged inside: Arrow says so with an error that looks like one of
+            the disk, without its number.
+    """
+    try:
+        batch = next(batches, None)
+        return None if batch is None else batch.to_pylist()
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{path.name} is damaged: {describe(error)}") from error
+
+
+def _tree_document(forest: Forest, row: Mapping[str, Any], place: int) -> Document:
+    document = TREES.document(row)
+    id_ = _tree_of(forest, row["index"])
+    if row["index"] != place:
+        raise ValueError(f"tree {row['index']} stands in the place of tree {place}")
+    check_tree(document)
+    if document["status"] == TreeStatus.GROWING:
+        document["status"] = str(TreeStatus.PENDING)
+    return {"_id": id_, "forest_id": forest.name, **document, **NEVER_TAKEN}
+
+
+def _tree_of(forest: Forest, index: int) -> str:
+    if index not in range(forest.num_trees):
+        raise ValueError(f"tree {index} of {forest.num_trees}")
+    return tree_id(forest.name, index)
+
+
+def _node_document(forest: Forest, row: Mapping[str, Any], order: NodeOrder) -> Document:
+    tree, path = _tree_of(forest, row["tree"]), parse_path(row["path"])
+    *parent, position = path
+    document = NODES.document(row)
+    check_node(document)
+    order.check(row["tree"], path, document["count"])
+    return {
+        "_id": node_id(tree, path),
+        "tree_id": tree,
+        "forest_id": forest.name,
+        "parent_id": node_id(tree, tuple(parent)),
+        "depth": len(path),
+        "position": position,
+        **document,
+        "generation": 0,
+    }
+
+
+def _import_scores(directory: Path, manifest: Mapping[str, Any], forest: Forest) -> None:
+    """Insert scorers first: deleting a forest finds scores by them."""
+    scorers = {
+        scorer["name"]: {
+            **{column: scorer[column] for column in OF_A_SCORER},
+            "_id": scorer_id(forest.name, scorer["name"]),
+            "forest_id": forest.name,
+            "created_at": datetime.fromisoformat(scorer["created_at"]),
+        }
+        for scorer in manifest["scorers"]
+    }
+    for scorer in scorers.values():
+        check_scorer(scorer)
+    insert_new(Scorer, list(scorers.values()))
+    for _, rows in _row_batches(directory / "scores.parquet"):
+        documents = [
+            {
+                "_id": tree_scores_id(
+                    _tree_of(forest, row["tree"]), scorers[row["scorer"]]["name"]
+                ),
+                "scores": json.loads(row["scores"]),
+            }
+            for row in rows
+        ]
+        for document in documents:
+            check_scores(document["scores"])
+        insert_new(TreeScores, documents)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} in a manifest")

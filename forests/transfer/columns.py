@@ -1,0 +1,102 @@
+"""Documents of the database as rows of a table, without loss."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+from django.db import models
+
+from common.storable import storing_problem
+from forests.storage.trees import Document
+
+_TYPES = {
+    "BooleanField": pa.bool_(),
+    "IntegerField": pa.int64(),
+    "BigIntegerField": pa.int64(),
+    "FloatField": pa.float64(),
+    "DateTimeField": pa.timestamp("ms"),  # UTC, as MongoDB keeps it
+    "JSONField": pa.string(),
+    "CharField": pa.string(),
+    "TextField": pa.string(),
+}
+
+
+ADDED: Mapping[str, Any] = {
+    "num_uncompared": 0,
+    "voted_answer": None,
+    "question": "",
+    "hit_max_nodes": False,
+    "num_hit_max_nodes": 0,
+    "is_thought": False,
+    "numbered_to": 0,
+    "grown_by": [],
+    "allowed_models": [],
+    "nodes_by_model": {},
+    "max_cost": None,
+    "price_in": None,
+    "price_out": None,
+    "replaced_settings": {},
+    "extended_at": None,
+}
+"""Fields that older versions did not write, with what stands for them."""
+
+
+class Columns:
+    """Fields of a model that a table holds; what follows from their place is left out."""
+
+    def __init__(self, model: type[models.Model], without: Iterable[str]) -> None:
+        left_out = set(without)
+        fields = {
+            str(field.column): field
+            for field in model._meta.concrete_fields  # noqa: SLF001  Django's documented interface
+            if field.name not in left_out
+        }
+        kinds = {name: field.get_internal_type() for name, field in fields.items()}
+        self.names = list(kinds)
+        self._rules = {
+            name: (field.null, field.max_length, dict(field.choices or ()))
+            for name, field in fields.items()
+        }
+        self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in kinds.items()])
+        self._json = {name for name, kind in kinds.items() if kind == "JSONField"}
+        self._when_missing = {name: ADDED[name] for name in fields if name in ADDED}
+        self.row_when_missing = {
+            name: json.dumps(value) if name in self._json else value
+            for name, value in self._when_missing.items()
+        }
+        """What a row has in place of fields that an older version did not write."""
+
+    def row(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a document, those of JSON fields as text."""
+        document = {**self._when_missing, **document}
+        return {
+            name: json.dumps(document[name], ensure_ascii=False)
+            if name in self._json
+            else document[name]
+            for name in self.names
+        }
+
+    def document(self, row: Mapping[str, Any]) -> Document:
+        """Return the values of a row as a document has them.
+
+        Raises:
+            ValueError: a required value is missing, not among the choices, too long, or cannot be
+                stored.
+        """
+        row = {**self.row_when_missing, **row}
+        for name, (may_be_none, longest, choices) in self._rules.items():
+            value = row[name]
+            if value is None and not may_be_none:
+                raise ValueError(f"no {name}")
+            if choices and value not in choices:
+                raise ValueError(f"{name} {value!r} is none of {', '.join(choices)}")
+            if longest and value and len(value) > longest:
+                raise ValueError(f"{name} has {len(value)} characters: at most {longest}")
+        document = {
+            name: json.loads(row[name]) if name in self._json else row[name] for name in self.names
+        }
+        for name in self._json:
+            if problem := storing_problem(document[name]):
+                raise ValueError(f"{name} {problem}")
+        return document

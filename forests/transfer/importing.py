@@ -1,0 +1,200 @@
+"""Make a forest of trees that other programs made."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from common.directories import checksum
+from common.json_lines import JsonFileError, read_json_rows
+from common.storable import storing_problem
+from experiment_configs.interfaces import Api, Grader, RolloutWorkerConfig
+from forests.core.counting import count_tree
+from forests.core.estimators import IMPORTED
+from forests.core.model_counts import as_fields, count_models
+from forests.core.naming import tree_id
+from forests.core.tree import Grade
+from forests.core.values import root_value
+from forests.core.voting import AnswerGroups
+from forests.grading import ItemGrader, same_by
+from forests.models import Forest, Node, Tree, TreeStatus
+from forests.storage.scores import start_scorer, write_scores
+from forests.storage.trees import (
+    Document,
+    collection,
+    delete_forest,
+    insert_new,
+    node_document,
+    tree_document,
+)
+from forests.transfer.foreign_trees import READERS, ForeignTree, ForeignTreeError
+from forests.transfer.resuming import import_refusal
+
+IMPORTER = "import_trees"
+SCORER = "imported"
+"""Scorer under whose name a forest keeps what the file says that nodes are worth."""
+TREES_PER_WRITE = 32
+
+Report = Callable[[int], None]
+"""Called with the number of trees done."""
+
+
+class ImportTreesError(Exception):
+    """A file cannot be imported; the message names the line and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """Which trees are to be read, and what the forest is called."""
+
+    file: Path
+    format: str
+    name: str
+    config_name: str
+    dataset_split: str
+    grader: Grader
+    grader_sha256: str = ""
+    """Of the source of the config that grades; empty for the usual grading."""
+
+
+def import_trees(request: ImportRequest, report: Report = lambda _: None) -> Forest:
+    """Read the trees of a file into a new forest and return it.
+
+    The whole file is checked before anything is written. Interrupted, the same call continues it.
+
+    Raises:
+        ImportTreesError: a line is no tree, the name is taken, or there is no tree.
+        ConfigError: the config cannot grade a leaf.
+        OSError: the file cannot be read.
+    """
+    if problem := storing_problem(request.file.name):
+        raise ImportTreesError(f"the name of {str(request.file)!r} {problem}: rename the file")
+    number = sum(1 for _ in iter_foreign_trees(request.file, request.format))
+    if not number:
+        raise ImportTreesError(f"{request.file} has no tree: give one JSON object a line")
+    forest = _start_forest(request, number)
+    scorer = None
+    sums: Counter[str] = Counter()
+    models: Counter[str] = Counter()
+    batch: list[tuple[int, ForeignTree]] = []
+    for index, foreign in enumerate(iter_foreign_trees(request.file, request.format)):
+        _grade(foreign, request.grader)
+        batch.append((index, foreign))
+        sums.update(count_tree(foreign.tree))
+        models.update(as_fields(count_models(foreign.tree)))
+        if len(batch) == TREES_PER_WRITE or index == number - 1:
+            _write(forest, batch)
+            if any(one.values for _, one in batch):
+                scorer = scorer or start_scorer(forest, SCORER, {"file": forest.dataset_source})
+                write_scores(
+                    scorer,
+                    {tree_id(forest.name, index): one.values for index, one in batch if one.values},
+                )
+            batch = []
+            report(index + 1)
+    whole = {"is_seeded": True, "importer": "", "import_sha256": ""}
+    numbers = {"num_trees": number, "num_complete": number, "nodes_by_model": models, **sums}
+    collection(Forest).update_one({"_id": forest.name}, {"$set": whole | numbers})
+    return Forest.objects.get(pk=forest.name)
+
+
+def iter_foreign_trees(path: Path, format_name: str) -> Iterator[ForeignTree]:
+    """Yield the trees of a file: JSON lines, or one JSON object or list.
+
+    Raises:
+        ImportTreesError: the file cannot be read, or a row is no tree.
+    """
+    try:
+        for place, row in read_json_rows(path):
+            try:
+                yield READERS[format_name](row)
+            except ForeignTreeError as error:
+                raise ImportTreesError(f"{path} {place}: {error}") from error
+    except JsonFileError as error:
+        raise ImportTreesError(str(error)) from error
+
+
+def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
+    digest = checksum(request.file)["sha256"]
+    parts = (digest, request.format, request.grader_sha256)
+    whole_digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()
+    known = Forest.objects.filter(pk=request.name).first()
+    if known is not None:
+        if refusal := import_refusal(known, IMPORTER, whole_digest, request.dataset_split):
+            raise ImportTreesError(refusal)
+        return known
+    first = next(iter_foreign_trees(request.file, request.format))
+    api: Api = "completions" if isinstance(first.prompt, str) else "chat"
+    forest = Forest(
+        name=request.name,
+        config_name=request.config_name,
+        config_source=f"Trees of {request.file.name}, format {request.format}.\n",
+        config_sha256=digest,
+        dataset_split=request.dataset_split,
+        dataset_source=request.file.name,
+        worker_config=RolloutWorkerConfig(api=api, strategy=IMPORTED).as_dict(),
+        num_trees=num_trees,
+        created_at=datetime.now(UTC),
+        importer=IMPORTER,
+        import_sha256=whole_digest,
+    )
+    delete_forest(forest)  # what a deletion that was interrupted, or raced a worker, has left
+    forest.save(force_insert=True)
+    return forest
+
+
+def _grade(foreign: ForeignTree, grader: Grader) -> None:
+    """Set answers, grades and voted answers of the leaves.
+
+    What the file says goes first; where it says nothing, the grader does.
+    """
+    item, groups = ItemGrader(grader, foreign.label), AnswerGroups(same_by(grader))
+    for leaf in sorted(foreign.tree.leaves(), key=lambda leaf: leaf.path):
+        if not leaf.path:
+            continue
+        if leaf.answer is None:
+            leaf.answer, leaf.grade = item.grade_solution(foreign.tree.solution_text(leaf.path))
+        else:
+            leaf.grade = item.grade_answer(leaf.answer)
+        if leaf.path in foreign.correct:
+            leaf.grade = _grade_of(foreign.correct[leaf.path])
+        elif leaf.answer is None and leaf.path in foreign.presumed:
+            leaf.grade = _grade_of(foreign.presumed[leaf.path])
+        groups.add(leaf)
+
+
+def _grade_of(is_right: bool) -> Grade:
+    return Grade.CORRECT if is_right else Grade.INCORRECT
+
+
+def _write(forest: Forest, batch: list[tuple[int, ForeignTree]]) -> None:
+    now = datetime.now(UTC)
+    nodes: list[Document] = []
+    for index, foreign in batch:
+        tree = tree_id(forest.name, index)
+        nodes += [node_document(forest.name, tree, node, now) for node in foreign.tree if node.path]
+    insert_new(Tree, [_tree_document(forest, index, foreign, now) for index, foreign in batch])
+    insert_new(Node, nodes)
+
+
+def _tree_document(forest: Forest, index: int, foreign: ForeignTree, now: datetime) -> Document:
+    counters = count_tree(foreign.tree)
+    pending = tree_document(
+        forest.name,
+        index,
+        item=foreign.item,
+        label=foreign.label,
+        prompt=foreign.prompt,
+        now=now,
+    )
+    return {
+        **pending,
+        **counters,
+        "nodes_by_model": as_fields(count_models(foreign.tree)),
+        "question": foreign.question,
+        "status": str(TreeStatus.COMPLETE),
+        "root_value": root_value(foreign.tree, forest.estimator),
+        "completed_at": now,
+    }

@@ -1,0 +1,97 @@
+"""Searches over a tree whose nodes are all there, by the values of the paths to them."""
+
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import NamedTuple, TypeAlias
+
+from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
+from metrics.core.search.aggregation import Aggregate, aggregate_path
+
+Overall: TypeAlias = Mapping[NodePath, float | None]
+"""Overall value of the path to each node; None where no node of the path has a value."""
+
+
+class Beam(NamedTuple):
+    """A path from the root to a leaf."""
+
+    leaf: TreeNode
+    value: float | None
+    """Overall value; None where no node of the path has a value."""
+
+
+class Found(NamedTuple):
+    """What a search ends with."""
+
+    beams: list[Beam]
+    """Best first."""
+    expanded: list[NodePath]
+    """Nodes whose children were looked at: a search that samples would have drawn these."""
+
+    def tokens(self, tree: ReasoningTree) -> int:
+        """Return the tokens of all samples of the expanded nodes."""
+        return sum(
+            child.tokens * child.count for path in self.expanded for child in tree.children(path)
+        )
+
+
+def overall_values(
+    tree: ReasoningTree, values: Mapping[NodePath, float | None], aggregate: Aggregate
+) -> dict[NodePath, float | None]:
+    """Return the overall value of the path to each node below the root."""
+    along: dict[NodePath, list[float | None]] = {ROOT: []}
+    overall: dict[NodePath, float | None] = {}
+    for node in tree:  # parents come first
+        if node.path:
+            path_values = [*along[node.path[:-1]], values.get(node.path)]
+            along[node.path] = path_values
+            overall[node.path] = aggregate_path(path_values, aggregate)
+    return overall
+
+
+def beam_search(tree: ReasoningTree, overall: Overall, num_beams: int) -> Found:
+    """Return the finished beams.
+
+    In each round the candidates are the children of every live beam and the beams that are
+    finished; the `num_beams` of highest overall value are kept, until all are finished. Paths
+    without a value come last, and ties go to the path that comes first, so runs repeat exactly.
+    """
+    rank = _rank(overall)
+    finished: list[NodePath] = []
+    live, expanded = [ROOT], []
+    while live:
+        expanded += live
+        children = [child.path for path in live for child in tree.children(path)]
+        kept = sorted([*finished, *children], key=rank)[:num_beams]
+        finished = [path for path in kept if tree.is_leaf(path)]
+        live = [path for path in kept if not tree.is_leaf(path)]
+    return Found([Beam(tree.nodes[path], overall.get(path)) for path in finished], expanded)
+
+
+def diverse_search(tree: ReasoningTree, overall: Overall, num_beams: int) -> Found:
+    """Return one beam from each of `num_beams` subtrees that are searched without each other.
+
+    Diverse verifier tree search (DVTS; Beeching et al. 2024, Scaling test-time compute with open
+    models): the first steps are dealt out to the subtrees in turn, and in each the best child is
+    taken step by step. A root with fewer children than beams gives as many as it has children.
+    """
+    rank = _rank(overall)
+    first = [child.path for child in tree.children(ROOT)]
+    ends, expanded = [], [ROOT]
+    for number in range(min(num_beams, len(first))):
+        best = min(first[number::num_beams], key=rank)
+        while children := tree.children(best):
+            expanded.append(best)
+            best = min((child.path for child in children), key=rank)
+        ends.append(best)
+    beams = [Beam(tree.nodes[path], overall.get(path)) for path in sorted(ends, key=rank)]
+    return Found(beams, expanded)
+
+
+def _rank(overall: Overall) -> Callable[[NodePath], tuple[float, NodePath]]:
+    """Return a sort key: the best first, paths without a value last, ties by path."""
+
+    def rank(path: NodePath) -> tuple[float, NodePath]:
+        value = overall.get(path)
+        return (inf if value is None else -value, path)
+
+    return rank

@@ -1,0 +1,107 @@
+"""What the same leaves give without a search: pass@1, pass@k and majority vote of k samples.
+
+All are exact expectations over k samples drawn from a tree's leaves without putting back. Leaves of
+one tree share prefixes, so where a strategy branches they stand for k rollouts of that tree, not
+for k independent ones; `sampled` forests have independent rollouts.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import comb
+
+from forests.core.tree import ReasoningTree
+from forests.core.values import Ungraded, leaf_result
+from metrics.core.search.accuracy import vote_of
+
+
+@dataclass(slots=True)
+class AnswerGroup:
+    """Samples that give the same answer."""
+
+    size: int = 0
+    correct: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The samples of a tree that have a result."""
+
+    total: int
+    correct: int
+    groups: Sequence[AnswerGroup]
+    """By answer; samples without an answer are in none."""
+
+
+def samples_of(tree: ReasoningTree, ungraded: Ungraded) -> Samples:
+    total = all_correct = 0
+    groups: dict[str, AnswerGroup] = {}
+    for leaf in tree.leaves():
+        result = leaf_result(leaf, ungraded)
+        if result is None:
+            continue
+        correct = leaf.count if result else 0
+        total += leaf.count
+        all_correct += correct
+        answer = vote_of(leaf)
+        if answer is not None:
+            group = groups.setdefault(answer, AnswerGroup())
+            group.size += leaf.count
+            group.correct += correct
+    return Samples(total, all_correct, list(groups.values()))
+
+
+def pass_at_k(samples: Samples, k: int) -> Fraction | None:
+    """Return the chance that one of k samples is correct (Codex, 2107.03374, eq. 1).
+
+    None where the tree has fewer than k samples.
+    """
+    if samples.total < k:
+        return None
+    return 1 - Fraction(comb(samples.total - samples.correct, k), comb(samples.total, k))
+
+
+def majority_at_k(samples: Samples, k: int) -> Fraction | None:
+    """Return the chance that the answer that most of k samples give is correct.
+
+    Ties are broken at random. Of k samples without any answer one correct sample is enough, as in
+    `score_beams`. None where the tree has fewer than k samples.
+    """
+    if samples.total < k:
+        return None
+    silent = samples.total - sum(group.size for group in samples.groups)
+    correct = samples.correct - sum(group.correct for group in samples.groups)
+    chance = Fraction(comb(silent, k) - comb(silent - correct, k), comb(samples.total, k))
+    for group in samples.groups:
+        if group.correct:
+            rivals = [other.size for other in samples.groups if other is not group]
+            wins = _chance_to_win(group.size, rivals, samples.total, k)
+            chance += wins * Fraction(group.correct, group.size)
+    return chance
+
+
+def _chance_to_win(size: int, rivals: Sequence[int], total: int, k: int) -> Fraction:
+    """Return the chance that a group has the most of k samples out of `total`."""
+    draws: Counter[int] = Counter()  # by the number of rivals with as many votes
+    for votes in range(1, min(size, k) + 1):
+        strong = [rival for rival in rivals if rival >= votes]
+        harmless = total - size - sum(strong)  # samples that cannot reach as many votes
+        room = k - votes
+        for (used, ties), ways in _ways_not_to_win(strong, votes, room).items():
+            draws[ties] += comb(size, votes) * ways * comb(harmless, room - used)
+    wins = sum((Fraction(number, ties + 1) for ties, number in draws.items()), Fraction(0))
+    return wins / comb(total, k)
+
+
+def _ways_not_to_win(rivals: Iterable[int], votes: int, room: int) -> dict[tuple[int, int], int]:
+    """Return in how many ways rivals have at most `votes`, by samples used and number of ties."""
+    ways = {(0, 0): 1}
+    for rival in rivals:
+        longer: dict[tuple[int, int], int] = {}
+        for (used, ties), number in ways.items():
+            for taken in range(min(votes, room - used) + 1):
+                key = (used + taken, ties + (taken == votes))
+                longer[key] = longer.get(key, 0) + number * comb(rival, taken)
+        ways = longer
+    return ways

@@ -1,0 +1,110 @@
+"""How the values of a forest's nodes are spread, in all and by depth, and its answers."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from forests.core.tree import NodePath, ReasoningTree
+from metrics.core.search.accuracy import vote_of
+
+BINS = ("0", *(f"{low / 10:.1f}-{(low + 1) / 10:.1f}" for low in range(10)), "1")
+"""Exact 0 and 1 stand alone: there every sample is wrong, or right."""
+DEEPEST = 64
+"""Deeper nodes are counted here, so that the numbers of a forest stay few."""
+
+
+@dataclass(slots=True)
+class _Depth:
+    nodes: int = 0
+    valued: int = 0
+    total: float = 0.0
+
+
+@dataclass(slots=True)
+class ValueDistribution:
+    """Adds up the nodes of a forest, search by search.
+
+    Each node counts once, whatever its samples; where a tree is searched in halves, once for each
+    half that it is in.
+    """
+
+    bins: Counter[str] = field(default_factory=Counter)
+    depths: dict[int, _Depth] = field(default_factory=dict)
+
+    def add(self, tree: ReasoningTree, values: Mapping[NodePath, float | None]) -> None:
+        """Count the nodes below the root."""
+        for node in tree:
+            if not node.path:
+                continue
+            depth = self.depths.setdefault(min(node.depth, DEEPEST), _Depth())
+            depth.nodes += 1
+            value = values.get(node.path)
+            if value is not None:
+                self.bins[bin_of(value)] += 1
+                depth.valued += 1
+                depth.total += value
+
+    def merge(self, other: "ValueDistribution") -> None:
+        """Add the nodes of other trees."""
+        self.bins.update(other.bins)
+        for number, more in other.depths.items():
+            depth = self.depths.setdefault(number, _Depth())
+            depth.nodes += more.nodes
+            depth.valued += more.valued
+            depth.total += more.total
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return nodes by bin, and nodes and mean value by depth, as JSON types."""
+        return {
+            "bins": [self.bins[name] for name in BINS],
+            "depths": [
+                {
+                    "depth": number,
+                    "nodes": depth.nodes,
+                    "valued": depth.valued,
+                    "mean": depth.total / depth.valued if depth.valued else None,
+                }
+                for number, depth in sorted(self.depths.items())
+            ],
+        }
+
+
+def bin_of(value: float) -> str:
+    """Return the bin of a value; those below 0 or above 1 go to the ends."""
+    if value <= 0:
+        return BINS[0]
+    if value >= 1:
+        return BINS[-1]
+    return BINS[1 + min(9, int(value * 10))]
+
+
+class AnswerShare(NamedTuple):
+    """One answer to one item."""
+
+    answer: str | None
+    """As the first sample of its group spelled it; None for samples without an answer."""
+    samples: int
+    share: float
+    is_correct: bool
+
+
+def answer_shares(tree: ReasoningTree) -> Sequence[AnswerShare]:
+    """Return the answers of a tree's finished samples, the most frequent first.
+
+    Answers that mean the same are one, as in a majority vote. Samples whose answer nobody could
+    compare have no part in it.
+    """
+    samples: Counter[str | None] = Counter()
+    correct: set[str | None] = set()
+    for leaf in tree.leaves():
+        if leaf.is_finished and not leaf.is_uncompared:
+            answer = vote_of(leaf)
+            samples[answer] += leaf.count
+            if leaf.is_correct:
+                correct.add(answer)
+    total = samples.total()
+    return [
+        AnswerShare(answer, number, number / total, answer in correct)
+        for answer, number in samples.most_common()
+    ]

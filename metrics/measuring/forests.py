@@ -1,0 +1,105 @@
+"""Evaluate a forest, and keep the result."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+from forests.core.model_counts import as_fields
+from forests.models import Forest, TreeStatus
+from forests.storage.scores import iter_scored_trees
+from forests.storage.trees import count_models
+from metrics.core.evaluation import Evaluation, EvaluationOptions
+from metrics.core.search.value_functions import value_function
+from metrics.measuring.parallel import map_in_processes
+from metrics.models import MetricRun, ScorerReport
+
+Stored = TypeVar("Stored", MetricRun, ScorerReport)
+
+TREES_PER_PART = 256
+"""Trees that one process adds up before it hands over what it has."""
+
+
+def evaluate_forest(
+    forest: Forest,
+    options: EvaluationOptions,
+    report: Callable[[int], None],
+    processes: int = 1,
+) -> Evaluation:
+    """Search every complete tree of a forest in one pass; `report` is told the trees done.
+
+    The same trees are added up together whatever the number of processes, so the numbers are the
+    same to the last digit.
+    """
+    evaluation = Evaluation(options)
+    starts = range(0, forest.num_trees, TREES_PER_PART)
+    parts: Iterator[Evaluation]
+    if processes == 1:
+        parts = (_evaluate_part(forest, options, start) for start in starts)
+    else:
+        work = partial(_evaluate_named, forest.name, options)
+        parts = map_in_processes(work, starts, processes)
+    for start, part in zip(starts, parts, strict=True):
+        evaluation.merge(part)
+        report(min(start + TREES_PER_PART, forest.num_trees))
+    return evaluation
+
+
+def _evaluate_named(forest_name: str, options: EvaluationOptions, start: int) -> Evaluation:
+    return _evaluate_part(Forest.objects.get(pk=forest_name), options, start)
+
+
+def _evaluate_part(forest: Forest, options: EvaluationOptions, start: int) -> Evaluation:
+    evaluation = Evaluation(options)
+    search_by = value_function(options.values)
+    indexes = range(start, min(start + TREES_PER_PART, forest.num_trees))
+    for stored, scores in iter_scored_trees(forest, options.values.scorer, indexes):
+        if stored.status == TreeStatus.COMPLETE:
+            searches = search_by(stored.id, stored.tree, scores)
+            item = f"{stored.item}\0{stored.label}"
+            evaluation.add(stored.id, stored.tree, searches, item)
+        else:
+            evaluation.leave_out("failed" if stored.status == TreeStatus.FAILED else "not_complete")
+    return evaluation
+
+
+def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
+    """Return the result as a document, not saved yet; the same parameters give the same id."""
+    parameters = evaluation.options.as_dict()
+    text = json.dumps(parameters, sort_keys=True)
+    return MetricRun(
+        id=f"{forest.name}/{hashlib.sha256(text.encode()).hexdigest()[:12]}",
+        forest_id=forest.name,
+        forest_created_at=forest.created_at,
+        parameters=parameters,
+        rows=[asdict(row) for row in evaluation.rows()],
+        distribution=evaluation.distribution.as_dict(),
+        nodes_by_model=as_fields(count_models(forest)),
+        items_sha256=evaluation.items_sha256,
+        num_trees=forest.num_trees,
+        num_trees_used=evaluation.trees_used,
+        num_uncompared=evaluation.num_uncompared,
+        num_ungrouped=evaluation.num_ungrouped,
+        left_out=evaluation.left_out,
+        forest_cost=forest.cost,
+        created_at=datetime.now(UTC),
+    )
+
+
+def runs_of(forest: Forest) -> list[MetricRun]:
+    """Return the stored results of a forest, the latest first."""
+    return sorted(_current(MetricRun, forest), key=lambda run: run.created_at, reverse=True)
+
+
+def reports_of(forest: Forest) -> list[ScorerReport]:
+    """Return the stored reports of a forest by the names of the scorers."""
+    return sorted(_current(ScorerReport, forest), key=lambda report: report.scorer)
+
+
+def _current(kind: type[Stored], forest: Forest) -> list[Stored]:
+    """Return what is stored for this forest and not for an earlier one of its name."""
+    found = kind.objects.filter(forest_id=forest.name).order_by()
+    return [one for one in found if one.forest_created_at == forest.created_at]

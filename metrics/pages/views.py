@@ -1,0 +1,164 @@
+"""What the searches of a forest gave, as tables and pictures."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from forests.core.counting import count_tree
+from forests.core.naming import scorer_id
+from forests.core.voting import num_ungrouped
+from forests.models import Forest
+from forests.pages.page_requests import get_forest, read_number
+from forests.storage.trees import StoredTree, read_tree
+from metrics.core.statistics.distributions import answer_shares
+from metrics.measuring.forests import reports_of, runs_of
+from metrics.models import MetricRun, ScorerReport
+from metrics.tables.comparing import compared_table, difference_of_items, name_run
+from metrics.tables.run_tables import (
+    baseline_table,
+    command_of,
+    depth_table,
+    histogram_table,
+    left_out,
+    note,
+    search_table,
+)
+from metrics.tables.scorer_tables import command_of_report, comparison_table, quality_table
+
+MAX_COMPARED = 4
+"""Runs that stand side by side where none is named."""
+MAX_ANSWERS = 20
+"""Answers of a tree that are shown; the rarer ones are counted."""
+
+_PICTURES = {
+    "accuracy": ("accuracy_by_beams", "rows"),
+    "tokens": ("accuracy_by_tokens", "rows"),
+    "values": ("value_histogram", "distribution"),
+    "depths": ("value_by_depth", "distribution"),
+}
+"""What draws a picture, and of which field of a run."""
+_SCORER_PICTURES = {
+    "roc": ("roc", "quality"),
+    "calibration": ("calibration", "quality"),
+    "accuracy": ("accuracy_by_values", "searches"),
+}
+"""The same of a report on a scorer."""
+
+
+@require_safe
+def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
+    """All stored results, the latest first; `?tree=3` shows the answers to that item.
+
+    Of several runs those named by `?run=` stand side by side, or the latest.
+    """
+    forest = get_forest(forest_name)
+    runs = runs_of(forest)
+    compared = _compared(runs, request.GET.getlist("run"))
+    context = {
+        "forest": forest,
+        "shown": [_shown(run) for run in runs],
+        "choices": [(run, name_run(run, runs), run in compared) for run in runs],
+        "comparison": compared_table(compared) if len(compared) > 1 else None,
+        "items_differ": difference_of_items(compared) if len(compared) > 1 else "",
+        "scorers": [_judged(report) for report in reports_of(forest)],
+        **_answers(forest, request.GET.get("tree", "0")),
+    }
+    return render(request, "metrics/metrics.html", context)
+
+
+@require_safe
+def run_picture(_: HttpRequest, forest_name: str, key: str, picture: str) -> HttpResponse:
+    run = get_object_or_404(MetricRun, pk=f"{forest_name}/{key}")
+    if picture not in _PICTURES:
+        raise Http404(f"no picture {picture!r}: there are {', '.join(_PICTURES)}")
+    drawn_by, field = _PICTURES[picture]
+    if not getattr(run, field):
+        raise Http404("this run has no values of nodes: run beam_search again")
+    return _svg(getattr(_plots(), drawn_by)(getattr(run, field)))
+
+
+@require_safe
+def scorer_picture(_: HttpRequest, forest_name: str, scorer: str, picture: str) -> HttpResponse:
+    report = get_object_or_404(ScorerReport, pk=scorer_id(forest_name, scorer))
+    if picture not in _SCORER_PICTURES:
+        raise Http404(f"no picture {picture!r}: there are {', '.join(_SCORER_PICTURES)}")
+    drawn_by, field = _SCORER_PICTURES[picture]
+    return _svg(getattr(_plots(), drawn_by)(getattr(report, field)))
+
+
+@require_safe
+def answers_picture(_: HttpRequest, forest_name: str, index: int) -> HttpResponse:
+    forest = get_forest(forest_name)
+    return _svg(_plots().answers(answer_shares(_tree(forest, index).tree)[:MAX_ANSWERS]))
+
+
+def _compared(runs: Sequence[MetricRun], keys: Sequence[str]) -> list[MetricRun]:
+    if not keys:
+        return list(runs[:MAX_COMPARED])
+    by_key = {run.key: run for run in runs}
+    return [by_key[key] for key in dict.fromkeys(keys) if key in by_key]
+
+
+def _judged(report: ScorerReport) -> dict[str, Any]:
+    return {
+        "report": report,
+        "command": command_of_report(report),
+        "quality": quality_table(report.quality),
+        "searches": comparison_table(report.searches),
+    }
+
+
+def _shown(run: MetricRun) -> dict[str, Any]:
+    return {
+        "run": run,
+        "note": note(run),
+        "command": command_of(run),
+        "left_out": left_out(run),
+        "searches": search_table(run.rows),
+        "baselines": baseline_table(run.rows),
+        "histogram": histogram_table(run.distribution) if run.distribution else None,
+        "depths": depth_table(run.distribution) if run.distribution else None,
+    }
+
+
+def _answers(forest: Forest, text: str) -> dict[str, Any]:
+    """Return what the page shows of one tree; nothing where the forest has no tree yet."""
+    index = read_number(text)
+    if index is None:
+        raise Http404(f"{text!r} is no number of a tree")
+    if not forest.num_trees and not index:
+        return {}
+    stored = _tree(forest, index)
+    shares = answer_shares(stored.tree)
+    rare = shares[MAX_ANSWERS:]
+    return {
+        "tree": stored,
+        "uncompared_samples": count_tree(stored.tree)["num_uncompared"],
+        "ungrouped_samples": num_ungrouped(stored.tree),
+        "answers": shares[:MAX_ANSWERS],
+        "rare_answers": len(rare),
+        "rare_samples": sum(one.samples for one in rare),
+    }
+
+
+def _tree(forest: Forest, index: int) -> StoredTree:
+    stored = read_tree(forest, index)
+    if stored is None:
+        raise Http404(f"forest {forest.name!r} has {forest.num_trees} trees, none of them {index}")
+    return stored
+
+
+def _plots() -> Any:
+    # Half a second and 30 MiB, which every command and worker would spend on its addresses.
+    return import_module("metrics.pages.plots")
+
+
+def _svg(picture: bytes) -> HttpResponse:
+    # A picture has its own style in it, and nothing else to load or run.
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    headers = {"Content-Security-Policy": policy}
+    return HttpResponse(picture, content_type="image/svg+xml", headers=headers)

@@ -1,0 +1,157 @@
+"""The numbers of a run as tables for a terminal and a page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forests.commands import as_percent
+from metrics.core.evaluation import LEFT_OUT
+from metrics.core.search.accuracy import ACCURACIES
+from metrics.core.statistics.distributions import BINS, DEEPEST
+from metrics.models import MetricRun
+
+PROCEDURES = {"beam": "beam search", "dvts": "DVTS", "best_of_n": "best of N"}
+_HEADINGS = {
+    "accuracy": "best",
+    "majority_vote": "majority vote",
+    "weighted_vote": "weighted vote",
+    "coverage": "coverage",
+}
+METRICS = {**_HEADINGS, "pass": "pass@N", "majority": "maj@N"}
+_BASELINES = {"pass": "pass@{k}", "majority": "maj@{k}"}
+
+_NOTES = {
+    "labelled": (
+        "labelled values know the answers: this search is an oracle, an upper bound and no "
+        "estimate of a reward model; compare coverage and the baselines, or use "
+        "--value_function_option labelled_held_out"
+    ),
+    "labelled_held_out": (
+        "one half of each tree's leaves votes and the other half is searched, then the other way "
+        "round: no leaf votes for itself, and each search has half the leaves"
+    ),
+    "logprob": "values are the model's own mean token probability along the path",
+    "random": "values are random: this search is the floor",
+    "prm": "values are the scores of a reward model, which evaluate_scorer judges",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number with its 95 % interval, as text."""
+
+    value: str
+    interval: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.interval}".strip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings, and rows of the same length."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def note(run: MetricRun) -> str:
+    """Return what one must know to read the numbers."""
+    return _NOTES[run.parameters["value_function"]]
+
+
+def left_out(run: MetricRun) -> list[str]:
+    """Return how many trees have no part in the numbers, and why."""
+    return [f"{number} {LEFT_OUT[reason]}" for reason, number in sorted(run.left_out.items())]
+
+
+def search_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return what each search gave, from rows as `metrics.core.evaluation.Row`."""
+    searches: dict[tuple[str, str, int], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["procedure"] is not None:
+            key = row["procedure"], row["aggregation"], row["k"]
+            searches.setdefault(key, {})[row["metric"]] = row
+    return Table(
+        ("search", "aggregation", "N", *_HEADINGS.values(), "trees", "tokens a tree"),
+        [
+            (
+                PROCEDURES[procedure],
+                aggregation,
+                k,
+                *(cell_of(found[name]) for name in ACCURACIES),
+                found["accuracy"]["trees"],
+                None if (tokens := found["accuracy"]["tokens"]) is None else round(tokens),
+            )
+            for (procedure, aggregation, k), found in searches.items()
+        ],
+    )
+
+
+def baseline_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return what the same samples give without a search."""
+    return Table(
+        ("baseline", "share of trees", "trees"),
+        [
+            (_BASELINES[row["metric"]].format(k=row["k"]), cell_of(row), row["trees"])
+            for row in rows
+            if row["procedure"] is None
+        ],
+    )
+
+
+def command_of(run: MetricRun) -> str:
+    """Return the command that measures the forest again as in this run."""
+    given = run.parameters
+    arguments = {
+        "forest_name": run.forest_id,
+        "num_beam_values": ",".join(map(str, given["num_beam_values"])),
+        "value_function_option": given["value_function"],
+        "aggregation": ",".join(given["aggregations"]),
+        "procedures": ",".join(given.get("procedures", ["beam"])),
+        "estimator": given["estimator"],
+        "ungraded": given["ungraded"],
+        "seed": given["seed"],
+        "scorer": given.get("scorer", ""),
+    }
+    usual = {
+        "procedures": "beam",
+        "ungraded": "incorrect",
+        "seed": 0,
+        "scorer": "",
+    }
+    return command_line("beam_search", arguments, usual)
+
+
+def command_line(name: str, arguments: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    """Return how a command is typed, without the arguments that have their usual values."""
+    words = (f"--{key} {value}" for key, value in arguments.items() if value != usual.get(key))
+    return f"python manage.py {name} {' '.join(words)}"
+
+
+def histogram_table(distribution: Mapping[str, Any]) -> Table:
+    return Table(("value", "nodes"), list(zip(BINS, distribution["bins"], strict=True)))
+
+
+def depth_table(distribution: Mapping[str, Any]) -> Table:
+    return Table(
+        ("depth", "nodes", "with a value", "mean value"),
+        [
+            (
+                f"{one['depth']} and more" if one["depth"] == DEEPEST else one["depth"],
+                one["nodes"],
+                one["valued"],
+                "-" if one["mean"] is None else f"{one['mean']:.3f}",
+            )
+            for one in distribution["depths"]
+        ],
+    )
+
+
+def cell_of(row: Mapping[str, Any]) -> Cell:
+    """Return a share with its interval, in percent."""
+    if row["value"] is None:
+        return Cell(as_percent(None))
+    if row["low"] is None:
+        return Cell(as_percent(row["value"]))
+    return Cell(as_percent(row["value"]), f"({100 * row['low']:.1f}-{100 * row['high']:.1f})")

@@ -1,0 +1,95 @@
+"""What is said of a scorer as tables for a terminal and a page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metrics.models import ScorerReport
+from metrics.tables.run_tables import PROCEDURES, Cell, Table, cell_of, command_line
+
+VALUES = {"prm": "scorer", "labelled": "Monte Carlo (oracle)", "random": "random (floor)"}
+
+
+def quality_table(quality: Mapping[str, Any]) -> Table:
+    """Return figures of `metrics.core.scorers.scorer_quality`, with what each one means."""
+    errors = quality["first_error"]
+    thresholds = " and ".join(f"{one:.3g}" for one in errors["thresholds"] if one is not None)
+    return Table(
+        ("figure", "value", "of"),
+        [
+            ("AUROC of steps", _number(quality["auroc"]), f"{quality['steps']} steps"),
+            (
+                "first error found",
+                cell_of(errors["wrong"]),
+                f"{errors['wrong_solutions']} wrong solutions",
+            ),
+            (
+                "no error found",
+                cell_of(errors["right"]),
+                f"{errors['solutions'] - errors['wrong_solutions']} right solutions",
+            ),
+            (
+                "F1 of both",
+                _number(errors["f1"]),
+                f"score thresholds {thresholds}" if thresholds else "no threshold",
+            ),
+        ],
+    )
+
+
+def comparison_table(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """Return what each search gives by the scorer, by the Monte Carlo values and at random."""
+    rows: list[tuple[object, ...]] = []
+    for name, found in searches.items():
+        by_search: dict[tuple[str, str, int], dict[str, Mapping[str, Any]]] = {}
+        for row in found:
+            if row["procedure"] is not None:
+                key = row["procedure"], row["aggregation"], row["k"]
+                by_search.setdefault(key, {})[row["metric"]] = row
+        for (procedure, aggregation, k), metrics in by_search.items():
+            best, vote = metrics["accuracy"], metrics["weighted_vote"]
+            rows.append(
+                (
+                    VALUES[name], PROCEDURES[procedure], aggregation, k,
+                    cell_of(best), gain_of(best), cell_of(vote), gain_of(vote), best["trees"],
+                )
+            )  # fmt: skip
+    return Table(
+        (
+            "values", "search", "aggregation", "N",
+            "best", "over majority", "weighted vote", "over majority", "trees",
+        ),
+        rows,
+    )  # fmt: skip
+
+
+def command_of_report(report: ScorerReport) -> str:
+    """Return the command that judges the scorer again as in this report."""
+    given = report.parameters
+    arguments = {
+        "forest_name": report.forest_id,
+        "scorer": report.scorer,
+        "num_beam_values": ",".join(map(str, given["num_beam_values"])),
+        "aggregation": ",".join(given["aggregations"]),
+        "procedures": ",".join(given["procedures"]),
+        "estimator": given["estimator"],
+        "ungraded": given["ungraded"],
+        "label_threshold": given["label_threshold"],
+    }
+    usual = {"ungraded": "incorrect", "label_threshold": 0.0}
+    return command_line("evaluate_scorer", arguments, usual)
+
+
+def gain_of(row: Mapping[str, Any]) -> Cell:
+    """Return by how many points a search is more often right than a majority vote."""
+    if row.get("gain") is None:
+        return Cell("-")
+    low, high = row["gain_low"], row["gain_high"]
+    interval = "" if low is None else f"({100 * low:+z.1f} to {100 * high:+z.1f})"
+    return Cell(f"{100 * row['gain']:+z.1f}", interval)
+
+
+def _number(figure: Mapping[str, Any]) -> Cell:
+    if figure["value"] is None:
+        return Cell("-")
+    low, high = figure["low"], figure["high"]
+    return Cell(f"{figure['value']:.3f}", "" if low is None else f"({low:.3f}-{high:.3f})")

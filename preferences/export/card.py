@@ -1,0 +1,219 @@
+"""The dataset card (README.md) and the manifest of an exported dataset."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from datasets import DatasetInfo, Features
+from datasets.info import DatasetInfosDict
+from django.conf import settings
+from huggingface_hub import DatasetCardData
+
+from forests.core.model_counts import in_words
+from forests.costs.amounts import format_money
+from forests.models import Forest
+from forests.progress.grown_by import entries_of
+from preferences.core.statistics import MARGIN_BINS
+from preferences.export.formats.left_out import words_of
+
+CARD = "README.md"
+PICTURE = "margins.png"
+
+_REVIEWED = {
+    "accepted": "only pairs that reviewers accepted",
+    "not_rejected": "all pairs but those that reviewers rejected",
+}
+
+_SOLUTIONS = {
+    "all": "all rollouts",
+    "annotated": "what the strategy annotated, without the rollouts drawn for that",
+}
+
+
+def dataset_card(
+    manifest: Mapping[str, Any], schema: pa.Schema, task: str, files: Mapping[str, str]
+) -> str:
+    """Return the card; `files` is the path of each split, for `datasets.load_dataset`."""
+    forest = manifest["forest"]
+    data = DatasetCardData(
+        license=forest["dataset_licence"] or None,
+        task_categories=[task],
+        tags=["preferences", "process-reward-model", manifest["format"]],
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": path} for split, path in files.items()],
+            }
+        ],
+    )
+    # Explicit types: a label that is read back as a number, or a text as a date, trains wrongly.
+    info = DatasetInfo(features=Features.from_arrow_schema(schema))
+    DatasetInfosDict({"default": info}).to_dataset_card_data(data)
+    return f"---\n{data.to_yaml()}\n---\n\n{_body(manifest, schema)}"
+
+
+def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
+    forest, chosen = manifest["forest"], manifest["preference_set"]
+    facts = {
+        "Forest": forest["name"],
+        "Source": forest["dataset_source"] or "not given",
+        "Split of the source": forest["dataset_split"],
+        "Config": f"{forest['config_name']} (SHA-256 `{forest['config_sha256']}`)",
+        "Models": in_words(manifest["models"]),
+        "Trees complete": f"{forest['num_complete']} of {forest['num_trees']}",
+        "Requests and tokens": _used(forest["used"]),
+        "Cost": _cost(forest),
+        "Samples without a result": _without_result(forest),
+        "Preference set": chosen["name"] if chosen else "none: every step is labelled",
+    }
+    facts |= _changed_settings(forest)
+    if number := forest["num_hit_max_nodes"]:
+        facts["Trees at the node limit"] = (
+            f"{number}: they lack samples that the strategy wanted "
+            f"(max_nodes {forest['worker_config'].get('max_nodes')})"
+        )
+    if number := manifest["thoughts"]:
+        facts["Thoughts"] = (
+            f"{number}, between `<think>` and `</think>` unless the model marks its own"
+        )
+    elif number := manifest["left_out"].get("thoughts"):
+        facts["Thoughts"] = f"{number}, left out"
+    if words := _SOLUTIONS.get(manifest["parameters"].get("solutions")):
+        facts["Solutions"] = words
+    if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):
+        facts["Reviewed"] = (
+            f"{words}; of the set's {chosen['num_pairs']} pairs they accepted "
+            f"{chosen['num_accepted']} and rejected {chosen['num_rejected']}"
+        )
+    parameters = {**(chosen["parameters"] if chosen else {}), **manifest["parameters"]}
+    sections = [
+        f"# {forest['name']} ({manifest['format']})",
+        "Made by rollouts of a language model, graded against the labels of the source; "
+        f"{_origin(parameters)}",
+        _table(("", ""), facts.items()),
+        "## Splits",
+        _table(("split", "rows"), manifest["rows"].items()),
+        "No prompt is in two splits.",
+        "## Columns",
+        _table(("column", "type"), ((column.name, f"`{column.type}`") for column in schema)),
+        "## Parameters",
+        _table(("parameter", "value"), parameters.items()),
+    ]
+    if statistics := manifest.get("statistics"):
+        sections += _statistics(statistics)
+    if manifest["left_out"]:
+        left_out = [(words_of(reason), count) for reason, count in manifest["left_out"].items()]
+        sections += ["## Left out", _table(("what", "number"), left_out)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _used(used: Mapping[str, int]) -> str:
+    return (
+        f"{used['requests']} requests, {used['prompt_tokens']} prompt and "
+        f"{used['completion_tokens']} completion tokens"
+    )
+
+
+def _cost(forest: Mapping[str, Any]) -> str:
+    """Return what the forest cost, and the prices by which it did."""
+    cost, currency = forest["cost"], forest["currency"]
+    if cost is None:
+        return format_money(None, currency)
+    prices = [format_money(forest["prices"][name], currency) for name in ("in", "out")]
+    return (
+        f"{format_money(cost, currency)} ({prices[0]} for a million prompt tokens, {prices[1]} "
+        "for a million completion tokens)"
+    )
+
+
+def _origin(parameters: Mapping[str, Any]) -> str:
+    """Return where the values of the steps come from, as a clause."""
+    if scorer := parameters.get("scorer"):
+        return f"the value of a step is the score that `{scorer}` gave it."
+    return "the value of a step is estimated from the solutions below it."
+
+
+def _without_result(forest: Mapping[str, Any]) -> str:
+    uncompared = forest["num_uncompared"] or 0
+    return f"{uncompared} of {forest['num_leaves'] + uncompared}"
+
+
+def _statistics(by_split: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return sections about margins, lengths and depths, with a column for each split."""
+    facts = {
+        "pairs": "pairs",
+        "mean_margin": "mean margin",
+        "mean_chosen_characters": "mean characters of the chosen side",
+        "mean_rejected_characters": "mean characters of the rejected side",
+        "chosen_longer": "pairs whose chosen side is the longer",
+        "chosen_shorter": "pairs whose chosen side is the shorter",
+    }
+    figures = [
+        (words, *(_figure(found[name]) for found in by_split.values()))
+        for name, words in facts.items()
+    ]
+    margins = [
+        (
+            f"{number / 10:.1f}-{(number + 1) / 10:.1f}",
+            *(f["margins"][number] for f in by_split.values()),
+        )
+        for number in range(MARGIN_BINS)
+    ]
+    depths = sorted({int(depth) for found in by_split.values() for depth in found["depths"]})
+    by_depth = [
+        (depth, *(found["depths"].get(str(depth), 0) for found in by_split.values()))
+        for depth in depths
+    ]
+    return [
+        "## Pairs",
+        _table(("", *by_split), figures),
+        f"![Pairs by margin]({PICTURE})",
+        _table(("margin", *by_split), margins),
+        _table(("steps before the pair", *by_split), by_depth),
+    ]
+
+
+def _figure(value: int | float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3g}"
+
+
+def _changed_settings(forest: Mapping[str, Any]) -> dict[str, str]:
+    told = "; ".join(
+        f"{name} {json.dumps(forest['worker_config'].get(name))}, seeded with {json.dumps(old)}"
+        for name, old in (forest["replaced_settings"] or {}).items()
+    )
+    return {"Settings changed since it was seeded": told} if told else {}
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines: list[Sequence[object]] = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def forest_facts(forest: Forest) -> dict[str, Any]:
+    """Return what a dataset says of the forest that it comes from."""
+    names = (
+        "name", "config_name", "config_sha256", "config_git_commit", "config_git_branch",
+        "dataset_split", "dataset_source", "dataset_licence", "worker_config", "replaced_settings",
+        "num_trees", "num_complete", "num_hit_max_nodes", "num_leaves", "num_correct",
+        "num_uncompared",
+    )  # fmt: skip
+    facts = {name: getattr(forest, name) for name in names}
+    # Where the servers stand says nothing about the samples, and is nobody else's business.
+    of_a_model = ("model", "chat_template_sha256", "answered_as")
+    grown_by = [{key: one.get(key) for key in of_a_model} for one in entries_of(forest)]
+    return facts | {
+        "grown_by": grown_by,
+        "cost": forest.cost,
+        "currency": settings.CURRENCY,
+        "used": forest.used.as_dict(),
+        "prices": {"in": forest.price_in, "out": forest.price_out},
+        "worker_config": {k: v for k, v in forest.worker_config.items() if k != "base_urls"},
+    }

@@ -1,0 +1,145 @@
+"""Read what an export is made of, a few trees at a time."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias, get_args
+
+from forests.core.naming import index_of_tree
+from forests.core.tree import ReasoningTree
+from forests.models import Forest, Node, Tree, TreeStatus
+from forests.storage.scores import iter_scored_trees
+from forests.storage.trees import (
+    Document,
+    collection,
+    in_batches,
+    question_of_document,
+    read_trees,
+    tree_ids,
+)
+from preferences.core.value_sources import ValueSource
+from preferences.export.formats.annotation import ANNOTATES, Annotation
+from preferences.export.formats.pairs import Item
+from preferences.export.formats.prompts import as_seen
+from preferences.models import PreferenceSet, ReviewState
+from preferences.sets.reviews import review_id, states_in
+from preferences.sets.storage import pair_of_document, pairs_by_tree
+
+Reviewed: TypeAlias = Literal["all", "not_rejected", "accepted"]
+REVIEWED: tuple[Reviewed, ...] = get_args(Reviewed)
+
+Solutions: TypeAlias = Literal["all", "annotated"]
+"""Of which solutions the steps are labelled: see `preferences.export.formats.annotation`."""
+SOLUTIONS: tuple[Solutions, ...] = get_args(Solutions)
+
+
+def iter_pair_items(
+    forest: Forest, preference_set: PreferenceSet, reviewed: Reviewed, left_out: Counter[str]
+) -> Iterator[tuple[Any, Item]]:
+    """Yield (stored prompt, item) of each tree that has pairs, in the order of the dataset.
+
+    Pairs that reviewers left out are counted in `left_out`.
+    """
+    for indexes in in_batches(range(forest.num_trees)):
+        found = pairs_by_tree(preference_set, indexes)
+        if reviewed != "all":
+            states = states_in(preference_set, found)
+            found = _as_reviewed(found, states, reviewed, left_out)
+        trees = _trees_without_nodes(forest, sorted(found))
+        thinking = _trees_with_thoughts(forest, sorted(found))
+        for index, tree in trees.items():
+            pairs = [pair_of_document(document) for document in found[index]]
+            grown = thinking.get(index) or ReasoningTree()
+            yield tree["prompt"], Item(**_common(forest, tree), pairs=pairs, tree=grown)
+
+
+def _as_reviewed(
+    found: Mapping[int, list[Document]],
+    states: Mapping[str, str],
+    reviewed: Reviewed,
+    left_out: Counter[str],
+) -> dict[int, list[Document]]:
+    kept: dict[int, list[Document]] = {}
+    for index, documents in found.items():
+        for document in documents:
+            state = states.get(review_id(document), ReviewState.OPEN)
+            if state == ReviewState.REJECTED:
+                left_out["pairs_rejected_by_reviewers"] += 1
+            elif state == ReviewState.OPEN and reviewed == "accepted":
+                left_out["pairs_not_reviewed"] += 1
+            else:
+                kept.setdefault(index, []).append(document)
+    return kept
+
+
+def iter_tree_items(
+    forest: Forest, source: ValueSource, left_out: Counter[str], solutions: Solutions = "all"
+) -> Iterator[tuple[Any, Item]]:
+    """Yield (stored prompt, item) of each complete tree, in the order of the dataset.
+
+    Trees to which the scorer of the values gave none are counted in `left_out`.
+    """
+    kind = ANNOTATES[forest.strategy] if solutions == "annotated" else None
+    for stored, scores in iter_scored_trees(forest, source.scorer):
+        if stored.status != TreeStatus.COMPLETE:
+            continue
+        if source.is_missing(scores):
+            left_out["trees_without_scores"] += 1
+            continue
+        document = {
+            "prompt": stored.prompt,
+            "question": stored.question,
+            "label": stored.label,
+            "index": stored.index,
+        }
+        yield (
+            stored.prompt,
+            Item(
+                **_common(forest, document),
+                tree=stored.tree,
+                values=source.values_of(stored.tree, scores),
+                annotation=Annotation.of(kind, stored.tree) if kind else None,
+            ),
+        )
+
+
+def usual_solutions(forest: Forest, source: ValueSource) -> Solutions:
+    """Return which solutions are the dataset of the strategy that grew a forest.
+
+    A scorer knows all steps, so with its values all solutions are.
+    """
+    return "annotated" if forest.strategy in ANNOTATES and not source.scorer else "all"
+
+
+def _timestamp(moment: datetime) -> str:
+    """Return a time as PRM800K writes it: UTC without saying so, and always six digits."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def _common(forest: Forest, tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "prompt": as_seen(tree["prompt"], forest.worker_config.get("api", "completions")),
+        "question": question_of_document(tree),
+        "label": tree["label"],
+        "dataset": forest.config_name,
+        "index": tree["index"],
+        "timestamp": _timestamp(forest.created_at),
+    }
+
+
+def _trees_with_thoughts(forest: Forest, indexes: Sequence[int]) -> dict[int, ReasoningTree]:
+    """Return those of these trees that have thoughts, by index; most forests have none."""
+    if not indexes:
+        return {}
+    query = {"tree_id": {"$in": tree_ids(forest, indexes)}, "is_thought": True}
+    found = {node["tree_id"] for node in collection(Node).find(query, {"tree_id": 1, "_id": 0})}
+    thinking = [index_of_tree(id_) for id_ in sorted(found)]
+    return {stored.index: stored.tree for stored in read_trees(forest, thinking)}
+
+
+def _trees_without_nodes(forest: Forest, indexes: Sequence[int]) -> dict[int, Document]:
+    if not indexes:
+        return {}
+    query = {"_id": {"$in": tree_ids(forest, indexes)}}
+    found = collection(Tree).find(query, {"index": 1, "prompt": 1, "question": 1, "label": 1})
+    return {document["index"]: document for document in sorted(found, key=lambda d: d["index"])}

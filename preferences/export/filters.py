@@ -1,0 +1,135 @@
+"""Which pairs and trees go into a dataset, beside what reviewers say."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tokenizers import Tokenizer
+
+from common.json_lines import JsonFileError, parse_line, read_lines
+from forests.core.prefix import as_text
+from preferences.core.balance import LengthBalance, kind_of
+from preferences.core.decontamination import USUAL_NGRAM, Benchmark
+from preferences.core.pairing import Pair
+from preferences.export.formats.pairs import Item
+
+QUESTION_KEYS = ("prompt", "question", "problem", "text")
+
+CountTokens: TypeAlias = Callable[[str], int]
+Items: TypeAlias = Iterator[tuple[Any, Item]]
+"""Stored prompt and item of each tree."""
+
+
+class FilterError(Exception):
+    """A file or tokenizer cannot be used; the message is one line with the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What is left out of a dataset, in the order of the fields."""
+
+    benchmark: Benchmark | None = None
+    """Trees whose prompt holds a question of it are left out."""
+    max_length: int | None = None
+    """Most tokens of prompt, prefix and the longer side."""
+    count_tokens: CountTokens | None = None
+    balance_length: bool = False
+    seed: int = 0
+
+    def apply(self, items: Callable[[Counter[str]], Items], left_out: Counter[str]) -> Items:
+        """Yield the items with the pairs that stay; what goes is counted by reason.
+
+        Args:
+            items: begins anew at each call; called twice where lengths are balanced, with a
+                counter for what it leaves out itself.
+            left_out: numbers by reason.
+        """
+        kept = self._kept(items(left_out), left_out)
+        if not self.balance_length:
+            yield from kept
+            return
+        kinds = Counter(
+            kind_of(pair)
+            for _, item in self._kept(items(Counter()), Counter())
+            for pair in item.pairs
+        )
+        balance = LengthBalance(kinds, self.seed)
+        for prompt, item in kept:
+            pairs = [pair for pair in item.pairs if balance.keeps(pair)]
+            left_out["pairs_that_tell_by_length"] += len(item.pairs) - len(pairs)
+            yield prompt, replace(item, pairs=pairs)
+
+    def _kept(self, items: Items, left_out: Counter[str]) -> Items:
+        for prompt, item in items:
+            if self.benchmark and self.benchmark.is_in(as_text(item.prompt)):
+                left_out["trees_in_the_benchmark"] += 1
+                continue
+            pairs = [pair for pair in item.pairs if self._fits(item, pair)]
+            left_out["pairs_over_max_length"] += len(item.pairs) - len(pairs)
+            yield prompt, replace(item, pairs=pairs)
+
+    def _fits(self, item: Item, pair: Pair) -> bool:
+        if self.max_length is None or self.count_tokens is None:
+            return True
+        before = as_text(item.prompt) + pair.prefix_text
+        return all(
+            self.count_tokens(before + side.text) <= self.max_length
+            for side in (pair.chosen, pair.rejected)
+        )
+
+
+def read_benchmark(path: Path, ngram: int = USUAL_NGRAM) -> Benchmark:
+    """Return the questions of a file: JSON lines, or a text on each line.
+
+    Raises:
+        FilterError: it cannot be read, or has no question.
+    """
+    try:
+        benchmark = Benchmark(_questions(path), ngram)
+    except JsonFileError as error:
+        raise FilterError(str(error)) from error
+    if not benchmark.num_questions:
+        raise FilterError(f"{path} has no question: give one a line")
+    return benchmark
+
+
+def _questions(path: Path) -> Iterator[str]:
+    for number, line in read_lines(path):
+        text = line.strip()
+        if text.startswith("{"):
+            yield _question(parse_line(path, number, text), f"{path} line {number}")
+        elif text in ("[", "]") or text.startswith(("[{", '["')):
+            raise FilterError(f"{path} line {number} is a JSON list: give one JSON object a line")
+        elif text:
+            yield text
+
+
+def _question(row: Any, place: str) -> str:
+    for key in QUESTION_KEYS:
+        found = row.get(key)
+        if isinstance(found, str) and found.strip():
+            return found
+    raise FilterError(f"{place} has none of {', '.join(QUESTION_KEYS)}")
+
+
+def token_counter(name: str) -> CountTokens:
+    """Return what counts tokens with a tokenizer: a `tokenizer.json`, its directory, or a name.
+
+    Raises:
+        FilterError: there is no such tokenizer.
+    """
+    path = Path(name)
+    try:
+        if path.exists():
+            file = path / "tokenizer.json" if path.is_dir() else path
+            tokenizer = Tokenizer.from_file(str(file))
+        else:
+            tokenizer = Tokenizer.from_pretrained(name)
+    except Exception as error:  # the library raises bare exceptions
+        raise FilterError(
+            f"no tokenizer {name!r}: give a tokenizer.json, its directory, or a name on the hub"
+        ) from error
+    tokenizer.no_truncation()
+    return lambda text: len(tokenizer.encode(text).ids)

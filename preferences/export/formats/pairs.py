@@ -1,0 +1,186 @@
+"""Preference and reward datasets in the forms that trainers read.
+
+A format turns what is known of one tree into rows of one schema. Nothing is trimmed, translated or
+dropped unless the format cannot hold it, and then it is counted with the reason.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import pyarrow as pa
+
+from experiment_configs.interfaces import Prompt
+from experiment_configs.questions import question_of_prompt
+from forests.core.tree import NodePath, ReasoningTree
+from forests.core.values import NodeValue
+from preferences.core.pairing import Pair
+from preferences.export.formats.annotation import Annotation
+from preferences.export.formats.prompts import as_messages, exact_text, message
+
+Row: TypeAlias = dict[str, Any]
+
+Thoughts: TypeAlias = Literal["keep", "drop"]
+"""Whether texts hold the thoughts of a reasoning model: see `formats.thought_marks`."""
+
+TEXT = pa.string()
+MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What an exporter knows of one tree; formats of pairs read `pairs`, others `tree`.
+
+    With pairs, the tree is there where it has thoughts.
+    """
+
+    prompt: Prompt
+    """As the model saw it."""
+    label: str
+    dataset: str
+    index: int = 0
+    """Of the tree in its forest."""
+    timestamp: str = ""
+    pairs: Sequence[Pair] = ()
+    tree: ReasoningTree = field(default_factory=ReasoningTree)
+    values: Mapping[NodePath, NodeValue] = field(default_factory=dict)
+    question: str = ""
+    """As stored with the tree; see `asked`."""
+    num_thoughts: int = 0
+    """Thoughts in its texts."""
+    num_inside_thoughts: int = 0
+    """Pairs with a side that ends in the middle of a thought."""
+    annotation: Annotation | None = None
+    """Which steps may be labelled; None: all that have a value."""
+
+    @property
+    def asked(self) -> str:
+        """What was asked, without the instructions and examples of the prompt."""
+        return self.question or question_of_prompt(self.prompt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOptions:
+    label_threshold: float
+    """A step is good where its value is above this: papers differ (> 0, > 0.5, = 1)."""
+    with_values: bool = False
+    """Whether `trl_stepwise` has the soft values beside the labels."""
+    cut_at_first_error: bool = False
+    """Whether `trl_stepwise` and `math_shepherd` end a solution at its first step that is not good,
+    as PRM800K does: what follows an error is neither right nor wrong."""
+    labeler: str = ""
+    """Who labelled, for `prm800k`."""
+
+    def is_good(self, value: float) -> bool:
+        return value > self.label_threshold
+
+
+Rows: TypeAlias = Callable[[Item, RowOptions, Counter[str]], Iterator[Row]]
+SchemaOf: TypeAlias = Callable[[bool, RowOptions], pa.Schema]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of dataset: where its rows come from, and their columns."""
+
+    name: str
+    source: Literal["pairs", "trees"]
+    rows: Rows
+    schema: SchemaOf
+    """Columns for (prompts are chats, options)."""
+    default_threshold: float | None = None
+    """Label threshold unless one is given; None where rows have no labels."""
+    thoughts: Thoughts = "keep"
+    """Unless something else is asked for. Who trains a model on texts wants them whole; who labels
+    steps wants those of the answer."""
+    task: str = "text-generation"
+    """Task category for the dataset card."""
+
+
+def _trl(item: Item, _options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
+    prompt = exact_text(item.prompt)
+    for pair in item.pairs:
+        yield {
+            "prompt": prompt + pair.prefix_text,
+            "chosen": pair.chosen.text,
+            "rejected": pair.rejected.text,
+        }
+
+
+def _trl_conversational(item: Item, _options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
+    """Yield rows whose assistant turns begin with the prefix that both sides share.
+
+    TRL (f2cd577, `DPOTrainer`) opens a new assistant turn after the prompt, so a prefix in a
+    message of its own would be followed by the end of a turn that the model never saw. What both
+    sides share cancels in DPO's difference of log-ratios.
+    """
+    prompt = as_messages(item.prompt)
+    for pair in item.pairs:
+        yield {
+            "prompt": prompt,
+            "chosen": [message("assistant", pair.prefix_text + pair.chosen.text)],
+            "rejected": [message("assistant", pair.prefix_text + pair.rejected.text)],
+        }
+
+
+def _trl_unpaired(item: Item, options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
+    """Yield each continuation of the pairs once, labelled by its own value."""
+    sides = {
+        (pair.prefix_text, side.text): side.value
+        for pair in item.pairs
+        for side in (pair.chosen, pair.rejected)
+    }
+    for (prefix, text), value in sides.items():
+        label = options.is_good(value)
+        if isinstance(item.prompt, str):
+            yield {"prompt": item.prompt + prefix, "completion": text, "label": label}
+        else:
+            completion = [message("assistant", prefix + text)]
+            yield {"prompt": as_messages(item.prompt), "completion": completion, "label": label}
+
+
+def _step_dpo(item: Item, _options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
+    for pair in item.pairs:
+        yield {
+            "dataset": item.dataset,
+            "prompt": item.asked,
+            "prefix": pair.prefix_text,
+            "initial_reason_steps": pair.prefix_text,
+            "chosen": pair.chosen.text,
+            "rejected": pair.rejected.text,
+            "answer": item.label,
+        }
+
+
+def _columns(*names: str, **others: pa.DataType) -> pa.Schema:
+    return pa.schema([(name, TEXT) for name in names] + list(others.items()))
+
+
+def _conversational_schema(_is_chat: bool, _options: RowOptions) -> pa.Schema:
+    return _columns(prompt=MESSAGES, chosen=MESSAGES, rejected=MESSAGES)
+
+
+def _unpaired_schema(is_chat: bool, _options: RowOptions) -> pa.Schema:
+    kind = MESSAGES if is_chat else TEXT
+    return _columns(prompt=kind, completion=kind, label=pa.bool_())
+
+
+def of_texts(*names: str) -> SchemaOf:
+    """Return a schema of text columns, whatever the prompts are."""
+    return lambda _is_chat, _options: _columns(*names)
+
+
+PAIR_FORMATS = (
+    Format("trl", "pairs", _trl, of_texts("prompt", "chosen", "rejected")),
+    Format("trl_conversational", "pairs", _trl_conversational, _conversational_schema),
+    Format("trl_unpaired", "pairs", _trl_unpaired, _unpaired_schema, default_threshold=0.5),
+    Format(
+        "step_dpo",
+        "pairs",
+        _step_dpo,
+        of_texts(
+            "dataset", "prompt", "prefix", "initial_reason_steps", "chosen", "rejected", "answer"
+        ),
+    ),
+)

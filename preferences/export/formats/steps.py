@@ -1,0 +1,322 @@
+"""Formats that label every step of a tree, for process reward models."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import takewhile
+from typing import TypeAlias
+from uuid import NAMESPACE_URL, uuid5
+
+import pyarrow as pa
+
+from forests.core.prefix import as_text
+from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
+from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
+from forests.core.values import leaf_result
+from preferences.export.formats.annotation import annotated_part, is_drawn_from_root
+from preferences.export.formats.pairs import TEXT, Format, Item, Row, RowOptions, of_texts
+
+Solution: TypeAlias = list[tuple[str, float]]
+"""Each step with its value."""
+
+
+def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Solution]:
+    """Yield each solution once, cut where that is asked for."""
+    seen: set[tuple[str, ...]] = set()
+    annotated = _annotated(item, dropped)
+    for _, solution in _whole_solutions(annotated, dropped) if annotated else ():
+        kept = _until_first_error(solution, options) if options.cut_at_first_error else solution
+        texts = tuple(step for step, _ in kept)
+        if texts in seen:
+            dropped["solutions_repeated"] += 1
+        else:
+            seen.add(texts)
+            yield kept
+
+
+def _whole_solutions(item: Item, dropped: Counter[str]) -> Iterator[tuple[TreeNode, Solution]]:
+    """Yield each leaf with its steps, without the blank end that a sample may have."""
+    for leaf, steps in _written(item.tree, dropped):
+        values = [item.values[node.path].value for node in steps]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values) or item.values[leaf.path].value is None:
+            dropped["solutions_without_result"] += 1
+        else:
+            yield leaf, [(node.text, value) for node, value in zip(steps, known, strict=True)]
+
+
+def _annotated(item: Item, dropped: Counter[str]) -> Item | None:
+    """Return the item with the steps alone that may be labelled; None where there are none."""
+    if item.annotation is None:
+        return item
+    tree, values = annotated_part(item.tree, item.values, item.annotation, dropped)
+    if len(tree) == 1:
+        dropped["trees_without_annotated_steps"] += 1
+        return None
+    return replace(item, tree=tree, values=values, annotation=None)
+
+
+def _written(
+    tree: ReasoningTree, dropped: Counter[str]
+) -> Iterator[tuple[TreeNode, list[TreeNode]]]:
+    """Yield each leaf with the steps on its path in which something is written."""
+    has_steps = False
+    for leaf in tree.leaves():
+        steps = [node for node in tree.path_nodes(leaf.path) if node.text.strip()]
+        has_steps |= bool(steps)
+        if steps:
+            yield leaf, steps
+        elif leaf.path:
+            dropped["solutions_without_steps"] += 1
+    if not has_steps:
+        dropped["trees_without_steps"] += 1
+
+
+def _until_first_error(solution: Solution, options: RowOptions) -> Solution:
+    """Return the steps up to the first that is not good, and this one."""
+    good = list(takewhile(lambda step: options.is_good(step[1]), solution))
+    return solution[: len(good) + 1]
+
+
+def _trl_stepwise(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+    for solution in _solutions(item, options, dropped):
+        row: Row = {
+            "prompt": as_text(item.prompt),
+            "completions": [step for step, _ in solution],
+            "labels": [options.is_good(value) for _, value in solution],
+        }
+        if options.with_values:
+            row["values"] = [value for _, value in solution]
+        yield row
+
+
+def _stepwise_schema(_is_chat: bool, options: RowOptions) -> pa.Schema:
+    columns = [
+        ("prompt", TEXT),
+        ("completions", pa.list_(TEXT)),
+        ("labels", pa.list_(pa.bool_())),
+    ]
+    if options.with_values:
+        columns.append(("values", pa.list_(pa.float64())))
+    return pa.schema(columns)
+
+
+def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+    """Yield rows for readers that find the first step at the only `Step 1:`."""
+    question = item.asked
+    seen: set[str] = set()
+    for solution in _solutions(item, options, dropped):
+        steps = [without_number(step) for step, _ in solution]
+        text = " ".join((question, *steps))
+        if STEP_TAG in text or "Step 1:" in question or "Step 1:" in steps[0]:
+            dropped["solutions_with_step_tag"] += 1
+            continue
+        written = tagged_solution(question, steps, [STEP_TAG] * len(steps))
+        if written in seen:  # they differed in blanks, which this format does not keep
+            dropped["solutions_repeated"] += 1
+            continue
+        seen.add(written)
+        marks = ["+" if options.is_good(value) else "-" for _, value in solution]
+        label = tagged_solution(question, steps, marks)
+        yield {"input": written, "label": label, "task": item.dataset}
+
+
+def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+    """Yield each solution with its first wrong step, or -1, as ProcessBench (2412.06559) has them.
+
+    A right solution has no wrong step. A wrong one has its error at the first step that is not
+    good, at the latest in its last one. There steps stand without the blanks around them.
+    """
+    seen: set[tuple[str, ...]] = set()
+    for leaf, steps in _written(item.tree, dropped):
+        is_right = leaf_result(leaf)  # not its value, which may be a scorer's
+        if not _is_in_dataset(item, leaf, is_right):
+            dropped["rollouts_that_only_annotate"] += 1
+            continue
+        if is_right is None:
+            dropped["solutions_without_result"] += 1
+            continue
+        label = -1 if is_right else _first_error(item, leaf, steps, options)
+        if label is None:
+            dropped["solutions_without_first_error"] += 1
+            continue
+        texts = tuple(step.text.strip() for step in steps)
+        if texts in seen:
+            dropped["solutions_repeated"] += 1
+            continue
+        yield {
+            "id": f"{item.dataset}-{item.index}-{len(seen)}",
+            "generator": leaf.model,
+            "problem": item.asked,
+            "steps": list(texts),
+            "final_answer_correct": bool(is_right),
+            "label": label,
+        }
+        seen.add(texts)
+
+
+def _is_in_dataset(item: Item, leaf: TreeNode, is_right: float | None) -> bool:
+    """Return whether a rollout is a solution of the dataset, and not only evidence.
+
+    OmegaPRM searches wrong rollouts of any state: which ones, `_first_error` tells.
+    """
+    if item.annotation is None or is_drawn_from_root(leaf):
+        return True
+    return item.annotation.kind == "states" and not is_right
+
+
+def _first_error(
+    item: Item, leaf: TreeNode, steps: Sequence[TreeNode], options: RowOptions
+) -> int | None:
+    """Return the number of the first step of a wrong solution that is not good, from 0.
+
+    None where the step before it has no value, so that the error may lie there; and where all
+    rollouts were drawn after the error, so that they tell nothing about where it is.
+    """
+    is_known_good = True
+    for number, step in enumerate(steps):
+        value = item.values[step.path].value if _may_be_labelled(item, leaf, step) else None
+        is_end = number == len(steps) - 1
+        if value is None and not is_end:
+            is_known_good = False
+        elif is_end or not options.is_good(value or 0.0):
+            is_searched = item.annotation is None or min(leaf.drawn, default=0) < step.depth
+            return number if is_known_good and is_searched else None
+        else:
+            is_known_good = True
+    return None
+
+
+def _may_be_labelled(item: Item, leaf: TreeNode, step: TreeNode) -> bool:
+    return item.annotation is None or step is leaf or step.path in item.annotation.steps
+
+
+_PROCESSBENCH = pa.schema(
+    [
+        ("id", TEXT),
+        ("generator", TEXT),
+        ("problem", TEXT),
+        ("steps", pa.list_(TEXT)),
+        ("final_answer_correct", pa.bool_()),
+        ("label", pa.int64()),
+    ]
+)
+
+
+def labeler_id(values: str) -> str:
+    """Return who labels in PRM800K's rows: there it is a UUID, and OpenR reads nothing else.
+
+    `values` is the name of their source, an estimator or a scorer.
+    """
+    return str(uuid5(NAMESPACE_URL, f"prm_site/{values}"))
+
+
+def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+    """Yield a labelling session: the best path, with every alternative beside it rated.
+
+    As in PRM800K it ends at the solution, or where no alternative is right, and steps stand without
+    the blanks around them.
+    """
+    steps, reason = [], "solution"
+    path: NodePath = ROOT
+    if (annotated := _annotated(item, dropped)) is None:
+        return
+    item = annotated
+    while children := _alternatives(item, path, dropped):
+        best = max(range(len(children)), key=lambda position: _rank(item, children[position]))
+        ratings = [_rating(item, node, options) for node in children]
+        is_right = ratings[best] in (0, 1)
+        if not is_right:
+            reason = "give_up" if ratings[best] is None else "found_error"
+        steps.append(
+            {
+                "completions": [
+                    {"text": node.text.strip(), "rating": rating, "flagged": False}
+                    for node, rating in zip(children, ratings, strict=True)
+                ],
+                "human_completion": None,
+                "chosen_completion": best if is_right else None,
+            }
+        )
+        if not is_right:
+            break
+        path = children[best].path
+    if not steps:
+        dropped["trees_without_steps"] += 1
+        return
+    yield {
+        "labeler": options.labeler,
+        "timestamp": item.timestamp,
+        "generation": None,
+        "is_quality_control_question": False,
+        "is_initial_screening_question": False,
+        "question": {"problem": item.asked, "ground_truth_answer": item.label},
+        "label": {"steps": steps, "total_time": 0, "finish_reason": reason},
+    }
+
+
+def _alternatives(item: Item, path: NodePath, dropped: Counter[str]) -> list[TreeNode]:
+    """Return the next steps after a prefix; of those that read the same, the best one."""
+    by_text: dict[str, TreeNode] = {}
+    for node in item.tree.children(path):
+        if not (text := node.text.strip()):
+            continue
+        same = by_text.get(text)
+        dropped["alternatives_repeated"] += same is not None
+        if same is None or _rank(item, node) > _rank(item, same):
+            by_text[text] = node
+    return list(by_text.values())
+
+
+def _rank(item: Item, node: TreeNode) -> tuple[float, int, int]:
+    value = item.values[node.path]
+    known = -1.0 if value.value is None else value.value
+    return known, value.leaves, -node.position
+
+
+def _rating(item: Item, node: TreeNode, options: RowOptions) -> int | None:
+    """Return 1 for a value above the threshold, -1 for 0, 0 for one between, None for none."""
+    value = item.values[node.path].value
+    if value is None:
+        return None
+    if options.is_good(value):
+        return 1
+    return 0 if value > 0 else -1
+
+
+_COMPLETION = pa.struct([("text", TEXT), ("rating", pa.int64()), ("flagged", pa.bool_())])
+_STEP = pa.struct(
+    [
+        ("completions", pa.list_(_COMPLETION)),
+        ("human_completion", _COMPLETION),
+        ("chosen_completion", pa.int64()),
+    ]
+)
+_PRM800K = pa.schema(
+    [
+        ("labeler", TEXT),
+        ("timestamp", TEXT),
+        ("generation", pa.int64()),
+        ("is_quality_control_question", pa.bool_()),
+        ("is_initial_screening_question", pa.bool_()),
+        ("question", pa.struct([("problem", TEXT), ("ground_truth_answer", TEXT)])),
+        (
+            "label",
+            pa.struct(
+                [("steps", pa.list_(_STEP)), ("total_time", pa.int64()), ("finish_reason", TEXT)]
+            ),
+        ),
+    ]
+)
+
+STEP_TASK = "token-classification"
+
+STEP_FORMATS = tuple(
+    Format(name, "trees", rows, schema, 0.0, "drop", STEP_TASK)
+    for name, rows, schema in (
+        ("trl_stepwise", _trl_stepwise, _stepwise_schema),
+        ("math_shepherd", _math_shepherd, of_texts("input", "label", "task")),
+        ("processbench", _processbench, lambda *_: _PROCESSBENCH),
+        ("prm800k", _prm800k, lambda *_: _PRM800K),
+    )
+)

@@ -1,0 +1,245 @@
+"""Write a preference dataset: aside first, then moved, so that nothing half-written remains."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from common.directories import MANIFEST, Output, OutputError, checksums, written_aside
+from forests.core.values import Estimator, Ungraded
+from forests.models import Forest
+from forests.storage.trees import count_models
+from preferences.core.splits import split_of
+from preferences.core.statistics import PairStatistics
+from preferences.core.value_sources import ValueSource
+from preferences.export.card import CARD, PICTURE, dataset_card, forest_facts
+from preferences.export.containers import CONTAINERS, Batch, Container
+from preferences.export.dataset_rows import Reviewed, Solutions, iter_pair_items, iter_tree_items
+from preferences.export.filters import Filters
+from preferences.export.formats.left_out import words_of
+from preferences.export.formats.pairs import PAIR_FORMATS, Format, Item, Row, RowOptions, Thoughts
+from preferences.export.formats.steps import STEP_FORMATS
+from preferences.export.formats.thought_marks import with_thoughts
+from preferences.export.margins_picture import margins_picture
+from preferences.models import PreferenceSet
+
+FORMATS: dict[str, Format] = {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)}
+ROWS_PER_WRITE = 1000
+
+
+class ExportError(OutputError):
+    """There is nothing to write; the message is one line with the reasons."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What is to be written, and where."""
+
+    forest: Forest
+    format: Format
+    containers: tuple[str, ...]
+    output: Path
+    preference_set: PreferenceSet | None
+    """Where formats of pairs find them; other formats read the trees."""
+    options: RowOptions
+    estimator: Estimator
+    ungraded: Ungraded
+    scorer: str = ""
+    """Formats of steps: whose scores are the values; empty where graded leaves give them."""
+    test_fraction: float = 0.0
+    split_seed: int = 0
+    reviewed: Reviewed = "all"
+    """Which pairs reviewers let through."""
+    solutions: Solutions = "all"
+    """Of which solutions formats of steps take the steps."""
+    thoughts: Thoughts | None = None
+    """Whether texts hold thoughts; None: as the format's readers want it."""
+    filters: Filters = field(default_factory=Filters)
+    filter_words: Mapping[str, Any] = field(default_factory=dict)
+    """The filters as they were asked for, for the manifest."""
+
+    @property
+    def is_chat(self) -> bool:
+        return bool(self.forest.worker_config.get("api") == "chat")
+
+    @property
+    def source(self) -> ValueSource:
+        return ValueSource(estimator=self.estimator, ungraded=self.ungraded, scorer=self.scorer)
+
+    @property
+    def handling(self) -> Thoughts:
+        """Whether texts hold thoughts."""
+        return self.thoughts or self.format.thoughts
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.format.schema(self.is_chat, self.options)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides which rows there are, beside the preference set."""
+        given: dict[str, Any] = {
+            "test_fraction": self.test_fraction,
+            "split_seed": self.split_seed,
+            "thoughts": self.handling,
+        }
+        if self.format.default_threshold is not None:
+            given["label_threshold"] = self.options.label_threshold
+        if self.format.source == "pairs":
+            given["reviewed"] = self.reviewed
+        if self.format.source == "trees":
+            given |= {**self.source.as_dict(), "solutions": self.solutions}
+        return given | dict(self.filter_words)
+
+
+Report = Callable[[int], None]
+"""Called with the number of rows written."""
+
+
+def output_of(directory: Path, *, overwrite: bool) -> Output:
+    """Return where a dataset goes; it may replace datasets, of whatever format."""
+    return Output(directory, frozenset(FORMATS), overwrite)
+
+
+def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[str, Any]:
+    """Write the dataset and return its manifest.
+
+    Raises:
+        OutputError: the output is there already, another export writes there, or there is nothing
+            to write.
+        FormatError: the format cannot hold what is in the forest.
+        OSError: the disk is full, or the directory cannot be written; nothing is left behind.
+    """
+    with written_aside(output_of(request.output, overwrite=overwrite)) as directory:
+        written = _write_rows(request, directory, report)
+        rows, left_out, statistics = written.rows, written.left_out, written.statistics
+        if not rows:
+            reasons = ", ".join(f"{count} {words_of(reason)}" for reason, count in left_out.items())
+            raise ExportError(f"there is no row to write{f' ({reasons})' if reasons else ''}")
+        manifest = _manifest(request, written)
+        if request.format.source == "pairs":
+            manifest["statistics"] = {split: statistics[split].as_dict() for split in rows}
+            (directory / PICTURE).write_bytes(margins_picture(manifest["statistics"]))
+        files = {split: _card_container(request).pattern.format(split=split) for split in rows}
+        card = dataset_card(manifest, request.schema, request.format.task, files)
+        (directory / CARD).write_text(card, encoding="utf-8")
+        manifest["files"] = checksums(directory)
+        text = json.dumps(manifest, ensure_ascii=False, indent=2)
+        (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    rows: dict[str, int]
+    """By split."""
+    left_out: dict[str, int]
+    """By reason."""
+    statistics: Mapping[str, PairStatistics]
+    """By split."""
+    num_thoughts: int
+    num_inside_thoughts: int
+
+
+def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Written:
+    """Write all rows."""
+    left_out: Counter[str] = Counter()
+    statistics: defaultdict[str, PairStatistics] = defaultdict(PairStatistics)
+    num_thoughts = num_inside = 0
+    with ExitStack() as stack:
+        containers = [
+            kind(directory, request.schema)
+            for name, kind in CONTAINERS.items()
+            if name in request.containers
+        ]
+        for container in containers:
+            stack.callback(container.files.close)
+        sink = _Sink(containers, request.schema, report)
+        for prompt, item in request.filters.apply(partial(_items, request), left_out):
+            split = split_of(prompt, request.test_fraction, request.split_seed)
+            num_thoughts += item.num_thoughts
+            num_inside += item.num_inside_thoughts
+            for pair in item.pairs:
+                statistics[split].add(pair)
+            for row in request.format.rows(item, request.options, left_out):
+                sink.add(split, row)
+        sink.flush()
+        if sink.counts:
+            for container in containers:
+                container.close()
+    rows = dict(sorted(sink.counts.items(), reverse=True))
+    return _Written(rows, dict(+left_out), statistics, num_thoughts, num_inside)
+
+
+def _items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
+    for prompt, item in _stored_items(request, left_out):
+        yield prompt, with_thoughts(item, request.handling, left_out)
+
+
+def _stored_items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
+    if request.format.source == "trees":
+        return iter_tree_items(request.forest, request.source, left_out, request.solutions)
+    if request.preference_set is None:
+        raise ExportError(f"format {request.format.name} needs a preference set")
+    return iter_pair_items(request.forest, request.preference_set, request.reviewed, left_out)
+
+
+class _Sink:
+    """Collects rows by split and hands them to every container in batches."""
+
+    def __init__(self, containers: Sequence[Container], schema: pa.Schema, report: Report) -> None:
+        self.containers = containers
+        self.schema = schema
+        self.report = report
+        self.waiting: defaultdict[str, list[Row]] = defaultdict(list)
+        self.counts: Counter[str] = Counter()
+
+    def add(self, split: str, row: Row) -> None:
+        rows = self.waiting[split]
+        rows.append(row)
+        if len(rows) >= ROWS_PER_WRITE:
+            self._write(split)
+
+    def flush(self) -> None:
+        for split in list(self.waiting):
+            self._write(split)
+
+    def _write(self, split: str) -> None:
+        if rows := self.waiting.pop(split, []):
+            batch = Batch(rows, pa.Table.from_pylist(rows, schema=self.schema))
+            for container in self.containers:
+                container.write(split, batch)
+            self.counts[split] += len(rows)
+            self.report(self.counts.total())
+
+
+def _card_container(request: ExportRequest) -> type[Container]:
+    return next(kind for name, kind in CONTAINERS.items() if name in request.containers)
+
+
+def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
+    forest, chosen = request.forest, request.preference_set
+    names = (
+        "name", "parameters", "num_pairs", "num_accepted", "num_rejected", "num_trees_used",
+        "num_trees_incomplete", "dropped",
+    )  # fmt: skip
+    return {
+        "format": request.format.name,
+        "containers": [name for name in CONTAINERS if name in request.containers],
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "forest": forest_facts(forest),
+        "models": count_models(forest),
+        "preference_set": {name: getattr(chosen, name) for name in names} if chosen else None,
+        "parameters": request.parameters,
+        "rows": written.rows,
+        "thoughts": written.num_thoughts,
+        "pairs_inside_thoughts": written.num_inside_thoughts,
+        "left_out": written.left_out,
+    }

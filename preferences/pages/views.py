@@ -1,0 +1,201 @@
+"""The pairs of a preference set, side by side, and what reviewers think of them."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from common.text import printable
+from forests.core.naming import node_anchor, path_of_node
+from forests.models import Tree
+from forests.pages.page_requests import HtmxRequest, get_forest, read_number
+from forests.pages.tree.query import TreeQuery
+from preferences.core.pairing import REASONS
+from preferences.models import (
+    PAIRS_PER_PAGE,
+    Preference,
+    PreferenceSet,
+    Review,
+    ReviewState,
+    set_id,
+    tree_key,
+)
+from preferences.pages.difference import Span, difference
+from preferences.pages.pair_list import (
+    PAGES_LOOKED_AT,
+    PairFilter,
+    PairFilterError,
+    list_pairs,
+    num_pages,
+)
+from preferences.sets.reviews import (
+    MAX_NOTE_LENGTH,
+    ReviewConflictError,
+    record_review,
+    reviews_of,
+    stamp_of,
+)
+from preferences.sets.storage import sets_of
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPair:
+    """A pair with what stands before it."""
+
+    preference: Preference
+    prompt: Any
+    """A text, or a list of chat messages."""
+    spans: list[Span] | None
+    review: Review | None
+    stamp: str
+    """Tells the review that is shown from later ones."""
+    step: str
+    """Where the tree's page opens the chosen step."""
+
+
+@require_safe
+def preferences(request: HttpRequest, forest_name: str) -> HttpResponse:
+    forest = get_forest(forest_name)
+    sets = sets_of(forest)
+    chosen = _chosen_set(sets, request.GET.get("set"))
+    context: dict[str, Any] = {
+        "forest": forest,
+        "sets": sets,
+        "set": chosen,
+        "may_review": may_review(request.user),
+        "states": ReviewState.values,
+    }
+    if chosen is not None:
+        context |= _page_of(chosen, request.GET)
+        context["is_of_old_grades"] = (
+            forest.graded_at is not None and chosen.created_at < forest.graded_at
+        )
+        context["is_of_smaller_trees"] = (
+            forest.extended_at is not None and chosen.created_at < forest.extended_at
+        )
+    return render(request, "preferences/preferences.html", context)
+
+
+@require_POST
+def review(
+    request: HtmxRequest, forest_name: str, set_name: str, tree_index: int, number: int
+) -> HttpResponse:
+    """Store a review; htmx gets the form as it is then, a browser without it its page again."""
+    if not may_review(request.user):
+        raise PermissionDenied("your login may not review pairs: ask for `review_preference`")
+    chosen = get_object_or_404(PreferenceSet, pk=set_id(forest_name, set_name))
+    pair = get_object_or_404(Preference, pk=f"{tree_key(chosen.id, tree_index)}/{number}")
+    state, note = request.POST.get("state", ""), _note(request.POST.get("note", ""))
+    if state not in ReviewState.values or len(note) > MAX_NOTE_LENGTH:
+        words = f"a review is {', '.join(ReviewState.values)}; a note has at most 2,000 characters"
+        return HttpResponse(words, "text/plain", status=HTTPStatus.BAD_REQUEST)
+    problem = _record(chosen, pair, ReviewState(state), note, request)
+    if request.htmx:
+        return _form_again(request, chosen, pair, problem, note)
+    if problem:
+        messages.warning(request, problem)
+    # Read and written again, so that an address is all that it can be.
+    back = QueryDict(request.POST.get("back", ""), mutable=True)
+    back["set"] = set_name
+    address = reverse("preferences", args=[forest_name])
+    return HttpResponseRedirect(f"{address}?{back.urlencode()}#pair-{tree_index}-{number}")
+
+
+def may_review(user: object) -> bool:
+    """Return whether a user may judge pairs; a site open to all is open for reading only."""
+    return isinstance(user, User) and user.has_perm("preferences.review_preference")
+
+
+def _note(text: str) -> str:
+    """Return a note without blanks around it, and with the line ends that it was typed with."""
+    return text.replace("\r\n", "\n").strip()
+
+
+def _record(
+    chosen: PreferenceSet, pair: Preference, state: ReviewState, note: str, request: HtmxRequest
+) -> str:
+    """Store a review, or return in words why that is not done."""
+    if not chosen.is_complete:
+        return "Not stored: the set is being made. Review it when it is complete."
+    try:
+        reviewer = request.user.get_username()
+        record_review(pair, state, note, reviewer, seen=request.POST.get("seen"))
+    except ReviewConflictError:
+        return "Not stored: somebody reviewed this pair since you saw it. This is what they said."
+    return ""
+
+
+def _form_again(
+    request: HtmxRequest, chosen: PreferenceSet, pair: Preference, problem: str, note: str
+) -> HttpResponse:
+    chosen.refresh_from_db(fields=["num_pairs", "num_accepted", "num_rejected"])
+    review = reviews_of([pair]).get(pair.id)
+    context = {
+        "pair": {"preference": pair, "review": review, "stamp": stamp_of(review)},
+        "forest": get_forest(pair.forest_id),
+        "set": chosen,
+        "may_review": True,
+        "problem": problem,
+        "typed": note,
+        "back": request.POST.get("back", ""),
+    }
+    return render(request, "preferences/_reviewed.html", context)
+
+
+def _chosen_set(sets: list[PreferenceSet], name: str | None) -> PreferenceSet | None:
+    """Return the set of this name, or the latest where none is named."""
+    found = next((one for one in sets if name in (None, one.name)), None)
+    if found is None and name is not None:
+        raise Http404(f"no preference set {name!r}")
+    return found
+
+
+def _page_of(chosen: PreferenceSet, parameters: QueryDict) -> dict[str, Any]:
+    try:
+        wanted = PairFilter.read(parameters.dict())  # type: ignore[arg-type]  # texts, read so
+    except PairFilterError as error:
+        raise Http404(str(error)) from error
+    page = read_number(parameters.get("page", "1"))
+    if page is None or not 1 <= page <= num_pages(chosen):
+        raise Http404(f"no page {parameters.get('page')!r}: there are {num_pages(chosen)}")
+    found = list_pairs(chosen, wanted, page)
+    dropped = [(REASONS.get(reason, reason), count) for reason, count in chosen.dropped.items()]
+    return {
+        "pairs": _shown(found.pairs),
+        "found": found,
+        "wanted": wanted,
+        "back": parameters.urlencode(),
+        "pairs_looked_at": PAGES_LOOKED_AT * PAIRS_PER_PAGE,
+        "previous_page": page - 1 if page > 1 and wanted.is_empty else None,
+        "parameters": chosen.parameters.items(),
+        "dropped": sorted(dropped),
+    }
+
+
+def _shown(pairs: list[Preference]) -> list[ShownPair]:
+    ids = {f"{pair.forest_id}/{pair.tree_index:07d}" for pair in pairs}
+    prompts = dict(Tree.objects.filter(pk__in=ids).values_list("index", "prompt"))
+    reviews = reviews_of(pairs)
+    return [
+        ShownPair(
+            preference=pair,
+            prompt=prompts.get(pair.tree_index, ""),
+            spans=difference(printable(pair.chosen), printable(pair.rejected)),
+            review=reviews.get(pair.id),
+            stamp=stamp_of(reviews.get(pair.id)),
+            step=_step_in_tree(pair),
+        )
+        for pair in pairs
+    ]
+
+
+def _step_in_tree(pair: Preference) -> str:
+    path = path_of_node(pair.chosen_id)
+    return f"{TreeQuery().leads_to(path)}#{node_anchor(path)}"

@@ -1,0 +1,293 @@
+"""Make a preference set from the complete trees of a forest."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from django.db import IntegrityError
+
+from forests.core.naming import check_slug
+from forests.core.tree import Scores
+from forests.core.values import Estimator, Ungraded
+from forests.core.voting import num_ungrouped
+from forests.models import Forest, TreeStatus
+from forests.storage.scores import get_scorer, iter_scored_trees
+from forests.storage.trees import Document, StoredTree
+from preferences.core.pairing import Pair, PairingOptions, select_pairs
+from preferences.core.statistics import PairStatistics
+from preferences.core.value_sources import ValueSource
+from preferences.models import PreferenceSet, set_id
+from preferences.sets.reviews import apply_reviews, delete_reviews
+from preferences.sets.storage import (
+    SetTakenError,
+    claim_set,
+    count_pairs,
+    delete_late,
+    delete_set,
+    insert_preferences,
+    preference_document,
+    update_set,
+)
+
+PAIRS_PER_WRITE = 500
+TREES_PER_WRITE = 256
+
+
+class SetMismatchError(Exception):
+    """A set of this name cannot be continued; the message says why."""
+
+
+@dataclass(frozen=True)
+class SetParameters:
+    """Everything that decides which pairs a forest gives."""
+
+    options: PairingOptions = field(default_factory=PairingOptions)
+    estimator: Estimator = "leaf_mean"
+    ungraded: Ungraded = "incorrect"
+    scorer: str = ""
+    """Whose scores are the values; empty where they are estimated from the graded leaves."""
+
+    @property
+    def source(self) -> ValueSource:
+        return ValueSource(estimator=self.estimator, ungraded=self.ungraded, scorer=self.scorer)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.source.as_dict(), **self.options.as_dict()}
+
+    @property
+    def default_name(self) -> str:
+        """Name that says the pairing and tells the other parameters apart."""
+        text = json.dumps(self.as_dict(), sort_keys=True)
+        return f"{self.options.pairing}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+Report = Callable[[int], None]
+"""Called with the number of trees done."""
+
+
+def create_preferences(
+    forest: Forest, name: str, parameters: SetParameters, report: Report
+) -> PreferenceSet:
+    """Make a preference set, or go on with it, and return it complete.
+
+    A set that is complete gains the pairs of trees that were completed since, and nothing else
+    changes: what was there keeps its id and its place. What reviewers said under this name holds
+    for the pairs that it said it of.
+
+    Of several commands that make one set at once, the last to begin finishes it, and the
+    others are refused.
+
+    Raises:
+        SetMismatchError: the forest has a set of this name with other parameters, or with values
+            of old grades or scores; or another command makes it now.
+        ConfigError: the forest has no such scorer.
+        ForestNameError: the name cannot be part of an address.
+    """
+    check_slug(name, "set name")
+    try:
+        preference_set = _find_or_start(forest, name, parameters)
+        claim_set(preference_set, uuid4().hex)
+        _complete(forest, preference_set, parameters, report)
+    except SetTakenError as error:
+        raise SetMismatchError(
+            f"another command makes or deletes preference set {name!r} of {forest.name} now: wait "
+            "for its end, and run this one again if the set is not complete"
+        ) from error
+    return preference_set
+
+
+def _complete(
+    forest: Forest, preference_set: PreferenceSet, parameters: SetParameters, report: Report
+) -> None:
+    """Write what a set lacks.
+
+    Raises:
+        SetTakenError: another command has claimed, deleted or replaced the set.
+    """
+    # An older version let two commands spoil a set, which says then that it has fewer pairs.
+    is_counted = preference_set.num_pairs == count_pairs(preference_set)
+    if preference_set.is_complete:
+        if preference_set.num_trees_used == forest.num_complete and is_counted:
+            apply_reviews(preference_set)
+            return
+        update_set(preference_set, is_complete=False, **_from_the_start())
+    while True:
+        update_set(preference_set, num_pairs=count_pairs(preference_set))
+        writer = _Writer(forest, preference_set, parameters)
+        writer.run(report)
+        if not writer.was_disturbed:
+            break
+        update_set(preference_set, **_from_the_start())
+    num_pairs = count_pairs(preference_set)
+    apply_reviews(preference_set)
+    whole = {"is_complete": True, "completed_at": datetime.now(UTC), "num_pairs": num_pairs}
+    update_set(preference_set, **whole)
+
+
+def _find_or_start(forest: Forest, name: str, parameters: SetParameters) -> PreferenceSet:
+    """Return the set as it is in the database.
+
+    Raises:
+        SetMismatchError: it cannot be continued.
+        SetTakenError: another command has just begun it.
+    """
+    id_ = set_id(forest.name, name)
+    known = PreferenceSet.objects.filter(pk=id_).first()
+    if known is not None and known.forest_created_at != forest.created_at:
+        delete_set(known)
+        delete_reviews(forest.name, known.id)
+        known = None
+    if known is not None:
+        _refuse_other_parameters(known, parameters)
+        if forest.graded_at is not None and known.created_at < forest.graded_at:
+            raise SetMismatchError(
+                f"preference set {known.name!r} of {forest.name} was made before the forest was "
+                "regraded: --replace it, or choose another --set_name"
+            )
+        if forest.extended_at is not None and known.created_at < forest.extended_at:
+            raise SetMismatchError(
+                f"preference set {known.name!r} of {forest.name} was made before the forest was "
+                "extended: --replace it, or choose another --set_name"
+            )
+        scorer = parameters.scorer
+        if scorer and known.created_at < get_scorer(forest, scorer).created_at:
+            raise SetMismatchError(
+                f"preference set {known.name!r} of {forest.name} was made before the scores of "
+                f"{scorer!r} were replaced: --replace it, or choose another --set_name"
+            )
+        return known
+    try:
+        return PreferenceSet.objects.create(
+            id=id_,
+            forest_id=forest.name,
+            forest_created_at=forest.created_at,
+            name=name,
+            parameters=parameters.as_dict(),
+            created_at=datetime.now(UTC),
+            **_from_the_start(),
+        )
+    except IntegrityError as error:
+        raise SetTakenError from error
+
+
+def _refuse_other_parameters(known: PreferenceSet, parameters: SetParameters) -> None:
+    wanted = parameters.as_dict()
+    there = known.parameters
+    different = sorted(
+        key for key in wanted.keys() | there.keys() if wanted.get(key) != there.get(key)
+    )
+    if different:
+        what = ", ".join(f"{key} is {there.get(key)}, not {wanted.get(key)}" for key in different)
+        raise SetMismatchError(
+            f"preference set {known.name!r} of {known.forest_id} is there with other parameters "
+            f"({what}): choose another --set_name, or --replace it"
+        )
+
+
+def _from_the_start() -> dict[str, Any]:
+    return {
+        "next_tree": 0,
+        "num_trees_used": 0,
+        "num_trees_with_pairs": 0,
+        "num_trees_incomplete": 0,
+        "num_ungrouped": 0,
+        "sum_of_margins": 0.0,
+        "chosen_characters": 0,
+        "rejected_characters": 0,
+        "num_chosen_longer": 0,
+        "num_chosen_shorter": 0,
+        "dropped": {},
+    }
+
+
+class _Writer:
+    """Goes through the trees and writes pairs and progress together.
+
+    Progress is noted after the pairs, so a killed writer repeats at most one batch, and pairs that
+    are there already are recognised by their ids.
+    """
+
+    def __init__(
+        self, forest: Forest, preference_set: PreferenceSet, parameters: SetParameters
+    ) -> None:
+        self.forest = forest
+        self.set = preference_set
+        self.parameters = parameters
+        self.was_disturbed = False
+        """Whether somebody else inserted pairs under our ids, perhaps other ones."""
+        self.documents: list[Document] = []
+        self.counts: Counter[str] = Counter()
+        self.margins = 0.0
+        self.dropped: Counter[str] = Counter(preference_set.dropped)
+
+    def run(self, report: Report) -> None:
+        first = self.set.next_tree
+        indexes = range(first, self.forest.num_trees)
+        for stored, scores in iter_scored_trees(self.forest, self.parameters.scorer, indexes):
+            self._take(stored, scores)
+            done = stored.index + 1
+            is_due = (done - self.set.next_tree) >= TREES_PER_WRITE
+            if is_due or len(self.documents) >= PAIRS_PER_WRITE:
+                self._write(next_tree=done)
+            report(done)
+        self._write(next_tree=self.forest.num_trees)
+
+    def _take(self, stored: StoredTree, scores: Scores) -> None:
+        if stored.status != TreeStatus.COMPLETE:
+            self.counts["num_trees_incomplete"] += 1
+            return
+        source = self.parameters.source
+        if source.is_missing(scores):
+            self.dropped["trees_without_scores"] += 1
+            return
+        values = source.values_of(stored.tree, scores)
+        chosen = select_pairs(stored.tree, values, self.parameters.options, key=f"{stored.index}")
+        self.dropped += chosen.dropped
+        self.margins += sum(pair.margin for pair in chosen.pairs)
+        self.counts.update(_lengths(chosen.pairs))
+        self.counts["num_trees_used"] += 1
+        self.counts["num_ungrouped"] += num_ungrouped(stored.tree)
+        self.counts["num_trees_with_pairs"] += bool(chosen.pairs)
+        self.documents += [
+            preference_document(self.set, stored.id, stored.index, number, pair)
+            for number, pair in enumerate(chosen.pairs)
+        ]
+
+    def _write(self, next_tree: int) -> None:
+        inserted, known = insert_preferences(self.set, self.documents)
+        self.was_disturbed |= bool(known)
+        try:
+            update_set(
+                self.set,
+                next_tree=next_tree,
+                num_pairs=self.set.num_pairs + inserted,
+                sum_of_margins=self.set.sum_of_margins + self.margins,
+                dropped=dict(self.dropped),
+                **{name: getattr(self.set, name) + count for name, count in self.counts.items()},
+            )
+        except SetTakenError:
+            delete_late(self.set, self.documents)
+            raise
+        self.documents, self.margins = [], 0.0
+        self.counts.clear()
+
+
+def _lengths(pairs: Sequence[Pair]) -> dict[str, int]:
+    statistics = PairStatistics()
+    for pair in pairs:
+        statistics.add(pair)
+    return {
+        "chosen_characters": statistics.chosen_characters,
+        "rejected_characters": statistics.rejected_characters,
+        "num_chosen_longer": statistics.kinds[1],
+        "num_chosen_shorter": statistics.kinds[-1],
+    }
+
+
+def stored_set(forest: Forest, name: str) -> PreferenceSet | None:
+    return PreferenceSet.objects.filter(pk=set_id(forest.name, name)).first()

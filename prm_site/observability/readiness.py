@@ -1,0 +1,99 @@
+"""Whether what the site needs answers."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import cast
+
+import pymongo
+import structlog
+from django.conf import settings
+from django.db import connection
+from django_mongodb_backend.base import DatabaseWrapper
+from pymongo.errors import PyMongoError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from rollouts.client.backend import Backend
+from rollouts.client.failures import BackendError, NoModelListError
+from rollouts.client.servers_of_settings import policy_server
+
+log = structlog.stdlib.get_logger(__name__)
+
+SECONDS_TO_ANSWER = 2.0
+SECONDS_KEPT = 5.0
+"""Anybody may ask, which must not become many requests to the model server."""
+
+
+class Readiness:
+    """Looks at each part, at most once in `SECONDS_KEPT`, and in one thread of the site at most."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._found: Sequence[tuple[str, bool]] = ()
+        self._looked_at = float("-inf")
+
+    def look(self) -> Sequence[tuple[str, bool]]:
+        """Return the name of each part, and whether it answers.
+
+        While another thread looks, what was found last, if anything was: a part that hangs must not
+        hold all the threads of the site.
+        """
+        if self._lock.acquire(blocking=not self._found):
+            try:
+                if time.monotonic() - self._looked_at >= SECONDS_KEPT:
+                    self._found = [(part, _answers(part, ask)) for part, ask in _PARTS.items()]
+                    self._looked_at = time.monotonic()
+            finally:
+                self._lock.release()
+        return self._found
+
+
+def _answers(part: str, ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except (PyMongoError, RedisError, BackendError, OSError) as error:
+        log.warning("not ready", part=part, error=str(error))
+        return False
+    return True
+
+
+def _ask_database() -> None:
+    with pymongo.timeout(SECONDS_TO_ANSWER):
+        cast(DatabaseWrapper, connection).database.command("ping")
+
+
+def _ask_queue() -> None:
+    with Redis.from_url(
+        str(settings.RQ_QUEUES[settings.ROLLOUT_QUEUE]["URL"]),
+        socket_timeout=SECONDS_TO_ANSWER,
+        socket_connect_timeout=SECONDS_TO_ANSWER,
+        retry=Retry(NoBackoff(), 0),
+    ) as queue:
+        queue.ping()
+
+
+def _ask_backend() -> None:
+    if not settings.OPENAI_BASE_URL:
+        raise BackendError("OPENAI_BASE_URL is not set")
+    asyncio.run(_list_models())
+
+
+async def _list_models() -> None:
+    server = Backend(policy_server(), timeout_seconds=SECONDS_TO_ANSWER, max_attempts=1)
+    async with server, asyncio.timeout(SECONDS_TO_ANSWER):  # the server's own is for each read
+        with contextlib.suppress(NoModelListError):  # it answers, which is what was asked
+            await server.first_model()
+
+
+_PARTS: dict[str, Callable[[], object]] = {
+    "database": _ask_database,
+    "queue": _ask_queue,
+    "backend": _ask_backend,
+}
+
+READINESS = Readiness()

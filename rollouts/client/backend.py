@@ -1,0 +1,461 @@
+"""Model servers asked as if they were one: one policy for retries, failures and waiting."""
+
+import asyncio
+import contextlib
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+import aiohttp
+import openai
+import structlog
+
+from forests.costs.budgets import Usage
+from rollouts.client.endpoints import Endpoint, EndpointPool, ServerAddress
+from rollouts.client.failures import (
+    AnsweredError,
+    BackendError,
+    BackendRefusedError,
+    BackendUnavailableError,
+    FieldRefusedError,
+    NoModelListError,
+    PromptTooLongError,
+    RetryableError,
+    UnfitRequestError,
+    classify,
+    first_cause,
+)
+from rollouts.client.latencies import bucket_of
+from rollouts.client.transport import AnswerTooLargeError, RedirectedError
+from rollouts.protocol.dialect import Fit
+from rollouts.protocol.model_names import is_listed
+from rollouts.protocol.payloads import read_payload
+from rollouts.protocol.refusals import RefusalKind, error_in
+from rollouts.protocol.responses import ResponseError
+from rollouts.protocol.slots import num_slots
+
+log = structlog.stdlib.get_logger(__name__)
+
+Answer = TypeVar("Answer")
+Reserved = TypeVar("Reserved")
+
+# The library lets through what its transport finds wrong with the protocol, and JSON that is nested
+# too deep.
+_ERRORS = (
+    openai.OpenAIError, aiohttp.ClientError, AnswerTooLargeError, RedirectedError, ResponseError,
+    AnsweredError, ValueError, RecursionError,
+)  # fmt: skip
+_UNREAD = (TimeoutError, AnswerTooLargeError)
+"""First causes of failures whose answers may have used more than a request."""
+SECONDS_BETWEEN_LOOKS_AT_MODELS = 60.0
+SECONDS_TO_LIST_MODELS = 20.0
+_NAME_THE_MODEL = "name the one to ask for (`model` in the config)"
+_PATHS_OF_SLOTS = ("//props", "//slots")
+_SECONDS_FOR_SLOTS = 10.0
+_NO_MODEL_LIST = frozenset({404, 405, 501})
+
+
+@dataclass(slots=True)
+class Spending:
+    """What requests have cost so far."""
+
+    requests: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    """Failed attempts by kind."""
+    latencies: Counter[str] = field(default_factory=Counter)
+    """Answered requests by bucket: see `rollouts.client.latencies`."""
+    seconds: float = 0.0
+    """What these took together."""
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(self.requests, self.prompt_tokens, self.completion_tokens)
+
+    def add(self, other: "Spending") -> None:
+        """Count what other requests have cost, too."""
+        for name in ("requests", "retries", "prompt_tokens", "completion_tokens", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.failures += other.failures
+        self.latencies += other.latencies
+
+    def add_latency(self, seconds: float) -> None:
+        self.latencies[bucket_of(seconds)] += 1
+        self.seconds += seconds
+
+
+class ModelWatch(Protocol):
+    """Gets what each server says that it has. What it raises ends the request that was to come."""
+
+    async def check(self, server: str, listed: Sequence[str] | None) -> None:
+        """Compare; `listed` is None where the server does not tell."""
+
+    async def record(self, server: str) -> None:
+        """Note that the server will be asked."""
+
+
+class Budget(Protocol[Reserved]):
+    """Says when a request may be sent, and is told what it used."""
+
+    async def reserve(self, body: Mapping[str, Any]) -> Reserved:
+        """Return when a request may be sent; raises `BackendError` where it never may."""
+
+    def settle(self, reserved: Reserved, used: Usage | None) -> None:
+        """Note what a request used; None: it was sent, and its answer was not waited for."""
+
+    async def close(self) -> None:
+        """Write what is noted."""
+
+
+class NoBudget:
+    """Lets every request pass."""
+
+    async def reserve(self, body: Mapping[str, Any]) -> None:
+        """Return at once."""
+
+    def settle(self, reserved: None, used: Usage | None) -> None:
+        """Note nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class Backend:
+    """Servers with the same models. Use as an async context manager."""
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        *,
+        timeout_seconds: float,
+        max_attempts: int,
+        needed: Collection[str] = (),
+        prepare: Callable[[Endpoint, Spending], Awaitable[None]] | None = None,
+    ) -> None:
+        """`prepare` is called with a server before each request that it gets from `ask`."""
+        self.address = address
+        self.timeout_seconds = timeout_seconds
+        self.max_attempts = max_attempts
+        self.watch: ModelWatch | None = None
+        """Looks at the models of a server before its first request, after it was away, and now and
+        then; None: nobody does."""
+        self.budget: Budget[Any] = NoBudget()
+        self._prepare = prepare
+        self._pool = EndpointPool(address, timeout_seconds, needed)
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        return self._pool.endpoints
+
+    @property
+    def most_samples(self) -> int | None:
+        """The most samples of one request, once a server has refused more."""
+        known = [one.dialect.most_samples for one in self._pool.endpoints]
+        return min((most for most in known if most is not None), default=None)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was learnt of the servers: which fields are left out, and which limits hold."""
+        return list(dict.fromkeys(n for one in self._pool.endpoints for n in one.dialect.notes))
+
+    async def __aenter__(self) -> "Backend":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self.budget.close()
+        finally:
+            await self._pool.close()
+
+    async def first_model(self, known: Sequence[str] = ()) -> str:
+        """Return the first of the known names that the server lists, or its first one.
+
+        Raises:
+            BackendError: the server cannot be reached, refuses, or lists none.
+        """
+        try:
+            models = await self.list_models()
+        except NoModelListError as error:
+            raise NoModelListError(f"{error}; {_NAME_THE_MODEL}") from None
+        if not models:
+            raise BackendRefusedError(f"the model server lists no model: {_NAME_THE_MODEL}")
+        listed = [model.id for model in models]
+        return next((name for name in known if is_listed(name, listed)), listed[0])
+
+    async def list_models(self, only: Endpoint | None = None) -> list[openai.types.Model]:
+        """Return the server's models; the cheapest way to see that it answers.
+
+        `only`: the server to ask.
+
+        Raises:
+            NoModelListError: it answers, and has no list of models.
+            BackendError: it does not answer, or refuses.
+        """
+        with self._pool.pick(only) as endpoint:
+            try:
+                return _named([model async for model in endpoint.openai.models.list()])
+            except (*_ERRORS, AttributeError, TypeError) as error:
+                _, failure = self._classify(error, endpoint, {})
+                if isinstance(error, openai.APIStatusError) and error.status_code in _NO_MODEL_LIST:
+                    raise NoModelListError(str(failure)) from None
+                if not isinstance(failure, RetryableError):
+                    raise failure from None
+                if failure.is_unavailable and self._pool.eject(endpoint) and only is None:
+                    return await self.list_models()
+                raise failure.final() from None
+
+    async def look_at_models(self, *, records: bool = True) -> None:
+        """Let the watch compare all servers that answer; only then, let it take note of them.
+
+        Raises: what the watch raises.
+        """
+        endpoints = self._pool.endpoints
+        found = await asyncio.gather(*map(self._list_of, endpoints), return_exceptions=True)
+        told: list[tuple[Endpoint, list[str] | None]] = []
+        for endpoint, listed in zip(endpoints, found, strict=True):
+            if not isinstance(listed, BaseException):
+                told.append((endpoint, listed))
+            elif not isinstance(listed, _ERRORS):
+                raise listed
+        if self.watch is None:
+            return
+        for endpoint, listed in told:
+            await self.watch.check(endpoint.base_url, listed)
+        for endpoint, listed in told if records else ():
+            await self.watch.record(endpoint.base_url)
+            _looked(endpoint, listed)
+
+    async def told_at(self, server: str, path: str) -> Any:
+        """Return the JSON that one of the servers has at a path; None where it has none.
+
+        `path`: as in `ask`.
+        """
+        for endpoint in self._pool.endpoints:
+            if endpoint.base_url == server:
+                with contextlib.suppress(*_ERRORS, TimeoutError):
+                    async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
+                        content = await endpoint.openai.get(endpoint.url_of(path), cast_to=bytes)
+                    return json.loads(content)
+        return None
+
+    async def _look(self, endpoint: Endpoint) -> None:
+        """Let the watch compare a server that is to be asked, where that is due.
+
+        Raises: what the watch raises, and what shows that the server is away.
+        """
+        if self.watch is None or not _is_look_due(endpoint):
+            return
+        async with endpoint.look:
+            if _is_look_due(endpoint):
+                listed = await self._list_of(endpoint)
+                await self.watch.check(endpoint.base_url, listed)
+                await self.watch.record(endpoint.base_url)
+                _looked(endpoint, listed)
+
+    async def _list_of(self, endpoint: Endpoint) -> list[str] | None:
+        """Return the names of a server's models; None where it does not tell.
+
+        Raises: what shows that the server is away.
+        """
+        try:
+            async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
+                return [m.id for m in _named([m async for m in endpoint.openai.models.list()])]
+        except TimeoutError:
+            return None
+        except (*_ERRORS, AttributeError, TypeError) as error:
+            _, failure = self._classify(error, endpoint, {})
+            if isinstance(failure, RetryableError) and failure.is_unavailable:
+                raise
+            return None
+
+    async def num_slots(self) -> int | None:
+        """Return how many requests the servers work on at once, as those of llama.cpp say.
+
+        None where one of them does not say.
+        """
+        numbers = [await self._num_slots(endpoint) for endpoint in self._pool.endpoints]
+        return None if None in numbers else sum(filter(None, numbers))
+
+    async def _num_slots(self, endpoint: Endpoint) -> int | None:
+        for path in _PATHS_OF_SLOTS:
+            with contextlib.suppress(*_ERRORS):
+                content = await endpoint.openai.get(
+                    endpoint.url_of(path), cast_to=bytes, options={"timeout": _SECONDS_FOR_SLOTS}
+                )
+                if (number := num_slots(read_payload(content))) is not None:
+                    return number
+        return None
+
+    async def ask(
+        self,
+        path: str,
+        body: Callable[[Endpoint], Mapping[str, Any]],
+        read: Callable[[Any, Endpoint], Answer],
+        spending: Spending,
+        only: Endpoint | None = None,
+    ) -> Answer:
+        """Return what `read` makes of the parsed JSON of a response. Adds to `spending`.
+
+        `path` goes after the server's address, or after its host where it begins with two slashes.
+        `body` is called for each attempt; `read` raises `ResponseError` where another may help.
+        Both get the server. `only`: the one to ask; it is not waited for where it is away.
+        What a server does not take of a body is changed, which is no attempt: see
+        `rollouts.protocol.dialect`.
+
+        Raises:
+            BackendError: what the retries could not mend.
+        """
+        attempt, fit = 1, Fit()
+        while True:
+            with self._pool.pick(only) as endpoint:
+                if not (only or await self._is_ready(endpoint, spending)):
+                    continue
+                sent = endpoint.dialect.adapt(body(endpoint), fit)
+                try:
+                    await self._look(endpoint)
+                    reserved = await self.budget.reserve(sent)
+                    return await self._attempt(endpoint, path, sent, read, spending, reserved)
+                except _ERRORS as error:
+                    kind, failure = self._classify(error, endpoint, sent)
+                spending.failures[kind] += 1
+                log.info("request failed", kind=kind, attempt=attempt, error=str(failure))
+                if isinstance(failure, UnfitRequestError):
+                    _change(endpoint, failure, sent, fit)
+                    wait = 0.0
+                elif isinstance(failure, RetryableError):
+                    if kind == "timeout" or (failure.is_unavailable and not failure.is_busy):
+                        endpoint.looked_at = -math.inf  # it may come back as another server
+                    if only and failure.is_unavailable:
+                        self._pool.eject(endpoint, failure.retry_after)
+                        raise failure.final()
+                    wait = await self._seconds_before_next(endpoint, failure, attempt)
+                    attempt += 1
+                else:
+                    raise failure
+            spending.retries += 1
+            await asyncio.sleep(wait)
+
+    async def _attempt(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        sent: Mapping[str, Any],
+        read: Callable[[Any, Endpoint], Answer],
+        spending: Spending,
+        reserved: Any,
+    ) -> Answer:
+        """Send one request, and tell the budget what it used, whatever comes of it."""
+        spending.requests += 1
+        used: Usage | None = None  # not read to its end: the server may have worked on it
+        try:
+            answer = await self._post(endpoint, path, sent, spending)
+            before = spending.usage
+            try:
+                return read(answer, endpoint)
+            finally:
+                used = replace(spending.usage - before, requests=1)
+        except _ERRORS as error:
+            if used is None and not isinstance(first_cause(error), _UNREAD):
+                used = Usage(requests=1)
+            raise
+        finally:
+            self.budget.settle(reserved, used)
+
+    async def _is_ready(self, endpoint: Endpoint, spending: Spending) -> bool:
+        """Prepare a server, and return whether it may be asked; False: another one may.
+
+        Raises:
+            BackendError: it cannot be used, or is away and no other one is left.
+        """
+        if self._prepare:
+            try:
+                await self._prepare(endpoint, spending)
+            except BackendUnavailableError:
+                if not self._pool.has_one_left():
+                    raise
+                return False
+        return True
+
+    async def _post(
+        self, endpoint: Endpoint, path: str, sent: Mapping[str, Any], spending: Spending
+    ) -> Any:
+        began = time.monotonic()
+        # The library's own types cost more than the request itself.
+        content = await endpoint.openai.post(endpoint.url_of(path), body=sent, cast_to=bytes)
+        spending.add_latency(time.monotonic() - began)
+        answer = read_payload(content)
+        if (error := error_in(answer)) is not None:
+            raise AnsweredError(error)
+        return answer
+
+    async def _seconds_before_next(
+        self, endpoint: Endpoint, failure: RetryableError, attempt: int
+    ) -> float:
+        """Return how long to wait before another attempt.
+
+        Raises:
+            BackendError: there are no more, or the wait is one that the caller should show.
+        """
+        others_left = failure.is_unavailable and self._pool.eject(endpoint, failure.retry_after)
+        if attempt == self.max_attempts or (failure.is_long and not others_left):
+            await self._find_unavailable(failure)
+            raise failure.final()
+        return 0.0 if others_left else failure.wait_seconds(attempt)
+
+    async def _find_unavailable(self, failure: RetryableError) -> None:
+        """FastChat fails in itself when it has lost its workers; it lists no model then."""
+        if failure.is_internal:
+            with contextlib.suppress(BackendError):
+                failure.is_unavailable = not await self.list_models()
+
+    def _classify(
+        self, error: Exception, endpoint: Endpoint, sent: Mapping[str, Any]
+    ) -> tuple[str, BackendError]:
+        """Return the kind of an error, and the one to raise in its place.
+
+        The first is not to be its cause: a traceback would show the key where a server repeats it.
+        """
+        return classify(error, endpoint, self.timeout_seconds, self.address, sent)
+
+
+def _is_look_due(endpoint: Endpoint) -> bool:
+    return time.monotonic() - endpoint.looked_at >= SECONDS_BETWEEN_LOOKS_AT_MODELS
+
+
+def _looked(endpoint: Endpoint, listed: list[str] | None) -> None:
+    """Note when a server told its models; one that has none yet will tell more."""
+    if listed != []:
+        endpoint.looked_at = time.monotonic()
+
+
+def _change(
+    endpoint: Endpoint, failure: UnfitRequestError, sent: Mapping[str, Any], fit: Fit
+) -> None:
+    """Let the server's dialect, or this request, learn from a refusal.
+
+    Raises:
+        BackendError: the request cannot be changed so that it means the same.
+    """
+    dialect, refusal = endpoint.dialect, failure.refusal
+    before = len(dialect.notes)
+    problem = dialect.learn(refusal, sent, fit)
+    for note in dialect.notes[before:]:
+        log.warning("requests are changed", server=endpoint.base_url, note=note)
+    if problem is None:
+        return
+    if refusal.outcome is RefusalKind.FEWER_TOKENS:
+        raise PromptTooLongError(str(failure))
+    raise FieldRefusedError(f"{failure} ({problem})", refusal.fields)
+
+
+def _named(models: list[openai.types.Model]) -> list[openai.types.Model]:
+    """Return the models; the library takes any JSON for them."""
+    if not all(isinstance(getattr(model, "id", None), str) for model in models):
+        raise ResponseError("it lists models without names")
+    return models

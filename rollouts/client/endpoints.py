@@ -1,0 +1,138 @@
+"""The model servers that share the work: the least busy one is asked, a dead one is left alone."""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import openai
+
+from forests.core.abilities import Abilities
+from rollouts.client.server import Server
+from rollouts.client.transport import BoundedClient
+from rollouts.protocol.dialect import Dialect
+
+SECONDS_OF_EJECTION = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where servers with the same models are, and which settings say so."""
+
+    base_urls: Sequence[str]
+    api_key: str
+    settings: str = "OPENAI"
+    """Beginning of the settings' names, for messages: `<settings>_BASE_URL`."""
+    described: Sequence[Server] = ()
+    """Servers with keys and headers of their own, in place of the addresses with one key."""
+
+    is_of_forest: bool = False
+    """Whether the addresses are the forest's own, and not those of the settings."""
+
+    @property
+    def source(self) -> str:
+        """What sets the addresses, for messages."""
+        if self.is_of_forest:
+            return "base_urls of the forest (configure_forest)"
+        return f"{self.settings}_BASE_URL"
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        return self.described or [Server(url, self.api_key) for url in self.base_urls]
+
+    def without_key(self, text: str) -> str:
+        """Return a text in which a server may have repeated a key."""
+        for server in self.servers:
+            for secret in server.secrets:
+                text = text.replace(secret, "…")
+        return text
+
+
+@dataclass(slots=True, eq=False)
+class Endpoint:
+    """One server."""
+
+    base_url: str
+    """Without its query, which may hold a key."""
+    openai: openai.AsyncOpenAI
+    dialect: Dialect = field(default_factory=Dialect)
+    abilities: Abilities = field(default_factory=Abilities)
+    owners: Collection[str] | None = None
+    """Whom its models belong to, as it says: which program it is. None: not asked."""
+    outstanding: int = 0
+    """Requests that it has not answered yet."""
+    ejected_until: float = 0.0
+    """On the monotonic clock; asked before then only where no other server is left."""
+    looked_at: float = -math.inf
+    """When it told which models it has, on the monotonic clock; it may have changed them since."""
+    look: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while it is asked which models it has."""
+
+    def url_of(self, path: str) -> str:
+        """Return where a path is; one that begins with two slashes is not under `/v1`."""
+        return (
+            self.base_url.rstrip("/").removesuffix("/v1") + path[1:] if path[:2] == "//" else path
+        )
+
+
+class EndpointPool:
+    """Servers with the same models."""
+
+    def __init__(
+        self, address: ServerAddress, timeout_seconds: float, needed: Collection[str] = ()
+    ) -> None:
+        self.endpoints = [
+            Endpoint(server.address, _client(server, timeout_seconds), Dialect(needed))
+            for server in address.servers
+        ]
+
+    async def close(self) -> None:
+        for endpoint in self.endpoints:
+            await endpoint.openai.close()
+
+    @contextmanager
+    def pick(self, only: Endpoint | None = None) -> Iterator[Endpoint]:
+        """Use the server with the fewest requests in flight, of those that are not ejected.
+
+        Of equals a random one: many workers with few requests each would all ask the first. `only`:
+        the one to use.
+        """
+        now = time.monotonic()
+        endpoint = only or min(
+            random.sample(self.endpoints, len(self.endpoints)),
+            key=lambda one: (max(0.0, one.ejected_until - now), one.outstanding),
+        )
+        endpoint.outstanding += 1
+        try:
+            yield endpoint
+        finally:
+            endpoint.outstanding -= 1
+
+    def eject(self, endpoint: Endpoint, seconds: float | None = None) -> bool:
+        """Leave a server alone for a while, at least for `seconds`.
+
+        Returns whether another one is left to ask.
+        """
+        endpoint.ejected_until = time.monotonic() + max(SECONDS_OF_EJECTION, seconds or 0)
+        return self.has_one_left()
+
+    def has_one_left(self) -> bool:
+        """Return whether a server is left that is not left alone."""
+        return any(one.ejected_until <= time.monotonic() for one in self.endpoints)
+
+
+def _client(server: Server, timeout_seconds: float) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(
+        base_url=server.address,
+        api_key=server.api_key or "none",  # local servers ask for none, the library does
+        organization=server.organization or None,
+        default_headers=server.headers,
+        default_query=server.query,
+        timeout=timeout_seconds,
+        max_retries=0,  # the client has the one retry policy
+        # Half the processor time of the default: see docs/benchmarks.md.
+        http_client=BoundedClient(),
+    )

@@ -1,0 +1,92 @@
+"""How requests reach a model server: in bounded time and memory, and that server alone."""
+
+import asyncio
+from typing import Any
+
+import httpx2
+import openai
+
+MAX_BYTES_OF_ANSWER = 64_000_000
+"""Of one answer, once it is unpacked; a thousand long samples need less."""
+_MAX_REDIRECTS = 5
+
+
+class AnswerTooLargeError(Exception):
+    """An answer has more than `MAX_BYTES_OF_ANSWER`; the rest of it was not read."""
+
+
+class RedirectedError(Exception):
+    """The server sends requests to another one, which the settings do not name."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"sends requests to {origin}")
+        self.origin = origin
+        """Scheme, host and port of the other server; paths and queries may hold keys."""
+
+
+class BoundedClient(openai.DefaultAioHttpClient):
+    """The library's client, whose timeout is that of a whole request, with its answer.
+
+    The library's own limits each read, so a byte now and then holds a request for ever. It keeps
+    all of an answer, and it follows a redirect to any host, with the prompt.
+    """
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Return the whole answer.
+
+        Raises:
+            httpx2.ReadTimeout: it did not arrive in time.
+            AnswerTooLargeError: it is too large.
+            RedirectedError: another server is to be asked.
+            httpx2.RequestError: as the library raises it.
+        """
+        options |= {"stream": True, "follow_redirects": False}
+        try:
+            async with asyncio.timeout(request.extensions.get("timeout", {}).get("read")):
+                for _ in range(_MAX_REDIRECTS):
+                    response = await super().send(request, **options)
+                    answer = await _read(response)
+                    if response.next_request is None:
+                        return answer
+                    request = _within_origin(request, response.next_request)
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout("the answer is not complete", request=request) from error
+        raise httpx2.TooManyRedirects("too many redirects", request=request)
+
+
+async def _read(response: httpx2.Response) -> httpx2.Response:
+    """Return an answer with its content, unpacked; raises `AnswerTooLargeError`."""
+    content = bytearray()
+    try:
+        async for piece in response.aiter_bytes():
+            content += piece
+            if len(content) > MAX_BYTES_OF_ANSWER:
+                raise AnswerTooLargeError(
+                    f"sent an answer of more than {MAX_BYTES_OF_ANSWER:,} bytes"
+                )
+    finally:
+        await response.aclose()
+    headers = [
+        (name, value)
+        for name, value in response.headers.multi_items()
+        if name not in ("content-encoding", "content-length", "transfer-encoding")
+    ]
+    return httpx2.Response(
+        response.status_code,
+        headers=headers,
+        content=bytes(content),
+        request=response.request,
+        extensions=response.extensions,
+    )
+
+
+def _within_origin(asked: httpx2.Request, following: httpx2.Request) -> httpx2.Request:
+    """Return the request of a redirect; raises `RedirectedError` where another server gets it."""
+    if _origin(following.url) != _origin(asked.url):
+        raise RedirectedError(_origin(following.url))
+    return following
+
+
+def _origin(url: httpx2.URL) -> str:
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{url.scheme}://{host}" + (f":{url.port}" if url.port else "")

@@ -1,0 +1,119 @@
+"""Keep a late writer from changing a tree that another worker has taken.
+
+A lease cannot stop a write that is already on its way: its writer may have been stopped, or its
+connection stalled, for longer than the lease. So each claim begins a new generation of the tree.
+The new holder first moves the nodes to its generation, then reads them. An update names the
+generation of the node that it changes, and changes nothing in a later one. An insert of an older
+generation can still arrive: readers leave such nodes out, and the holder writes over them.
+
+What arrives before the nodes are moved is part of the tree, as is what a killed worker wrote.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo import UpdateMany, UpdateOne
+
+from forests.models import Forest, Node, Tree
+from forests.storage.trees import Document, collection, in_batches, insert_up_to_known
+from rollouts.growing import leases
+
+
+def take_over(generations: Mapping[str, int], holder: str) -> set[str]:
+    """Move the nodes of claimed trees to the generation of the claim.
+
+    Returns the trees that are still ours. Those that nobody took before have nothing to move.
+    """
+    again = [tree for tree, generation in generations.items() if generation > 1]
+    if not again:
+        return set(generations)
+    collection(Node).bulk_write(
+        [
+            UpdateMany(
+                {"tree_id": tree, "generation": _before(generations[tree], oldest)},
+                {"$set": {"generation": generations[tree]}},
+            )
+            for tree, oldest in _oldest_generations(again).items()
+        ]
+    )
+    collection(Tree).bulk_write(
+        [
+            UpdateOne(
+                {"_id": tree, "lease_holder": holder, "generation": generations[tree]},
+                {"$set": {"oldest_generation": generations[tree]}},
+            )
+            for tree in again
+        ]
+    )
+    moved = _oldest_generations(again)
+    lost = {tree for tree in again if moved.get(tree) != generations[tree]}
+    return set(generations) - lost
+
+
+def take_over_unfinished(forest: Forest) -> None:
+    """Let no worker write into the unfinished trees of a forest that took them before now."""
+    holder = leases.new_holder()
+    unfinished = {"forest_id": forest.name, "status": {"$in": leases.UNFINISHED}}
+    trees = [tree["_id"] for tree in collection(Tree).find(unfinished, {"_id": 1})]
+    for batch in in_batches(trees):
+        take_over(leases.claim(batch, holder), holder)
+        leases.release(batch, holder)
+
+
+def update_nodes(documents: Sequence[Document]) -> bool:
+    """Set all fields of nodes that are stored; return whether each was still of its generation."""
+    result = collection(Node).bulk_write(
+        [
+            UpdateOne(
+                # A node that an older version wrote has none, until another worker takes its tree.
+                {"_id": one["_id"], "generation": {"$in": [one["generation"], None]}},
+                {"$set": {name: value for name, value in one.items() if name != "_id"}},
+            )
+            for one in documents
+        ],
+        ordered=True,
+    )
+    return result.matched_count == len(documents)
+
+
+def insert_nodes(documents: Sequence[Document]) -> set[str]:
+    """Insert nodes in order, and return the trees that later holders have written in.
+
+    Of such a tree nothing more is written. A late node of an earlier holder is written over. A
+    write of our own that the driver repeats, as its answer got lost, meets its own nodes.
+    """
+    lost: set[str] = set()
+    rest = list(documents)
+    while rest:
+        number = insert_up_to_known(Node, rest)
+        if number < len(rest) and not _is_stored(rest[number]) and not _replaces(rest[number]):
+            lost.add(rest[number]["tree_id"])
+        rest = [one for one in rest[number + 1 :] if one["tree_id"] not in lost]
+    return lost
+
+
+def _before(generation: int, oldest: int) -> dict[str, Any]:
+    """Return the filter for the generations of nodes that are part of a tree until it is taken."""
+    if oldest:
+        return {"$gte": oldest, "$lt": generation}
+    return {"$not": {"$gte": generation}}  # an older version wrote none
+
+
+def _oldest_generations(trees: Sequence[str]) -> dict[str, int]:
+    found = collection(Tree).find({"_id": {"$in": list(trees)}}, {"oldest_generation": 1})
+    return {tree["_id"]: tree.get("oldest_generation") or 0 for tree in found}
+
+
+def _replaces(document: Document) -> bool:
+    """Write over a node of an earlier generation; return whether there was one."""
+    earlier = {"_id": document["_id"], "generation": {"$not": {"$gte": document["generation"]}}}
+    return collection(Node).replace_one(earlier, document).matched_count == 1
+
+
+def _is_stored(document: Document) -> bool:
+    """Return whether exactly this node is stored, as it was when it was noted."""
+    noted_at = document["created_at"]
+    milliseconds = noted_at.microsecond // 1000  # BSON has no finer ones
+    stored_at = noted_at.replace(microsecond=milliseconds * 1000, tzinfo=None)
+    found = collection(Node).find_one({"_id": document["_id"]})
+    return found == document | {"created_at": stored_at}

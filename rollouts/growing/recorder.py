@@ -1,0 +1,365 @@
+"""Write what has grown: in batches, off the request path, in an order that survives a kill."""
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Lock
+
+from pymongo import UpdateOne
+
+from forests.core.counting import count_tree
+from forests.core.model_counts import as_fields, count_models
+from forests.core.values import Estimator, root_value
+from forests.models import COUNTERS, SPENT_COUNTERS, Forest, Tree, TreeStatus
+from forests.storage.trees import (
+    Document,
+    StoredTree,
+    add_to_forest,
+    collection,
+    node_document,
+    record_activity,
+)
+from rollouts.client.backend import Spending
+from rollouts.growing import fencing, leases
+from rollouts.growing.leases import LEASE_SECONDS
+from rollouts.growing.reservations import ForestBudget, free_dead
+from rollouts.strategies.base import Changes
+
+SECONDS_BETWEEN_WRITES = 0.25
+MAX_NOTED = 4000
+"""Nodes that wait for a write: with more, who notes waits, or a slow database fills the memory."""
+
+
+class LeaseLostError(Exception):
+    """Another worker may be growing our trees: what we have must not be written any more."""
+
+
+@dataclass(slots=True, eq=False)
+class Growth:
+    """One tree while it grows."""
+
+    stored: StoredTree
+    spending: Spending
+    reported: Mapping[str, float] = field(default_factory=dict)
+    """What the forest's sums have of this tree already, by their names there."""
+    status: TreeStatus = TreeStatus.GROWING
+    error: str = ""
+    hit_max_nodes: bool = False
+    lock: Lock = field(default_factory=Lock)
+    """Held while nodes come to the tree, and by others than their thread while they count them."""
+
+    @classmethod
+    def of(cls, stored: StoredTree) -> "Growth":
+        growth = cls(
+            stored=stored,
+            spending=Spending(
+                requests=stored.spent["requests"],
+                retries=stored.spent["retries"],
+                prompt_tokens=stored.spent["prompt_tokens"],
+                completion_tokens=stored.spent["completion_tokens"],
+                failures=Counter(stored.failures),
+            ),
+        )
+        growth.reported = _sums(growth.counters(), growth.models(), growth.spending)
+        return growth
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters as they are now."""
+        spent = {name: getattr(self.spending, name) for name in SPENT_COUNTERS}
+        return {**count_tree(self.stored.tree), **spent}
+
+    def models(self) -> dict[str, int]:
+        """Return the nodes by model, as they are now, as a document holds them."""
+        return as_fields(count_models(self.stored.tree))
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Documents as they were when noted, not yet written."""
+
+    inserts: dict[str, Document] = field(default_factory=dict)
+    updates: dict[str, Document] = field(default_factory=dict)
+    growths: set[Growth] = field(default_factory=set)
+
+
+class Recorder:
+    """Collects changes on the event loop and writes them in a thread, one batch at a time."""
+
+    def __init__(self, forest: Forest, holder: str, budget: ForestBudget | None = None) -> None:
+        self.forest_name = forest.name
+        self.budget = budget
+        self.estimator = forest.estimator
+        self.holder = holder
+        self.leases_renewed_at = time.time()
+        self._batch = _Batch()
+        self._lock = asyncio.Lock()
+        self._failure: BaseException | None = None
+        self._taken = _Batch()  # until it is written
+
+    def note(self, growth: Growth, changes: Changes) -> None:
+        """Remember nodes that came or changed, as they are now."""
+        tree, generation, now = growth.stored.id, growth.stored.generation, datetime.now(UTC)
+        for node in (*changes.added.values(), *changes.changed.values()):
+            document = node_document(self.forest_name, tree, node, now, generation)
+            is_new = node.path in changes.added or document["_id"] in self._batch.inserts
+            (self._batch.inserts if is_new else self._batch.updates)[document["_id"]] = document
+        self._batch.growths.add(growth)
+
+    def finish(self, growth: Growth, status: TreeStatus, error: str = "") -> None:
+        """Remember that a tree is complete or failed."""
+        growth.status, growth.error = status, error
+        self._batch.growths.add(growth)
+
+    def unwritten(self) -> set[str]:
+        """Return the trees of which something may not have been written; from any thread."""
+        return self.waiting() | {growth.stored.id for growth in tuple(self._taken.growths)}
+
+    def waiting(self) -> set[str]:
+        """Return the trees of which something is not being written yet; from any thread."""
+        return {growth.stored.id for growth in tuple(self._batch.growths)}
+
+    async def run(self) -> None:
+        """Write what has come, again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(SECONDS_BETWEEN_WRITES)
+            await self.write()
+
+    async def make_room(self) -> None:
+        """Return at once while little is noted; else when it is written.
+
+        Raises: as `write`.
+        """
+        if self._is_full():
+            async with self._lock:
+                if self._is_full():  # or who held the lock has written it
+                    await self._write_noted()
+
+    async def write(self) -> None:
+        """Write all that has come so far.
+
+        After a write that failed nothing more is written: what comes later builds on what is lost.
+
+        Raises:
+            LeaseLostError: others have a tree, or may have, as this process was away for long.
+            pymongo.errors.PyMongoError: the database does not answer.
+        """
+        async with self._lock:
+            await self._write_noted()
+
+    def _is_full(self) -> bool:
+        return len(self._batch.inserts) + len(self._batch.updates) >= MAX_NOTED
+
+    async def _write_noted(self) -> None:
+        if self._failure:
+            raise self._failure
+        batch = self._taken = self._batch
+        self._batch = _Batch()
+        if not batch.growths:
+            return
+        if time.time() - self.leases_renewed_at > LEASE_SECONDS:
+            self._failure = LeaseLostError("the leases ran out before they were renewed")
+            raise self._failure
+        states = [_TreeState.of(growth, self.estimator) for growth in batch.growths]
+        used = self.budget.take() if self.budget else {}
+        writing = asyncio.ensure_future(asyncio.to_thread(self._write, batch, states, used))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # A thread cannot be stopped, so who cancels waits for it.
+            (self._failure,) = await asyncio.gather(writing, return_exceptions=True)
+            raise
+        except Exception as error:
+            self._failure = error
+            raise
+        finally:
+            if not self._failure:
+                self._taken = _Batch()
+
+    def _write(self, batch: _Batch, states: list["_TreeState"], used: Mapping[str, int]) -> None:
+        """Counts before the nodes they announce, nodes before the sums, the sums before the trees.
+
+        A writer killed in between leaves a tree that lacks samples, which growth draws again, or a
+        forest whose sums are ahead of its trees, or whose number of finished trees is behind them;
+        `settle_counters` mends both. As a finished tree's status comes after its sums, all of these
+        are in when all trees are finished.
+        """
+        lost = self._update_nodes(list(batch.updates.values()))
+        inserts = [one for one in batch.inserts.values() if one["tree_id"] not in lost]
+        lost |= fencing.insert_nodes(inserts)
+        ours = [state for state in states if state.tree_id not in lost]
+        self._write_sums(ours, sum(one["tree_id"] not in lost for one in inserts), used)
+        num_lost = len(lost) + self._write_trees(ours)
+        if num_lost:
+            raise LeaseLostError(f"another worker has taken {num_lost} of {len(states)} trees")
+
+    def _update_nodes(self, documents: list[Document]) -> set[str]:
+        """Update nodes, and return the trees that are not ours any more."""
+        if not documents or fencing.update_nodes(documents):
+            return set()
+        generations = {one["tree_id"]: one["generation"] for one in documents}
+        ours = leases.held(list(generations), self.holder)
+        lost = {tree for tree, number in generations.items() if ours.get(tree) != number}
+        return lost or set(generations)
+
+    def _write_sums(
+        self, states: list["_TreeState"], num_nodes: int, used: Mapping[str, int]
+    ) -> None:
+        deltas: dict[str, float] = defaultdict(int, used)
+        for state in states:
+            for name, delta in state.deltas.items():
+                deltas[name] += delta
+        add_to_forest(self.forest_name, deltas)
+        record_activity(
+            self.forest_name,
+            {
+                "trees": sum(state.status is TreeStatus.COMPLETE for state in states),
+                "nodes": num_nodes,
+                "tokens": deltas["completion_tokens"],
+                "requests": deltas["requests"],
+            },
+        )
+
+    def _write_trees(self, states: list["_TreeState"]) -> int:
+        """Write the trees that we hold, and return how many we do not hold."""
+        if not states:
+            return 0
+        result = collection(Tree).bulk_write([state.update(self.holder) for state in states])
+        if lost := len(states) - result.matched_count:
+            return lost
+        numbers = Counter(state.status for state in states)
+        add_to_forest(
+            self.forest_name,
+            {
+                "num_complete": numbers[TreeStatus.COMPLETE],
+                "num_failed": numbers[TreeStatus.FAILED],
+                "num_hit_max_nodes": sum(state.hit_max_nodes for state in states),
+            },
+        )
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _TreeState:
+    """A tree when its batch was taken, and what its counters have grown by since the last one."""
+
+    tree_id: str
+    generation: int
+    status: TreeStatus
+    error: str
+    hit_max_nodes: bool
+    counters: dict[str, int]
+    models: dict[str, int]
+    failures: dict[str, int]
+    value: float | None
+    deltas: dict[str, float]
+
+    @classmethod
+    def of(cls, growth: Growth, estimator: Estimator) -> "_TreeState":
+        with growth.lock:
+            counters, models = growth.counters(), growth.models()
+            value = root_value(growth.stored.tree, estimator)
+        sums = _sums(counters, models, growth.spending)
+        deltas = {name: value - growth.reported.get(name, 0) for name, value in sums.items()}
+        growth.reported = sums
+        return cls(
+            tree_id=growth.stored.id,
+            generation=growth.stored.generation,
+            status=growth.status,
+            error=growth.error,
+            hit_max_nodes=growth.hit_max_nodes,
+            counters=counters,
+            models=models,
+            failures=dict(growth.spending.failures),
+            value=value,
+            deltas=deltas,
+        )
+
+    def update(self, holder: str) -> UpdateOne:
+        """Return what sets the counters of a tree that we hold, and ends it if it is finished."""
+        fields: Document = {
+            **self.counters,
+            "failures": self.failures,
+            "nodes_by_model": self.models,
+            "root_value": self.value,
+        }
+        if self.status is not TreeStatus.GROWING:
+            fields |= {
+                "status": str(self.status),
+                "error": self.error,
+                "hit_max_nodes": self.hit_max_nodes,
+                "lease_holder": "",
+                "lease_expires_at": None,
+                "completed_at": datetime.now(UTC),
+            }
+        ours = {"_id": self.tree_id, "lease_holder": holder, "generation": self.generation}
+        return UpdateOne(ours, {"$set": fields})
+
+
+def _sums(
+    counters: Mapping[str, int], models: Mapping[str, int], spending: Spending
+) -> dict[str, float]:
+    """Return what a tree adds to the sums of its forest, by their names in its document."""
+    return {
+        **counters,
+        **{f"nodes_by_model.{field}": number for field, number in models.items()},
+        **{f"failures.{kind}": number for kind, number in spending.failures.items()},
+        **{f"latencies.{bucket}": number for bucket, number in spending.latencies.items()},
+        "request_seconds": spending.seconds,
+    }
+
+
+def settle_counters(forest: Forest) -> bool:
+    """Set a forest's counters to the sums over its trees; False where trees are still growing.
+
+    Sums drift by what a killed worker had not added yet. When no tree is growing nobody adds, so
+    the sums can be set. Two processes may do so at once, one with sums that it took too early: each
+    looks again after it has written. What killed workers had reserved is freed too.
+    """
+    growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
+    written: Document = {}
+    if now := Forest.objects.filter(pk=forest.pk).first():
+        free_dead(now)
+    while not collection(Tree).count_documents(growing, limit=1):
+        sums = sum_of_trees(forest)
+        if sums == written:
+            return True
+        write_sums(forest, sums)
+        written = sums
+    return False
+
+
+def write_sums(forest: Forest, sums: Document) -> None:
+    """Set a forest's counters, and when its growth was finished, if it is."""
+    is_finished = 0 < forest.num_trees == sums["num_complete"] + sums["num_failed"]
+    finished_at = (forest.growth_finished_at or datetime.now(UTC)) if is_finished else None
+    collection(Forest).update_one(
+        {"_id": forest.name}, {"$set": {**sums, "growth_finished_at": finished_at}}
+    )
+
+
+def sum_of_trees(forest: Forest) -> Document:
+    """Return the forest's counters as its tree documents give them, in one pass over these."""
+    sums: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+    failures: Counter[str] = Counter()
+    models: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
+    num_hit_max_nodes = 0
+    fields = dict.fromkeys((*COUNTERS, "failures", "nodes_by_model", "status", "hit_max_nodes"), 1)
+    for document in collection(Tree).find({"forest_id": forest.name}, fields):
+        # An older version had fewer counters.
+        sums.update({name: document.get(name, 0) for name in COUNTERS})
+        failures.update(document["failures"])
+        models.update(document.get("nodes_by_model", {}))
+        statuses[document["status"]] += 1
+        num_hit_max_nodes += bool(document.get("hit_max_nodes"))
+    return {
+        **sums,
+        "failures": dict(failures),
+        "nodes_by_model": dict(models),
+        "num_complete": statuses[TreeStatus.COMPLETE],
+        "num_failed": statuses[TreeStatus.FAILED],
+        "num_hit_max_nodes": num_hit_max_nodes,
+    }

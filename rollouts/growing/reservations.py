@@ -1,0 +1,400 @@
+"""Reserve what requests may use before they are sent, across processes and machines.
+
+A forest's document holds a ledger: what its requests used, and what those in flight may use at
+most. Of the latter `reservations` says how much each holder of trees has. A request is sent while
+the ledger has not reached a limit: one conditional update looks and reserves, so of two processes
+only one gets the last request. When the answer is in, the reservation becomes what was used.
+
+Without a limit nothing is reserved. What was used is then written along with the forest's counters.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.db import DatabaseError
+from pymongo.errors import PyMongoError
+
+from forests.costs.budgets import TOKENS_OF_A_PRICE, USAGE_FIELDS, Usage
+from forests.models import Forest, Tree, TreeStatus
+from forests.storage.trees import Document, collection, has_live_lease, server_time
+from rollouts.client.failures import LimitSpentError
+from rollouts.growing import leases
+from rollouts.protocol.request_sizes import most_of, prompt_bytes
+
+log = structlog.stdlib.get_logger(__name__)
+
+SECONDS_BETWEEN_TRIES = 0.25
+"""How soon one asks again for room that others hold."""
+TRIES_BETWEEN_LOOKS_FOR_THE_DEAD = 8
+SECONDS_TO_MERGE = 0.05
+"""How long corrections wait for a request that they can be written with."""
+_MAX_TRIES = 10
+_NO_LIMIT = 1e300
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What one request may use."""
+
+    most: Usage
+    num_bytes: int
+    """Of its prompt."""
+    is_held: bool
+    """Whether the database knows of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What is to be added to the forest's document."""
+
+    ledger: Usage = field(default_factory=Usage)
+    reserved: Usage = field(default_factory=Usage)
+
+    def __add__(self, other: "_Change") -> "_Change":
+        return _Change(self.ledger + other.ledger, self.reserved + other.reserved)
+
+    def __bool__(self) -> bool:
+        return bool(self.ledger or self.reserved)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A request that waits for room."""
+
+    most: Usage
+    granted: asyncio.Future[None]
+
+
+class ForestBudget:
+    """One process's part in the ledger of a forest."""
+
+    def __init__(self, forest: Forest) -> None:
+        self.forest_name = forest.name
+        self.holder = leases.new_holder()
+        self.is_limited = forest.limits.are_set
+        """Whether requests are reserved; growth sets it as it looks at the forest."""
+        self.num_in_flight = 0
+        self._key = key_of(self.holder)
+        self._is_open = forest.ledger is not None
+        self._answered = Usage()
+        self._tokens_per_byte = 0.0
+        self._wishes: list[_Wish] = []
+        self._change = _Change()  # not written yet
+        self._taken = _Change()  # being written
+        self._held = Usage()  # what the database has under our key
+        self._has_reserved = False
+        self._news = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin the ledger of a forest that has none with what it has used so far."""
+        if not self._is_open:
+            await asyncio.to_thread(self._open)
+
+    async def reserve(self, body: Mapping[str, Any]) -> Reservation:
+        """Return when a request may be sent.
+
+        Raises:
+            LimitSpentError: the forest has used what it may; nothing in flight changes that.
+            pymongo.errors.PyMongoError: the database does not answer.
+        """
+        most = most_of(body, self._tokens_per_byte or 1.0)
+        reservation = Reservation(most, prompt_bytes(body), is_held=self.is_limited)
+        if reservation.is_held:
+            await self._wait_for_room(most)
+        self.num_in_flight += 1
+        return reservation
+
+    def settle(self, reservation: Reservation, used: Usage | None) -> None:
+        """Put what a request used in the place of its reservation.
+
+        None: it was sent, and nobody knows what it used. Then it counts as the others did on
+        average.
+        """
+        self.num_in_flight -= 1
+        if used is None:
+            used = self._answered.expected(1, reservation.most)
+        elif used.tokens:
+            self._answered += used
+            ratio = used.prompt_tokens / max(1, reservation.num_bytes)
+            self._tokens_per_byte = max(self._tokens_per_byte, ratio)
+        held = reservation.most if reservation.is_held else Usage()
+        self._note(_Change(used - held, Usage() - held))
+
+    def take(self) -> dict[str, int]:
+        """Return what the next write of the forest's counters is to add; it counts as written.
+
+        Nothing while requests are reserved, as reservations are corrected by writes of their own.
+        """
+        if self.is_limited or not self._is_open or self._change.reserved or self._held:
+            return {}
+        taken, self._change = self._change.ledger, _Change()
+        return _increments(taken, "ledger")
+
+    async def close(self) -> None:
+        """Write what is not written, and give back what is reserved.
+
+        Raises:
+            pymongo.errors.PyMongoError: the database does not answer.
+        """
+        self._news.set()
+        if self._writing:
+            await asyncio.gather(self._writing, return_exceptions=True)
+        if self._change or self._has_reserved:
+            change, self._change = self._change, _Change()
+            await asyncio.to_thread(self._write_last, change)
+
+    async def _wait_for_room(self, most: Usage) -> None:
+        wish = _Wish(most, asyncio.get_running_loop().create_future())
+        self._wishes.append(wish)
+        self._news.set()
+        self._start_writing()
+        try:
+            await wish.granted
+        except asyncio.CancelledError:
+            # It may have been granted, or refused, at this very moment.
+            is_answered = wish.granted.done() and not wish.granted.cancelled()
+            if is_answered and wish.granted.exception() is None:
+                self._give_back(most)
+            raise
+
+    def _give_back(self, most: Usage) -> None:
+        self._note(_Change(Usage() - most, Usage() - most))
+
+    def _note(self, change: _Change) -> None:
+        self._change += change
+        if self.is_limited or self._change.reserved or self._held:
+            self._news.set()
+            self._start_writing()
+
+    def _start_writing(self) -> None:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        """Write corrections and grant requests, as many at once as there are."""
+        tries = 0
+        while self._wishes or self._change:
+            self._news.clear()
+            if not self._wishes:
+                await self._wait_for_news(SECONDS_TO_MERGE)
+            wishes = [wish for wish in self._wishes if not wish.granted.done()]
+            change, self._change, self._wishes = self._change, _Change(), []
+            try:
+                number, problem = await asyncio.to_thread(
+                    self._write, change, [wish.most for wish in wishes]
+                )
+            except (PyMongoError, DatabaseError) as error:
+                log.warning("what requests used was not written", error=str(error))
+                self._change += self._taken
+                _refuse(wishes, error)
+                return
+            self._grant(wishes[:number])
+            if problem:
+                _refuse(wishes[number:], LimitSpentError(problem))
+            elif rest := wishes[number:]:
+                self._wishes = rest + self._wishes
+                tries += 1
+                await self._wait_for_others(tries)
+
+    def _grant(self, wishes: Sequence[_Wish]) -> None:
+        for wish in wishes:
+            if wish.granted.done():  # cancelled
+                self._give_back(wish.most)
+            else:
+                wish.granted.set_result(None)
+
+    async def _wait_for_others(self, tries: int) -> None:
+        """Wait for answers to requests in flight, and look for holders that are gone."""
+        await self._wait_for_news(SECONDS_BETWEEN_TRIES)
+        if tries % TRIES_BETWEEN_LOOKS_FOR_THE_DEAD == 0:
+            with contextlib.suppress(PyMongoError, DatabaseError):
+                await asyncio.to_thread(self._free_dead)
+
+    def _free_dead(self) -> None:
+        if forest := Forest.objects.filter(pk=self.forest_name).first():
+            free_dead(forest)
+
+    async def _wait_for_news(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), seconds)
+
+    def _write(self, change: _Change, wanted: Sequence[Usage]) -> tuple[int, str]:
+        """Return how many requests have room, and the limit that is spent if none ever will."""
+        self._taken = change
+        if not self._is_open:
+            self._open()
+        number = len(wanted)
+        if number and self._reserve(change, wanted):
+            return number, ""
+        self._correct(change)
+        self._taken = _Change()
+        for _ in range(_MAX_TRIES if number else 0):
+            forest = Forest.objects.filter(pk=self.forest_name).first()
+            if forest is None:
+                return 0, "the forest is gone"
+            number = forest.limits.num_fitting(forest.committed, wanted, forest.prices)
+            if not number:
+                return 0, forest.spent_limit
+            if self._reserve(_Change(), wanted[:number]):
+                return number, ""
+        return 0, ""
+
+    def _reserve(self, change: _Change, wanted: Sequence[Usage]) -> bool:
+        """Write a change and reserve for requests; False where there is no room for all."""
+        before = sum(wanted[:-1], change.ledger)
+        reserved = sum(wanted, Usage())
+        return self._add(change + _Change(reserved, reserved), _room(before))
+
+    def _correct(self, change: _Change) -> None:
+        """Write a change that needs no room, and what others freed while we seemed to be dead."""
+        ours = {"_id": self.forest_name, f"reservations.{self._key}": {"$exists": True}}
+        if self._held and not collection(Forest).count_documents(ours, limit=1):
+            again = _Change(replace(self._held, requests=0), self._held)  # requests stayed
+            self._held = Usage()
+            change += again
+        self._add(change, {})
+
+    def _add(self, change: _Change, condition: Document) -> bool:
+        """Add to the ledger and to what we hold, if that is still there; return whether it was."""
+        ours = f"reservations.{self._key}"
+        chosen = {"_id": self.forest_name, **condition}
+        if self._held:
+            chosen[ours] = {"$exists": True}
+        update: Document = {}
+        added = _increments(change.ledger, "ledger") | _increments(change.reserved, ours)
+        if added:
+            update["$inc"] = added
+        if change.reserved:
+            update["$set"] = {
+                f"{ours}.holder": self.holder,
+                f"{ours}.at": server_time().timestamp(),
+            }
+        if not update:
+            return True
+        is_written = collection(Forest).update_one(chosen, update).matched_count > 0
+        if is_written and change.reserved:
+            self._held += change.reserved
+            self._has_reserved = True
+        return is_written
+
+    def _write_last(self, change: _Change) -> None:
+        if not self._is_open:
+            self._open()
+        self._correct(change)
+        if not self._held:
+            ours = f"reservations.{self._key}"
+            collection(Forest).update_one({"_id": self.forest_name}, {"$unset": {ours: ""}})
+
+    def _open(self) -> None:
+        open_ledger(self.forest_name)
+        self._is_open = True
+
+
+def key_of(holder: str) -> str:
+    """Return the name of a holder's reservations: hosts have dots, which fields may not have."""
+    return hashlib.sha256(holder.encode()).hexdigest()[:16]
+
+
+def open_ledger(forest_name: str) -> None:
+    """Begin the ledger of a forest that has none with the sums over its trees."""
+    forest = Forest.objects.filter(pk=forest_name).first()
+    if forest is not None and forest.ledger is None:
+        collection(Forest).update_one(
+            {"_id": forest_name, "ledger": None}, {"$set": {"ledger": forest.used.as_dict()}}
+        )
+
+
+def free_dead(forest: Forest) -> int:
+    """Free what holders had reserved that are gone; return how many these were.
+
+    Their requests were sent, so each counts, with the tokens that requests of this forest took on
+    average. A holder is gone if its process is, or if it holds no tree and wrote nothing for as
+    long as a lease lasts.
+    """
+    if not forest.reservations:
+        return 0
+    growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
+    trees = collection(Tree).find(growing, {"lease_holder": 1, "lease_expires_at": 1})
+    now = server_time()
+    living = {tree["lease_holder"] for tree in trees if has_live_lease(tree, now)}
+    gone = {key: one for key, one in forest.reservations.items() if _is_gone(one, living, now)}
+    return sum(_free(forest, key, one) for key, one in gone.items())
+
+
+def _is_gone(reservation: Document, living: set[str], now: datetime) -> bool:
+    holder = reservation.get("holder", "")
+    if leases.is_dead(holder):
+        return True
+    is_silent = now.timestamp() - reservation.get("at", 0.0) > leases.LEASE_SECONDS
+    return is_silent and holder not in living
+
+
+def _free(forest: Forest, key: str, reservation: Document) -> bool:
+    """Free what a holder has, unless somebody changed it meanwhile."""
+    held, ours = Usage.of(reservation), f"reservations.{key}"
+    lost = forest.used.expected(held.requests, held)
+    unchanged = {f"{ours}.{name}": reservation.get(name) for name in USAGE_FIELDS}
+    update: Document = {"$unset": {ours: ""}}
+    if changes := _increments(lost - held, "ledger"):
+        update["$inc"] = changes
+    is_freed = (
+        collection(Forest).update_one({"_id": forest.name, **unchanged}, update).matched_count > 0
+    )
+    if is_freed:
+        log.warning("reservations of a dead worker freed", requests=held.requests)
+    return is_freed
+
+
+def _increments(usage: Usage, where: str) -> dict[str, int]:
+    return {f"{where}.{name}": number for name, number in usage.as_dict().items() if number}
+
+
+def _room(before: Usage) -> Document:
+    """Return what holds of a forest whose ledger, with `before` in it, has reached no limit."""
+    requests = {"$add": ["$ledger.requests", before.requests]}
+    prompt = {"$add": ["$ledger.prompt_tokens", before.prompt_tokens]}
+    completion = {"$add": ["$ledger.completion_tokens", before.completion_tokens]}
+    cost = {
+        "$add": [
+            {"$multiply": [prompt, {"$ifNull": ["$price_in", 0]}]},
+            {"$multiply": [completion, {"$ifNull": ["$price_out", 0]}]},
+        ]
+    }
+    # A price that is not known limits nothing: commands refuse to set a limit without it.
+    most_cost = {
+        "$cond": [
+            {"$in": [None, [{"$ifNull": [f"${name}", None]} for name in _OF_COST]]},
+            _NO_LIMIT,
+            {"$multiply": ["$max_cost", TOKENS_OF_A_PRICE]},
+        ]
+    }
+    return {
+        "$expr": {
+            "$and": [
+                {"$lt": [requests, {"$ifNull": ["$max_requests", _NO_LIMIT]}]},
+                {
+                    "$lt": [
+                        {"$add": [prompt, completion]},
+                        {"$ifNull": ["$max_tokens_total", _NO_LIMIT]},
+                    ]
+                },
+                {"$lt": [cost, most_cost]},
+            ]
+        }
+    }
+
+
+_OF_COST = ("max_cost", "price_in", "price_out")
+
+
+def _refuse(wishes: Sequence[_Wish], error: Exception) -> None:
+    for wish in wishes:
+        if not wish.granted.done():
+            wish.granted.set_exception(error)

@@ -1,0 +1,212 @@
+"""Make a forest of the solutions of another one, cut into other steps."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
+from forests.core.counting import count_tree
+from forests.core.estimators import RESEGMENTED, own_estimator
+from forests.core.model_counts import as_fields, count_models
+from forests.core.naming import ForestNameError, forest_name, tree_id
+from forests.core.tree import ReasoningTree
+from forests.core.values import root_value
+from forests.models import Forest, Node, Tree, TreeStatus
+from forests.storage.trees import (
+    Document,
+    StoredTree,
+    collection,
+    delete_forest,
+    in_batches,
+    insert_new,
+    is_held,
+    node_document,
+    read_trees,
+    tree_ids,
+)
+from forests.transfer.resuming import import_refusal
+from rollouts.growing.recorder import sum_of_trees, write_sums
+from rollouts.steps.recutting import RESEGMENTABLE, ResegmentingError, resegment
+from rollouts.steps.rules import StepRule
+
+IMPORTER = "resegment_forest"
+
+_OF_ITSELF: Document = {
+    "is_seeded": False,
+    "is_paused": False,
+    "max_requests": None,
+    "max_tokens_total": None,
+    "max_cost": None,
+    "allowed_models": [],
+    "ledger": None,
+    "reservations": {},
+    "backend_message": "",
+    "stop_reason": "",
+    "worker_message": "",
+    "worker_message_at": None,
+    "worked_at": None,
+}
+"""What a forest does not have of the one whose solutions it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSteps:
+    """Where the steps of the new forest end."""
+
+    rule: StepRule
+    settings: RolloutWorkerConfig
+    """Settings that say the same, as far as settings can."""
+    splitter: str = ""
+    """Config whose `split_steps` cuts, with its SHA-256; empty where settings say it all."""
+
+    def stored(self) -> Document:
+        """Return the settings of the new forest that tell its steps."""
+        told = self.settings.as_dict()
+        delimiter = {"split_steps": self.splitter} if self.splitter else told["step_delimiter"]
+        return {"step_delimiter": delimiter, "keep_blocks": told["keep_blocks"]}
+
+
+@dataclass(slots=True)
+class Resegmentation:
+    """What came of it."""
+
+    forest_name: str
+    trees: int = 0
+    """Complete trees, whose solutions were cut."""
+    failed: int = 0
+    """Failed trees, which the new forest has without nodes."""
+    samples: int = 0
+    left_out: int = 0
+    """Rollouts drawn from inner nodes: they belong to steps that are not there any more."""
+    nodes_before: int = 0
+    nodes: int = 0
+
+
+def resegment_forest(
+    forest: Forest, suffix: str, steps: NewSteps, report: Callable[[int], None] = lambda _: None
+) -> Resegmentation:
+    """Write the solutions of a finished forest, cut by a rule, into a new one.
+
+    All trees are checked before anything is written. Interrupted, the same call continues.
+
+    Raises:
+        ConfigError: the name is taken or unusable, the forest is growing or not all grown, its
+            solutions cannot be cut again, or the rule failed.
+    """
+    name = _new_name(forest, suffix)
+    _require_finished(forest)
+    for batch in in_batches(range(forest.num_trees)):
+        for stored in read_trees(forest, batch):
+            _resegmented(stored, steps.rule, forest)
+    new = _start_forest(forest, name, steps)
+    done = Resegmentation(name)
+    for batch in in_batches(range(forest.num_trees)):
+        _write(forest, new, read_trees(forest, batch), steps.rule, done)
+        report(batch[-1] + 1)
+    write_sums(new, sum_of_trees(new))
+    whole = {"is_seeded": True, "importer": "", "import_sha256": ""}
+    collection(Forest).update_one({"_id": name}, {"$set": whole})
+    return done
+
+
+def _new_name(forest: Forest, suffix: str) -> str:
+    try:
+        return forest_name(forest.config_name, forest.dataset_split, suffix)
+    except ForestNameError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _require_finished(forest: Forest) -> None:
+    if forest.strategy not in RESEGMENTABLE:
+        raise ConfigError(
+            f"{forest.strategy} draws forest {forest.name!r} step by step, so its solutions are "
+            "not independent samples and values of other steps would be biased: resegment a "
+            f"forest of {', '.join(RESEGMENTABLE)}"
+        )
+    if is_held(forest):
+        raise ConfigError(f"forest {forest.name!r} is growing: stop its workers or pause it first")
+    if forest.num_pending:
+        raise ConfigError(
+            f"{forest.num_pending} trees of forest {forest.name!r} are not grown: run "
+            f"rollout_worker --forest_name {forest.name} first"
+        )
+
+
+def _resegmented(
+    stored: StoredTree, rule: StepRule, forest: Forest
+) -> tuple[ReasoningTree, int, int]:
+    """Return the new tree, its samples and the rollouts left out; empty for a failed tree."""
+    if stored.status != TreeStatus.COMPLETE:
+        return ReasoningTree(), 0, 0
+    rule_of_thoughts = rule if forest.worker_config.get("reasoning") == "grow" else None
+    try:
+        found = resegment(stored.tree, rule, forest.strategy, rule_of_thoughts)
+    except (ConfigError, ResegmentingError) as error:
+        raise ConfigError(f"tree {stored.id} cannot be cut again: {error}") from error
+    return found.tree, found.samples, found.left_out
+
+
+def _start_forest(forest: Forest, name: str, steps: NewSteps) -> Forest:
+    digest = _digest(forest, steps)
+    if known := Forest.objects.filter(pk=name).first():
+        if refusal := import_refusal(known, IMPORTER, digest, forest.dataset_split):
+            raise ConfigError(refusal)
+        return known
+    new = Forest.objects.get(pk=forest.name)
+    new.name = name
+    new.worker_config = forest.worker_config | steps.stored() | {"strategy": RESEGMENTED}
+    new.importer, new.import_sha256 = IMPORTER, digest
+    new.created_at = datetime.now(UTC)
+    for field, value in _OF_ITSELF.items():
+        setattr(new, field, value)
+    delete_forest(Forest(name=name))  # what a deletion that was interrupted has left
+    new.save(force_insert=True)
+    return new
+
+
+def _digest(forest: Forest, steps: NewSteps) -> str:
+    """Return what tells this resegmentation from any other."""
+    told = [
+        forest.name, str(forest.created_at), str(forest.graded_at), forest.num_trees, steps.stored()
+    ]  # fmt: skip
+    if forest.extended_at:
+        told.append(str(forest.extended_at))
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _write(
+    forest: Forest, new: Forest, batch: list[StoredTree], rule: StepRule, done: Resegmentation
+) -> None:
+    now = datetime.now(UTC)
+    ids = tree_ids(forest, [stored.index for stored in batch])
+    documents = {one["_id"]: one for one in collection(Tree).find({"_id": {"$in": ids}})}
+    trees: list[Document] = []
+    nodes: list[Document] = []
+    for stored in batch:
+        tree, samples, left_out = _resegmented(stored, rule, forest)
+        id_ = tree_id(new.name, stored.index)
+        trees.append(
+            {
+                **documents[stored.id],
+                "_id": id_,
+                "forest_id": new.name,
+                **count_tree(tree),
+                "nodes_by_model": as_fields(count_models(tree)),
+                "root_value": root_value(tree, own_estimator(RESEGMENTED)),
+                "lease_holder": "",
+                "lease_expires_at": None,
+                "created_at": now,
+            }
+        )
+        nodes += [node_document(new.name, id_, node, now) for node in tree if node.path]
+        is_complete = stored.status == TreeStatus.COMPLETE
+        done.trees += is_complete
+        done.failed += not is_complete
+        done.samples += samples
+        done.left_out += left_out
+        done.nodes += len(tree) - 1
+        done.nodes_before += (len(stored.tree) - 1) * is_complete
+    insert_new(Tree, trees)
+    insert_new(Node, nodes)

@@ -1,0 +1,157 @@
+"""Ask a server what it does, before anything is built on it."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
+
+import structlog
+
+from experiment_configs.interfaces import RolloutWorkerConfig
+from forests.core.abilities import Continuing
+from rollouts.client.endpoints import Endpoint
+from rollouts.client.failures import (
+    AttemptsFailedError,
+    BackendRefusedError,
+    FieldRefusedError,
+    RequestFailedError,
+)
+from rollouts.probing.probes import (
+    Continuation,
+    Topic,
+    basics_body,
+    continuing_body,
+    note_basics,
+    read_replies,
+)
+from rollouts.protocol.responses import read_choices
+
+log = structlog.stdlib.get_logger(__name__)
+
+LLAMA_CPP = "llamacpp"
+FASTCHAT = "fastchat"
+
+_OF_CONTINUING = {*Continuation.FLAG.fields, "messages", "prefix"}
+"""Fields whose refusal says that a message is not continued in this way."""
+
+_BEST = (Continuing.CONTINUED, Continuing.UNCLEAR, Continuing.RESTARTED)
+
+Ask = Callable[[Mapping[str, Any], Callable[[Any], Any]], Awaitable[Any]]
+"""Posts a body to one server, and returns what a function makes of the answer."""
+
+
+async def find_abilities(
+    ask: Ask,
+    endpoint: Endpoint,
+    config: RolloutWorkerConfig,
+    model: str,
+    topics: Collection[Topic],
+) -> None:
+    """Ask a server about topics, in at most one request and one for each way of continuing.
+
+    What it shows is noted in its abilities and its dialect. What it refuses stays unknown.
+
+    Raises:
+        BackendRefusedError: it refuses every request as things are set.
+        BackendUnavailableError: it does not answer.
+    """
+    abilities = endpoint.abilities
+    if Topic.BASICS in topics or Topic.LOGPROBS in topics:
+        await _find_basics(ask, endpoint, config, model)
+    if Topic.CONTINUING in topics:
+        await _find_continuing(ask, endpoint, config, model)
+    abilities.learnt = endpoint.dialect.learnt
+    told = {name.replace(" ", "_").replace("-", "_"): text for name, text in abilities.told()}
+    log.info("asked what the server does", server=endpoint.base_url, **told)
+
+
+def refusal_to_continue(endpoint: Endpoint) -> BackendRefusedError | None:
+    """Return why a server cannot be used where messages are continued; None where it can.
+
+    FastChat is known to begin a new message, also where a small model's answers show neither.
+    """
+    continuing = endpoint.abilities.continuing
+    is_known = continuing is Continuing.UNCLEAR and FASTCHAT in (endpoint.owners or ())
+    if continuing is Continuing.RESTARTED or is_known:
+        return restarting(endpoint, "begins the answer from the start")
+    return None
+
+
+def restarting(endpoint: Endpoint, problem: str) -> BackendRefusedError:
+    """Return the error for a server that does not continue messages, with the remedy."""
+    return BackendRefusedError(
+        f"the model server at {endpoint.base_url} does not continue a chat message, it {problem}: "
+        "use strategy='sampled', or api='completions' with the model's chat template in the prompt"
+    )
+
+
+async def _find_basics(
+    ask: Ask, endpoint: Endpoint, config: RolloutWorkerConfig, model: str
+) -> None:
+    abilities, dialect = endpoint.abilities, endpoint.dialect
+    body = basics_body(config, model)
+    lists_end = LLAMA_CPP in (endpoint.owners or ())
+
+    def read(response: Any) -> None:
+        note_basics(abilities, response, dialect.adapt(body), lists_end=lists_end)
+
+    try:
+        await ask(body, read)
+    except RequestFailedError as error:
+        log.info("the server does not show what it does", error=str(error))
+        return
+    abilities.asked += [one for one in (Topic.BASICS,) if one not in abilities.asked]
+    if config.logprobs and Topic.LOGPROBS not in abilities.asked:
+        abilities.asked.append(Topic.LOGPROBS)
+    if "logprobs" in dialect.omitted:
+        abilities.logprobs = False
+    elif abilities.logprobs is False:
+        dialect.leave_out_logprobs()
+    if abilities.several_samples is False:
+        dialect.draw_singly()
+
+
+async def _find_continuing(
+    ask: Ask, endpoint: Endpoint, config: RolloutWorkerConfig, model: str
+) -> None:
+    """Find the first way of asking in which the server continues a message.
+
+    Where the answers are unclear, it is the first way that the server accepts.
+
+    Raises:
+        BackendRefusedError: it refuses every way.
+        AttemptsFailedError: it answers none.
+    """
+    abilities = endpoint.abilities
+    several = bool(abilities.several_samples)
+    found: dict[Continuing, Continuation] = {}
+    refusal: Exception | None = None
+    for way in Continuation:
+        try:
+            body = continuing_body(config, model, way, is_several=several)
+            reply = await ask(body, _read_replies)
+        except (RequestFailedError, FieldRefusedError) as error:
+            refusal = _about_continuing(error)  # another way may do
+            continue
+        found.setdefault(reply, way)
+        if reply is Continuing.CONTINUED:
+            break
+    if isinstance(refusal, AttemptsFailedError) and not found:
+        raise refusal
+    if not found:
+        raise restarting(endpoint, f"refuses ({refusal})")
+    best = min(found, key=_BEST.index)
+    abilities.continuing, abilities.continued_by = best, str(found[best])
+    if Topic.CONTINUING not in abilities.asked:
+        abilities.asked.append(Topic.CONTINUING)
+
+
+def _about_continuing(
+    error: RequestFailedError | FieldRefusedError,
+) -> RequestFailedError | FieldRefusedError:
+    """Return an error that may hold for one way of continuing; raise another one."""
+    if isinstance(error, FieldRefusedError) and not _OF_CONTINUING & set(error.fields):
+        raise error
+    return error
+
+
+def _read_replies(response: Any) -> Continuing:
+    return read_replies([choice.said for choice in read_choices(response, ())])

@@ -1,0 +1,91 @@
+"""Keep what servers were found to do, so that not every job asks again."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+from pymongo.errors import PyMongoError
+
+from forests.core.abilities import Abilities
+from forests.core.naming import model_server_id
+from forests.models import ModelServer
+from forests.storage.trees import collection
+
+log = structlog.stdlib.get_logger(__name__)
+
+FRESH_FOR = timedelta(hours=24)
+"""How long a result is used without asking again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKey:
+    """Whose abilities they are."""
+
+    server: str
+    """The address, without credentials."""
+    model: str
+    api: str
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return model_server_id(self.server, self.model, self.api, self.extra_body)
+
+
+class Memory(Protocol):
+    """Where abilities are kept; its methods may be called from any thread."""
+
+    def recall(self, key: ServerKey) -> Abilities | None:
+        """Return what was found lately; None: the server is to be asked."""
+
+    def keep(self, key: ServerKey, abilities: Abilities) -> None:
+        """Keep what was just found."""
+
+    def keep_learnt(self, key: ServerKey, abilities: Abilities) -> None:
+        """Keep what samples and refusals taught since then."""
+
+
+class DatabaseMemory:
+    """Keeps abilities in the database.
+
+    `recall` and `keep` raise `pymongo.errors.PyMongoError` where it does not answer.
+    """
+
+    def recall(self, key: ServerKey) -> Abilities | None:
+        since = datetime.now(UTC) - FRESH_FOR
+        found = collection(ModelServer).find_one({"_id": key.id, "probed_at": {"$gt": since}})
+        return Abilities.from_dict(found["abilities"]) if found else None
+
+    def keep(self, key: ServerKey, abilities: Abilities) -> None:
+        collection(ModelServer).replace_one(
+            {"_id": key.id},
+            {
+                "server": key.server,
+                "model": key.model,
+                "api": key.api,
+                "abilities": abilities.as_dict(),
+                "probed_at": datetime.now(UTC),
+            },
+            upsert=True,
+        )
+
+    def keep_learnt(self, key: ServerKey, abilities: Abilities) -> None:
+        known = {"$set": {"abilities": abilities.as_dict()}}
+        with contextlib.suppress(PyMongoError):  # growth is over, and this is learnt again
+            collection(ModelServer).update_one({"_id": key.id}, known)
+
+
+class AskingMemory(DatabaseMemory):
+    """Asks each server again, and keeps what it does where a database answers."""
+
+    def recall(self, key: ServerKey) -> Abilities | None:  # noqa: ARG002  always asked again
+        return None
+
+    def keep(self, key: ServerKey, abilities: Abilities) -> None:
+        try:
+            super().keep(key, abilities)
+        except PyMongoError as error:
+            log.warning("what the server does is not kept", error=str(error))

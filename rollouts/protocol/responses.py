@@ -1,0 +1,465 @@
+"""Read what an OpenAI-compatible server answers.
+
+Works on the parsed JSON, as servers fill fields that the `openai` types do not know, and leave out
+others. What they say of the end of a sample is read in `rollouts.protocol.endings`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from experiment_configs.answers import is_thinking, split_thoughts
+from rollouts.protocol.endings import (
+    MODEL_END,
+    Finish,
+    finish_text,
+    read_finish,
+    read_stop_sign,
+    sign_by_name,
+    sign_in_tokens,
+)
+from rollouts.steps.completions import Completion, Ending, TokenLogprobs, part_of_tokens
+from rollouts.steps.rules import StepRule
+
+MAX_MODEL = 200
+MAX_FINISH_REASON = 20
+MAX_ERROR = 200
+MAX_TOKENS = 10**9
+MAX_LOGPROB = 10_000.0
+
+_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
+_THOUGHT_TYPES = ("thinking", "reasoning", "thought", "reasoning_text")
+
+
+class ResponseError(Exception):
+    """A response is not what the protocol says; asking again may help."""
+
+
+class ThoughtInStepError(ResponseError):
+    """The server splits thoughts off, so a single step cannot be asked for."""
+
+
+class NoSampleError(ResponseError):
+    """A response holds choices, but none is a sample: filtered, refused, broken off."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRules:
+    """What ends a sample, and what stood before it."""
+
+    prefix: str
+    """Steps before the sample: a stop text may begin in their end."""
+    stop: Sequence[str]
+    step_rule: StepRule | None
+    """Set where the sample is one step."""
+    is_asked: bool = True
+    """Whether the server was asked to stop where the step ends, as far as it can."""
+    begun: str = ""
+    """What was written of the same step before: a delimiter may begin in its end."""
+    lost: str = ""
+    """White space at the end of the prefix that the server did not get."""
+    echo: str = ""
+    """What some servers (llama.cpp, continuing a chat message) repeat before the sample."""
+    sent_thought: str = ""
+    """The thought before the steps, which such servers may repeat in its field."""
+    lists_end: bool = False
+    """Whether the server lists an end token wherever the model ended."""
+    names_stop: bool = False
+    """Whether the server is known to name each stop text that it met."""
+    skips_thought: bool = False
+    """Whether the step is the first one after a thought that stands in the text."""
+    is_answering: bool = False
+    """Whether the thought had ended before: what a parser takes for one is the answer."""
+    max_tokens: int | None = None
+    """How many tokens a sample may have: what tells a cut where no reason is given."""
+
+    @property
+    def delimiters(self) -> list[str]:
+        """Texts at which the server was asked to end the step; none where the client cuts it."""
+        return self.step_rule.stops() if self.step_rule and self.is_asked else []
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedUsage:
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion], ReportedUsage]:
+    """Return the samples of a response of either API, and the tokens it took.
+
+    Choices that are no samples (filtered, refused, broken off) are left out; their tokens count.
+
+    Raises:
+        NoSampleError: no choice is a sample.
+        ThoughtInStepError: a step was asked for, and the server thinks apart from the answer.
+        ResponseError: there are no choices.
+    """
+    choices = _choices(response)
+    model = _storable(response.get("model"))[:MAX_MODEL]
+    usage = read_usage(response)
+    told = _mapping(response.get("usage"))
+    each = _count(told.get("completion_tokens")) // len(choices)
+    details = _mapping(told.get("completion_tokens_details"))
+    of_thought = _count(details.get("reasoning_tokens") or told.get("reasoning_tokens"))
+    completions, problems = list[Completion](), list[str]()
+    for choice in choices:
+        if problem := _problem(choice, rules):
+            problems.append(problem)
+        else:
+            completion = _read_choice(choice, rules, model, each)
+            completions.append(
+                _with_thought(completion, choice, rules, each, of_thought // len(choices))
+            )
+    if not completions:
+        raise NoSampleError(f"no sample of {len(choices)} can be used: {problems[0]}")
+    return completions, usage
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What one choice of an answer shows of its server."""
+
+    model: str
+    text: str
+    said: str
+    """The text, or the thought where there is no other text."""
+    finish_reason: str
+    named_stop: str | None
+    """The stop text that the server names as the one that it met."""
+    listed_stop: str | None
+    """The stop text that it lists behind the sample."""
+    says_end: bool
+    """Whether it says that the model ended."""
+    has_logprobs: bool
+    thought_field: str
+    has_thought_in_text: bool
+
+
+def read_choices(response: Any, stops: Sequence[str]) -> list[Choice]:
+    """Return what each choice shows, also of those that are no samples.
+
+    Raises:
+        ResponseError: there are no choices.
+    """
+    model = _storable(response.get("model"))[:MAX_MODEL]
+    return [_shown(_mapping(choice), stops, model) for choice in _choices(response)]
+
+
+def _shown(choice: Mapping[str, Any], stops: Sequence[str], model: str) -> Choice:
+    field, thought = _thought_of(choice)
+    text = _text_of(choice) or ""
+    listed = [token for token, _ in _token_logprobs(choice.get("logprobs")) or ()]
+    named, in_tokens = sign_by_name(choice, stops), sign_in_tokens(text, listed, stops)
+    return Choice(
+        model=model,
+        text=text,
+        said=text or thought,
+        finish_reason=finish_text(choice.get("finish_reason")),
+        named_stop=named.text if named else None,
+        listed_stop=in_tokens.text if in_tokens else None,
+        says_end=MODEL_END in (named, in_tokens),
+        has_logprobs=bool(listed),
+        thought_field=field,
+        has_thought_in_text=is_thinking(text) or any(inside for _, inside in split_thoughts(text)),
+    )
+
+
+def read_usage(response: Any) -> ReportedUsage:
+    """Return the tokens that a response took, also where no choice is a sample.
+
+    Raises:
+        ResponseError: there are no choices.
+    """
+    choices = _choices(response)
+    usage = _mapping(response.get("usage"))
+    # Some servers count the tokens of the first choice only.
+    reported = _count(usage.get("completion_tokens"))
+    listed = [len(_token_logprobs(_mapping(one).get("logprobs")) or ()) for one in choices]
+    each = reported // len(choices)
+    counted = sum(number or each for number in listed)
+    return ReportedUsage(_count(usage.get("prompt_tokens")), max(reported, counted))
+
+
+def thought_field(response: Any) -> str:
+    """Return the field in which a response has thoughts; empty where it has none."""
+    fields = (_thought_of(_mapping(choice))[0] for choice in _choices(response))
+    return next(filter(None, fields), "")
+
+
+def cut_at_stop(text: str, rules: StopRules) -> tuple[str, bool]:
+    """Return the text before the first stop text, and whether there was one.
+
+    A stop text that begins in the prefix leaves nothing.
+    """
+    longest = max(map(len, rules.stop), default=0)
+    tail = rules.prefix[len(rules.prefix) - longest + 1 :] if longest > 1 else ""
+    found = [at for at in ((tail + text).find(stop) for stop in rules.stop) if at >= 0]
+    # A stop text that lies in the prefix as a whole cannot be: the prefix would have ended there.
+    if not found:
+        return text, False
+    return text[: max(0, min(found) - len(tail))], True
+
+
+def rewritten(text: str, lost: str) -> int:
+    """Return how many characters at the start of a text repeat white space that it came after.
+
+    A server that did not get the white space at the end of a message may write it again, with as
+    many line breaks or fewer; further ones belong to the text.
+    """
+    lead = text[: len(text) - len(text.lstrip())]
+    lines = lost.count("\n")
+    if lines:
+        at, found = 0, 0
+        while found < lines and (next_at := lead.find("\n", at)) >= 0:
+            at, found = next_at + 1, found + 1
+        return at
+    length = 0
+    while length < min(len(lead), len(lost)) and lead[length] == lost[length]:
+        length += 1
+    return length
+
+
+def _choices(response: Any) -> list[Any]:
+    choices = response.get("choices") if isinstance(response, Mapping) else None
+    if not isinstance(choices, list) or not choices:
+        said = _error_text(response)
+        raise ResponseError("the response has no choices" + (f": {said}" if said else ""))
+    return choices
+
+
+def _problem(choice: Any, rules: StopRules) -> str:
+    """Return why a choice is no sample; empty where it is one."""
+    choice = _mapping(choice)
+    finish = read_finish(choice.get("finish_reason"))
+    reason = finish_text(choice.get("finish_reason"))
+    message = _mapping(choice.get("message"))
+    if error := _error_text(choice) or _error_text(message):
+        return f"the server broke it off with an error ({error})"
+    if finish is Finish.BROKEN:
+        return f"the server broke it off ({reason})"
+    field, thought, text = _thought_and_text(choice, rules)
+    if thought and rules.step_rule is not None and rules.is_asked:
+        raise ThoughtInStepError(f"it puts thoughts into `{field}`")
+    if text:
+        return ""
+    refusal = _storable(message.get("refusal"))[:MAX_ERROR]
+    causes = {
+        f"the model refused ({refusal!r})": bool(refusal),
+        f"a filter took it ({reason})": finish is Finish.FILTERED,
+        "the model called a tool in place of an answer": finish is Finish.CALLED
+        or bool(message.get("tool_calls")),
+        f"all of it is in `{field}`, and there is no answer": bool(thought)
+        and finish is Finish.ENDED,
+        "a choice has no text": text is None and not thought,
+    }
+    return next((cause for cause, holds in causes.items() if holds), "")
+
+
+def _error_text(value: Any) -> str:
+    error = _mapping(value).get("error")
+    if isinstance(error, Mapping):
+        error = error.get("message") or error.get("code") or error.get("type") or "error"
+    return _storable(str(error))[:MAX_ERROR] if error else ""
+
+
+def _text_of(choice: Mapping[str, Any]) -> str | None:
+    """Return the text of a choice of either API; of typed parts, those of text together."""
+    message = _mapping(choice.get("message"))
+    text = message.get("content") if message else choice.get("text")
+    if isinstance(text, list):
+        said = [part for part in text if _mapping(part).get("type") not in _THOUGHT_TYPES]
+        text = "".join(
+            part if isinstance(part, str) else _storable(_mapping(part).get("text"))
+            for part in said
+        )
+    return _storable(text) if isinstance(text, str) else None
+
+
+def _thought_of(choice: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the field in which a server puts thoughts, and the thought; empty where none is."""
+    message = _mapping(choice.get("message"))
+    for field in _THOUGHT_FIELDS:
+        for place in (message, choice):
+            if isinstance(place.get(field), str) and (thought := _storable(place[field])):
+                return field, thought
+    parts = [_mapping(part) for part in _list(message.get("content"))]
+    thought = "".join(_part_text(part) for part in parts if part.get("type") in _THOUGHT_TYPES)
+    return ("content", thought) if thought else ("", "")
+
+
+def _thought_and_text(choice: Mapping[str, Any], rules: StopRules) -> tuple[str, str, str | None]:
+    """Return the field of the thought, the thought, and the text, which may be None."""
+    field, thought = _thought_of(choice)
+    text = _text_of(choice)
+    if rules.sent_thought and thought.strip() == rules.sent_thought.strip():
+        return "", "", text or ""
+    if rules.is_answering and thought and not text:
+        return "", "", thought  # the parser missed the thought that ended before
+    return field, thought, text
+
+
+def _part_text(part: Mapping[str, Any]) -> str:
+    """Return the text of a typed part, which may hold further parts."""
+    found = next((part[name] for name in (*_THOUGHT_TYPES, "text") if part.get(name)), "")
+    if isinstance(found, list):
+        return "".join(
+            one if isinstance(one, str) else _storable(_mapping(one).get("text")) for one in found
+        )
+    return _storable(found)
+
+
+def _with_thought(
+    completion: Completion, choice: Any, rules: StopRules, each: int, reported: int
+) -> Completion:
+    """Return a sample with the thought that the server split off, and each with its own tokens.
+
+    `each`: the tokens of the choice, where they are not listed; `reported`: those of its thought,
+    where the server says so. Without either they are shared by characters.
+    """
+    _, thought, _ = _thought_and_text(_mapping(choice), rules)
+    if not thought:
+        return completion
+    listed = completion.token_logprobs
+    if listed is None:
+        shared = round(each * len(thought) / (len(thought) + len(completion.text)))
+        number = min(reported or shared, each)
+        return replace(
+            completion, thought=thought, thought_tokens=number, tokens=max(0, each - number)
+        )
+    number = _tokens_before(listed, completion.text.strip())
+    return replace(
+        completion,
+        thought=thought,
+        thought_tokens=number,
+        thought_logprobs=listed[:number] or None,
+        tokens=len(listed) - number,
+        token_logprobs=listed[number:] or None,
+    )
+
+
+def _tokens_before(listed: TokenLogprobs, answer: str) -> int:
+    """Return how many of the tokens come before the answer: all where there is none."""
+    if not answer:
+        return len(listed)
+    written = "".join(token for token, _ in listed)
+    start = written.rfind(answer)
+    if start < 0:  # only the answer's tokens are listed, or they do not fit its text
+        return 0
+    position = 0
+    for number, (token, _) in enumerate(listed):
+        position += len(token)
+        if position > start:
+            return number
+    return 0
+
+
+def _read_choice(
+    choice: Any, rules: StopRules, model: str, tokens_if_not_listed: int
+) -> Completion:
+    choice = _mapping(choice)
+    text = (_thought_and_text(choice, rules)[2] or "").removeprefix(rules.echo)
+    token_logprobs = _token_logprobs(choice.get("logprobs"))
+    tokens = len(token_logprobs) if token_logprobs else tokens_if_not_listed
+    written, ending = _find_end(text, choice, token_logprobs, tokens, rules)
+    start = rewritten(written, rules.lost)
+    kept, is_stopped = cut_at_stop(written[start:], rules)
+    if is_stopped:
+        ending = Ending.SOLUTION
+    end = start + len(kept) if len(kept) < len(written) - start else len(written)
+    if start or end < len(text):
+        tokens, token_logprobs = part_of_tokens(tokens, token_logprobs, text, start, end)
+    return Completion(
+        text=kept,
+        ending=ending,
+        tokens=tokens,
+        token_logprobs=token_logprobs,
+        finish_reason=_storable(finish_text(choice.get("finish_reason")))[:MAX_FINISH_REASON],
+        model=model,
+    )
+
+
+def _find_end(
+    text: str,
+    choice: Mapping[str, Any],
+    token_logprobs: TokenLogprobs | None,
+    tokens: int,
+    rules: StopRules,
+) -> tuple[str, Ending]:
+    """Return the text of a sample, with the delimiter that ended it, and why it ended.
+
+    Raises:
+        ConfigError: as `StepRule.split`.
+    """
+    ended = Ending.SOLUTION if _is_ended(choice, tokens, rules) else Ending.LIMIT
+    if rules.step_rule is None:
+        return text, ended
+    delimiters = rules.delimiters
+    head = _thought_before(text) if rules.skips_thought else ""
+    found, is_whole = rules.step_rule.first_step(rules.begun + text[len(head) :])
+    if is_whole and (found.strip() or delimiters):
+        step = head + found[len(rules.begun) :]
+        is_last = ended is Ending.SOLUTION and not delimiters and not text[len(step) :].strip()
+        return (text, ended) if is_last else (step, Ending.STEP)
+    if ended is Ending.LIMIT:
+        return text, ended
+    listed = [token for token, _ in token_logprobs or ()]
+    lists_end = rules.lists_end and bool(delimiters)
+    sign = read_stop_sign(
+        choice, text, listed, rules.step_rule.stops(),
+        lists_end=lists_end, names_stop=rules.names_stop,
+    )  # fmt: skip
+    if sign is None:
+        return text, Ending.UNTOLD if delimiters else ended
+    return text + (sign.text or ""), Ending.SOLUTION if sign.text is None else Ending.STEP
+
+
+def _thought_before(text: str) -> str:
+    """Return the thought with which a text begins."""
+    pieces = split_thoughts(text)
+    return pieces[0][0] if pieces and pieces[0][1] else ""
+
+
+def _is_ended(choice: Mapping[str, Any], tokens: int, rules: StopRules) -> bool:
+    """Return whether the model or a stop text ended the sample, rather than a limit."""
+    finish = read_finish(choice.get("finish_reason"))
+    if finish is Finish.UNSAID:
+        return rules.max_tokens is None or tokens < rules.max_tokens
+    return finish is Finish.ENDED
+
+
+def _token_logprobs(logprobs: Any) -> TokenLogprobs | None:
+    """Return tokens with their log-probabilities, from either form in which servers list them."""
+    found = _mapping(logprobs)
+    if content := _list(found.get("content")):
+        pairs = [(_mapping(t).get("token"), _mapping(t).get("logprob")) for t in content]
+    else:
+        pairs = list(
+            zip(_list(found.get("tokens")), _list(found.get("token_logprobs")), strict=False)
+        )
+    return tuple((_storable(token), _logprob(logprob)) for token, logprob in pairs) or None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _storable(value: Any) -> str:
+    """Return a text without halves of characters, which JSON can hold and no database takes."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int:
+    """Return a number of tokens, 0 where it is none that can be."""
+    is_number = isinstance(value, (int, float)) and 0 <= value <= MAX_TOKENS
+    return int(value) if is_number else 0
+
+
+def _logprob(value: Any) -> float:
+    """Return a log-probability, 0 where there is none; some servers say -inf as -9999."""
+    is_number = isinstance(value, (int, float)) and abs(value) <= MAX_LOGPROB
+    return float(value) if is_number else 0.0

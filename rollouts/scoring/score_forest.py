@@ -1,0 +1,174 @@
+"""Score the steps of a forest with a served reward model."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from forests.core.tree import NodePath, Scores
+from forests.models import Forest, Scorer, TreeStatus
+from forests.storage.scores import read_scores as read_stored_scores
+from forests.storage.scores import write_scores
+from forests.storage.trees import StoredTree, in_batches, read_trees
+from rollouts.client.backend import Backend, Spending
+from rollouts.client.failures import BackendUnavailableError, RequestFailedError
+from rollouts.client.outages import Outages, show_nowhere
+from rollouts.scoring.score_requests import (
+    Asked,
+    ScoreRequest,
+    ScorerOptions,
+    ScoringError,
+    read_scores,
+    score_requests,
+)
+
+MAX_FAILURES_FROM_THE_START = 8
+"""Where so many trees fail and none was scored, the settings are wrong and not the trees."""
+
+
+@dataclass(slots=True)
+class Scoring:
+    """What came of scoring a forest."""
+
+    trees: int = 0
+    """Scored now."""
+    nodes: int = 0
+    nodes_without_score: int = 0
+    """The model gave none, or the step cannot be told from its tag."""
+    trees_scored_before: int = 0
+    trees_not_complete: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    """Trees that stay without scores, by what went wrong."""
+    spending: Spending = field(default_factory=Spending)
+
+
+async def score_forest(
+    forest: Forest,
+    scorer: Scorer,
+    backend: Backend,
+    *,
+    concurrency: int,
+    report: Callable[[int], None] = lambda _: None,
+) -> Scoring:
+    """Score all complete trees that this scorer has not scored yet; `report` gets the trees done.
+
+    What is scored is written tree by tree, so an interrupted run is gone on with. A tree is scored
+    as a whole or not at all.
+
+    Raises:
+        BackendError: the server went away or refuses.
+        ScoringError: no tree can be scored as things are set.
+    """
+    return await _Scorer(forest, scorer, backend, concurrency).run(report)
+
+
+class _Scorer:
+    def __init__(self, forest: Forest, scorer: Scorer, backend: Backend, concurrency: int) -> None:
+        self.forest = forest
+        self.scorer = scorer
+        self.backend = backend
+        self.options = ScorerOptions(**scorer.parameters)
+        self.scoring = Scoring()
+        self._outages = Outages(
+            answers=self._has_models,
+            show=show_nowhere,
+            longest_seconds=settings.BACKEND_WAIT_SECONDS,
+        )
+        self._slots = asyncio.Semaphore(concurrency)
+        self._unwritten: dict[str, dict[NodePath, float]] = {}
+
+    async def run(self, report: Callable[[int], None]) -> Scoring:
+        try:
+            for batch in in_batches(range(self.forest.num_trees)):
+                trees = await asyncio.to_thread(self._to_score, batch)
+                await _all([self._score_or_count(stored) for stored in trees])
+                await self._write()
+                report(batch[-1] + 1)
+        finally:
+            await self._write()
+        return self.scoring
+
+    def _to_score(self, indexes: Sequence[int]) -> list[StoredTree]:
+        trees = read_trees(self.forest, indexes)
+        complete = [stored for stored in trees if stored.status == TreeStatus.COMPLETE]
+        scored = read_stored_scores(self.forest, self.scorer.name, [one.index for one in complete])
+        if self.forest.extended_at:
+            scored = {
+                stored.index: scored[stored.index]
+                for stored in complete
+                if stored.index in scored and not _has_grown(stored, scored[stored.index])
+            }
+        self.scoring.trees_not_complete += len(trees) - len(complete)
+        self.scoring.trees_scored_before += len(scored)
+        return [stored for stored in complete if stored.index not in scored]
+
+    async def _score_or_count(self, stored: StoredTree) -> None:
+        try:
+            self._unwritten[stored.id] = await self._score(stored)
+        except (RequestFailedError, ScoringError) as error:
+            self.scoring.failures[str(error)] += 1
+            too_many = self.scoring.failures.total() >= MAX_FAILURES_FROM_THE_START
+            if too_many and not self.scoring.trees and not self._unwritten:
+                raise ScoringError(str(error)) from error
+
+    async def _score(self, stored: StoredTree) -> dict[NodePath, float]:
+        scores: dict[NodePath, float] = {}
+
+        async def ask(request: ScoreRequest) -> None:
+            async with self._slots:
+                found = await self._ask(request)
+            for path, score in zip(request.nodes, found, strict=True):
+                if score is not None:
+                    scores.setdefault(path, score)
+
+        asked = Asked(stored.prompt, stored.question)
+        await _all([ask(one) for one in score_requests(stored.tree, asked, self.options)])
+        self.scoring.nodes_without_score += len(stored.tree) - 1 - len(scores)
+        return scores
+
+    async def _ask(self, request: ScoreRequest) -> list[float | None]:
+        while True:
+            try:
+                found = await self.backend.ask(
+                    request.path,
+                    lambda _: request.body,
+                    lambda response, _: read_scores(response, request, self.options),
+                    self.scoring.spending,
+                )
+            except BackendUnavailableError as error:
+                if error.retry_after is None:  # it does not say that it comes back
+                    raise
+                await self._outages.wait(error)
+            else:
+                self._outages.answered()
+                return found
+
+    async def _has_models(self) -> bool:
+        return bool(await self.backend.list_models())
+
+    async def _write(self) -> None:
+        written, self._unwritten = self._unwritten, {}
+        await asyncio.to_thread(write_scores, self.scorer, written)
+        self.scoring.trees += len(written)
+        self.scoring.nodes += sum(map(len, written.values()))
+
+
+def _has_grown(stored: StoredTree, scores: Scores) -> bool:
+    """Return whether steps of a tree of an extended forest may have come after its scores."""
+    return any(
+        node.path and not node.is_thought and node.path not in scores for node in stored.tree
+    )
+
+
+async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:
+    """Run all; where one fails, cancel the others and raise its error alone."""
+    tasks = [asyncio.ensure_future(one) for one in coroutines]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

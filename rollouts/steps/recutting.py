@@ -1,0 +1,175 @@
+"""Cut the solutions of a tree by another rule.
+
+Only samples drawn from the root can be cut again: they are independent samples of the policy, under
+whatever steps. A rollout drawn from an inner node counts for that node, whose end may lie inside a
+step of the new tree; and what `branching` drew step by step are not samples of whole solutions, as
+long ones are continued more often than short ones.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+
+from forests.core.estimators import IMPORTED, RESEGMENTED
+from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
+from rollouts.steps.rules import StepRule, split_pieces
+
+_WHOLE = ("sampled", RESEGMENTED, IMPORTED)
+_FROM_ROOT = ("math_shepherd", "omega_prm")
+RESEGMENTABLE = (*_WHOLE, *_FROM_ROOT)
+"""Strategies that draw whole solutions from the root, whatever else they draw."""
+
+
+class ResegmentingError(ValueError):
+    """The samples of a tree cannot be cut again; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resegmented:
+    """A tree cut by another rule."""
+
+    tree: ReasoningTree
+    samples: int
+    """Samples that ended, from the root, in both trees."""
+    left_out: int
+    """Rollouts of the old tree that were drawn from inner nodes."""
+
+
+def resegment(
+    tree: ReasoningTree, rule: StepRule, strategy: str, rule_of_thoughts: StepRule | None = None
+) -> Resegmented:
+    """Return the samples from the root, cut by a rule; equal beginnings are merged.
+
+    Leaves keep answers, grades and voted answers, as their texts are the same. Nothing is cut at
+    `max_depth`, and nothing at a final answer: the old tree did that. Tokens and log-probabilities
+    go to steps by their share of the characters of the old ones. A sample of which only the
+    beginning was stored stays open where it ends.
+
+    `rule_of_thoughts`: where the steps of thoughts end; None: their nodes stay as they are.
+
+    Raises:
+        ResegmentingError: the tree does not say that its samples come from the root.
+        ConfigError: as `StepRule.split`.
+    """
+    if strategy in _WHOLE:
+        _require_one_origin(tree)
+    found = ReasoningTree()
+    samples = left_out = 0
+    for node in sorted(tree, key=lambda node: node.path):
+        if number := _ending_here(tree, node):
+            samples += number if node.is_finished else 0
+            old = tree.path_nodes(node.path)
+            steps = split_pieces(_pieces(old, rule_of_thoughts), rule, rule_of_thoughts)
+            _add(found, old, number, steps)
+        if node.is_finished:
+            left_out += node.count - node.drawn.get(0, 0)
+    return Resegmented(found, samples, left_out)
+
+
+def _require_one_origin(tree: ReasoningTree) -> None:
+    for node in tree:
+        if node.path and set(node.drawn) != {0}:
+            told = sorted(node.drawn)
+            raise ResegmentingError(
+                f"its samples were drawn from the depths {told}"
+                if told
+                else "nothing says from where its samples were drawn"
+            )
+
+
+def _ending_here(tree: ReasoningTree, node: TreeNode) -> int:
+    """Return how many samples drawn from the root end with a node."""
+    if not node.path:
+        return 0
+    below = sum(child.drawn.get(0, 0) for child in tree.children(node.path))
+    return node.drawn.get(0, 0) - below
+
+
+def _pieces(
+    old: Sequence[TreeNode], rule_of_thoughts: StepRule | None
+) -> Iterator[tuple[str, bool]]:
+    """Yield the texts that are cut again, each text or thought, and the thoughts that are not."""
+    for is_thought, nodes in groupby(old, lambda node: node.is_thought):
+        texts = [node.text for node in nodes]
+        if is_thought and rule_of_thoughts is None:
+            yield from ((text, True) for text in texts)
+        else:
+            yield "".join(texts), is_thought
+
+
+def _add(
+    tree: ReasoningTree,
+    old: Sequence[TreeNode],
+    number: int,
+    steps: Sequence[tuple[str, bool]],
+) -> None:
+    """Put samples of one text into the new tree."""
+    parent: NodePath = ROOT
+    for step in _new_nodes(old, number, steps):
+        sibling = next((one for one in tree.children(parent) if _are_same(one, step)), None)
+        if sibling is None:
+            step.path = (*parent, tree.next_position(parent))
+            tree.add(step)
+            parent = step.path
+        else:
+            sibling.count += number
+            sibling.drawn[0] += number
+            parent = sibling.path
+
+
+def _are_same(one: TreeNode, other: TreeNode) -> bool:
+    """Return whether two nodes say, end and are worth the same, so that no grade is lost."""
+    return _told(one) == _told(other)
+
+
+def _told(node: TreeNode) -> tuple[object, ...]:
+    end = (node.terminal, node.truncated, node.answer, node.grade, node.voted_answer)
+    return node.text, node.is_thought, *end
+
+
+def _new_nodes(
+    old: Sequence[TreeNode], number: int, steps: Sequence[tuple[str, bool]]
+) -> Iterator[TreeNode]:
+    """Yield the new steps of a solution as nodes, which have no path yet."""
+    last = old[-1]
+    old_ends = list(accumulate(len(node.text) for node in old))
+    ends = list(accumulate(len(text) for text, _ in steps))
+    tokens = [round(reached) for reached in _reached([node.tokens for node in old], old_ends, ends)]
+    known = [node.logprob for node in old if node.logprob is not None]
+    logprobs = _reached(known, old_ends, ends) if len(known) == len(old) else None
+    for place, (start, (text, is_thought)) in enumerate(zip([0, *ends], steps, strict=False)):
+        source = old[min(bisect_right(old_ends, start), len(old) - 1)]
+        node = TreeNode(
+            path=(),
+            text=text,
+            is_thought=is_thought,
+            count=number,
+            drawn={0: number},
+            tokens=tokens[place] - (tokens[place - 1] if place else 0),
+            logprob=None
+            if logprobs is None
+            else logprobs[place] - (logprobs[place - 1] if place else 0.0),
+            model=source.model,
+            seed=source.seed,
+        )
+        if place == len(steps) - 1:
+            node.terminal, node.truncated = last.terminal, last.truncated
+            node.answer, node.grade = last.answer, last.grade
+            node.voted_answer, node.finish_reason = last.voted_answer, last.finish_reason
+        yield node
+
+
+def _reached(amounts: Sequence[float], old_ends: Sequence[int], ends: Sequence[int]) -> list[float]:
+    """Return what is reached of the amounts of old steps, by characters, at new ends."""
+    totals = list(accumulate(amounts))
+    found = []
+    for end in ends[:-1]:
+        step = bisect_right(old_ends, end)
+        if step == len(old_ends):  # all that comes is blank
+            found.append(totals[-1])
+            continue
+        start = old_ends[step - 1] if step else 0
+        before = totals[step - 1] if step else 0
+        found.append(before + amounts[step] * (end - start) / (old_ends[step] - start))
+    return [*found, totals[-1]]

@@ -1,0 +1,370 @@
+"""What all growth strategies share: expansions, the node limit, and how samples become nodes.
+
+`max_nodes` is the number of nodes below the root that a tree may have. Only samples that fit
+whatever they write are asked for: a rollout counts as all the steps up to `max_depth`, a single
+step as one. So a solution is never cut by the limit and never thrown away for its length, and what
+is stored has the values of the policy. What growth did not come to stays open: it is neither
+right nor wrong, and has no result.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from itertools import takewhile
+from typing import TypeAlias
+
+from experiment_configs.answers import (
+    closes_thought,
+    closes_with_thought,
+    is_thinking,
+    split_thoughts,
+    without_thoughts,
+)
+from experiment_configs.interfaces import RolloutWorkerConfig
+from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
+from rollouts.steps.completions import Completion, Ending, TokenLogprobs
+from rollouts.steps.rules import StepRule, share_logprobs, share_tokens, split_pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Samples to draw from one node."""
+
+    node: NodePath
+    num_samples: int
+    to_end: bool
+    """Whether the samples are whole solutions; otherwise one step each."""
+    seed: int
+    origin: int | None = None
+    """Depth of the ancestor that the samples count for, where they continue torn ones of its."""
+    number: int = 0
+    """Of the first sample, among those that were asked for after the node: the seed comes of it."""
+
+    @property
+    def drawn_from(self) -> int:
+        return len(self.node) if self.origin is None else self.origin
+
+
+@dataclass(slots=True)
+class Changes:
+    """Nodes that came to a tree, parents first, and nodes that were there and changed."""
+
+    added: dict[NodePath, TreeNode] = field(default_factory=dict)
+    changed: dict[NodePath, TreeNode] = field(default_factory=dict)
+
+    def note(self, node: TreeNode, *, is_new: bool) -> None:
+        if is_new:
+            self.added[node.path] = node
+        elif node.path not in self.added:
+            self.changed[node.path] = node
+
+
+FindAnswer: TypeAlias = Callable[[str, Sequence[str]], int | None]
+"""Gets the text before the steps of a sample, and the steps; returns how many of these there are up
+to the answer, or None where there is none."""
+
+
+ReadSample: TypeAlias = list[TreeNode]
+"""The steps of what a model wrote, which have no path yet."""
+
+
+class GrowthStrategy(ABC):
+    """Decides which nodes to expand next, and when a tree is complete.
+
+    Pure: a strategy knows the tree and nothing else, so growth goes on from what the database
+    holds, wherever it stopped.
+    """
+
+    def __init__(
+        self,
+        config: RolloutWorkerConfig,
+        find_answer: FindAnswer,
+        step_rule: StepRule | None = None,
+    ) -> None:
+        """`step_rule`: where steps end; None: as `config` says."""
+        self.config = config
+        self.find_answer = find_answer
+        self.step_rule = step_rule or StepRule.of(config)
+
+    @abstractmethod
+    def wanted(self, tree: ReasoningTree) -> Iterable[Expansion]:
+        """Return the expansions that a tree lacks and that may run now, at the same time.
+
+        The most important ones come first. None: the tree is complete.
+        """
+
+    @classmethod
+    def most_nodes(cls, config: RolloutWorkerConfig) -> int | None:
+        """Return the nodes that a tree of these settings can need at most; None: not known."""
+        del config
+        return None
+
+    def plan(self, tree: ReasoningTree) -> list[Expansion]:
+        """Return the wanted expansions that fit below `max_nodes`; none: growth is over."""
+        return list(_that_fit(self.config, tree, self.wanted(tree)))
+
+    def hit_max_nodes(self, tree: ReasoningTree) -> bool:
+        """Return whether growth is over only because nothing more fits below `max_nodes`."""
+        return not self.plan(tree) and any(True for _ in self.wanted(tree))
+
+    def apply(
+        self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
+    ) -> Changes:
+        """Put samples into the tree and return what changed."""
+        return self.add_samples(tree, expansion, self.read_samples(tree, expansion, completions))
+
+    def read_samples(
+        self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
+    ) -> list[ReadSample]:
+        """Return the steps of each sample.
+
+        This is where samples take their time, and the tree does not change.
+        """
+        before = tree.solution_text(expansion.node)
+        find_answer = cache(self.find_answer)
+
+        def read(one: Completion) -> ReadSample:
+            written = written_steps(one, self.config, self.step_rule)
+            return _new_steps(expansion, one, written, self.config, partial(find_answer, before))
+
+        return [read(one) for one in completions]
+
+    def add_samples(
+        self, tree: ReasoningTree, expansion: Expansion, samples: Iterable[ReadSample]
+    ) -> Changes:
+        """Put the steps of samples into the tree and return what changed."""
+        return add_samples(tree, expansion, samples, self.config)
+
+
+def _that_fit(
+    config: RolloutWorkerConfig, tree: ReasoningTree, wanted: Iterable[Expansion]
+) -> Iterator[Expansion]:
+    """Yield the expansions up to the first that might not fit, and of that the samples that do."""
+    nodes_left = config.max_nodes - (len(tree) - 1)
+    for expansion in wanted:
+        nodes_each = max(1, config.max_depth - len(expansion.node)) if expansion.to_end else 1
+        num_samples = min(expansion.num_samples, nodes_left // nodes_each)
+        if num_samples > 0:
+            nodes_left -= num_samples * nodes_each
+            yield replace(expansion, num_samples=num_samples)
+        if num_samples < expansion.num_samples:
+            return
+
+
+def sample_seed(config: RolloutWorkerConfig, path: NodePath, number: int) -> int:
+    """Return the seed (31 bits) of a request, the same whenever it is asked again.
+
+    `number`: of its first sample, among those asked for after the node. Trees need not differ:
+    their prompts do.
+    """
+    key = f"{config.seed}/{format_path(path)}/{number}"
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest()) >> 1
+
+
+def steps_from(
+    config: RolloutWorkerConfig, tree: ReasoningTree, node: TreeNode, num_wanted: int
+) -> Iterator[Expansion]:
+    """Yield the requests for the single steps that a node still lacks."""
+    missing = num_wanted - num_drawn(tree, node.path, node.depth)
+    number = next_number(tree, node.path)
+    yield from _requests(config, node, missing, number, to_end=False)
+
+
+def rollouts_from(
+    config: RolloutWorkerConfig, tree: ReasoningTree, node: TreeNode, num_wanted: int
+) -> Iterator[Expansion]:
+    """Yield the requests for the rollouts that a node still lacks."""
+    missing = num_wanted - num_drawn(tree, node.path, node.depth)
+    number = next_number(tree, node.path)
+    yield from _requests(config, node, missing, number, to_end=True)
+
+
+def torn_rollouts(config: RolloutWorkerConfig, tree: ReasoningTree) -> Iterator[Expansion]:
+    """Yield the requests that continue rollouts of which only the beginning was stored.
+
+    They count for the node from which the rollout was drawn.
+    """
+    for node in sorted(tree, key=lambda node: node.path):
+        if node.is_finished:
+            continue
+        number = next_number(tree, node.path)
+        for origin, num_begun in sorted(node.drawn.items()):
+            missing = max(0, num_begun - num_drawn(tree, node.path, origin))
+            yield from _requests(config, node, missing, number, to_end=True, origin=origin)
+            number += missing
+
+
+def num_drawn(tree: ReasoningTree, path: NodePath, origin: int) -> int:
+    """Return how many samples of an ancestor at depth `origin`, or of the node, pass below it."""
+    return sum(child.drawn.get(origin, 0) for child in tree.children(path))
+
+
+def next_number(tree: ReasoningTree, path: NodePath) -> int:
+    """Return the number of the next sample that is asked for after a node.
+
+    It is above those of all requests of which a sample is there. Counting the samples is not
+    enough: where one of several requests failed or gave fewer, later numbers are taken already, and
+    the same seed would give the same samples a second time.
+    """
+    children = tree.children(path)
+    num_samples = sum(child.count for child in children)
+    return max([num_samples, *(child.numbered_to for child in children)])
+
+
+def _requests(
+    config: RolloutWorkerConfig,
+    node: TreeNode,
+    missing: int,
+    number: int,
+    *,
+    to_end: bool,
+    origin: int | None = None,
+) -> Iterator[Expansion]:
+    while missing > 0:
+        size = min(missing, config.samples_per_request)
+        seed = sample_seed(config, node.path, number)
+        yield Expansion(node.path, size, to_end, seed, origin, number)
+        missing -= size
+        number += size
+
+
+def add_samples(
+    tree: ReasoningTree,
+    expansion: Expansion,
+    samples: Iterable[ReadSample],
+    config: RolloutWorkerConfig,
+) -> Changes:
+    """Put samples below the expanded node, step by step, merging steps that are there already.
+
+    Steps that do not fit below `max_nodes` are not stored, as where a server wrote more than was
+    asked for: the step before them stays open.
+    """
+    changes = Changes()
+    drawn = list(samples)
+    for sample in drawn:
+        parent = expansion.node
+        sample[0].numbered_to = expansion.number + len(drawn)
+        for step in sample:
+            step.path = (*parent, tree.next_position(parent))
+            if len(tree) > config.max_nodes and _same_sibling(tree, step) is None:
+                break
+            node, is_new = add_or_merge(tree, step)
+            changes.note(node, is_new=is_new)
+            parent = node.path
+    return changes
+
+
+def split_off_thought(tree: ReasoningTree, path: NodePath) -> tuple[str, str]:
+    """Return the thought before the steps up to a node that the server had split off, and the rest.
+
+    A thought that stands in the text has a mark, and is a part of the steps.
+    """
+    nodes = tree.path_nodes(path)
+    thought = "".join(node.text for node in takewhile(lambda node: node.is_thought, nodes))
+    if not thought:
+        return "", "".join(node.text for node in nodes)
+    if is_thinking(thought) or closes_thought(thought) or without_thoughts(thought) != thought:
+        thought = ""
+    return thought, tree.steps_text(path).removeprefix(thought)
+
+
+def add_or_merge(tree: ReasoningTree, step: TreeNode) -> tuple[TreeNode, bool]:
+    """Put a step into the tree, or count it on a sibling that says and ends the same.
+
+    Returns the node and whether it is new. A step that ends a solution and one that goes on stay
+    apart, so every leaf is the end of samples and every other node of none.
+    """
+    sibling = _same_sibling(tree, step)
+    if sibling is None:
+        tree.add(step)
+        return step, True
+    sibling.count += step.count
+    sibling.numbered_to = max(sibling.numbered_to, step.numbered_to)
+    for depth, number in step.drawn.items():
+        sibling.drawn[depth] = sibling.drawn.get(depth, 0) + number
+    return sibling, False
+
+
+def _same_sibling(tree: ReasoningTree, step: TreeNode) -> TreeNode | None:
+    wanted = (step.text, step.terminal, step.truncated, step.is_thought)
+    for sibling in tree.children(step.path[:-1]):
+        found = (sibling.text, sibling.terminal, sibling.truncated, sibling.is_thought)
+        if found == wanted:
+            return sibling
+    return None
+
+
+def _new_steps(
+    expansion: Expansion,
+    completion: Completion,
+    written: Sequence[TreeNode],
+    config: RolloutWorkerConfig,
+    find_answer: Callable[[tuple[str, ...]], int | None],
+) -> list[TreeNode]:
+    """Return those of the written steps that are kept.
+
+    A solution ends with the step that gives its answer, and is truncated at `max_depth`. Thoughts
+    give no answer.
+    """
+    depth_left = config.max_depth - len(expansion.node)
+    said = [number for number, step in enumerate(written[:depth_left]) if not step.is_thought]
+    answer_at = find_answer(tuple(written[number].text for number in said)) if said else None
+    num_kept = said[answer_at - 1] + 1 if answer_at else len(written[:depth_left])
+    is_whole = num_kept == len(written)
+    terminal = answer_at is not None or (is_whole and completion.ending is Ending.SOLUTION)
+    is_cut = completion.ending is Ending.LIMIT or num_kept == depth_left
+    steps = list(written[:num_kept])
+    for step in steps:
+        step.model = completion.model
+        step.seed = expansion.seed
+        step.drawn = {expansion.drawn_from: 1}
+    steps[-1].terminal = terminal
+    steps[-1].truncated = is_cut and not terminal
+    steps[-1].finish_reason = completion.finish_reason
+    return steps
+
+
+def written_steps(
+    completion: Completion, config: RolloutWorkerConfig, step_rule: StepRule
+) -> list[TreeNode]:
+    """Return what a sample wrote as nodes without paths: thoughts grown, folded or left out.
+
+    Raises:
+        ConfigError: as `StepRule.split`.
+    """
+    rule_of_thoughts = step_rule if config.reasoning == "grow" else None
+    thought = [(completion.thought, True)] if completion.thought else []
+    said = split_thoughts(completion.text, is_inside=completion.begins_in_thought)
+    steps = [
+        *_nodes(
+            split_pieces(thought, step_rule, rule_of_thoughts),
+            completion.thought_tokens,
+            completion.thought_logprobs,
+        ),
+        *_nodes(
+            split_pieces(said, step_rule, rule_of_thoughts),
+            completion.tokens,
+            completion.token_logprobs,
+        ),
+    ]
+    if steps and steps[-1].is_thought and completion.ending is Ending.STEP:
+        # The model writes the line breaks again before what comes next. The same thought is one
+        # node, whether they came with it or not.
+        thought_text = steps[-1].text
+        if closes_with_thought(thought_text):
+            steps[-1].text = thought_text.rstrip()
+    if config.reasoning == "drop":
+        steps = [step for step in steps if not step.is_thought]
+    return steps or [TreeNode(path=(), text="", tokens=completion.tokens)]
+
+
+def _nodes(
+    steps: Sequence[tuple[str, bool]], tokens: int, logprobs: TokenLogprobs | None
+) -> Iterator[TreeNode]:
+    """Yield the nodes of steps that share these tokens."""
+    texts = [text for text, _ in steps]
+    shares = zip(share_tokens(tokens, texts), share_logprobs(logprobs, texts), strict=True)
+    for (text, is_thought), (number, logprob) in zip(steps, shares, strict=True):
+        yield TreeNode(path=(), text=text, tokens=number, logprob=logprob, is_thought=is_thought)

@@ -1,0 +1,99 @@
+"""What a worker process of `rollout_worker` does: grow one forest until no tree of it is left.
+
+It needs no queue: leases in the database say which process grows which tree. So processes of other
+commands and machines, and jobs of the queue, may grow trees of the same forest beside it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from django.core.management import CommandError, CommandParser, call_command
+
+from common.text import describe, one_line
+from forests.commands import ProjectCommand
+from forests.models import Forest, TreeStatus
+from forests.storage.trees import Document, has_live_lease, server_time
+from rollouts.client.failures import BackendError, NotForThisWorkerError
+from rollouts.growing import leases
+from rollouts.growing.growing_process import Grown, all_unfinished, grow_trees, trees_with_status
+from rollouts.growing.recorder import LeaseLostError
+
+log = structlog.stdlib.get_logger(__name__)
+
+MAX_CHARACTERS_OF_ERROR = 1_000
+"""So that it fits into a pipe, and nobody has to read for it to be written."""
+
+
+def grow_forest(name: str, *, share: int, num_shares: int, num_requests: int, parent: int) -> None:
+    """Grow trees of a forest until none is unfinished, or the forest may not grow now.
+
+    It begins with every `num_shares`-th unfinished tree, so that processes which start together
+    seldom want the same, and then takes what others have left.
+
+    Raises:
+        CommandError, ConfigError, pymongo.errors.PyMongoError: growth cannot go on.
+    """
+    trees = _unfinished(name)[share::num_shares]
+    grown = Grown()
+    waits = False
+    while not grown.is_stopped and (trees := trees or _unfinished(name)):
+        now = server_time()
+        try:
+            grown = grow_trees(
+                Forest.objects.get(pk=name),
+                [tree["index"] for tree in trees],
+                num_requests=num_requests,
+                waits=waits or all(has_live_lease(tree, now) for tree in trees),
+                parent=parent,
+            )
+        except LeaseLostError as error:
+            log.warning("growth begins again", reason=str(error))
+        except (BackendError, NotForThisWorkerError) as error:
+            raise CommandError(str(error)) from error
+        waits = not grown.complete + grown.failed
+        trees = []
+
+
+def _unfinished(name: str) -> Sequence[Document]:
+    """Return index and lease of the unfinished trees, those of dead processes given back."""
+    forest = Forest.objects.filter(pk=name).first()
+    if forest is None:
+        raise CommandError(f"forest {name!r} was deleted")
+    leases.release_dead(trees_with_status(forest, TreeStatus.GROWING))
+    return sorted(all_unfinished(forest), key=lambda tree: tree["index"])
+
+
+class Command(ProjectCommand):
+    """What `main` runs; no command that a person calls."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("forest_name")
+        for name in ("share", "num_shares", "num_requests", "parent"):
+            parser.add_argument(name, type=int)
+
+    def handle(self, **options: Any) -> None:
+        names = ("share", "num_shares", "num_requests", "parent")
+        grow_forest(options["forest_name"], **{name: options[name] for name in names})
+
+
+def main() -> None:
+    """Grow as the arguments say; where that fails, write why to the pipe that they name first."""
+    report, *arguments = sys.argv[1:]
+    os.set_inheritable(int(report), False)  # processes of users' code must not hold it open
+    try:
+        call_command(Command(), *arguments)
+    except CommandError as error:
+        _report(int(report), str(error))
+        sys.exit(error.returncode)
+    except Exception as error:
+        log.exception("a worker process failed")
+        _report(int(report), describe(error))
+        sys.exit(1)
+
+
+def _report(pipe: int, message: str) -> None:
+    os.write(pipe, json.dumps(one_line(message, MAX_CHARACTERS_OF_ERROR)).encode())

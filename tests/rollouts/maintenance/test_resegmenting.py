@@ -1,0 +1,281 @@
+"""Forests of solutions that are cut into other steps, on a real database."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from forests.core.model_counts import from_fields
+from forests.models import COUNTERS, Forest, Node, Tree, TreeStatus
+from forests.storage import trees as store
+from forests.storage.trees import iter_trees
+from rollouts.maintenance import resegmenting
+from rollouts.maintenance.recounting import recount_forest
+from rollouts.workers.jobs import grow_slice
+from tests.openai_server import OpenAIServer
+from tests.rollouts.forests import reread, seeded, shape
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NEW = "demo_arithmetic-train-new"
+
+
+def write_paragraphs(prefix: str, seed: int) -> str:
+    return f" First {seed % 2}.\nSo it is.\n\nThen {seed % 3}.\n\nStep 3: all\n#### {seed % 4}"
+
+
+def resegmented(forest: Forest, *options: str, suffix: str = "new") -> tuple[str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    call_command(
+        "resegment_forest", "--forest_name", forest.name, "--forest_name_suffix", suffix, *options,
+        stdout=out, stderr=err,
+    )  # fmt: skip
+    return out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def forest(model_server: OpenAIServer) -> Forest:
+    model_server.write = write_paragraphs
+    return grown()
+
+
+def grown(suffix: str = "a", **settings: object) -> Forest:
+    forest = seeded(3, suffix, **{"strategy": "sampled", "num_rollouts": 12, **settings})
+    grow_slice(forest.name, 0, 3)
+    return reread(forest)
+
+
+def solutions(forest: Forest) -> list[tuple[object, ...]]:
+    return sorted(
+        (stored.index, stored.tree.steps_text(leaf.path), leaf.count, leaf.answer, leaf.grade,
+         leaf.voted_answer)
+        for stored in iter_trees(forest)
+        for leaf in stored.tree.leaves()
+    )  # fmt: skip
+
+
+def test_the_new_forest_is_the_one_that_growth_by_the_new_rule_makes(
+    forest: Forest, model_server: OpenAIServer
+):
+    other = grown("b", step_delimiter="\n\n")
+    asked = len(model_server.requests)
+
+    out, _ = resegmented(forest, "--step_delimiter", r"\n\n", "--json")
+
+    new = Forest.objects.get(pk=NEW)
+    assert shape(new) == shape(other)
+    assert solutions(new) == solutions(forest)
+    assert len(model_server.requests) == asked
+    assert [tree.root_value for tree in Tree.objects.filter(forest_id=NEW).order_by("index")] == [
+        tree.root_value for tree in Tree.objects.filter(forest_id=forest.name).order_by("index")
+    ]
+    told = json.loads(out)
+    assert (told["trees"], told["samples"], told["left_out"]) == (3, 36, 0)
+    assert (told["nodes_before"], told["nodes"]) == (forest.num_nodes, new.num_nodes)
+    assert new.num_nodes < forest.num_nodes
+
+
+def test_items_settings_and_counters_are_those_of_the_forest(forest: Forest):
+    resegmented(forest, "--step_regex", "NUMBERED_STEPS", "--keep_blocks")
+
+    new = Forest.objects.get(pk=NEW)
+    assert recount_forest(new) == {}
+    for name in set(COUNTERS) - {"num_nodes"}:
+        assert getattr(new, name) == getattr(forest, name)
+    assert (new.is_seeded, new.importer, new.num_trees, new.num_complete) == (True, "", 3, 3)
+    assert new.worker_config["step_delimiter"]["flags"] == "i"
+    changed = {"step_delimiter", "keep_blocks", "strategy"}
+    assert {n for n, v in new.worker_config.items() if forest.worker_config.get(n) != v} == changed
+    for old, tree in zip(iter_trees(forest), iter_trees(new), strict=True):
+        for name in ("index", "item", "label", "prompt", "question", "status", "spent"):
+            assert getattr(tree, name) == getattr(old, name)
+        assert [leaf.drawn for leaf in tree.tree.leaves()] == [
+            {0: leaf.count} for leaf in tree.tree.leaves()
+        ]
+    assert shape(forest) == shape(reread(forest))
+
+
+def test_a_config_may_say_how_to_cut(forest: Forest, tmp_path: Path, settings):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "mine.py").write_text("""
+from experiment_configs.rollout.demo_arithmetic import Config as Demo
+
+class Config(Demo):
+    def split_steps(self, text):
+        return [sentence + "." for sentence in text.split(".")[:-1]] + [text.rpartition(".")[2]]
+""")
+    resegmented(forest, "--config_name", "mine")
+
+    stored = next(iter_trees(Forest.objects.get(pk=NEW)))
+    (first, *_) = stored.tree.children(())
+    assert first.text.endswith(".")
+    assert (
+        Forest.objects.get(pk=NEW)
+        .worker_config["step_delimiter"]["split_steps"]
+        .startswith("mine ")
+    )
+
+
+@pytest.mark.parametrize("written", [1, 2])
+def test_the_same_command_continues_an_interrupted_one(forest: Forest, monkeypatch, written: int):
+    monkeypatch.setattr(store, "TREES_PER_READ", 1)
+    insert, calls = store.insert_new, []
+
+    def interrupted(model: type[Tree | Node], documents: list[store.Document]) -> int:
+        calls.append(model)
+        if len(calls) > 2 * written + 1:
+            raise KeyboardInterrupt
+        return insert(model, documents)
+
+    monkeypatch.setattr(resegmenting, "insert_new", interrupted)
+    with pytest.raises(CommandError, match="run the same command again"):
+        resegmented(forest, "--step_delimiter", r"\n\n")
+    monkeypatch.setattr(resegmenting, "insert_new", insert)
+    with pytest.raises(CommandError, match="only partly imported: run the same resegment_forest"):
+        call_command("recount_forest", "--forest_name", NEW)
+    with pytest.raises(CommandError, match="partly imported from something else"):
+        resegmented(forest, "--step_delimiter", "x")
+
+    resegmented(forest, "--step_delimiter", r"\n\n")
+
+    new = Forest.objects.get(pk=NEW)
+    resegmented(forest, "--step_delimiter", r"\n\n", suffix="other")
+    assert shape(new) == shape(Forest.objects.get(pk="demo_arithmetic-train-other"))
+    assert recount_forest(new) == {}
+
+
+@pytest.mark.parametrize("strategy", ["math_shepherd", "omega_prm"])
+def test_only_the_solutions_from_the_root_are_taken_of_searches(
+    model_server: OpenAIServer, strategy: str
+):
+    model_server.write = write_paragraphs
+    forest = grown(strategy=strategy, num_rollouts=4, rollouts_per_state=4, num_searches=2)
+
+    _, err = resegmented(forest, "--step_delimiter", r"\n\n")
+
+    new = Forest.objects.get(pk=NEW)
+    assert new.num_leaves == 3 * 4
+    left_out = forest.num_leaves - new.num_leaves
+    assert f"{left_out} rollouts that {strategy} drew from inner steps are left out" in err
+    assert left_out > 0
+    assert recount_forest(new) == {}
+
+
+def test_a_failed_tree_stays_failed_and_has_no_nodes(forest: Forest):
+    Tree.objects.filter(forest_id=forest.name, index=1).update(
+        status=TreeStatus.FAILED, error="the server broke"
+    )
+    recount_forest(forest)
+
+    _, err = resegmented(forest, "--step_delimiter", r"\n\n")
+
+    new = Forest.objects.get(pk=NEW)
+    assert (new.num_complete, new.num_failed) == (2, 1)
+    tree = Tree.objects.get(forest_id=NEW, index=1)
+    assert (tree.status, tree.error, tree.num_nodes) == ("failed", "the server broke", 0)
+    assert "1 failed trees have no nodes" in err
+    assert recount_forest(new) == {}
+    with pytest.raises(CommandError, match="takes no rollouts"):
+        call_command("retry_failed", "--forest_name", NEW)
+
+
+def test_the_new_forest_takes_no_rollouts_and_may_be_cut_again(forest: Forest, model_server):
+    resegmented(forest, "--step_delimiter", "x")
+    with pytest.raises(CommandError, match="takes no rollouts: grow that one"):
+        call_command("rollout_worker", "--forest_name", NEW)
+
+    resegmented(Forest.objects.get(pk=NEW), "--step_delimiter", r"\n", suffix="back")
+
+    assert shape(Forest.objects.get(pk="demo_arithmetic-train-back")) == shape(forest)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--step_regex", "("], r"its regular expression cannot be read: missing \)"),
+        (["--step_regex", r"(a+)+\n"], "avoid repeats inside repeats"),
+        (["--step_regex", "x*"], "fits between any two letters"),
+        (["--config_name", "nowhere"], "no config named 'nowhere'"),
+        (["--config_name", "gsm8k_baseline", "--keep_blocks"], "is a setting of the config"),
+        (["--step_delimiter", ""], "at least one character"),
+        ([], "one of the arguments"),
+        (["--step_delimiter", "a", "--step_regex", "b"], "not allowed with"),
+    ],
+)
+def test_bad_usage_is_one_line_and_writes_nothing(
+    forest: Forest, options: list[str], complaint: str
+):
+    with pytest.raises(CommandError, match=complaint) as error:
+        resegmented(forest, *options)
+    assert len(str(error.value).splitlines()) == 1
+    assert Forest.objects.count() == 1
+
+
+def test_a_splitter_that_loses_text_of_a_tree_writes_nothing(
+    forest: Forest, tmp_path: Path, settings
+):
+    settings.CONFIG_PATH = [tmp_path]
+    (tmp_path / "lossy.py").write_text("""
+from experiment_configs.rollout.demo_arithmetic import Config as Demo
+
+class Config(Demo):
+    def split_steps(self, text):
+        return text.split("Then 0") if "Then 0" in text else [text]
+""")
+    with pytest.raises(CommandError, match=r"tree \S+/\d+ cannot be cut again: split_steps must"):
+        resegmented(forest, "--config_name", "lossy")
+    assert Forest.objects.count() == 1
+
+
+def test_a_forest_that_cannot_be_cut_again_says_why(model_server: OpenAIServer, forest: Forest):
+    with pytest.raises(CommandError, match="a forest named 'demo_arithmetic-train-a' is there"):
+        resegmented(forest, "--step_delimiter", "x", suffix="a")
+    with pytest.raises(CommandError, match="cannot be part of an address"):
+        resegmented(forest, "--step_delimiter", "x", suffix="A b")
+    with pytest.raises(CommandError, match="no forest named 'nowhere'"):
+        resegmented(Forest(name="nowhere"), "--step_delimiter", "x")
+    branching = grown("c", strategy="branching")
+    with pytest.raises(CommandError, match=r"branching draws forest .* step by step"):
+        resegmented(branching, "--step_delimiter", "x")
+    waiting = seeded(2, "d", strategy="sampled")
+    with pytest.raises(
+        CommandError, match=r"2 trees of forest .* are not grown: run rollout_worker"
+    ):
+        resegmented(waiting, "--step_delimiter", "x")
+    assert not Forest.objects.filter(pk=NEW).exists()
+
+
+@pytest.mark.parametrize("drawn", [{"0": 2}, None])
+def test_imported_solutions_are_cut_where_the_file_says_that_they_come_from_the_root(
+    tmp_path: Path, drawn: dict[str, int] | None
+):
+    told = {} if drawn is None else {"drawn": drawn}
+    leaf = {"text": "b. #### 2", "count": 2, "answer": "2", "correct": True, **told}
+    first = {"text": "a. ", "count": 2, "children": [leaf], **told}
+    tree = {"prompt": "1 + 1?", "label": "2", "children": [first]}
+    (tmp_path / "t.jsonl").write_text(json.dumps(tree))
+    call_command("import_trees", str(tmp_path / "t.jsonl"), "--forest_name_suffix", "a")
+    forest = Forest.objects.get()
+    if drawn is None:
+        with pytest.raises(CommandError, match="nothing says from where its samples were drawn"):
+            resegmented(forest, "--step_delimiter", "####")
+        return
+
+    resegmented(forest, "--step_delimiter", "####")
+
+    new = Forest.objects.get(pk="imported-train-new")
+    assert [(n.text, n.count, n.answer) for n in Node.objects.filter(forest_id=new.pk)] == [
+        ("a. b. ####", 2, None),
+        (" 2", 2, "2"),
+    ]
+
+
+def test_the_new_forest_keeps_the_models_and_counts_its_own_nodes(forest: Forest):
+    resegmented(forest, "--step_delimiter", "####")
+
+    new = Forest.objects.get(pk=NEW)
+    assert new.grown_by == Forest.objects.get(pk=forest.pk).grown_by
+    assert from_fields(new.nodes_by_model) == {"scripted": new.num_nodes}
+    assert new.num_nodes == Node.objects.filter(forest_id=NEW).count()

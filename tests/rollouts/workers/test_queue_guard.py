@@ -1,0 +1,118 @@
+"""The pages of the queue, where somebody has written code into it."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from rq.job import Job
+from rq.queue import Queue
+
+from rollouts.workers.jobs import enqueue_forest, grow_slice
+from rollouts.workers.rq_worker import RolloutWorker
+from tests.rollouts.forests import seeded
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+READ = [
+    "",
+    "stats.json",
+    "metrics",
+    "queues/0/",
+    "queues/0/details/",
+    "queues/0/finished/",
+    "queues/0/failed/",
+    "queues/0/scheduled/",
+    "queues/0/started/",
+    "queues/0/deferred/",
+    "queues/0/planted/",
+    "workers/0/",
+    "workers/0/rq:worker:one/",
+]
+POSTED = ["failed/clear/", "requeue-all/", "planted/requeue/", "planted/delete/", "empty/"]
+
+called: list[str] = []
+
+
+def planted_callback(job: Job, *_: object) -> None:
+    called.append(job.id)
+
+
+class Hostile:
+    """What makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("staff"))
+    client.raise_request_exception = False
+    called.clear()
+    return client
+
+
+@pytest.fixture
+def worker(queue: Queue) -> RolloutWorker:
+    worker = RolloutWorker([queue], connection=queue.connection, name="one")
+    worker.register_birth()
+    return worker
+
+
+def plant(queue: Queue, worker: RolloutWorker, **fields: bytes) -> None:
+    """Put one job everywhere that jobs are looked for."""
+    job = queue.enqueue(grow_slice, "none", 0, 1, job_id="planted")
+    execution = worker.prepare_execution(job)
+    for registry in ("finished", "failed", "deferred", "scheduled"):
+        queue.connection.zadd(f"rq:{registry}:{queue.name}", {job.id: 1})
+    queue.connection.zadd(f"rq:wip:{queue.name}", {execution.composite_key: 1})
+    for name, value in ({"status": b"started"} | fields).items():
+        queue.connection.hset(job.key, name, value)
+
+
+@pytest.mark.parametrize("field", ["data", "meta", "result"])
+def test_code_in_a_job_is_not_run_by_looking_at_it(
+    staff: Client, queue: Queue, worker: RolloutWorker, tmp_path: Path, field: str
+):
+    for address in [f"/admin/rq/{one}" for one in READ]:
+        plant(queue, worker, **{field: pickle.dumps(Hostile(tmp_path / "made"))})
+        staff.get(address)
+        assert list(tmp_path.iterdir()) == [], address
+    for address in [f"/admin/rq/queues/0/{one}" for one in POSTED]:
+        plant(queue, worker, **{field: pickle.dumps(Hostile(tmp_path / "made"))})
+        staff.post(address)
+        assert list(tmp_path.iterdir()) == [], address
+
+
+def test_callbacks_of_a_job_are_not_called_by_looking_at_it(
+    staff: Client, queue: Queue, worker: RolloutWorker
+):
+    name = f"{__name__}.{planted_callback.__name__}".encode()
+    names = {f"{kind}_callback_name": name for kind in ("success", "failure", "stopped")}
+    for address in READ:
+        plant(queue, worker, **names)
+        assert staff.get(f"/admin/rq/{address}").status_code == 200, address
+    for address in POSTED:
+        plant(queue, worker, **names)
+        assert staff.post(f"/admin/rq/queues/0/{address}").status_code == 302, address
+
+    assert called == []
+
+
+def test_the_page_of_a_worker_shows_the_job_that_it_does(
+    staff: Client, queue: Queue, worker: RolloutWorker
+):
+    enqueue_forest(seeded(1), 1)
+    (job,) = queue.jobs
+    worker.prepare_execution(job)
+
+    page = staff.get("/admin/rq/workers/0/rq:worker:one/")
+
+    assert page.status_code == 200
+    assert job.id in page.text
