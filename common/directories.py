@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from common.errors import UserError
 from common.json_lines import JsonFileError, read_json
 
 MANIFEST = "manifest.json"
 """The file that tells an export from any other directory; it is written last."""
 
 
-class OutputError(Exception):
+class OutputError(UserError):
     """A directory cannot be written; the message is one line with the remedy."""
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from sys import get_int_max_str_digits
 from typing import Any, Never
 
+from common.errors import UserError
+
 MAX_NUMBER = 1e100
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
@@ -28,7 +30,7 @@ class JsonError(ValueError):
         """Line of the text where its syntax breaks, from 1; None where it cannot be told."""
 
 
-class JsonFileError(Exception):
+class JsonFileError(UserError):
     """A file cannot be read; the message is one line with the file, the place and the remedy."""
 
 

@@ -25,3 +25,8 @@ def describe(error: BaseException) -> str:
     except Exception as another:  # noqa: BLE001  it is code that is not ours
         message = f"its message cannot be had ({type(another).__name__})"
     return f"{type(error).__name__}: {one_line(message)}"
+
+
+def as_percent(share: float | None) -> str:
+    """Return "41.7 %", or a dash for no result."""
+    return "-" if share is None else f"{100 * share:.1f} %"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
+from common.errors import UserError
 from experiment_configs.answers import (
     extract_last_answer,
     has_final_answer,
@@ -56,7 +57,7 @@ REASONINGS: tuple[Reasoning, ...] = ("grow", "fold", "drop")
 CHAT_ROLES = ("system", "user", "assistant")
 
 
-class ConfigError(Exception):
+class ConfigError(UserError):
     """A config, or an item it yields, cannot be used; the message is one line with the remedy."""
 
 

@@ -25,6 +25,7 @@ from forests.models import Activity, Forest, Node, Tree
 from forests.progress.reading import read_standing_of, read_standings
 from forests.progress.states import Standing
 from forests.signals import belongings
+from forests.storage.counters import recount_forest
 from forests.storage.trees import MAX_NODES_OF_A_REQUEST, delete_forest, is_held, retry_failed
 
 admin.site.site_header = admin.site.site_title = "PRM forests"
@@ -153,6 +154,24 @@ def _set_paused(
     return ", ".join(sorted(forest.name for forest in forests))
 
 
+@admin.action(description="Recount nodes, samples and tokens", permissions=["change"])
+def recount(
+    model_admin: "admin.ModelAdmin[Forest]", request: HttpRequest, chosen: QuerySet[Forest]
+) -> None:
+    for forest in chosen:
+        if is_held(forest):
+            messages.error(request, f"Pause {forest} first: workers still count as they grow.")
+        elif forest.num_nodes > MAX_NODES_OF_A_REQUEST:
+            command = f"python manage.py recount_forest --forest_name {forest}"
+            messages.error(request, f"A page cannot read all nodes of {forest}: {command}")
+        else:
+            differences = recount_forest(forest)
+            words = [f"{name} {old} is {new}" for name, (old, new) in differences.items()]
+            said = ", ".join(words) or "all counters were right"
+            model_admin.log_change(request, forest, f"recounted: {said}")
+            messages.success(request, f"Recounted {forest}: {said}.")
+
+
 @admin.register(Forest)
 class ForestAdmin(StoredAdmin):
     """Forests are paused, resumed, retried and deleted; the rest is what workers wrote."""
@@ -163,7 +182,7 @@ class ForestAdmin(StoredAdmin):
     ]  # fmt: skip
     list_filter = ["is_paused", "is_seeded", "config_name", "dataset_split"]
     search_help_text = "part of a name"
-    actions = [pause, resume, retry]
+    actions = [pause, resume, retry, recount]
 
     def get_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[Any]:
         return ["is_paused", "state", *_field_names(Forest, but="is_paused")]

@@ -3,13 +3,12 @@
 import argparse
 from collections.abc import Callable, Sequence
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from forests.commands import ProjectCommand, add_json_argument, names_among
+from common.commands import ProjectCommand, add_json_argument, names_among
 from forests.core.estimators import (
     AUTO,
     EstimatorChoice,
-    EstimatorError,
     caution,
     choose_estimator,
 )
@@ -42,12 +41,9 @@ def estimator_for(forest: Forest, wanted: EstimatorChoice, command: ProjectComma
     """Return the estimator to use, and say what is to be known of it.
 
     Raises:
-        CommandError: it means nothing for the forest's strategy.
+        EstimatorError: it means nothing for the forest's strategy.
     """
-    try:
-        estimator = choose_estimator(forest.strategy, wanted)
-    except EstimatorError as error:
-        raise CommandError(str(error), returncode=2) from error
+    estimator = choose_estimator(forest.strategy, wanted)
     if words := caution(forest.strategy, estimator):
         command.say(words)
     return estimator

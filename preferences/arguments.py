@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand
+from common.commands import ProjectCommand
 from forests.core.estimators import AUTO
 from forests.models import Forest
 from forests.storage.scores import get_scorer, scorer_names

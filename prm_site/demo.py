@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from forests.commands import EXIT_INTERRUPTED, EXIT_PARTLY_FAILED
+from common.commands import EXIT_INTERRUPTED, EXIT_PARTLY_FAILED
+from common.errors import UserError
 from prm_site.services import processes, registry, supervisor
 from prm_site.services.definitions import ALL
 
@@ -22,7 +23,7 @@ FOREST = f"{CONFIG}-{SPLIT}-{SUFFIX}"
 SECONDS_TO_START_SERVICES = 240.0
 
 
-class DemoError(Exception):
+class DemoError(UserError):
     """A stage failed; the message is one line, the stage itself has said why."""
 
 

@@ -9,21 +9,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import EXIT_PARTLY_FAILED, amount, positive_amount, positive_integer
 from common.storable import storing_problem
 from common.storage_problems import NO_QUEUE
-from forests.commands import (
-    EXIT_PARTLY_FAILED,
-    add_forest_argument,
-    amount,
-    get_graded_forest,
-    positive_amount,
-    positive_integer,
-)
 from forests.costs.budgets import Prices
+from forests.forest_arguments import add_forest_argument, get_graded_forest
 from forests.models import Forest
 from forests.progress.reading import read_standing_of
 from forests.progress.states import ForestState
-from rollouts.client.failures import BackendError, NoModelListError, NotForThisWorkerError
+from rollouts.client.failures import NoModelListError
 from rollouts.growing.growing_process import load_frozen_config, make_client
 from rollouts.growing.needs import require_server
 from rollouts.growing.reservations import free_dead
@@ -189,8 +183,8 @@ def check_backend(forest: Forest, allowed: Sequence[str] = ()) -> str:
     `allowed`: further models that may.
 
     Raises:
-        CommandError: there is no server, it does not answer or refuses, or it has another model
-            than the forest.
+        UserError: there is no server, it does not answer or refuses, or it has another model than
+            the forest.
     """
 
     async def ask() -> str:
@@ -202,17 +196,14 @@ def check_backend(forest: Forest, allowed: Sequence[str] = ()) -> str:
             await client.compare_models()
         return model
 
+    require_server(forest)
     try:
-        require_server(forest)
-        try:
-            return asyncio.run(ask())
-        except OtherModelError:
-            if not forget_unused_models(forest):
-                raise
-            forest.refresh_from_db(fields=["grown_by"])
-            return asyncio.run(ask())
-    except (BackendError, NotForThisWorkerError) as error:
-        raise CommandError(str(error)) from error
+        return asyncio.run(ask())
+    except OtherModelError:
+        if not forget_unused_models(forest):
+            raise
+        forest.refresh_from_db(fields=["grown_by"])
+        return asyncio.run(ask())
 
 
 async def _in_flight(forest: Forest) -> InFlight:

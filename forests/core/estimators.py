@@ -6,6 +6,7 @@ The strategies themselves are in `rollouts.strategies`, which pages and metrics 
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
+from common.errors import UserError
 from forests.core.values import ESTIMATORS, Estimator
 
 AUTO: Literal["auto"] = "auto"
@@ -29,8 +30,10 @@ STRATEGY_ESTIMATORS: Mapping[str, tuple[Estimator, ...]] = {
 """The strategy's own estimator, then the others that mean something for its trees."""
 
 
-class EstimatorError(ValueError):
+class EstimatorError(UserError, ValueError):
     """An estimator means nothing for a strategy; the message names those that do."""
+
+    exit_code = 2
 
 
 def own_estimator(strategy: str) -> Estimator:

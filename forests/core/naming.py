@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from common.errors import UserError
 from forests.core.tree import NodePath, format_path, parse_path
 
 # Addresses of the site that come before /<forest_name>/.
@@ -21,7 +22,7 @@ MAX_DEPTH = 2000
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
-class ForestNameError(ValueError):
+class ForestNameError(UserError, ValueError):
     """A name cannot be used; the message says why."""
 
 

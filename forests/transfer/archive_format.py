@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.directories import MANIFEST, checksum
+from common.errors import UserError
 from common.json_lines import JsonFileError, is_number, read_json
 from common.storable import storing_problem
 from common.text import describe
@@ -78,7 +79,7 @@ _NOT_A_FOREST = (
 OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
 
 
-class TransferError(Exception):
+class TransferError(UserError):
     """A directory cannot be imported; the message is one line with the remedy."""
 
 

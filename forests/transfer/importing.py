@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.directories import checksum
+from common.errors import UserError
 from common.json_lines import JsonFileError, read_json_rows
 from common.storable import storing_problem
 from experiment_configs.interfaces import Api, Grader, RolloutWorkerConfig
@@ -41,7 +42,7 @@ Report = Callable[[int], None]
 """Called with the number of trees done."""
 
 
-class ImportTreesError(Exception):
+class ImportTreesError(UserError):
     """A file cannot be imported; the message names the line and the remedy."""
 
 

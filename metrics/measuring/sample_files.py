@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from common.errors import UserError
 from common.json_lines import MAX_NUMBER, JsonFileError, is_number, read_json_lines
 from experiment_configs.interfaces import ConfigError, Grader
 from forests.core.tree import Grade
@@ -11,7 +12,7 @@ from forests.grading import ItemGrader
 from metrics.core.sample_trees import GradedSample
 
 
-class SampleFileError(Exception):
+class SampleFileError(UserError):
     """A file cannot be used; the message names the line and says what it needs."""
 
 

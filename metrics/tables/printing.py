@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from forests.commands import ProjectCommand
+from common.commands import ProjectCommand
 from metrics.tables.run_tables import Table, baseline_table, search_table
 
 

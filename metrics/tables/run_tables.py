@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forests.commands import as_percent
+from common.text import as_percent
 from metrics.core.evaluation import LEFT_OUT
 from metrics.core.search.accuracy import ACCURACIES
 from metrics.core.statistics.distributions import BINS, DEEPEST

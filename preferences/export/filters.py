@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from tokenizers import Tokenizer
 
+from common.errors import UserError
 from common.json_lines import JsonFileError, parse_line, read_lines
 from forests.core.prefix import as_text
 from preferences.core.balance import LengthBalance, kind_of
@@ -22,7 +23,7 @@ Items: TypeAlias = Iterator[tuple[Any, Item]]
 """Stored prompt and item of each tree."""
 
 
-class FilterError(Exception):
+class FilterError(UserError):
     """A file or tokenizer cannot be used; the message is one line with the remedy."""
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 
+from common.errors import UserError
 from common.storage_problems import first_line
 
 
-class HubError(Exception):
+class HubError(UserError):
     """The hub cannot be used; the message is one line with the remedy."""
 
 

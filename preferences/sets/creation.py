@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from django.db import IntegrityError
 
+from common.errors import UserError
 from forests.core.naming import check_slug
 from forests.core.tree import Scores
 from forests.core.values import Estimator, Ungraded
@@ -38,7 +39,7 @@ PAIRS_PER_WRITE = 500
 TREES_PER_WRITE = 256
 
 
-class SetMismatchError(Exception):
+class SetMismatchError(UserError):
     """A set of this name cannot be continued; the message says why."""
 
 

@@ -13,13 +13,14 @@ import pymongo
 import redis
 from pymongo.errors import PyMongoError
 
+from common.errors import UserError
 from prm_site.configuration.model_servers import servers_of_file
 from rollouts.client.server import Server
 
 _SECONDS_TO_ANSWER = 2.0
 
 
-class MissingPackageError(Exception):
+class MissingPackageError(UserError):
     """A package that an embedded service comes from is not installed; the message says which."""
 
 

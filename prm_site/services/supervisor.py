@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from common.errors import UserError
 from prm_site.services import processes, registry
 from prm_site.services.definitions import Service
 
@@ -23,7 +24,7 @@ SECONDS_OF_HEALTH = 60.0
 """A service that ran this long counts as healthy, and its restarts are forgotten."""
 
 
-class ServiceError(Exception):
+class ServiceError(UserError):
     """A service cannot be started or kept running; the message is one line with the remedy."""
 
 

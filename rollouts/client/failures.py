@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import openai
 
+from common.errors import UserError
 from common.text import one_line
 from rollouts.client.endpoints import Endpoint, ServerAddress
 from rollouts.client.transport import AnswerTooLargeError, RedirectedError
@@ -27,11 +28,11 @@ MAX_WAIT_WITHIN_REQUEST_SECONDS = 30.0
 """Where a server asks for a longer wait, the caller waits: it can show that it does."""
 
 
-class BackendError(Exception):
+class BackendError(UserError):
     """Base of what a model server can do wrong; the message is one line."""
 
 
-class NotForThisWorkerError(Exception):
+class NotForThisWorkerError(UserError):
     """Another worker may do what this one cannot: it has another config, model or server.
 
     The message is one line, with what differs and the remedy. Raise it before anything is drawn:

@@ -16,9 +16,9 @@ from forests.core.tree import Grade, TreeNode
 from forests.core.values import Estimator, root_value
 from forests.grading import TreeGrader
 from forests.models import Forest, Node, Tree
+from forests.storage.counters import sum_of_trees, write_sums
 from forests.storage.trees import StoredTree, collection, is_held, iter_trees, wait_for_workers
 from rollouts.growing.fencing import take_over_unfinished
-from rollouts.growing.recorder import sum_of_trees, write_sums
 
 _UNGRADED = "not graded"
 

@@ -14,6 +14,7 @@ from forests.core.naming import ForestNameError, forest_name, tree_id
 from forests.core.tree import ReasoningTree
 from forests.core.values import root_value
 from forests.models import Forest, Node, Tree, TreeStatus
+from forests.storage.counters import sum_of_trees, write_sums
 from forests.storage.trees import (
     Document,
     StoredTree,
@@ -27,7 +28,6 @@ from forests.storage.trees import (
     tree_ids,
 )
 from forests.transfer.resuming import import_refusal
-from rollouts.growing.recorder import sum_of_trees, write_sums
 from rollouts.steps.recutting import RESEGMENTABLE, ResegmentingError, resegment
 from rollouts.steps.rules import StepRule
 

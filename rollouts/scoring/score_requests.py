@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import Any, Literal, TypeAlias, get_args
 
+from common.errors import UserError
 from common.json_lines import is_number
 from experiment_configs.interfaces import Prompt
 from forests.core.prefix import as_text
@@ -41,7 +42,7 @@ _SPACES_IN_TOKENS = " \n\u2581\u0120\u010a"
 """Blanks as they are, and as vocabularies spell them."""
 
 
-class ScoringError(Exception):
+class ScoringError(UserError):
     """A response does not fit the tree; asking again would not help. The message says why."""
 
 

@@ -13,6 +13,7 @@ import structlog
 from django.conf import settings
 from django.core.management.base import OutputWrapper
 
+from common.errors import UserError
 from forests.models import Forest
 from forests.storage.trees import leave_forest
 from rollouts.growing.grower import may_grow
@@ -29,7 +30,7 @@ MAX_LOST_IN_A_ROW = 5
 _MAX_BYTES_OF_REPORT = 65_536
 
 
-class WorkerFailedError(Exception):
+class WorkerFailedError(UserError):
     """A worker process cannot go on, and so no other can; the message is one line."""
 
 

@@ -13,11 +13,10 @@ from typing import Any
 import structlog
 from django.core.management import CommandError, CommandParser, call_command
 
+from common.commands import ProjectCommand
 from common.text import describe, one_line
-from forests.commands import ProjectCommand
 from forests.models import Forest, TreeStatus
 from forests.storage.trees import Document, has_live_lease, server_time
-from rollouts.client.failures import BackendError, NotForThisWorkerError
 from rollouts.growing import leases
 from rollouts.growing.growing_process import Grown, all_unfinished, grow_trees, trees_with_status
 from rollouts.growing.recorder import LeaseLostError
@@ -52,8 +51,6 @@ def grow_forest(name: str, *, share: int, num_shares: int, num_requests: int, pa
             )
         except LeaseLostError as error:
             log.warning("growth begins again", reason=str(error))
-        except (BackendError, NotForThisWorkerError) as error:
-            raise CommandError(str(error)) from error
         waits = not grown.complete + grown.failed
         trees = []
 

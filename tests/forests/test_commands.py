@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from forests.commands import MAX_INTEGER, positive_integer
+from common.commands import MAX_INTEGER, positive_integer
 
 
 @pytest.mark.parametrize(("text", "number"), [("1", 1), ("007", 7), ("1000000000", 10**9)])

@@ -14,9 +14,9 @@ from django.core.management import CommandError, call_command
 
 from forests.core.naming import tree_id
 from forests.models import Forest, Tree
+from forests.storage import counters as recounting
 from rollouts.client import failures
 from rollouts.growing import leases
-from rollouts.maintenance import recounting
 from rollouts.workers import jobs
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.processes import on_test_database

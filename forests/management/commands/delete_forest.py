@@ -2,7 +2,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand, add_forest_argument, get_forest
+from common.commands import ProjectCommand
+from forests.forest_arguments import add_forest_argument, get_forest
 from forests.storage.trees import delete_forest
 
 

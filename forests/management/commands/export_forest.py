@@ -3,15 +3,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from common.directories import OutputError
+from common.commands import ProjectCommand, add_json_argument
 from common.progress_bar import shown_progress
 from common.storage_problems import first_line
-from forests.commands import (
-    ProjectCommand,
-    add_forest_argument,
-    add_json_argument,
-    get_graded_forest,
-)
+from forests.forest_arguments import add_forest_argument, get_graded_forest
 from forests.transfer.archiving import export_forest
 
 
@@ -37,8 +32,6 @@ python manage.py export_forest --forest_name gsm8k_baseline-test-first --output 
         try:
             with shown_progress("trees", total=forest.num_trees) as report:
                 manifest = export_forest(forest, output, overwrite=overwrite, report=report)
-        except OutputError as error:
-            raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(
                 f"{output} could not be written: {first_line(error)}; nothing is left behind"

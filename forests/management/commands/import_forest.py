@@ -3,11 +3,11 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import ProjectCommand, add_json_argument
 from common.progress_bar import shown_progress
 from common.storage_problems import first_line
-from forests.commands import ProjectCommand, add_json_argument
-from forests.core.naming import ForestNameError, forest_name
-from forests.transfer.archiving import TransferError, import_forest, read_manifest
+from forests.core.naming import forest_name
+from forests.transfer.archiving import import_forest, read_manifest
 
 
 class Command(ProjectCommand):
@@ -35,8 +35,6 @@ python manage.py import_forest backups/first --forest_name_suffix copy
                 name = forest_name(facts["config_name"], facts["dataset_split"], forest_name_suffix)
             with shown_progress("trees", total=facts["num_trees"]) as report:
                 forest = import_forest(directory, name, report)
-        except (TransferError, ForestNameError) as error:
-            raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{directory} could not be read: {first_line(error)}") from error
         if options["json"]:

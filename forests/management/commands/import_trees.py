@@ -4,15 +4,16 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import ProjectCommand, add_json_argument
 from common.progress_bar import shown_progress
 from common.storage_problems import first_line
 from experiment_configs.interfaces import Grader
 from experiment_configs.loading import load_config
-from forests.commands import ProjectCommand, add_json_argument
-from forests.core.naming import ForestNameError, forest_name
+from forests.core.naming import forest_name
+from forests.forest_arguments import say_uncompared
 from forests.storage.scores import scorer_names
 from forests.transfer.foreign_trees import READERS
-from forests.transfer.importing import SCORER, ImportRequest, ImportTreesError, import_trees
+from forests.transfer.importing import SCORER, ImportRequest, import_trees
 
 
 class Command(ProjectCommand):
@@ -61,8 +62,6 @@ python manage.py import_trees trees.jsonl --forest_name_suffix mine --dataset_co
             )
             with shown_progress("trees", total=None) as report:
                 forest = import_trees(request, report)
-        except (ImportTreesError, ForestNameError) as error:
-            raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{file} cannot be read: {first_line(error)}") from error
         names = ("num_trees", "num_nodes", "num_leaves", "num_correct", "num_uncompared")
@@ -72,7 +71,7 @@ python manage.py import_trees trees.jsonl --forest_name_suffix mine --dataset_co
         else:
             for name, value in facts.items():
                 self.stdout.write(f"{name}: {value}")
-        self.say_uncompared(forest.num_uncompared, forest.name)
+        say_uncompared(self, forest.num_uncompared, forest.name)
         if SCORER in scorer_names(forest):
             self.say(
                 "the file's own values are kept: create_preferences and export_preferences "

@@ -2,8 +2,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand, add_forest_argument, get_seeded_forest
+from common.commands import ProjectCommand
 from forests.core.estimators import RESEGMENTED
+from forests.forest_arguments import add_forest_argument, get_seeded_forest
 from forests.progress.reading import read_standing_of
 from forests.storage.trees import retry_failed
 

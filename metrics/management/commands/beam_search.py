@@ -4,14 +4,15 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import ProjectCommand, positive_integer
 from common.progress_bar import shown_progress
-from forests.commands import (
-    ProjectCommand,
+from forests.core.model_counts import from_fields
+from forests.forest_arguments import (
     add_forest_argument,
     get_grown_forest,
-    positive_integer,
+    say_uncompared,
+    say_ungrouped,
 )
-from forests.core.model_counts import from_fields
 from forests.models import Forest
 from forests.storage.scores import get_scorer
 from metrics.arguments import (
@@ -91,8 +92,8 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         self.say(f"{note(run)}.")
         if reasons := left_out(run):
             self.say(f"trees left out: {', '.join(reasons)}")
-        self.say_uncompared(run.num_uncompared, forest.name)
-        self.say_ungrouped(run.num_ungrouped, forest.name)
+        say_uncompared(self, run.num_uncompared, forest.name)
+        say_ungrouped(self, run.num_ungrouped, forest.name)
 
 
 def _check_scorer(options: dict[str, Any]) -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand, get_forest, names_among
+from common.commands import ProjectCommand, names_among
+from forests.forest_arguments import get_forest
 from metrics.arguments import add_output_arguments
 from metrics.measuring.forests import runs_of
 from metrics.models import MetricRun

@@ -8,10 +8,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import ProjectCommand
 from common.progress_bar import shown_progress
 from experiment_configs.interfaces import Grader
 from experiment_configs.loading import load_config
-from forests.commands import ProjectCommand
 from forests.core.values import UNGRADED
 from forests.grading import same_by
 from metrics.arguments import (
@@ -23,7 +23,7 @@ from metrics.arguments import (
 from metrics.core.evaluation import LEFT_OUT, Evaluation, EvaluationOptions
 from metrics.core.sample_trees import search_of
 from metrics.core.search.value_functions import ValueOptions
-from metrics.measuring.sample_files import SampleFileError, read_samples
+from metrics.measuring.sample_files import read_samples
 from metrics.tables.printing import show_rows
 
 MAX_SAMPLES = 4096
@@ -68,18 +68,15 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
         grader = _grader(options["dataset_config_name"])
         is_same = same_by(grader)
         searches = (search_of(samples, is_same) for samples in read_samples(file, grader))
-        try:
-            with shown_progress("problems", total=None) as report:
-                first = list(itertools.islice(searches, 1))
-                if not first:
-                    raise CommandError(f"{file} has no problem: give one JSON object a line")
-                has_scores = any(value is not None for value in first[0].values.values())
-                evaluation = Evaluation(_options(options, has_scores=has_scores))
-                for done, search in enumerate(itertools.chain(first, searches), start=1):
-                    evaluation.add(str(done), search.tree, [search])
-                    report(done)
-        except SampleFileError as error:
-            raise CommandError(str(error)) from error
+        with shown_progress("problems", total=None) as report:
+            first = list(itertools.islice(searches, 1))
+            if not first:
+                raise CommandError(f"{file} has no problem: give one JSON object a line")
+            has_scores = any(value is not None for value in first[0].values.values())
+            evaluation = Evaluation(_options(options, has_scores=has_scores))
+            for done, search in enumerate(itertools.chain(first, searches), start=1):
+                evaluation.add(str(done), search.tree, [search])
+                report(done)
         self._show(evaluation, "json" if options["json"] else output)
 
     def _show(self, evaluation: Evaluation, output: str) -> None:

@@ -4,9 +4,15 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import ProjectCommand
 from common.progress_bar import shown_progress
-from forests.commands import ProjectCommand, add_forest_argument, get_grown_forest
 from forests.core.model_counts import from_fields
+from forests.forest_arguments import (
+    add_forest_argument,
+    get_grown_forest,
+    say_uncompared,
+    say_ungrouped,
+)
 from forests.storage.scores import get_scorer
 from metrics.arguments import (
     add_output_arguments,
@@ -95,5 +101,5 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
             "Carlo values know the answers: they are an upper bound"
         )
         self.say(f"models: {found.models_in_words or 'not known'}")
-        self.say_uncompared(found.num_uncompared, found.forest_id)
-        self.say_ungrouped(found.num_ungrouped, found.forest_id)
+        say_uncompared(self, found.num_uncompared, found.forest_id)
+        say_ungrouped(self, found.num_ungrouped, found.forest_id)

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from common.errors import UserError
 from experiment_configs.interfaces import Prompt
 from forests.core.prefix import prefix_of
 
 Message = dict[str, str]
 
 
-class FormatError(Exception):
+class FormatError(UserError):
     """What is in a forest cannot be written in the wanted format; the message names another."""
 
 

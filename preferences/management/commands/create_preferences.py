@@ -5,22 +5,20 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import ProjectCommand, add_json_argument, pick
 from common.progress_bar import shown_progress
-from forests.commands import (
-    ProjectCommand,
+from forests.forest_arguments import (
     add_forest_argument,
-    add_json_argument,
     get_grown_forest,
-    pick,
+    say_uncompared,
+    say_ungrouped,
 )
-from forests.core.naming import ForestNameError
 from forests.models import Forest
 from preferences.arguments import add_source_arguments, choose_source
 from preferences.core.pairing import LEVELS, PAIRINGS, REASONS, PairingOptions
 from preferences.core.value_sources import ValueSource
 from preferences.models import PreferenceSet
 from preferences.sets.creation import (
-    SetMismatchError,
     SetParameters,
     create_preferences,
     stored_set,
@@ -67,11 +65,8 @@ python manage.py create_preferences --forest_name F --values scorer:imported
         if replace and (known := stored_set(forest, name)):
             gone = delete_set(known)
             self.say(f"deleted preference set {name} with {gone} pairs")
-        try:
-            with shown_progress("trees", total=forest.num_trees) as report:
-                made = create_preferences(forest, name, parameters, report)
-        except (SetMismatchError, ForestNameError) as error:
-            raise CommandError(str(error)) from error
+        with shown_progress("trees", total=forest.num_trees) as report:
+            made = create_preferences(forest, name, parameters, report)
         self._show(forest, made, as_json=options["json"])
 
     def _show(self, forest: Forest, made: PreferenceSet, *, as_json: bool) -> None:
@@ -109,9 +104,9 @@ python manage.py create_preferences --forest_name F --values scorer:imported
                 f"{made.parameters['scorer']!r} and were left out; run the same command again when "
                 "they have"
             )
-        self.say_uncompared(forest.num_uncompared, forest.name)
+        say_uncompared(self, forest.num_uncompared, forest.name)
         if made.parameters.get("drop_same_answer"):
-            self.say_ungrouped(made.num_ungrouped, forest.name)
+            say_ungrouped(self, made.num_ungrouped, forest.name)
 
 
 _COUNTS = (

@@ -5,17 +5,12 @@ from typing import Any, Literal
 
 from django.core.management.base import CommandError, CommandParser
 
-from common.directories import OutputError, check_output
+from common.commands import ProjectCommand, add_json_argument, names_among, positive_integer
+from common.directories import check_output
 from common.progress_bar import shown_progress
 from common.storage_problems import first_line
-from forests.commands import (
-    ProjectCommand,
-    add_json_argument,
-    get_graded_forest,
-    names_among,
-    positive_integer,
-)
 from forests.core.estimators import AUTO
+from forests.forest_arguments import get_graded_forest
 from forests.models import Forest
 from forests.storage.scores import get_scorer
 from preferences.arguments import add_source_arguments, choose_source, hint_at_imported_values
@@ -23,14 +18,13 @@ from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.value_sources import ValueSource
 from preferences.export.containers import CONTAINERS
 from preferences.export.dataset_rows import REVIEWED, SOLUTIONS, Solutions, usual_solutions
-from preferences.export.filters import FilterError, Filters, read_benchmark, token_counter
+from preferences.export.filters import Filters, read_benchmark, token_counter
 from preferences.export.formats.annotation import ANNOTATES
 from preferences.export.formats.left_out import words_of
 from preferences.export.formats.pairs import RowOptions
-from preferences.export.formats.prompts import FormatError
 from preferences.export.formats.steps import labeler_id
 from preferences.export.formats.thought_marks import THOUGHTS
-from preferences.export.hub import HubError, check_hub, push_to_hub
+from preferences.export.hub import check_hub, push_to_hub
 from preferences.export.writing import FORMATS, ExportRequest, export, output_of
 from preferences.models import PreferenceSet
 from preferences.sets.storage import sets_of
@@ -144,8 +138,6 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             with shown_progress("rows", total=None) as report:
                 manifest = export(request, overwrite=overwrite, report=report)
             url = push_to_hub(output, repository) if repository else None
-        except (OutputError, FormatError, FilterError, HubError) as error:
-            raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(
                 f"{output} could not be written: {first_line(error)}; nothing is left behind"

@@ -5,7 +5,7 @@ from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand
+from common.commands import ProjectCommand
 from prm_site.access.roles import OPERATOR, ROLES
 
 

@@ -3,11 +3,10 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from forests.commands import ProjectCommand, positive_integer
+from common.commands import ProjectCommand, positive_integer
 from prm_site import demo
-from prm_site.services.supervisor import ServiceError
 
 DEFAULT_LIMIT = 10
 DEFAULT_PORT = 8000
@@ -52,11 +51,8 @@ manage.py demo --exit --limit 4
         base_dir: Path = settings.BASE_DIR
         output: Path = options["output"].resolve()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            with demo.services(base_dir, settings.DATA_DIR, self.say):
-                demo.run_stages(base_dir, demo.stages(options["limit"], output), self.say)
-                self.say(f"\nThe dataset: {output}")
-                if not options["exit"]:
-                    demo.serve_site(base_dir, options["port"], self.say)
-        except (demo.DemoError, ServiceError) as error:
-            raise CommandError(str(error)) from error
+        with demo.services(base_dir, settings.DATA_DIR, self.say):
+            demo.run_stages(base_dir, demo.stages(options["limit"], output), self.say)
+            self.say(f"\nThe dataset: {output}")
+            if not options["exit"]:
+                demo.serve_site(base_dir, options["port"], self.say)

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from forests.commands import ProjectCommand
+from common.commands import ProjectCommand
 
 USERNAME = "demo"
 

@@ -8,10 +8,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import ProjectCommand
 from common.storage_problems import without_password
-from forests.commands import ProjectCommand
 from prm_site.services import registry
-from prm_site.services.definitions import ALL, MODEL, MONGODB, MissingPackageError, Service
+from prm_site.services.definitions import ALL, MODEL, MONGODB, Service
 from prm_site.services.supervisor import ServiceError, Supervisor
 
 
@@ -39,15 +39,12 @@ manage.py services --only mongodb,queue --json
             if service not in embedded:
                 self._check(service)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # unwinds, so all are stopped
-        try:
-            with Supervisor(settings.DATA_DIR, embedded, self.say) as supervisor:
-                if MONGODB in chosen:
-                    _migrate()
-                self._show_addresses(chosen, as_json=options["json"])
-                supervisor.mark_ready()
-                supervisor.watch()
-        except (ServiceError, MissingPackageError) as error:
-            raise CommandError(str(error)) from error
+        with Supervisor(settings.DATA_DIR, embedded, self.say) as supervisor:
+            if MONGODB in chosen:
+                _migrate()
+            self._show_addresses(chosen, as_json=options["json"])
+            supervisor.mark_ready()
+            supervisor.watch()
 
     def _check(self, service: Service) -> None:
         """Look whether what .env names is there; without a model server, pages can be read.

@@ -2,7 +2,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from forests.commands import ProjectCommand, add_forest_argument, add_json_argument, get_forest
+from common.commands import ProjectCommand, add_json_argument
+from forests.forest_arguments import add_forest_argument, get_forest
 from rollouts.maintenance.configuring import as_lines, changeable_settings, configure_forest
 
 

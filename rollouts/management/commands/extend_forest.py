@@ -4,16 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import EXIT_BAD_USAGE, ProjectCommand, add_json_argument, positive_integer
 from common.progress_bar import shown_progress
 from experiment_configs.interfaces import SETTINGS_THAT_ADD, RolloutWorkerConfig
-from forests.commands import (
-    EXIT_BAD_USAGE,
-    ProjectCommand,
-    add_forest_argument,
-    add_json_argument,
-    get_graded_forest,
-    positive_integer,
-)
+from forests.forest_arguments import add_forest_argument, get_graded_forest
 from forests.models import Forest
 from forests.progress.reading import read_standing_of
 from forests.storage.scores import scorer_names

@@ -5,7 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from forests.commands import ProjectCommand, positive_integer
+from common.commands import ProjectCommand, positive_integer
+from forests.forest_arguments import say_uncompared
 from forests.models import Forest
 from forests.progress.reading import read_standing_of
 from forests.progress.states import ENDS_WATCHING
@@ -68,7 +69,7 @@ manage.py rqworker-pool rollouts --num-workers 4
         )
         if note := node_limit_note(summary):
             self.say(note)
-        self.say_uncompared(summary.num_uncompared, forest.name)
+        say_uncompared(self, summary.num_uncompared, forest.name)
         check_outcome(forest.name)
 
 

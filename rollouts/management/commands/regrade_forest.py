@@ -3,14 +3,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
+from common.commands import ProjectCommand, add_json_argument
 from common.progress_bar import shown_progress
 from experiment_configs.loading import load_config
-from forests.commands import (
-    ProjectCommand,
-    add_forest_argument,
-    add_json_argument,
-    get_seeded_forest,
-)
+from forests.forest_arguments import add_forest_argument, get_seeded_forest
 from rollouts.maintenance.regrading import Regrading, regrade_forest
 
 

@@ -6,16 +6,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import ProjectCommand, add_json_argument
 from common.progress_bar import shown_progress
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.loading import load_config
 from experiment_configs.step_delimiters import NAMED_DELIMITERS
-from forests.commands import (
-    ProjectCommand,
-    add_forest_argument,
-    add_json_argument,
-    get_graded_forest,
-)
+from forests.forest_arguments import add_forest_argument, get_graded_forest
 from forests.models import Forest
 from forests.storage.scores import scorer_names
 from rollouts.maintenance.resegmenting import NewSteps, resegment_forest

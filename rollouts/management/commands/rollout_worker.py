@@ -3,7 +3,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand, positive_integer
+from common.commands import ProjectCommand, positive_integer
+from forests.forest_arguments import say_uncompared
 from forests.models import Forest
 from rollouts.growth_arguments import (
     add_growth_arguments,
@@ -50,7 +51,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
         )
         if note := node_limit_note(summary):
             self.say(note)
-        self.say_uncompared(summary.num_uncompared, forest.name)
+        say_uncompared(self, summary.num_uncompared, forest.name)
         check_outcome(forest.name)
 
     def _divide(self, in_flight: InFlight, forest: Forest, num_processes: int) -> list[int]:

@@ -7,22 +7,14 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import EXIT_PARTLY_FAILED, ProjectCommand, add_json_argument, positive_integer
 from common.progress_bar import shown_progress
 from experiment_configs.server_addresses import has_user, is_server_address
-from forests.commands import (
-    EXIT_PARTLY_FAILED,
-    ProjectCommand,
-    add_forest_argument,
-    add_json_argument,
-    get_grown_forest,
-    positive_integer,
-)
-from forests.core.naming import ForestNameError
+from forests.forest_arguments import add_forest_argument, get_grown_forest
 from forests.models import Forest, Scorer
 from forests.storage.scores import delete_scores, start_scorer
 from rollouts.client.backend import Backend, Spending
 from rollouts.client.endpoints import ServerAddress
-from rollouts.client.failures import BackendError
 from rollouts.client.servers_of_settings import scorer_server
 from rollouts.scoring.score_forest import Scoring, score_forest
 from rollouts.scoring.score_requests import (
@@ -31,7 +23,6 @@ from rollouts.scoring.score_requests import (
     USUAL_LAYOUTS,
     USUAL_TAGS,
     ScorerOptions,
-    ScoringError,
 )
 
 TIMEOUT_SECONDS = 120.0
@@ -109,10 +100,7 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
 
     def handle(self, **options: Any) -> None:
         forest = get_grown_forest(options["forest_name"])
-        try:
-            scorer, scoring = asyncio.run(self._score(forest, options))
-        except (BackendError, ScoringError, ForestNameError) as error:
-            raise CommandError(str(error)) from error
+        scorer, scoring = asyncio.run(self._score(forest, options))
         self._show(forest, scorer, scoring, as_json=options["json"])
 
     async def _score(self, forest: Forest, options: dict[str, Any]) -> tuple[Scorer, Scoring]:

@@ -4,8 +4,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
+from common.commands import ProjectCommand, positive_integer
 from experiment_configs.loading import load_config
-from forests.commands import ProjectCommand, positive_integer
 from forests.seeding import seed_forest
 from rollouts.verification import check_strategy
 

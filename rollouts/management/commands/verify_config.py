@@ -6,15 +6,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from common.commands import ProjectCommand, amount, positive_integer
 from experiment_configs.interfaces import RolloutConfig
-from forests.commands import ProjectCommand, amount, positive_integer
 from forests.core.abilities import Abilities
 from forests.costs.budgets import Prices, Usage
 from forests.costs.estimates import GrowthEstimate, estimate_growth
 from forests.costs.money import money
 from forests.progress.estimating import estimate_lines
 from rollouts.client.servers_of_settings import policy_server
-from rollouts.growing.needs import NoServerError, require_server_among
+from rollouts.growing.needs import require_server_among
 from rollouts.probing.memory import AskingMemory, Memory
 from rollouts.sampling.completion_client import CompletionClient
 from rollouts.sampling.in_flight import InFlight, find_in_flight
@@ -77,10 +77,7 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
             raise CommandError(f"{verification.failures} checks failed")
 
     def _require_server(self, config: RolloutConfig) -> None:
-        try:
-            require_server_among(config.rollout_worker_config.base_urls)
-        except NoServerError as error:
-            raise CommandError(str(error)) from error
+        require_server_among(config.rollout_worker_config.base_urls)
 
     def _check_backend(self, verification: Verification, config: RolloutConfig) -> None:
         tried: list[TriedGrowth] = []

@@ -13,10 +13,10 @@ from forests.core.model_counts import from_fields
 from forests.core.tree import Grade
 from forests.core.values import NodeValue, estimate_values
 from forests.models import LEAF_COUNTERS, SPENT_COUNTERS, Forest, Scorer, Tree
+from forests.storage.counters import recount_forest
 from forests.storage.scores import read_scores
 from forests.storage.trees import count_models, iter_trees
 from forests.transfer import foreign_trees, importing
-from rollouts.maintenance.recounting import recount_forest
 from tests.hostile_lines import BAD_FILES, BAD_LABELS, GOOD_LABELS, LABELLED
 
 pytestmark = pytest.mark.django_db

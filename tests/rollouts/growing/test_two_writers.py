@@ -12,6 +12,7 @@ from pymongo.collection import Collection
 from experiment_configs.loading import load_config
 from forests.core.tree import Grade, TreeNode
 from forests.models import Forest, Node, Tree
+from forests.storage.counters import recount_forest
 from forests.storage.trees import (
     count_models,
     insert_new,
@@ -24,7 +25,6 @@ from rollouts.growing import fencing, leases
 from rollouts.growing import recorder as recording
 from rollouts.growing.recorder import LeaseLostError, settle_counters
 from rollouts.maintenance import regrading
-from rollouts.maintenance.recounting import recount_forest
 from rollouts.maintenance.regrading import regrade_forest
 from rollouts.workers import jobs
 from rollouts.workers.jobs import grow_slice

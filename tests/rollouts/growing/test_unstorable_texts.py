@@ -8,9 +8,9 @@ import pytest
 from experiment_configs.loading import load_config
 from forests.models import Forest, Node, Tree
 from forests.seeding import seed_forest
+from forests.storage.counters import recount_forest
 from forests.storage.trees import retry_failed
 from rollouts.growing import grower as growth
-from rollouts.maintenance.recounting import recount_forest
 from rollouts.workers.jobs import grow_slice
 from tests.openai_server import OpenAIServer, write_two_steps
 from tests.rollouts.forests import WORKER_SETTINGS, assert_whole, reread, seeded

@@ -10,9 +10,9 @@ from django.core.management import CommandError, call_command
 from forests.core.model_counts import from_fields
 from forests.models import COUNTERS, Forest, Node, Tree, TreeStatus
 from forests.storage import trees as store
+from forests.storage.counters import recount_forest
 from forests.storage.trees import iter_trees
 from rollouts.maintenance import resegmenting
-from rollouts.maintenance.recounting import recount_forest
 from rollouts.workers.jobs import grow_slice
 from tests.openai_server import OpenAIServer
 from tests.rollouts.forests import reread, seeded, shape

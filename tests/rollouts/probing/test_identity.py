@@ -15,12 +15,12 @@ from experiment_configs.loading import load_config
 from forests.core.model_counts import from_fields
 from forests.models import Forest, Node, Tree
 from forests.progress.grown_by import ModelOfForest, models_of, num_uncounted
+from forests.storage.counters import recount_forest
 from forests.storage.trees import collection, count_models, delete_forest
 from rollouts.client import backend, failures
 from rollouts.client.failures import BackendRefusedError
 from rollouts.growing import grower as growth
 from rollouts.growth_arguments import check_backend
-from rollouts.maintenance.recounting import recount_forest
 from rollouts.probing import identity
 from rollouts.probing.identity import ModelChangedError, OtherModelError
 from rollouts.workers.jobs import enqueue_forest, grow_slice

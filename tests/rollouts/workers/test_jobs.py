@@ -14,6 +14,7 @@ from rq.serializers import JSONSerializer
 from experiment_configs.interfaces import ConfigError
 from forests.core.naming import tree_id
 from forests.models import Activity, Forest, Node, Tree, TreeStatus
+from forests.storage.counters import recount_forest
 from forests.storage.trees import (
     add_to_forest,
     collection,
@@ -29,7 +30,6 @@ from rollouts.growing import grower as growth
 from rollouts.growing import leases
 from rollouts.growing.growing_process import unfinished_trees
 from rollouts.growing.recorder import LeaseLostError
-from rollouts.maintenance.recounting import recount_forest
 from rollouts.workers.jobs import enqueue_forest, grow_slice
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses

@@ -1,4 +1,7 @@
-"""Rebuild counters from what is stored."""
+"""A forest's counters: their sums over its trees, and rebuilding them from what is stored."""
+
+from collections import Counter
+from datetime import UTC, datetime
 
 from pymongo import UpdateOne
 
@@ -6,9 +9,8 @@ from forests.core.counting import count_tree, mend_counts
 from forests.core.model_counts import as_fields, count_models, from_fields
 from forests.core.naming import node_id
 from forests.core.values import root_value
-from forests.models import Forest, Node, Tree, TreeStatus
+from forests.models import COUNTERS, Forest, Node, Tree, TreeStatus
 from forests.storage.trees import Document, StoredTree, collection, delete_orphans, iter_trees
-from rollouts.growing.recorder import sum_of_trees, write_sums
 
 _TREES_PER_WRITE = 200
 
@@ -62,3 +64,37 @@ def _mend(stored: StoredTree) -> int:
     if updates:
         collection(Node).bulk_write(updates)
     return len(updates)
+
+
+def write_sums(forest: Forest, sums: Document) -> None:
+    """Set a forest's counters, and when its growth was finished, if it is."""
+    is_finished = 0 < forest.num_trees == sums["num_complete"] + sums["num_failed"]
+    finished_at = (forest.growth_finished_at or datetime.now(UTC)) if is_finished else None
+    collection(Forest).update_one(
+        {"_id": forest.name}, {"$set": {**sums, "growth_finished_at": finished_at}}
+    )
+
+
+def sum_of_trees(forest: Forest) -> Document:
+    """Return the forest's counters as its tree documents give them, in one pass over these."""
+    sums: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+    failures: Counter[str] = Counter()
+    models: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
+    num_hit_max_nodes = 0
+    fields = dict.fromkeys((*COUNTERS, "failures", "nodes_by_model", "status", "hit_max_nodes"), 1)
+    for document in collection(Tree).find({"forest_id": forest.name}, fields):
+        # An older version had fewer counters.
+        sums.update({name: document.get(name, 0) for name in COUNTERS})
+        failures.update(document["failures"])
+        models.update(document.get("nodes_by_model", {}))
+        statuses[document["status"]] += 1
+        num_hit_max_nodes += bool(document.get("hit_max_nodes"))
+    return {
+        **sums,
+        "failures": dict(failures),
+        "nodes_by_model": dict(models),
+        "num_complete": statuses[TreeStatus.COMPLETE],
+        "num_failed": statuses[TreeStatus.FAILED],
+        "num_hit_max_nodes": num_hit_max_nodes,
+    }

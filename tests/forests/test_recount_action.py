@@ -1,4 +1,4 @@
-"""What staff can do with a forest that takes what workers know."""
+"""Staff recount a forest in the admin."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from forests.models import Forest, Tree, TreeStatus
-from rollouts.maintenance.recounting import recount_forest
+from forests.storage.counters import recount_forest
 from tests.forests.factories import add_trees, duck_tree, make_forest, open_tree
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +50,7 @@ def test_a_forest_that_workers_hold_is_not_recounted(forest, recount):
 
 
 def test_a_large_forest_is_recounted_by_the_command(forest, recount, monkeypatch):
-    monkeypatch.setattr("rollouts.admin.MAX_NODES_OF_A_REQUEST", 23)
+    monkeypatch.setattr("forests.admin.MAX_NODES_OF_A_REQUEST", 23)
     assert "recount_forest --forest_name ducks-test-first" in recount()
 
 

@@ -2,14 +2,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import (
-    ProjectCommand,
-    add_forest_argument,
-    add_json_argument,
-    get_seeded_forest,
-)
+from common.commands import ProjectCommand, add_json_argument
+from forests.forest_arguments import add_forest_argument, get_seeded_forest
+from forests.storage.counters import recount_forest
 from forests.storage.trees import is_held
-from rollouts.maintenance.recounting import recount_forest
 
 
 class Command(ProjectCommand):

@@ -10,14 +10,14 @@ from typing import Any, TextIO, cast
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
+from common.errors import UserError
 from common.storage_problems import NO_DATABASE, STORAGE_ERRORS, storage_problem
 from common.text import printable
-from experiment_configs.interfaces import ConfigError
-from forests.models import Forest
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -90,9 +90,9 @@ class ProjectCommand(BaseCommand):
             if self.needs_database and not settings.MONGODB_URI:
                 raise CommandError(NO_DATABASE)
             return super().execute(*args, **options)
-        except ConfigError as error:
-            raise CommandError(str(error)) from error
-        except Forest.DoesNotExist as error:
+        except UserError as error:
+            raise CommandError(str(error), returncode=error.exit_code) from error
+        except ObjectDoesNotExist as error:
             raise CommandError("the forest was deleted meanwhile") from error
         except STORAGE_ERRORS as error:
             raise CommandError(storage_problem(error)) from error
@@ -107,22 +107,6 @@ class ProjectCommand(BaseCommand):
     def say(self, words: str) -> None:
         """Write words for a person to stderr."""
         self.stderr.write(printable(words), style_func=str)
-
-    def say_uncompared(self, number: int | None, forest_name: str) -> None:
-        """Say how many samples of a forest have no result, and what helps; nothing where none."""
-        if number:
-            self.say(
-                f"{number} samples have no result, as nobody could compare their answers with the "
-                f"label: regrade_forest --forest_name {forest_name} tries again"
-            )
-
-    def say_ungrouped(self, number: int | None, forest_name: str) -> None:
-        """Say how many samples an older version graded, and what helps; nothing where none."""
-        if number:
-            self.say(
-                f"{number} samples were graded by an older version, so their answers are the same "
-                f"only where their texts are: regrade_forest --forest_name {forest_name} mends it"
-            )
 
     def show(self, text: str) -> None:
         """Write data to stdout that may hold what a model or a dataset says."""
@@ -151,75 +135,6 @@ class ProjectCommand(BaseCommand):
 
 def add_json_argument(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-
-def add_forest_argument(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--forest_name", required=True, help="name of a forest, as `seed_forest` printed it"
-    )
-
-
-def get_forest(name: str) -> Forest:
-    """Return a forest.
-
-    Raises:
-        CommandError: there is none of this name; the message lists the nearest.
-    """
-    try:
-        return Forest.objects.get(pk=name)
-    except Forest.DoesNotExist:
-        names = sorted(Forest.objects.values_list("name", flat=True))
-        known = f"known: {', '.join(names[:10])}" if names else "none is seeded: run seed_forest"
-        raise CommandError(f"no forest named {name!r}; {known}") from None
-
-
-def get_seeded_forest(name: str) -> Forest:
-    """Return a forest whose trees are all there.
-
-    Raises:
-        CommandError: there is no such forest, or its seeding or import was interrupted.
-    """
-    forest = get_forest(name)
-    if not forest.is_seeded:
-        raise CommandError(
-            f"forest {name!r} is only partly {'imported' if forest.importer else 'seeded'}: run "
-            f"the same {forest.importer or 'seed_forest'} command again"
-        )
-    return forest
-
-
-def get_graded_forest(name: str) -> Forest:
-    """Return a seeded forest whose leaves one grader has graded.
-
-    Raises:
-        CommandError: there is no such forest, it is partly seeded, or its regrading was
-            interrupted.
-    """
-    forest = get_seeded_forest(name)
-    if not forest.is_graded:
-        raise CommandError(
-            f"forest {name!r} is only partly regraded: run regrade_forest --forest_name {name} "
-            "again"
-        )
-    return forest
-
-
-def get_grown_forest(name: str) -> Forest:
-    """Return a graded forest that has values: at least one of its trees is complete.
-
-    Raises:
-        CommandError: there is no such forest, it is partly seeded or graded, or no tree is
-            complete.
-    """
-    forest = get_graded_forest(name)
-    if not forest.num_complete:
-        raise CommandError(f"forest {name!r} has no complete tree: run populate_forest first")
-    return forest
-
-
-def as_percent(share: float | None) -> str:
-    """Return "41.7 %", or a dash for no result."""
-    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def pick(document: object, names: Iterable[str]) -> Mapping[str, Any]:

@@ -1,0 +1,88 @@
+"""What commands about one forest share: which forest, and what to say of its samples."""
+
+from django.core.management.base import CommandError, CommandParser
+
+from common.commands import ProjectCommand
+from forests.models import Forest
+
+
+def add_forest_argument(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--forest_name", required=True, help="name of a forest, as `seed_forest` printed it"
+    )
+
+
+def get_forest(name: str) -> Forest:
+    """Return a forest.
+
+    Raises:
+        CommandError: there is none of this name; the message lists the nearest.
+    """
+    try:
+        return Forest.objects.get(pk=name)
+    except Forest.DoesNotExist:
+        names = sorted(Forest.objects.values_list("name", flat=True))
+        known = f"known: {', '.join(names[:10])}" if names else "none is seeded: run seed_forest"
+        raise CommandError(f"no forest named {name!r}; {known}") from None
+
+
+def get_seeded_forest(name: str) -> Forest:
+    """Return a forest whose trees are all there.
+
+    Raises:
+        CommandError: there is no such forest, or its seeding or import was interrupted.
+    """
+    forest = get_forest(name)
+    if not forest.is_seeded:
+        raise CommandError(
+            f"forest {name!r} is only partly {'imported' if forest.importer else 'seeded'}: run "
+            f"the same {forest.importer or 'seed_forest'} command again"
+        )
+    return forest
+
+
+def get_graded_forest(name: str) -> Forest:
+    """Return a seeded forest whose leaves one grader has graded.
+
+    Raises:
+        CommandError: there is no such forest, it is partly seeded, or its regrading was
+            interrupted.
+    """
+    forest = get_seeded_forest(name)
+    if not forest.is_graded:
+        raise CommandError(
+            f"forest {name!r} is only partly regraded: run regrade_forest --forest_name {name} "
+            "again"
+        )
+    return forest
+
+
+def get_grown_forest(name: str) -> Forest:
+    """Return a graded forest that has values: at least one of its trees is complete.
+
+    Raises:
+        CommandError: there is no such forest, it is partly seeded or graded, or no tree is
+            complete.
+    """
+    forest = get_graded_forest(name)
+    if not forest.num_complete:
+        raise CommandError(f"forest {name!r} has no complete tree: run populate_forest first")
+    return forest
+
+
+def say_uncompared(command: ProjectCommand, number: int | None, forest_name: str) -> None:
+    """Say how many samples of a forest have no result, and what helps; nothing where none."""
+    if number:
+        command.say(
+            f"{number} samples have no result, as nobody could compare their answers with the "
+            f"label: regrade_forest --forest_name {forest_name} tries again"
+        )
+
+
+def say_ungrouped(command: ProjectCommand, number: int | None, forest_name: str) -> None:
+    """Say how many samples an older version graded, and what helps; nothing where none."""
+    if number:
+        command.say(
+            f"{number} samples were graded by an older version, so their answers are the same "
+            f"only where their texts are: regrade_forest --forest_name {forest_name} mends it"
+        )
