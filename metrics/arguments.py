@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from django.core.management.base import CommandParser
 
-from common.commands import ProjectCommand, add_json_argument, names_among
+from common.commands import ProjectCommand, names_among
 from forests.core.estimators import (
     AUTO,
     EstimatorChoice,
@@ -16,6 +16,7 @@ from forests.core.values import ESTIMATORS, UNGRADED, Estimator
 from forests.models import Forest
 from metrics.core.search.aggregation import AGGREGATIONS
 from metrics.core.search.procedures import PROCEDURES
+from metrics.tables.printing import PRINTED_AS
 
 MAX_BEAMS = 1024
 
@@ -97,14 +98,29 @@ def chosen_aggregations(given: Sequence[Sequence[str]] | None) -> tuple[str, ...
     return tuple(dict.fromkeys(name for names in given or [["mean"]] for name in names))
 
 
-def add_output_arguments(parser: CommandParser) -> None:
+def add_print_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--print_as",
+        choices=PRINTED_AS,
+        default="table",
+        help="how to print the numbers (default: %(default)s)",
+    )
+    # Earlier versions called it so; exports have an `--output` that names a directory.
     parser.add_argument(
         "--output",
-        choices=("table", "json", "csv", "md"),
-        default="table",
-        help="how the numbers are printed (default: %(default)s)",
+        dest="print_as",
+        choices=PRINTED_AS,
+        help=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
     )
-    add_json_argument(parser)
+    parser.add_argument(
+        "--json",
+        dest="print_as",
+        action="store_const",
+        const="json",
+        default=argparse.SUPPRESS,
+        help="the same as --print_as json",
+    )
 
 
 def numbers_up_to(largest: int) -> Callable[[str], tuple[int, ...]]:

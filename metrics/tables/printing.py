@@ -1,35 +1,38 @@
-"""Print the numbers of an evaluation in the format that was asked for."""
+"""Print numbers as a command was asked to: as a table, JSON, CSV or Markdown."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.commands import ProjectCommand
-from metrics.tables.run_tables import Table, baseline_table, search_table
+from metrics.tables.run_tables import Table
+
+PRINTED_AS = ("table", "json", "csv", "md")
 
 
-def show_rows(command: ProjectCommand, rows: Sequence[Mapping[str, Any]], output: str) -> None:
-    """Write rows to the command's stdout; `output` is `table`, `csv` or `md`."""
-    if output == "csv":
-        show_csv(command, rows)
-        return
-    show_tables(command, (search_table(rows), baseline_table(rows)), output)
+def show_numbers(
+    command: ProjectCommand,
+    print_as: str,
+    *,
+    data: object,
+    rows: Sequence[Mapping[str, Any]],
+    tables: Sequence[Table],
+) -> None:
+    """Write numbers to the command's stdout: `data` as JSON, `rows` as CSV, or `tables`.
 
-
-def show_csv(command: ProjectCommand, rows: Sequence[Mapping[str, Any]]) -> None:
-    writer = csv.DictWriter(command.stdout, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-
-
-def show_tables(command: ProjectCommand, tables: Iterable[Table], output: str) -> None:
-    """Write the tables that have rows; `output` is `table` or `md`."""
-    for table in tables:
-        if not table.rows:
-            continue
-        if output == "md":
-            command.stdout.write(_markdown(table))
-        else:
+    Tables without rows are left out.
+    """
+    filled = [table for table in tables if table.rows]
+    if print_as == "json":
+        command.show_json(data)
+    elif print_as == "csv":
+        writer = csv.DictWriter(command.stdout, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    elif print_as == "md":
+        command.stdout.write("\n".join(map(_markdown, filled)))
+    else:
+        for table in filled:
             command.show_table(table.columns, table.rows)
 
 

@@ -68,19 +68,19 @@ def test_json_has_the_rows_the_trees_and_the_warning(forest, capsys):
 
 
 def test_a_run_keeps_what_the_forest_had_cost(forest, capsys):
-    assert json.loads(run(capsys, "--output", "json")[0])["cost"] is None
+    assert json.loads(run(capsys, "--print_as", "json")[0])["cost"] is None
     spent = {"prompt_tokens": 2_000_000, "completion_tokens": 100_000}
     Forest.objects.filter(pk=forest.pk).update(**spent, price_in=0.5, price_out=2.0)
 
-    assert json.loads(run(capsys, "--output", "json")[0])["cost"] == pytest.approx(1.2)
+    assert json.loads(run(capsys, "--print_as", "json")[0])["cost"] == pytest.approx(1.2)
 
     (kept,) = MetricRun.objects.all()
     assert kept.forest_cost == pytest.approx(1.2)
 
 
 def test_csv_has_the_same_rows_as_json(forest, capsys):
-    as_json = json.loads(run(capsys, "--output", "json")[0])["rows"]
-    as_csv = list(csv.DictReader(io.StringIO(run(capsys, "--output", "csv")[0])))
+    as_json = json.loads(run(capsys, "--print_as", "json")[0])["rows"]
+    as_csv = list(csv.DictReader(io.StringIO(run(capsys, "--print_as", "csv")[0])))
     assert as_csv == [
         {key: "" if value is None else str(value) for key, value in row.items()} for row in as_json
     ]

@@ -41,7 +41,7 @@ def compared(capsys, *arguments: str) -> str:
 
 
 def test_the_later_runs_show_the_points_between_them_and_the_first(forest, capsys):
-    out = compared(capsys, "--metrics", "accuracy", "--output", "md")
+    out = compared(capsys, "--metrics", "accuracy", "--print_as", "md")
     oracle, lot = reversed(runs_of(forest))
     values = [run.rows[0]["value"] for run in (oracle, lot)]
     points = 100 * (values[1] - values[0])
@@ -53,7 +53,7 @@ def test_runs_are_listed_and_chosen_by_their_keys(forest, capsys):
     listed = json.loads(compared(capsys, "--list", "--json"))
     assert [one["name"] for one in listed] == ["labelled", "random"]
     key = listed[1]["run"]
-    rows = list(csv.DictReader(io.StringIO(compared(capsys, "--runs", key, "--output", "csv"))))
+    rows = list(csv.DictReader(io.StringIO(compared(capsys, "--runs", key, "--print_as", "csv"))))
     assert rows[0].keys() == {"procedure", "metric", "aggregation", "k", key}
     with pytest.raises(CommandError, match=r"no run nope of .*; known: "):
         compared(capsys, "--runs", "nope")
@@ -138,7 +138,7 @@ class TestModelsAndItems:
     def test_each_run_shows_its_trees_and_models(self, forest, capsys):
         self.other(5)
 
-        out, _ = self.compared(capsys, "--output", "md")
+        out, _ = self.compared(capsys, "--print_as", "md")
 
         assert "| run | - | - | trees used | 8 of 8 | 8 of 8 | 5 of 5 |" in out
         nodes = {name: Forest.objects.get(pk=name).num_nodes for name in (NAME, self.OTHER)}
@@ -177,7 +177,7 @@ class TestModelsAndItems:
         self.other(8)
         MetricRun.objects.all().update(items_sha256="", nodes_by_model={})
 
-        out, words = self.compared(capsys, "--output", "md")
+        out, words = self.compared(capsys, "--print_as", "md")
 
         assert "warning: the runs may be of different items" in words
         assert "| models | - | - | - |" in out

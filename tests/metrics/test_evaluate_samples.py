@@ -104,15 +104,16 @@ def test_the_formats_hold_the_same_numbers(evaluate):
 
     as_json = json.loads(evaluate(lines, "--num_samples", "1,2", "--json")[0])["rows"]
     as_csv = list(
-        csv.DictReader(io.StringIO(evaluate(lines, "--num_samples", "1,2", "--output", "csv")[0]))
+        csv.DictReader(io.StringIO(evaluate(lines, "--num_samples", "1,2", "--print_as", "csv")[0]))
     )
-    markdown, _ = evaluate(lines, "--num_samples", "1,2", "--output", "md")
+    markdown, _ = evaluate(lines, "--num_samples", "1,2", "--print_as", "md")
 
     assert as_csv == [
         {key: "" if value is None else str(value) for key, value in row.items()} for row in as_json
     ]
     assert "| best of N | mean | 2 | 100.0 %" in markdown
     assert "| pass@2 | 100.0 %" in markdown
+    assert markdown.count("|\n\n|") == 1, "a blank line parts the two tables"
 
 
 def test_a_problem_with_too_few_samples_has_no_result_and_is_not_wrong(evaluate):

@@ -16,7 +16,7 @@ from forests.forest_arguments import (
 from forests.models import Forest
 from forests.storage.scores import get_scorer
 from metrics.arguments import (
-    add_output_arguments,
+    add_print_arguments,
     add_save_argument,
     add_search_arguments,
     add_value_arguments,
@@ -27,8 +27,8 @@ from metrics.core.evaluation import EvaluationOptions
 from metrics.core.search.value_functions import VALUE_FUNCTIONS, ValueOptions
 from metrics.measuring.forests import evaluate_forest, metric_run
 from metrics.models import MetricRun
-from metrics.tables.printing import show_rows
-from metrics.tables.run_tables import left_out, note
+from metrics.tables.printing import show_numbers
+from metrics.tables.run_tables import baseline_table, left_out, note, search_table
 
 
 class Command(ProjectCommand):
@@ -39,7 +39,7 @@ class Command(ProjectCommand):
     examples = """
 python manage.py beam_search --num_beam_values 1,5 --value_function_option labelled \
 --forest_name F --aggregation mean
-python manage.py beam_search --forest_name F --aggregation mean,min,last --output csv
+python manage.py beam_search --forest_name F --aggregation mean,min,last --print_as csv
 python manage.py beam_search --forest_name F --value_function_option labelled_held_out
 """
 
@@ -63,10 +63,10 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             default=1,
             help="processes that share the trees of a large forest (default: 1)",
         )
-        add_output_arguments(parser)
+        add_print_arguments(parser)
         add_save_argument(parser)
 
-    def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
+    def handle(self, *, forest_name: str, save: bool, print_as: str, **options: Any) -> None:
         _check_scorer(options)
         forest = get_grown_forest(forest_name)
         wanted = _evaluation_options(
@@ -79,14 +79,12 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         run = metric_run(forest, evaluation)
         if save:
             run.save()
-        self._show(forest, run, "json" if options["json"] else output)
+        self._show(forest, run, print_as)
 
-    def _show(self, forest: Forest, run: MetricRun, output: str) -> None:
-        if output == "json":
-            self.show_json(_as_json(forest, run))
-        else:
-            show_rows(self, run.rows, output)
-        if output == "table":
+    def _show(self, forest: Forest, run: MetricRun, print_as: str) -> None:
+        tables = search_table(run.rows), baseline_table(run.rows)
+        show_numbers(self, print_as, data=_as_json(forest, run), rows=run.rows, tables=tables)
+        if print_as == "table":
             self.stdout.write(f"trees used: {run.num_trees_used} of {run.num_trees}")
             self.show(f"models: {run.models_in_words or 'not known'}")
         self.say(f"{note(run)}.")

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand, names_among
 from forests.forest_arguments import get_forest
-from metrics.arguments import add_output_arguments
+from metrics.arguments import add_print_arguments
 from metrics.measuring.forests import runs_of
 from metrics.models import MetricRun
 from metrics.tables.comparing import (
@@ -16,8 +16,8 @@ from metrics.tables.comparing import (
     difference_of_items,
     name_run,
 )
-from metrics.tables.printing import show_csv, show_tables
-from metrics.tables.run_tables import command_of
+from metrics.tables.printing import show_numbers
+from metrics.tables.run_tables import Table, command_of
 
 
 class Command(ProjectCommand):
@@ -28,7 +28,7 @@ class Command(ProjectCommand):
     examples = """
 python manage.py compare_runs --forest_name F --list
 python manage.py compare_runs --forest_name F --runs 3f2a91c04b7d,8d01c9aa52e3
-python manage.py compare_runs --forest_name F,G --metrics accuracy,coverage --output md
+python manage.py compare_runs --forest_name F,G --metrics accuracy,coverage --print_as md
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -49,37 +49,30 @@ python manage.py compare_runs --forest_name F,G --metrics accuracy,coverage --ou
             metavar="NAME,NAME",
             help=f"which numbers: {', '.join(SHOWN)} (default: all)",
         )
-        add_output_arguments(parser)
+        add_print_arguments(parser)
 
-    def handle(self, *, forest_name: str, runs: str, output: str, **options: Any) -> None:
-        output = "json" if options["json"] else output
+    def handle(self, *, forest_name: str, runs: str, print_as: str, **options: Any) -> None:
         found = _runs(forest_name, runs)
+        described = [_described(run, found) for run in found]
         if options["list"]:
-            self._list(found, output)
-        elif output == "json":
-            rows = comparison(found, options["metrics"])
-            self.show_json(
-                {
-                    "runs": [_described(run, found) for run in found],
-                    "items_differ": difference_of_items(found) or None,
-                    "rows": rows,
-                }
-            )
-        elif output == "csv":
-            show_csv(self, _flat(found, options["metrics"]))
-        else:
-            show_tables(self, [compared_table(found, options["metrics"])], output)
-        if len(found) > 1 and not options["list"] and (why := difference_of_items(found)):
+            rows = [list(one.values()) for one in described]
+            tables = [Table(list(described[0]), rows)]
+            show_numbers(self, print_as, data=described, rows=described, tables=tables)
+            return
+        metrics = options["metrics"]
+        show_numbers(
+            self,
+            print_as,
+            data={
+                "runs": described,
+                "items_differ": difference_of_items(found) or None,
+                "rows": comparison(found, metrics),
+            },
+            rows=_flat(found, metrics),
+            tables=[compared_table(found, metrics)],
+        )
+        if len(found) > 1 and (why := difference_of_items(found)):
             self.say(f"warning: {why}")
-
-    def _list(self, runs: list[MetricRun], output: str) -> None:
-        described = [_described(run, runs) for run in runs]
-        if output == "json":
-            self.show_json(described)
-        elif output == "csv":
-            show_csv(self, described)
-        else:
-            self.show_table(list(described[0]), [list(one.values()) for one in described])
 
 
 def _runs(forest_names: str, keys: str) -> list[MetricRun]:

@@ -16,7 +16,7 @@ from forests.core.values import UNGRADED
 from forests.grading import same_by
 from metrics.arguments import (
     add_aggregation_argument,
-    add_output_arguments,
+    add_print_arguments,
     chosen_aggregations,
     numbers_up_to,
 )
@@ -24,7 +24,8 @@ from metrics.core.evaluation import LEFT_OUT, Evaluation, EvaluationOptions
 from metrics.core.sample_trees import search_of
 from metrics.core.search.value_functions import ValueOptions
 from metrics.measuring.sample_files import read_samples
-from metrics.tables.printing import show_rows
+from metrics.tables.printing import show_numbers
+from metrics.tables.run_tables import baseline_table, search_table
 
 MAX_SAMPLES = 4096
 
@@ -37,7 +38,7 @@ class Command(ProjectCommand):
     )
     examples = """
 python manage.py evaluate_samples samples.jsonl --num_samples 1,8,64
-python manage.py evaluate_samples scored.jsonl --aggregation min,last --output md
+python manage.py evaluate_samples scored.jsonl --aggregation min,last --print_as md
 python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
 """
     needs_database = False
@@ -62,9 +63,9 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
             default="incorrect",
             help="what a sample without an answer counts as (default: %(default)s)",
         )
-        add_output_arguments(parser)
+        add_print_arguments(parser)
 
-    def handle(self, *, file: Path, output: str, **options: Any) -> None:
+    def handle(self, *, file: Path, print_as: str, **options: Any) -> None:
         grader = _grader(options["dataset_config_name"])
         is_same = same_by(grader)
         searches = (search_of(samples, is_same) for samples in read_samples(file, grader))
@@ -77,17 +78,16 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
             for done, search in enumerate(itertools.chain(first, searches), start=1):
                 evaluation.add(str(done), search.tree, [search])
                 report(done)
-        self._show(evaluation, "json" if options["json"] else output)
+        self._show(evaluation, print_as)
 
-    def _show(self, evaluation: Evaluation, output: str) -> None:
+    def _show(self, evaluation: Evaluation, print_as: str) -> None:
         rows = [asdict(row) for row in evaluation.rows()]
         left_out = evaluation.left_out
-        if output == "json":
-            problems = {"used": evaluation.trees_used, "left_out": left_out}
-            samples = {"uncompared": evaluation.num_uncompared}
-            self.show_json({"problems": problems, "samples": samples, "rows": rows})
-            return
-        show_rows(self, rows, output)
+        problems = {"used": evaluation.trees_used, "left_out": left_out}
+        samples = {"uncompared": evaluation.num_uncompared}
+        data = {"problems": problems, "samples": samples, "rows": rows}
+        tables = search_table(rows), baseline_table(rows)
+        show_numbers(self, print_as, data=data, rows=rows, tables=tables)
         self.say(f"problems used: {evaluation.trees_used}")
         for reason, number in sorted(left_out.items()):
             self.say(f"problems left out: {number} {LEFT_OUT[reason]}")

@@ -15,7 +15,7 @@ from forests.forest_arguments import (
 )
 from forests.storage.scores import get_scorer
 from metrics.arguments import (
-    add_output_arguments,
+    add_print_arguments,
     add_save_argument,
     add_search_arguments,
     add_value_arguments,
@@ -27,7 +27,7 @@ from metrics.core.evaluation import EvaluationOptions
 from metrics.core.search.value_functions import ValueOptions
 from metrics.measuring.scorers import JudgingOptions, judge_scorer
 from metrics.models import ScorerReport
-from metrics.tables.printing import show_csv, show_tables
+from metrics.tables.printing import show_numbers
 from metrics.tables.scorer_tables import comparison_table, quality_table
 
 
@@ -40,7 +40,7 @@ class Command(ProjectCommand):
     examples = """
 python manage.py evaluate_scorer --forest_name F --scorer shepherd
 python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values 1,4,16 \
---aggregation min,last,product --output md
+--aggregation min,last,product --print_as md
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -55,10 +55,10 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
             "Math-Shepherd's hard labels)",
         )
         add_value_arguments(parser)
-        add_output_arguments(parser)
+        add_print_arguments(parser)
         add_save_argument(parser)
 
-    def handle(self, *, forest_name: str, save: bool, output: str, **options: Any) -> None:
+    def handle(self, *, forest_name: str, save: bool, print_as: str, **options: Any) -> None:
         forest = get_grown_forest(forest_name)
         get_scorer(forest, options["scorer"])
         estimator = estimator_for(forest, options["estimator"], self)
@@ -81,21 +81,18 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
             )
         if save:
             found.save()
-        self._show(found, "json" if options["json"] else output)
+        self._show(found, print_as)
 
-    def _show(self, found: ScorerReport, output: str) -> None:
-        if output == "json":
-            names = ("scorer", "parameters", "quality", "searches", "num_trees", "num_trees_used")
-            told = {name: getattr(found, name) for name in names}
-            self.show_json(told | {"models": from_fields(found.nodes_by_model)})
-        elif output == "csv":
-            rows = [
-                {"values": name, **row} for name, rows in found.searches.items() for row in rows
-            ]
-            show_csv(self, rows)
-        else:
-            tables = quality_table(found.quality), comparison_table(found.searches)
-            show_tables(self, tables, output)
+    def _show(self, found: ScorerReport, print_as: str) -> None:
+        names = ("scorer", "parameters", "quality", "searches", "num_trees", "num_trees_used")
+        told = {name: getattr(found, name) for name in names}
+        show_numbers(
+            self,
+            print_as,
+            data=told | {"models": from_fields(found.nodes_by_model)},
+            rows=[{"values": name, **row} for name, rows in found.searches.items() for row in rows],
+            tables=[quality_table(found.quality), comparison_table(found.searches)],
+        )
         self.say(
             f"{found.num_trees_used} of {found.num_trees} trees have scores; searches by Monte "
             "Carlo values know the answers: they are an upper bound"
