@@ -20,10 +20,11 @@ from forests.commands import (
 from forests.core.naming import ForestNameError
 from forests.models import Forest, Scorer
 from forests.storage.scores import delete_scores, start_scorer
-from rollouts.client.backend import Backend, Spending
-from rollouts.client.endpoints import ServerAddress
+from rollouts.client.backend import Backend
 from rollouts.client.failures import BackendError
+from rollouts.client.server import ServerAddress
 from rollouts.client.servers_of_settings import scorer_server
+from rollouts.core.spending import Spending
 from rollouts.scoring.score_forest import Scoring, score_forest
 from rollouts.scoring.score_requests import (
     KINDS,
