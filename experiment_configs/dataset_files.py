@@ -6,9 +6,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import httpx
-from datasets import load_dataset
-
 from common.text import describe
 from experiment_configs.interfaces import ConfigError
 
@@ -50,18 +47,27 @@ def _local(directory: Path, split: str, setting: str) -> Any:
     if not path.is_file():
         found = ", ".join(sorted(file.stem for file in directory.glob("*.jsonl"))) or "none"
         raise ConfigError(f"no split {split!r} in {setting}={directory}: it has {found}")
-    return load_dataset("json", data_files={split: str(path)}, split=split, streaming=True)
+    return _load_dataset("json", data_files={split: str(path)}, split=split, streaming=True)
 
 
 def _from_hub(repository: str, subset: str | None, split: str, setting: str) -> Any:
     try:
-        return load_dataset(repository, subset, split=split)
+        return _load_dataset(repository, subset, split=split)
     except ValueError as error:  # datasets names the splits that there are
         raise ConfigError(f"{repository}: {' '.join(str(error).split())}") from error
     except Exception as error:
+        import httpx  # noqa: PLC0415  what the library asks the hub with: see below
+
         is_network = isinstance(error, OSError | httpx.HTTPError)
         check = "check the network, or set" if is_network else "set"
         raise ConfigError(
             f"{repository} cannot be loaded ({describe(error)}): {check} {setting} to a directory "
             f"with {split}.jsonl"
         ) from error
+
+
+def _load_dataset(*args: Any, **options: Any) -> Any:
+    # Every worker imports the configs, and only seeding reads a dataset: the library takes 0.7 s.
+    from datasets import load_dataset  # noqa: PLC0415
+
+    return load_dataset(*args, **options)

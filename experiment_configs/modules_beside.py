@@ -84,8 +84,8 @@ def parts_of(text: str, name: str) -> dict[str, str]:
 def _forget() -> None:
     """Have all that configs have imported from beside them imported again, when next needed."""
     tops = {name.partition(".")[0] for name in sys.modules}
-    directories = [Path(one) for one in _directories]
-    beside = {top for top in tops if any(_is_found_in(top, one) for one in directories)}
+    directories = {Path(one) for one in _directories}
+    beside = {top for top in tops if not directories.isdisjoint(_found_in(top))}
     for name in list(sys.modules):
         if name.partition(".")[0] in beside and name not in _kept:
             del sys.modules[name]
@@ -116,7 +116,7 @@ def _files(name: str, directory: Path) -> list[tuple[tuple[str, ...], Path]]:
         prefix = ()
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts) or not (
-        prefix or _is_found_in(parts[0], directory)
+        prefix or directory in _found_in(parts[0])
     ):
         return []
     found = []
@@ -130,16 +130,18 @@ def _files(name: str, directory: Path) -> list[tuple[tuple[str, ...], Path]]:
     return found
 
 
-def _is_found_in(name: str, directory: Path) -> bool:
+def _found_in(name: str) -> set[Path]:
+    """Return the directories that have a module or package; several where it is split over them."""
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):
-        return False
+        return set()
     if spec is None:
-        return False
+        return set()
     places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
-    own = {directory / f"{name}.py", directory / name / "__init__.py", directory / name}
-    return any(place is not None and Path(place) in own for place in places)
+    files = [Path(place) for place in places if place is not None]
+    files = [file.parent if file.name == "__init__.py" else file for file in files]
+    return {file.parent for file in files if file.name in (name, f"{name}.py")}
 
 
 def _imports(source: str, package: tuple[str, ...]) -> list[str]:

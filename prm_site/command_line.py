@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from django.apps import apps
 from django.conf import settings
@@ -10,7 +10,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
-from django_mongodb_backend.base import DatabaseWrapper
 from redis import Redis
 
 from common.storage_problems import (
@@ -21,6 +20,9 @@ from common.storage_problems import (
     is_of_storage,
     storage_problem,
 )
+
+if TYPE_CHECKING:  # before the settings are read, the engine would look for libraries for maps
+    from django_mongodb_backend.base import DatabaseWrapper
 
 _WORKERS = ("rqworker", "rqworker-pool")
 _ASKS_FOR_HELP = {"-h", "--help"}

@@ -8,7 +8,7 @@ from prm_site.configuration.environment import HTTP, MONGODB, REDIS, Environment
 from prm_site.configuration.logs import FORMATS, logging_settings
 from prm_site.configuration.model_prices import prices_of
 from prm_site.configuration.model_servers import servers_of_file, servers_with_keys
-from prm_site.configuration.mongodb import PAGE_READ_PREFERENCES, client_options
+from prm_site.configuration.mongodb import PAGE_READ_PREFERENCES, client_options, leave_out_gis
 from prm_site.configuration.secret_key import read_or_create_secret_key
 from prm_site.services.registry import running_addresses
 
@@ -144,6 +144,7 @@ TEMPLATES = [
     },
 ]
 
+leave_out_gis()
 DATABASES = {
     "default": {
         "ENGINE": "django_mongodb_backend",

@@ -11,7 +11,7 @@ from forests.core.tree import ReasoningTree
 from forests.costs.estimates import FEWEST_TREES, TreeCost
 from forests.grading import TreeGrader
 from forests.seeding import check_whole_item, iterate_items
-from rollouts.client.backend import Spending
+from rollouts.client.spending import Spending
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.rules import StepRule
 from rollouts.strategies import STRATEGIES

@@ -27,8 +27,8 @@ from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
 from forests.costs.estimates import GrowthEstimate
 from forests.grading import ItemGrader, TreeGrader, grade_leaf
 from forests.seeding import check_storable, check_whole_item, iterate_items, name_of_forest
-from rollouts.client.backend import Spending
 from rollouts.client.failures import BackendError
+from rollouts.client.spending import Spending
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion, Ending
 from rollouts.steps.rules import StepRule

@@ -44,7 +44,11 @@ def _quick_tests() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
-        with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        with override_settings(
+            PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+            # Each client of a test would list all static files, longer than its pages take.
+            WHITENOISE_AUTOREFRESH=True,
+        ):
             yield
 
 

@@ -13,8 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-
 from common.child_process import ChildProcess
 from common.text import describe, one_line
 from experiment_configs.answers.extraction.thoughts import is_thinking, opens_with_thought
@@ -204,6 +202,9 @@ class ChatTemplate:
             return given
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(self.place)) or str(self.place)[0] in ".~":
             raise ConfigError(f"no chat template {str(self.place)!r}: there is no such directory")
+        # Every command imports this module, and few need the hub, whose library takes 0.2 s.
+        from huggingface_hub import snapshot_download  # noqa: PLC0415
+
         try:
             return Path(
                 snapshot_download(str(self.place), revision=self.revision, allow_patterns=_FILES)

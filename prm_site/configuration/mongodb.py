@@ -1,8 +1,11 @@
 """How the site and its workers talk to MongoDB, where the address does not say it itself."""
 
+import sys
+from importlib.abc import MetaPathFinder
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from prm_site.configuration.environment import refuse
@@ -10,6 +13,23 @@ from prm_site.configuration.environment import refuse
 MILLISECONDS = 1000
 PAGE_READ_PREFERENCES = ("primary", "primaryPreferred")
 """Pages of a server that lags behind would forget logins and reviews made a moment ago."""
+
+
+class _NoGis(MetaPathFinder):
+    """Says at once that there is no library for maps, as the engine takes it.
+
+    The engine would look for one four times, with a dozen programs each, for half a second of
+    every command; and forests have no places on maps.
+    """
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "django.contrib.gis":
+            raise ImproperlyConfigured("this project does without django.contrib.gis")
+
+
+def leave_out_gis() -> None:
+    """Let the database engine, which must not be imported yet, do without GIS."""
+    sys.meta_path.insert(0, _NoGis())
 
 
 def client_options(

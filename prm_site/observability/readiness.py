@@ -18,7 +18,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from rollouts.client.backend import Backend
 from rollouts.client.failures import BackendError, NoModelListError
 from rollouts.client.servers_of_settings import policy_server
 
@@ -84,6 +83,9 @@ def _ask_backend() -> None:
 
 
 async def _list_models() -> None:
+    # Commands import this module with the site's addresses, and its library takes 0.6 s.
+    from rollouts.client.backend import Backend  # noqa: PLC0415
+
     server = Backend(policy_server(), timeout_seconds=SECONDS_TO_ANSWER, max_attempts=1)
     async with server, asyncio.timeout(SECONDS_TO_ANSWER):  # the server's own is for each read
         with contextlib.suppress(NoModelListError):  # it answers, which is what was asked

@@ -5,9 +5,8 @@ import contextlib
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
@@ -15,7 +14,8 @@ import openai
 import structlog
 
 from forests.costs.budgets import Usage
-from rollouts.client.endpoints import Endpoint, EndpointPool, ServerAddress
+from rollouts.client.classifying import classify, first_cause
+from rollouts.client.endpoints import Endpoint, EndpointPool
 from rollouts.client.failures import (
     AnsweredError,
     BackendError,
@@ -26,10 +26,9 @@ from rollouts.client.failures import (
     PromptTooLongError,
     RetryableError,
     UnfitRequestError,
-    classify,
-    first_cause,
 )
-from rollouts.client.latencies import bucket_of
+from rollouts.client.server import ServerAddress
+from rollouts.client.spending import Spending
 from rollouts.client.transport import AnswerTooLargeError, RedirectedError
 from rollouts.protocol.dialect import Fit
 from rollouts.protocol.model_names import is_listed
@@ -57,37 +56,6 @@ _NAME_THE_MODEL = "name the one to ask for (`model` in the config)"
 _PATHS_OF_SLOTS = ("//props", "//slots")
 _SECONDS_FOR_SLOTS = 10.0
 _NO_MODEL_LIST = frozenset({404, 405, 501})
-
-
-@dataclass(slots=True)
-class Spending:
-    """What requests have cost so far."""
-
-    requests: int = 0
-    retries: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    """Failed attempts by kind."""
-    latencies: Counter[str] = field(default_factory=Counter)
-    """Answered requests by bucket: see `rollouts.client.latencies`."""
-    seconds: float = 0.0
-    """What these took together."""
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(self.requests, self.prompt_tokens, self.completion_tokens)
-
-    def add(self, other: "Spending") -> None:
-        """Count what other requests have cost, too."""
-        for name in ("requests", "retries", "prompt_tokens", "completion_tokens", "seconds"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.failures += other.failures
-        self.latencies += other.latencies
-
-    def add_latency(self, seconds: float) -> None:
-        self.latencies[bucket_of(seconds)] += 1
-        self.seconds += seconds
 
 
 class ModelWatch(Protocol):

@@ -1,6 +1,6 @@
-"""One model server, as the settings describe it."""
+"""Model servers, as the settings describe them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -37,3 +37,36 @@ class Server:
         values = [value for value in values if len(value) >= _SHORTEST_SECRET]
         values += [value.removeprefix("Bearer ") for value in values]
         return sorted({*values, self.api_key} - {""}, key=len, reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where servers with the same models are, and which settings say so."""
+
+    base_urls: Sequence[str]
+    api_key: str
+    settings: str = "OPENAI"
+    """Beginning of the settings' names, for messages: `<settings>_BASE_URL`."""
+    described: Sequence[Server] = ()
+    """Servers with keys and headers of their own, in place of the addresses with one key."""
+
+    is_of_forest: bool = False
+    """Whether the addresses are the forest's own, and not those of the settings."""
+
+    @property
+    def source(self) -> str:
+        """What sets the addresses, for messages."""
+        if self.is_of_forest:
+            return "base_urls of the forest (configure_forest)"
+        return f"{self.settings}_BASE_URL"
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        return self.described or [Server(url, self.api_key) for url in self.base_urls]
+
+    def without_key(self, text: str) -> str:
+        """Return a text in which a server may have repeated a key."""
+        for server in self.servers:
+            for secret in server.secrets:
+                text = text.replace(secret, "…")
+        return text

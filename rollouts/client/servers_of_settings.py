@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
-from rollouts.client.endpoints import ServerAddress
+from rollouts.client.server import ServerAddress
 
 
 def policy_server(base_urls: Sequence[str] = ()) -> ServerAddress:

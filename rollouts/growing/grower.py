@@ -32,7 +32,6 @@ from forests.storage.trees import (
     read_trees,
     tree_ids,
 )
-from rollouts.client.backend import Spending
 from rollouts.client.failures import (
     BackendRefusedError,
     BackendUnavailableError,
@@ -43,6 +42,7 @@ from rollouts.client.failures import (
     RequestFailedError,
 )
 from rollouts.client.outages import Outages
+from rollouts.client.spending import Spending
 from rollouts.growing import fencing, leases
 from rollouts.growing.circuit import Circuit
 from rollouts.growing.recorder import Growth, LeaseLostError, Recorder

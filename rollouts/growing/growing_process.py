@@ -16,7 +16,6 @@ from experiment_configs.loading import LoadedConfig, load_config
 from forests.core.estimators import RESEGMENTED
 from forests.models import Forest, Tree
 from forests.storage.trees import Document, collection, in_batches, leave_forest, tree_ids
-from rollouts.client.backend import Spending
 from rollouts.client.failures import (
     BackendRefusedError,
     BackendUnavailableError,
@@ -24,6 +23,7 @@ from rollouts.client.failures import (
     RequestFailedError,
 )
 from rollouts.client.servers_of_settings import policy_server
+from rollouts.client.spending import Spending
 from rollouts.growing import leases
 from rollouts.growing.grower import ForestGrower, mark_started, may_grow, show_stop
 from rollouts.growing.needs import OtherConfigError, clear_worker_message, require_server

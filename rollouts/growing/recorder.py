@@ -23,7 +23,7 @@ from forests.storage.trees import (
     node_document,
     record_activity,
 )
-from rollouts.client.backend import Spending
+from rollouts.client.spending import Spending
 from rollouts.growing import fencing, leases
 from rollouts.growing.leases import LEASE_SECONDS
 from rollouts.growing.reservations import ForestBudget, free_dead

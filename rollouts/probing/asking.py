@@ -1,13 +1,14 @@
 """Ask a server what it does, before anything is built on it."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.abilities import Continuing
-from rollouts.client.endpoints import Endpoint
 from rollouts.client.failures import (
     AttemptsFailedError,
     BackendRefusedError,
@@ -23,6 +24,9 @@ from rollouts.probing.probes import (
     read_replies,
 )
 from rollouts.protocol.responses import read_choices
+
+if TYPE_CHECKING:
+    from rollouts.client.endpoints import Endpoint
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -1,11 +1,13 @@
 """Draw samples from model servers."""
 
+from __future__ import annotations
+
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiment_configs.answers import (
     closes_thought,
@@ -17,8 +19,6 @@ from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from forests.core.abilities import IN_TEXT, Abilities, Continuing, EndTold, Learnt
 from forests.core.prefix import prefix_of
 from forests.core.tree import ReasoningTree
-from rollouts.client.backend import Backend, Budget, Spending
-from rollouts.client.endpoints import Endpoint, ServerAddress
 from rollouts.client.failures import (
     BackendRefusedError,
     BackendUnavailableError,
@@ -26,6 +26,8 @@ from rollouts.client.failures import (
     PromptTooLongError,
     RequestFailedError,
 )
+from rollouts.client.server import ServerAddress
+from rollouts.client.spending import Spending
 from rollouts.probing.asking import LLAMA_CPP, find_abilities, refusal_to_continue, restarting
 from rollouts.probing.identity import ForestModels
 from rollouts.probing.memory import Memory, ServerKey
@@ -42,6 +44,10 @@ from rollouts.protocol.responses import (
 from rollouts.steps.completions import Completion, Ending, same_texts
 from rollouts.steps.rules import StepRule
 from rollouts.strategies.base import Expansion, split_off_thought
+
+if TYPE_CHECKING:
+    from rollouts.client.backend import Budget
+    from rollouts.client.endpoints import Endpoint
 
 _MAX_BLANK_LINES = 4
 _CONTEXT = "context"
@@ -75,7 +81,7 @@ class SampleRequest:
     """What the model thought before the steps, where the server split it off."""
 
     @classmethod
-    def of(cls, prompt: Prompt, tree: ReasoningTree, expansion: Expansion) -> "SampleRequest":
+    def of(cls, prompt: Prompt, tree: ReasoningTree, expansion: Expansion) -> SampleRequest:
         """Return the request for what a strategy wants of a node of a tree."""
         thought, steps = split_off_thought(tree, expansion.node)
         return cls(
@@ -164,7 +170,7 @@ def count_usage(response: Any, spending: Spending) -> None:
 class _ModelWatch:
     """Compares the model that a client asks for with those of its forest."""
 
-    def __init__(self, client: "CompletionClient", models: ForestModels) -> None:
+    def __init__(self, client: CompletionClient, models: ForestModels) -> None:
         self._client = client
         self._models = models
 
@@ -220,6 +226,9 @@ class CompletionClient:
         self._cuts_pieces = False
         """Whether steps are asked for in pieces and cut here: the server has been seen not to say
         which of several delimiters it met."""
+        # Every command imports this module, and few ask a model: the library takes 0.6 s to import.
+        from rollouts.client.backend import Backend  # noqa: PLC0415
+
         self._backend = Backend(
             address,
             timeout_seconds=config.request_timeout_seconds,
@@ -230,7 +239,7 @@ class CompletionClient:
         if models:
             self._backend.watch = _ModelWatch(self, models)
 
-    async def __aenter__(self) -> "CompletionClient":
+    async def __aenter__(self) -> CompletionClient:
         return self
 
     async def __aexit__(self, *details: object) -> None:

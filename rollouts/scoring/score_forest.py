@@ -1,10 +1,12 @@
 """Score the steps of a forest with a served reward model."""
 
+from __future__ import annotations
+
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
@@ -13,9 +15,9 @@ from forests.models import Forest, Scorer, TreeStatus
 from forests.storage.scores import read_scores as read_stored_scores
 from forests.storage.scores import write_scores
 from forests.storage.trees import StoredTree, in_batches, read_trees
-from rollouts.client.backend import Backend, Spending
 from rollouts.client.failures import BackendUnavailableError, RequestFailedError
 from rollouts.client.outages import Outages, show_nowhere
+from rollouts.client.spending import Spending
 from rollouts.scoring.score_requests import (
     Asked,
     ScoreRequest,
@@ -24,6 +26,9 @@ from rollouts.scoring.score_requests import (
     read_scores,
     score_requests,
 )
+
+if TYPE_CHECKING:
+    from rollouts.client.backend import Backend
 
 MAX_FAILURES_FROM_THE_START = 8
 """Where so many trees fail and none was scored, the settings are wrong and not the trees."""

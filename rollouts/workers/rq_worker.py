@@ -16,6 +16,7 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
+import rollouts.client.backend  # noqa: F401  before the forks, of which each would import its library
 from rollouts.growing import leases
 from rollouts.workers import queue_guard
 from rollouts.workers.jobs import PROCESS_OF_WORKER, forest_of, is_left_by

@@ -8,11 +8,12 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.browser.tools import chromium
-from tests.browser.watching import Watch
+from tests.browser.watching import ONLY_THIS_MACHINE, Watch
 
 _ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    ONLY_THIS_MACHINE,
 ]  # fmt: skip
 
 

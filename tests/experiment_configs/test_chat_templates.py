@@ -229,7 +229,7 @@ def test_a_name_of_the_hub_is_fetched_once(model, tmp_path, monkeypatch):
         asked.append((name, options["revision"]))
         return str(tmp_path)
 
-    monkeypatch.setattr(chat_templates, "snapshot_download", fetched)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
     template = ChatTemplate("example/model", revision="abc")
     assert template.render([USER]) == template.render([USER])
     assert asked == [("example/model", "abc")]

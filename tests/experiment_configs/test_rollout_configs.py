@@ -198,7 +198,7 @@ def test_why_a_dataset_cannot_be_loaded_is_said(monkeypatch, error: Exception, s
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("experiment_configs.dataset_files.load_dataset", fail)
+    monkeypatch.setattr("datasets.load_dataset", fail)
 
     with pytest.raises(ConfigError, match=said):
         next(iter_split("a/b", "train", directory_setting="GSM8K_DATA_DIR"))

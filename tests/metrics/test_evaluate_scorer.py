@@ -75,7 +75,9 @@ def test_csv_and_markdown_have_the_numbers(forest, capsys):
     score_by(forest, "perfect", lambda value: value)
     rows = list(csv.DictReader(io.StringIO(judged(capsys, "perfect", "--print_as", "csv"))))
     assert {row["values"] for row in rows} == {"prm", "labelled", "random"}
-    assert "| AUROC of steps | 1.000 (1.000-1.000) |" in judged(capsys, "perfect", "--print_as", "md")
+    assert "| AUROC of steps | 1.000 (1.000-1.000) |" in judged(
+        capsys, "perfect", "--print_as", "md"
+    )
 
 
 def test_the_page_shows_the_report_with_pictures_until_the_forest_goes(forest, capsys, client):

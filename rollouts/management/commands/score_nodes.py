@@ -13,9 +13,10 @@ from experiment_configs.server_addresses import has_user, is_server_address
 from forests.forest_arguments import add_forest_argument, get_grown_forest
 from forests.models import Forest, Scorer
 from forests.storage.scores import delete_scores, start_scorer
-from rollouts.client.backend import Backend, Spending
-from rollouts.client.endpoints import ServerAddress
+from rollouts.client.backend import Backend
+from rollouts.client.server import ServerAddress
 from rollouts.client.servers_of_settings import scorer_server
+from rollouts.client.spending import Spending
 from rollouts.scoring.score_forest import Scoring, score_forest
 from rollouts.scoring.score_requests import (
     KINDS,

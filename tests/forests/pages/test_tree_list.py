@@ -51,7 +51,7 @@ def small_windows(monkeypatch):
     monkeypatch.setattr(listing, "TREES_PER_PAGE", 3)
     monkeypatch.setattr(listing, "TREES_LOOKED_AT", 8)
     monkeypatch.setattr(listing, "_FIRST_WINDOW", 1)
-    monkeypatch.setattr(listing, "_MAX_WINDOW", 4)
+    monkeypatch.setattr(listing, "_MAX_TREES_OF_WINDOW", 4)
 
 
 def bare_forest(statuses: str) -> Forest:

@@ -12,14 +12,14 @@ from experiment_configs.interfaces import Api, RolloutWorkerConfig
 from experiment_configs.loading import load_config
 from forests.storage.trees import iter_trees
 from rollouts.client import failures
-from rollouts.client.backend import Spending
-from rollouts.client.endpoints import ServerAddress
 from rollouts.client.failures import (
     BackendRefusedError,
     BackendUnavailableError,
     PromptTooLongError,
     RequestFailedError,
 )
+from rollouts.client.server import ServerAddress
+from rollouts.client.spending import Spending
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion, Ending
 from rollouts.verification import ShownItem, try_growth

@@ -12,9 +12,9 @@ from experiment_configs.loading import load_config
 from experiment_configs.stopping import steps_to_answer
 from forests.core.tree import ReasoningTree
 from rollouts.client import failures
-from rollouts.client.backend import Spending
-from rollouts.client.endpoints import ServerAddress
 from rollouts.client.failures import RequestFailedError
+from rollouts.client.server import ServerAddress
+from rollouts.client.spending import Spending
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion, Ending
 from rollouts.strategies import STRATEGIES

@@ -16,10 +16,9 @@ from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.models import Forest, Tree
 from forests.storage.trees import iter_trees
 from rollouts.client import failures, outages
-from rollouts.client.backend import Spending
-from rollouts.client.endpoints import ServerAddress
 from rollouts.client.failures import BackendRefusedError, FieldRefusedError, OutageError
-from rollouts.client.server import Server
+from rollouts.client.server import Server, ServerAddress
+from rollouts.client.spending import Spending
 from rollouts.growth_arguments import check_backend
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.workers.jobs import grow_slice

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from rollouts.client.endpoints import EndpointPool, ServerAddress
+from rollouts.client.endpoints import EndpointPool
+from rollouts.client.server import ServerAddress
 
 URLS = [f"http://gpu{number}.example.org/v1" for number in range(10)]
 

@@ -12,9 +12,10 @@ import pytest
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from rollouts.client import failures
-from rollouts.client.backend import Backend, Spending
-from rollouts.client.endpoints import ServerAddress
+from rollouts.client.backend import Backend
 from rollouts.client.failures import AttemptsFailedError, BackendError, BackendRefusedError
+from rollouts.client.server import ServerAddress
+from rollouts.client.spending import Spending
 from rollouts.client.transport import MAX_BYTES_OF_ANSWER
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion

@@ -11,9 +11,9 @@ import pytest
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from rollouts.client import failures
-from rollouts.client.backend import Spending
-from rollouts.client.endpoints import ServerAddress
 from rollouts.client.failures import BackendUnavailableError
+from rollouts.client.server import ServerAddress
+from rollouts.client.spending import Spending
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from tests.dialect_server import DialectServer
 from tests.openai_server import OpenAIServer

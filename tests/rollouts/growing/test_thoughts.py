@@ -17,9 +17,9 @@ from forests.core.tree import Grade, ReasoningTree, TreeNode
 from forests.models import Tree
 from forests.storage.trees import iter_trees
 from rollouts.client import failures
-from rollouts.client.backend import Spending
-from rollouts.client.endpoints import ServerAddress
 from rollouts.client.failures import BackendRefusedError, RequestFailedError
+from rollouts.client.server import ServerAddress
+from rollouts.client.spending import Spending
 from rollouts.protocol.responses import StopRules, read_completions
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion, Ending

@@ -12,9 +12,9 @@ from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.abilities import Abilities, Continuing, EndTold, Learnt
 from forests.models import ModelServer
 from rollouts.client import failures
-from rollouts.client.backend import Spending
-from rollouts.client.endpoints import ServerAddress
 from rollouts.client.failures import AttemptsFailedError, BackendRefusedError, FieldRefusedError
+from rollouts.client.server import ServerAddress
+from rollouts.client.spending import Spending
 from rollouts.probing.memory import FRESH_FOR, AskingMemory, DatabaseMemory, Memory, ServerKey
 from rollouts.probing.probes import BEGUN, RestartWatch, read_replies, read_reply
 from rollouts.protocol.dialect import Dialect

@@ -9,14 +9,14 @@ import pytest
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from rollouts.client import backend as backend_module
 from rollouts.client import failures
-from rollouts.client.backend import Spending
-from rollouts.client.endpoints import ServerAddress
 from rollouts.client.failures import (
     BackendError,
     BackendRefusedError,
     BackendUnavailableError,
     RequestFailedError,
 )
+from rollouts.client.server import ServerAddress
+from rollouts.client.spending import Spending
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion, Ending
 from tests.openai_server import Fault, OpenAIServer, Style

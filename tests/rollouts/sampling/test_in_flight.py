@@ -7,7 +7,7 @@ import pytest
 
 from experiment_configs.interfaces import DEFAULT_CONCURRENCY, ConfigError, RolloutWorkerConfig
 from forests.models import Forest
-from rollouts.client.endpoints import ServerAddress
+from rollouts.client.server import ServerAddress
 from rollouts.maintenance.configuring import configure_forest
 from rollouts.sampling.completion_client import CompletionClient
 from rollouts.sampling.in_flight import InFlight, find_in_flight

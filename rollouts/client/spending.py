@@ -1,0 +1,38 @@
+"""What requests to model servers have cost."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from forests.costs.budgets import Usage
+from rollouts.client.latencies import bucket_of
+
+
+@dataclass(slots=True)
+class Spending:
+    """What requests have cost so far."""
+
+    requests: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    """Failed attempts by kind."""
+    latencies: Counter[str] = field(default_factory=Counter)
+    """Answered requests by bucket: see `rollouts.client.latencies`."""
+    seconds: float = 0.0
+    """What these took together."""
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(self.requests, self.prompt_tokens, self.completion_tokens)
+
+    def add(self, other: "Spending") -> None:
+        """Count what other requests have cost, too."""
+        for name in ("requests", "retries", "prompt_tokens", "completion_tokens", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.failures += other.failures
+        self.latencies += other.latencies
+
+    def add_latency(self, seconds: float) -> None:
+        self.latencies[bucket_of(seconds)] += 1
+        self.seconds += seconds
