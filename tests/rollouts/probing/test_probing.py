@@ -10,7 +10,8 @@ import pytest
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.abilities import Abilities, Continuing, EndTold, Learnt
-from forests.models import ModelServer
+from forests.costs.budgets import Usage
+from forests.models import Forest, ModelServer
 from rollouts.client import failures
 from rollouts.client.backend import Spending
 from rollouts.client.endpoints import ServerAddress
@@ -587,6 +588,29 @@ class TestJobs:
         assert reread(forest).num_nodes == 0
         assert model_server.requests == []
         assert len(model_server.probes) <= 4
+
+    @pytest.mark.parametrize("max_requests", [None, 100])
+    @pytest.mark.parametrize("refusal", ["begins again", "opens thoughts", "grows thoughts"])
+    def test_what_a_refused_job_asked_counts_against_the_forest(
+        self, model_server: OpenAIServer, refusal: str, max_requests: int | None
+    ):
+        settings: dict[str, Any] = {"reasoning": "grow"} if refusal == "grows thoughts" else {}
+        model_server.continues = "never" if refusal == "begins again" else "always"
+        if refusal == "opens thoughts":
+            model_server.write = writes("Hm.</think>\n#### 14\n")
+        elif refusal == "grows thoughts":
+            model_server.write = writes("<think>Hm.</think>\n#### 14\n")
+        forest = seeded(2, api="chat", **settings)
+        Forest.objects.update(max_requests=max_requests)
+
+        for _ in range(2):
+            with pytest.raises(BackendRefusedError):
+                grow_slice(forest.name, 0, 2)
+
+        used = reread(forest).used
+        assert used.requests == model_server.num_asked > 0
+        assert used.completion_tokens > 0
+        assert reread(forest).reserved == Usage()
 
     def test_where_it_is_unclear_growth_stops_at_the_first_samples_that_begin_again(
         self, model_server: OpenAIServer
