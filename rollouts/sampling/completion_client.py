@@ -54,6 +54,7 @@ from rollouts.steps.rules import StepRule
 from rollouts.strategies.base import Expansion, split_off_thought
 
 _MAX_BLANK_LINES = 4
+_SECONDS_BETWEEN_LOOKS_AT_CLAIM = 0.25
 _CONTEXT = "context"
 """Finish reason of samples that find no room in the model's context."""
 _TOKENS_WITHOUT_STOP = 64
@@ -391,8 +392,12 @@ class CompletionClient:
     async def _find_abilities(self, endpoint: Endpoint, spending: Spending) -> None:
         model, wanted = await self.model(), wanted_topics(self.config) - {Topic.THOUGHT}
         await self._recall(endpoint, model)
-        if missing := wanted - set(endpoint.abilities.asked):
-            await self._probe(endpoint, model, missing, spending)
+        while missing := wanted - set(endpoint.abilities.asked):
+            if await self._claims(endpoint, model):
+                await self._probe(endpoint, model, missing, spending)
+                break
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS_AT_CLAIM)
+            await self._recall(endpoint, model)
         if Topic.CONTINUING in wanted and (refusal := refusal_to_continue(endpoint)):
             raise refusal
         if self._looks_for_thoughts:
@@ -450,13 +455,24 @@ class CompletionClient:
         self, endpoint: Endpoint, model: str, topics: Collection[Topic], spending: Spending
     ) -> None:
         ask = self._asker(endpoint, spending)
-        await find_abilities(ask, endpoint, self.config, model, topics)
+        try:
+            await find_abilities(ask, endpoint, self.config, model, topics)
+        except BaseException:
+            if self._memory:
+                await asyncio.to_thread(self._memory.give_up, self._key(endpoint, model))
+            raise
         if self._memory:
             endpoint.abilities.learnt = self._learnt(endpoint)
             await asyncio.to_thread(
                 self._memory.keep, self._key(endpoint, model), endpoint.abilities
             )
             self._kept[endpoint] = endpoint.abilities.as_dict()
+
+    async def _claims(self, endpoint: Endpoint, model: str) -> bool:
+        """Return whether to ask a server what it does; False: another process is doing so."""
+        if self._memory is None:
+            return True
+        return await asyncio.to_thread(self._memory.claim, self._key(endpoint, model))
 
     def _asker(self, endpoint: Endpoint, spending: Spending) -> Ask:
         """Return what asks one server."""

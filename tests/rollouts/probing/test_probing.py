@@ -1,7 +1,9 @@
 """What a server does is asked, not guessed; and kept, so that it is not asked again and again."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
@@ -16,7 +18,14 @@ from rollouts.client import failures
 from rollouts.client.backend import Spending
 from rollouts.client.endpoints import ServerAddress
 from rollouts.client.failures import AttemptsFailedError, BackendRefusedError, FieldRefusedError
-from rollouts.probing.memory import FRESH_FOR, AskingMemory, DatabaseMemory, Memory, ServerKey
+from rollouts.probing.memory import (
+    CLAIM_LASTS,
+    FRESH_FOR,
+    AskingMemory,
+    DatabaseMemory,
+    Memory,
+    ServerKey,
+)
 from rollouts.probing.probes import BEGUN, RestartWatch, read_replies, read_reply
 from rollouts.protocol.dialect import Dialect
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
@@ -393,6 +402,45 @@ class TestMemory:
         assert server.probes == []
         stored = ModelServer.objects.get()
         assert (stored.server, stored.model, stored.api) == (server.url, "scripted", "chat")
+
+    def test_of_several_that_start_at_once_one_asks_and_the_others_wait(self, server: OpenAIServer):
+        server.misbehave_probe = lambda body: time.sleep(0.5)
+
+        with ThreadPoolExecutor(4) as pool:
+            jobs = [pool.submit(used, server, memory=DatabaseMemory()) for _ in range(4)]
+            found = [job.result() for job in jobs]
+
+        assert len(server.probes) == 2
+        assert found == [found[0]] * 4
+
+    def test_where_the_one_that_asks_is_refused_the_others_ask_themselves(
+        self, server: OpenAIServer
+    ):
+        server.continues = "never"
+
+        for _ in range(2):
+            with pytest.raises(BackendRefusedError):
+                used(server, memory=DatabaseMemory())
+            assert ModelServer.objects.get().claimed_until is None
+
+    def test_the_one_that_fails_gives_way_at_once(self, server: OpenAIServer):
+        server.misbehave_probe = lambda body: Fault(500, "no")
+        with pytest.raises(AttemptsFailedError):
+            used(server, memory=DatabaseMemory())
+        server.misbehave_probe = lambda body: None
+
+        began = time.monotonic()
+        used(server, memory=DatabaseMemory())
+
+        assert time.monotonic() - began < CLAIM_LASTS.total_seconds() / 2
+
+    def test_who_was_killed_is_not_waited_for_for_long(self, server: OpenAIServer, monkeypatch):
+        monkeypatch.setattr("rollouts.probing.memory.CLAIM_LASTS", timedelta(seconds=0.5))
+        key = ServerKey(server.url, "scripted", "chat")
+        assert DatabaseMemory().claim(key)
+        assert not DatabaseMemory().claim(key)
+
+        assert used(server, memory=DatabaseMemory())[server.url].continuing is Continuing.CONTINUED
 
     def test_only_what_is_missing_is_asked(self, server: OpenAIServer):
         used(server, strategy="sampled", memory=DatabaseMemory())
