@@ -346,6 +346,7 @@ class ModelServer(models.Model):
     api = models.CharField(max_length=20)
     abilities = models.JSONField(default=dict)  # a `forests.core.abilities.Abilities`
     probed_at = models.DateTimeField()
+    claimed_until = models.DateTimeField(null=True)  # somebody asks it now, and others wait
 
     class Meta:
         ordering = ["id"]

@@ -180,7 +180,7 @@ async def try_growth(
         ConfigError: a method of the config failed.
     """
     trial = _Trial(client, item, config)
-    await client.find_abilities(trial.spending)
+    await client.find_abilities(trial.spending, item.prompt)
     planned = trial.strategy.plan(trial.tree)[0]
     # A strategy that goes step by step asks for no whole solution: one shows how these end.
     whole = planned if planned.to_end else replace(planned, to_end=True, num_samples=1)

@@ -7,6 +7,8 @@ from typing import Any
 
 IN_TEXT = "<think>"
 """Stands in `Abilities.thought` for thoughts in the text, which have no field."""
+UNOPENED = "</think>"
+"""Stands there for thoughts in the text that the chat template opens: only their end shows."""
 SAMPLES_NOTED = "samples in one request (n)"
 """Stands in the note about the most samples."""
 CONTINUES_MESSAGES = "continues messages"
@@ -61,7 +63,7 @@ class Abilities:
     end_told: EndTold | None = None
     logprobs: bool | None = None
     thought: str | None = None
-    """The field that thoughts come in, `IN_TEXT`, or empty where none was seen."""
+    """The field that thoughts come in, `IN_TEXT`, `UNOPENED`, or empty where none was seen."""
     answers_as: str = ""
     """The model's name in its answers."""
     learnt: Learnt = field(default_factory=Learnt)
@@ -123,7 +125,11 @@ class Abilities:
     def _told_thought(self) -> str:
         if self.thought is None:
             return _NOT_KNOWN
-        places = {"": "not seen", IN_TEXT: "in the text"}
+        places = {
+            "": "not seen",
+            IN_TEXT: "in the text",
+            UNOPENED: "in the text, and the chat template opens it: only its end shows",
+        }
         return places.get(self.thought, f"in {self.thought}")
 
     def _told_fields(self) -> str:

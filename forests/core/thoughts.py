@@ -15,6 +15,23 @@ class ThoughtCount:
     """Of all samples; a server may give none."""
 
 
+@dataclass(frozen=True, slots=True)
+class ThoughtShare:
+    """How much of some trees is thought."""
+
+    trees: int
+    steps: int
+    thought_steps: int
+    """Those of the steps that are of a thought."""
+    tokens: int
+    thought_tokens: int
+
+    @property
+    def of_tokens(self) -> float | None:
+        """The share of the tokens; None where none were counted."""
+        return self.thought_tokens / self.tokens if self.tokens else None
+
+
 def count_thoughts(tree: ReasoningTree) -> ThoughtCount:
     """Return how many different thoughts a tree has, and their tokens."""
     return ThoughtCount(

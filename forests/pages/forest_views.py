@@ -21,7 +21,13 @@ from forests.pages.tree_list import (
     read_tree_page,
 )
 from forests.progress.estimating import estimate_for_page
-from forests.progress.reading import list_forests, read_progress, read_progress_of, read_servers
+from forests.progress.reading import (
+    list_forests,
+    read_progress,
+    read_progress_of,
+    read_servers,
+    read_thoughts,
+)
 
 PROGRESS_PART = "progress"
 TREES_PART = "trees"
@@ -66,6 +72,7 @@ def _progress(found: Forest) -> dict[str, Any]:
         "progress": read_progress_of(found),
         "estimate": estimate_for_page(found),
         "servers": read_servers(found),
+        "thoughts": read_thoughts(found),
     }
 
 

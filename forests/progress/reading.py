@@ -8,17 +8,22 @@ from typing import Any
 
 from forests.core.abilities import Abilities
 from forests.core.naming import model_server_id
-from forests.models import Activity, Forest, ModelServer, Tree, TreeStatus
+from forests.core.thoughts import ThoughtShare
+from forests.models import Activity, Forest, ModelServer, Node, Tree, TreeStatus
 from forests.progress.facts import Progress, Workers, facts_of
 from forests.progress.states import ForestState, Standing, standing_of
 from forests.progress.throughput import WINDOW_MINUTES, MinuteOfWork, throughput
-from forests.storage.trees import Document, collection, has_live_lease, server_time
+from forests.storage.trees import Document, collection, has_live_lease, is_current, server_time
 
 MAX_LEASES = 5000
 """Trees in work of which one look reads the leases."""
 
 MAX_SERVERS = 20
 """Servers of which a page tells what they do."""
+
+TREES_LOOKED_AT = 4
+STEPS_LOOKED_AT = 250
+"""Of each tree of which a page tells how much is thought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,33 @@ def read_servers(forest: Forest) -> list[ShownServer]:
         for server in servers
         if (abilities := Abilities.from_dict(server.abilities))
     ]
+
+
+def read_thoughts(forest: Forest) -> ThoughtShare | None:
+    """Return how much of the first complete trees is thought, by their first steps.
+
+    None where there is none. One query, and one for each of these trees.
+    """
+    complete = {"forest_id": forest.name, "status": str(TreeStatus.COMPLETE)}
+    found = collection(Tree).find(complete, {"oldest_generation": 1}) if forest.num_nodes else None
+    trees = list(found.sort("index").limit(TREES_LOOKED_AT)) if found else []
+    fields = dict.fromkeys(("is_thought", "tokens", "count", "generation"), 1)
+    steps = [
+        node
+        for tree in trees
+        for node in collection(Node).find({"tree_id": tree["_id"]}, fields).limit(STEPS_LOOKED_AT)
+        if is_current(node, tree)
+    ]
+    thoughts = [node for node in steps if node.get("is_thought")]
+    if not thoughts:
+        return None
+    return ThoughtShare(
+        trees=len(trees),
+        steps=len(steps),
+        thought_steps=len(thoughts),
+        tokens=sum(node["tokens"] * node["count"] for node in steps),
+        thought_tokens=sum(node["tokens"] * node["count"] for node in thoughts),
+    )
 
 
 def _server_id(forest: Forest, grower: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The pairs of a preference set, side by side, and what reviewers think of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -13,11 +14,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.text import printable
-from forests.core.naming import node_anchor, path_of_node
-from forests.models import Tree
+from forests.core.naming import node_anchor, node_id, path_of_node, tree_id
+from forests.core.tree import NodePath
+from forests.models import Node, Tree
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number
 from forests.pages.tree.query import TreeQuery
 from preferences.core.pairing import REASONS
+from preferences.export.formats.thought_marks import Piece, split_at_thoughts
 from preferences.models import (
     PAIRS_PER_PAGE,
     Preference,
@@ -52,12 +55,21 @@ class ShownPair:
     preference: Preference
     prompt: Any
     """A text, or a list of chat messages."""
+    before: list[Piece]
+    """The steps before, in stretches, as `chosen` and `rejected` are."""
+    chosen: list[Piece]
+    rejected: list[Piece]
     spans: list[Span] | None
     review: Review | None
     stamp: str
     """Tells the review that is shown from later ones."""
     step: str
     """Where the tree's page opens the chosen step."""
+
+    @property
+    def has_thoughts(self) -> bool:
+        """Whether one of the sides has a thought."""
+        return any(is_thought for _, is_thought in [*self.chosen, *self.rejected])
 
 
 @require_safe
@@ -182,18 +194,55 @@ def _page_of(chosen: PreferenceSet, parameters: QueryDict) -> dict[str, Any]:
 def _shown(pairs: list[Preference]) -> list[ShownPair]:
     ids = {f"{pair.forest_id}/{pair.tree_index:07d}" for pair in pairs}
     prompts = dict(Tree.objects.filter(pk__in=ids).values_list("index", "prompt"))
-    reviews = reviews_of(pairs)
+    reviews, thoughts = reviews_of(pairs), _thoughts_of(pairs)
     return [
-        ShownPair(
-            preference=pair,
+        _shown_pair(
+            pair,
+            thoughts,
             prompt=prompts.get(pair.tree_index, ""),
-            spans=difference(printable(pair.chosen), printable(pair.rejected)),
             review=reviews.get(pair.id),
-            stamp=stamp_of(reviews.get(pair.id)),
-            step=_step_in_tree(pair),
         )
         for pair in pairs
     ]
+
+
+def _shown_pair(
+    pair: Preference, thoughts: Mapping[str, str], *, prompt: Any, review: Review | None
+) -> ShownPair:
+    def pieces(side_id: str, text: str) -> tuple[list[Piece], list[Piece]]:
+        found = (thoughts.get(step, "") for step in _steps_to(pair, side_id))
+        return split_at_thoughts(pair.prefix, text, found)
+
+    before, chosen = pieces(pair.chosen_id, pair.chosen)
+    _, rejected = pieces(pair.rejected_id, pair.rejected)
+    return ShownPair(
+        preference=pair,
+        prompt=prompt,
+        before=before,
+        chosen=chosen,
+        rejected=rejected,
+        spans=difference(printable(pair.chosen), printable(pair.rejected)),
+        review=review,
+        stamp=stamp_of(review),
+        step=_step_in_tree(pair),
+    )
+
+
+def _thoughts_of(pairs: list[Preference]) -> dict[str, str]:
+    """Return the texts of the steps of thoughts in some pairs, by their ids: one query."""
+    steps = {
+        step for pair in pairs for side in (pair.chosen_id, pair.rejected_id)
+        for step in _steps_to(pair, side)
+    }  # fmt: skip
+    found = Node.objects.filter(pk__in=steps, is_thought=True)
+    return dict(found.values_list("pk", "text")) if steps else {}
+
+
+def _steps_to(pair: Preference, side_id: str) -> list[str]:
+    """Return the ids of the steps from the root to the last one of a side."""
+    path: NodePath = path_of_node(side_id)
+    tree = tree_id(pair.forest_id, pair.tree_index)
+    return [node_id(tree, path[:depth]) for depth in range(1, len(path) + 1)]
 
 
 def _step_in_tree(pair: Preference) -> str:

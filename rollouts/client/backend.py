@@ -297,8 +297,7 @@ class Backend:
                     _change(endpoint, failure, sent, fit)
                     wait = 0.0
                 elif isinstance(failure, RetryableError):
-                    if kind == "timeout" or (failure.is_unavailable and not failure.is_busy):
-                        endpoint.looked_at = -math.inf  # it may come back as another server
+                    _note_away(endpoint, kind, failure)
                     if only and failure.is_unavailable:
                         self._pool.eject(endpoint, failure.retry_after)
                         raise failure.final()
@@ -394,6 +393,14 @@ class Backend:
 
 def _is_look_due(endpoint: Endpoint) -> bool:
     return time.monotonic() - endpoint.looked_at >= SECONDS_BETWEEN_LOOKS_AT_MODELS
+
+
+def _note_away(endpoint: Endpoint, kind: str, failure: RetryableError) -> None:
+    """Note where a server may come back as another one."""
+    is_away = failure.is_unavailable and not failure.is_busy
+    endpoint.was_away |= is_away
+    if is_away or kind == "timeout":
+        endpoint.looked_at = -math.inf
 
 
 def _looked(endpoint: Endpoint, listed: list[str] | None) -> None:

@@ -31,6 +31,8 @@ class Endpoint:
     """Whom its models belong to, as it says: which program it is. None: not asked."""
     outstanding: int = 0
     """Requests that it has not answered yet."""
+    was_away: bool = False
+    """Whether it did not answer since it was asked what it does: it may be another one now."""
     ejected_until: float = 0.0
     """On the monotonic clock; asked before then only where no other server is left."""
     looked_at: float = -math.inf

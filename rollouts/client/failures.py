@@ -50,6 +50,13 @@ class FieldRefusedError(BackendRefusedError):
         self.fields = fields
 
 
+class UnopenedThoughtError(BackendRefusedError):
+    """The chat template opens thoughts, and did not when this job began.
+
+    Answers from inside a thought may have been graded meanwhile.
+    """
+
+
 class OutageError(BackendRefusedError):
     """The server was away or busy for longer than the settings wait."""
 
@@ -60,6 +67,10 @@ class RequestFailedError(BackendError):
 
 class AttemptsFailedError(RequestFailedError):
     """No attempt was answered: in time, in the protocol, or without an error of the server."""
+
+
+class ThoughtEndedError(RequestFailedError):
+    """A step ends a thought that nothing opened: the steps before it were no answer's."""
 
 
 class PromptTooLongError(RequestFailedError):

@@ -9,13 +9,13 @@ generation can still arrive: readers leave such nodes out, and the holder writes
 What arrives before the nodes are moved is part of the tree, as is what a killed worker wrote.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pymongo import UpdateMany, UpdateOne
 
-from forests.models import Forest, Node, Tree
-from forests.storage.trees import Document, collection, in_batches, insert_up_to_known
+from forests.models import LEAF_COUNTERS, Forest, Node, Tree, TreeStatus
+from forests.storage.trees import Document, collection, in_batches, insert_up_to_known, server_time
 from rollouts.growing import leases
 
 
@@ -58,6 +58,49 @@ def take_over_unfinished(forest: Forest) -> None:
     for batch in in_batches(trees):
         take_over(leases.claim(batch, holder), holder)
         leases.release(batch, holder)
+
+
+GROWS_AGAIN = {
+    "status": str(TreeStatus.PENDING),
+    "error": "",
+    "hit_max_nodes": False,
+    "completed_at": None,
+}
+"""What a tree is that is to grow once more."""
+
+
+def forget_nodes(trees: Iterable[str], fields: Mapping[str, Any]) -> int:
+    """Leave trees without nodes and set fields of them, but for those that somebody holds.
+
+    Returns how many these are. Their nodes are of an older generation from then on, and no part of
+    them. What they cost stays.
+    """
+    number = 0
+    for tree in trees:
+        found = collection(Tree).find_one({"_id": tree}, {"generation": 1}) or {}
+        generation = found.get("generation") or 0
+        number += (
+            collection(Tree)
+            .update_one(
+                {
+                    "_id": tree,
+                    "generation": generation,
+                    "lease_expires_at": {"$not": {"$gt": server_time()}},
+                },
+                {
+                    "$set": {
+                        "generation": generation + 1,
+                        "oldest_generation": generation + 1,
+                        **dict.fromkeys(LEAF_COUNTERS, 0),
+                        "nodes_by_model": {},
+                        "root_value": None,
+                        **fields,
+                    }
+                },
+            )
+            .modified_count
+        )
+    return number
 
 
 def update_nodes(documents: Sequence[Document]) -> bool:

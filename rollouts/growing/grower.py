@@ -40,6 +40,7 @@ from rollouts.client.failures import (
     PromptFlaggedError,
     PromptTooLongError,
     RequestFailedError,
+    ThoughtEndedError,
 )
 from rollouts.client.outages import Outages
 from rollouts.client.spending import Spending
@@ -136,6 +137,8 @@ class ForestGrower:
         self.outcome = GrowthOutcome()
         self._held: set[str] = set()
         self._growing: set[str] = set()
+        self._thought_only: set[str] = set()
+        """Trees whose steps were found to be those of a thought."""
         self._taking: asyncio.Future[_Taken] | None = None
         self._num_answered = 0
         self._slots = asyncio.Semaphore(num_requests)
@@ -197,6 +200,8 @@ class ForestGrower:
                 self._lease_thread.shutdown(wait=False)
                 held = self._held | self.recorder.unwritten()
                 await asyncio.to_thread(leases.release, list(held), self.holder)
+                # Answers in them were graded, and a retry would build on them.
+                await asyncio.to_thread(fencing.forget_nodes, self._thought_only, {})
                 await self._outages.end()
                 if held:  # others are told at once, not when the lease would have ended
                     await asyncio.to_thread(leave_forest, self.forest)
@@ -254,6 +259,8 @@ class ForestGrower:
         except NotForThisWorkerError:  # the tree is not to blame
             raise
         except (RequestFailedError, ConfigError) as error:
+            if isinstance(error, ThoughtEndedError):
+                self._thought_only.add(stored.id)
             self._stop_if_all_fail(stored.id, error)
             message = one_line(str(error), MAX_CHARACTERS_OF_ERROR)
             self.recorder.finish(growth, TreeStatus.FAILED, message)

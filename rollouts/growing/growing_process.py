@@ -6,25 +6,34 @@ import os
 import signal
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
 
-from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
+from experiment_configs.interfaces import ConfigError, Prompt, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.core.estimators import RESEGMENTED
-from forests.models import Forest, Tree
-from forests.storage.trees import Document, collection, in_batches, leave_forest, tree_ids
+from forests.models import Forest, Node, Tree
+from forests.storage.trees import (
+    Document,
+    collection,
+    in_batches,
+    leave_forest,
+    read_prompt,
+    tree_ids,
+)
 from rollouts.client.failures import (
     BackendRefusedError,
     BackendUnavailableError,
     LimitSpentError,
     RequestFailedError,
+    UnopenedThoughtError,
 )
 from rollouts.client.servers_of_settings import policy_server
 from rollouts.client.spending import Spending
-from rollouts.growing import leases
+from rollouts.growing import fencing, leases
 from rollouts.growing.grower import ForestGrower, mark_started, may_grow, show_stop
 from rollouts.growing.needs import OtherConfigError, clear_worker_message, require_server
 from rollouts.growing.recorder import settle_counters
@@ -78,12 +87,18 @@ def grow_trees(
     """
     if not may_grow(forest.name):
         return Grown(is_stopped=True)
+    began = datetime.now(UTC)
     try:
         if not indexes:
             return Grown()
         loaded = load_frozen_config(forest)
         require_server(forest)
         return asyncio.run(_grow(forest, loaded, indexes, num_requests, parent, waits=waits))
+    except UnopenedThoughtError as error:
+        number = fencing.forget_nodes(_answered_since(forest, began), fencing.GROWS_AGAIN)
+        settle_counters(forest)
+        show_stop(forest.name, f"{error}; {number} trees will grow again from the start")
+        raise
     except BackendRefusedError as error:
         show_stop(forest.name, str(error))
         raise
@@ -115,7 +130,8 @@ async def _grow(
         async with make_client(forest, loaded.config) as client:
             budget = ForestBudget(forest)
             client.keep_to(budget)
-            spent = await _unless_stopped(stop, _make_ready(forest, client))
+            prompt = await asyncio.to_thread(read_prompt, forest, indexes[0])
+            spent = await _unless_stopped(stop, _make_ready(forest, client, prompt))
             if spent is None:
                 return Grown(is_stopped=True)
             if num_requests is None:
@@ -128,17 +144,31 @@ async def _grow(
     return Grown(outcome.complete, outcome.failed, stop.is_set())
 
 
-async def _make_ready(forest: Forest, client: CompletionClient) -> Spending:
+async def _make_ready(forest: Forest, client: CompletionClient, prompt: Prompt | None) -> Spending:
     """Compare the servers with the forest, ask what they do, and return what that cost."""
     await _begin_with_models(client)
     await asyncio.to_thread(mark_started, forest)
     try:
-        spent = await _find_abilities(client)
+        spent = await _find_abilities(client, prompt)
     except BaseException:
         await asyncio.to_thread(leave_forest, forest)
         raise
     await asyncio.to_thread(clear_worker_message, forest.name)
     return spent
+
+
+def _answered_since(forest: Forest, moment: datetime) -> Iterator[str]:
+    """Yield the trees that have grown since then, and have answers before which no thought is.
+
+    Those may be answers from inside a thought that nothing opened.
+    """
+    for tree in collection(Tree).find({"forest_id": forest.name}, {"_id": 1}):
+        ours = {"tree_id": tree["_id"]}
+        said = {**ours, "depth": 1, "is_thought": {"$ne": True}}
+        if collection(Node).find_one({**ours, "created_at": {"$gte": moment}}, {"_id": 1}) and (
+            collection(Node).find_one(said, {"_id": 1})
+        ):
+            yield tree["_id"]
 
 
 async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
@@ -159,14 +189,14 @@ async def _begin_with_models(client: CompletionClient) -> None:
         await client.begin_with_models()
 
 
-async def _find_abilities(client: CompletionClient) -> Spending:
+async def _find_abilities(client: CompletionClient, prompt: Prompt | None) -> Spending:
     """Ask the servers what they do, and return what that cost.
 
     One that is away is waited for by the trees, and asked then.
     """
     spent = Spending()
     with contextlib.suppress(BackendUnavailableError, RequestFailedError, LimitSpentError):
-        await client.find_abilities(spent)
+        await client.find_abilities(spent, prompt)
     return spent
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from experiment_configs.interfaces import RolloutWorkerConfig
-from forests.core.abilities import Continuing
+from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
+from forests.core.abilities import UNOPENED, Continuing
 from rollouts.client.failures import (
     AttemptsFailedError,
     BackendRefusedError,
@@ -16,14 +17,17 @@ from rollouts.client.failures import (
     RequestFailedError,
 )
 from rollouts.probing.probes import (
+    QUESTION,
     Continuation,
     Topic,
     basics_body,
     continuing_body,
     note_basics,
     read_replies,
+    read_thought,
+    thought_body,
 )
-from rollouts.protocol.responses import read_choices
+from rollouts.protocol.responses import StopRules, read_choices
 
 if TYPE_CHECKING:
     from rollouts.client.endpoints import Endpoint
@@ -35,6 +39,9 @@ FASTCHAT = "fastchat"
 
 _OF_CONTINUING = {*Continuation.FLAG.fields, "messages", "prefix"}
 """Fields whose refusal says that a message is not continued in this way."""
+
+ANSWERS_TO_PROMPT = 2
+"""Whole answers that are drawn at most to see how a thought ends."""
 
 _BEST = (Continuing.CONTINUED, Continuing.UNCLEAR, Continuing.RESTARTED)
 
@@ -84,6 +91,62 @@ def restarting(endpoint: Endpoint, problem: str) -> BackendRefusedError:
     return BackendRefusedError(
         f"the model server at {endpoint.base_url} does not continue a chat message, it {problem}: "
         "use strategy='sampled', or api='completions' with the model's chat template in the prompt"
+    )
+
+
+async def find_thought(
+    ask: Ask, endpoint: Endpoint, config: RolloutWorkerConfig, model: str, prompt: Prompt
+) -> None:
+    """Find out whether the chat template opens a thought, by one whole answer.
+
+    No text shows that before the thought ends, and an answer in it would be taken for the last one.
+    Where answers to the prompt are cut or refused, that to an easy question tells.
+
+    Raises:
+        BackendRefusedError: all were cut, so nothing tells an answer from a thought.
+        BackendError: none was answered.
+    """
+    tries = [(prompt, seed) for seed in range(config.seed, config.seed + ANSWERS_TO_PROMPT)]
+    most, found = 0, None
+    for asked, seed in [*tries, (QUESTION, config.seed)]:
+        body = thought_body(config, model, asked, seed)
+        most = body[config.max_tokens_field] or 0
+        rules = StopRules(prefix="", stop=config.stop, step_rule=None, max_tokens=most)
+        try:
+            found = await ask(body, partial(read_thought, rules=rules))
+        except RequestFailedError as error:  # this prompt may be too long, or flagged
+            if asked is QUESTION:
+                raise
+            log.info("the prompt does not show whether thoughts are opened", error=str(error))
+        if found is not None:
+            break
+    else:
+        raise BackendRefusedError(
+            f"the model at {endpoint.base_url} wrote {most} tokens without an end, so nothing "
+            "shows whether its chat template opens a thought, whose answers must not be graded: "
+            f"raise max_tokens_per_rollout above {most}, or let the server split thoughts off (a "
+            "reasoning parser), or use api='completions' with the model's chat template in the "
+            "prompt"
+        )
+    abilities = endpoint.abilities
+    abilities.thought = found or abilities.thought or ""
+
+
+def refusal_of_thoughts(
+    endpoint: Endpoint, config: RolloutWorkerConfig
+) -> BackendRefusedError | None:
+    """Return why steps of a server's model cannot be drawn; None where they can.
+
+    Where the template opens the thought, no template writes it the same way again before a message
+    that is continued.
+    """
+    if endpoint.abilities.thought != UNOPENED or config.strategy == "sampled":
+        return None
+    return BackendRefusedError(
+        f"the model at {endpoint.base_url} ends a thought that nothing opened, as its chat "
+        "template opens it, so steps of the thought would be taken for the answer's: let the "
+        "server split thoughts off (a reasoning parser), or use api='completions' with the model's "
+        "chat template in the prompt, or strategy='sampled'"
     )
 
 

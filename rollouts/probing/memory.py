@@ -7,17 +7,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
-from pymongo.errors import PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from forests.core.abilities import Abilities
 from forests.core.naming import model_server_id
 from forests.models import ModelServer
-from forests.storage.trees import collection
+from forests.storage.trees import collection, server_time
 
 log = structlog.stdlib.get_logger(__name__)
 
 FRESH_FOR = timedelta(hours=24)
 """How long a result is used without asking again."""
+CLAIM_LASTS = timedelta(seconds=30)
+"""How long others wait for who asks a server: it may have been killed."""
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,12 @@ class Memory(Protocol):
     def recall(self, key: ServerKey) -> Abilities | None:
         """Return what was found lately; None: the server is to be asked."""
 
+    def claim(self, key: ServerKey) -> bool:
+        """Return whether to ask the server now; False: somebody does, and will keep the result."""
+
+    def give_up(self, key: ServerKey) -> None:
+        """Let others ask, as who claimed to do so has failed."""
+
     def keep(self, key: ServerKey, abilities: Abilities) -> None:
         """Keep what was just found."""
 
@@ -51,13 +60,34 @@ class Memory(Protocol):
 class DatabaseMemory:
     """Keeps abilities in the database.
 
-    `recall` and `keep` raise `pymongo.errors.PyMongoError` where it does not answer.
+    `recall`, `claim` and `keep` raise `pymongo.errors.PyMongoError` where it does not answer.
     """
 
     def recall(self, key: ServerKey) -> Abilities | None:
         since = datetime.now(UTC) - FRESH_FOR
         found = collection(ModelServer).find_one({"_id": key.id, "probed_at": {"$gt": since}})
         return Abilities.from_dict(found["abilities"]) if found else None
+
+    def claim(self, key: ServerKey) -> bool:
+        now = server_time()
+        free = {"_id": key.id, "claimed_until": {"$not": {"$gt": now}}}
+        new = {
+            "server": key.server,
+            "model": key.model,
+            "api": key.api,
+            "abilities": {},
+            "probed_at": _NEVER,
+        }
+        changes = {"$set": {"claimed_until": now + CLAIM_LASTS}, "$setOnInsert": new}
+        try:
+            collection(ModelServer).update_one(free, changes, upsert=True)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    def give_up(self, key: ServerKey) -> None:
+        with contextlib.suppress(PyMongoError):  # the claim ends by itself
+            collection(ModelServer).update_one({"_id": key.id}, {"$set": {"claimed_until": None}})
 
     def keep(self, key: ServerKey, abilities: Abilities) -> None:
         collection(ModelServer).replace_one(
@@ -68,6 +98,7 @@ class DatabaseMemory:
                 "api": key.api,
                 "abilities": abilities.as_dict(),
                 "probed_at": datetime.now(UTC),
+                "claimed_until": None,
             },
             upsert=True,
         )
@@ -83,6 +114,12 @@ class AskingMemory(DatabaseMemory):
 
     def recall(self, key: ServerKey) -> Abilities | None:  # noqa: ARG002  always asked again
         return None
+
+    def claim(self, key: ServerKey) -> bool:  # noqa: ARG002  nobody is waited for
+        return True
+
+    def give_up(self, key: ServerKey) -> None:
+        """Do nothing: nothing was claimed."""
 
     def keep(self, key: ServerKey, abilities: Abilities) -> None:
         try:

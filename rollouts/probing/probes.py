@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from experiment_configs.interfaces import RolloutWorkerConfig
-from forests.core.abilities import IN_TEXT, Abilities, Continuing, EndTold
+from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
+from forests.core.abilities import UNOPENED, Abilities, Continuing, EndTold
+from forests.core.prefix import prefix_of
 from rollouts.protocol.endings import Finish, read_finish
-from rollouts.protocol.responses import Choice, read_choices
+from rollouts.protocol.responses import (
+    Choice,
+    StopRules,
+    read_choices,
+    read_completions,
+    thought_field,
+    thought_in,
+)
+from rollouts.steps.completions import Ending
 
 QUESTION = "List the first ten multiples of seven, separated by commas, and nothing else."
 """What chat servers are asked."""
@@ -24,6 +33,8 @@ PLAIN_PROMPT = "The multiples of seven: 7, 14, 21, 28,"
 PROBE_TOKENS = 8
 """Tokens of one sample."""
 PROBE_SAMPLES = 2
+THOUGHT_TOKENS = 2048
+"""Tokens of a sample that is to show how a thought ends, or more where rollouts may have more."""
 _STOP = ","
 
 _NEXT = re.compile(r" ?2(?!\d)")
@@ -62,6 +73,8 @@ class Topic(StrEnum):
     """Several samples, why a sample stopped, thoughts."""
     LOGPROBS = "logprobs"
     CONTINUING = "continuing"
+    THOUGHT = "thought"
+    """Whether the chat template opens a thought: no text shows that until the thought ends."""
 
 
 def wanted_topics(config: RolloutWorkerConfig) -> set[Topic]:
@@ -71,6 +84,8 @@ def wanted_topics(config: RolloutWorkerConfig) -> set[Topic]:
         topics.add(Topic.LOGPROBS)
     if config.api == "chat" and config.strategy != "sampled":
         topics.add(Topic.CONTINUING)
+    if config.api == "chat":
+        topics.add(Topic.THOUGHT)
     return topics
 
 
@@ -105,6 +120,33 @@ def continuing_body(
     return body | dict(config.extra_body)
 
 
+def thought_body(
+    config: RolloutWorkerConfig, model: str, prompt: Prompt, seed: int
+) -> dict[str, Any]:
+    """Return the request for one whole answer to a prompt, which shows how its thought ends."""
+    tokens = max(THOUGHT_TOKENS, config.max_tokens_per_rollout)
+    body = {**_common_body(config, model), "n": None, "seed": seed, config.max_tokens_field: tokens}
+    if config.stop:
+        body["stop"] = list(config.stop)
+    body["messages"] = list(prefix_of(prompt, "", "chat"))
+    return body | dict(config.extra_body)
+
+
+def read_thought(response: Any, rules: StopRules) -> str | None:
+    """Return where a whole answer has its thought, as in `Abilities.thought`.
+
+    None: it was cut, and may be a thought as a whole.
+
+    Raises:
+        ResponseError: it holds no answer.
+    """
+    if field := thought_field(response):
+        return field
+    ((answer, *_), _) = read_completions(response, rules)
+    thought = thought_in(answer.text)
+    return thought if thought or answer.ending is Ending.SOLUTION else None
+
+
 def _common_body(config: RolloutWorkerConfig, model: str) -> dict[str, Any]:
     # Samples as growth draws them: servers refuse other temperatures, or several greedy samples.
     return {
@@ -137,9 +179,8 @@ def note_basics(
     if lists_end and abilities.logprobs:
         abilities.end_told = EndTold.IN_TOKENS
     if "messages" in sent:  # a plain prompt has no template that would open a thought
-        abilities.thought = next((one.thought_field for one in choices if one.thought_field), "")
-        if not abilities.thought and any(one.has_thought_in_text for one in choices):
-            abilities.thought = IN_TEXT
+        seen = {one.thought for one in choices if one.thought}
+        abilities.thought = UNOPENED if UNOPENED in seen else max(seen, default="")
 
 
 def _find_end_told(choices: Sequence[Choice]) -> EndTold | None:
@@ -210,6 +251,27 @@ class RestartWatch:
         self.num_restarted += sum(_plain(text).startswith(beginning) for text in texts)
         is_usual = 2 * self.num_restarted >= self.num_seen
         return is_usual and self.num_restarted >= _ENOUGH_RESTARTS
+
+
+_FEWEST_CLOSINGS = 2
+_ENDED_PER_CLOSING = 10
+
+
+@dataclass(slots=True)
+class ClosingWatch:
+    """Watches how often samples end a thought that nothing opened, where the template opens none.
+
+    Now and then a model writes the mark by mistake.
+    """
+
+    num_ended: int = 0
+    """Solutions that the model ended without it."""
+    num_closing: int = 0
+
+    def sees_thoughts(self) -> bool:
+        """Return whether they do so too often for mistakes."""
+        is_usual = _ENDED_PER_CLOSING * self.num_closing >= self.num_ended
+        return is_usual and self.num_closing >= _FEWEST_CLOSINGS
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiment_configs.answers import is_thinking, split_thoughts
+from experiment_configs.answers import closes_thought, is_thinking, split_thoughts
+from forests.core.abilities import IN_TEXT, UNOPENED
 from rollouts.protocol.endings import (
     MODEL_END,
     Finish,
@@ -132,8 +133,8 @@ class Choice:
     says_end: bool
     """Whether it says that the model ended."""
     has_logprobs: bool
-    thought_field: str
-    has_thought_in_text: bool
+    thought: str
+    """Where it has a thought, as in `Abilities.thought`; empty where none is seen."""
 
 
 def read_choices(response: Any, stops: Sequence[str]) -> list[Choice]:
@@ -160,9 +161,16 @@ def _shown(choice: Mapping[str, Any], stops: Sequence[str], model: str) -> Choic
         listed_stop=in_tokens.text if in_tokens else None,
         says_end=MODEL_END in (named, in_tokens),
         has_logprobs=bool(listed),
-        thought_field=field,
-        has_thought_in_text=is_thinking(text) or any(inside for _, inside in split_thoughts(text)),
+        thought=field or thought_in(text),
     )
+
+
+def thought_in(text: str) -> str:
+    """Return how a thought stands in a text; empty where none is seen."""
+    if closes_thought(text):
+        return UNOPENED
+    is_inside = is_thinking(text) or any(inside for _, inside in split_thoughts(text))
+    return IN_TEXT if is_inside else ""
 
 
 def read_usage(response: Any) -> ReportedUsage:

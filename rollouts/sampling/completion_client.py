@@ -16,7 +16,7 @@ from experiment_configs.answers import (
     without_thoughts,
 )
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
-from forests.core.abilities import IN_TEXT, Abilities, Continuing, EndTold, Learnt
+from forests.core.abilities import IN_TEXT, UNOPENED, Abilities, Continuing, EndTold, Learnt
 from forests.core.prefix import prefix_of
 from forests.core.tree import ReasoningTree
 from rollouts.client.failures import (
@@ -25,13 +25,23 @@ from rollouts.client.failures import (
     NoModelListError,
     PromptTooLongError,
     RequestFailedError,
+    ThoughtEndedError,
+    UnopenedThoughtError,
 )
 from rollouts.client.server import ServerAddress
 from rollouts.client.spending import Spending
-from rollouts.probing.asking import LLAMA_CPP, find_abilities, refusal_to_continue, restarting
+from rollouts.probing.asking import (
+    LLAMA_CPP,
+    Ask,
+    find_abilities,
+    find_thought,
+    refusal_of_thoughts,
+    refusal_to_continue,
+    restarting,
+)
 from rollouts.probing.identity import ForestModels
 from rollouts.probing.memory import Memory, ServerKey
-from rollouts.probing.probes import Continuation, RestartWatch, Topic, wanted_topics
+from rollouts.probing.probes import ClosingWatch, Continuation, RestartWatch, Topic, wanted_topics
 from rollouts.protocol.responses import (
     NoSampleError,
     ResponseError,
@@ -50,6 +60,7 @@ if TYPE_CHECKING:
     from rollouts.client.endpoints import Endpoint
 
 _MAX_BLANK_LINES = 4
+_SECONDS_BETWEEN_LOOKS_AT_CLAIM = 0.25
 _CONTEXT = "context"
 """Finish reason of samples that find no room in the model's context."""
 _TOKENS_WITHOUT_STOP = 64
@@ -210,6 +221,13 @@ class CompletionClient:
         self._memory = memory
         self._asks_first = False
         """Whether each server is asked what it does, before it draws its first sample."""
+        self._prompt: Prompt | None = None
+        """What shows whether a chat template opens thoughts; None: nobody wants to know."""
+        self._opening_nothing: set[Endpoint] = set()
+        """Of which the template was found to open no thought."""
+        self._contradicted: set[Endpoint] = set()
+        """Of which a sample contradicted what was found of thoughts, and which were asked again."""
+        self._closings: defaultdict[Endpoint, ClosingWatch] = defaultdict(ClosingWatch)
         self._known: set[Endpoint] = set()
         self._kept: dict[Endpoint, dict[str, Any]] = {}
         """What the memory has of each."""
@@ -320,16 +338,19 @@ class CompletionClient:
         asked = [one for one in self._backend.endpoints if one.abilities.asked]
         return [(one.base_url, replace(one.abilities, learnt=one.dialect.learnt)) for one in asked]
 
-    async def find_abilities(self, spending: Spending) -> None:
+    async def find_abilities(self, spending: Spending, prompt: Prompt | None = None) -> None:
         """Find out what each server does: what the strategy needs, unless it is known already.
 
-        A server that is away is asked when it is back, before its first sample.
+        A server that is away is asked when it is back, before its first sample. Over chat it
+        answers the `prompt`, if there is one, to show whether its template opens a thought. That
+        is asked each time: a server may be started with another template at any moment.
 
         Raises:
             BackendRefusedError: one cannot do what the strategy needs, or refuses every request.
             BackendUnavailableError: none answers.
         """
         self._asks_first = True
+        self._prompt = prompt
         await self.model()
         asking = [self._prepare(endpoint, spending) for endpoint in self._backend.endpoints]
         problems = [one for one in await asyncio.gather(*asking, return_exceptions=True) if one]
@@ -345,17 +366,28 @@ class CompletionClient:
             BackendRefusedError: it cannot do what the strategy needs.
             BackendUnavailableError: it does not answer.
         """
-        if endpoint in self._known:
+        if endpoint in self._known and not self._may_be_another(endpoint):
             return
         async with self._locks[endpoint]:
-            if endpoint in self._known:
+            if endpoint in self._known and not self._may_be_another(endpoint):
                 return
             if endpoint.owners is None:
                 endpoint.owners = await self._owners(endpoint)
             if self._asks_first:
                 await self._find_abilities(endpoint, spending)
+            if endpoint.was_away:
+                endpoint.was_away = False
+                self._contradicted.discard(endpoint)
             if self._asks_first or endpoint.owners is not None:
                 self._known.add(endpoint)
+
+    def _may_be_another(self, endpoint: Endpoint) -> bool:
+        """Return whether a server that was away may open thoughts now."""
+        return endpoint.was_away and self._asks_first and self._looks_for_thoughts
+
+    @property
+    def _looks_for_thoughts(self) -> bool:
+        return Topic.THOUGHT in wanted_topics(self.config) and self._prompt is not None
 
     async def _owners(self, endpoint: Endpoint) -> set[str] | None:
         """Return whose the server's models are; None where it is away, as the request will show."""
@@ -367,16 +399,44 @@ class CompletionClient:
             return None
 
     async def _find_abilities(self, endpoint: Endpoint, spending: Spending) -> None:
-        model, wanted = await self.model(), wanted_topics(self.config)
+        model, wanted = await self.model(), wanted_topics(self.config) - {Topic.THOUGHT}
         await self._recall(endpoint, model)
-        if missing := wanted - set(endpoint.abilities.asked):
-            await self._probe(endpoint, model, missing, spending)
-        if endpoint.abilities.thought == IN_TEXT:
-            self._thinks_in_text = True
-        elif endpoint.abilities.thought:
-            self._thought_field = endpoint.abilities.thought
+        while missing := wanted - set(endpoint.abilities.asked):
+            if await self._claims(endpoint, model):
+                await self._probe(endpoint, model, missing, spending)
+                break
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS_AT_CLAIM)
+            await self._recall(endpoint, model)
         if Topic.CONTINUING in wanted and (refusal := refusal_to_continue(endpoint)):
             raise refusal
+        if self._looks_for_thoughts:
+            await self._find_thought(endpoint, model, spending)
+        if refusal := refusal_of_thoughts(endpoint, self.config):
+            raise refusal
+        if endpoint.abilities.thought == IN_TEXT:
+            self._thinks_in_text = True
+        elif endpoint.abilities.thought and endpoint.abilities.thought != UNOPENED:
+            self._thought_field = endpoint.abilities.thought
+
+    async def _find_thought(self, endpoint: Endpoint, model: str, spending: Spending) -> None:
+        """Find out whether a server's template opens thoughts.
+
+        Raises:
+            UnopenedThoughtError: it does, and did not before.
+            BackendError: as `rollouts.probing.asking.find_thought`.
+        """
+        before = endpoint.abilities.thought
+        if not before or endpoint in self._recalled:  # else it was just seen where thoughts begin
+            ask, prompt = self._asker(endpoint, spending), self._prompt or ""
+            await find_thought(ask, endpoint, self.config, model, prompt)
+        if self._memory and endpoint.abilities.thought != before:
+            self._kept[endpoint] = endpoint.abilities.as_dict()
+            key = self._key(endpoint, model)
+            await asyncio.to_thread(self._memory.keep_learnt, key, endpoint.abilities)
+        if endpoint.abilities.thought != UNOPENED:
+            self._opening_nothing.add(endpoint)
+        elif endpoint in self._opening_nothing:
+            raise _unopened(endpoint)
 
     async def _recall(self, endpoint: Endpoint, model: str) -> None:
         """Take over what was found lately; what would be refused may be mended, and is not."""
@@ -393,6 +453,8 @@ class CompletionClient:
 
     def _would_refuse(self, endpoint: Endpoint) -> bool:
         """Return whether a server cannot be used as the config asks, by what is known of it."""
+        if endpoint.abilities.thought == UNOPENED:
+            return True  # where it is mended, answers would be taken for thoughts
         if Topic.CONTINUING not in wanted_topics(self.config):
             return False
         cannot_grow = bool(endpoint.abilities.thought) and self.config.reasoning == "grow"
@@ -401,6 +463,28 @@ class CompletionClient:
     async def _probe(
         self, endpoint: Endpoint, model: str, topics: Collection[Topic], spending: Spending
     ) -> None:
+        ask = self._asker(endpoint, spending)
+        try:
+            await find_abilities(ask, endpoint, self.config, model, topics)
+        except BaseException:
+            if self._memory:
+                await asyncio.to_thread(self._memory.give_up, self._key(endpoint, model))
+            raise
+        if self._memory:
+            endpoint.abilities.learnt = self._learnt(endpoint)
+            await asyncio.to_thread(
+                self._memory.keep, self._key(endpoint, model), endpoint.abilities
+            )
+            self._kept[endpoint] = endpoint.abilities.as_dict()
+
+    async def _claims(self, endpoint: Endpoint, model: str) -> bool:
+        """Return whether to ask a server what it does; False: another process is doing so."""
+        if self._memory is None:
+            return True
+        return await asyncio.to_thread(self._memory.claim, self._key(endpoint, model))
+
+    def _asker(self, endpoint: Endpoint, spending: Spending) -> Ask:
+        """Return what asks one server."""
         path = "/chat/completions" if self.config.api == "chat" else "/completions"
 
         async def ask(body: Mapping[str, Any], read: Callable[[Any], Any]) -> Any:
@@ -410,13 +494,7 @@ class CompletionClient:
 
             return await self._backend.ask(path, lambda _: body, read_counted, spending, endpoint)
 
-        await find_abilities(ask, endpoint, self.config, model, topics)
-        if self._memory:
-            endpoint.abilities.learnt = self._learnt(endpoint)
-            await asyncio.to_thread(
-                self._memory.keep, self._key(endpoint, model), endpoint.abilities
-            )
-            self._kept[endpoint] = endpoint.abilities.as_dict()
+        return ask
 
     def _key(self, endpoint: Endpoint, model: str) -> ServerKey:
         return ServerKey(endpoint.base_url, model, self.config.api, self.config.extra_body)
@@ -463,6 +541,35 @@ class CompletionClient:
         self._recalled.discard(endpoint)
         self._known.discard(endpoint)
         self._restarts.pop(endpoint, None)
+
+    def _check_opening(
+        self, request: SampleRequest, steps: str, endpoint: Endpoint, drawn: Sequence[Completion]
+    ) -> list[Completion]:
+        """Return samples, of which those in a thought that the template opened are marked.
+
+        Raises:
+            ResponseError: they contradict what is known of the template, and it is asked again.
+        """
+        if not self._looks_for_thoughts or request.thought:
+            return list(drawn)
+        if closes_thought(steps):
+            return list(drawn)
+        opens = endpoint.abilities.thought == UNOPENED
+        contradicting = [one for one in drawn if _contradicts(one, steps, opens=opens)]
+        is_asked_again = endpoint in self._known and endpoint in self._contradicted
+        if contradicting and not is_asked_again:
+            # Once it has been asked again, the model itself left a mark out or wrote one too many.
+            self._contradicted.add(endpoint)
+            self._prompt = request.prompt
+            self._doubt(endpoint)
+            raise ResponseError("it may open thoughts now and not before, or the other way round")
+        if self.config.strategy != "sampled":
+            watch = self._closings[endpoint]
+            watch.num_closing += len(contradicting)
+            watch.num_ended += sum(one.ending is Ending.SOLUTION for one in drawn)
+            if contradicting and watch.sees_thoughts():
+                raise _unopened(endpoint)
+        return [replace(one, begins_in_thought=opens and not one.thought) for one in drawn]
 
     def _check(self, endpoint: Endpoint, sent: str, drawn: Sequence[Completion]) -> None:
         """Look whether samples contradict what is known of the server that drew them.
@@ -567,7 +674,7 @@ class CompletionClient:
 
         Raises:
             BackendRefusedError: its thought is to be dropped.
-            RequestFailedError: it ends a thought whose steps were taken for the answer's.
+            ThoughtEndedError: it ends a thought whose steps were taken for the answer's.
         """
         if self.config.strategy == "sampled":
             return
@@ -589,7 +696,7 @@ class CompletionClient:
             return
         # Over completions whole solutions may go back as they came, thought and all.
         if request.steps or self.config.api == "chat" or self.config.strategy == "branching":
-            raise RequestFailedError(
+            raise ThoughtEndedError(
                 "the model ends a thought that nothing opened, as where its chat template opens "
                 "it: end the prompt with the opening tag (api='completions'), or let the server "
                 "split thoughts off (a reasoning parser), or use strategy='sampled'"
@@ -616,7 +723,8 @@ class CompletionClient:
         if current.ask is _Ask.TELL:
             sample = self._told(begun, more)
         else:
-            sample = replace(begun.then(more), begins_in_thought=begun.begins_in_thought)
+            is_inside = begun.begins_in_thought or more.begins_in_thought
+            sample = replace(begun.then(more), begins_in_thought=is_inside)
         self._check_thought(request, sample)
         if request.to_end:
             return sample, None
@@ -744,7 +852,7 @@ class CompletionClient:
             if drawing.thought_field and not endpoint.abilities.thought:
                 endpoint.abilities.thought = drawing.thought_field
             self._check(endpoint, sent, drawn)
-            return drawn
+            return self._check_opening(request, steps, endpoint, drawn)
 
         drawing = _Drawing(body, rules, spending)
         path = "/chat/completions" if is_chat else "/completions"
@@ -840,7 +948,7 @@ class CompletionClient:
         if not sent:
             return list(prefix_of(request.prompt, f"<think>{request.thought}</think>", "chat"))
         before = list(prefix_of(request.prompt, "", "chat"))
-        seen = "" if abilities.thought == IN_TEXT else abilities.thought
+        seen = "" if abilities.thought in (IN_TEXT, UNOPENED) else abilities.thought
         field = seen or self._thought_field or "reasoning_content"
         if field == "content":
             thinking = [{"type": "text", "text": request.thought}]
@@ -851,3 +959,23 @@ class CompletionClient:
     def _num_samples(self, wanted: int) -> int:
         most = self._backend.most_samples or self.config.samples_per_request
         return min(wanted, most, self.config.samples_per_request)
+
+
+def _unopened(endpoint: Endpoint) -> UnopenedThoughtError:
+    """Return the error for a server whose template opened no thought before, with the remedy."""
+    return UnopenedThoughtError(
+        f"the model at {endpoint.base_url} now ends thoughts that nothing opened, as where its "
+        "chat template opens them: let the server split thoughts off (a reasoning parser), or use "
+        "api='completions' with the model's chat template in the prompt"
+    )
+
+
+def _contradicts(sample: Completion, steps: str, *, opens: bool) -> bool:
+    """Return whether what comes after some steps shows that the chat template opens no thought.
+
+    Or that it does, where it is thought to open none.
+    """
+    closes = not sample.thought and closes_thought(steps + sample.text)
+    if opens:
+        return bool(sample.thought) or (sample.ending is Ending.SOLUTION and not closes)
+    return closes

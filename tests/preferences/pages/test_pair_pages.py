@@ -115,7 +115,7 @@ def test_a_page_costs_the_same_however_many_pairs_there_are(
     reader, make_forest, django_assert_num_queries, django_assert_max_num_queries
 ):
     create(make_forest())
-    with django_assert_max_num_queries(9) as few:
+    with django_assert_max_num_queries(10) as few:
         page(reader)
     many = make_forest("many-test-first", trees=[tree_of(_wide()) for _ in range(12)])
     create(many, pairing="all_pairs")

@@ -245,7 +245,7 @@ class TestFilters:
     ):
         review(reviewer, 0, 0)
         reviewer.get(ADDRESS)  # content types are remembered from now on
-        with django_assert_max_num_queries(13) as few:
+        with django_assert_max_num_queries(14) as few:
             reviewer.get(ADDRESS)
             number = len(few)
         for tree in range(6):

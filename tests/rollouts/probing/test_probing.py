@@ -1,7 +1,9 @@
 """What a server does is asked, not guessed; and kept, so that it is not asked again and again."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
@@ -10,12 +12,20 @@ import pytest
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.abilities import Abilities, Continuing, EndTold, Learnt
-from forests.models import ModelServer
+from forests.costs.budgets import Usage
+from forests.models import Forest, ModelServer
 from rollouts.client import failures
 from rollouts.client.failures import AttemptsFailedError, BackendRefusedError, FieldRefusedError
 from rollouts.client.server import ServerAddress
 from rollouts.client.spending import Spending
-from rollouts.probing.memory import FRESH_FOR, AskingMemory, DatabaseMemory, Memory, ServerKey
+from rollouts.probing.memory import (
+    CLAIM_LASTS,
+    FRESH_FOR,
+    AskingMemory,
+    DatabaseMemory,
+    Memory,
+    ServerKey,
+)
 from rollouts.probing.probes import BEGUN, RestartWatch, read_replies, read_reply
 from rollouts.protocol.dialect import Dialect
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
@@ -393,6 +403,45 @@ class TestMemory:
         stored = ModelServer.objects.get()
         assert (stored.server, stored.model, stored.api) == (server.url, "scripted", "chat")
 
+    def test_of_several_that_start_at_once_one_asks_and_the_others_wait(self, server: OpenAIServer):
+        server.misbehave_probe = lambda body: time.sleep(0.5)
+
+        with ThreadPoolExecutor(4) as pool:
+            jobs = [pool.submit(used, server, memory=DatabaseMemory()) for _ in range(4)]
+            found = [job.result() for job in jobs]
+
+        assert len(server.probes) == 2
+        assert found == [found[0]] * 4
+
+    def test_where_the_one_that_asks_is_refused_the_others_ask_themselves(
+        self, server: OpenAIServer
+    ):
+        server.continues = "never"
+
+        for _ in range(2):
+            with pytest.raises(BackendRefusedError):
+                used(server, memory=DatabaseMemory())
+            assert ModelServer.objects.get().claimed_until is None
+
+    def test_the_one_that_fails_gives_way_at_once(self, server: OpenAIServer):
+        server.misbehave_probe = lambda body: Fault(500, "no")
+        with pytest.raises(AttemptsFailedError):
+            used(server, memory=DatabaseMemory())
+        server.misbehave_probe = lambda body: None
+
+        began = time.monotonic()
+        used(server, memory=DatabaseMemory())
+
+        assert time.monotonic() - began < CLAIM_LASTS.total_seconds() / 2
+
+    def test_who_was_killed_is_not_waited_for_for_long(self, server: OpenAIServer, monkeypatch):
+        monkeypatch.setattr("rollouts.probing.memory.CLAIM_LASTS", timedelta(seconds=0.5))
+        key = ServerKey(server.url, "scripted", "chat")
+        assert DatabaseMemory().claim(key)
+        assert not DatabaseMemory().claim(key)
+
+        assert used(server, memory=DatabaseMemory())[server.url].continuing is Continuing.CONTINUED
+
     def test_only_what_is_missing_is_asked(self, server: OpenAIServer):
         used(server, strategy="sampled", memory=DatabaseMemory())
         server.probes.clear()
@@ -587,6 +636,29 @@ class TestJobs:
         assert reread(forest).num_nodes == 0
         assert model_server.requests == []
         assert len(model_server.probes) <= 4
+
+    @pytest.mark.parametrize("max_requests", [None, 100])
+    @pytest.mark.parametrize("refusal", ["begins again", "opens thoughts", "grows thoughts"])
+    def test_what_a_refused_job_asked_counts_against_the_forest(
+        self, model_server: OpenAIServer, refusal: str, max_requests: int | None
+    ):
+        settings: dict[str, Any] = {"reasoning": "grow"} if refusal == "grows thoughts" else {}
+        model_server.continues = "never" if refusal == "begins again" else "always"
+        if refusal == "opens thoughts":
+            model_server.write = writes("Hm.</think>\n#### 14\n")
+        elif refusal == "grows thoughts":
+            model_server.write = writes("<think>Hm.</think>\n#### 14\n")
+        forest = seeded(2, api="chat", **settings)
+        Forest.objects.update(max_requests=max_requests)
+
+        for _ in range(2):
+            with pytest.raises(BackendRefusedError):
+                grow_slice(forest.name, 0, 2)
+
+        used = reread(forest).used
+        assert used.requests == model_server.num_asked > 0
+        assert used.completion_tokens > 0
+        assert reread(forest).reserved == Usage()
 
     def test_where_it_is_unclear_growth_stops_at_the_first_samples_that_begin_again(
         self, model_server: OpenAIServer

@@ -7,9 +7,11 @@ import pytest
 from forests.core.thoughts import ThoughtCount, count_thoughts
 from forests.core.tree import ReasoningTree, TreeNode, parse_path
 from forests.markup.rendering import MAX_SHOWN_LENGTH
+from forests.models import Tree
 from forests.pages.tree.step_texts import MAX_STEP_LENGTH
+from forests.progress.reading import read_thoughts
 from forests.storage.trees import read_tree
-from tests.forests.addresses import FRAGMENT, TREE, Steps, text_of
+from tests.forests.addresses import FOREST, FRAGMENT, TREE, Steps, text_of
 from tests.forests.factories import (
     RIGHT,
     WRONG,
@@ -158,3 +160,33 @@ def test_many_large_thoughts_do_not_slow_a_page(reader):
     assert len(html) < 300_000
     assert html.count('<details class="thought">') == 60
     assert "Reading all these steps as Markdown takes long" not in html
+
+
+def test_the_page_of_a_forest_tells_how_much_is_thought(reader):
+    add_trees(make_forest(), [thinking_tree("Hm.")])
+    Tree.objects.update(status="complete")
+
+    html = text_of(reader, FOREST)
+
+    assert (
+        "<dt>Thoughts</dt><dd>1.00 of the tokens, 3 of 6 steps <small>looked at in 1 tree" in html
+    )
+
+
+def test_a_forest_without_thoughts_tells_nothing_of_them(reader):
+    add_trees(make_forest(), [duck_tree()])
+    Tree.objects.update(status="complete")
+
+    assert "<dt>Thoughts" not in text_of(reader, FOREST)
+
+
+def test_a_forest_of_any_size_is_looked_at_in_a_few_steps(reader, monkeypatch):
+    monkeypatch.setattr("forests.progress.reading.STEPS_LOOKED_AT", 2)
+    forest = add_trees(make_forest(), [thinking_tree("Hm.") for _ in range(7)])
+    Tree.objects.update(status="complete")
+    forest.refresh_from_db()
+
+    found = read_thoughts(forest)
+
+    assert found is not None
+    assert (found.trees, found.steps) == (4, 8)

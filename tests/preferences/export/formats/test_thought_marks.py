@@ -11,7 +11,7 @@ from forests.core.values import estimate_values
 from preferences.core.pairing import PairingOptions, select_pairs
 from preferences.export.formats.annotation import Annotation
 from preferences.export.formats.pairs import Item, RowOptions
-from preferences.export.formats.thought_marks import with_thoughts
+from preferences.export.formats.thought_marks import split_at_thoughts, with_thoughts
 from preferences.export.writing import FORMATS
 from preferences.sets.creation import SetParameters, create_preferences
 from tests.preferences.export.test_export_preferences import refused, run
@@ -349,3 +349,54 @@ def test_steps_are_exported_without_thoughts_unless_they_are_asked_for(thinking,
     run(*common, "--thoughts", "keep", "--output", tmp_path / "kept")
     assert "It is 5." in (tmp_path / "kept" / "jsonl" / "train.jsonl").read_text()
     assert "invalid choice" in str(refused(*common, "--thoughts", "x", "--output", tmp_path / "x"))
+
+
+# On the page of pairs
+
+
+@pytest.mark.parametrize(
+    ("prefix", "text", "thoughts", "pieces"),
+    [
+        ("", "a b", [], ([], [("a b", False)])),
+        ("", "Hm. No. So 5", ["Hm. ", "No. "], ([], [("Hm. No. ", True), ("So 5", False)])),
+        ("Hm. ", "So 5", ["Hm. "], ([("Hm. ", True)], [("So 5", False)])),
+        ("Hm. ", "No. So 5", ["Hm. ", "No. "],
+         ([("Hm. ", True)], [("No. ", True), ("So 5", False)])),
+        ("a ", "Hm. b", ["", "Hm. "], ([("a ", False)], [("Hm. ", True), ("b", False)])),
+        ("", "Hm.", ["Hm."], ([], [("Hm.", True)])),
+        ("", "So 5", ["not in it"], ([], [("So 5", False)])),
+    ],
+)  # fmt: skip
+def test_a_pair_is_taken_apart_at_its_thoughts(prefix, text, thoughts, pieces):
+    assert split_at_thoughts(prefix, text, thoughts) == pieces
+
+
+@pytest.mark.django_db
+def test_the_page_of_pairs_folds_thoughts(thinking, reader):
+    parameters = SetParameters(PairingOptions(pairing="all_pairs"))
+    create_preferences(thinking, "more", parameters, report=lambda _: None)
+
+    html = reader.get(f"/{thinking.name}/preferences/?set=more").content.decode()
+
+    folded = html.split('<details class="thought">')[1:]
+    assert folded
+    insides = [one.partition("</details>")[0] for one in folded]
+    assert any("thought, 8 characters" in one and "It is 5." in one for one in insides)
+    shown = html
+    for one in insides:
+        shown = shown.replace(one, "")
+    sides = shown.split('<details class="difference"')
+    assert "Difference, thoughts included" in html
+    assert all("It is 5." not in one.partition('<div class="sides">')[2] for one in sides[:1])
+    assert "So 5" in shown
+
+
+@pytest.mark.django_db
+def test_pairs_without_thoughts_are_shown_as_ever(make_forest, reader):
+    forest = make_forest()
+    create_preferences(forest, "all", SetParameters(PairingOptions()), report=lambda _: None)
+
+    html = reader.get(f"/{forest.name}/preferences/").content.decode()
+
+    assert 'class="thought"' not in html
+    assert '<details class="difference" open>' in html
