@@ -1,9 +1,13 @@
 """A worker process whose leases are short, so that hundreds run out in a few minutes.
 
+On SIGUSR1 it says what its threads do.
+
 usage: python -m tests.endurance.short_lease_worker FOREST SHARE NUM_SHARES
 """
 
+import faulthandler
 import os
+import signal
 import sys
 
 import django
@@ -20,6 +24,7 @@ NUM_REQUESTS = 6
 
 
 def main() -> None:
+    faulthandler.register(signal.SIGUSR1)
     leases.LEASE_SECONDS = recording.LEASE_SECONDS = LEASE_SECONDS
     leases.RENEWAL_SECONDS = LEASE_SECONDS / 4
     recording.SECONDS_BETWEEN_WRITES = 0.05

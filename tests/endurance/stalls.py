@@ -65,6 +65,11 @@ class Worker:
     def has_ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
+    def explain(self) -> None:
+        """Let it write to the log what it does."""
+        if self._process and not self.has_ended():
+            signal_all([self._process.pid], signal.SIGUSR1)
+
     def end(self) -> None:
         if self._process:
             kill_family(self._process.pid)
@@ -163,9 +168,14 @@ def grow(forest: Forest, workers: Sequence[Worker], mishaps: Mishaps) -> None:
         worker.start(forest, share)
     deadline = time.monotonic() + SECONDS_TO_FINISH
     while not all(worker.has_ended() for worker in workers):
-        assert time.monotonic() < deadline, f"{forest.name} did not grow to its end"
         time.sleep(0.2)
         now = reread(forest)
+        if time.monotonic() > deadline:
+            for worker in workers:
+                worker.explain()
+            time.sleep(1)
+            running = [not worker.has_ended() for worker in workers]
+            pytest.fail(f"{forest.name}: {now.num_pending} trees are not done; {running} run")
         is_growing = bool(now.num_pending)
         for share, worker in enumerate(workers):
             if is_growing and worker.has_ended():
