@@ -27,6 +27,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from rq import Worker
 from rq.queue import Queue
 
 from forests.core.naming import forest_name
@@ -276,13 +277,10 @@ def left_in(queue: Queue) -> list[str]:
         queue.scheduled_job_registry, queue.canceled_job_registry, queue.intermediate_queue,
     )  # fmt: skip
     jobs = [*queue.get_job_ids(), *(job for one in registries for job in one.get_job_ids())]
-    lasting = [
-        key.decode()
-        for key in redis.scan_iter()
-        if redis.ttl(key) == -1
-        and key not in (b"rq:queues", queue.finished_job_registry.key.encode())
-    ]
-    return [*jobs, *lasting, *(key.decode() for key in redis.scan_iter("rq:worker*"))]
+    keys = [key.decode() for key in redis.scan_iter()]
+    names = {"rq:queues", queue.finished_job_registry.key}
+    lasting = [key for key in keys if redis.ttl(key) == -1 and key not in names]
+    return [*jobs, *lasting, *(worker.name for worker in Worker.all(queue=queue))]
 
 
 def left_in_database() -> dict[str, int]:
