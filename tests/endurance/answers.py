@@ -23,7 +23,7 @@ from tests.rollouts.forests import reread
 FIELD_OF_FOREST = "user"
 """Of each request: it names the forest that asks, through `extra_body`."""
 STRATEGIES: dict[str, dict[str, Any]] = {
-    "sampled": {"num_rollouts": 24, "samples_per_request": 4},
+    "sampled": {"num_rollouts": 48, "samples_per_request": 4},
     "branching": {"branching": [4, 3, 1], "samples_per_request": 3},
     "math_shepherd": {"num_rollouts": 4, "rollouts_per_state": 4, "samples_per_request": 2},
     "omega_prm": {"num_searches": 6, "rollouts_per_state": 4, "samples_per_request": 2},

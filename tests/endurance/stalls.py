@@ -28,8 +28,8 @@ from tests.rollouts.forests import reread, seeded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NUM_WORKERS = 4
-MAX_AWAY = 2
+NUM_WORKERS = 5
+MAX_AWAY = 3
 NUM_TREES = 40
 MAX_SECONDS_OF_ANSWER = 1.0
 SECONDS_TO_FINISH = 240
@@ -47,11 +47,11 @@ class Worker:
             "OPENAI_BASE_URL": model_server.url,
             "PRM_LOG_LEVEL": "WARNING",
         }
-        self._log = log
+        self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, forest: Forest, share: int) -> None:
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     sys.executable, "-m", "tests.endurance.short_lease_worker",
@@ -175,7 +175,10 @@ def grow(forest: Forest, workers: Sequence[Worker], mishaps: Mishaps) -> None:
                 worker.explain()
             time.sleep(1)
             running = [not worker.has_ended() for worker in workers]
-            pytest.fail(f"{forest.name}: {now.num_pending} trees are not done; {running} run")
+            log = workers[0].log.read_text()[-10_000:]
+            pytest.fail(
+                f"{forest.name}: {now.num_pending} trees are not done; {running} run\n{log}"
+            )
         is_growing = bool(now.num_pending)
         for share, worker in enumerate(workers):
             if is_growing and worker.has_ended():
