@@ -95,7 +95,7 @@ class Row:
     stalls: int = 0
     stops: int = 0
     taken: int = 0
-    """How often a tree was taken from another worker."""
+    """How often a tree was taken up again, mostly by another worker."""
     trees: int = 0
     nodes: int = 0
     answers: int = 0
