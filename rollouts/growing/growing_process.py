@@ -103,9 +103,10 @@ def grow_trees(
         show_stop(forest.name, str(error))
         raise
     finally:
-        # Until the last slice of a forest ends, its sums are settled by who watches it.
+        # Until the last slice of a forest ends, its sums are settled by who watches it. Its trees
+        # say whether that is now: its own numbers are behind where a writer lost a tree.
         left = Forest.objects.filter(pk=forest.name).first()
-        if left is not None and not left.num_pending and next(all_unfinished(left), None) is None:
+        if left is not None and next(all_unfinished(left), None) is None:
             settle_counters(left)
             clear_worker_message(forest.name)
 

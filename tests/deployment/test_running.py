@@ -78,6 +78,12 @@ def arguments_of_granian() -> list[str]:
     return line_of_unit("ExecStart")[1:]
 
 
+def at_port(port: int) -> list[str]:
+    """Return how the unit starts the site, on a port in place of a socket."""
+    command = " ".join(arguments_of_granian())
+    return re.sub(r"--uds \S+ --uds-permissions \S+", f"--port {port}", command).split()
+
+
 def at(place: Path, words: list[str]) -> list[str]:
     """Return a line of the unit for a socket elsewhere."""
     return [word.replace("/run/prm-site/%i.sock", str(place)) for word in words]
@@ -85,14 +91,12 @@ def at(place: Path, words: list[str]) -> list[str]:
 
 def test_the_check_of_the_site_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch):
     port = free_port(0)
-    command = " ".join(arguments_of_granian())
-    command = re.sub(r"--uds \S+ --uds-permissions \S+", f"--port {port}", command)
     nobody = f"http://127.0.0.1:{free_port(0)}/v1"
     variables = production(OPENAI_BASE_URL=nobody)
     monkeypatch.setenv("PRM_ALLOWED_HOSTS", variables["PRM_ALLOWED_HOSTS"])
     assert "refused" in problem_of_site("/healthz", port)
 
-    with process(*command.split(), **variables):
+    with process(*at_port(port), **variables):
         wait_until(lambda: "refused" not in problem_of_site("/healthz", port))
 
         assert problem_of_site("/healthz", port) == ""  # though no model server answers

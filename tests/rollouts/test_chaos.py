@@ -3,7 +3,6 @@
 `CHAOS_SECONDS` sets how long it goes on; the default is the short form for every run of the tests.
 """
 
-import contextlib
 import os
 import random
 import re
@@ -11,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,9 @@ from forests.models import Forest, Node
 from forests.progress.reading import read_standing_of
 from forests.storage.trees import is_held
 from rollouts.workers.jobs import enqueue_forest, grow_slice
-from tests.openai_server import Fault, OpenAIServer, write_two_steps
+from tests.openai_server import PASSING_FAULTS, Fault, OpenAIServer, write_two_steps
 from tests.prm_site.told_states import told_states
-from tests.processes import on_test_database
+from tests.processes import kill_family, on_test_database, signal_all, stop_family
 from tests.rollouts.forests import assert_whole, reread, seeded, seeded_of, shape
 from tests.waiting import wait_until
 
@@ -37,16 +36,6 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "12"))
 NUM_WORKERS = 4
 NUM_TREES = 60
 CONCURRENCY = 4
-
-FAULTS = (
-    Fault(status=429, headers={"Retry-After": "0"}),
-    Fault(status=500, body="oops"),
-    Fault(cuts_body=True),
-    Fault(body="not JSON"),
-    Fault(body='{"choices": []}'),
-    Fault(hangs_seconds=30),
-    Fault(drops_connection=True),
-)
 
 
 class Chaos:
@@ -80,7 +69,7 @@ class Chaos:
 
     def kill_a_worker(self) -> None:
         number = self.chance.randrange(NUM_WORKERS)
-        _kill_family(self.workers[number].pid)
+        kill_family(self.workers[number].pid)
         self.workers[number].wait()
         self.worker_kills += 1
         self.workers[number] = self._start_worker()
@@ -96,7 +85,7 @@ class Chaos:
 
     def end(self) -> None:
         for worker in self.workers:
-            _kill_family(worker.pid)
+            kill_family(worker.pid)
             worker.wait()
         self._stop_server()
 
@@ -109,7 +98,7 @@ class Chaos:
         self.servers[-1].__exit__(None, None, None)
 
     def _maybe_a_fault(self) -> Fault | None:
-        return self.chance.choice(FAULTS) if self.chance.random() < 0.15 else None
+        return self.chance.choice(PASSING_FAULTS) if self.chance.random() < 0.15 else None
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -123,26 +112,6 @@ class Chaos:
 def _slowly(prefix: str, seed: int) -> str:
     time.sleep(0.02)
     return write_two_steps(prefix, seed)
-
-
-def _kill_family(pid: int) -> None:
-    """Kill a worker and the process that runs its job, without a word."""
-    _signal(_stop_family(pid), signal.SIGKILL)
-
-
-def _stop_family(pid: int) -> list[int]:
-    """Let a worker and the process that runs its job stand still; return both."""
-    _signal([pid], signal.SIGSTOP)  # first, so that it starts no other process meanwhile
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    family = [pid, *map(int, children.read_text().split() if children.exists() else ())]
-    _signal(family, signal.SIGSTOP)
-    return family
-
-
-def _signal(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
 
 
 def test_a_forest_survives_chaos(queue, settings):
@@ -211,7 +180,7 @@ class TwoForests:
 
     def kill_a_worker(self) -> None:
         number = self.chance.randrange(len(self.workers))
-        _kill_family(self.workers[number].pid)
+        kill_family(self.workers[number].pid)
         self.workers[number].wait()
         self.num_kills += 1
         self.workers[number] = self._start_worker(self.settings[number])
@@ -222,14 +191,14 @@ class TwoForests:
         stopped: list[int] = []
         try:
             for worker in self.workers:
-                stopped += _stop_family(worker.pid)
+                stopped += stop_family(worker.pid)
             yield
         finally:
-            _signal(stopped, signal.SIGCONT)
+            signal_all(stopped, signal.SIGCONT)
 
     def end(self) -> None:
         for worker in self.workers:
-            _kill_family(worker.pid)
+            kill_family(worker.pid)
             worker.wait()
 
     def _start_worker(self, variables: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -29,7 +29,7 @@ from rollouts.maintenance.regrading import regrade_forest
 from rollouts.workers import jobs
 from rollouts.workers.jobs import grow_slice
 from tests.openai_server import OpenAIServer, write_two_steps
-from tests.rollouts.forests import assert_whole, reread, seeded, shape
+from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -111,6 +111,31 @@ def test_wherever_a_worker_stalls_it_changes_nothing_that_another_one_wrote(
         settle_counters(reread(forest))
         assert_whole(forest)
     assert num_lost
+
+
+def test_trees_that_end_in_the_same_write_as_a_lost_one_are_counted(
+    model_server: OpenAIServer, monkeypatch
+):
+    monkeypatch.setattr(recording, "SECONDS_BETWEEN_WRITES", 60)  # so that all is one write
+    forest = seeded(2)
+    (taken, _) = tree_ids(forest, [0, 1])
+    write_trees = recording.Recorder._write_trees
+
+    def take_one_before(*arguments: Any) -> int:
+        Tree.objects.filter(pk=taken).update(lease_expires_at=None)
+        leases.claim([taken], "two/2")
+        return write_trees(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.Recorder, "_write_trees", take_one_before)
+        with pytest.raises(LeaseLostError):
+            grow_slice(forest.name, 0, 2)
+    assert statuses(forest) == {"growing": 1, "complete": 1}
+    leases.release([taken], "two/2")
+    grow_slice(forest.name, 0, 2)
+
+    assert reread(forest).num_complete == 2
+    assert_whole(forest)
 
 
 def test_a_node_that_arrives_too_late_is_no_part_of_the_tree_and_is_written_over():

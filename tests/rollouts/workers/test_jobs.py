@@ -341,6 +341,7 @@ def test_trees_that_a_killed_worker_did_not_count_are_counted_when_nothing_is_le
 
     with monkeypatch.context() as patched:
         patched.setattr("rollouts.growing.recorder.add_to_forest", die)
+        patched.setattr("rollouts.growing.growing_process.settle_counters", lambda _: True)
         with pytest.raises(AutoReconnect):
             grow_slice(forest.name, 0, 2)
     assert statuses(forest) == {"complete": 2}
