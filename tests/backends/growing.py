@@ -136,7 +136,7 @@ def _exported_nodes(data_dir: Path, forest: str) -> list[dict[str, Any]]:
         _manage(
             data_dir, "export_forest", "--forest_name", forest, "--output", str(directory), "--json"
         )
-        table = pq.read_table(directory / "nodes.parquet")
+        table = pq.read_table(directory / "nodes.parquet")  # type: ignore[no-untyped-call]
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows
 
