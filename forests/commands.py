@@ -17,6 +17,7 @@ from rich.table import Table
 from common.storage_problems import NO_DATABASE, STORAGE_ERRORS, storage_problem
 from common.text import printable
 from experiment_configs.interfaces import ConfigError
+from forests.costs.budgets import MAX_AMOUNT
 from forests.models import Forest
 
 log = structlog.stdlib.get_logger(__name__)
@@ -244,8 +245,8 @@ def amount(text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 <= number <= MAX_INTEGER:
-        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a number from 0 to {MAX_INTEGER}")
+    if not 0 <= number <= MAX_AMOUNT:
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a number from 0 to {MAX_AMOUNT}")
     return number
 
 

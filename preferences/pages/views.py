@@ -10,10 +10,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from common.text import printable
 from forests.core.naming import node_anchor, path_of_node
+from forests.markup.rendering import PageTexts
 from forests.models import Tree
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number
 from forests.pages.tree.query import TreeQuery
@@ -50,8 +52,10 @@ class ShownPair:
     """A pair with what stands before it."""
 
     preference: Preference
-    prompt: Any
-    """A text, or a list of chat messages."""
+    prompt: SafeString
+    prefix: SafeString
+    chosen: SafeString
+    rejected: SafeString
     spans: list[Span] | None
     review: Review | None
     stamp: str
@@ -183,10 +187,14 @@ def _shown(pairs: list[Preference]) -> list[ShownPair]:
     ids = {f"{pair.forest_id}/{pair.tree_index:07d}" for pair in pairs}
     prompts = dict(Tree.objects.filter(pk__in=ids).values_list("index", "prompt"))
     reviews = reviews_of(pairs)
+    texts = PageTexts()
     return [
         ShownPair(
             preference=pair,
-            prompt=prompts.get(pair.tree_index, ""),
+            chosen=texts.markdown(pair.chosen),
+            rejected=texts.markdown(pair.rejected),
+            prefix=texts.markdown(pair.prefix),
+            prompt=texts.prompt(prompts.get(pair.tree_index, "")),
             spans=difference(printable(pair.chosen), printable(pair.rejected)),
             review=reviews.get(pair.id),
             stamp=stamp_of(reviews.get(pair.id)),

@@ -14,11 +14,11 @@ from forests.core.counting import count_tree
 from forests.core.naming import node_id
 from forests.core.tree import Grade, TreeNode
 from forests.core.values import Estimator, root_value
+from forests.counters import sum_of_trees, write_sums
 from forests.grading import TreeGrader
 from forests.models import Forest, Node, Tree
 from forests.storage.trees import StoredTree, collection, is_held, iter_trees, wait_for_workers
 from rollouts.growing.fencing import take_over_unfinished
-from rollouts.growing.recorder import sum_of_trees, write_sums
 
 _UNGRADED = "not graded"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
+from forests.counters import sum_of_trees
 from forests.models import COUNTERS, Forest, Tree
 from forests.seeding import seed_forest
 from forests.storage.trees import iter_trees
-from rollouts.growing.recorder import sum_of_trees
 from rollouts.maintenance.recounting import recount_forest
 from rollouts.strategies import STRATEGIES
 

@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from forests.core.tree import NodePath
+from forests.counters import sum_of_trees
 from forests.models import COUNTERS, Forest, Scorer, Tree, TreeStatus
 from forests.progress.estimating import read_estimate
 from forests.progress.reading import read_standing_of
@@ -26,7 +27,6 @@ from rollouts.client import failures
 from rollouts.growing import grower as growth
 from rollouts.growing import leases
 from rollouts.growing.growing_process import grow_trees
-from rollouts.growing.recorder import sum_of_trees
 from rollouts.growth_arguments import check_backend
 from rollouts.maintenance import extending
 from rollouts.maintenance.configuring import configure_forest
