@@ -154,9 +154,11 @@ def archive(
         )  # fmt: skip
         add_trees(forest, [duck_tree()], failures={"timeout": 1})
         chat = [{"role": "user", "content": "How much?\n"}]
-        for index, fields in enumerate(
-            ({"status": TreeStatus.GROWING}, {"prompt": chat, "question": "How much?"}), start=1
-        ):
+        others: list[dict[str, Any]] = [
+            {"status": TreeStatus.GROWING},
+            {"prompt": chat, "question": "How much?"},
+        ]
+        for index, fields in enumerate(others, start=1):
             add_tree(Forest.objects.get(pk=NAME), index, open_tree(), **fields)
         forest = Forest.objects.get(pk=NAME)
         scorer = start_scorer(forest, "judge", {"kind": "logprobs"})

@@ -160,15 +160,16 @@ def test_a_write_held_up_since_before_a_forest_was_deleted_is_no_part_of_the_nex
 ):
     forest = seeded(1)
     (tree,) = tree_ids(forest, [0])
+    generation = 0
     for number in range(5):
-        late = node_of(forest, tree, "late", claimed(tree, f"late/{number}"))
+        generation = claimed(tree, f"late/{number}")
         leases.release([tree], f"late/{number}")
+    late = node_of(forest, tree, "late", generation)
     delete_forest(forest)
     forest = seeded(1)
 
     if arrives_before_the_claims:
         assert not fencing.insert_nodes([late])
-    generation = 0
     for number in range(num_claims):
         leases.release([tree], f"ours/{number - 1}")
         generation = claimed(tree, f"ours/{number}")
