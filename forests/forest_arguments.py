@@ -1,8 +1,12 @@
 """What commands about one forest share: which forest, and what to say of its samples."""
 
+import argparse
+import math
+
 from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand
+from forests.costs.budgets import MAX_AMOUNT
 from forests.models import Forest
 
 
@@ -86,3 +90,21 @@ def say_ungrouped(command: ProjectCommand, number: int | None, forest_name: str)
             f"{number} samples were graded by an older version, so their answers are the same "
             f"only where their texts are: regrade_forest --forest_name {forest_name} mends it"
         )
+
+
+def amount(text: str) -> float:
+    """Return a number of at least 0, for `type=` of an argument."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= MAX_AMOUNT:
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a number from 0 to {MAX_AMOUNT}")
+    return number
+
+
+def positive_amount(text: str) -> float:
+    """Return a number above 0, for `type=` of an argument."""
+    if not (number := amount(text)):
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not above 0")
+    return number

@@ -213,10 +213,10 @@ class Tree(models.Model):
     status = models.CharField(max_length=10, choices=TreeStatus.choices, default=TreeStatus.PENDING)
     error = models.TextField(blank=True)
     hit_max_nodes = models.BooleanField(default=False)  # complete, but `max_nodes` left no room
-    generation = models.IntegerField(
+    generation = models.BigIntegerField(
         default=0
-    )  # how often it was taken: see rollouts.growing.fencing
-    oldest_generation = models.IntegerField(default=0)  # nodes of older ones are not part of it
+    )  # each claim begins one: see rollouts.growing.fencing
+    oldest_generation = models.BigIntegerField(default=0)  # nodes of older ones are not part of it
     lease_holder = models.CharField(max_length=100, blank=True)
     lease_expires_at = models.DateTimeField(null=True)
 
@@ -279,7 +279,7 @@ class Node(models.Model):
     seed = models.BigIntegerField(null=True)
     numbered_to = models.IntegerField(default=0)  # an older version wrote none
     is_thought = models.BooleanField(default=False)  # an older version wrote none
-    generation = models.IntegerField(default=0)  # of its tree, when it was written or taken over
+    generation = models.BigIntegerField(default=0)  # of its tree, when it was written or taken over
     created_at = models.DateTimeField()
 
     class Meta:

@@ -25,7 +25,7 @@ from forests.storage.trees import (
     collection,
     delete_forest,
     in_batches,
-    insert_new,
+    insert_trees,
     tree_document,
     tree_ids,
 )
@@ -319,7 +319,7 @@ def _insert_trees(
 ) -> None:
     """Insert trees, each batch before `num_trees` counts it."""
     while batch := list(itertools.islice(items, TREES_PER_WRITE)):
-        insert_new(Tree, [_tree_document(forest, config, index, item) for index, item in batch])
+        insert_trees([_tree_document(forest, config, index, item) for index, item in batch])
         num_trees = batch[-1][0] + 1
         collection(Forest).update_one(
             {"_id": forest.name},

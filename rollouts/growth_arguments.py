@@ -9,11 +9,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from common.commands import EXIT_PARTLY_FAILED, amount, positive_amount, positive_integer
+from common.commands import EXIT_PARTLY_FAILED, positive_integer
 from common.storable import storing_problem
 from common.storage_problems import NO_QUEUE
 from forests.costs.budgets import Prices
-from forests.forest_arguments import add_forest_argument, get_graded_forest
+from forests.forest_arguments import add_forest_argument, amount, get_graded_forest, positive_amount
 from forests.models import Forest
 from forests.progress.reading import read_standing_of
 from forests.progress.states import ForestState

@@ -141,6 +141,11 @@ class ReasoningTree:
             self._lines[node.path] = (node, self._lines.get(parent.path))
         self.nodes[node.path] = node
 
+    def takes(self, path: NodePath) -> bool:
+        """Return whether a node here would hang together with those that are there."""
+        parent = path[:-1]
+        return bool(path) and parent in self.nodes and path[-1] == self.next_position(parent)
+
     @property
     def root(self) -> TreeNode:
         return self.nodes[ROOT]

@@ -7,6 +7,8 @@ from typing import Any
 
 TOKENS_OF_A_PRICE = 1_000_000
 """Prices are of so many tokens."""
+MAX_AMOUNT = 10**9
+"""Of money, as a price or a limit."""
 
 
 @dataclass(frozen=True, slots=True)

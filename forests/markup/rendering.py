@@ -30,6 +30,8 @@ MAX_MARKS = 700
 """Marks of one text read as Markdown: each costs up to 50 microseconds, and words cost little."""
 MAX_TEXTS_OF_CHAT = 3
 """How many texts' worth of Markdown one chat may have; its other messages are shown raw."""
+MAX_TEXTS_OF_PAGE = 40
+"""How many texts' worth a page of many texts may have: see `PageTexts`."""
 MAX_SHOWN_LENGTH = 100_000
 """Characters of one text or chat on a page; the admin has the whole of it."""
 MAX_ROLE_LENGTH = 100
@@ -43,7 +45,7 @@ _SYNTAX = re.compile(
 # What Markdown, or the cleaning of its output, spends time on.
 _MARK = re.compile(r"[^\w\s.,;:!?'\"()$/%] | \n | \d[.)]", re.VERBOSE)
 _ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
-_TAG_OR_FORMULA = re.compile(r"(<math\b.*?</math>|<[^>]*>)", re.DOTALL)
+_TAG_OR_FORMULA = re.compile(r"(<math\b.*?</math>|<[^<>]*>)", re.DOTALL)
 
 
 def render_markdown(text: object) -> SafeString:
@@ -81,6 +83,23 @@ class _Room:
         self.marks -= marks
         return end
 
+    def part(self, texts: int) -> "_Room":
+        """Take as much as so many texts may have, and return it; `give_back` what is left of it."""
+        part = _Room(
+            min(self.length, texts * MAX_MARKDOWN_LENGTH), min(self.marks, texts * MAX_MARKS)
+        )
+        self.length -= part.length
+        self.marks -= part.marks
+        return part
+
+    def give_back(self, part: "_Room") -> None:
+        self.length += part.length
+        self.marks += part.marks
+
+
+def _room_of(texts: int) -> _Room:
+    return _Room(texts * MAX_MARKDOWN_LENGTH, texts * MAX_MARKS)
+
 
 def _words_between(text: str) -> Iterator[tuple[int, int]]:
     """Yield from where to where a text is read as Markdown: not in formulas and blocks of code."""
@@ -100,6 +119,24 @@ def _render_within(whole: str, room: _Room) -> SafeString:
     if shown[cut:]:
         html += format_html('<pre class="raw" dir="auto">{}</pre>', shown[cut:])
     return html + _what_is_missing(whole)
+
+
+class PageTexts:
+    """Renders the texts of one page, whose Markdown shares a budget; the rest is shown raw.
+
+    By what the texts hold, not by time, so that a page looks the same whenever it is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._room = _room_of(MAX_TEXTS_OF_PAGE)
+
+    def markdown(self, text: object) -> SafeString:
+        """Return a text as `render_markdown` does."""
+        return _render_within(str(text), self._room)
+
+    def prompt(self, prompt: Any) -> SafeString:
+        """Return a root prompt as `render_prompt` does."""
+        return _render_prompt_within(prompt, self._room)
 
 
 def render_raw(text: object) -> SafeString:
@@ -125,13 +162,17 @@ def render_prefix(prompt: str, steps: str) -> SafeString:
 
 def render_prompt(prompt: Any) -> SafeString:
     """Return a root prompt: a text, or a list of chat messages with their roles."""
+    return _render_prompt_within(prompt, _room_of(MAX_TEXTS_OF_CHAT))
+
+
+def _render_prompt_within(prompt: Any, page: _Room) -> SafeString:
     if isinstance(prompt, str):
-        return render_markdown(prompt)
+        return _render_within(prompt, page)
     if not is_prompt(prompt):
         return render_raw(json.dumps(prompt, ensure_ascii=False, indent=2, default=str))
     lengths = accumulate(len(message["content"]) + MAX_ROLE_LENGTH for message in prompt)
     shown = 1 + bisect_left(list(lengths), MAX_SHOWN_LENGTH)
-    room = _Room(MAX_TEXTS_OF_CHAT * MAX_MARKDOWN_LENGTH, MAX_TEXTS_OF_CHAT * MAX_MARKS)
+    room = page.part(MAX_TEXTS_OF_CHAT)
     html = format_html_join(
         "",
         '<div class="chat"><p class="role"><bdi>{}</bdi></p>{}</div>',
@@ -140,6 +181,7 @@ def render_prompt(prompt: Any) -> SafeString:
             for message in prompt[:shown]
         ),
     )
+    page.give_back(room)
     return html + _note_on_missing(len(prompt) - shown, "messages")
 
 

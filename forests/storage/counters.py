@@ -8,11 +8,21 @@ from pymongo import UpdateOne
 from forests.core.counting import count_tree, mend_counts
 from forests.core.model_counts import as_fields, count_models, from_fields
 from forests.core.naming import node_id
-from forests.core.values import root_value
+from forests.core.tree import ReasoningTree
+from forests.core.values import Estimator, root_value
 from forests.models import COUNTERS, Forest, Node, Tree, TreeStatus
 from forests.storage.trees import Document, StoredTree, collection, delete_orphans, iter_trees
 
 _TREES_PER_WRITE = 200
+
+
+def counted(tree: ReasoningTree, estimator: Estimator) -> Document:
+    """Return what a tree's document holds of its nodes."""
+    return {
+        **count_tree(tree),
+        "nodes_by_model": as_fields(count_models(tree)),
+        "root_value": root_value(tree, estimator),
+    }
 
 
 def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
@@ -28,12 +38,8 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
         delete_orphans(stored)
         if forest.strategy == "sampled" and stored.status == TreeStatus.COMPLETE:
             num_mended += _mend(stored)
-        counted = {
-            **count_tree(stored.tree),
-            "nodes_by_model": as_fields(count_models(stored.tree)),
-            "root_value": root_value(stored.tree, forest.estimator),
-        }
-        updates.append(UpdateOne({"_id": stored.id}, {"$set": counted}))
+        counters = counted(stored.tree, forest.estimator)
+        updates.append(UpdateOne({"_id": stored.id}, {"$set": counters}))
         if len(updates) == _TREES_PER_WRITE:
             collection(Tree).bulk_write(updates)
             updates = []

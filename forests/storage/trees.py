@@ -70,7 +70,7 @@ class StoredTree:
     """Ids of nodes that are not part of the tree: torn writes (without a parent or behind a gap),
     and writes that came after another worker had taken the tree."""
     generation: int = 0
-    """How often workers had taken it: see `rollouts.growing.fencing`."""
+    """Which claim of it was the last: see `rollouts.growing.fencing`."""
     error: str = ""
     """Why growth gave the tree up; empty where it did not."""
     hit_max_nodes: bool = False
@@ -105,6 +105,40 @@ def insert_new(model: type[models.Model], documents: Sequence[Document]) -> int:
         inserted += number
         rest = rest[number + 1 :]
     return inserted
+
+
+def insert_trees(documents: Sequence[Document]) -> dict[str, int]:
+    """Insert new trees, and return the generation of each, which its nodes must have.
+
+    They begin in a generation above those of all trees that had these ids before: a write that was
+    held up since before these were deleted changes nothing (`rollouts.growing.fencing`). A tree
+    that is there already stays, with its generation.
+    """
+    begun = int(server_time().timestamp() * 1000)
+    fence = {"generation": begun, "oldest_generation": begun}
+    insert_new(Tree, [{**document, **fence} for document in documents])
+    ids = [document["_id"] for document in documents]
+    found = collection(Tree).find({"_id": {"$in": ids}}, {"generation": 1})
+    return {tree["_id"]: tree["generation"] for tree in found}
+
+
+def insert_nodes(documents: Sequence[Document]) -> None:
+    """Insert nodes of trees that nobody grows, in order; those that are there already stay.
+
+    A late node, of an earlier tree of the same id, is written over.
+    """
+    rest = list(documents)
+    while rest:
+        number = insert_up_to_known(Node, rest)
+        if number < len(rest):
+            replace_late(rest[number])
+        rest = rest[number + 1 :]
+
+
+def replace_late(node: Document) -> bool:
+    """Write a node over one of an earlier generation; return whether there was one."""
+    earlier = {"_id": node["_id"], "generation": {"$not": {"$gte": node["generation"]}}}
+    return collection(Node).replace_one(earlier, node).matched_count == 1
 
 
 def insert_up_to_known(model: type[models.Model], documents: Sequence[Document]) -> int:
@@ -201,7 +235,7 @@ def read_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode] | No
     found = {one["_id"]: one for one in nodes if is_current(one, stored)}
     if len(found) < len(ids):
         return None
-    return [_tree_node(found[id_]) for id_ in ids]
+    return [tree_node(found[id_]) for id_ in ids]
 
 
 def tree_document(
@@ -385,18 +419,18 @@ def _connected(nodes: list[TreeNode]) -> tuple[ReasoningTree, list[TreeNode]]:
     """Return the tree of the nodes that hang together from the root, and the other nodes."""
     tree, orphans = ReasoningTree(), []
     for node in sorted(nodes, key=lambda node: (node.depth, node.path)):
-        parent = node.path[:-1]
-        if parent in tree.nodes and node.position == tree.next_position(parent):
+        if tree.takes(node.path):
             tree.add(node)
         else:
             orphans.append(node)
     return tree, orphans
 
 
-def _tree_node(document: Document) -> TreeNode:
+def tree_node(document: Document, path: NodePath | None = None) -> TreeNode:
+    """Return the node that a document holds; who knows its path saves reading it from the id."""
     grade = document["grade"]
     return TreeNode(
-        path=path_of_node(document["_id"]),
+        path=path_of_node(document["_id"]) if path is None else path,
         text=document["text"],
         count=document["count"],
         drawn={int(depth): number for depth, number in document["drawn"].items()},
@@ -416,7 +450,7 @@ def _tree_node(document: Document) -> TreeNode:
 
 
 def _stored_tree(document: Document, nodes: list[Document]) -> StoredTree:
-    tree, orphans = _connected([_tree_node(one) for one in nodes if is_current(one, document)])
+    tree, orphans = _connected([tree_node(one) for one in nodes if is_current(one, document)])
     late = [one["_id"] for one in nodes if not is_current(one, document)]
     return StoredTree(
         id=document["_id"],

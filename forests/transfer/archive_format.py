@@ -5,6 +5,7 @@ for each tree, `nodes.parquet` one for each step, parents first, `scores.parquet
 and scorer. What follows from a row's place, such as ids, is not written.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -20,10 +21,11 @@ from common.storable import storing_problem
 from common.text import describe
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from forests.core.model_counts import as_fields, from_fields
-from forests.core.naming import MAX_DEPTH, check_slug
+from forests.core.naming import MAX_DEPTH, check_slug, scorer_id
 from forests.core.prefix import is_prompt
-from forests.core.tree import Grade, NodePath, parse_path
-from forests.models import COUNTERS, Forest, Node, Tree
+from forests.core.tree import Grade, NodePath, format_path, parse_path
+from forests.costs.budgets import MAX_AMOUNT
+from forests.models import COUNTERS, Forest, Node, Scorer, Tree
 from forests.progress.grown_by import answers_of
 from forests.storage.trees import Document
 from forests.transfer.columns import ADDED, Columns
@@ -38,7 +40,10 @@ MAX_BYTES_AT_ONCE = 2**30
 """Of a part of a table when it is unpacked, which is read as a whole."""
 MAX_MEMORY = 3 * 2**30
 """That an import takes beyond what the process has: what a table says of its size may be wrong."""
-_MAX_DIGITS_OF_DEPTH = 6
+MAX_TOKENS = 2**53
+"""That a tree has cost: sums over trees are exact, and fit into a document."""
+MAX_NUMBERED = 10**9
+"""Samples that were asked for after one node."""
 _OF_AN_ENTRY = ("model", "server", "chat_template_sha256", "first_at")
 
 # Latencies are those of the site's own requests.
@@ -68,6 +73,7 @@ TREES = Columns(Tree, without=["id", "forest", *NEVER_TAKEN])
 NODES = Columns(
     Node, without=["id", "tree", "forest", "parent_id", "depth", "position", "generation"]
 )
+SCORERS = Columns(Scorer, without=["id", "forest"])
 SCHEMAS = {
     "trees": TREES.schema,
     "nodes": pa.schema([("tree", pa.int64()), ("path", pa.string()), *NODES.schema]),
@@ -181,14 +187,16 @@ def foreign(path: Path, why: str) -> TransferError:
 def forest_document(found: Mapping[str, Any]) -> Document:
     row = {**FOREST.row_when_missing, **found}
     try:
+        FOREST.check_types(row)
         for column in FOREST.schema:
             if pa.types.is_timestamp(column.type) and row[column.name] is not None:
-                row[column.name] = datetime.fromisoformat(row[column.name])
+                row[column.name] = read_time(row[column.name])
         (row,) = pa.Table.from_pylist([row], schema=FOREST.schema).to_pylist()
         document = FOREST.document(row)
         # The keys of this site are not for servers that somebody else has named.
         if "base_urls" in document["worker_config"]:
             document["worker_config"]["base_urls"] = []
+        document["replaced_settings"].pop("base_urls", None)
         _check_forest(document)
     except _NOT_A_FOREST as error:
         raise foreign(Path(MANIFEST), describe(error)) from error
@@ -201,17 +209,35 @@ def _check_forest(document: Mapping[str, Any]) -> None:
     Raises:
         AttributeError, ConfigError, TypeError, ValueError: it is otherwise.
     """
+    if problem := storing_problem([one for one in document.values() if isinstance(one, str)]):
+        raise ValueError(f"it {problem}")
     check_slug(document["config_name"], "config name")
     check_slug(document["dataset_split"], "dataset split")
-    if problems := RolloutWorkerConfig.from_dict(document["worker_config"]).problems():
-        raise ValueError(problems[0])
+    worker_config = document["worker_config"]
+    for settings in (worker_config, worker_config | document["replaced_settings"]):
+        if problems := RolloutWorkerConfig.from_dict(settings).problems():
+            raise ValueError(problems[0])
+    _check_models(document)
+    _check_limits(document)
+    _check_counts(document)
+
+
+def _check_models(document: Mapping[str, Any]) -> None:
     entries = document["grown_by"]
     texts = list(document["allowed_models"])
     texts += [one.get(key) for one in entries for key in _OF_AN_ENTRY]
     texts += [name for one in entries for name in answers_of(one)]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("grown_by or allowed_models hold something else than texts")
-    _check_counts(document)
+
+
+def _check_limits(document: Mapping[str, Any]) -> None:
+    for name in ("max_cost", "price_in", "price_out"):
+        if not 0 <= (document[name] or 0) <= MAX_AMOUNT:
+            raise ValueError(f"{name} is {document[name]}: from 0 to {MAX_AMOUNT}")
+    for name in ("max_requests", "max_tokens_total"):
+        if (document[name] or 0) < 0:
+            raise ValueError(f"{name} is negative")
 
 
 def check_tree(document: Mapping[str, Any]) -> None:
@@ -230,18 +256,18 @@ def check_tree(document: Mapping[str, Any]) -> None:
 def _check_counts(document: Mapping[str, Any]) -> None:
     """Refuse counters, failures by kind and nodes by model that are no whole numbers from 0."""
     for name in ("num_trees", *COUNTERS):
-        if document.get(name, 0) < 0:
-            raise ValueError(f"{name} is negative")
+        if not 0 <= document.get(name, 0) <= MAX_TOKENS:
+            raise ValueError(f"{name} is {document[name]}: from 0 to {MAX_TOKENS}")
     models = document["nodes_by_model"]
     for name, counts in (("failures", document["failures"]), ("nodes_by_model", models)):
-        if any(type(count) is not int or count < 0 for count in counts.values()):
+        if any(type(count) is not int or not 0 <= count < 2**31 for count in counts.values()):
             raise ValueError(f"{name} are no counts")
     if as_fields(from_fields(models)) != {key: count for key, count in models.items() if count}:
         raise ValueError("nodes_by_model has keys that no model gives")
 
 
-def check_node(document: Mapping[str, Any]) -> None:
-    """Refuse a grade that is none, and counts that are no whole numbers.
+def check_node(document: Mapping[str, Any], depth: int) -> None:
+    """Refuse a grade that is none, and counts that a node at a depth cannot have.
 
     Raises:
         AttributeError, TypeError, ValueError: it has them.
@@ -250,12 +276,19 @@ def check_node(document: Mapping[str, Any]) -> None:
         Grade(document["grade"])
     drawn = document["drawn"]
     are_counts = all(
-        depth.isdecimal() and len(depth) <= _MAX_DIGITS_OF_DEPTH and type(drawn[depth]) is int
-        for depth in drawn
+        _is_depth(key, depth) and type(number) is int and 0 <= number <= MAX_SAMPLES
+        for key, number in drawn.items()
     )
-    least = min(document["count"] - 1, document["tokens"], *drawn.values(), 0)
-    if not are_counts or least < 0:
+    if not are_counts or document["count"] < 1 or document["tokens"] < 0:
         raise ValueError(f"count {document['count']}, tokens {document['tokens']}, drawn {drawn}")
+    if not 0 <= document["numbered_to"] <= MAX_NUMBERED:
+        raise ValueError(f"numbered_to is {document['numbered_to']}: from 0 to {MAX_NUMBERED}")
+
+
+def _is_depth(key: str, below: int) -> bool:
+    return (
+        len(key) <= len(str(MAX_DEPTH)) and key.isdecimal() and key == str(min(int(key), below - 1))
+    )
 
 
 class NodeOrder:
@@ -288,18 +321,39 @@ class NodeOrder:
         self._last = place
 
 
-def check_scorer(document: Mapping[str, Any]) -> None:
-    """Refuse a name that cannot be part of an id, and counts that are no whole numbers.
+def scorer_document(found: Mapping[str, Any], forest: str) -> Document:
+    """Return the document of a scorer that has given no score yet.
 
     Raises:
-        TypeError, ValueError: it has them.
+        ArithmeticError, KeyError, TypeError, ValueError: it cannot be one.
     """
-    check_slug(document["name"], "scorer")
-    counts = document["num_trees"], document["num_nodes"]
-    if not isinstance(document["parameters"], dict) or any(type(one) is not int for one in counts):
-        raise ValueError(f"scorer {document['name']} has counts {counts}, or no parameters")
-    if problem := storing_problem(document["parameters"]):
-        raise ValueError(f"scorer {document['name']}: parameters {problem}")
+    name, parameters = found["name"], found["parameters"]
+    check_slug(name, "scorer")
+    row = {
+        "name": name,
+        "parameters": json.dumps(parameters, ensure_ascii=False),
+        "num_trees": 0,
+        "num_nodes": 0,
+        "created_at": read_time(found["created_at"]),
+    }
+    if not isinstance(parameters, dict):
+        raise TypeError(f"scorer {name} has no parameters")
+    try:
+        document = SCORERS.document(row)
+    except ValueError as error:
+        raise ValueError(f"scorer {name}: {error}") from error
+    return {"_id": scorer_id(forest, name), "forest_id": forest, **document}
+
+
+def read_time(text: str) -> datetime:
+    """Return a time in UTC, as the database has it.
+
+    Raises:
+        OverflowError, TypeError, ValueError: it is none.
+    """
+    (found,) = pa.array([datetime.fromisoformat(text)], pa.timestamp("ms")).to_pylist()
+    moment: datetime = found
+    return moment
 
 
 def check_scores(scores: Any) -> None:
@@ -309,6 +363,7 @@ def check_scores(scores: Any) -> None:
         AttributeError, ValueError: they are not.
     """
     for path, score in scores.items():
-        parse_path(path.replace("-", "."))
+        if format_path(parse_path(path.replace("-", "."))).replace(".", "-") != path:
+            raise ValueError(f"{path!r} is no step: expected numbers such as 0-2-1")
         if not is_number(score):
             raise ValueError(f"score {score!r} of step {path}")

@@ -13,18 +13,20 @@ from pymongo.errors import BulkWriteError, InvalidDocument, PyMongoError
 
 from common.bounded_memory import bounded_memory
 from common.directories import MANIFEST, Output, checksum, checksums, written_aside
+from common.json_lines import parse_json
+from common.storable import storing_problem
 from common.text import describe
 from forests.core.naming import (
     check_forest_name,
     index_of_tree,
     node_id,
     path_of_node,
-    scorer_id,
     tree_id,
     tree_scores_id,
 )
-from forests.core.tree import NodePath, format_path, parse_path
+from forests.core.tree import ROOT, NodePath, ReasoningTree, format_path, parse_path
 from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
+from forests.storage.counters import counted, sum_of_trees, write_sums
 from forests.storage.scores import scorer_names
 from forests.storage.trees import (
     Document,
@@ -32,8 +34,11 @@ from forests.storage.trees import (
     delete_forest,
     in_batches,
     insert_new,
+    insert_nodes,
+    insert_trees,
     is_current,
     tree_ids,
+    tree_node,
 )
 from forests.transfer.archive_format import (
     FOREST,
@@ -50,13 +55,13 @@ from forests.transfer.archive_format import (
     TransferError,
     check_files,
     check_node,
-    check_scorer,
     check_scores,
     check_tree,
     foreign,
     forest_document,
     largest_row_group,
     read_manifest,
+    scorer_document,
 )
 from forests.transfer.resuming import import_refusal
 
@@ -197,17 +202,48 @@ def _is_of_a_document(error: Exception) -> bool:
 def _import_rows(
     directory: Path, manifest: Mapping[str, Any], forest: Forest, report: Report
 ) -> None:
+    begun: dict[str, int] = {}
     for start, rows in _row_batches(directory / "trees.parquet"):
-        insert_new(
-            Tree, [_tree_document(forest, row, place) for place, row in enumerate(rows, start)]
+        begun |= insert_trees(
+            [_tree_document(forest, row, place) for place, row in enumerate(rows, start)]
         )
         report(start + len(rows))
-    if collection(Tree).count_documents({"forest_id": forest.name}) != forest.num_trees:
+    if len(begun) != forest.num_trees:
         raise ValueError(f"there are not {forest.num_trees} trees in it")
-    order = NodeOrder()
-    for _, rows in _row_batches(directory / "nodes.parquet"):
-        insert_new(Node, [_node_document(forest, row, order) for row in rows])
+    _import_nodes(directory, forest, begun)
     _import_scores(directory, manifest, forest)
+    sums = sum_of_trees(forest)
+    if problem := storing_problem(sums):
+        raise ValueError(f"the sum over its trees {problem}")
+    write_sums(forest, sums)
+
+
+def _import_nodes(directory: Path, forest: Forest, begun: Mapping[str, int]) -> None:
+    """Insert the nodes that hang together, and count them: what an archive counts may be wrong.
+
+    A node without its parent, or behind a gap, is what a torn write left: no reader sees it.
+    """
+    order = NodeOrder()
+    name, tree = "", ReasoningTree()
+    for _, rows in _row_batches(directory / "nodes.parquet"):
+        documents = []
+        for row in rows:
+            path = parse_path(row["path"])
+            document = _node_document(forest, row, path, begun)
+            order.check(row["tree"], path, document["count"])
+            if document["tree_id"] != name:
+                _write_counters(forest, name, tree)
+                name, tree = document["tree_id"], ReasoningTree()
+            if tree.takes(path):
+                tree.add(tree_node(document, path))
+                documents.append(document)
+        insert_nodes(documents)
+    _write_counters(forest, name, tree)
+
+
+def _write_counters(forest: Forest, name: str, tree: ReasoningTree) -> None:
+    if len(tree) > 1:
+        collection(Tree).update_one({"_id": name}, {"$set": counted(tree, forest.estimator)})
 
 
 def _start_forest(manifest: Mapping[str, Any], name: str, sha256: str) -> Forest:
@@ -275,7 +311,8 @@ def _tree_document(forest: Forest, row: Mapping[str, Any], place: int) -> Docume
     check_tree(document)
     if document["status"] == TreeStatus.GROWING:
         document["status"] = str(TreeStatus.PENDING)
-    return {"_id": id_, "forest_id": forest.name, **document, **NEVER_TAKEN}
+    empty = counted(ReasoningTree(), forest.estimator)
+    return {"_id": id_, "forest_id": forest.name, **document, **empty, **NEVER_TAKEN}
 
 
 def _tree_of(forest: Forest, index: int) -> str:
@@ -284,12 +321,13 @@ def _tree_of(forest: Forest, index: int) -> str:
     return tree_id(forest.name, index)
 
 
-def _node_document(forest: Forest, row: Mapping[str, Any], order: NodeOrder) -> Document:
-    tree, path = _tree_of(forest, row["tree"]), parse_path(row["path"])
+def _node_document(
+    forest: Forest, row: Mapping[str, Any], path: NodePath, begun: Mapping[str, int]
+) -> Document:
+    tree = _tree_of(forest, row["tree"])
     *parent, position = path
     document = NODES.document(row)
-    check_node(document)
-    order.check(row["tree"], path, document["count"])
+    check_node(document, len(path))
     return {
         "_id": node_id(tree, path),
         "tree_id": tree,
@@ -298,37 +336,33 @@ def _node_document(forest: Forest, row: Mapping[str, Any], order: NodeOrder) -> 
         "depth": len(path),
         "position": position,
         **document,
-        "generation": 0,
+        "generation": begun[tree],
     }
 
 
 def _import_scores(directory: Path, manifest: Mapping[str, Any], forest: Forest) -> None:
     """Insert scorers first: deleting a forest finds scores by them."""
-    scorers = {
-        scorer["name"]: {
-            **{column: scorer[column] for column in OF_A_SCORER},
-            "_id": scorer_id(forest.name, scorer["name"]),
-            "forest_id": forest.name,
-            "created_at": datetime.fromisoformat(scorer["created_at"]),
-        }
-        for scorer in manifest["scorers"]
-    }
-    for scorer in scorers.values():
-        check_scorer(scorer)
-    insert_new(Scorer, list(scorers.values()))
+    documents = [scorer_document(one, forest.name) for one in manifest["scorers"]]
+    scorers = {one["name"]: one for one in documents}
+    if len(scorers) < len(documents):
+        raise ValueError("a scorer comes twice")
+    insert_new(Scorer, documents)
+    seen: set[str] = set()
     for _, rows in _row_batches(directory / "scores.parquet"):
-        documents = [
-            {
-                "_id": tree_scores_id(
-                    _tree_of(forest, row["tree"]), scorers[row["scorer"]]["name"]
-                ),
-                "scores": json.loads(row["scores"]),
-            }
-            for row in rows
-        ]
-        for document in documents:
-            check_scores(document["scores"])
+        documents = []
+        for row in rows:
+            scorer, scores = scorers[row["scorer"]], parse_json(row["scores"], float)
+            check_scores(scores)
+            id_ = tree_scores_id(_tree_of(forest, row["tree"]), scorer["name"])
+            if id_ in seen:
+                raise ValueError(f"{id_} comes twice")
+            seen.add(id_)
+            documents.append({"_id": id_, "scores": scores})
+            scorer["num_trees"] += 1
+            scorer["num_nodes"] += len(scores.keys() - {format_path(ROOT)})
         insert_new(TreeScores, documents)
+    for scorer in scorers.values():
+        collection(Scorer).replace_one({"_id": scorer["_id"]}, scorer)
 
 
 def _as_text(value: object) -> str:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 from django.db import models
 
+from common.json_lines import JsonError, is_number, parse_json
 from common.storable import storing_problem
 from forests.storage.trees import Document
 
@@ -20,7 +22,17 @@ _TYPES = {
     "CharField": pa.string(),
     "TextField": pa.string(),
 }
-
+_JSON_TYPES: Mapping[pa.DataType, set[type]] = {
+    pa.bool_(): {bool},
+    pa.int64(): {int},
+    pa.float64(): {int, float},
+    pa.timestamp("ms"): {str},
+    pa.string(): {str},
+}
+"""What a value of a column is before it is one of a table."""
+_MAX_NUMBERS = {"IntegerField": 2**31 - 1, "BigIntegerField": 2**63 - 1}
+_YEARS = range(1970, 9999)
+"""Pages write times in any time zone, and both ends of the calendar are the ends of some."""
 
 ADDED: Mapping[str, Any] = {
     "num_uncompared": 0,
@@ -58,6 +70,9 @@ class Columns:
             name: (field.null, field.max_length, dict(field.choices or ()))
             for name, field in fields.items()
         }
+        self._largest = {
+            name: _MAX_NUMBERS[kind] for name, kind in kinds.items() if kind in _MAX_NUMBERS
+        }
         self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in kinds.items()])
         self._json = {name for name, kind in kinds.items() if kind == "JSONField"}
         self._when_missing = {name: ADDED[name] for name in fields if name in ADDED}
@@ -77,14 +92,38 @@ class Columns:
             for name in self.names
         }
 
+    def check_types(self, row: Mapping[str, Any]) -> None:
+        """Refuse values that Arrow would make numbers or texts of: rows that come from JSON.
+
+        Raises:
+            TypeError: there is one.
+        """
+        for column in self.schema:
+            value, kind = row[column.name], _JSON_TYPES[column.type]
+            if value is not None and type(value) not in kind:
+                raise TypeError(f"{column.name} is {value!r:.40}, no {column.type}")
+
     def document(self, row: Mapping[str, Any]) -> Document:
         """Return the values of a row as a document has them.
 
         Raises:
-            ValueError: a required value is missing, not among the choices, too long, or cannot be
-                stored.
+            ValueError: a required value is missing, not among the choices, too long, too large, no
+                number, or cannot be stored.
         """
         row = {**self.row_when_missing, **row}
+        self._check_rules(row)
+        document = {
+            name: _parsed(name, row[name]) if name in self._json else row[name]
+            for name in self.names
+        }
+        for name, value in document.items():
+            if name in self._json and (problem := storing_problem(value)):
+                raise ValueError(f"{name} {problem}")
+            if not _is_in_range(value, self._largest.get(name)):
+                raise ValueError(f"{name} is {value}: no site writes that")
+        return document
+
+    def _check_rules(self, row: Mapping[str, Any]) -> None:
         for name, (may_be_none, longest, choices) in self._rules.items():
             value = row[name]
             if value is None and not may_be_none:
@@ -93,10 +132,19 @@ class Columns:
                 raise ValueError(f"{name} {value!r} is none of {', '.join(choices)}")
             if longest and value and len(value) > longest:
                 raise ValueError(f"{name} has {len(value)} characters: at most {longest}")
-        document = {
-            name: json.loads(row[name]) if name in self._json else row[name] for name in self.names
-        }
-        for name in self._json:
-            if problem := storing_problem(document[name]):
-                raise ValueError(f"{name} {problem}")
-        return document
+
+
+def _parsed(name: str, text: str) -> Any:
+    try:
+        return parse_json(text, float)
+    except JsonError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _is_in_range(value: Any, largest: int | None) -> bool:
+    """Return whether sums, documents and pages can have a value of a column."""
+    if largest is not None:
+        return value is None or abs(value) <= largest
+    if isinstance(value, float):
+        return is_number(value)
+    return not isinstance(value, datetime) or value.year in _YEARS

@@ -17,16 +17,17 @@ from forests.core.estimators import IMPORTED
 from forests.core.model_counts import as_fields, count_models
 from forests.core.naming import tree_id
 from forests.core.tree import Grade
-from forests.core.values import root_value
 from forests.core.voting import AnswerGroups
 from forests.grading import ItemGrader, same_by
-from forests.models import Forest, Node, Tree, TreeStatus
+from forests.models import Forest, TreeStatus
+from forests.storage.counters import counted
 from forests.storage.scores import start_scorer, write_scores
 from forests.storage.trees import (
     Document,
     collection,
     delete_forest,
-    insert_new,
+    insert_nodes,
+    insert_trees,
     node_document,
     tree_document,
 )
@@ -172,16 +173,19 @@ def _grade_of(is_right: bool) -> Grade:
 
 def _write(forest: Forest, batch: list[tuple[int, ForeignTree]]) -> None:
     now = datetime.now(UTC)
-    nodes: list[Document] = []
+    begun = insert_trees([_tree_document(forest, index, foreign, now) for index, foreign in batch])
     for index, foreign in batch:
         tree = tree_id(forest.name, index)
-        nodes += [node_document(forest.name, tree, node, now) for node in foreign.tree if node.path]
-    insert_new(Tree, [_tree_document(forest, index, foreign, now) for index, foreign in batch])
-    insert_new(Node, nodes)
+        insert_nodes(
+            [
+                node_document(forest.name, tree, node, now, begun[tree])
+                for node in foreign.tree
+                if node.path
+            ]
+        )
 
 
 def _tree_document(forest: Forest, index: int, foreign: ForeignTree, now: datetime) -> Document:
-    counters = count_tree(foreign.tree)
     pending = tree_document(
         forest.name,
         index,
@@ -192,10 +196,8 @@ def _tree_document(forest: Forest, index: int, foreign: ForeignTree, now: dateti
     )
     return {
         **pending,
-        **counters,
-        "nodes_by_model": as_fields(count_models(foreign.tree)),
+        **counted(foreign.tree, forest.estimator),
         "question": foreign.question,
         "status": str(TreeStatus.COMPLETE),
-        "root_value": root_value(foreign.tree, forest.estimator),
         "completed_at": now,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.contrib.auth.models import User
@@ -11,11 +11,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from common.text import printable
 from forests.core.naming import node_anchor, node_id, path_of_node, tree_id
 from forests.core.tree import NodePath
+from forests.markup.rendering import PageTexts
 from forests.models import Node, Tree
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number
 from forests.pages.tree.query import TreeQuery
@@ -48,17 +50,24 @@ from preferences.sets.reviews import (
 from preferences.sets.storage import sets_of
 
 
+class ShownPiece(NamedTuple):
+    """A stretch of a text as HTML."""
+
+    html: SafeString
+    is_thought: bool
+    num_characters: int
+
+
 @dataclass(frozen=True, slots=True)
 class ShownPair:
     """A pair with what stands before it."""
 
     preference: Preference
-    prompt: Any
-    """A text, or a list of chat messages."""
-    before: list[Piece]
+    prompt: SafeString
+    before: list[ShownPiece]
     """The steps before, in stretches, as `chosen` and `rejected` are."""
-    chosen: list[Piece]
-    rejected: list[Piece]
+    chosen: list[ShownPiece]
+    rejected: list[ShownPiece]
     spans: list[Span] | None
     review: Review | None
     stamp: str
@@ -69,7 +78,7 @@ class ShownPair:
     @property
     def has_thoughts(self) -> bool:
         """Whether one of the sides has a thought."""
-        return any(is_thought for _, is_thought in [*self.chosen, *self.rejected])
+        return any(piece.is_thought for piece in [*self.chosen, *self.rejected])
 
 
 @require_safe
@@ -194,11 +203,12 @@ def _page_of(chosen: PreferenceSet, parameters: QueryDict) -> dict[str, Any]:
 def _shown(pairs: list[Preference]) -> list[ShownPair]:
     ids = {f"{pair.forest_id}/{pair.tree_index:07d}" for pair in pairs}
     prompts = dict(Tree.objects.filter(pk__in=ids).values_list("index", "prompt"))
-    reviews, thoughts = reviews_of(pairs), _thoughts_of(pairs)
+    reviews, thoughts, texts = reviews_of(pairs), _thoughts_of(pairs), PageTexts()
     return [
         _shown_pair(
             pair,
             thoughts,
+            texts,
             prompt=prompts.get(pair.tree_index, ""),
             review=reviews.get(pair.id),
         )
@@ -207,8 +217,18 @@ def _shown(pairs: list[Preference]) -> list[ShownPair]:
 
 
 def _shown_pair(
-    pair: Preference, thoughts: Mapping[str, str], *, prompt: Any, review: Review | None
+    pair: Preference,
+    thoughts: Mapping[str, str],
+    texts: PageTexts,
+    *,
+    prompt: Any,
+    review: Review | None,
 ) -> ShownPair:
+    def shown(pieces: list[Piece]) -> list[ShownPiece]:
+        return [
+            ShownPiece(texts.markdown(text), is_thought, len(text)) for text, is_thought in pieces
+        ]
+
     def pieces(side_id: str, text: str) -> tuple[list[Piece], list[Piece]]:
         found = (thoughts.get(step, "") for step in _steps_to(pair, side_id))
         return split_at_thoughts(pair.prefix, text, found)
@@ -217,10 +237,10 @@ def _shown_pair(
     _, rejected = pieces(pair.rejected_id, pair.rejected)
     return ShownPair(
         preference=pair,
-        prompt=prompt,
-        before=before,
-        chosen=chosen,
-        rejected=rejected,
+        chosen=shown(chosen),
+        rejected=shown(rejected),
+        before=shown(before),
+        prompt=texts.prompt(prompt),
         spans=difference(printable(pair.chosen), printable(pair.rejected)),
         review=review,
         stamp=stamp_of(review),

@@ -6,6 +6,9 @@ The new holder first moves the nodes to its generation, then reads them. An upda
 generation of the node that it changes, and changes nothing in a later one. An insert of an older
 generation can still arrive: readers leave such nodes out, and the holder writes over them.
 
+A tree begins with the time of the database in milliseconds as its generation, and each claim adds
+one. So the same holds for a writer whose forest was deleted and made again under its name.
+
 What arrives before the nodes are moved is part of the tree, as is what a killed worker wrote.
 """
 
@@ -15,25 +18,32 @@ from typing import Any
 from pymongo import UpdateMany, UpdateOne
 
 from forests.models import LEAF_COUNTERS, Forest, Node, Tree, TreeStatus
-from forests.storage.trees import Document, collection, in_batches, insert_up_to_known, server_time
+from forests.storage.trees import (
+    Document,
+    collection,
+    in_batches,
+    insert_up_to_known,
+    replace_late,
+    server_time,
+)
 from rollouts.growing import leases
 
 
 def take_over(generations: Mapping[str, int], holder: str) -> set[str]:
     """Move the nodes of claimed trees to the generation of the claim.
 
-    Returns the trees that are still ours. Those that nobody took before have nothing to move.
+    Returns the trees that are still ours.
     """
-    again = [tree for tree, generation in generations.items() if generation > 1]
-    if not again:
-        return set(generations)
+    if not generations:
+        return set()
+    trees = list(generations)
     collection(Node).bulk_write(
         [
             UpdateMany(
                 {"tree_id": tree, "generation": _before(generations[tree], oldest)},
                 {"$set": {"generation": generations[tree]}},
             )
-            for tree, oldest in _oldest_generations(again).items()
+            for tree, oldest in _oldest_generations(trees).items()
         ]
     )
     collection(Tree).bulk_write(
@@ -42,12 +52,11 @@ def take_over(generations: Mapping[str, int], holder: str) -> set[str]:
                 {"_id": tree, "lease_holder": holder, "generation": generations[tree]},
                 {"$set": {"oldest_generation": generations[tree]}},
             )
-            for tree in again
+            for tree in trees
         ]
     )
-    moved = _oldest_generations(again)
-    lost = {tree for tree in again if moved.get(tree) != generations[tree]}
-    return set(generations) - lost
+    moved = _oldest_generations(trees)
+    return {tree for tree in trees if moved.get(tree) == generations[tree]}
 
 
 def take_over_unfinished(forest: Forest) -> None:
@@ -129,7 +138,7 @@ def insert_nodes(documents: Sequence[Document]) -> set[str]:
     rest = list(documents)
     while rest:
         number = insert_up_to_known(Node, rest)
-        if number < len(rest) and not _is_stored(rest[number]) and not _replaces(rest[number]):
+        if number < len(rest) and not _is_stored(rest[number]) and not replace_late(rest[number]):
             lost.add(rest[number]["tree_id"])
         rest = [one for one in rest[number + 1 :] if one["tree_id"] not in lost]
     return lost
@@ -145,12 +154,6 @@ def _before(generation: int, oldest: int) -> dict[str, Any]:
 def _oldest_generations(trees: Sequence[str]) -> dict[str, int]:
     found = collection(Tree).find({"_id": {"$in": list(trees)}}, {"oldest_generation": 1})
     return {tree["_id"]: tree.get("oldest_generation") or 0 for tree in found}
-
-
-def _replaces(document: Document) -> bool:
-    """Write over a node of an earlier generation; return whether there was one."""
-    earlier = {"_id": document["_id"], "generation": {"$not": {"$gte": document["generation"]}}}
-    return collection(Node).replace_one(earlier, document).matched_count == 1
 
 
 def _is_stored(document: Document) -> bool:

@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
-from forests.core.counting import count_tree
 from forests.core.estimators import RESEGMENTED, own_estimator
-from forests.core.model_counts import as_fields, count_models
 from forests.core.naming import ForestNameError, forest_name, tree_id
-from forests.core.tree import ReasoningTree
-from forests.core.values import root_value
-from forests.models import Forest, Node, Tree, TreeStatus
-from forests.storage.counters import sum_of_trees, write_sums
+from forests.core.tree import ReasoningTree, TreeNode
+from forests.models import Forest, Tree, TreeStatus
+from forests.storage.counters import counted, sum_of_trees, write_sums
 from forests.storage.trees import (
     Document,
     StoredTree,
     collection,
     delete_forest,
     in_batches,
-    insert_new,
+    insert_nodes,
+    insert_trees,
     is_held,
     node_document,
     read_trees,
@@ -183,7 +181,7 @@ def _write(
     ids = tree_ids(forest, [stored.index for stored in batch])
     documents = {one["_id"]: one for one in collection(Tree).find({"_id": {"$in": ids}})}
     trees: list[Document] = []
-    nodes: list[Document] = []
+    nodes: list[tuple[str, TreeNode]] = []
     for stored in batch:
         tree, samples, left_out = _resegmented(stored, rule, forest)
         id_ = tree_id(new.name, stored.index)
@@ -192,15 +190,13 @@ def _write(
                 **documents[stored.id],
                 "_id": id_,
                 "forest_id": new.name,
-                **count_tree(tree),
-                "nodes_by_model": as_fields(count_models(tree)),
-                "root_value": root_value(tree, own_estimator(RESEGMENTED)),
+                **counted(tree, own_estimator(RESEGMENTED)),
                 "lease_holder": "",
                 "lease_expires_at": None,
                 "created_at": now,
             }
         )
-        nodes += [node_document(new.name, id_, node, now) for node in tree if node.path]
+        nodes += [(id_, node) for node in tree if node.path]
         is_complete = stored.status == TreeStatus.COMPLETE
         done.trees += is_complete
         done.failed += not is_complete
@@ -208,5 +204,5 @@ def _write(
         done.left_out += left_out
         done.nodes += len(tree) - 1
         done.nodes_before += (len(stored.tree) - 1) * is_complete
-    insert_new(Tree, trees)
-    insert_new(Node, nodes)
+    begun = insert_trees(trees)
+    insert_nodes([node_document(new.name, id_, node, now, begun[id_]) for id_, node in nodes])

@@ -136,7 +136,7 @@ _FLAGGED_CODES = re.compile(
 )
 _FLAGGED = re.compile(
     r"content (management|filter|policy|exists risk)|moderation|flagged|usage polic|inappropriate"
-    r"|safety (system|filter|reasons)|sensitive (content|information)|violat\w* .{0,40}polic"
+    r"|safety (system|filter|reasons)|sensitive (content|information)|violat\w{0,8} .{0,40}polic"
     r"|(harmful|prohibited|unsafe) content|responsible ai",
     re.IGNORECASE,
 )

@@ -13,7 +13,9 @@ import granian.cli
 import pytest
 import yaml
 from django.conf import settings
-from django.core.management import get_commands, load_command_class
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.core.management import call_command, get_commands, load_command_class
 from django.urls import resolve
 
 from deploy.healthcheck import PORT
@@ -25,7 +27,9 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = Path("Dockerfile").read_text()
 UNITS = sorted(Path("deploy/systemd").glob("prm-[sw]*.service"))
 """Those that stay up; `prm-clearsessions@` runs once a day and ends."""
-OURS = ("migrate", "web", "worker")
+CLEARING = Path("deploy/systemd/prm-clearsessions@.service")
+ALL_UNITS = sorted(Path("deploy/systemd").glob("prm-*"))
+OURS = ("migrate", "web", "worker", "clearsessions")
 EXAMPLE = Path(".env.example").read_text()
 
 
@@ -52,7 +56,8 @@ def said(unit: Path) -> dict[str, list[str]]:
 
 def command_lines() -> list[list[str]]:
     """Return every command line that the deployment runs with our packages."""
-    found = [service.get("command", []) for name, service in SERVICES.items() if name in OURS]
+    found = [SERVICES[name].get("command", []) for name in OURS if name != "clearsessions"]
+    found += clearing()
     found += [service["healthcheck"].get("test", []) for service in SERVICES.values()
               if "healthcheck" in service]  # fmt: skip
     found += [starts(unit) for unit in UNITS]
@@ -60,6 +65,15 @@ def command_lines() -> list[list[str]]:
     found += [json.loads(line.partition("CMD")[2]) for line in instructions("HEALTHCHECK")]
     found += [shlex.split(part) for line in instructions("RUN") for part in re.split("&&|;", line)]
     return found
+
+
+def clearing() -> list[list[str]]:
+    """Return the command lines that delete ended sessions: that of the unit, and of compose."""
+    shell, option, loop = SERVICES["clearsessions"]["command"]
+    assert (shell, option) == ("sh", "-c")
+    once = re.fullmatch(r"while :; do (.*); sleep 86400; done", loop)
+    assert once
+    return [starts(CLEARING), shlex.split(once[1])]
 
 
 def after(word: str) -> list[list[str]]:
@@ -220,7 +234,15 @@ class TestUnits:
         assert values["KillMode"] == ["mixed"]
         assert int(values["TimeoutStopSec"][0]) >= 30
 
-    @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+    def test_sessions_are_cleared_without_rights_once_a_day(self):
+        site, values = said(Path("deploy/systemd/prm-site@.service")), said(CLEARING)
+        ended = {"Type", "TimeoutStartSec", "ExecStart", "Description"}
+        assert {name: values[name] for name in values if name not in ended}.items() <= site.items()
+        assert (values["Type"], values["TimeoutStartSec"]) == (["oneshot"], ["10min"])
+        timer = said(CLEARING.with_suffix(".timer"))
+        assert (timer["OnCalendar"], timer["Persistent"]) == (["daily"], ["true"])
+
+    @pytest.mark.parametrize("unit", [*UNITS, CLEARING], ids=lambda unit: unit.name)
     def test_an_instance_is_a_release(self, unit: Path):
         values = said(unit)
         assert values["WorkingDirectory"] == ["/opt/prm-site/%i"]
@@ -237,14 +259,15 @@ class TestUnits:
         assert f"--unix-socket {socket.replace('%i', 'b')} " in guide
 
     @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
-    @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+    @pytest.mark.parametrize("unit", ALL_UNITS, ids=lambda unit: unit.name)
     def test_systemd_itself_can_read_it(self, unit: Path, tmp_path: Path):
         """Its program is not installed here, so another one stands in its place."""
-        text = re.sub(
-            r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE
-        )
+        for one in {unit, unit.with_suffix(".service")}:  # which a timer starts
+            text = re.sub(
+                r"^ExecStart=\S+", "ExecStart=/bin/true", one.read_text(), flags=re.MULTILINE
+            )
+            (tmp_path / one.name.replace("@", "@a")).write_text(text)
         copy = tmp_path / unit.name.replace("@", "@a")
-        copy.write_text(text)
 
         done = subprocess.run(
             ["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False
@@ -254,10 +277,24 @@ class TestUnits:
         assert about_it == []
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("line", clearing(), ids=["systemd", "compose"])
+def test_what_the_deployment_runs_each_day_deletes_ended_sessions_and_no_others(line: list[str]):
+    ended, lasting = SessionStore(), SessionStore()
+    ended.set_expiry(-1)
+    for session in (ended, lasting):
+        session.create()
+
+    call_command(*line[line.index("manage.py") + 1 :])
+
+    assert [one.session_key for one in Session.objects.all()] == [lasting.session_key]
+
+
 def test_every_command_exists_and_takes_its_arguments():
     lines = after("manage.py")
     assert sorted(line[0] for line in lines) == [
-        "collectstatic", "migrate", "rqworker-pool", "rqworker-pool",
+        "clearsessions", "clearsessions", "collectstatic", "migrate", "rqworker-pool",
+        "rqworker-pool",
     ]  # fmt: skip
     for name, *arguments in lines:
         command = load_command_class(get_commands()[name], name)

@@ -14,10 +14,11 @@ import django
 
 django.setup()
 
-from rollouts.growing import grower as growth
-from rollouts.growing import leases
-from rollouts.growing import recorder as recording  # noqa: E402  it needs the models
-from rollouts.workers import child_worker
+# They need the models.
+from rollouts.growing import grower as growth  # noqa: E402
+from rollouts.growing import leases  # noqa: E402
+from rollouts.growing import recorder as recording  # noqa: E402
+from rollouts.workers import child_worker  # noqa: E402
 from tests.endurance.holding_proxy import LEASE_SECONDS  # noqa: E402
 
 NUM_REQUESTS = 6

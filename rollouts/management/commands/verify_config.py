@@ -6,12 +6,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from common.commands import ProjectCommand, amount, positive_integer
+from common.commands import ProjectCommand, positive_integer
 from experiment_configs.interfaces import RolloutConfig
 from forests.core.abilities import Abilities
 from forests.costs.budgets import Prices, Usage
 from forests.costs.estimates import GrowthEstimate, estimate_growth
 from forests.costs.money import money
+from forests.forest_arguments import amount
 from forests.progress.estimating import estimate_lines
 from rollouts.client.servers_of_settings import policy_server
 from rollouts.growing.needs import require_server_among

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.rendering import GOAL_SECONDS, TEXTS_OF_A_PAGE, UNITS
 from forests.markup import rendering as markup
 from forests.markup.latex import to_mathml
 from forests.markup.rendering import (
@@ -19,6 +21,8 @@ from forests.markup.rendering import (
     MAX_MARKS,
     MAX_SHOWN_LENGTH,
     MAX_TEXTS_OF_CHAT,
+    MAX_TEXTS_OF_PAGE,
+    PageTexts,
     excerpt,
     highlighted,
     one_line,
@@ -42,7 +46,6 @@ ALLOWED_ATTRIBUTES = {
     "width",
 }  # fmt: skip
 
-GOAL_SECONDS = 0.05
 MAX_CALLS = 140_000
 
 HOSTILE = [
@@ -318,14 +321,6 @@ _NESTED = ["{", "\\sqrt{", "\\frac", "\\left(", "x^{", "\\begin{matrix}", "\\sqr
            "\\text{$", "\\mathbf", "\\frac x", "\\underbrace{", "^\\frac"]  # fmt: skip
 
 
-DENSE = [
-    "|\n|-\n", "a|b\n-|-\n", "\n- ", "a\n---\n", "|a|b|\n|-|-|\n", "\\```_a ", "* * > ", ">",
-    "# a\n", "`*", "---\n", "> > ", "_{`a`", "*_", "1. ", "***a", "~~~\n", "``", "- a\n  ",
-    "\\begin{align}", "$x$ ", "$$", "\\(", "*a*", "a*b", "&amp;", "[x](", "<b>", "\n\n", "\t",
-    "$\\frac", "{", "é*",
-]  # fmt: skip
-
-
 def seconds_of(text: str) -> float:
     """Return the processor time of one rendering: the least of three, as others use the machine."""
     taken = []
@@ -337,7 +332,7 @@ def seconds_of(text: str) -> float:
     return min(taken)
 
 
-@pytest.mark.parametrize("unit", DENSE)
+@pytest.mark.parametrize("unit", UNITS)
 def test_twice_the_marks_take_at_most_about_twice_the_time(unit: str):
     lengths = (625, 1_250, 2_500, 5_000, 50_000)
     times = [seconds_of((unit * length)[:length]) for length in lengths]
@@ -347,22 +342,28 @@ def test_twice_the_marks_take_at_most_about_twice_the_time(unit: str):
         assert max(longer, least) < 3 * max(shorter, least), times
 
 
-@pytest.mark.parametrize("unit", DENSE)
-@pytest.mark.parametrize("length", [5_000, 50_000])
-def test_a_text_of_marks_is_read_as_markdown_within_a_budget_and_then_raw(unit: str, length: int):
+def calls_of(show: Callable[[], str]) -> tuple[int, str]:
+    """Return how many functions of Python are called to show something: its work, not its time."""
     calls = 0
 
     def count(_frame: object, event: str, _argument: object) -> None:
         nonlocal calls
         calls += event == "call"
 
-    text = (unit * length)[:length]
     markup._rendered.cache_clear()
     sys.setprofile(count)
     try:
-        html = render_markdown(text)
+        html = show()
     finally:
         sys.setprofile(None)
+    return calls, html
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("length", [5_000, 50_000])
+def test_a_text_of_marks_is_read_as_markdown_within_a_budget_and_then_raw(unit: str, length: int):
+    text = (unit * length)[:length]
+    calls, html = calls_of(lambda: render_markdown(text))
 
     assert calls < MAX_CALLS
     assert seconds_of(text) < 10 * GOAL_SECONDS  # under load; what the machine alone takes is less
@@ -405,6 +406,48 @@ def test_the_messages_of_a_hostile_chat_share_one_budget():
     assert html.count('<div class="chat">') == 20
     assert html.count("<table>") <= 3 * MAX_TEXTS_OF_CHAT * MAX_MARKS // 5
     assert time.thread_time() - began < 20 * GOAL_SECONDS
+
+
+@pytest.mark.parametrize("unit", ["|\n|-\n", "- a\n", "*a*"])
+def test_the_texts_of_a_page_share_one_budget(unit: str):
+    """Twice the texts on a page take no more work, but that of showing them raw."""
+    text = (unit * 5_000)[:5_000]
+
+    def page(number: int) -> str:
+        texts = PageTexts()
+        shown = [texts.markdown(f"{one} {text}") for one in range(number)]
+        assert sum('<pre class="raw"' not in one for one in shown) == 0
+        return "".join(shown)
+
+    one, _ = calls_of(lambda: page(1))
+    whole, _ = calls_of(lambda: page(TEXTS_OF_A_PAGE))
+    twice, html = calls_of(lambda: page(2 * TEXTS_OF_A_PAGE))
+
+    assert whole < 1.2 * MAX_TEXTS_OF_PAGE * one
+    assert twice < 1.2 * whole
+    assert html.count('<pre class="raw"') == 2 * TEXTS_OF_A_PAGE
+
+
+def test_a_page_looks_the_same_whatever_was_shown_before():
+    text = ("|\n|-\n" * 1000)[:5_000]
+    pages = []
+    for _ in range(2):
+        texts = PageTexts()
+        pages.append([texts.prompt([{"role": "user", "content": text}] * 4) for _ in range(20)])
+
+    assert pages[0] == pages[1]
+    assert "<table>" in pages[0][0]
+    assert "<table>" not in pages[0][-1]
+
+
+def test_a_page_of_long_examples_and_solutions_is_read_whole():
+    prompt = "".join(f"Question: What is {n} + {n}?\nAnswer: {2 * n}\n\n" for n in range(100))
+    solution = "Then $\\frac{a}{b} = 2$, so **$x = 3$**.\n" * 20
+    texts = PageTexts()
+
+    shown = [(texts.prompt(prompt), texts.markdown(solution)) for _ in range(20)]
+
+    assert '<pre class="raw"' not in "".join(one for pair in shown for one in pair)
 
 
 def test_a_chat_of_examples_is_read_whole():

@@ -3,6 +3,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from forests.markup.rendering import MAX_MARKS, MAX_TEXTS_OF_PAGE
+from forests.models import Tree
 from preferences.core.pairing import PairingOptions
 from preferences.models import Preference, PreferenceSet, ReviewState
 from preferences.sets.creation import SetParameters, create_preferences
@@ -47,6 +49,24 @@ def test_pairs_stand_side_by_side_with_what_differs(reader, forest):
     assert reverse("tree", args=[forest.name, 0]) in html
     assert "value 1.00 from 3 leaves" in html
     assert "value 1.00 from 1 leaf<" in html
+
+
+def test_a_page_of_hostile_pairs_reads_part_of_them_as_markdown_and_shows_the_rest(reader, forest):
+    create(forest)
+    hostile = "|\n|-\n" * 800
+    Preference.objects.update(chosen=hostile, rejected=hostile, prefix=hostile)
+    chat = [{"role": "user", "content": hostile}] * 5
+    Tree.objects.update(prompt=chat)
+
+    html = page(reader)
+
+    pairs = [part.partition("</article>")[0] for part in html.split('<article class="pair"')[1:]]
+    tables = [pair.count("<table>") for pair in pairs]
+    assert len(tables) == 10
+    assert tables[0] > 0
+    assert tables[-1] == 0
+    assert sum(tables) <= MAX_TEXTS_OF_PAGE * MAX_MARKS // 4
+    assert html.count('<pre class="raw"') >= 10 * 8
 
 
 def test_pages_show_every_pair_once(reader, forest):

@@ -55,8 +55,8 @@ def note(recorder: Recorder, growth: Growth, found: list[TreeNode]) -> None:
     recorder.note(growth, Changes(added={node.path: node for node in found}))
 
 
-def insert(tree: str, found: list[TreeNode], when: datetime, generation: int) -> None:
-    forest_name = tree.rpartition("/")[0]
+def insert(tree: str, found: list[TreeNode], when: datetime) -> None:
+    forest_name, generation = tree.rpartition("/")[0], Tree.objects.get(pk=tree).generation
     insert_new(Node, [node_document(forest_name, tree, node, when, generation) for node in found])
 
 
@@ -82,7 +82,7 @@ def test_where_a_later_holder_s_nodes_stand_nothing_more_of_the_tree_is_written(
     ours = ["a", "b", "aa", "bb"]
     theirs = nodes(*(ours if says_the_same else ["x", "y", "xx", "yy"]))[:number]
     take_as_another_worker(first.stored.id)
-    insert(first.stored.id, theirs, datetime.now(UTC) - timedelta(milliseconds=5), generation=2)
+    insert(first.stored.id, theirs, datetime.now(UTC) - timedelta(milliseconds=5))
     note(recorder, first, nodes(*ours))
     note(recorder, second, nodes(*ours))
     recorder.finish(first, TreeStatus.COMPLETE)
@@ -109,7 +109,7 @@ def test_nodes_of_a_tree_that_another_worker_has_taken_are_not_changed():
     asyncio.run(recorder.write())
     taken, kept = (growth.stored.id for growth in growths)
     take_as_another_worker(taken)
-    before = list(Node.objects.filter(tree_id=taken).values())
+    before = list(Node.objects.filter(tree_id=taken).order_by("id").values())
     for growth in growths:
         node = growth.stored.tree.nodes[0,]
         node.count = 7
@@ -121,7 +121,9 @@ def test_nodes_of_a_tree_that_another_worker_has_taken_are_not_changed():
         asyncio.run(recorder.write())
 
     assert texts_of_tree(forest, 0) == ["a", "aa", "b", "bb"]
-    assert list(Node.objects.filter(tree_id=taken, generation=2).values()) == before
+    now = Tree.objects.get(pk=taken).generation
+    current = Node.objects.filter(tree_id=taken, generation=now).order_by("id")
+    assert list(current.values()) == before
     assert Node.objects.get(pk=f"{kept}/0.0").count == 7
     assert sorted(texts(kept)) == ["a", "aa", "ab", "b", "bb"]
 

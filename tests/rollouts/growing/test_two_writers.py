@@ -4,9 +4,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from pymongo.collection import Collection
 
 from experiment_configs.loading import load_config
@@ -15,12 +17,14 @@ from forests.models import Forest, Node, Tree
 from forests.storage.counters import recount_forest
 from forests.storage.trees import (
     count_models,
+    delete_forest,
     insert_new,
     iter_trees,
     node_document,
     read_path,
     tree_ids,
 )
+from forests.transfer import archiving as transfer
 from rollouts.growing import fencing, leases
 from rollouts.growing import recorder as recording
 from rollouts.growing.recorder import LeaseLostError, settle_counters
@@ -148,7 +152,7 @@ def test_a_node_that_arrives_too_late_is_no_part_of_the_tree_and_is_written_over
     now = datetime.now(UTC)
     late, ours = (
         node_document(forest.name, tree, TreeNode((0,), text=text), now, generation)
-        for text, generation in (("late", 1), ("ours", 2))
+        for text, generation in (("late", generations[tree] - 1), ("ours", generations[tree]))
     )
 
     assert not fencing.insert_nodes([late])
@@ -160,6 +164,81 @@ def test_a_node_that_arrives_too_late_is_no_part_of_the_tree_and_is_written_over
     assert not fencing.update_nodes([late | {"count": 7}])
     assert fencing.insert_nodes([late]) == {tree}
     assert [(node.text, node.count) for node in read_path(forest, 0, (0,)) or []] == [("ours", 1)]
+
+
+def claimed(tree: str, holder: str) -> int:
+    """Take a tree as a worker does, and return its generation then."""
+    generations = leases.claim([tree], holder)
+    assert fencing.take_over(generations, holder) == {tree}
+    return generations[tree]
+
+
+def node_of(forest: Forest, tree: str, text: str, generation: int) -> dict[str, Any]:
+    node = TreeNode((0,), text=text)
+    return node_document(forest.name, tree, node, datetime.now(UTC), generation)
+
+
+@pytest.mark.parametrize("num_claims", [0, 1, 3])
+@pytest.mark.parametrize("arrives_before_the_claims", [False, True])
+def test_a_write_held_up_since_before_a_forest_was_deleted_is_no_part_of_the_next_of_its_name(
+    num_claims: int, arrives_before_the_claims: bool
+):
+    forest = seeded(1)
+    (tree,) = tree_ids(forest, [0])
+    generation = 0
+    for number in range(5):
+        generation = claimed(tree, f"late/{number}")
+        leases.release([tree], f"late/{number}")
+    late = node_of(forest, tree, "late", generation)
+    delete_forest(forest)
+    forest = seeded(1)
+
+    if arrives_before_the_claims:
+        assert not fencing.insert_nodes([late])
+    for number in range(num_claims):
+        leases.release([tree], f"ours/{number - 1}")
+        generation = claimed(tree, f"ours/{number}")
+    if not arrives_before_the_claims:
+        assert not fencing.insert_nodes([late])
+    (stored,) = iter_trees(forest)
+    assert (len(stored.tree), stored.orphans) == (1, [late["_id"]])
+
+    if num_claims:
+        assert not fencing.insert_nodes([node_of(forest, tree, "ours", generation)])
+        assert not fencing.update_nodes([late | {"count": 7}])
+        assert fencing.insert_nodes([late]) == {tree}
+        (stored,) = iter_trees(forest)
+        assert [(node.text, node.count) for node in stored.tree if node.path] == [("ours", 1)]
+
+
+def test_a_write_held_up_since_before_a_forest_was_imported_again_is_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    forest = seeded(1)
+    (tree,) = tree_ids(forest, [0])
+    generation = claimed(tree, "late/1")
+    fencing.insert_nodes([node_of(forest, tree, "ours", generation)])
+    leases.release([tree], "late/1")
+    call_command("export_forest", "--forest_name", forest.name, "--output", str(tmp_path / "out"))
+    delete_forest(forest)
+    late = node_of(forest, tree, "late", generation)
+    other = late | {"_id": f"{tree}/0.1", "position": 1}
+    real = transfer.insert_nodes
+
+    def insert_after_the_late_ones(documents: list[dict[str, Any]]) -> None:
+        fencing.insert_nodes([late, other])
+        real(documents)
+
+    monkeypatch.setattr(transfer, "insert_nodes", insert_after_the_late_ones)
+    call_command("import_forest", str(tmp_path / "out"))
+
+    (stored,) = iter_trees(reread(forest))
+    assert [node.text for node in stored.tree if node.path] == ["ours"]
+    assert not fencing.update_nodes([late])
+    generation = claimed(tree, "ours/1")
+    assert fencing.update_nodes([node_of(forest, tree, "ours", generation) | {"count": 2}])
+    (stored,) = iter_trees(reread(forest))
+    assert [(one.text, one.count) for one in stored.tree if one.path] == [("ours", 2)]
 
 
 def test_late_nodes_are_deleted_with_the_next_claim_or_recount(model_server: OpenAIServer):
@@ -221,12 +300,13 @@ def test_regrading_waits_for_a_worker_that_begins_at_the_same_moment(
     node = TreeNode((0,), text="#### 0", terminal=True, answer="wrong", grade=Grade.INCORRECT)
 
     def begin(_: Forest) -> bool:
-        leases.claim([tree], "late/1")
-        threading.Timer(0.5, write_and_leave).start()
+        generation = leases.claim([tree], "late/1")[tree]
+        threading.Timer(0.5, write_and_leave, [generation]).start()
         return False
 
-    def write_and_leave() -> None:
-        fencing.insert_nodes([node_document(forest.name, tree, node, datetime.now(UTC), 1)])
+    def write_and_leave(generation: int) -> None:
+        now = datetime.now(UTC)
+        fencing.insert_nodes([node_document(forest.name, tree, node, now, generation)])
         leases.release([tree], "late/1")
 
     monkeypatch.setattr(regrading, "is_held", begin)

@@ -12,6 +12,7 @@ from forests.models import COUNTERS, Forest, Node, Tree, TreeStatus
 from forests.storage import trees as store
 from forests.storage.counters import recount_forest
 from forests.storage.trees import iter_trees
+from rollouts.growing import fencing, leases
 from rollouts.maintenance import resegmenting
 from rollouts.workers.jobs import grow_slice
 from tests.openai_server import OpenAIServer
@@ -77,6 +78,20 @@ def test_the_new_forest_is_the_one_that_growth_by_the_new_rule_makes(
     assert new.num_nodes < forest.num_nodes
 
 
+def test_trees_that_several_workers_had_taken_keep_their_steps(forest: Forest):
+    before = solutions(forest)
+    Tree.objects.update(status="pending")
+    for _ in range(3):
+        trees = [tree.id for tree in Tree.objects.all()]
+        fencing.take_over(leases.claim(trees, "one/1"), "one/1")
+        leases.release(trees, "one/1")
+    Tree.objects.update(status="complete")
+
+    resegmented(forest, "--step_delimiter", r"\n\n")
+
+    assert solutions(Forest.objects.get(pk=NEW)) == before
+
+
 def test_items_settings_and_counters_are_those_of_the_forest(forest: Forest):
     resegmented(forest, "--step_regex", "NUMBERED_STEPS", "--keep_blocks")
 
@@ -121,18 +136,18 @@ class Config(Demo):
 @pytest.mark.parametrize("written", [1, 2])
 def test_the_same_command_continues_an_interrupted_one(forest: Forest, monkeypatch, written: int):
     monkeypatch.setattr(store, "TREES_PER_READ", 1)
-    insert, calls = store.insert_new, []
+    insert, calls = store.insert_nodes, []
 
-    def interrupted(model: type[Tree | Node], documents: list[store.Document]) -> int:
-        calls.append(model)
-        if len(calls) > 2 * written + 1:
+    def interrupted(documents: list[store.Document]) -> None:
+        calls.append(documents)
+        if len(calls) > written:
             raise KeyboardInterrupt
-        return insert(model, documents)
+        insert(documents)
 
-    monkeypatch.setattr(resegmenting, "insert_new", interrupted)
+    monkeypatch.setattr(resegmenting, "insert_nodes", interrupted)
     with pytest.raises(CommandError, match="run the same command again"):
         resegmented(forest, "--step_delimiter", r"\n\n")
-    monkeypatch.setattr(resegmenting, "insert_new", insert)
+    monkeypatch.setattr(resegmenting, "insert_nodes", insert)
     with pytest.raises(CommandError, match="only partly imported: run the same resegment_forest"):
         call_command("recount_forest", "--forest_name", NEW)
     with pytest.raises(CommandError, match="partly imported from something else"):

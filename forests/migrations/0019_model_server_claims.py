@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('forests', '0017_extending'),
+        ('forests', '0018_large_generations'),
     ]
 
     operations = [

@@ -1,0 +1,92 @@
+"""Processor time that hostile Markdown and LaTeX take, of one text and of a page of many.
+
+What they do is bounded by their marks (docs/decisions/006-sanitising.md), which tests count. This
+says how long that is on a machine, beside the goal of 50 ms for a text.
+
+usage: python benchmarks/rendering.py [--quick] [--json]
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.measures import Measure, argument_parser, print_json
+
+GOAL_SECONDS = 0.05
+LENGTHS = (5_000, 50_000)
+TEXTS_OF_A_PAGE = 60
+"""Ten pairs: the prompt with up to three texts' worth of messages, steps before, and both sides."""
+UNITS = (
+    "|\n|-\n", "a|b\n-|-\n", "\n- ", "a\n---\n", "|a|b|\n|-|-|\n", "\\```_a ", "* * > ", ">",
+    "# a\n", "`*", "---\n", "> > ", "_{`a`", "*_", "1. ", "***a", "~~~\n", "``", "- a\n  ",
+    "\\begin{align}", "$x$ ", "$$", "\\(", "*a*", "a*b", "&amp;", "[x](", "<b>", "\n\n", "\t",
+    "$\\frac", "{", "é*", "~", "`",
+)  # fmt: skip
+"""Pieces of hostile texts, each repeated: the dearest of thousands that were tried."""
+
+
+def main() -> None:
+    options = argument_parser(__doc__, quick="every fifth text").parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
+    import django  # noqa: PLC0415  the settings read the environment
+
+    django.setup()
+    found = measure(UNITS[::5] if options.quick else UNITS)
+    if options.json:
+        print_json("rendering", found)
+        return
+    for one in found:
+        print(f"{one.case:<24}{one.figure:10.1f} ms, {one.note}; goal {one.baseline_figure:.0f} ms")
+
+
+def measure(units: Sequence[str]) -> list[Measure]:
+    """Return the times of the dearest texts, in milliseconds, the least of three each."""
+    from forests.markup.rendering import MAX_TEXTS_OF_PAGE, PageTexts, render_markdown  # noqa: PLC0415
+
+    def show_page(text: str) -> None:
+        texts = PageTexts()
+        for number in range(TEXTS_OF_A_PAGE):
+            texts.markdown(f"{number} {text}")  # or all but the first would be remembered
+
+    found = [
+        _dearest(f"a text of {length:,}", units, length, render_markdown, GOAL_SECONDS)
+        for length in LENGTHS
+    ]
+    goal = GOAL_SECONDS * MAX_TEXTS_OF_PAGE
+    return [*found, _dearest("a page of pairs", units, LENGTHS[0], show_page, goal)]
+
+
+def _dearest(
+    case: str, units: Sequence[str], length: int, show: Callable[[str], object], goal: float
+) -> Measure:
+    times = {unit: _seconds(show, (unit * length)[:length]) for unit in units}
+    dearest = max(times, key=times.__getitem__)
+    return Measure(
+        case=case,
+        baseline="the goal",
+        unit="ms",
+        figure=round(1000 * times[dearest], 1),
+        baseline_figure=1000 * goal,
+        at_most=1.0,
+        note=f"of {dearest!r}, again and again",
+    )
+
+
+def _seconds(show: Callable[[str], object], text: str) -> float:
+    from forests.markup.rendering import _rendered  # noqa: PLC0415
+
+    taken = []
+    for _ in range(3):
+        _rendered.cache_clear()
+        began = time.thread_time()
+        show(text)
+        taken.append(time.thread_time() - began)
+    return min(taken)
+
+
+if __name__ == "__main__":
+    main()
