@@ -4,7 +4,7 @@ import json
 import socket
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,20 +18,25 @@ _SECONDS_TO_START = 300.0
 
 
 @dataclass(frozen=True)
-class ChatFormat:
-    """What becomes of chat messages, as with the models of other families."""
+class Growth:
+    """One forest to grow against a backend."""
 
     name: str
-    template: Path
     config: str
-    """The config that a forest is grown with."""
+    template: Path | None = None
+    """The chat template that the server is started with; None: the model's own."""
     thinks: bool = False
+    """Whether the server holds what the model writes to a thought and a solution."""
+    is_refused: bool = False
+    """Whether the backend cannot do this by its nature, so that the product must refuse it."""
 
 
-TRIMMING = ChatFormat("trimming", TEMPLATES / "trimming.jinja", "demo_arithmetic_chat")
-THINKING = ChatFormat(
-    "thinking", TEMPLATES / "thinking.jinja", "demo_arithmetic_thinking", thinks=True
-)
+COMPLETIONS = Growth("completions", "demo_arithmetic")
+CHAT = Growth("chat", "demo_arithmetic_chat")
+WHOLE = Growth("whole", "demo_arithmetic_whole")
+TRIMMING = Growth("trimming", "demo_arithmetic_chat", TEMPLATES / "trimming.jinja")
+THINKING = Growth("thinking", "demo_arithmetic_thinking", TEMPLATES / "thinking.jinja", thinks=True)
+ALL_GROWTHS = (COMPLETIONS, CHAT, WHOLE, TRIMMING, THINKING)
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,17 @@ class Start:
     weights: Path
     data_dir: Path
     """Of the supervisor."""
-    chat_format: ChatFormat | None = None
-    """None: the model's own."""
+    template: Path | None = None
+    """Of chats; None: the model's own."""
+    thinks: bool = False
 
     def template_options(self, option: str) -> list[object]:
         """Return the command line's options for the chat template."""
-        return [option, self.chat_format.template] if self.chat_format else []
+        return [option, self.template] if self.template else []
 
     def thinking_options(self, *options: object) -> list[object]:
         """Return these options where the model thinks."""
-        return list(options) if self.chat_format and self.chat_format.thinks else []
+        return list(options) if self.thinks else []
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,7 @@ class Backend:
     unwanted: Sequence[str] = ()
     stand_ins: Sequence[str] = ()
     """Modules that it imports and does not need for texts, which no package here fits."""
-    continues_messages: bool = True
-    chat_formats: Sequence[ChatFormat] = ()
+    growths: Sequence[Growth] = ALL_GROWTHS
 
 
 def _llama_cpp(start: Start) -> list[Service]:
@@ -146,7 +151,6 @@ BACKENDS = (
         "xllamacpp",
         reads_gguf=True,
         services=_llama_cpp,
-        chat_formats=(TRIMMING, THINKING),
     ),
     Backend(
         "vLLM",
@@ -156,7 +160,6 @@ BACKENDS = (
         services=_vllm,
         # For pictures and sound; a torchvision made for another torch ends transformers.
         unwanted=("torchvision", "torchaudio", "torchcodec"),
-        chat_formats=(TRIMMING, THINKING),
     ),
     Backend(
         "SGLang",
@@ -166,7 +169,6 @@ BACKENDS = (
         services=_sglang,
         unwanted=("torchvision",),  # made for another torch, as with vLLM
         stand_ins=("torchvision",),
-        chat_formats=(TRIMMING, THINKING),
     ),
     Backend(
         "FastChat",
@@ -174,7 +176,7 @@ BACKENDS = (
         "fschat",
         reads_gguf=False,
         services=_fastchat,
-        continues_messages=False,
+        growths=(COMPLETIONS, replace(CHAT, is_refused=True), WHOLE),
     ),
 )
 
@@ -200,7 +202,7 @@ def _service(
 
 def _lists_a_model(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/models", timeout=2) as response:
+        with urllib.request.urlopen(f"{address}/models", timeout=2) as response:  # noqa: S310  ours
             return bool(json.load(response)["data"])
     except (OSError, ValueError):
         return False
