@@ -138,8 +138,9 @@ class _Trial:
         packages = environment_key(backend.key, backend.unwanted, backend.stand_ins)
         self._key = f"{packages} {num_trees}"
         self._results = folder / "results" / f"{backend.key}.json"
-        earlier = kept(self._results, self._key) if is_resumed else None
-        self.report = earlier or Report(backend.name, _version(backend))
+        self.report = kept(self._results, self._key) or Report(backend.name, _version(backend))
+        if not is_resumed:
+            self.report.forget([one.name for one in self._growths], self._apis)
 
     def run(self) -> Report:
         """Return what the backend came to."""

@@ -31,6 +31,12 @@ class Report:
         """Return whether a forest was grown, or refused as it must be."""
         return forest in self.refused or any(one.name == forest for one in self.forests)
 
+    def forget(self, forests: Sequence[str], apis: Sequence[str]) -> None:
+        """Leave out these forests, and what these APIs do, as they are tried again."""
+        self.forests = [one for one in self.forests if one.name not in forests]
+        self.refused = {name: why for name, why in self.refused.items() if name not in forests}
+        self.behaviour = {api: seen for api, seen in self.behaviour.items() if api not in apis}
+
 
 def keep(report: Report, path: Path, key: str) -> None:
     """Write a report to a file, for a later run of the same `key`."""

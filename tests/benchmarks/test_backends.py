@@ -129,13 +129,21 @@ def test_the_recorder_passes_requests_on_and_keeps_what_was_written():
 
 def test_a_report_is_kept_for_a_run_of_the_same_packages(tmp_path):
     path = tmp_path / "results" / "vllm.json"
-    report = Report("vLLM", refused={"chat": "it begins a new message"}, problems={"chat": "away"})
+    report = Report(
+        "vLLM",
+        behaviour={"completions": {}, "chat": {}},
+        refused={"chat": "it begins a new message"},
+        problems={"trimming": "it does not start"},
+    )
     keep(report, path, "packages")
     again = kept(path, "packages")
     assert again
     assert again.has("chat")
     assert not again.has("completions")
     assert not again.problems, "what failed is tried again"
+    again.forget(["chat"], ["completions"])
+    assert not again.has("chat")
+    assert list(again.behaviour) == ["chat"]
     assert kept(path, "other packages") is None
     path.write_text("{")
     assert kept(path, "packages") is None
