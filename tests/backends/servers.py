@@ -1,6 +1,7 @@
 """How each backend is started: its processes, as services that the project's supervisor runs."""
 
 import json
+import os
 import socket
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -14,7 +15,9 @@ from prm_site.services.definitions import MODEL, Service
 MODEL_NAME = "smollm2"
 TEMPLATES = Path(__file__).with_name("templates")
 CONTEXT_TOKENS = 2048
-_SECONDS_TO_START = 300.0
+_SECONDS_TO_START = 600.0
+# As for llama.cpp: of as many threads as processors, all wait for the slowest one at each token.
+_ENVIRONMENT = ("HF_HUB_OFFLINE=1", f"OMP_NUM_THREADS={max(1, (os.cpu_count() or 1) // 2)}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def _llama_cpp(start: Start) -> list[Service]:
 
 def _vllm(start: Start) -> list[Service]:
     command = [
-        "env", "VLLM_CPU_KVCACHE_SPACE=1", "HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1",
+        "env", "VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind", *_ENVIRONMENT,
+        "VLLM_NO_USAGE_STATS=1",
         start.python, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
         "--model", start.weights, "--served-model-name", MODEL_NAME, "--dtype", "bfloat16",
         "--max-model-len", CONTEXT_TOKENS, "--max-num-seqs", "16", "--enforce-eager",
@@ -100,7 +104,7 @@ def _vllm(start: Start) -> list[Service]:
 def _sglang(start: Start) -> list[Service]:
     """It has no parser of thoughts here: with one it would not hold a thought to its form."""
     command = [
-        "env", "HF_HUB_OFFLINE=1",
+        "env", *_ENVIRONMENT,
         start.python, "-m", "sglang.launch_server", "--host", "127.0.0.1", "--device", "cpu",
         "--model-path", start.weights, "--served-model-name", MODEL_NAME,
         "--attention-backend", "torch_native", "--context-length", CONTEXT_TOKENS,
@@ -115,7 +119,7 @@ def _fastchat(start: Start) -> list[Service]:
 
     def command(module: str, directory: Path, port: int) -> list[object]:
         return [
-            "env", f"LOGDIR={directory}", "HF_HUB_OFFLINE=1",
+            "env", f"LOGDIR={directory}", *_ENVIRONMENT,
             start.python, "-m", f"fastchat.serve.{module}", "--host", "127.0.0.1", "--port", port,
         ]  # fmt: skip
 
