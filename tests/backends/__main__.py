@@ -181,8 +181,8 @@ class _Trial:
             began = time.monotonic()
             try:
                 with Supervisor(data_dir, [MONGODB, QUEUE, *services], _say):
+                    self.report.seconds_to_start = time.monotonic() - began
                     if not template:
-                        self.report.seconds_to_start = time.monotonic() - began
                         self._probe(registry.running_addresses(data_dir)["model"])
                     self._grow_all(data_dir, growths)
             finally:

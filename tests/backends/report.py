@@ -19,6 +19,7 @@ class Report:
     version: str = ""
     seconds_to_install: float = 0.0
     seconds_to_start: float = 0.0
+    """Of its last start."""
     behaviour: dict[str, dict[str, str]] = field(default_factory=dict)
     """Answers to the probes by API and probe."""
     forests: list[GrownForest] = field(default_factory=list)
