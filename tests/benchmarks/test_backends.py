@@ -113,10 +113,10 @@ def test_the_recorder_passes_requests_on_and_keeps_what_was_written():
         server.thoughts = "reasoning"
         with Recorder(server.url) as recorder:
             chat = {"model": "scripted", "messages": messages[:1], "n": 2}
-            answer = httpx.post(f"{recorder.url}/chat/completions", json=chat)
+            answer = httpx.post(f"{recorder.url}/chat/completions", json=chat, timeout=60)
             server.judge = lambda _: refusal(400, "too long")
-            refused = httpx.post(f"{recorder.url}/chat/completions", json=chat)
-            listed = httpx.get(f"{recorder.url}/models")
+            refused = httpx.post(f"{recorder.url}/chat/completions", json=chat, timeout=60)
+            listed = httpx.get(f"{recorder.url}/models", timeout=60)
         assert answer.json()["choices"][1]["message"]["reasoning"] == "Hm."
         assert (refused.status_code, refused.json()["error"]["message"]) == (400, "too long")
         assert listed.json()["data"][0]["id"] == "scripted"
