@@ -26,7 +26,7 @@ coverage: $(VENV)/.development checkers
 	$(BIN)/python -m coverage report --fail-under=90
 	$(BIN)/python -m coverage report --fail-under=98 --include='$(CORE)'
 
-# llama.cpp, vLLM and FastChat for real: 5 GB of packages, in environments in .backends.
+# llama.cpp, vLLM, SGLang and FastChat for real: 7 GB of packages, in environments in .backends.
 test-backends: $(VENV)/.runtime
 	@$(BIN)/python -m tests.backends $(ARGS)
 

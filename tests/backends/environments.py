@@ -60,6 +60,15 @@ class PreparationError(Exception):
     """A backend cannot be installed, or its weights not be made; the message is one line."""
 
 
+def environment_key(name: str, unwanted: Sequence[str], stand_ins: Sequence[str]) -> str:
+    """Return what differs wherever an environment must be made again."""
+    bare = REQUIREMENTS / f"{name}-bare.txt"
+    pins = (REQUIREMENTS / f"{name}.txt").read_text()
+    bare_pins = bare.read_text() if bare.is_file() else ""
+    wanted = f"{sys.version} {pins} {bare_pins} {unwanted} {stand_ins} {STAND_IN}"
+    return hashlib.sha256(wanted.encode()).hexdigest()
+
+
 def ensure_environment(
     folder: Path, name: str, unwanted: Sequence[str], stand_ins: Sequence[str] = ()
 ) -> Path:
@@ -73,9 +82,7 @@ def ensure_environment(
         PreparationError: a package cannot be installed.
     """
     pins, bare = REQUIREMENTS / f"{name}.txt", REQUIREMENTS / f"{name}-bare.txt"
-    bare_pins = bare.read_text() if bare.is_file() else ""
-    wanted = f"{sys.version} {pins.read_text()} {bare_pins} {unwanted} {stand_ins} {STAND_IN}"
-    key = hashlib.sha256(wanted.encode()).hexdigest()
+    key = environment_key(name, unwanted, stand_ins)
     environment, marker = folder / name, folder / name / "installed"
     python = environment / "bin" / "python"
     if marker.is_file() and marker.read_text() == key:
@@ -87,7 +94,7 @@ def ensure_environment(
     _run([sys.executable, "-m", "venv", str(environment)], log, _SECONDS_TO_INSTALL)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     _run([*pip, "install", "--quiet", "--requirement", str(pins)], log, _SECONDS_TO_INSTALL)
-    if bare_pins:
+    if bare.is_file():
         without = [*pip, "install", "--quiet", "--no-deps", "--requirement", str(bare)]
         _run(without, log, _SECONDS_TO_INSTALL)
     if unwanted:

@@ -15,6 +15,10 @@ _LONG_PROMPT = "word " * 9000
 _ENDS = "What is 2+3? Answer briefly."
 
 
+class NoAnswerError(Exception):
+    """The server did not answer a probe; the message says which one."""
+
+
 class RefusedError(Exception):
     """The server answered with an error status; the message has it."""
 
@@ -201,7 +205,7 @@ def probe(server: Server, api: str) -> dict[str, str]:
     """Return the answer to each probe of an API by its name; a refusal is an answer too.
 
     Raises:
-        httpx.HTTPError: the server does not answer.
+        NoAnswerError: the server does not answer.
     """
     answers = {}
     for one in PROBES:
@@ -210,6 +214,9 @@ def probe(server: Server, api: str) -> dict[str, str]:
                 answers[one.name] = one.look(server, api)
             except RefusedError as error:
                 answers[one.name] = str(error)
+            except httpx.HTTPError as error:
+                why = f"{type(error).__name__} after at most {_SECONDS_TO_ANSWER:g} s"
+                raise NoAnswerError(f"no answer to {one.name} over {api}: {why}") from error
     return answers
 
 

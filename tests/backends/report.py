@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from tests.backends.growing import GrownForest
 from tests.backends.probing import PROBES
@@ -18,13 +19,44 @@ class Report:
     version: str = ""
     seconds_to_install: float = 0.0
     seconds_to_start: float = 0.0
+    """Of its last start."""
     behaviour: dict[str, dict[str, str]] = field(default_factory=dict)
     """Answers to the probes by API and probe."""
     forests: list[GrownForest] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    """Why an API cannot be grown with, where that is so by the backend's nature."""
-    problem: str = ""
-    """What ended its test; empty where nothing did."""
+    """Why a forest cannot be grown, by its name, where that is so by the backend's nature."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """What went wrong, by what was tried; empty where nothing did."""
+
+    def has(self, forest: str) -> bool:
+        """Return whether a forest was grown, or refused as it must be."""
+        return forest in self.refused or any(one.name == forest for one in self.forests)
+
+    def forget(self, forests: Sequence[str], apis: Sequence[str]) -> None:
+        """Leave out these forests, and what these APIs do, as they are tried again."""
+        self.forests = [one for one in self.forests if one.name not in forests]
+        self.refused = {name: why for name, why in self.refused.items() if name not in forests}
+        self.behaviour = {api: seen for api, seen in self.behaviour.items() if api not in apis}
+
+
+def keep(report: Report, path: Path, key: str) -> None:
+    """Write a report to a file, for a later run of the same `key`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".new")
+    aside.write_text(json.dumps({"key": key, "report": asdict(report)}, indent=2), encoding="utf-8")
+    aside.replace(path)
+
+
+def kept(path: Path, key: str) -> Report | None:
+    """Return what an earlier run of the same `key` came to, without its problems."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["key"] != key:
+            return None
+        forests = [GrownForest(**one) for one in found["report"]["forests"]]
+        return Report(**{**found["report"], "forests": forests, "problems": {}})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def as_json(reports: Sequence[Report]) -> str:
@@ -33,7 +65,11 @@ def as_json(reports: Sequence[Report]) -> str:
 
 
 def as_markdown(reports: Sequence[Report]) -> str:
-    problems = [f"FAILED {report.name}: {report.problem}" for report in reports if report.problem]
+    problems = [
+        f"FAILED {report.name}, {part}: {problem}"
+        for report in reports
+        for part, problem in report.problems.items()
+    ]
     return "\n\n".join([_behaviour_table(reports), _forest_table(reports), *problems])
 
 
@@ -55,15 +91,16 @@ def _answer(behaviour: Mapping[str, Mapping[str, str]], probe: str) -> str:
 
 def _forest_table(reports: Sequence[Report]) -> str:
     columns = (
-        "backend", "API", "install, s", "start, s", "trees", "rollouts", "wall, s", "rollouts/s",
-        "requests", "retries", "failures", "tokens in", "tokens out", "tokens/s", "top beam",
+        "backend", "forest", "install, s", "start, s", "trees", "nodes", "thoughts", "rollouts",
+        "wall, s", "rollouts/s", "requests", "retries", "failures", "tokens in", "tokens out",
+        "tokens/s", "top beam",
     )  # fmt: skip
     rows: list[list[object]] = []
     for report in reports:
         start = [f"{report.seconds_to_install:.0f}", f"{report.seconds_to_start:.0f}"]
         rows += [[report.name, one.name, *start, *_figures(one)] for one in report.forests]
         rows += [
-            [report.name, api, *start, f"refused: {why}"] for api, why in report.refused.items()
+            [report.name, name, *start, f"refused: {why}"] for name, why in report.refused.items()
         ]
     return _table(columns, rows)
 
@@ -72,7 +109,8 @@ def _figures(forest: GrownForest) -> list[object]:
     failures = ", ".join(f"{kind}: {number}" for kind, number in forest.failures.items())
     share = forest.beam_search.get("accuracy")
     return [
-        f"{forest.complete} of {forest.trees}", forest.rollouts, forest.seconds,
+        f"{forest.complete} of {forest.trees}", forest.nodes, forest.thoughts, forest.rollouts,
+        forest.seconds,
         forest.rollouts_per_second, forest.requests, forest.retries, failures or "none",
         forest.prompt_tokens, forest.completion_tokens, forest.tokens_per_second,
         "-" if share is None else f"{share:.0%}",

@@ -1,10 +1,11 @@
 """How each backend is started: its processes, as services that the project's supervisor runs."""
 
 import json
+import os
 import socket
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,24 +15,31 @@ from prm_site.services.definitions import MODEL, Service
 MODEL_NAME = "smollm2"
 TEMPLATES = Path(__file__).with_name("templates")
 CONTEXT_TOKENS = 2048
-_SECONDS_TO_START = 300.0
+_SECONDS_TO_START = 600.0
+# As for llama.cpp: of as many threads as processors, all wait for the slowest one at each token.
+_ENVIRONMENT = ("HF_HUB_OFFLINE=1", f"OMP_NUM_THREADS={max(1, (os.cpu_count() or 1) // 2)}")
 
 
 @dataclass(frozen=True)
-class ChatFormat:
-    """What becomes of chat messages, as with the models of other families."""
+class Growth:
+    """One forest to grow against a backend."""
 
     name: str
-    template: Path
     config: str
-    """The config that a forest is grown with."""
+    template: Path | None = None
+    """The chat template that the server is started with; None: the model's own."""
     thinks: bool = False
+    """Whether the server holds what the model writes to a thought and a solution."""
+    is_refused: bool = False
+    """Whether the backend cannot do this by its nature, so that the product must refuse it."""
 
 
-TRIMMING = ChatFormat("trimming", TEMPLATES / "trimming.jinja", "demo_arithmetic_chat")
-THINKING = ChatFormat(
-    "thinking", TEMPLATES / "thinking.jinja", "demo_arithmetic_thinking", thinks=True
-)
+COMPLETIONS = Growth("completions", "demo_arithmetic")
+CHAT = Growth("chat", "demo_arithmetic_chat")
+WHOLE = Growth("whole", "demo_arithmetic_whole")
+TRIMMING = Growth("trimming", "demo_arithmetic_chat", TEMPLATES / "trimming.jinja")
+THINKING = Growth("thinking", "demo_arithmetic_thinking", TEMPLATES / "thinking.jinja", thinks=True)
+ALL_GROWTHS = (COMPLETIONS, CHAT, WHOLE, TRIMMING, THINKING)
 
 
 @dataclass(frozen=True)
@@ -42,16 +50,17 @@ class Start:
     weights: Path
     data_dir: Path
     """Of the supervisor."""
-    chat_format: ChatFormat | None = None
-    """None: the model's own."""
+    template: Path | None = None
+    """Of chats; None: the model's own."""
+    thinks: bool = False
 
     def template_options(self, option: str) -> list[object]:
         """Return the command line's options for the chat template."""
-        return [option, self.chat_format.template] if self.chat_format else []
+        return [option, self.template] if self.template else []
 
     def thinking_options(self, *options: object) -> list[object]:
         """Return these options where the model thinks."""
-        return list(options) if self.chat_format and self.chat_format.thinks else []
+        return list(options) if self.thinks else []
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,7 @@ class Backend:
     unwanted: Sequence[str] = ()
     stand_ins: Sequence[str] = ()
     """Modules that it imports and does not need for texts, which no package here fits."""
-    continues_messages: bool = True
-    chat_formats: Sequence[ChatFormat] = ()
+    growths: Sequence[Growth] = ALL_GROWTHS
 
 
 def _llama_cpp(start: Start) -> list[Service]:
@@ -79,7 +87,8 @@ def _llama_cpp(start: Start) -> list[Service]:
 
 def _vllm(start: Start) -> list[Service]:
     command = [
-        "env", "VLLM_CPU_KVCACHE_SPACE=1", "HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1",
+        "env", "VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind", *_ENVIRONMENT,
+        "VLLM_NO_USAGE_STATS=1",
         start.python, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
         "--model", start.weights, "--served-model-name", MODEL_NAME, "--dtype", "bfloat16",
         "--max-model-len", CONTEXT_TOKENS, "--max-num-seqs", "16", "--enforce-eager",
@@ -95,7 +104,7 @@ def _vllm(start: Start) -> list[Service]:
 def _sglang(start: Start) -> list[Service]:
     """It has no parser of thoughts here: with one it would not hold a thought to its form."""
     command = [
-        "env", "HF_HUB_OFFLINE=1",
+        "env", *_ENVIRONMENT,
         start.python, "-m", "sglang.launch_server", "--host", "127.0.0.1", "--device", "cpu",
         "--model-path", start.weights, "--served-model-name", MODEL_NAME,
         "--attention-backend", "torch_native", "--context-length", CONTEXT_TOKENS,
@@ -110,7 +119,7 @@ def _fastchat(start: Start) -> list[Service]:
 
     def command(module: str, directory: Path, port: int) -> list[object]:
         return [
-            "env", f"LOGDIR={directory}", "HF_HUB_OFFLINE=1",
+            "env", f"LOGDIR={directory}", *_ENVIRONMENT,
             start.python, "-m", f"fastchat.serve.{module}", "--host", "127.0.0.1", "--port", port,
         ]  # fmt: skip
 
@@ -146,7 +155,6 @@ BACKENDS = (
         "xllamacpp",
         reads_gguf=True,
         services=_llama_cpp,
-        chat_formats=(TRIMMING, THINKING),
     ),
     Backend(
         "vLLM",
@@ -156,7 +164,6 @@ BACKENDS = (
         services=_vllm,
         # For pictures and sound; a torchvision made for another torch ends transformers.
         unwanted=("torchvision", "torchaudio", "torchcodec"),
-        chat_formats=(TRIMMING, THINKING),
     ),
     Backend(
         "SGLang",
@@ -166,7 +173,6 @@ BACKENDS = (
         services=_sglang,
         unwanted=("torchvision",),  # made for another torch, as with vLLM
         stand_ins=("torchvision",),
-        chat_formats=(TRIMMING, THINKING),
     ),
     Backend(
         "FastChat",
@@ -174,7 +180,7 @@ BACKENDS = (
         "fschat",
         reads_gguf=False,
         services=_fastchat,
-        continues_messages=False,
+        growths=(COMPLETIONS, replace(CHAT, is_refused=True), WHOLE),
     ),
 )
 
@@ -200,7 +206,7 @@ def _service(
 
 def _lists_a_model(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/models", timeout=2) as response:
+        with urllib.request.urlopen(f"{address}/models", timeout=2) as response:  # noqa: S310  ours
             return bool(json.load(response)["data"])
     except (OSError, ValueError):
         return False

@@ -40,7 +40,7 @@ NOT_RUN = {
     "make test": "it is what runs this",
     "TEST_MONGODB_URI=": "the same; tests/servers.py is what reads it",
     "make demo": "tests/prm_site/test_demo.py runs its stages",
-    "make test-backends": "installs 5 GB",
+    "make test-backends": "installs 7 GB",
     "make mutants": "takes minutes, and no test of this is meant to",
     "make bench": "takes minutes: tests/benchmarks runs it with small ones",
     "docker ": "there is no engine here: see tests/deployment",
@@ -59,6 +59,7 @@ NOT_RUN = {
     "mongorestore ": "no package of it can be installed here",
     "VLLM_CPU_KVCACHE_SPACE=": "`make test-backends` runs it",
     "python -m fastchat.": "`make test-backends` runs it",
+    "python -m sglang.": "`make test-backends` runs it",
 }
 """How command lines begin that are not run, and why."""
 
