@@ -203,7 +203,7 @@ def problem_of_steps(nodes: Sequence[Mapping[str, Any]], *, thinks: bool) -> str
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()  # type: ignore[no-untyped-call]
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return rows
 
 

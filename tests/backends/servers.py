@@ -206,7 +206,7 @@ def _service(
 
 def _lists_a_model(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/models", timeout=2) as response:  # noqa: S310  ours
+        with urllib.request.urlopen(f"{address}/models", timeout=2) as response:
             return bool(json.load(response)["data"])
     except (OSError, ValueError):
         return False
