@@ -35,10 +35,17 @@ from forests.storage.trees import (
     is_current,
     tree_ids,
 )
-from forests.transfer.archive_format import (
-    FOREST,
+from forests.transfer.archive_files import (
     FORMAT,
     FORMAT_VERSION,
+    TransferError,
+    check_node,
+    check_scores,
+    foreign,
+    largest_row_group,
+)
+from forests.transfer.archive_format import (
+    FOREST,
     MAX_MEMORY,
     NEVER_TAKEN,
     NODES,
@@ -47,15 +54,10 @@ from forests.transfer.archive_format import (
     SCHEMAS,
     TREES,
     NodeOrder,
-    TransferError,
     check_files,
-    check_node,
     check_scorer,
-    check_scores,
     check_tree,
-    foreign,
     forest_document,
-    largest_row_group,
     read_manifest,
 )
 from forests.transfer.resuming import import_refusal

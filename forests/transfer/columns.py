@@ -9,6 +9,7 @@ from django.db import models
 
 from common.storable import storing_problem
 from forests.storage.trees import Document
+from forests.transfer.archive_files import ADDED
 
 _TYPES = {
     "BooleanField": pa.bool_(),
@@ -20,26 +21,6 @@ _TYPES = {
     "CharField": pa.string(),
     "TextField": pa.string(),
 }
-
-
-ADDED: Mapping[str, Any] = {
-    "num_uncompared": 0,
-    "voted_answer": None,
-    "question": "",
-    "hit_max_nodes": False,
-    "num_hit_max_nodes": 0,
-    "is_thought": False,
-    "numbered_to": 0,
-    "grown_by": [],
-    "allowed_models": [],
-    "nodes_by_model": {},
-    "max_cost": None,
-    "price_in": None,
-    "price_out": None,
-    "replaced_settings": {},
-    "extended_at": None,
-}
-"""Fields that older versions did not write, with what stands for them."""
 
 
 class Columns:

@@ -19,8 +19,8 @@ from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
 from forests.storage.scores import read_scores, start_scorer, write_scores
 from forests.storage.trees import collection, delete_forest, iter_trees
 from forests.transfer import archiving as transfer
+from forests.transfer.archive_files import ADDED
 from forests.transfer.archive_format import SCHEMAS
-from forests.transfer.columns import ADDED
 from tests.forests.factories import (
     RIGHT,
     UNCOMPARED,

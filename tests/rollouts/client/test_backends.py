@@ -20,9 +20,10 @@ from rollouts.client.failures import (
     PromptTooLongError,
     RequestFailedError,
 )
+from rollouts.config_checks import ShownItem
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion, Ending
-from rollouts.verification import ShownItem, try_growth
+from rollouts.verification import try_growth
 from rollouts.workers.jobs import grow_slice
 from tests.openai_server import Fault, OpenAIServer
 from tests.rollouts import recorded_answers as recorded
