@@ -1,6 +1,5 @@
 """The pairs of a preference set, side by side, and what reviewers think of them."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from common.text import printable
 from forests.core.naming import node_anchor, path_of_node
 from forests.models import Tree
+from forests.pages.json_twin import respond
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number
 from forests.pages.tree.query import TreeQuery
 from preferences.core.pairing import REASONS
@@ -22,12 +22,11 @@ from preferences.models import (
     PAIRS_PER_PAGE,
     Preference,
     PreferenceSet,
-    Review,
     ReviewState,
     set_id,
     tree_key,
 )
-from preferences.pages.difference import Span, difference
+from preferences.pages.difference import difference
 from preferences.pages.pair_list import (
     PAGES_LOOKED_AT,
     PairFilter,
@@ -35,6 +34,8 @@ from preferences.pages.pair_list import (
     list_pairs,
     num_pages,
 )
+from preferences.pages.pairs_json import preferences_data
+from preferences.pages.shown_pairs import ShownPair
 from preferences.sets.reviews import (
     MAX_NOTE_LENGTH,
     ReviewConflictError,
@@ -43,21 +44,6 @@ from preferences.sets.reviews import (
     stamp_of,
 )
 from preferences.sets.storage import sets_of
-
-
-@dataclass(frozen=True, slots=True)
-class ShownPair:
-    """A pair with what stands before it."""
-
-    preference: Preference
-    prompt: Any
-    """A text, or a list of chat messages."""
-    spans: list[Span] | None
-    review: Review | None
-    stamp: str
-    """Tells the review that is shown from later ones."""
-    step: str
-    """Where the tree's page opens the chosen step."""
 
 
 @require_safe
@@ -80,7 +66,9 @@ def preferences(request: HttpRequest, forest_name: str) -> HttpResponse:
         context["is_of_smaller_trees"] = (
             forest.extended_at is not None and chosen.created_at < forest.extended_at
         )
-    return render(request, "preferences/preferences.html", context)
+    return respond(
+        request, "preferences/preferences.html", context, lambda: preferences_data(request, context)
+    )
 
 
 @require_POST
