@@ -15,7 +15,7 @@ from forests.core.tree import format_path
 from forests.models import Forest, Tree, TreeStatus
 from forests.pages.tree_list import TREES_PER_PAGE
 from forests.storage.scores import start_scorer, write_scores
-from preferences.models import PAIRS_PER_PAGE, Preference
+from preferences.models import PAIRS_PER_PAGE, Preference, ReviewState
 from preferences.sets.reviews import record_review
 from tests.forests.addresses import FOREST, NODE, TREE
 from tests.forests.factories import add_tree, add_trees, duck_tree, make_forest, step, tree_of
@@ -64,7 +64,7 @@ def reader(client: Client) -> Client:
     return client
 
 
-def data_of(client: Client, address: str, **parameters: object) -> dict[str, Any]:
+def data_of(client: Client, address: str, **parameters: str | int) -> dict[str, Any]:
     response = client.get(address, {**parameters, "format": "json"})
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
     found: dict[str, Any] = json.loads(response.content)
@@ -125,7 +125,8 @@ def test_those_who_have_logged_in_see_servers_and_reasons(reader, forest):
 
 def test_only_a_login_tells_who_reviewed(client, forest, settings):
     settings.PUBLIC = True
-    record_review(Preference.objects.order_by("id").first(), "accepted", "good", "ada", seen=None)
+    pair = Preference.objects.get(pk=f"{NAME}/all/0000000/0")
+    record_review(pair, ReviewState.ACCEPTED, "good", "ada", seen=None)
 
     found = data_of(client, PREFERENCES, review="accepted")["pairs"]
     assert [(one["review"]["note"], one["review"]["reviewer"]) for one in found] == [("good", None)]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -254,7 +255,7 @@ def test_a_forest_that_is_not_whole_is_refused(forest: Forest):
 
 
 def test_what_a_forest_does_not_have_is_refused(archive: Path):
-    forest = open_forest(archive)
+    forest: Any = open_forest(archive)
     for ask, said in (
         (lambda: forest.tree(5), "has 5 trees"),
         (lambda: forest.tree(-1), "has 5 trees"),
