@@ -1,8 +1,12 @@
 """Every page gives its data as JSON, to the same readers, in the same portions."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -362,3 +366,38 @@ def test_a_forest_without_anything_is_said_to_have_nothing(reader):
     assert data_of(reader, PREFERENCES) == {
         "forest": NAME, "sets": [], "set": None, "pairs": [], "next": None,
     }  # fmt: skip
+
+
+# The documents
+
+DOCUMENT = Path("docs/json.md").read_text()
+
+
+def test_every_example_of_the_documents_is_answered(reader, forest):
+    add_trees(forest, [duck_tree()])
+    examples = re.findall(r'`curl [^"]*"\$SITE([^"]+)"`', DOCUMENT)
+
+    assert len(examples) > 6
+    for address in examples:
+        data_of(
+            reader, address.replace("gsm8k_baseline-test-first", NAME).replace("&format=json", "")
+        )
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_the_documented_login_works_with_curl(live_server, forest, tmp_path):
+    User.objects.create_user("ada", password="correct horse & more")
+    [script] = re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL)
+    script = script.replace("http://localhost:8000", live_server.url)
+
+    def run(password: str) -> dict[str, Any]:
+        environment = {"PATH": os.environ["PATH"], "NAME": "ada", "PASSWORD": password}
+        done = subprocess.run(
+            ["bash", "-c", script],
+            capture_output=True, text=True, check=False, cwd=tmp_path, env=environment,
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    assert run("wrong")["status"] == 401
+    assert run("correct horse & more")["forests"][0]["name"] == NAME

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -14,8 +15,8 @@ import pytest
 from django.core.management import call_command
 
 from common.directories import checksum
-from forests.core.reading import COUNTS, SPENT
-from forests.models import Forest, Tree
+from forests.core.reading import COMPLETE, COUNTS, SPENT
+from forests.models import Forest, Tree, TreeStatus
 from forests.storage.trees import collection
 from preferences.core.pairing import PairingOptions
 from preferences.models import Preference
@@ -310,4 +311,30 @@ def test_the_names_of_what_is_counted_are_those_of_the_database():
 
     assert forest_fields >= set(COUNTS)
     assert tree_fields >= set(SPENT)
+    assert TreeStatus.COMPLETE == COMPLETE
     assert set(PairingArguments.__annotations__) == {one.name for one in fields(PairingOptions)}
+
+
+def test_what_the_documents_show_runs(archive: Path, tmp_path: Path):
+    document = Path("docs/python-api.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    (tmp_path / "backups").mkdir()
+    archive.rename(tmp_path / "backups" / "first")
+    columns = (
+        "for table in ('trees', 'nodes', 'pairs'):\n"
+        "    print('COLUMNS', table, *forest.to_pandas(table).columns)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*blocks, columns])],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(blocks) > 5
+    for line in done.stdout.splitlines():
+        if line.startswith("COLUMNS"):
+            _, table, *names = line.split()
+            told = ", ".join(f"`{name}`" for name in names)
+            assert f"| `{table}` | {told} |" in document
