@@ -3,13 +3,34 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from forests.core.reading import ReadError
+from forests.core.reading import SPENT, ReadError
 from forests.core.tree import format_path
 from prm_site.python_api.open_tree import OpenTree, ValuedNode
 from prm_site.python_api.pairs import TreePair
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "trees": (
+        "tree", "question", "label", "status", "value", "value_leaves", "pass_rate",
+        "majority_vote", "depth", "num_nodes", "num_leaves", "num_correct", "num_incorrect",
+        "num_unanswered", "num_uncompared", "num_truncated", *SPENT,
+    ),
+    "nodes": (
+        "tree", "path", "parent", "depth", "text", "value", "value_leaves", "count", "is_leaf",
+        "answer", "grade", "truncated", "is_thought", "tokens", "logprob", "model",
+    ),
+    "pairs": (
+        "tree", "prefix", "prefix_text", "chosen", "rejected", "margin", "chosen_value",
+        "rejected_value", "chosen_leaves", "rejected_leaves", "chosen_path", "rejected_path",
+    ),
+}  # fmt: skip
+"""Of each table, also where it has no row."""
+
+_NUMBERS = ("value", "pass_rate", "majority_vote", "logprob", "margin")
+"""Columns that stay numbers where no row has one, so that they can be compared."""
 
 
 def tree_row(tree: OpenTree) -> dict[str, Any]:
@@ -69,15 +90,15 @@ def pair_row(pair: TreePair) -> dict[str, Any]:
 
 
 def _trees(trees: Iterable[OpenTree]) -> "DataFrame":
-    return _frame(tree_row(tree) for tree in trees)
+    return _frame("trees", (tree_row(tree) for tree in trees))
 
 
 def _nodes(trees: Iterable[OpenTree]) -> "DataFrame":
-    return _frame(node_row(tree, node) for tree in trees for node in tree)
+    return _frame("nodes", (node_row(tree, node) for tree in trees for node in tree))
 
 
 def _pairs(pairs: Iterable[TreePair]) -> "DataFrame":
-    return _frame(pair_row(pair) for pair in pairs)
+    return _frame("pairs", (pair_row(pair) for pair in pairs))
 
 
 TABLES: Mapping[str, Callable[[Iterable[Any]], "DataFrame"]] = {
@@ -88,10 +109,12 @@ TABLES: Mapping[str, Callable[[Iterable[Any]], "DataFrame"]] = {
 """What makes each table, by its name."""
 
 
-def _frame(rows: Iterable[Mapping[str, Any]]) -> "DataFrame":
+def _frame(table: str, rows: Iterable[Mapping[str, Any]]) -> "DataFrame":
     try:
         # Pandas takes a second to import, which readers without tables need not wait for.
         import pandas  # noqa: PLC0415
     except ImportError as error:
         raise ReadError("tables need pandas: pip install pandas") from error
-    return pandas.DataFrame(list(rows))
+    columns = COLUMNS[table]
+    numbers = {name: "float64" for name in _NUMBERS if name in columns}
+    return pandas.DataFrame(list(rows), columns=list(columns)).astype(numbers)

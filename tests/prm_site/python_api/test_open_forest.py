@@ -21,8 +21,9 @@ from forests.storage.trees import collection
 from preferences.core.pairing import PairingOptions
 from preferences.models import Preference
 from prm_site import OpenForest, ReadError, open_forest
+from prm_site.python_api.frames import COLUMNS, node_row, pair_row, tree_row
 from prm_site.python_api.pairs import PairingArguments
-from tests.forests.factories import add_trees, duck_tree, make_forest
+from tests.forests.factories import add_trees, duck_tree, make_forest, open_tree
 from tests.prm_site.python_api.conftest import NAME
 
 OPTIONS = [
@@ -189,6 +190,29 @@ def test_tables_have_a_row_for_each_tree_node_and_pair(archive: Path):
     assert set(nodes["grade"].dropna()) == {"correct", "incorrect", "unanswered"}
     assert (pairs["margin"] > 0).all()
     assert len(pairs) == len(list(forest.pairs(pairing="all_pairs"))) > 0
+
+
+def test_tables_without_results_or_rows_can_be_filtered_all_the_same(db):
+    add_trees(make_forest("ducks-test-open"), [open_tree()])
+    make_forest("ducks-test-none")
+
+    for name in ("ducks-test-open", "ducks-test-none"):
+        forest = open_forest(name)
+        trees, nodes = forest.to_pandas("trees"), forest.to_pandas("nodes")
+        pairs = forest.to_pandas("pairs")
+        assert len(trees[trees.pass_rate.between(0, 1) | (trees.majority_vote == 0)]) == 0
+        assert len(nodes[(nodes.value >= 0) & (nodes.value_leaves >= 1)]) == 0
+        assert len(pairs[pairs.margin > 0]) == 0
+        assert (len(trees), len(nodes)) == ((1, 2) if name == "ducks-test-open" else (0, 0))
+
+
+def test_every_row_has_the_columns_of_its_table(archive: Path):
+    forest = open_forest(archive)
+    tree, pair = forest.tree(0), next(forest.pairs())
+
+    assert tuple(tree_row(tree)) == COLUMNS["trees"]
+    assert tuple(node_row(tree, tree.node("0.0"))) == COLUMNS["nodes"]
+    assert tuple(pair_row(pair)) == COLUMNS["pairs"]
 
 
 def test_a_forest_is_opened_from_a_cell_of_a_notebook(archive: Path):
