@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
 GPL = re.compile(r"GPL|General Public License", re.IGNORECASE)
 
+_ROW = re.compile(r"^\| (\S+) \| (.+) \|$", re.MULTILINE)
 _FIRST_HEADING = "## Of a site and its workers"
 
 
@@ -63,7 +64,10 @@ def normalised(name: str) -> str:
 
 
 def table(packages: Iterable[str]) -> str:
-    rows = [f"| {name} | {licence} |" for name in packages if (licence := licence_of(name))]
+    """Return a table of these packages; what is not installed here keeps the row that it has."""
+    written = dict(_ROW.findall(PAGE.read_text(encoding="utf-8")))
+    licences = {name: licence_of(name) or written.get(name, "") for name in packages}
+    rows = [f"| {name} | {licence} |" for name, licence in licences.items() if licence]
     return "\n".join(["| package | licence |", "|---|---|", *rows, ""])
 
 

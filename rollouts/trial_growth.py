@@ -7,16 +7,16 @@ from itertools import islice
 
 from experiment_configs.interfaces import ConfigError, RolloutConfig
 from experiment_configs.stopping import steps_to_answer
+from forests.core.items import check_whole_item, iterate_items
 from forests.core.tree import ReasoningTree
 from forests.costs.estimates import FEWEST_TREES, TreeCost
 from forests.grading import TreeGrader
-from forests.seeding import check_whole_item, iterate_items
 from rollouts.client.spending import Spending
+from rollouts.config_checks import ShownItem
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.rules import StepRule
 from rollouts.strategies import STRATEGIES
 from rollouts.strategies.base import Expansion
-from rollouts.verification import ShownItem
 
 TREES_OF_ESTIMATE = 5
 

@@ -1,70 +1,33 @@
-"""Prove that a config can be used, before anything is written."""
+"""Try a config on a model server, before anything is written."""
 
 import asyncio
-import itertools
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 from experiment_configs.interfaces import (
-    ConfigError,
-    DatasetItem,
-    Prompt,
     RolloutConfig,
     RolloutWorkerConfig,
 )
-from experiment_configs.loading import LoadedConfig, load_config
-from experiment_configs.questions import looks_few_shot
-from experiment_configs.step_delimiters import stored_delimiter
 from experiment_configs.stopping import steps_to_answer
-from forests.core.abilities import CONTINUES_MESSAGES, Abilities, Continuing
-from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
-from forests.costs.estimates import GrowthEstimate
-from forests.grading import ItemGrader, TreeGrader, grade_leaf
-from forests.seeding import check_storable, check_whole_item, iterate_items, name_of_forest
-from rollouts.client.failures import BackendError
+from forests.core.tree import ROOT, ReasoningTree, TreeNode
+from forests.grading import TreeGrader
 from rollouts.client.spending import Spending
+from rollouts.config_checks import ShownItem, rough
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion, Ending
 from rollouts.steps.rules import StepRule
 from rollouts.strategies import STRATEGIES
 from rollouts.strategies.base import Expansion, GrowthStrategy
 
-ITEMS_SHOWN = 3
 STEPS_SHOWN = 5
 _CHARACTERS_OF_STEP = 100
 _CHARACTERS_OF_END = 80
-_MAX_SPELT_OUT = 10**9
 _ROOM = 2
 """How many times what was seen a limit should leave room for: solutions differ."""
-_SOME_SUFFIX = "a"
-_WRONG_ANSWER = "this answer is wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    is_ok: bool
-    detail: str
-    is_warning: bool = False
-    """Whether it may be as it should, and a person has to look."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShownItem:
-    """An item as a tree would hold it."""
-
-    prompt: Prompt
-    label: str
-    serialized: str
-    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,89 +48,6 @@ class TriedGrowth:
         ]
         rest = len(self.steps) - len(shown)
         return [*shown, f"… and {rest} more"] if rest else shown
-
-
-@dataclass(slots=True)
-class Verification:
-    """All checks of one run; every failure is there, not only the first."""
-
-    checks: list[Check] = field(default_factory=list)
-    items: list[ShownItem] = field(default_factory=list)
-    steps: list[str] = field(default_factory=list)
-    """The first steps of the rollout that was tried, a line each."""
-    estimate: GrowthEstimate | None = None
-    """What a forest of this config will need, where it was asked for."""
-    servers: list[dict[str, Any]] = field(default_factory=list)
-    """What each server does, with its address: see `forests.core.abilities`."""
-
-    @property
-    def failures(self) -> int:
-        return sum(not check.is_ok for check in self.checks)
-
-    def attempt(self, name: str, run: Callable[[], str]) -> bool:
-        """Add a check: what `run` returns is its detail, a `ConfigError` its failure."""
-        try:
-            detail, is_ok = run(), True
-        except (ConfigError, BackendError) as error:
-            detail, is_ok = str(error), False
-        self.checks.append(Check(name, is_ok, detail))
-        return is_ok
-
-    def add_server(self, address: str, abilities: Abilities) -> None:
-        """Add a line for each thing that a server was found to do."""
-        self.servers.append({"server": address, **abilities.as_dict()})
-        is_doubtful = abilities.continuing in (Continuing.UNCLEAR, Continuing.RESTARTED)
-        for name, told in abilities.told():
-            self.checks.append(
-                Check(
-                    name,
-                    is_ok=True,
-                    detail=f"{told} ({address})",
-                    is_warning=is_doubtful and name == CONTINUES_MESSAGES,
-                )
-            )
-
-    def warn(self, name: str, detail: str) -> None:
-        """Add a check that is good enough to go on."""
-        self.checks.append(Check(name, is_ok=True, detail=detail, is_warning=True))
-
-
-def verify(
-    name: str, directories: list[Path], dataset_split: str
-) -> tuple[Verification, LoadedConfig | None]:
-    """Return all checks that need no server, and the config if it loads."""
-    verification = Verification()
-    loaded: list[LoadedConfig] = []
-
-    def load() -> str:
-        loaded.append(load_config(name, directories))
-        return f"{loaded[0].path}, SHA-256 {loaded[0].sha256[:12]}"
-
-    if not verification.attempt("loads", load):
-        return verification, None
-    config = loaded[0].config
-    for check_name, run in _worker_config_checks(config):
-        verification.attempt(check_name, run)
-    if not verification.failures and (warning := nodes_warning(config.rollout_worker_config)):
-        verification.warn("max_nodes", warning)
-    items: list[DatasetItem] = []
-
-    def iterate() -> str:
-        items.extend(itertools.islice(iterate_items(config, dataset_split), ITEMS_SHOWN))
-        if not items:
-            raise ConfigError(f"split {dataset_split!r} has no items")
-        return f"split {dataset_split!r} gives items"
-
-    verification.attempt("can be kept", lambda: _check_forest(loaded[0], dataset_split))
-    if verification.attempt("iterates", iterate):
-        _verify_items(verification, config, items)
-    return verification, loaded[0]
-
-
-def _check_forest(loaded: LoadedConfig, dataset_split: str) -> str:
-    name = name_of_forest(loaded.name, dataset_split, _SOME_SUFFIX)
-    check_storable(loaded)
-    return f"forests of the name {name.removesuffix(_SOME_SUFFIX)}…"
 
 
 async def try_growth(
@@ -289,7 +169,7 @@ class _Trial:
         if most and most > worker_config.max_nodes and longest > worker_config.max_depth:
             yield (
                 "max_nodes",
-                f"trees that deep may need {_rough(most)} nodes, and max_nodes is "
+                f"trees that deep may need {rough(most)} nodes, and max_nodes is "
                 f"{worker_config.max_nodes:,}: set it to that",
             )
 
@@ -321,124 +201,3 @@ def _no_answer(completion: Completion, config: RolloutConfig) -> str:
         f"the rollout ends {end!r}, in which no answer is found: let the prompt ask for "
         r"`#### x`, `\boxed{x}` or `The answer is x`, or write extract_answer (see docs/answers.md)"
     )
-
-
-def _worker_config_checks(owner: RolloutConfig) -> Iterator[tuple[str, Callable[[], str]]]:
-    config = owner.rollout_worker_config
-    problems = config.problems()
-    for problem in problems:
-        yield "worker config", lambda problem=problem: _fail(problem)  # type: ignore[misc]
-    if not problems:
-        yield "worker config", lambda: f"{config.strategy} over the {config.api} API"
-        yield "steps", lambda: _check_steps(config, owner)
-    yield "strategy", lambda: check_strategy(config)
-
-
-def _check_steps(config: RolloutWorkerConfig, owner: RolloutConfig) -> str:
-    """Return how steps are found, after a trial of that.
-
-    Raises:
-        ConfigError: a regular expression needs too long, or `split_steps` loses text.
-    """
-    rule = StepRule.of(config, owner)
-    rule.try_out()
-    if rule.splitter:
-        return "split_steps of the config cuts them"
-    kept = ", blocks stay whole" if rule.keep_blocks else ""
-    how = (
-        ""
-        if rule.stops() or config.strategy == "sampled"
-        else ("; servers cannot stop at that, so each step is drawn to max_tokens_per_step and cut")
-    )
-    return f"they end with {stored_delimiter(config.step_delimiter)!r}{kept}{how}"
-
-
-def check_strategy(config: RolloutWorkerConfig) -> str:
-    """Return the name of the config's strategy.
-
-    Raises:
-        ConfigError: there is no such strategy, or no rollout of it fits below `max_nodes`.
-    """
-    if config.strategy not in tuple(STRATEGIES):
-        raise ConfigError(
-            f"strategy {config.strategy!r} is not known: choose one of {', '.join(STRATEGIES)}"
-        )
-    if not config.problems() and _has_no_room(config):
-        raise ConfigError(
-            f"max_nodes is {config.max_nodes}, and one rollout may have max_depth "
-            f"{config.max_depth} steps: no rollout would fit, so raise max_nodes"
-        )
-    return config.strategy
-
-
-def _has_no_room(config: RolloutWorkerConfig) -> bool:
-    strategy, tree = STRATEGIES[config.strategy](config, lambda *_: None), ReasoningTree()
-    return strategy.hit_max_nodes(tree)
-
-
-def nodes_warning(config: RolloutWorkerConfig) -> str:
-    """Return why trees may stop before their strategy is done; empty where all of it fits."""
-    most = STRATEGIES[config.strategy].most_nodes(config)
-    if most is None or most <= config.max_nodes:
-        return ""
-    return (
-        f"{config.strategy} may need {_rough(most)} nodes a tree with these settings, and "
-        f"max_nodes is {config.max_nodes:,}: a tree that reaches it stops there, and says so"
-    )
-
-
-def _rough(number: int) -> str:
-    return f"{number:,}" if number < _MAX_SPELT_OUT else f"more than {_MAX_SPELT_OUT:,}"
-
-
-def _verify_items(
-    verification: Verification, config: RolloutConfig, items: list[DatasetItem]
-) -> None:
-    for number, item in enumerate(items):
-
-        def read(item: Any = item) -> str:
-            shown = ShownItem(*check_whole_item(config, item))
-            verification.items.append(shown)
-            return (
-                f"prompt of {_length(shown.prompt)} characters, label {shown.label!r}, "
-                f"question of {len(shown.question)} characters"
-            )
-
-        verification.attempt(f"item {number}", read)
-    uses_default = type(config).get_question is RolloutConfig.get_question
-    if uses_default and any(
-        looks_few_shot(one.prompt, one.serialized) for one in verification.items
-    ):
-        verification.warn(
-            "question",
-            "the prompt seems to hold more than the question, and exports and scorers would take "
-            "all of it for the question: give the config a get_question",
-        )
-    for number, shown in enumerate(verification.items):
-        verification.attempt(f"label {number}", lambda label=shown.label: _grade(config, label))  # type: ignore[misc]
-
-
-def _grade(config: RolloutConfig, label: str) -> str:
-    """Check that the label is right as an answer and another text is not."""
-    grade_leaf(config, label, f"The answer is {label}.")
-    item = ItemGrader(config, label)
-    for answer, expected in ((label, True), (_WRONG_ANSWER, False)):
-        grade = item.grade_answer(answer)
-        if grade is Grade.UNCOMPARED:
-            raise ConfigError(
-                f"is_correct cannot compare {answer!r} with {label!r}: the label is too hard to "
-                "compare, or this machine too busy"
-            )
-        if (grade is Grade.CORRECT) is not expected:
-            raise ConfigError(f"is_correct says that {answer!r} is {grade} for {label!r}")
-    return f"{label!r} is correct for itself, and {_WRONG_ANSWER!r} is not"
-
-
-def _fail(problem: str) -> str:
-    raise ConfigError(problem)
-
-
-def _length(prompt: Prompt) -> int:
-    if isinstance(prompt, str):
-        return len(prompt)
-    return sum(len(message["content"]) for message in prompt)

@@ -5,6 +5,7 @@ pages of the site.
 """
 
 import argparse
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,10 +123,26 @@ def formats() -> str:
     return "\n\n".join(parts)
 
 
+def notebook() -> str:
+    """Return the cells of the notebook below a heading, its code as blocks."""
+    path = Path(__file__).parents[1] / "notebooks" / "explore_a_forest.ipynb"
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        is_code = cell["cell_type"] == "code"
+        parts.append(
+            f"```python\n{text}\n```"
+            if is_code
+            else re.sub(r"^#+", lambda found: f"##{found[0]}", text)
+        )
+    return "\n\n".join(parts)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "commands": commands,
     "settings": settings_of_the_site,
     "formats": formats,
+    "notebook": notebook,
 }
 
 

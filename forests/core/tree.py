@@ -194,6 +194,21 @@ class ReasoningTree:
         return sorted(self, key=lambda node: -node.depth)
 
 
+def connected(nodes: list[TreeNode]) -> tuple[ReasoningTree, list[TreeNode]]:
+    """Return the tree of the nodes that hang together from the root, and the other nodes.
+
+    Args:
+        nodes: nodes below the root, in any order; torn writes may have left gaps among them.
+    """
+    tree, orphans = ReasoningTree(), []
+    for node in sorted(nodes, key=lambda node: (node.depth, node.path)):
+        if tree.takes(node.path):
+            tree.add(node)
+        else:
+            orphans.append(node)
+    return tree, orphans
+
+
 def format_path(path: NodePath) -> str:
     """Return the path as it stands in a node id: the root is "0", its third child "0.2"."""
     return ".".join(map(str, (0, *path)))

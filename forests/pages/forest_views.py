@@ -9,6 +9,8 @@ from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from forests.models import Forest, TreeStatus
+from forests.pages.forest_json import forest_data, forests_data
+from forests.pages.json_twin import asks_for_json, json_address, respond
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
 from forests.pages.tree_list import (
     ListingError,
@@ -41,7 +43,8 @@ def forest_list(request: HtmxRequest) -> HttpResponse:
     template = "forests/_forests.html" if request.htmx else "forests/forests.html"
     progresses = read_progress(list_forests())
     seconds = min((one.seconds_between_looks for one in progresses), default=15)
-    return render(request, template, {"progresses": progresses, "seconds": seconds})
+    context = {"progresses": progresses, "seconds": seconds}
+    return respond(request, template, context, lambda: forests_data(request, progresses))
 
 
 @require_safe
@@ -50,11 +53,11 @@ def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
     """A forest with some of its trees; asked by htmx, only its progress or only the trees."""
     found = get_forest(forest_name)
     if (jump := request.GET.get("tree")) is not None:
-        return _jump(found, jump)
+        return _jump(request, found, jump)
     if wants_part(request, PROGRESS_PART):
         return render(request, "forests/_progress.html", {"forest": found} | _progress(found))
     wanted = _read_filter(request)
-    context = {
+    context: dict[str, Any] = {
         "forest": found,
         "trees": _tree_page(found, wanted, request.GET.get("page", "1")),
         "filter": wanted,
@@ -64,7 +67,8 @@ def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
     }
     if wants_part(request, TREES_PART):
         return render(request, "forests/_trees.html", context)
-    return render(request, "forests/forest.html", context | _progress(found))
+    context |= _progress(found)
+    return respond(request, "forests/forest.html", context, lambda: forest_data(request, context))
 
 
 def _progress(found: Forest) -> dict[str, Any]:
@@ -76,11 +80,12 @@ def _progress(found: Forest) -> dict[str, Any]:
     }
 
 
-def _jump(found: Forest, text: str) -> HttpResponseRedirect:
+def _jump(request: HtmxRequest, found: Forest, text: str) -> HttpResponseRedirect:
     index = read_number(text)
     if index is None or index >= found.num_trees:
         raise Http404(f"forest {found.name!r} has {found.num_trees} trees, none of them {text!r}")
-    return HttpResponseRedirect(reverse("tree", args=[found.name, index]))
+    address = reverse("tree", args=[found.name, index])
+    return HttpResponseRedirect(json_address(address) if asks_for_json(request) else address)
 
 
 def _read_filter(request: HtmxRequest) -> TreeFilter:

@@ -19,7 +19,7 @@ from pymongo.errors import BulkWriteError
 from experiment_configs.questions import question_of_prompt
 from forests.core.model_counts import busiest_first, from_fields
 from forests.core.naming import child_id, node_id, path_of_node, tree_id, tree_scores_id
-from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
+from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode, connected
 from forests.models import (
     COUNTERS,
     SPENT_COUNTERS,
@@ -415,17 +415,6 @@ def wait_for_workers(forest: Forest) -> None:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def _connected(nodes: list[TreeNode]) -> tuple[ReasoningTree, list[TreeNode]]:
-    """Return the tree of the nodes that hang together from the root, and the other nodes."""
-    tree, orphans = ReasoningTree(), []
-    for node in sorted(nodes, key=lambda node: (node.depth, node.path)):
-        if tree.takes(node.path):
-            tree.add(node)
-        else:
-            orphans.append(node)
-    return tree, orphans
-
-
 def tree_node(document: Document, path: NodePath | None = None) -> TreeNode:
     """Return the node that a document holds; who knows its path saves reading it from the id."""
     grade = document["grade"]
@@ -450,7 +439,7 @@ def tree_node(document: Document, path: NodePath | None = None) -> TreeNode:
 
 
 def _stored_tree(document: Document, nodes: list[Document]) -> StoredTree:
-    tree, orphans = _connected([tree_node(one) for one in nodes if is_current(one, document)])
+    tree, orphans = connected([tree_node(one) for one in nodes if is_current(one, document)])
     late = [one["_id"] for one in nodes if not is_current(one, document)]
     return StoredTree(
         id=document["_id"],

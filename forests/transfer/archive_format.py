@@ -12,38 +12,37 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from common.directories import MANIFEST, checksum
-from common.errors import UserError
-from common.json_lines import JsonFileError, is_number, read_json
+from common.directories import MANIFEST
 from common.storable import storing_problem
 from common.text import describe
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from forests.core.model_counts import as_fields, from_fields
 from forests.core.naming import MAX_DEPTH, check_slug, scorer_id
 from forests.core.prefix import is_prompt
-from forests.core.tree import Grade, NodePath, format_path, parse_path
+from forests.core.tree import NodePath
 from forests.costs.budgets import MAX_AMOUNT
 from forests.models import COUNTERS, Forest, Node, Scorer, Tree
 from forests.progress.grown_by import answers_of
 from forests.storage.trees import Document
-from forests.transfer.columns import ADDED, Columns
+from forests.transfer.archive_files import (
+    ADDED,
+    check_checksums,
+    foreign,
+    largest_row_group,
+    read_manifest_file,
+    read_metadata,
+    require_parts,
+)
+from forests.transfer.columns import Columns
 from forests.transfer.foreign_trees import MAX_NODES, MAX_SAMPLES
 
-FORMAT = "prm_site forest"
-FORMAT_VERSION = 2
-READ_VERSIONS = (1, 2)
-"""Earlier versions lack columns of `forests.transfer.columns.ADDED`."""
-MAX_BYTES_OF_A_MANIFEST = 2**26
 MAX_BYTES_AT_ONCE = 2**30
 """Of a part of a table when it is unpacked, which is read as a whole."""
 MAX_MEMORY = 3 * 2**30
 """That an import takes beyond what the process has: what a table says of its size may be wrong."""
 MAX_TOKENS = 2**53
 """That a tree has cost: sums over trees are exact, and fit into a document."""
-MAX_NUMBERED = 10**9
-"""Samples that were asked for after one node."""
 _OF_AN_ENTRY = ("model", "server", "chat_template_sha256", "first_at")
 
 # Latencies are those of the site's own requests.
@@ -85,55 +84,21 @@ _NOT_A_FOREST = (
 OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
 
 
-class TransferError(UserError):
-    """A directory cannot be imported; the message is one line with the remedy."""
-
-
 def read_manifest(directory: Path) -> dict[str, Any]:
     """Return the manifest of an exported forest, whose `forest` one can be made of.
 
     Raises:
         TransferError: there is none, or another version of this program wrote it.
     """
-    path = directory / MANIFEST
-    if not path.is_file():
-        raise TransferError(f"{directory} has no {MANIFEST}: give what export_forest wrote")
-    if path.stat().st_size > MAX_BYTES_OF_A_MANIFEST:
-        raise foreign(path, f"it has more than {MAX_BYTES_OF_A_MANIFEST:,} bytes")
-    try:
-        manifest = read_json(path)
-    except JsonFileError as error:
-        raise TransferError(f"{error}; or export the forest again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
-    version = manifest.get("version")
-    if version not in READ_VERSIONS or isinstance(version, bool):
-        raise TransferError(
-            f"{directory} has format {version!r:.20}, and this site reads "
-            f"{' and '.join(map(str, READ_VERSIONS))}: use the version that wrote it"
-        )
-    parts = {"files": dict, "forest": dict, "scorers": list}
-    missing = {part for part, kind in parts.items() if not isinstance(manifest.get(part), kind)}
-    missing = missing or {"name", *FOREST.names} - ADDED.keys() - manifest["forest"].keys()
-    if not missing and not isinstance(manifest["forest"]["name"], str):
-        missing = {"name"}
-    if missing:
-        raise TransferError(f"{path} lacks {', '.join(sorted(missing))}: export the forest again")
+    manifest = read_manifest_file(directory)
+    missing = set(FOREST.names) - ADDED.keys() - manifest["forest"].keys()
+    require_parts(directory / MANIFEST, missing)
     forest_document(manifest["forest"])
     return manifest
 
 
 def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
-    for name, file in manifest["files"].items():
-        path = directory / name
-        if Path(name).name != name or not path.is_file() or checksum(path) != file:
-            raise TransferError(
-                f"{name!r} of {directory} is missing or not what was exported: copy it again, or "
-                "export anew"
-            )
-    for name in SCHEMAS:
-        if f"{name}.parquet" not in manifest["files"]:
-            raise foreign(directory / f"{name}.parquet", "unexpected columns")
+    check_checksums(directory, manifest, SCHEMAS)
     num_rows = {
         name: _checked_rows(directory / f"{name}.parquet", schema)
         for name, schema in SCHEMAS.items()
@@ -149,7 +114,7 @@ def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
 
 def _checked_rows(path: Path, schema: pa.Schema) -> int:
     """Return how many rows a table says it has; refuse one that cannot be read here."""
-    metadata = _metadata(path)
+    metadata = read_metadata(path)
     if not _fits(metadata.schema.to_arrow_schema(), schema):
         raise foreign(path, "unexpected columns")
     if (size := largest_row_group(metadata)) > MAX_BYTES_AT_ONCE:
@@ -157,30 +122,11 @@ def _checked_rows(path: Path, schema: pa.Schema) -> int:
     return int(metadata.num_rows)
 
 
-def largest_row_group(metadata: pq.FileMetaData) -> int:
-    """Return how many bytes the largest row group of a table says it has when it is unpacked."""
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    return max((group.total_byte_size for group in groups), default=0)
-
-
 def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
     """Return whether a table has these columns; some of them earlier versions did not write."""
     younger = ADDED.keys() - set(found.names)
     return bool(
         found.equals(pa.schema([column for column in schema if column.name not in younger]))
-    )
-
-
-def _metadata(path: Path) -> pq.FileMetaData:
-    try:
-        return pq.read_metadata(path)  # type: ignore[no-untyped-call]
-    except pa.ArrowException as error:
-        raise foreign(path, describe(error)) from error
-
-
-def foreign(path: Path, why: str) -> TransferError:
-    return TransferError(
-        f"{path} is not what export_forest writes ({why}): export the forest again"
     )
 
 
@@ -266,31 +212,6 @@ def _check_counts(document: Mapping[str, Any]) -> None:
         raise ValueError("nodes_by_model has keys that no model gives")
 
 
-def check_node(document: Mapping[str, Any], depth: int) -> None:
-    """Refuse a grade that is none, and counts that a node at a depth cannot have.
-
-    Raises:
-        AttributeError, TypeError, ValueError: it has them.
-    """
-    if document["grade"] is not None:
-        Grade(document["grade"])
-    drawn = document["drawn"]
-    are_counts = all(
-        _is_depth(key, depth) and type(number) is int and 0 <= number <= MAX_SAMPLES
-        for key, number in drawn.items()
-    )
-    if not are_counts or document["count"] < 1 or document["tokens"] < 0:
-        raise ValueError(f"count {document['count']}, tokens {document['tokens']}, drawn {drawn}")
-    if not 0 <= document["numbered_to"] <= MAX_NUMBERED:
-        raise ValueError(f"numbered_to is {document['numbered_to']}: from 0 to {MAX_NUMBERED}")
-
-
-def _is_depth(key: str, below: int) -> bool:
-    return (
-        len(key) <= len(str(MAX_DEPTH)) and key.isdecimal() and key == str(min(int(key), below - 1))
-    )
-
-
 class NodeOrder:
     """What must be true of the nodes of an archive together, one after the other."""
 
@@ -354,16 +275,3 @@ def read_time(text: str) -> datetime:
     (found,) = pa.array([datetime.fromisoformat(text)], pa.timestamp("ms")).to_pylist()
     moment: datetime = found
     return moment
-
-
-def check_scores(scores: Any) -> None:
-    """Refuse scores of a tree that are no numbers by path.
-
-    Raises:
-        AttributeError, ValueError: they are not.
-    """
-    for path, score in scores.items():
-        if format_path(parse_path(path.replace("-", "."))).replace(".", "-") != path:
-            raise ValueError(f"{path!r} is no step: expected numbers such as 0-2-1")
-        if not is_number(score):
-            raise ValueError(f"score {score!r} of step {path}")

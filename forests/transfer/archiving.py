@@ -40,10 +40,17 @@ from forests.storage.trees import (
     tree_ids,
     tree_node,
 )
-from forests.transfer.archive_format import (
-    FOREST,
+from forests.transfer.archive_files import (
     FORMAT,
     FORMAT_VERSION,
+    TransferError,
+    check_node,
+    check_scores,
+    foreign,
+    largest_row_group,
+)
+from forests.transfer.archive_format import (
+    FOREST,
     MAX_MEMORY,
     NEVER_TAKEN,
     NODES,
@@ -52,14 +59,9 @@ from forests.transfer.archive_format import (
     SCHEMAS,
     TREES,
     NodeOrder,
-    TransferError,
     check_files,
-    check_node,
-    check_scores,
     check_tree,
-    foreign,
     forest_document,
-    largest_row_group,
     read_manifest,
     scorer_document,
 )

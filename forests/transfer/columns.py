@@ -11,6 +11,7 @@ from django.db import models
 from common.json_lines import JsonError, is_number, parse_json
 from common.storable import storing_problem
 from forests.storage.trees import Document
+from forests.transfer.archive_files import ADDED
 
 _TYPES = {
     "BooleanField": pa.bool_(),
@@ -33,25 +34,6 @@ _JSON_TYPES: Mapping[pa.DataType, set[type]] = {
 _MAX_NUMBERS = {"IntegerField": 2**31 - 1, "BigIntegerField": 2**63 - 1}
 _YEARS = range(1970, 9999)
 """Pages write times in any time zone, and both ends of the calendar are the ends of some."""
-
-ADDED: Mapping[str, Any] = {
-    "num_uncompared": 0,
-    "voted_answer": None,
-    "question": "",
-    "hit_max_nodes": False,
-    "num_hit_max_nodes": 0,
-    "is_thought": False,
-    "numbered_to": 0,
-    "grown_by": [],
-    "allowed_models": [],
-    "nodes_by_model": {},
-    "max_cost": None,
-    "price_in": None,
-    "price_out": None,
-    "replaced_settings": {},
-    "extended_at": None,
-}
-"""Fields that older versions did not write, with what stands for them."""
 
 
 class Columns:

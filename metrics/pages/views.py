@@ -5,18 +5,20 @@ from importlib import import_module
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from forests.core.counting import count_tree
 from forests.core.naming import scorer_id
 from forests.core.voting import num_ungrouped
 from forests.models import Forest
+from forests.pages.json_twin import respond
 from forests.pages.page_requests import get_forest, read_number
 from forests.storage.trees import StoredTree, read_tree
 from metrics.core.statistics.distributions import answer_shares
 from metrics.measuring.forests import reports_of, runs_of
 from metrics.models import MetricRun, ScorerReport
+from metrics.pages.metrics_json import metrics_data
 from metrics.tables.comparing import compared_table, difference_of_items, name_run
 from metrics.tables.run_tables import (
     baseline_table,
@@ -58,7 +60,7 @@ def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
     forest = get_forest(forest_name)
     runs = runs_of(forest)
     compared = _compared(runs, request.GET.getlist("run"))
-    context = {
+    context: dict[str, Any] = {
         "forest": forest,
         "shown": [_shown(run) for run in runs],
         "choices": [(run, name_run(run, runs), run in compared) for run in runs],
@@ -67,7 +69,7 @@ def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
         "scorers": [_judged(report) for report in reports_of(forest)],
         **_answers(forest, request.GET.get("tree", "0")),
     }
-    return render(request, "metrics/metrics.html", context)
+    return respond(request, "metrics/metrics.html", context, lambda: metrics_data(context))
 
 
 @require_safe

@@ -1,9 +1,8 @@
 """The pairs of a preference set, side by side, and what reviewers think of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.models import User
@@ -11,7 +10,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from common.text import printable
@@ -19,6 +17,7 @@ from forests.core.naming import node_anchor, node_id, path_of_node, tree_id
 from forests.core.tree import NodePath
 from forests.markup.rendering import PageTexts
 from forests.models import Node, Tree
+from forests.pages.json_twin import respond
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number
 from forests.pages.tree.query import TreeQuery
 from preferences.core.pairing import REASONS
@@ -32,7 +31,7 @@ from preferences.models import (
     set_id,
     tree_key,
 )
-from preferences.pages.difference import Span, difference
+from preferences.pages.difference import difference
 from preferences.pages.pair_list import (
     PAGES_LOOKED_AT,
     PairFilter,
@@ -40,6 +39,8 @@ from preferences.pages.pair_list import (
     list_pairs,
     num_pages,
 )
+from preferences.pages.pairs_json import preferences_data
+from preferences.pages.shown_pairs import ShownPair, ShownPiece
 from preferences.sets.reviews import (
     MAX_NOTE_LENGTH,
     ReviewConflictError,
@@ -48,37 +49,6 @@ from preferences.sets.reviews import (
     stamp_of,
 )
 from preferences.sets.storage import sets_of
-
-
-class ShownPiece(NamedTuple):
-    """A stretch of a text as HTML."""
-
-    html: SafeString
-    is_thought: bool
-    num_characters: int
-
-
-@dataclass(frozen=True, slots=True)
-class ShownPair:
-    """A pair with what stands before it."""
-
-    preference: Preference
-    prompt: SafeString
-    before: list[ShownPiece]
-    """The steps before, in stretches, as `chosen` and `rejected` are."""
-    chosen: list[ShownPiece]
-    rejected: list[ShownPiece]
-    spans: list[Span] | None
-    review: Review | None
-    stamp: str
-    """Tells the review that is shown from later ones."""
-    step: str
-    """Where the tree's page opens the chosen step."""
-
-    @property
-    def has_thoughts(self) -> bool:
-        """Whether one of the sides has a thought."""
-        return any(piece.is_thought for piece in [*self.chosen, *self.rejected])
 
 
 @require_safe
@@ -101,7 +71,9 @@ def preferences(request: HttpRequest, forest_name: str) -> HttpResponse:
         context["is_of_smaller_trees"] = (
             forest.extended_at is not None and chosen.created_at < forest.extended_at
         )
-    return render(request, "preferences/preferences.html", context)
+    return respond(
+        request, "preferences/preferences.html", context, lambda: preferences_data(request, context)
+    )
 
 
 @require_POST
@@ -240,7 +212,8 @@ def _shown_pair(
         chosen=shown(chosen),
         rejected=shown(rejected),
         before=shown(before),
-        prompt=texts.prompt(prompt),
+        prompt=prompt,
+        prompt_html=texts.prompt(prompt),
         spans=difference(printable(pair.chosen), printable(pair.rejected)),
         review=review,
         stamp=stamp_of(review),

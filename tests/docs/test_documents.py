@@ -10,8 +10,8 @@ from django.core.management import get_commands, load_command_class
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.loading import load_config
+from forests.core.items import check_item, iterate_items
 from forests.core.tree import ReasoningTree
-from forests.seeding import check_item, iterate_items
 from rollouts.steps.completions import Completion, Ending
 
 _COMMAND = re.compile(r"(?:^|`)python manage\.py (\w[^`\n]*)", re.MULTILINE)

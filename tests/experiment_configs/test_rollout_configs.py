@@ -10,7 +10,7 @@ from experiment_configs.dataset_files import iter_split
 from experiment_configs.interfaces import ConfigError, RolloutConfig
 from experiment_configs.loading import config_names, load_config
 from experiment_configs.questions import question_of_prompt
-from forests.seeding import check_item, item_question
+from forests.core.items import check_item, item_question
 
 ITEMS: dict[str, tuple[dict[str, Any], str]] = {
     "gsm8k_baseline": ({"question": "2 + 2?", "answer": "It is <<2+2=4>>4.\n#### 1,004"}, "1,004"),

@@ -11,8 +11,9 @@ from django.test import override_settings
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
 from forests import seeding
+from forests.core.items import item_question
 from forests.models import Forest, Tree
-from forests.seeding import item_question, seed_forest
+from forests.seeding import seed_forest
 from forests.storage.trees import question_of_document, read_tree
 from rollouts.growing.growing_process import load_frozen_config
 

@@ -1,5 +1,8 @@
 """One tree, one step of it, and the parts of both that are loaded on demand."""
 
+from dataclasses import replace
+from typing import Any
+
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -12,11 +15,13 @@ from forests.core.prefix import as_plain_text, prefix_of
 from forests.core.thoughts import count_thoughts
 from forests.core.tree import NodePath, TreeNode, format_path
 from forests.models import Forest
+from forests.pages.json_twin import asks_for_json, json_address, respond
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
 from forests.pages.tree.picture import picture_of
 from forests.pages.tree.query import QueryError, TreeQuery
 from forests.pages.tree.rows import TreeReading, TreeRow, mean_logprob, tone_of
 from forests.pages.tree.selection import LeafKind
+from forests.pages.tree.tree_json import node_data, tree_data
 from forests.progress.reading import read_standing_of
 from forests.storage.trees import StoredTree, read_path, read_prompt, read_tree
 
@@ -33,10 +38,12 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
     forest = get_forest(forest_name)
     stored = _get_tree(forest, index)
     query = _read_query(request)
+    if asks_for_json(request):
+        query = replace(query, is_raw=True)  # its texts come as they are: nothing to render
     reading = TreeReading(stored.tree, query, forest.estimator)
     rows = reading.rows()
     anchors = {row.anchor for row in rows if isinstance(row, TreeRow)}
-    context = {
+    context: dict[str, Any] = {
         "forest": forest,
         "tree": stored,
         "query": query,
@@ -56,7 +63,8 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
     }
     if wants_part(request, STEPS_PART):
         return render(request, "forests/_steps.html", context)
-    return render(request, "forests/tree.html", context | {"standing": read_standing_of(forest)})
+    context["standing"] = read_standing_of(forest)
+    return respond(request, "forests/tree.html", context, lambda: tree_data(request, context))
 
 
 @require_safe
@@ -72,7 +80,7 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
     steps = stored.tree.steps_text(path)
     prefix = prefix_of(stored.prompt, steps, forest.worker_config.get("api", ""))
     place = siblings.index(path) if path else 0
-    context = {
+    context: dict[str, Any] = {
         "forest": forest,
         "tree": stored,
         "query": reading.query,
@@ -96,14 +104,14 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "previous": siblings[place - 1] if place else None,
         "next": siblings[place + 1] if place + 1 < len(siblings) else None,
     }
-    return render(request, "forests/node.html", context)
+    return respond(request, "forests/node.html", context, lambda: node_data(request, context))
 
 
 @require_safe
 def node_inside(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
     """What a closed row of a large tree holds: its text and the steps below."""
     if not request.htmx:
-        return _to_node(forest_name, index, path)
+        return _to_node(request, forest_name, index, path)
     forest = get_forest(forest_name)
     tree = _get_tree(forest, index).tree
     reading = TreeReading(tree, _read_query(request), forest.estimator)
@@ -120,7 +128,7 @@ def node_inside(request: HtmxRequest, forest_name: str, index: int, path: NodePa
 def node_steps(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
     """The children of a step from one position up to another, `?from=` and `?to=`."""
     if not request.htmx:
-        return _to_node(forest_name, index, path)
+        return _to_node(request, forest_name, index, path)
     start = read_number(request.GET.get("from", ""))
     stop = read_number(request.GET.get("to", ""))
     if start is None or stop is None or start >= stop:
@@ -137,7 +145,7 @@ def node_steps(request: HtmxRequest, forest_name: str, index: int, path: NodePat
 def node_text(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
     """The whole text of a long step."""
     if not request.htmx:
-        return _to_node(forest_name, index, path)
+        return _to_node(request, forest_name, index, path)
     found = _get_path(get_forest(forest_name), index, path)[-1]
     context = {"node": found, "query": _read_query(request)}
     return render(request, "forests/_text.html", context)
@@ -149,7 +157,7 @@ def node_details(
 ) -> HttpResponse:
     """How a step was sampled."""
     if not request.htmx:
-        return _to_node(forest_name, index, path)
+        return _to_node(request, forest_name, index, path)
     forest = get_forest(forest_name)
     found = _get_path(forest, index, path)[-1]
     context = {
@@ -185,9 +193,12 @@ def _plain_text(forest: Forest, index: int, path: NodePath) -> HttpResponse:
     return HttpResponse(text.encode("utf-8", "replace"), content_type="text/plain; charset=utf-8")
 
 
-def _to_node(forest_name: str, index: int, path: NodePath) -> HttpResponseRedirect:
-    """A part of a page is no page: lead to the one that says all about a step."""
-    return HttpResponseRedirect(reverse("node", args=[forest_name, index, path]))
+def _to_node(
+    request: HtmxRequest, forest_name: str, index: int, path: NodePath
+) -> HttpResponseRedirect:
+    """Lead from the part of a page to the page that says all about a step."""
+    address = reverse("node", args=[forest_name, index, path])
+    return HttpResponseRedirect(json_address(address) if asks_for_json(request) else address)
 
 
 def _way_to(reading: TreeReading, path: list[NodePath], anchors: set[str]) -> str:

@@ -11,10 +11,10 @@ from forests.forest_arguments import add_forest_argument, get_graded_forest
 from forests.models import Forest
 from forests.progress.reading import read_standing_of
 from forests.storage.scores import scorer_names
+from rollouts.config_checks import nodes_warning
 from rollouts.growth_arguments import RAISE_THE_LIMIT
 from rollouts.maintenance.extending import Extension, extend_forest
 from rollouts.maintenance.larger_settings import settings_that_add, why_not_extended
-from rollouts.verification import nodes_warning
 
 NUMBERS = {
     "num_rollouts": "complete rollouts from the root, or solutions to annotate",

@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 from common.commands import ProjectCommand, positive_integer
 from experiment_configs.loading import load_config
 from forests.seeding import seed_forest
-from rollouts.verification import check_strategy
+from rollouts.config_checks import check_strategy
 
 
 class Command(ProjectCommand):

@@ -7,21 +7,25 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand, positive_integer
-from experiment_configs.interfaces import RolloutConfig
+from experiment_configs.interfaces import ConfigError, RolloutConfig
 from forests.core.abilities import Abilities
 from forests.costs.budgets import Prices, Usage
 from forests.costs.estimates import GrowthEstimate, estimate_growth
 from forests.costs.money import money
 from forests.forest_arguments import amount
 from forests.progress.estimating import estimate_lines
+from rollouts.client.failures import BackendError
 from rollouts.client.servers_of_settings import policy_server
+from rollouts.config_checks import ShownItem, Verification, verify
 from rollouts.growing.needs import require_server_among
 from rollouts.probing.memory import AskingMemory, Memory
 from rollouts.sampling.completion_client import CompletionClient
 from rollouts.sampling.in_flight import InFlight, find_in_flight
 from rollouts.steps.rules import StepRule
 from rollouts.trial_growth import TREES_OF_ESTIMATE, items_of_estimate, try_forest
-from rollouts.verification import ShownItem, TriedGrowth, Verification, try_growth, verify
+from rollouts.verification import TriedGrowth, try_growth
+
+FAILURES = (ConfigError, BackendError)
 
 
 class Command(ProjectCommand):
@@ -96,7 +100,7 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
                     servers.extend(client.abilities)
             return tried[0].detail
 
-        verification.attempt("backend", lambda: asyncio.run(ask()))
+        verification.attempt("backend", lambda: asyncio.run(ask()), FAILURES)
         if tried:
             number = f"{in_flight[0].number} at once, {in_flight[0].reason}"
             verification.attempt("requests", lambda: number)
@@ -126,14 +130,13 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
             verification.estimate = found
             return _told(found, sum((tree.usage for tree in trees), Usage()), prices)
 
-        verification.attempt("estimate", lambda: asyncio.run(ask()))
+        verification.attempt("estimate", lambda: asyncio.run(ask()), FAILURES)
 
     def _show(self, verification: Verification) -> None:
         for number, item in enumerate(verification.items):
             self._show_item(number, item)
         for check in verification.checks:
-            word = "FAIL" if not check.is_ok else "warn" if check.is_warning else "ok  "
-            self.show(f"{word} {check.name}: {check.detail}")
+            self.show(str(check))
         for step in verification.steps:
             self.show(f"     step {step}")
 

@@ -20,8 +20,8 @@ from forests.storage.counters import recount_forest
 from forests.storage.scores import read_scores, start_scorer, write_scores
 from forests.storage.trees import collection, delete_forest, iter_trees
 from forests.transfer import archiving as transfer
+from forests.transfer.archive_files import ADDED
 from forests.transfer.archive_format import SCHEMAS
-from forests.transfer.columns import ADDED
 from tests.forests.factories import (
     RIGHT,
     UNCOMPARED,

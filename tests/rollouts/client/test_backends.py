@@ -20,9 +20,10 @@ from rollouts.client.failures import (
 )
 from rollouts.client.server import ServerAddress
 from rollouts.client.spending import Spending
+from rollouts.config_checks import ShownItem
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion, Ending
-from rollouts.verification import ShownItem, try_growth
+from rollouts.verification import try_growth
 from rollouts.workers.jobs import grow_slice
 from tests.openai_server import Fault, OpenAIServer
 from tests.rollouts import recorded_answers as recorded

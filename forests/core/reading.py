@@ -1,0 +1,129 @@
+"""A forest as it is read for study, whatever it is stored in: the database, or an archive."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from common.errors import UserError
+from forests.core.estimators import own_estimator
+from forests.core.model_counts import from_fields
+from forests.core.tree import ReasoningTree, Scores
+from forests.core.values import Estimator
+
+COUNTS = (
+    "num_trees", "num_complete", "num_failed", "num_nodes", "num_leaves", "num_correct",
+    "num_incorrect", "num_unanswered", "num_uncompared", "num_truncated", "prompt_tokens",
+    "completion_tokens", "requests", "retries",
+)  # fmt: skip
+"""What a forest counts over its trees."""
+
+SPENT = ("prompt_tokens", "completion_tokens", "requests", "retries")
+"""What growing one tree took."""
+
+COMPLETE = "complete"
+"""The status of a tree that has all its samples."""
+
+
+class ReadError(UserError):
+    """A forest cannot be read; the message is one line with the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForestSummary:
+    """What is known of a forest without reading its trees."""
+
+    name: str
+    config_name: str
+    config_source: str
+    """The file of the config, as it was when the forest was seeded."""
+    dataset_split: str
+    dataset_source: str
+    dataset_licence: str
+    settings: Mapping[str, Any]
+    """The worker settings: strategy, API, temperature, limits."""
+    nodes_by_model: Mapping[str, int]
+    """Nodes by the name of the model that wrote them, the busiest first; "" is a model without a
+    name."""
+    counts: Mapping[str, int]
+    """`COUNTS`; leaves are counted in samples, tokens and requests are those of the model server.
+    """
+    scorers: tuple[str, ...]
+    """Scorers whose scores it has."""
+    created_at: datetime
+    """UTC."""
+
+    @classmethod
+    def of(cls, name: str, values: Mapping[str, Any], scorers: Sequence[str]) -> "ForestSummary":
+        """Return the summary of a stored forest.
+
+        Raises:
+            ReadError: another grader has some of its leaves only.
+            KeyError, TypeError, ValueError: the values are not those of a forest.
+        """
+        if not values["is_graded"]:
+            raise ReadError(
+                f"forest {name!r} is only partly regraded: run regrade_forest --forest_name {name} "
+                "again"
+            )
+        created_at = values["created_at"]
+        if isinstance(created_at, str):
+            created_at = datetime.fromisoformat(created_at)
+        return cls(
+            name=name,
+            config_name=values["config_name"],
+            config_source=values["config_source"],
+            dataset_split=values["dataset_split"],
+            dataset_source=values["dataset_source"],
+            dataset_licence=values["dataset_licence"],
+            settings=dict(values["worker_config"]),
+            nodes_by_model=from_fields(values.get("nodes_by_model")),
+            counts={one: int(values.get(one, 0)) for one in COUNTS},
+            scorers=tuple(sorted(scorers)),
+            created_at=created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC),
+        )
+
+    @property
+    def strategy(self) -> str:
+        """Name of the strategy that grew its trees."""
+        return str(self.settings.get("strategy", ""))
+
+    @property
+    def estimator(self) -> Estimator:
+        """What its values are found by where nothing else is asked for."""
+        return own_estimator(self.strategy)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTree:
+    """One tree as it is stored, with the scores that one scorer gave its nodes."""
+
+    index: int
+    item: str
+    label: str
+    prompt: Any
+    """A text, or a list of chat messages."""
+    question: str
+    status: str
+    error: str
+    hit_max_nodes: bool
+    spent: Mapping[str, int]
+    tree: ReasoningTree
+    scores: Scores
+
+
+class ForestSource(Protocol):
+    """Where a forest is read from."""
+
+    @property
+    def summary(self) -> ForestSummary: ...
+
+    def trees(self, indexes: range, scorer: str) -> Iterator[ReadTree]:
+        """Yield these trees in the order of the dataset, in bounded memory.
+
+        `scorer`: whose scores they come with; none where it is empty.
+
+        Raises:
+            ReadError: they cannot be read.
+        """
+        ...

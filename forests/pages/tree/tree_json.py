@@ -1,0 +1,144 @@
+"""The pages of a tree and of one step as JSON."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from forests.core.prefix import as_plain_text
+from forests.core.tree import TreeNode, format_path
+from forests.core.values import NodeValue
+from forests.markup.rendering import one_line
+from forests.models import Forest
+from forests.pages.json_twin import json_address, path_or_none, shown_to
+from forests.pages.tree.rows import GapRow, Row, TreeReading, TreeRow
+from forests.pages.tree.step_texts import MAX_STEP_LENGTH
+from forests.storage.trees import StoredTree
+
+_PREVIEW_LENGTH = 90
+
+
+def tree_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page of a tree shows, from what its template gets."""
+    forest: Forest = context["forest"]
+    stored: StoredTree = context["tree"]
+    reading: TreeReading = context["reading"]
+    return {
+        **_about(request, forest, stored),
+        "item": stored.item,
+        "prompt": stored.prompt,
+        "question": stored.question,
+        "root": value_data(context["root"]),
+        "num_nodes": context["num_nodes"],
+        "max_depth": context["max_depth"],
+        "num_uncompared": context["uncompared"],
+        "spent": dict(stored.spent),
+        "failures": dict(stored.failures),
+        "best": path_or_none(reading.best[-1] if reading.best else None),
+        "worst": path_or_none(reading.worst[-1] if reading.worst else None),
+        "num_shown": reading.num_shown,
+        "steps": [_row_data(forest, stored, row) for row in context["rows"]],
+        "previous": _tree_address(forest, context["previous"]),
+        "next": _tree_address(forest, context["next"]),
+    }
+
+
+def node_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page of a step shows, from what its template gets."""
+    forest: Forest = context["forest"]
+    stored: StoredTree = context["tree"]
+    node: TreeNode = context["node"]
+    return {
+        **_about(request, forest, stored),
+        **_node_data(node),
+        **value_data(context["share"]),
+        "text": node.text,
+        "drawn": {str(depth): number for depth, number in node.drawn.items()},
+        "voted_answer": node.voted_answer,
+        "finish_reason": node.finish_reason,
+        "model": node.model,
+        "seed": node.seed,
+        "is_on_best": context["is_on_best"],
+        "is_on_worst": context["is_on_worst"],
+        "prefix": as_plain_text(context["prefix"]),
+        "ancestors": [_line_data(forest, stored, row) for row in context["ancestors"]],
+        "num_siblings": context["num_siblings"],
+        "siblings": [_line_data(forest, stored, row) for row in context["siblings"]],
+        "num_children": context["num_children"],
+        "children": [_line_data(forest, stored, row) for row in context["children"]],
+    }
+
+
+def value_data(value: NodeValue) -> dict[str, Any]:
+    """Return a value with the samples that it rests on."""
+    return {"value": value.value, "num_leaves": value.leaves, "num_correct": value.correct}
+
+
+def _about(request: HttpRequest, forest: Forest, stored: StoredTree) -> dict[str, Any]:
+    return {
+        "forest": forest.name,
+        "index": stored.index,
+        "status": str(stored.status),
+        "error": shown_to(request, stored.error),
+        "hit_max_nodes": stored.hit_max_nodes,
+        "label": stored.label,
+        "estimator": forest.estimator,
+    }
+
+
+def _row_data(forest: Forest, stored: StoredTree, row: Row) -> dict[str, Any]:
+    """Return a step of the page, or a gap: children that the page leaves out."""
+    if isinstance(row, GapRow):
+        gap = row.gap
+        address = reverse("tree", args=[forest.name, stored.index])
+        return {
+            "gap": {
+                "parent": row.parent,
+                "num_steps": len(gap),
+                "first": format_path(gap.first),
+                "page": json_address(address, open=format_path(gap.first)),
+            }
+        }
+    node = row.node
+    return {
+        **_line_data(forest, stored, row),
+        "is_hit": row.is_hit,
+        "is_on_best": row.is_on_best,
+        "is_on_worst": row.is_on_worst,
+        "num_children": row.num_children,
+        "has_all_below": row.is_loaded,
+        "text": node.text[:MAX_STEP_LENGTH] if row.is_loaded else None,
+        "num_characters_missing": row.num_missing if row.is_loaded else len(node.text),
+    }
+
+
+def _line_data(forest: Forest, stored: StoredTree, row: TreeRow) -> dict[str, Any]:
+    node = row.node
+    return {
+        **_node_data(node),
+        **value_data(row.share),
+        "is_leaf": row.is_leaf,
+        "text_preview": one_line(node.text, _PREVIEW_LENGTH),
+        "page": json_address(reverse("node", args=[forest.name, stored.index, node.path])),
+    }
+
+
+def _node_data(node: TreeNode) -> dict[str, Any]:
+    return {
+        "path": format_path(node.path),
+        "depth": node.depth,
+        "num_samples": node.count,
+        "terminal": node.terminal,
+        "truncated": node.truncated,
+        "is_thought": node.is_thought,
+        "answer": node.answer,
+        "grade": None if node.grade is None else str(node.grade),
+        "tokens": node.tokens,
+        "logprob": node.logprob,
+    }
+
+
+def _tree_address(forest: Forest, index: int | None) -> str | None:
+    if index is None:
+        return None
+    return json_address(reverse("tree", args=[forest.name, index]))

@@ -1,0 +1,81 @@
+"""Read a forest of the database for study, as an archive is read."""
+
+from collections.abc import Iterator
+
+from django.core.exceptions import ImproperlyConfigured
+
+from common.storage_problems import STORAGE_ERRORS, storage_problem
+from forests.core.reading import SPENT, ForestSummary, ReadError, ReadTree
+from forests.models import Forest
+from forests.storage.scores import iter_scored_trees, scorer_names
+
+_NAMES_SHOWN = 10
+_BROKEN = (*STORAGE_ERRORS, ImproperlyConfigured)
+
+
+class DatabaseSource:
+    """A forest in the database."""
+
+    def __init__(self, name: str) -> None:
+        """Open a forest.
+
+        Raises:
+            ReadError: there is none of this name, it is not whole, or the database is away.
+        """
+        try:
+            self._forest = _find(name)
+            values = {field: getattr(self._forest, field) for field in _fields()}
+            self.summary = ForestSummary.of(name, values, scorer_names(self._forest))
+        except _BROKEN as error:
+            raise ReadError(_problem(error)) from error
+
+    def trees(self, indexes: range, scorer: str) -> Iterator[ReadTree]:
+        """Yield these trees in the order of the dataset, in bounded memory.
+
+        Raises:
+            ReadError: the database is away.
+        """
+        try:
+            for stored, scores in iter_scored_trees(self._forest, scorer, indexes):
+                yield ReadTree(
+                    index=stored.index,
+                    item=stored.item,
+                    label=stored.label,
+                    prompt=stored.prompt,
+                    question=stored.question,
+                    status=stored.status,
+                    error=stored.error,
+                    hit_max_nodes=stored.hit_max_nodes,
+                    spent={name: stored.spent[name] for name in SPENT},
+                    tree=stored.tree,
+                    scores=scores,
+                )
+        except _BROKEN as error:
+            raise ReadError(_problem(error)) from error
+
+
+def _fields() -> list[str]:
+    return [field.name for field in Forest._meta.concrete_fields]  # noqa: SLF001  documented
+
+
+def _find(name: str) -> Forest:
+    forest = Forest.objects.filter(pk=name).first()
+    if forest is None:
+        names = sorted(Forest.objects.values_list("name", flat=True)[:_NAMES_SHOWN])
+        known = f"it has {', '.join(names)}" if names else "it has none"
+        raise ReadError(
+            f"the database has no forest {name!r}, {known}; for an archive, give its directory"
+        )
+    if not forest.is_seeded:
+        command = forest.importer or "seed_forest"
+        raise ReadError(
+            f"forest {name!r} is only partly {'imported' if forest.importer else 'seeded'}: run "
+            f"the same {command} command again"
+        )
+    return forest
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, ImproperlyConfigured):
+        return str(error)
+    return storage_problem(error)

@@ -1,0 +1,164 @@
+"""The files of an exported forest, as anything reads them: without Django."""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common.directories import MANIFEST, checksum
+from common.errors import UserError
+from common.json_lines import JsonFileError, is_number, read_json
+from common.text import describe
+from forests.core.naming import MAX_DEPTH
+from forests.core.tree import Grade, format_path, parse_path
+from forests.transfer.foreign_trees import MAX_SAMPLES
+
+FORMAT = "prm_site forest"
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+"""Earlier versions lack the columns of `ADDED`."""
+MAX_BYTES_OF_A_MANIFEST = 2**26
+MAX_NUMBERED = 10**9
+"""Samples that were asked for after one node."""
+
+ADDED: Mapping[str, Any] = {
+    "num_uncompared": 0,
+    "voted_answer": None,
+    "question": "",
+    "hit_max_nodes": False,
+    "num_hit_max_nodes": 0,
+    "is_thought": False,
+    "numbered_to": 0,
+    "grown_by": [],
+    "allowed_models": [],
+    "nodes_by_model": {},
+    "max_cost": None,
+    "price_in": None,
+    "price_out": None,
+    "replaced_settings": {},
+    "extended_at": None,
+}
+"""Fields that older versions did not write, with what stands for them."""
+
+
+class TransferError(UserError):
+    """A directory cannot be imported; the message is one line with the remedy."""
+
+
+def largest_row_group(metadata: pq.FileMetaData) -> int:
+    """Return how many bytes the largest row group of a table says it has when it is unpacked."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    return max((group.total_byte_size for group in groups), default=0)
+
+
+def read_metadata(path: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(path)  # type: ignore[no-untyped-call]
+    except pa.ArrowException as error:
+        raise foreign(path, describe(error)) from error
+
+
+def foreign(path: Path, why: str) -> TransferError:
+    return TransferError(
+        f"{path} is not what export_forest writes ({why}): export the forest again"
+    )
+
+
+def check_node(document: Mapping[str, Any], depth: int) -> None:
+    """Refuse a grade that is none, and counts that a node at a depth cannot have.
+
+    Raises:
+        AttributeError, TypeError, ValueError: it has them.
+    """
+    if document["grade"] is not None:
+        Grade(document["grade"])
+    drawn = document["drawn"]
+    are_counts = all(
+        _is_depth(key, depth) and type(number) is int and 0 <= number <= MAX_SAMPLES
+        for key, number in drawn.items()
+    )
+    if not are_counts or document["count"] < 1 or document["tokens"] < 0:
+        raise ValueError(f"count {document['count']}, tokens {document['tokens']}, drawn {drawn}")
+    if not 0 <= document["numbered_to"] <= MAX_NUMBERED:
+        raise ValueError(f"numbered_to is {document['numbered_to']}: from 0 to {MAX_NUMBERED}")
+
+
+def _is_depth(key: str, below: int) -> bool:
+    return (
+        len(key) <= len(str(MAX_DEPTH)) and key.isdecimal() and key == str(min(int(key), below - 1))
+    )
+
+
+def check_scores(scores: Any) -> None:
+    """Refuse scores of a tree that are no numbers by path.
+
+    Raises:
+        AttributeError, ValueError: they are not.
+    """
+    for path, score in scores.items():
+        if format_path(parse_path(path.replace("-", "."))).replace(".", "-") != path:
+            raise ValueError(f"{path!r} is no step: expected numbers such as 0-2-1")
+        if not is_number(score):
+            raise ValueError(f"score {score!r} of step {path}")
+
+
+def read_manifest_file(directory: Path) -> dict[str, Any]:
+    """Return the manifest of an exported forest, with the parts that every one has.
+
+    Raises:
+        TransferError: there is none, or another version of this program wrote it.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise TransferError(f"{directory} has no {MANIFEST}: give what export_forest wrote")
+    if path.stat().st_size > MAX_BYTES_OF_A_MANIFEST:
+        raise foreign(path, f"it has more than {MAX_BYTES_OF_A_MANIFEST:,} bytes")
+    try:
+        manifest = read_json(path)
+    except JsonFileError as error:
+        raise TransferError(f"{error}; or export the forest again") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
+    version = manifest.get("version")
+    if version not in READ_VERSIONS or isinstance(version, bool):
+        raise TransferError(
+            f"{directory} has format {version!r:.20}, and this site reads "
+            f"{' and '.join(map(str, READ_VERSIONS))}: use the version that wrote it"
+        )
+    parts = {"files": dict, "forest": dict, "scorers": list}
+    missing = {part for part, kind in parts.items() if not isinstance(manifest.get(part), kind)}
+    if not missing and not isinstance(manifest["forest"].get("name"), str):
+        missing = {"name"}
+    require_parts(path, missing)
+    return manifest
+
+
+def require_parts(path: Path, missing: AbstractSet[str]) -> None:
+    """Refuse a manifest that lacks something.
+
+    Raises:
+        TransferError: it does; the message names what.
+    """
+    if missing:
+        raise TransferError(f"{path} lacks {', '.join(sorted(missing))}: export the forest again")
+
+
+def check_checksums(directory: Path, manifest: Mapping[str, Any], tables: Iterable[str]) -> None:
+    """Refuse files that are not those of the manifest.
+
+    Raises:
+        TransferError: one is missing, or was changed.
+    """
+    for name, file in manifest["files"].items():
+        path = directory / name
+        if Path(name).name != name or not path.is_file() or checksum(path) != file:
+            raise TransferError(
+                f"{name!r} of {directory} is missing or not what was exported: copy it again, or "
+                "export it again"
+            )
+    for name in tables:
+        if f"{name}.parquet" not in manifest["files"]:
+            raise foreign(directory / f"{name}.parquet", "unexpected columns")

@@ -1,0 +1,90 @@
+"""The page of a forest's preference pairs as JSON."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from forests.core.naming import path_of_node
+from forests.core.tree import format_path
+from forests.models import Forest
+from forests.pages.json_twin import json_address, shown_to
+from preferences.models import PreferenceSet
+from preferences.pages.pair_list import PairFilter, PairPage
+from preferences.pages.shown_pairs import ShownPair
+
+_OF_A_SET = (
+    "name", "parameters", "is_complete", "num_pairs", "mean_margin", "num_trees_used",
+    "num_trees_with_pairs", "num_trees_incomplete", "num_accepted", "num_rejected", "num_open",
+    "dropped", "created_at", "completed_at",
+)  # fmt: skip
+
+
+def preferences_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page shows, from what its template gets."""
+    forest: Forest = context["forest"]
+    chosen: PreferenceSet | None = context["set"]
+    data: dict[str, Any] = {"forest": forest.name, "sets": [one.name for one in context["sets"]]}
+    if chosen is None:
+        return data | {"set": None, "pairs": [], "next": None}
+    found: PairPage = context["found"]
+    return data | {
+        "set": {
+            **{name: getattr(chosen, name) for name in _OF_A_SET},
+            "is_of_old_grades": context["is_of_old_grades"],
+            "is_of_smaller_trees": context["is_of_smaller_trees"],
+        },
+        "num_pages": found.num_pages,
+        "is_limited": found.is_limited,
+        "pairs": [_pair_data(request, forest, pair) for pair in context["pairs"]],
+        "next": _next_address(forest, chosen, found, context["wanted"]),
+    }
+
+
+def _pair_data(request: HttpRequest, forest: Forest, shown: ShownPair) -> dict[str, Any]:
+    pair, review = shown.preference, shown.review
+    return {
+        "tree": pair.tree_index,
+        "number": pair.number,
+        "page": json_address(reverse("tree", args=[forest.name, pair.tree_index])),
+        "prompt": shown.prompt,
+        "prefix": pair.prefix,
+        "prefix_path": format_path(path_of_node(pair.prefix_id)),
+        "depth": pair.depth,
+        "margin": pair.margin,
+        "chosen": {
+            "text": pair.chosen,
+            "value": pair.chosen_value,
+            "num_leaves": pair.chosen_leaves,
+            "path": format_path(path_of_node(pair.chosen_id)),
+        },
+        "rejected": {
+            "text": pair.rejected,
+            "value": pair.rejected_value,
+            "num_leaves": pair.rejected_leaves,
+            "path": format_path(path_of_node(pair.rejected_id)),
+        },
+        "review": review
+        and {
+            "state": str(review.state),
+            "note": review.note,
+            "reviewer": shown_to(request, review.reviewer),
+            "reviewed_at": review.reviewed_at,
+        },
+    }
+
+
+def _next_address(
+    forest: Forest, chosen: PreferenceSet, found: PairPage, wanted: PairFilter
+) -> str | None:
+    """Return where the list goes on; None at its end."""
+    if found.next_page is None:
+        return None
+    return json_address(
+        reverse("preferences", args=[forest.name]),
+        set=chosen.name,
+        page=found.next_page,
+        min_margin=wanted.min_margin or None,
+        depth=wanted.depth,
+        review=wanted.state,
+    )

@@ -1,0 +1,31 @@
+"""Check a config from a program, without a database or a model server."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rollouts.config_checks import Verification, verify
+
+
+def verify_config(
+    config_name: str,
+    dataset_split: str,
+    directories: Sequence[str | os.PathLike[str]] | None = None,
+) -> Verification:
+    """Check a config as `manage.py verify_config` does without `--with_backend`.
+
+    Args:
+        config_name: name of a config: that of its file, without `.py`.
+        dataset_split: such as "train"; its first items are checked.
+        directories: where to look for the file before the built-in configs; None takes those of
+            `PRM_CONFIG_PATH` in the environment, with colons between them.
+
+    Returns:
+        All `checks`, each of which prints as one line; `failures`, how many of them failed; and
+        `items`, what trees would hold of the first items. Nothing is raised for a config that
+        cannot be used.
+    """
+    if directories is None:
+        directories = [one for one in os.environ.get("PRM_CONFIG_PATH", "").split(":") if one]
+    verification, _ = verify(config_name, [Path(one) for one in directories], dataset_split)
+    return verification

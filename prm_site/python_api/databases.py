@@ -1,0 +1,38 @@
+"""Set Django up in a program that has not, and open a forest of its database."""
+
+import os
+from importlib import import_module
+from typing import cast
+
+import django
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from common.storage_problems import NO_DATABASE
+from forests.core.reading import ForestSource, ReadError
+
+
+def open_in_database(name: str) -> ForestSource:
+    """Return a forest of the database.
+
+    Raises:
+        ReadError: there is none of this name, no database is configured, or it is away.
+    """
+    try:
+        if not apps.ready:
+            _set_up()
+        if not settings.MONGODB_URI:
+            raise ReadError(f"{NO_DATABASE}; an archive is opened by its directory")
+    except ImproperlyConfigured as error:
+        raise ReadError(str(error)) from error
+    # Models can be imported only after the set-up.
+    source = import_module("forests.storage.database_source").DatabaseSource(name)
+    return cast("ForestSource", source)
+
+
+def _set_up() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
+    # A notebook runs its cells inside an event loop, where Django else refuses to read.
+    os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    django.setup()

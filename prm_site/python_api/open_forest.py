@@ -1,0 +1,171 @@
+"""A forest that a program reads: its facts, its trees, its pairs, and tables of them."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+from forests.core.estimators import AUTO, EstimatorChoice, EstimatorError, choose_estimator
+from forests.core.reading import ForestSource, ForestSummary, ReadError
+from forests.core.values import UNGRADED, Ungraded
+from preferences.core.value_sources import ValueSource
+from prm_site.python_api.frames import TABLES
+from prm_site.python_api.open_tree import OpenTree
+from prm_site.python_api.pairs import PairingArguments, TreePair, pairing_options
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class OpenForest:
+    """A forest, opened by `open_forest`."""
+
+    def __init__(
+        self,
+        source: ForestSource,
+        *,
+        estimator: EstimatorChoice = AUTO,
+        ungraded: Ungraded = "incorrect",
+        scorer: str = "",
+    ) -> None:
+        self._source = source
+        self._values = _value_source(source.summary, estimator, ungraded, scorer)
+
+    def __repr__(self) -> str:
+        return f"<forest {self.name}: {len(self)} trees, {self.counts['num_nodes']} nodes>"
+
+    @property
+    def name(self) -> str:
+        return self._source.summary.name
+
+    @property
+    def summary(self) -> ForestSummary:
+        """All that is known of it without reading its trees."""
+        return self._source.summary
+
+    @property
+    def config_name(self) -> str:
+        return self.summary.config_name
+
+    @property
+    def dataset_split(self) -> str:
+        return self.summary.dataset_split
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The worker settings: `strategy`, `temperature`, `max_depth` and the others."""
+        return self.summary.settings
+
+    @property
+    def strategy(self) -> str:
+        """Name of the strategy that grew its trees."""
+        return self.summary.strategy
+
+    @property
+    def estimator(self) -> str:
+        """What gives the values: an estimator, or "scorer:" and the name of a scorer."""
+        return self._values.name
+
+    @property
+    def models(self) -> Mapping[str, int]:
+        """Nodes by the name of the model that wrote them, the busiest first."""
+        return self.summary.nodes_by_model
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What it counts over its trees: see `forests.core.reading.COUNTS`."""
+        return self.summary.counts
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """Scorers whose scores `open_forest` can take as values."""
+        return self.summary.scorers
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was seeded, in UTC."""
+        return self.summary.created_at
+
+    def __len__(self) -> int:
+        """Return the number of trees, complete or not."""
+        return self.counts["num_trees"]
+
+    def trees(self, start: int = 0, stop: int | None = None) -> Iterator[OpenTree]:
+        """Yield the trees in the order of the dataset, 32 of them in memory at once.
+
+        Args:
+            start: index of the first tree.
+            stop: index behind the last tree; None is the end of the forest.
+
+        Raises:
+            ReadError: the archive or the database cannot be read.
+        """
+        first, last, _ = slice(start, stop).indices(len(self))
+        for read in self._source.trees(range(first, max(first, last)), self._values.scorer):
+            yield OpenTree(read, self._values)
+
+    def tree(self, index: int) -> OpenTree:
+        """Return one tree.
+
+        Raises:
+            ReadError: the forest has no tree of this index.
+        """
+        found = next(self.trees(index, index + 1), None) if 0 <= index < len(self) else None
+        if found is None:
+            raise ReadError(f"forest {self.name!r} has {len(self)} trees, none of them {index!r}")
+        return found
+
+    def pairs(self, **options: Unpack[PairingArguments]) -> Iterator[TreePair]:
+        """Yield the preference pairs of all complete trees, as `create_preferences` makes them.
+
+        Args:
+            **options: `pairing`, `min_margin`, `min_leaves`, `level`, `drop_same_answer`,
+                `max_pairs_per_tree`, `max_pairs_per_prefix`, `seed`: see
+                `preferences.core.pairing.PairingOptions`.
+
+        Raises:
+            ReadError: an option cannot be used, or the forest cannot be read.
+        """
+        pairing_options(options)
+        return (pair for tree in self.trees() for pair in tree.pairs(**options))
+
+    def to_pandas(
+        self, table: Literal["trees", "nodes", "pairs"] = "nodes", **options: Any
+    ) -> "DataFrame":
+        """Return a table of the whole forest, a row for each tree, node or pair.
+
+        The whole table is in memory; for a large forest, take `trees()`.
+
+        Args:
+            table: `trees`, `nodes` or `pairs`; docs/python-api.md lists the columns.
+            **options: of `pairs`, for that table.
+
+        Raises:
+            ReadError: there is no such table, pandas is missing, or the forest cannot be read.
+        """
+        if table not in TABLES:
+            raise ReadError(f"there is no table {table!r}: choose one of {', '.join(TABLES)}")
+        if options and table != "pairs":
+            raise ReadError(f"the table of {table} takes no options: they are for pairs")
+        return TABLES[table](self.pairs(**options) if table == "pairs" else self.trees())
+
+
+def _value_source(
+    summary: ForestSummary, estimator: EstimatorChoice, ungraded: Ungraded, scorer: str
+) -> ValueSource:
+    if ungraded not in UNGRADED:
+        raise ReadError(f"ungraded is {ungraded!r}: choose one of {', '.join(UNGRADED)}")
+    if scorer:
+        if (estimator, ungraded) != (AUTO, "incorrect"):
+            raise ReadError(
+                "estimator and ungraded say how values follow from graded leaves: leave them out, "
+                "or leave out scorer"
+            )
+        if scorer not in summary.scorers:
+            known = f"it has {', '.join(summary.scorers)}" if summary.scorers else "it has none"
+            raise ReadError(f"forest {summary.name!r} has no scorer {scorer!r}, {known}")
+        return ValueSource(scorer=scorer)
+    try:
+        chosen = choose_estimator(summary.strategy, estimator)
+    except EstimatorError as error:
+        raise ReadError(str(error).removeprefix("--")) from error
+    return ValueSource(estimator=chosen, ungraded=ungraded)
