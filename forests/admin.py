@@ -21,6 +21,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from common.places import to_type
 from forests.models import Activity, Forest, Node, Tree
 from forests.progress.reading import read_standing_of, read_standings
 from forests.progress.states import Standing
@@ -208,8 +209,8 @@ class ForestAdmin(StoredAdmin):
         ]
         if max(gone["trees"] + gone["nodes"], gone["preferences"]) > MAX_NODES_OF_A_REQUEST:
             kept += [
-                f"more than a page can delete: python manage.py delete_forest --forest_name "
-                f"{forest.name} --yes"
+                "more than a page can delete: "
+                + to_type(f"delete_forest --forest_name {forest.name} --yes")
                 for forest in objs
             ]
         return [forest.name for forest in objs], gone, set(), kept

@@ -2,17 +2,20 @@
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import NoReturn, cast
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import ManagementUtility
+from django.core.management import ManagementUtility, get_commands
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django_mongodb_backend.base import DatabaseWrapper
 from redis import Redis
 
+from common.option_spelling import as_declared
 from common.storage_problems import (
     NO_DATABASE,
     NO_MODEL_SERVER,
@@ -21,9 +24,12 @@ from common.storage_problems import (
     is_of_storage,
     storage_problem,
 )
+from prm_site.command_table import VERBS, overview
 
 _WORKERS = ("rqworker", "rqworker-pool")
 _ASKS_FOR_HELP = {"-h", "--help"}
+_ASKS_FOR_OVERVIEW: tuple[list[str], ...] = ([], ["-h"], ["--help"], ["help"])
+_ASKS_FOR_VERSION = (["--version"], ["version"])
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -31,8 +37,15 @@ def run(arguments: Sequence[str]) -> None:
 
     With `--traceback` what the database or the queue raised is shown in full.
     """
+    line = CommandLine(list(arguments))
+    if arguments[1:] in _ASKS_FOR_OVERVIEW:
+        sys.stdout.write(f"{overview(line.prog_name)}\n")
+        return
+    if arguments[1:] in _ASKS_FOR_VERSION:
+        sys.stdout.write(f"prm {_version()}\n")
+        return
     try:
-        CommandLine(list(arguments)).execute()
+        line.execute()
     except (ImproperlyConfigured, CommandError) as problem:
         _end(str(problem))
     except STORAGE_ERRORS as error:
@@ -41,14 +54,37 @@ def run(arguments: Sequence[str]) -> None:
         _end(storage_problem(error))
 
 
+def _version() -> str:
+    try:
+        return version("prm-site")
+    except PackageNotFoundError:
+        return "of a checkout that is not installed"
+
+
 class CommandLine(ManagementUtility):
-    """Looks, before a worker starts, for what it needs: RQ would try again and again."""
+    """Knows short names of commands, and options with `-` and `_` between their words.
+
+    Looks, before a worker starts, for what it needs: RQ would try again and again.
+    """
+
+    def __init__(self, argv: list[str]) -> None:
+        super().__init__(argv)
+        if Path(argv[0]).name == "__main__.py":
+            self.argv[0] = self.prog_name = "prm"
 
     def fetch_command(self, subcommand: str) -> BaseCommand:
-        command = super().fetch_command(subcommand)
+        command = super().fetch_command(_full_name(subcommand))
+        options = command.create_parser(self.prog_name, subcommand)._option_string_actions  # noqa: SLF001
+        self.argv[2:] = as_declared(self.argv[2:], options)
         if subcommand in _WORKERS and not _ASKS_FOR_HELP & set(self.argv):
             _require_what_workers_need()
         return command
+
+
+def _full_name(name: str) -> str:
+    name = VERBS.get(name, name)
+    known = get_commands()
+    return next((one for one in known if one.replace("-", "_") == name.replace("-", "_")), name)
 
 
 def _require_what_workers_need() -> None:

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+from common.places import HOME_DIR
 from prm_site.configuration.environment import HTTP, MONGODB, REDIS, Environment, refuse
 from prm_site.configuration.logs import FORMATS, logging_settings
 from prm_site.configuration.model_prices import prices_of
@@ -12,7 +13,14 @@ from prm_site.configuration.mongodb import PAGE_READ_PREFERENCES, client_options
 from prm_site.configuration.secret_key import read_or_create_secret_key
 from prm_site.services.registry import running_addresses
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = HOME_DIR
+PACKAGE_DIR = Path(__file__).resolve().parent
+# Beside the packages in a checkout; setup.py installs it inside this one.
+TEMPLATES_DIR = next(
+    folder / "templates"
+    for folder in (PACKAGE_DIR, PACKAGE_DIR.parent)
+    if (folder / "templates" / "base.html").is_file()
+)
 
 env = Environment()  # type: ignore[no-untyped-call]
 if env_file := env.str("PRM_ENV_FILE", default=str(BASE_DIR / ".env")):
@@ -132,9 +140,10 @@ LOGOUT_REDIRECT_URL = "login"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [TEMPLATES_DIR],
         "APP_DIRS": True,
         "OPTIONS": {
+            "builtins": ["forests.templatetags.program"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -227,7 +236,7 @@ USE_I18N = False
 STATIC_URL = f"{URL_PREFIX}/static/"
 # Filled by `collectstatic` in production; otherwise files are served from where they are.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
-STATICFILES_DIRS = [BASE_DIR / "prm_site" / "static"]
+STATICFILES_DIRS = [PACKAGE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 
 X_FRAME_OPTIONS = "DENY"

@@ -4,6 +4,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from common.places import to_type
 from forests.admin import ForestAdmin
 from forests.models import Forest
 from forests.storage.trees import MAX_NODES_OF_A_REQUEST, is_held
@@ -18,7 +19,7 @@ def recount(
         if is_held(forest):
             messages.error(request, f"Pause {forest} first: workers still count as they grow.")
         elif forest.num_nodes > MAX_NODES_OF_A_REQUEST:
-            command = f"python manage.py recount_forest --forest_name {forest}"
+            command = to_type(f"recount_forest --forest_name {forest}")
             messages.error(request, f"A page cannot read all nodes of {forest}: {command}")
         else:
             differences = recount_forest(forest)

@@ -39,7 +39,7 @@ FIRST, COPY = "gsm8k_baseline-test-first", "gsm8k_baseline-test-copy"
 NOT_RUN = {
     "make test": "it is what runs this",
     "TEST_MONGODB_URI=": "the same; tests/servers.py is what reads it",
-    "make demo": "tests/prm_site/test_demo.py runs its stages",
+    "make demo": "tests/prm_site/test_installed.py runs its stages",
     "make test-backends": "installs 5 GB",
     "make mutants": "takes minutes, and no test of this is meant to",
     "make bench": "takes minutes: tests/benchmarks runs it with small ones",

@@ -5,12 +5,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from forests.commands import ProjectCommand, positive_integer
+from forests.commands import ProjectCommand, add_port_argument, positive_integer
 from prm_site import demo
 from prm_site.services.supervisor import ServiceError
+from prm_site.serving import SiteError
 
 DEFAULT_LIMIT = 10
-DEFAULT_PORT = 8000
 
 
 class Command(ProjectCommand):
@@ -32,15 +32,7 @@ manage.py demo --exit --limit 4
             default=DEFAULT_LIMIT,
             help="trees of the forest (default: %(default)s)",
         )
-        parser.add_argument(
-            "--port",
-            type=int,
-            choices=range(1, 65536),
-            metavar="PORT",
-            default=DEFAULT_PORT,
-            help="port of the site, or else any that is free (default: %(default)s)",
-        )
-
+        add_port_argument(parser)
         parser.add_argument(
             "--output",
             type=Path,
@@ -57,6 +49,6 @@ manage.py demo --exit --limit 4
                 demo.run_stages(base_dir, demo.stages(options["limit"], output), self.say)
                 self.say(f"\nThe dataset: {output}")
                 if not options["exit"]:
-                    demo.serve_site(base_dir, options["port"], self.say)
-        except (demo.DemoError, ServiceError) as error:
+                    demo.serve_forest(base_dir, options["port"], self.say)
+        except (demo.DemoError, ServiceError, SiteError) as error:
             raise CommandError(str(error)) from error
