@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, ClassVar, TextIO, cast
 
 import structlog
 from django.conf import settings
@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
+from common.plugins import PluginError
 from common.storage_problems import NO_DATABASE, STORAGE_ERRORS, storage_problem
 from common.text import printable
 from experiment_configs.interfaces import ConfigError
@@ -54,10 +55,10 @@ class ProjectCommand(BaseCommand):
     """Command lines shown at the end of `--help`."""
     needs_database = True
     requires_system_checks = ()
-    suppressed_base_arguments = frozenset({
+    suppressed_base_arguments: ClassVar[set[str]] = {
         "--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color",
         "--force-color",
-    })  # fmt: skip
+    }  # fmt: skip
     """Django's own options, which work and are not shown."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -102,7 +103,7 @@ class ProjectCommand(BaseCommand):
             if self.needs_database and not settings.MONGODB_URI:
                 raise CommandError(NO_DATABASE)
             return super().execute(*args, **options)
-        except ConfigError as error:
+        except (ConfigError, PluginError) as error:
             raise CommandError(str(error)) from error
         except Forest.DoesNotExist as error:
             raise CommandError("the forest was deleted meanwhile") from error

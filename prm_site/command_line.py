@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -24,12 +23,10 @@ from common.storage_problems import (
     is_of_storage,
     storage_problem,
 )
-from prm_site.command_table import VERBS, overview
+from prm_site.command_table import VERBS
 
 _WORKERS = ("rqworker", "rqworker-pool")
 _ASKS_FOR_HELP = {"-h", "--help"}
-_ASKS_FOR_OVERVIEW: tuple[list[str], ...] = ([], ["-h"], ["--help"], ["help"])
-_ASKS_FOR_VERSION = (["--version"], ["version"])
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -37,28 +34,14 @@ def run(arguments: Sequence[str]) -> None:
 
     With `--traceback` what the database or the queue raised is shown in full.
     """
-    line = CommandLine(list(arguments))
-    if arguments[1:] in _ASKS_FOR_OVERVIEW:
-        sys.stdout.write(f"{overview(line.prog_name)}\n")
-        return
-    if arguments[1:] in _ASKS_FOR_VERSION:
-        sys.stdout.write(f"prm {_version()}\n")
-        return
     try:
-        line.execute()
+        CommandLine(list(arguments)).execute()
     except (ImproperlyConfigured, CommandError) as problem:
         _end(str(problem))
     except STORAGE_ERRORS as error:
         if "--traceback" in arguments or not is_of_storage(error):
             raise
         _end(storage_problem(error))
-
-
-def _version() -> str:
-    try:
-        return version("prm-site")
-    except PackageNotFoundError:
-        return "of a checkout that is not installed"
 
 
 class CommandLine(ManagementUtility):

@@ -2,7 +2,10 @@
 
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+
+from django.utils.functional import SimpleLazyObject
 
 from common.places import HOME_DIR
 from prm_site.configuration.environment import HTTP, MONGODB, REDIS, Environment, refuse
@@ -81,7 +84,10 @@ if PRODUCTION:
     if DEBUG:
         refuse("PRM_DEBUG=1 shows secrets to visitors: unset it, or unset PRM_PRODUCTION")
 
-SECRET_KEY = env.str("PRM_SECRET_KEY", default="") or read_or_create_secret_key(DATA_DIR)
+# Made when the site needs it: `prm COMMAND --help` leaves the current directory as it is.
+SECRET_KEY = env.str("PRM_SECRET_KEY", default="") or SimpleLazyObject(
+    partial(read_or_create_secret_key, DATA_DIR)
+)
 ALLOWED_HOSTS = env.words("PRM_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = env.words("PRM_CSRF_TRUSTED_ORIGINS")
 URL_PREFIX: str = env.str("PRM_URL_PREFIX", default="").strip().rstrip("/")

@@ -108,6 +108,9 @@ def test_the_overview_leaves_the_directory_as_it_was(program: Path, users_own: P
     assert "seed_forest [seed]" in out
     version = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
     assert run(program, users_own, "--version") == (0, f"prm {version}\n", "")
+    status, out, err = run(program, users_own, "verify", "--help")
+    assert (status, err) == (0, "")
+    assert "\n  prm verify_config --config_name gsm8k_baseline " in out
     assert written(users_own) == before
 
 

@@ -7,6 +7,7 @@ from django.core.management.base import CommandParser
 from experiment_configs.loading import load_config
 from forests.commands import ProjectCommand, positive_integer
 from forests.seeding import seed_forest
+from rollouts.strategies.packages import with_package
 from rollouts.verification import check_strategy
 
 
@@ -52,7 +53,8 @@ manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test 
             config.rollout_worker_config = replace(
                 config.rollout_worker_config, base_urls=tuple(options["base_url"])
             )
-        check_strategy(loaded.config.rollout_worker_config)
+        check_strategy(config.rollout_worker_config)
+        config.rollout_worker_config = with_package(config.rollout_worker_config)
         forest = seed_forest(
             loaded,
             options["dataset_split"],
