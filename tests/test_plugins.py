@@ -101,19 +101,16 @@ def test_a_strategy_of_a_package_grows_a_forest_that_notes_it(grown: Forest, exa
 def test_a_forest_is_not_grown_by_another_version_of_its_strategy(
     grown: Forest, examples: str, folder: Path
 ):
-    (told,) = folder.glob("*.dist-info")
     newer = folder.with_name("newer")
     newer.mkdir()
-    for path in (told, folder / "prm_examples.py"):
-        path.rename(newer / path.name.replace("-1.0", "-1.1"))
-    for path in newer.glob("*.dist-info"):
-        text = (path / "METADATA").read_text()
-        (path / "METADATA").write_text(text.replace("Version: 1.0", "Version: 1.1"))
+    install(newer, "prm-examples", "1.1", {"prm.strategies": {"two_by_two": "prm_examples:X"}})
+    others = [one for one in sys.path if one != str(folder)]
 
-    with pytest.raises(OtherConfigError, match="and here no package has it: install that package"):
-        load_frozen_config(grown)
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(newer)
+        patch.setattr(sys, "path", others)
+        with pytest.raises(OtherConfigError, match="and here no package has it: install that"):
+            load_frozen_config(grown)
+        patch.setattr(sys, "path", [str(newer), *others])
         with pytest.raises(OtherConfigError) as caught:
             load_frozen_config(grown)
     assert str(caught.value) == (
@@ -165,8 +162,10 @@ def test_a_reader_of_a_package_makes_a_forest_that_notes_it(examples: str, tmp_p
     assert f"format chains of {examples}" in forest.config_source
 
     (tmp_path / "chains.jsonl").write_text(json.dumps(row | {"steps": [" "]}))
-    assert "node [0] has a blank text" in refused(*command[:-1], "b")
+    assert "`text` must be a text that is not blank" in refused(*command[:-1], "b")
     (tmp_path / "chains.jsonl").write_text(json.dumps(row | {"steps": [1]}))
+    assert "`text` must be a text that is not blank" in refused(*command[:-1], "b")
+    (tmp_path / "chains.jsonl").write_text(json.dumps(row | {"steps": 1}))
     assert f"the reader of {examples} failed: " in refused(*command[:-1], "b")
     assert not Forest.objects.filter(pk="imported-train-b")
 

@@ -142,39 +142,34 @@ def read_tree(row: Any, format_name: str) -> ForeignTree:
         return reader(row)
     try:
         found = reader(row)
+        _check_tree(found)
     except ForeignTreeError:
         raise
     except Exception as error:  # it is code that is not ours
         raise ForeignTreeError(f"the reader of {package} failed: {describe(error)}") from error
-    if not isinstance(found, ForeignTree):
-        raise ForeignTreeError(
-            f"the reader of {package} must return a ForeignTree, not {type(found).__name__}"
-        )
-    _check_limits(found)
     return found
 
 
-def _check_limits(found: ForeignTree) -> None:
-    """Refuse what our own readers do not return.
+def _check_tree(found: object) -> None:
+    """Refuse what our own readers never return.
 
     Raises:
         ForeignTreeError: it is too large, or holds what cannot be stored.
     """
+    if not isinstance(found, ForeignTree):
+        raise ForeignTreeError(f"its reader must return a ForeignTree, not {type(found).__name__}")
     if len(found.tree) > MAX_NODES:
         raise ForeignTreeError(f"more than {MAX_NODES} nodes")
     if sum(node.count for node in found.tree) > MAX_SAMPLES:
         raise ForeignTreeError(f"the counts of its nodes add up to more than {MAX_SAMPLES}")
-    if not found.label.strip():
-        raise ForeignTreeError("the label is blank: give the right answer")
     found.prompt = _prompt(found.prompt)
     for name in ("label", "item", "question"):
-        _check_length(getattr(found, name), name)
+        _text({name: getattr(found, name)}, name)
     for node in found.tree:
         if node.depth > MAX_DEPTH:
             raise ForeignTreeError(f"more than {MAX_DEPTH} steps on a path")
-        if node.path and not node.text.strip():
-            raise ForeignTreeError(f"node {list(node.path)} has a blank text")
-        _check_length(node.text, "text")
+        if node.path:
+            _text({"text": node.text}, "text")
 
 
 def _walk(first: list[Any]) -> Iterator[tuple[NodePath, Mapping[str, Any]]]:
