@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TextIO, cast
+from typing import Any, TextIO, cast
 
 import structlog
 from django.conf import settings
@@ -55,7 +55,7 @@ class ProjectCommand(BaseCommand):
     """Command lines shown at the end of `--help`."""
     needs_database = True
     requires_system_checks = ()
-    suppressed_base_arguments: ClassVar[set[str]] = {
+    suppressed_base_arguments = {
         "--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color",
         "--force-color",
     }  # fmt: skip
