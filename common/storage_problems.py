@@ -5,12 +5,15 @@ from django.db import DatabaseError
 from pymongo.errors import OperationFailure, PyMongoError
 from redis.exceptions import RedisError
 
+from common.places import to_type
+
 STORAGE_ERRORS = (PyMongoError, DatabaseError, RedisError)
 
 _CODES_OF_REFUSED_QUERIES = (2, 9, 14, 51091)
 """MongoDB's BadValue, FailedToParse, TypeMismatch, and that of a pattern that cannot be read."""
 
-_REMEDY = "in .env, or start the embedded services with `python manage.py services`"
+_SERVICES = to_type("services")
+_REMEDY = f"in .env, or start the embedded services with `{_SERVICES}`"
 NO_DATABASE = f"no database: set MONGODB_URI {_REMEDY}"
 NO_QUEUE = f"no queue: set REDIS_URL {_REMEDY}"
 NO_MODEL_SERVER = f"no model server: set OPENAI_BASE_URL {_REMEDY}"
@@ -23,7 +26,7 @@ def storage_problem(error: Exception) -> str:
             return NO_QUEUE
         return (
             f"the queue at {without_password(settings.REDIS_URL)} failed: "
-            f"{first_line(error)} (check REDIS_URL, or restart `manage.py services`)"
+            f"{first_line(error)} (check REDIS_URL, or restart `{_SERVICES}`)"
         )
     if not settings.MONGODB_URI:
         return NO_DATABASE
@@ -31,7 +34,7 @@ def storage_problem(error: Exception) -> str:
     reason = error.__cause__ if isinstance(error.__cause__, PyMongoError) else error
     return (
         f"MongoDB at {without_password(settings.MONGODB_URI)} failed: "
-        f"{first_line(reason)} (check MONGODB_URI, or restart `manage.py services`)"
+        f"{first_line(reason)} (check MONGODB_URI, or restart `{_SERVICES}`)"
     )
 
 

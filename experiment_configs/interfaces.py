@@ -71,6 +71,10 @@ class RolloutWorkerConfig:
     """Which OpenAI endpoint continues a prefix."""
     strategy: str = "branching"
     """Name of a growth strategy: see `rollouts.strategies`."""
+    strategy_package: str = ""
+    """Package and version that the strategy comes from, such as "prm-two-by-two 1.0"; empty for one
+    of ours. `seed_forest` notes what is installed, and growth goes by that alone. A config that
+    names it itself refuses any other."""
 
     step_delimiter: StepDelimiter = "\n"
     r"""What ends a step: a text, several texts, or a regular expression (`re.compile(r"\n\n+")`).
@@ -224,6 +228,7 @@ class RolloutWorkerConfig:
             ("api", "one of " + ", ".join(APIS), self.api in APIS),
             ("reasoning", "one of " + ", ".join(REASONINGS), self.reasoning in REASONINGS),
             ("strategy", "the name of a growth strategy", _is_text(self.strategy)),
+            ("strategy_package", "a text", isinstance(self.strategy_package, str)),
             ("step_delimiter", *_judged(self.step_delimiter)),
             ("keep_blocks", "True or False", isinstance(self.keep_blocks, bool)),
             ("stop", "a tuple of texts", _all_of(self.stop, _is_text)),

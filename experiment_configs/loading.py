@@ -169,8 +169,8 @@ def _describe_place(error: BaseException, path: Path) -> str:
 
 def _git_version(path: Path, beside: Iterable[str]) -> tuple[str, str]:
     commit = _git(path, "rev-parse", "HEAD")
-    if not commit:
-        return "", ""
+    if not commit or _git(path, "check-ignore", path.name):
+        return "", ""  # an ignored file, such as one in an environment, is not of that commit
     if _git(path, "status", "--porcelain", "--", path.name, *beside):
         commit += "-dirty"
     return commit, _git(path, "rev-parse", "--abbrev-ref", "HEAD")

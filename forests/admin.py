@@ -21,6 +21,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from common.places import to_type
 from forests.models import Activity, Forest, Node, Tree
 from forests.progress.reading import read_standing_of, read_standings
 from forests.progress.states import Standing
@@ -162,7 +163,7 @@ def recount(
         if is_held(forest):
             messages.error(request, f"Pause {forest} first: workers still count as they grow.")
         elif forest.num_nodes > MAX_NODES_OF_A_REQUEST:
-            command = f"python manage.py recount_forest --forest_name {forest}"
+            command = to_type(f"recount_forest --forest_name {forest}")
             messages.error(request, f"A page cannot read all nodes of {forest}: {command}")
         else:
             differences = recount_forest(forest)
@@ -227,8 +228,8 @@ class ForestAdmin(StoredAdmin):
         ]
         if max(gone["trees"] + gone["nodes"], gone["preferences"]) > MAX_NODES_OF_A_REQUEST:
             kept += [
-                f"more than a page can delete: python manage.py delete_forest --forest_name "
-                f"{forest.name} --yes"
+                "more than a page can delete: "
+                + to_type(f"delete_forest --forest_name {forest.name} --yes")
                 for forest in objs
             ]
         return [forest.name for forest in objs], gone, set(), kept

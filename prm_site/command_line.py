@@ -2,16 +2,18 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import ManagementUtility
+from django.core.management import ManagementUtility, get_commands
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from redis import Redis
 
+from common.option_spelling import as_declared
 from common.storage_problems import (
     NO_DATABASE,
     NO_MODEL_SERVER,
@@ -20,6 +22,7 @@ from common.storage_problems import (
     is_of_storage,
     storage_problem,
 )
+from prm_site.command_table import VERBS
 
 if TYPE_CHECKING:  # before the settings are read, the engine would look for libraries for maps
     from django_mongodb_backend.base import DatabaseWrapper
@@ -44,13 +47,29 @@ def run(arguments: Sequence[str]) -> None:
 
 
 class CommandLine(ManagementUtility):
-    """Looks, before a worker starts, for what it needs: RQ would try again and again."""
+    """Knows short names of commands, and options with `-` and `_` between their words.
+
+    Looks, before a worker starts, for what it needs: RQ would try again and again.
+    """
+
+    def __init__(self, argv: list[str]) -> None:
+        super().__init__(argv)
+        if Path(argv[0]).name == "__main__.py":
+            self.argv[0] = self.prog_name = "prm"
 
     def fetch_command(self, subcommand: str) -> BaseCommand:
-        command = super().fetch_command(subcommand)
+        command = super().fetch_command(_full_name(subcommand))
+        options = command.create_parser(self.prog_name, subcommand)._option_string_actions  # noqa: SLF001
+        self.argv[2:] = as_declared(self.argv[2:], options)
         if subcommand in _WORKERS and not _ASKS_FOR_HELP & set(self.argv):
             _require_what_workers_need()
         return command
+
+
+def _full_name(name: str) -> str:
+    name = VERBS.get(name, name)
+    known = get_commands()
+    return next((one for one in known if one.replace("-", "_") == name.replace("-", "_")), name)
 
 
 def _require_what_workers_need() -> None:

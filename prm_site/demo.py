@@ -1,20 +1,19 @@
 """The whole flow on the embedded services: what `manage.py demo` runs."""
 
-import json
 import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from common.commands import EXIT_INTERRUPTED, EXIT_PARTLY_FAILED
 from common.errors import UserError
+from common.places import module_command, to_type
 from prm_site.services import processes, registry, supervisor
 from prm_site.services.definitions import ALL
+from prm_site.serving import demo_login, serve_site
 
 CONFIG = "demo_arithmetic"
 SPLIT = "train"
@@ -66,9 +65,9 @@ def run_stages(base_dir: Path, flow: Sequence[Stage], say: Callable[[str], None]
         DemoError: a stage could not run.
     """
     for number, stage in enumerate(flow, start=1):
-        say(f"\n=== {number}/{len(flow)} {stage.title}: manage.py {' '.join(stage.arguments)}")
+        say(f"\n=== {number}/{len(flow)} {stage.title}: {to_type(' '.join(stage.arguments))}")
         began = time.monotonic()
-        status = _run([sys.executable, "manage.py", *stage.arguments], base_dir)
+        status = _run(module_command("prm_site", *stage.arguments), base_dir)
         if status == EXIT_INTERRUPTED:
             raise KeyboardInterrupt
         if status not in (0, EXIT_PARTLY_FAILED):
@@ -89,7 +88,7 @@ def services(base_dir: Path, data_dir: Path, say: Callable[[str], None]) -> Iter
         yield
         return
     say("starting the services")
-    child = processes.start([sys.executable, "manage.py", "services"], cwd=base_dir)
+    child = processes.start(module_command("prm_site", "services"), cwd=base_dir)
     try:
         _wait_for_services(data_dir, lambda: child.poll() is None)
         yield
@@ -97,50 +96,20 @@ def services(base_dir: Path, data_dir: Path, say: Callable[[str], None]) -> Iter
         processes.stop(child)
 
 
-def serve_site(base_dir: Path, port: int, say: Callable[[str], None]) -> None:
+def serve_forest(base_dir: Path, port: int, say: Callable[[str], None]) -> NoReturn:
     """Serve the pages until interrupted.
 
     Raises:
-        DemoError: the server ended by itself.
+        SiteError: the demo's user cannot be made, or the server ended by itself.
     """
-    port = processes.free_port(port)
-    login = _login(base_dir)
-    command = [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1",
-        "--port", str(port), "--no-ws", "--blocking-threads", "3", "--backpressure", "512",
-        "--log-level", "warning", "prm_site.wsgi:application",
-    ]  # fmt: skip
-    child = processes.start(command, cwd=base_dir)
-    while child.poll() is None and not _accepts(port):
-        time.sleep(0.2)
-    say(f"\nThe forest: http://127.0.0.1:{port}/{FOREST}/")
-    say(f"Log in as {login['username']} with password {login['password']}")
-    say("Ctrl-C stops everything; the next `make demo` goes on with the same data.")
-    try:
-        status = child.wait()
-    finally:
-        processes.stop(child)
-    raise DemoError(f"the site ended with status {status}")
+    login = demo_login(base_dir)
 
+    def welcome(address: str) -> None:
+        say(f"\nThe forest: {address}/{FOREST}/")
+        say(f"Log in as {login['username']} with password {login['password']}")
+        say("Ctrl-C stops everything; the next run continues with the same data.")
 
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _login(base_dir: Path) -> dict[str, str]:
-    """Return the demo user's name and password, made on the first run."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "demo_user"],
-        cwd=base_dir,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise DemoError(f"the demo user cannot be made: {done.stderr.strip()}")
-    login: dict[str, str] = json.loads(done.stdout)
-    return login
+    serve_site(base_dir, port, welcome)
 
 
 def _run(command: Sequence[str], base_dir: Path) -> int:

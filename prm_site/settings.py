@@ -2,8 +2,12 @@
 
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+from django.utils.functional import SimpleLazyObject
+
+from common.places import HOME_DIR
 from prm_site.configuration.environment import HTTP, MONGODB, REDIS, Environment, refuse
 from prm_site.configuration.logs import FORMATS, logging_settings
 from prm_site.configuration.model_prices import prices_of
@@ -12,7 +16,14 @@ from prm_site.configuration.mongodb import PAGE_READ_PREFERENCES, client_options
 from prm_site.configuration.secret_key import read_or_create_secret_key
 from prm_site.services.registry import running_addresses
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = HOME_DIR
+PACKAGE_DIR = Path(__file__).resolve().parent
+# Beside the packages in a checkout; setup.py installs it inside this one.
+TEMPLATES_DIR = next(
+    folder / "templates"
+    for folder in (PACKAGE_DIR, PACKAGE_DIR.parent)
+    if (folder / "templates" / "base.html").is_file()
+)
 
 env = Environment()  # type: ignore[no-untyped-call]
 if env_file := env.str("PRM_ENV_FILE", default=str(BASE_DIR / ".env")):
@@ -73,7 +84,10 @@ if PRODUCTION:
     if DEBUG:
         refuse("PRM_DEBUG=1 shows secrets to visitors: unset it, or unset PRM_PRODUCTION")
 
-SECRET_KEY = env.str("PRM_SECRET_KEY", default="") or read_or_create_secret_key(DATA_DIR)
+# Made when the site needs it: `prm COMMAND --help` leaves the current directory as it is.
+SECRET_KEY = env.str("PRM_SECRET_KEY", default="") or SimpleLazyObject(
+    partial(read_or_create_secret_key, DATA_DIR)
+)
 ALLOWED_HOSTS = env.words("PRM_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = env.words("PRM_CSRF_TRUSTED_ORIGINS")
 URL_PREFIX: str = env.str("PRM_URL_PREFIX", default="").strip().rstrip("/")
@@ -133,9 +147,10 @@ LOGOUT_REDIRECT_URL = "login"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [TEMPLATES_DIR],
         "APP_DIRS": True,
         "OPTIONS": {
+            "builtins": ["forests.templatetags.program"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -229,7 +244,7 @@ USE_I18N = False
 STATIC_URL = f"{URL_PREFIX}/static/"
 # Filled by `collectstatic` in production; otherwise files are served from where they are.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
-STATICFILES_DIRS = [BASE_DIR / "prm_site" / "static"]
+STATICFILES_DIRS = [PACKAGE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 
 X_FRAME_OPTIONS = "DENY"

@@ -23,6 +23,7 @@ from forests.costs.estimates import GrowthEstimate
 from forests.grading import ItemGrader, grade_leaf
 from rollouts.steps.rules import StepRule
 from rollouts.strategies import STRATEGIES
+from rollouts.strategies.packages import require_strategy, with_package
 
 ITEMS_SHOWN = 3
 
@@ -189,12 +190,15 @@ def check_strategy(config: RolloutWorkerConfig) -> str:
     """Return the name of the config's strategy.
 
     Raises:
-        ConfigError: there is no such strategy, or no rollout of it fits below `max_nodes`.
+        ConfigError: there is no such strategy, it cannot be loaded or is another one than the
+            config names, or no rollout of it fits below `max_nodes`.
     """
-    if config.strategy not in tuple(STRATEGIES):
+    if config.strategy not in STRATEGIES and not config.strategy_package:
         raise ConfigError(
-            f"strategy {config.strategy!r} is not known: choose one of {', '.join(STRATEGIES)}"
+            f"strategy {config.strategy!r} is not known: choose one of {', '.join(STRATEGIES)}, or "
+            "install the package that has it"
         )
+    require_strategy(config if config.strategy_package else with_package(config))
     if not config.problems() and _has_no_room(config):
         raise ConfigError(
             f"max_nodes is {config.max_nodes}, and one rollout may have max_depth "

@@ -4,9 +4,11 @@ The strategies themselves are in `rollouts.strategies`, which pages and metrics 
 """
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from contextlib import suppress
+from typing import Any, Literal, TypeAlias
 
 from common.errors import UserError
+from common.plugins import PluginError, Registry
 from forests.core.values import ESTIMATORS, Estimator
 
 AUTO: Literal["auto"] = "auto"
@@ -30,6 +32,21 @@ STRATEGY_ESTIMATORS: Mapping[str, tuple[Estimator, ...]] = {
 """The strategy's own estimator, then the others that mean something for its trees."""
 
 
+_PLUGINS: Registry[Any] = Registry("prm.strategies", "growth strategy", {}, lambda *_: "")
+
+
+def estimators_of(strategy: str) -> tuple[Estimator, ...]:
+    """Return the estimators that mean something for a strategy, its own first.
+
+    All of them for a strategy that is not known here, or whose package does not load.
+    """
+    if strategy not in STRATEGY_ESTIMATORS and strategy in _PLUGINS:
+        with suppress(PluginError):
+            found: tuple[Estimator, ...] = _PLUGINS[strategy].estimators
+            return found
+    return STRATEGY_ESTIMATORS.get(strategy, ESTIMATORS)
+
+
 class EstimatorError(UserError, ValueError):
     """An estimator means nothing for a strategy; the message names those that do."""
 
@@ -38,7 +55,7 @@ class EstimatorError(UserError, ValueError):
 
 def own_estimator(strategy: str) -> Estimator:
     """Return the estimator of a strategy; `leaf_mean` for one that this version does not know."""
-    return STRATEGY_ESTIMATORS.get(strategy, ESTIMATORS)[0]
+    return estimators_of(strategy)[0]
 
 
 def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
@@ -49,7 +66,7 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
     """
     if wanted == AUTO:
         return own_estimator(strategy)
-    known = STRATEGY_ESTIMATORS.get(strategy, ESTIMATORS)
+    known = estimators_of(strategy)
     if wanted not in known:
         raise EstimatorError(
             f"--estimator {wanted} means nothing for a forest of strategy {strategy}, which draws "

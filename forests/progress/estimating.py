@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from common.places import to_type
 from experiment_configs.interfaces import DEFAULT_CONCURRENCY
 from forests.costs.budgets import Usage
 from forests.costs.estimates import (
@@ -65,8 +66,8 @@ def read_estimate(forest: Forest) -> GrowthEstimate | None:
 
 
 def _command(forest: Forest) -> str:
-    return (
-        f"python manage.py verify_config --config_name {forest.config_name} "
+    return to_type(
+        f"verify_config --config_name {forest.config_name} "
         f"--dataset_split {forest.dataset_split} --with_backend --estimate {forest.num_trees}"
     )
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from common.places import to_type
+
 
 class ForestState(StrEnum):
     """What a forest does, or why it does not grow; explained in docs/glossary.md."""
@@ -60,7 +62,7 @@ class ForestFacts:
     worker_message: str = ""
     """Why a worker lately would not take the forest's jobs; empty where none refused."""
     seed_command: str = ""
-    """Arguments of manage.py that bring the forest's trees."""
+    """The command, with its arguments, that brings the forest's trees."""
     is_imported: bool = False
     is_growable: bool = True
     """False where its trees are another forest's solutions, cut into other steps."""
@@ -208,4 +210,4 @@ def _retry(facts: ForestFacts, state: ForestState) -> list[NextCommand]:
 
 
 def _command(purpose: str, arguments: str) -> NextCommand:
-    return NextCommand(purpose, f"python manage.py {arguments}")
+    return NextCommand(purpose, to_type(arguments))

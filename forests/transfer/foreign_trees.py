@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.json_lines import is_number
+from common.plugins import Registry
 from common.storable import storing_problem
+from common.text import describe
 from experiment_configs.questions import question_of_prompt
 from forests.core.prefix import is_prompt
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
@@ -119,8 +121,55 @@ def read_jsonl(row: Any) -> ForeignTree:
     return found
 
 
-READERS: Mapping[str, Callable[[Any], ForeignTree]] = {"openr": read_openr, "jsonl": read_jsonl}
-"""By the name of the format."""
+READERS: Registry[Callable[[Any], ForeignTree]] = Registry(
+    "prm.tree_readers",
+    "tree reader",
+    {"openr": read_openr, "jsonl": read_jsonl},
+    lambda _, loaded: "" if callable(loaded) else "is not a function",
+)
+"""By the name of the format: ours, and those of plugins (docs/extending.md)."""
+
+
+def read_tree(row: Any, format_name: str) -> ForeignTree:
+    """Return the tree of one row.
+
+    Raises:
+        ForeignTreeError: the row is not what the format says, or the reader of a plugin fails.
+        PluginError: the plugin cannot be loaded.
+    """
+    reader = READERS[format_name]
+    if not (package := READERS.package(format_name)):
+        return reader(row)
+    try:
+        found = reader(row)
+        _check_tree(found)
+    except ForeignTreeError:
+        raise
+    except Exception as error:  # it is code that is not ours
+        raise ForeignTreeError(f"the reader of {package} failed: {describe(error)}") from error
+    return found
+
+
+def _check_tree(found: object) -> None:
+    """Refuse what our own readers never return.
+
+    Raises:
+        ForeignTreeError: it is too large, or holds what cannot be stored.
+    """
+    if not isinstance(found, ForeignTree):
+        raise ForeignTreeError(f"its reader must return a ForeignTree, not {type(found).__name__}")
+    if len(found.tree) > MAX_NODES:
+        raise ForeignTreeError(f"more than {MAX_NODES} nodes")
+    if sum(node.count for node in found.tree) > MAX_SAMPLES:
+        raise ForeignTreeError(f"the counts of its nodes add up to more than {MAX_SAMPLES}")
+    found.prompt = _prompt(found.prompt)
+    for name in ("label", "item", "question"):
+        _text({name: getattr(found, name)}, name)
+    for node in found.tree:
+        if node.depth > MAX_DEPTH:
+            raise ForeignTreeError(f"more than {MAX_DEPTH} steps on a path")
+        if node.path:
+            _text({"text": node.text}, "text")
 
 
 def _walk(first: list[Any]) -> Iterator[tuple[NodePath, Mapping[str, Any]]]:

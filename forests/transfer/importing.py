@@ -31,7 +31,7 @@ from forests.storage.trees import (
     node_document,
     tree_document,
 )
-from forests.transfer.foreign_trees import READERS, ForeignTree, ForeignTreeError
+from forests.transfer.foreign_trees import READERS, ForeignTree, ForeignTreeError, read_tree
 from forests.transfer.resuming import import_refusal
 
 IMPORTER = "import_trees"
@@ -111,7 +111,7 @@ def iter_foreign_trees(path: Path, format_name: str) -> Iterator[ForeignTree]:
     try:
         for place, row in read_json_rows(path):
             try:
-                yield READERS[format_name](row)
+                yield read_tree(row, format_name)
             except ForeignTreeError as error:
                 raise ImportTreesError(f"{path} {place}: {error}") from error
     except JsonFileError as error:
@@ -120,19 +120,21 @@ def iter_foreign_trees(path: Path, format_name: str) -> Iterator[ForeignTree]:
 
 def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
     digest = checksum(request.file)["sha256"]
-    parts = (digest, request.format, request.grader_sha256)
+    package = READERS.package(request.format)
+    parts = (digest, request.format, *([package] if package else []), request.grader_sha256)
     whole_digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()
     known = Forest.objects.filter(pk=request.name).first()
     if known is not None:
         if refusal := import_refusal(known, IMPORTER, whole_digest, request.dataset_split):
             raise ImportTreesError(refusal)
         return known
+    by = f" of {package}" if package else ""
     first = next(iter_foreign_trees(request.file, request.format))
     api: Api = "completions" if isinstance(first.prompt, str) else "chat"
     forest = Forest(
         name=request.name,
         config_name=request.config_name,
-        config_source=f"Trees of {request.file.name}, format {request.format}.\n",
+        config_source=f"Trees of {request.file.name}, format {request.format}{by}.\n",
         config_sha256=digest,
         dataset_split=request.dataset_split,
         dataset_source=request.file.name,

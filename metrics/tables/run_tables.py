@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from common.places import to_type
 from common.text import as_percent
 from metrics.core.evaluation import LEFT_OUT
 from metrics.core.search.accuracy import ACCURACIES
@@ -126,7 +127,7 @@ def command_of(run: MetricRun) -> str:
 def command_line(name: str, arguments: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
     """Return how a command is typed, without the arguments that have their usual values."""
     words = (f"--{key} {value}" for key, value in arguments.items() if value != usual.get(key))
-    return f"python manage.py {name} {' '.join(words)}"
+    return to_type(f"{name} {' '.join(words)}")
 
 
 def histogram_table(distribution: Mapping[str, Any]) -> Table:

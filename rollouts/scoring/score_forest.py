@@ -18,13 +18,12 @@ from forests.storage.trees import StoredTree, in_batches, read_trees
 from rollouts.client.failures import BackendUnavailableError, RequestFailedError
 from rollouts.client.outages import Outages, show_nowhere
 from rollouts.client.spending import Spending
+from rollouts.scoring.kinds import requests_of, scores_of
 from rollouts.scoring.score_requests import (
     Asked,
     ScoreRequest,
     ScorerOptions,
     ScoringError,
-    read_scores,
-    score_requests,
 )
 
 if TYPE_CHECKING:
@@ -130,17 +129,17 @@ class _Scorer:
                     scores.setdefault(path, score)
 
         asked = Asked(stored.prompt, stored.question)
-        await _all([ask(one) for one in score_requests(stored.tree, asked, self.options)])
+        await _all([ask(one) for one in requests_of(stored.tree, asked, self.options)])
         self.scoring.nodes_without_score += len(stored.tree) - 1 - len(scores)
         return scores
 
-    async def _ask(self, request: ScoreRequest) -> list[float | None]:
+    async def _ask(self, request: ScoreRequest) -> Sequence[float | None]:
         while True:
             try:
                 found = await self.backend.ask(
                     request.path,
                     lambda _: request.body,
-                    lambda response, _: read_scores(response, request, self.options),
+                    lambda response, _: scores_of(response, request, self.options),
                     self.scoring.spending,
                 )
             except BackendUnavailableError as error:

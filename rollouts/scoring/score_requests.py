@@ -20,7 +20,7 @@ from rollouts.protocol.responses import MAX_LOGPROB, ResponseError
 ScorerKind: TypeAlias = Literal["logprobs", "pooling", "score"]
 StepLayout: TypeAlias = Literal["math_shepherd", "plain", "chat", "turns"]
 
-KINDS: tuple[ScorerKind, ...] = get_args(ScorerKind)
+BUILT_IN_KINDS: tuple[ScorerKind, ...] = get_args(ScorerKind)
 LAYOUTS: tuple[StepLayout, ...] = get_args(StepLayout)
 
 USUAL_LAYOUTS: Mapping[ScorerKind, StepLayout] = {
@@ -50,10 +50,13 @@ class ScoringError(UserError):
 class ScorerOptions:
     """How a reward model is asked."""
 
-    kind: ScorerKind = "logprobs"
+    kind: str = "logprobs"
     """`logprobs`: a causal model says `good` or `bad` after a step (Math-Shepherd, 2312.08935).
     `pooling`: vLLM's pooling endpoint gives a row of class probabilities for each step tag.
-    `score`: a score endpoint (vLLM, Cohere) compares the question with the steps so far."""
+    `score`: a score endpoint (vLLM, Cohere) compares the question with the steps so far. Plugins
+    have others."""
+    package: str = ""
+    """Package and version of the plugin that the kind comes from; empty for one of ours."""
     model: str = ""
     layout: StepLayout = "math_shepherd"
     """`math_shepherd`: one text of question and numbered steps, as the export of that name.

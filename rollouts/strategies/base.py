@@ -24,6 +24,7 @@ from experiment_configs.answers import (
 )
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
+from forests.core.values import ESTIMATORS, Estimator
 from rollouts.steps.completions import Completion, Ending, TokenLogprobs
 from rollouts.steps.rules import StepRule, share_logprobs, share_tokens, split_pieces
 
@@ -76,6 +77,10 @@ class GrowthStrategy(ABC):
     Pure: a strategy knows the tree and nothing else, so growth goes on from what the database
     holds, wherever it stopped.
     """
+
+    estimators: tuple[Estimator, ...] = ESTIMATORS
+    """Of a plugin: which estimators mean something for its trees, its own first. Ours are in
+    `forests.core.estimators`."""
 
     def __init__(
         self,

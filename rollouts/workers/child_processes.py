@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import OutputWrapper
 
 from common.errors import UserError
+from common.places import module_command
 from forests.models import Forest
 from forests.storage.trees import leave_forest
 from rollouts.growing.grower import may_grow
@@ -73,7 +73,7 @@ class _Child:
         os.set_blocking(reading, False)
         numbers = (share, len(requests), requests[share], os.getpid())
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "rollouts", str(writing), forest_name, *map(str, numbers)],
+            module_command("rollouts", str(writing), forest_name, *map(str, numbers)),
             cwd=settings.BASE_DIR,
             stdin=subprocess.DEVNULL,
             pass_fds=[writing],

@@ -13,7 +13,10 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 
 from rollouts.workers.jobs import grow_slice
 
-_FUNCTIONS = {f"{grow_slice.__module__}.{grow_slice.__name__}": grow_slice}
+_FUNCTIONS = {
+    f"{grow_slice.__module__}.{grow_slice.__name__}": grow_slice,
+    "rollouts.jobs.grow_slice": grow_slice,  # as earlier versions called it
+}
 _restore = Job.restore
 
 

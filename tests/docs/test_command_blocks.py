@@ -39,7 +39,11 @@ FIRST, COPY = "gsm8k_baseline-test-first", "gsm8k_baseline-test-copy"
 NOT_RUN = {
     "make test": "it is what runs this",
     "TEST_MONGODB_URI=": "the same; tests/servers.py is what reads it",
-    "make demo": "tests/prm_site/test_demo.py runs its stages",
+    "make demo": "tests/prm_site/test_installed.py runs its stages",
+    "make install": "it made the environment that runs this",
+    "pip install ": "tests/prm_site/test_installed.py installs the wheel, without a registry",
+    "prm demo": "the same",
+    "python -m pytest ": "the same as `make test`",
     "make test-backends": "installs 7 GB",
     "make mutants": "takes minutes, and no test of this is meant to",
     "make bench": "takes minutes: tests/benchmarks runs it with small ones",

@@ -17,8 +17,12 @@ from rollouts.steps.completions import Completion, Ending
 _COMMAND = re.compile(r"(?:^|`)python manage\.py (\w[^`\n]*)", re.MULTILINE)
 
 
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", Path(document).read_text(), re.DOTALL)
+
+
 def python_blocks(document: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", Path(document).read_text(), re.DOTALL)
+    return blocks(document, "python")
 
 
 def test_the_config_of_the_guide_can_be_used(tmp_path: Path):

@@ -65,6 +65,20 @@ def test_the_commit_of_the_config_is_recorded(tmp_path: Path):
     assert changed.git_commit == f"{clean.git_commit}-dirty"
 
 
+def test_a_config_that_the_repository_ignores_has_no_commit(tmp_path: Path):
+    """Such as ours, where they are installed in an environment inside a repository of the user."""
+    installed = tmp_path / ".venv"
+    installed.mkdir()
+    write(installed, GOOD)
+    (tmp_path / ".gitignore").write_text(".venv/\n")
+    for command in (
+        "init -q -b topic", "add .", "-c user.name=a -c user.email=a@b commit -q -m a",
+    ):  # fmt: skip
+        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+
+    assert load_config("mine", [installed]).git_commit == ""
+
+
 def test_a_config_outside_a_repository_has_no_commit(tmp_path: Path):
     write(tmp_path, GOOD)
 

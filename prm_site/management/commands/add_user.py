@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand
+from common.places import to_type
 from prm_site.access.roles import OPERATOR, ROLES
 
 
@@ -29,7 +30,7 @@ class Command(ProjectCommand):
     def handle(self, *, username: str, role: str, **options: Any) -> None:
         group = Group.objects.filter(name=role).first()
         if group is None:
-            raise CommandError(f"there is no group {role!r}: run `python manage.py migrate`")
+            raise CommandError(f"there is no group {role!r}: run `{to_type('migrate')}`")
         user = User.objects.filter(username=username).first()
         password = None
         if user is None:

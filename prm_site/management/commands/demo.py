@@ -5,11 +5,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
-from common.commands import ProjectCommand, positive_integer
+from common.commands import ProjectCommand, add_port_argument, positive_integer
 from prm_site import demo
 
 DEFAULT_LIMIT = 10
-DEFAULT_PORT = 8000
 
 
 class Command(ProjectCommand):
@@ -31,15 +30,7 @@ manage.py demo --exit --limit 4
             default=DEFAULT_LIMIT,
             help="trees of the forest (default: %(default)s)",
         )
-        parser.add_argument(
-            "--port",
-            type=int,
-            choices=range(1, 65536),
-            metavar="PORT",
-            default=DEFAULT_PORT,
-            help="port of the site, or else any that is free (default: %(default)s)",
-        )
-
+        add_port_argument(parser)
         parser.add_argument(
             "--output",
             type=Path,
@@ -55,4 +46,4 @@ manage.py demo --exit --limit 4
             demo.run_stages(base_dir, demo.stages(options["limit"], output), self.say)
             self.say(f"\nThe dataset: {output}")
             if not options["exit"]:
-                demo.serve_site(base_dir, options["port"], self.say)
+                demo.serve_forest(base_dir, options["port"], self.say)

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand
+from common.places import module_command
 from common.storage_problems import without_password
 from prm_site.services import registry
 from prm_site.services.definitions import ALL, MODEL, MONGODB, Service
@@ -91,8 +92,8 @@ def _chosen(names: str) -> list[Service]:
 
 def _migrate() -> None:
     """Prepare the database in a process of its own, whose settings see the running service."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "migrate", "-v", "0"],
+    done = subprocess.run(  # noqa: S603
+        module_command("prm_site", "migrate", "-v", "0"),
         cwd=settings.BASE_DIR,
         capture_output=True,
         text=True,

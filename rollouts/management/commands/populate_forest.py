@@ -29,7 +29,7 @@ class Command(ProjectCommand):
     examples = """
 manage.py populate_forest --forest_name gsm8k_baseline-test-first --watch
 manage.py rqworker rollouts
-manage.py rqworker-pool rollouts --num-workers 4
+manage.py rqworker-pool rollouts --num_workers 4
 """
 
     def add_arguments(self, parser: CommandParser) -> None:

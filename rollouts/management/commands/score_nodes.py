@@ -17,11 +17,10 @@ from rollouts.client.backend import Backend
 from rollouts.client.server import ServerAddress
 from rollouts.client.servers_of_settings import scorer_server
 from rollouts.client.spending import Spending
+from rollouts.scoring.kinds import KINDS
 from rollouts.scoring.score_forest import Scoring, score_forest
 from rollouts.scoring.score_requests import (
-    KINDS,
     LAYOUTS,
-    USUAL_LAYOUTS,
     USUAL_TAGS,
     ScorerOptions,
 )
@@ -172,7 +171,7 @@ def _address(options: dict[str, Any]) -> ServerAddress:
 
 
 def _scorer_options(options: dict[str, Any], model: str) -> ScorerOptions:
-    layout = options["layout"] or USUAL_LAYOUTS[options["kind"]]
+    layout = options["layout"] or KINDS[options["kind"]].layout
     if layout == "turns" and options["kind"] != "logprobs":
         raise CommandError("--layout turns is for --kind logprobs: give another layout")
     if options["good_index"] < 0:
@@ -180,6 +179,7 @@ def _scorer_options(options: dict[str, Any], model: str) -> ScorerOptions:
     tag = USUAL_TAGS[layout] if options["step_tag"] is None else options["step_tag"]
     return ScorerOptions(
         kind=options["kind"],
+        package=KINDS.package(options["kind"]),
         model=model,
         layout=layout,
         step_tag=tag,
@@ -193,4 +193,7 @@ def _scorer_options(options: dict[str, Any], model: str) -> ScorerOptions:
 def _start(forest: Forest, options: dict[str, Any], wanted: ScorerOptions) -> Scorer:
     if options["replace"]:
         delete_scores(forest, options["scorer"])
-    return start_scorer(forest, options["scorer"], asdict(wanted))
+    parameters = asdict(wanted)
+    if not wanted.package:  # scorers of earlier versions do not have it
+        del parameters["package"]
+    return start_scorer(forest, options["scorer"], parameters)

@@ -8,6 +8,7 @@ from common.commands import ProjectCommand, positive_integer
 from experiment_configs.loading import load_config
 from forests.seeding import seed_forest
 from rollouts.config_checks import check_strategy
+from rollouts.strategies.packages import with_package
 
 
 class Command(ProjectCommand):
@@ -52,7 +53,8 @@ manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test 
             config.rollout_worker_config = replace(
                 config.rollout_worker_config, base_urls=tuple(options["base_url"])
             )
-        check_strategy(loaded.config.rollout_worker_config)
+        check_strategy(config.rollout_worker_config)
+        config.rollout_worker_config = with_package(config.rollout_worker_config)
         forest = seed_forest(
             loaded,
             options["dataset_split"],

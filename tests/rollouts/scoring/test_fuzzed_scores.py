@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rollouts.protocol.responses import ResponseError
 from rollouts.scoring.score_requests import (
-    KINDS,
+    BUILT_IN_KINDS,
     LAYOUTS,
     MAX_SCORE,
     Asked,
@@ -71,7 +71,7 @@ def read(response: Any, request: ScoreRequest, options: ScorerOptions) -> list[f
         return str(error)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BUILT_IN_KINDS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @given(response=RESPONSES, good_index=st.integers(0, 2))
 def test_any_json_is_read_or_refused(

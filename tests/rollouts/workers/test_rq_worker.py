@@ -50,6 +50,18 @@ def test_a_job_with_another_function_fails_and_calls_nothing(
     assert f"job {job.id} calls {name}, which is no job of this site" in (result.exc_string or "")
 
 
+def test_a_job_that_an_earlier_version_put_into_the_queue_is_done(
+    queue: Queue, model_server: OpenAIServer
+):
+    forest = seeded(2)
+    job = queue.enqueue("rollouts.jobs.grow_slice", forest.name, 0, 2)
+
+    work(queue)
+
+    assert job.get_status() is JobStatus.FINISHED
+    assert_whole(forest)
+
+
 def test_callbacks_and_webhooks_in_a_job_are_not_called(queue: Queue, model_server: OpenAIServer):
     forest = seeded(1)
     enqueue_forest(forest, 1)

@@ -1,0 +1,33 @@
+"""Where the code lies, where a user's files lie, and how to run code of ours from there.
+
+A checkout, an installed package and an editable install differ in nothing but this.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+CODE_DIR = Path(__file__).resolve().parent.parent
+"""The folder that holds the packages: a checkout, or `site-packages`."""
+
+HOME_DIR = Path(os.environ.get("PRM_HOME") or Path.cwd()).expanduser().resolve()
+"""The folder of `.env` and `data/`: the current one, for `manage.py` that of the checkout."""
+
+_RUN_MODULE = Path(__file__).with_name("run_module.py")
+IN_CHECKOUT = HOME_DIR == CODE_DIR and (CODE_DIR / "manage.py").is_file()
+
+PROGRAM = "python manage.py" if IN_CHECKOUT else "prm"
+"""How command lines of ours begin here, in hints and on pages."""
+
+
+def to_type(arguments: str) -> str:
+    """Return the command line that a user types here to run one of our commands."""
+    return f"{PROGRAM} {arguments}"
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Return the command line of a child process that runs a module from the same code as we do.
+
+    `python -m` would look in the current folder first, where a user's `metrics/` may be.
+    """
+    return [sys.executable, "-P", str(_RUN_MODULE), module, *arguments]
