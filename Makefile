@@ -76,6 +76,8 @@ lint: $(VENV)/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
+	$(BIN)/typos
+	$(BIN)/python -m tests.docs.words
 
 install: $(VENV)/.runtime
 
