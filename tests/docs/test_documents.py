@@ -73,8 +73,9 @@ def documents() -> list[str]:
 
 
 def commands_of(document: str) -> list[str]:
-    """Return the commands on lines of their own and in tables, as they are typed."""
-    return [line.strip() for line in _COMMAND.findall(Path(document).read_text())]
+    """Return the commands on lines of their own and in tables, as they are typed, each once."""
+    lines = [line.strip() for line in _COMMAND.findall(Path(document).read_text())]
+    return list(dict.fromkeys(lines))
 
 
 def test_the_readme_shows_the_whole_flow():
