@@ -13,8 +13,8 @@ from pathlib import Path
 FOLDERS = ("docs", "tests/docs")
 """Folders whose Python files and templates are checked. Add one as soon as it is clean."""
 
-NOT_CHECKED = {"docs/style.md", "docs/licences.md"}
-"""Documents that quote what is banned, or that a program writes."""
+NOT_CHECKED = {"docs/style.md", "tests/docs/test_words.py"}
+"""Files that quote what is banned."""
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LIST = Path(__file__).with_name("banned_phrases.toml")
