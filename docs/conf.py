@@ -18,3 +18,4 @@ autodoc_typehints = "description"
 smartquotes = False  # "--name" is an option, not a dash
 html_theme = "furo"
 html_title = "PRM forests"
+html_show_copyright = False

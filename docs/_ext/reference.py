@@ -29,6 +29,9 @@ _PAGES_BESIDE = {
     "../CONTRIBUTING.md": "project/contributing.md",
     "../SECURITY.md": "project/security.md",
 }
+BAR = r"\|"
+"""A bar that does not end a cell of a table."""
+
 _SETTING = re.compile(r"^#([A-Z][A-Z0-9_]+)=(.*)$")
 
 
@@ -42,45 +45,86 @@ def commands() -> str:
 def _command(name: str) -> str:
     command = load_command_class(get_commands()[name], name)
     parser = command.create_parser("manage.py", name)
-    actions = [
-        one
-        for one in parser._actions
-        if one.help != argparse.SUPPRESS and not set(one.option_strings) & _OPTIONS_OF_DJANGO
-    ]
-    rows = "".join(f"| {_name(one)} | {_meaning(one)} |\n" for one in actions)
-    table = f"| argument | meaning |\n|---|---|\n{rows}\n" if rows else ""
+    rows = "".join(_row(parser, action) for action in _own_actions(parser))
+    table = f"| option | meaning | default |\n|---|---|---|\n{rows}\n" if rows else ""
     examples = getattr(command, "examples", "").strip()
     shown = f"```sh\n{examples}\n```\n" if examples else ""
-    return f"## {name}\n\n{command.help}\n\n{table}{shown}"
+    return f"## {name}\n\n{_escaped(command.help)}\n\n{table}{shown}"
+
+
+def _own_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return what `--help` shows of a parser, without what all Django commands take."""
+    return [
+        action
+        for action in parser._actions
+        if action.help != argparse.SUPPRESS and not set(action.option_strings) & _OPTIONS_OF_DJANGO
+    ]
+
+
+def _row(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    words = parser._get_formatter()._expand_help(action) if action.help else ""
+    meaning, default = _divided(words)
+    parts = [meaning, *_remarks(action)]
+    if action.required:
+        default = "required"
+    elif not default and action.nargs != 0 and action.default not in (None, "", argparse.SUPPRESS):
+        default = _text(action.default)
+    cells = _name(action).replace("|", BAR), _escaped("; ".join(filter(None, parts)))
+    return f"| {' | '.join(cells)} | {_escaped(default)} |\n"
 
 
 def _name(action: argparse.Action) -> str:
     if not action.option_strings:
         return f"`{action.metavar or action.dest}`"
+    names = [name for name in action.option_strings if name.startswith("--")]
     value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
-    return f"`{action.option_strings[-1]}{value}`"
+    return ", ".join(f"`{name}{value}`" for name in names or action.option_strings)
 
 
-def _meaning(action: argparse.Action) -> str:
-    words = re.sub(r" ?\(default: [^)]*\)", "", action.help or "")
-    words = (
-        words.replace("%(default)s", f"`{action.default}`")
-        .replace("%%", "%")
-        .replace("|", "\\|")
-        .replace("<", "&lt;")
-    )
-    parts = [f"{words[:1].upper()}{words[1:]}."] if words else []
-    if action.choices:
-        parts.append(f"One of {', '.join(f'`{one}`' for one in action.choices)}.")
-    if action.required:
-        parts.append("Required.")
-    elif action.default not in (None, False, "", argparse.SUPPRESS) and action.nargs != 0:
-        parts.append(f"Default: `{_text(action.default)}`.")
-    return " ".join(parts)
+def _divided(words: str) -> tuple[str, str]:
+    """Divide a help text into what the option means and its default."""
+    if found := re.search(r"(?:^|; )default: (.*)$", words):
+        return words[: found.start()], found[1]
+    start = words.find("(default: ")
+    if start < 0:
+        return words, ""
+    end = _closing(words, start)
+    return (words[:start].rstrip() + words[end + 1 :]), words[start + len("(default: ") : end]
+
+
+def _closing(words: str, start: int) -> int:
+    """Return where the bracket that opens at `start` is closed."""
+    depth = 0
+    for place in range(start, len(words)):
+        depth += {"(": 1, ")": -1}.get(words[place], 0)
+        if depth == 0:
+            return place
+    raise ValueError(f"a bracket is not closed: {words!r}")
+
+
+def _remarks(action: argparse.Action) -> Iterator[str]:
+    if isinstance(action, argparse.BooleanOptionalAction):
+        yield from (
+            f"`{name}` switches this off"
+            for name in action.option_strings
+            if name.startswith("--no-")
+        )
+    choices = action.choices
+    if isinstance(choices, range):
+        yield f"from {choices.start} to {choices.stop - 1}"
+    elif choices and not all(str(one) in (action.help or "") for one in choices):
+        yield f"one of {', '.join(f'`{one}`' for one in choices)}"
 
 
 def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _escaped(words: str) -> str:
+    """Return words as Markdown that shows them as they are, in tables too; `code` stays code."""
+    parts = re.split(r"(`[^`]*`)", words)
+    parts[::2] = [re.sub(r"([\\<*\[\]])", r"\\\1", part) for part in parts[::2]]
+    return "".join(parts).replace("|", BAR)
 
 
 def settings_of_the_site() -> str:
@@ -97,11 +141,11 @@ def _settings(lines: list[str]) -> Iterator[str]:
             words = []
         elif found := _SETTING.match(line):
             example = f": `{found[2]}`" if found[2] else ""
-            yield f"**`{found[1]}`**{example}\n\n{' '.join(words)}\n"
+            yield f"**`{found[1]}`**{example}\n\n{_escaped(' '.join(words))}\n"
             words = []
         elif not line:
             if words:
-                yield f"{' '.join(words)}\n"
+                yield f"{_escaped(' '.join(words))}\n"
             words = []
         else:
             words.append(line.removeprefix("#").strip())
@@ -112,7 +156,7 @@ def formats() -> str:
     options = RowOptions(label_threshold=0.5, with_values=True)
     parts = []
     for name, one in FORMATS.items():
-        parts.append(f"## {name}\n\nMade of {one.source}, for {one.task}.")
+        parts.append(f"## {name}\n\nFrom {one.source}, for {one.task}.")
         schemas = {is_chat: one.schema(is_chat, options) for is_chat in (False, True)}
         for is_chat, schema in schemas.items():
             if is_chat and schema == schemas[False]:

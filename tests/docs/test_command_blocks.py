@@ -14,6 +14,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
@@ -21,19 +22,25 @@ from django.core.management import ManagementUtility, call_command
 from django.db import connection
 from redis import Redis
 
+from forests.core.naming import index_of_tree
+from forests.core.tree import format_path
+from forests.core.values import estimate_values
 from forests.models import Forest
 from forests.storage.scores import start_scorer, write_scores
 from forests.storage.trees import delete_forest, iter_trees
 from prm_site.services.processes import free_port
 from prm_site.services.registry import running_addresses
 from rollouts.workers.jobs import grow_slice
-from tests.docs.test_documents import documents
+from tests.docs.test_documents import documents, python_blocks
 from tests.openai_server import OpenAIServer
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path.cwd()
+SCORERS = {"docs/metrics.md": "shepherd", "docs/train-a-prm.md": "mine"}
+"""Scorers of the first forest, in documents that begin after `score_nodes`."""
+
 FIRST, COPY = "gsm8k_baseline-test-first", "gsm8k_baseline-test-copy"
 
 NOT_RUN = {
@@ -221,11 +228,28 @@ def prepare(shell: Shell, document: str) -> None:
     forest = grow(shell, "first")
     if document == "docs/metrics.md":
         call_command("beam_search", forest_name=grow(shell, "copy").name)
+    if document in SCORERS:
         scores = {
             stored.id: {node.path: 0.5 for node in stored.tree if node.path}
             for stored in iter_trees(forest)
         }
-        write_scores(start_scorer(forest, "shepherd", {}), scores)
+        write_scores(start_scorer(forest, SCORERS[document], {}), scores)
+
+
+def test_the_values_that_the_page_on_pandas_computes_are_those_of_leaf_mean(shell: Shell):
+    prepare(shell, "docs/pandas.md")
+    for line in command_lines("docs/pandas.md"):
+        shell.run(line)
+    found: dict[str, Any] = {}
+    for block in python_blocks(str(ROOT / "docs" / "pandas.md")):
+        exec(block, found)  # noqa: S102  our own document
+
+    assert found["values"] == {
+        (index_of_tree(stored.id), format_path(path)): value.value
+        for stored in iter_trees(Forest.objects.get(pk=FIRST))
+        for path, value in estimate_values(stored.tree, "leaf_mean").items()
+    }
+    assert len(found["pairs"]) > 0
 
 
 @pytest.mark.parametrize("document", [one for one in documents() if command_lines(one)])

@@ -77,8 +77,9 @@ def documents() -> list[str]:
 
 
 def commands_of(document: str) -> list[str]:
-    """Return the commands on lines of their own and in tables, as they are typed."""
-    return [line.strip() for line in _COMMAND.findall(Path(document).read_text())]
+    """Return the commands on lines of their own and in tables, as they are typed, each once."""
+    lines = [line.strip() for line in _COMMAND.findall(Path(document).read_text())]
+    return list(dict.fromkeys(lines))
 
 
 def test_the_readme_shows_the_whole_flow():
@@ -100,3 +101,35 @@ def test_a_command_that_a_document_shows_can_be_typed(document: str, line: str):
     parser = command.create_parser("manage.py", name)
     parser.called_from_command_line = False  # what it cannot read is an error here and no exit
     parser.parse_args(arguments)
+
+
+APPS = (
+    "common", "experiment_configs", "forests", "rollouts", "metrics", "preferences", "prm_site",
+)  # fmt: skip
+
+
+def folders_of_the_apps() -> set[str]:
+    """Return the folders with code of our own, but commands and migrations."""
+    return {
+        str(module.parent)
+        for app in APPS
+        for module in Path(app).rglob("*.py")
+        if module.name != "__init__.py" and not re.search(r"migrations|management", str(module))
+    }
+
+
+def test_the_table_of_folders_is_the_tree():
+    text = Path("docs/architecture.md").read_text()
+    named = re.findall(r"^\| \**`([\w/]+)/`\** \|", text, re.MULTILINE)
+
+    assert [folder for folder in named if not Path(folder).is_dir()] == []
+    missing = folders_of_the_apps() - set(named)
+    assert [one for one in missing if not any(other.startswith(f"{one}/") for other in named)] == []
+
+
+@pytest.mark.parametrize("document", documents())
+def test_every_file_of_ours_that_a_document_names_is_there(document: str):
+    top = "|".join([*APPS, "tests", "benchmarks", "deploy", "templates"])
+    named = re.findall(rf"`((?:{top})/[\w/.-]+\.\w+)`", Path(document).read_text())
+    if document != "CHANGELOG.md":  # it also names what earlier releases had
+        assert [path for path in named if not Path(path).exists()] == []

@@ -1,0 +1,46 @@
+"""The pictures in the documents are of today's pages: `make pictures` takes them again."""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, ViewportSize
+
+from tests.browser.showcase import FINISHED, make_showcase
+
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+FINGERPRINTS = IMAGES / "pictures.json"
+STYLES = IMAGES.parents[1] / "prm_site" / "static" / "prm_site" / "site.css"
+WIDTH = 1100
+PICTURES = {
+    "tree": (f"/{FINISHED}/trees/0/", 1300),
+    "forest": (f"/{FINISHED}/", 1100),
+    "review": (f"/{FINISHED}/preferences/", 800),
+}
+"""Address and height of each picture."""
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
+
+
+def fingerprint(page: Page) -> str:
+    """Return a hash of what a page says and of the styles: pixels differ between machines."""
+    words = _TIME.sub("", page.inner_text("body"))
+    return hashlib.sha256(words.encode() + STYLES.read_bytes()).hexdigest()
+
+
+def test_the_pictures_of_the_documents_are_of_todays_pages(reader: Page):
+    make_showcase()
+    renew = os.environ.get("RENEW_PICTURES") == "1"
+    found = {}
+    for name, (address, height) in PICTURES.items():
+        reader.set_viewport_size(ViewportSize(width=WIDTH, height=height))
+        reader.goto(address)
+        found[name] = fingerprint(reader)
+        if renew:
+            reader.screenshot(path=IMAGES / f"{name}.png")
+    if renew:
+        FINGERPRINTS.write_text(json.dumps(found, indent=2) + "\n")
+
+    assert json.loads(FINGERPRINTS.read_text()) == found, "run `make pictures`"
