@@ -14,7 +14,7 @@ from forests.core.items import check_item, iterate_items
 from forests.core.tree import ReasoningTree
 from rollouts.steps.completions import Completion, Ending
 
-_COMMAND = re.compile(r"(?:^|`)python manage\.py (\w[^`\n]*)", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^|`)python manage\.py ([a-z][^`\n]*)", re.MULTILINE)
 
 
 def blocks(document: str, language: str) -> list[str]:
