@@ -122,7 +122,7 @@ class _Table:
         file = pq.ParquetFile(self._path, metadata=self._metadata)  # type: ignore[no-untyped-call]
         with file:
             for number in groups:
-                table = file.read_row_group(number)
+                table = file.read_row_group(number)  # type: ignore[no-untyped-call]
                 key = table.column(self._key)
                 wanted = pc.and_(  # type: ignore[attr-defined]
                     pc.greater_equal(key, trees.start),  # type: ignore[attr-defined]
