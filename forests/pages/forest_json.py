@@ -140,7 +140,7 @@ def _row_data(request: HttpRequest, forest: Forest, row: dict[str, Any]) -> dict
 def _next_address(
     request: HttpRequest, forest: Forest, trees: TreePage, wanted: TreeFilter
 ) -> str | None:
-    """Return where the list goes on; None at its end."""
+    """Return where the list continues; None at its end."""
     address = forest.get_absolute_url()
     if wanted.is_plain and trees.next_start is None:
         return json_address(address, page=trees.next) if trees.next else None

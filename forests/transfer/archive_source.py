@@ -102,7 +102,7 @@ class _Table:
     def __init__(self, path: Path, key: str) -> None:
         self._path = path
         self._key = key
-        metadata = read_metadata(path)
+        self._metadata = metadata = read_metadata(path)
         column = metadata.schema.to_arrow_schema().get_field_index(key)
         self._spans = [
             _span(metadata.row_group(number).column(column).statistics)
@@ -118,9 +118,11 @@ class _Table:
         ]
         if not groups:
             return
-        with pq.ParquetFile(self._path) as file:  # type: ignore[no-untyped-call]
+        # Parsing the metadata again for each part would take longer than the part.
+        file = pq.ParquetFile(self._path, metadata=self._metadata)  # type: ignore[no-untyped-call]
+        with file:
             for number in groups:
-                table = file.read_row_group(number)
+                table = file.read_row_group(number)  # type: ignore[no-untyped-call]
                 key = table.column(self._key)
                 wanted = pc.and_(  # type: ignore[attr-defined]
                     pc.greater_equal(key, trees.start),  # type: ignore[attr-defined]

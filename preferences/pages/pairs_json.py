@@ -77,7 +77,7 @@ def _pair_data(request: HttpRequest, forest: Forest, shown: ShownPair) -> dict[s
 def _next_address(
     forest: Forest, chosen: PreferenceSet, found: PairPage, wanted: PairFilter
 ) -> str | None:
-    """Return where the list goes on; None at its end."""
+    """Return where the list continues; None at its end."""
     if found.next_page is None:
         return None
     return json_address(
