@@ -4,9 +4,10 @@ from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
-from prm_site.views import PasswordView, healthz, prometheus_metrics, readyz
+from prm_site.views import PasswordView, favicon, healthz, prometheus_metrics, readyz
 
 urlpatterns = [
+    path("favicon.ico", favicon, name="favicon"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("metrics", prometheus_metrics, name="prometheus"),

@@ -10,7 +10,8 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import PasswordChangeView
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.views import defaults
 from django.views.decorators.cache import never_cache
@@ -29,6 +30,13 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if is_of_storage(sys.exc_info()[1]):
         return render(request, "away.html", status=HTTPStatus.SERVICE_UNAVAILABLE)
     return defaults.server_error(request)
+
+
+@login_not_required
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:  # noqa: ARG001  a view gets it
+    """Redirect to the icon: browsers ask here for the icon of pages that name none (the admin)."""
+    return redirect(static("prm_site/icon.svg"))
 
 
 class PasswordView(PasswordChangeView):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from forests.core.abilities import Abilities
-from forests.core.naming import model_server_id
+from forests.core.naming import model_server_id, node_id
 from forests.core.thoughts import ThoughtShare
 from forests.models import Activity, Forest, ModelServer, Node, Tree, TreeStatus
 from forests.progress.facts import Progress, Workers, facts_of
@@ -124,11 +124,15 @@ def read_servers(forest: Forest) -> list[ShownServer]:
 def read_thoughts(forest: Forest) -> ThoughtShare | None:
     """Return how much of the first complete trees is thought, by their first steps.
 
-    None where there is none. One query, and one for each of these trees.
+    None where none begins at the first step of one of these trees: two queries. Otherwise one more
+    for each of these trees.
     """
     complete = {"forest_id": forest.name, "status": str(TreeStatus.COMPLETE)}
     found = collection(Tree).find(complete, {"oldest_generation": 1}) if forest.num_nodes else None
     trees = list(found.sort("index").limit(TREES_LOOKED_AT)) if found else []
+    firsts = [node_id(tree["_id"], (0,)) for tree in trees]
+    if not collection(Node).find_one({"_id": {"$in": firsts}, "is_thought": True}, {"_id": 1}):
+        return None
     fields = dict.fromkeys(("is_thought", "tokens", "count", "generation"), 1)
     steps = [
         node

@@ -21,7 +21,6 @@ from forests.pages.json_twin import respond
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number
 from forests.pages.tree.query import TreeQuery
 from preferences.core.pairing import REASONS
-from preferences.export.formats.thought_marks import Piece, split_at_thoughts
 from preferences.models import (
     PAIRS_PER_PAGE,
     Preference,
@@ -41,6 +40,7 @@ from preferences.pages.pair_list import (
 )
 from preferences.pages.pairs_json import preferences_data
 from preferences.pages.shown_pairs import ShownPair, ShownPiece
+from preferences.pages.thought_pieces import Piece, split_at_thoughts
 from preferences.sets.reviews import (
     MAX_NOTE_LENGTH,
     ReviewConflictError,

@@ -6,7 +6,7 @@ that the model wrote is changed for that.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TypeAlias, get_args
 
@@ -29,9 +29,6 @@ from preferences.export.formats.pairs import Item, Thoughts
 OPENING, CLOSING = "<think>", "</think>"
 
 THOUGHTS: tuple[Thoughts, ...] = get_args(Thoughts)
-
-Piece: TypeAlias = tuple[str, bool]
-"""A stretch of a text, and whether it is thought."""
 
 _Texts: TypeAlias = Mapping[NodePath, str]
 
@@ -56,38 +53,6 @@ def with_thoughts(item: Item, thoughts: Thoughts, left_out: Counter[str]) -> Ite
     pairs = _distinct((_as_written(pair, _answers(item.tree)) for pair in item.pairs), left_out)
     item = replace(item, prompt=_without_opening(item.prompt), pairs=pairs)
     return _without_thoughts(item, left_out) if item.values else item
-
-
-def split_at_thoughts(
-    prefix: str, text: str, thoughts: Iterable[str]
-) -> tuple[list[Piece], list[Piece]]:
-    """Return a prefix and what follows it in pieces, and of each piece whether it is thought.
-
-    `thoughts`: the texts of the steps of thoughts in both, in their order.
-    """
-    whole, position, cut = prefix + text, 0, len(prefix)
-    spans: list[tuple[int, int]] = []
-    for thought in filter(None, thoughts):
-        start = whole.find(thought, position)
-        if start < 0:
-            continue
-        position = start + len(thought)
-        if spans and not whole[spans[-1][1] : start].strip():
-            spans[-1] = (spans[-1][0], position)
-        else:
-            spans.append((start, position))
-    return _pieces(whole, spans, 0, cut), _pieces(whole, spans, cut, len(whole))
-
-
-def _pieces(whole: str, spans: Sequence[tuple[int, int]], start: int, end: int) -> list[Piece]:
-    """Return a stretch of a text in pieces; `spans` are those of its thoughts."""
-    pieces: list[Piece] = []
-    for span in spans:
-        first, last = max(start, span[0]), min(end, span[1])
-        if first < last:
-            pieces += [(whole[start:first], False), (whole[first:last], True)]
-            start = last
-    return [piece for piece in [*pieces, (whole[start:end], False)] if piece[0].strip()]
 
 
 def _num_thoughts(item: Item) -> int:

@@ -415,8 +415,8 @@ TREE_READS = ["forests_forest", "forests_tree", "forests_node"]
     [
         # Trees: the leases on those that grow.
         ("/", ["forests_forest", "forests_activity", "forests_tree"]),
-        # Trees: their page, the leases on those that grow, and what the first ones cost.
-        (FOREST, ["forests_forest", "forests_activity", *["forests_tree"] * 3]),
+        # Trees: their page, the leases on those that grow, and what the first ones cost and think.
+        (FOREST, ["forests_forest", "forests_activity", *["forests_tree"] * 4, "forests_node"]),
         (f"{FOREST}trees/1/", [*TREE_READS, "forests_tree"]),
         (f"{FOREST}trees/1/?q=eggs&ends=correct", [*TREE_READS, "forests_tree"]),
         (f"{FOREST}trees/1/nodes/0.0.1/", TREE_READS),

@@ -27,7 +27,9 @@ NODE = TreeNode(
 
 def write(tree: str, *nodes: TreeNode) -> int:
     forest = tree.partition("/")[0]
-    documents = [node_document(forest, tree, node, datetime.now(UTC)) for node in nodes]
+    generation = Tree.objects.get(pk=tree).generation
+    now = datetime.now(UTC)
+    documents = [node_document(forest, tree, node, now, generation) for node in nodes]
     return insert_new(Node, documents)
 
 

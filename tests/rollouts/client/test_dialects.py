@@ -10,8 +10,9 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
 
+from common.errors import UserError
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.models import Forest, Tree
 from forests.storage.trees import iter_trees
@@ -458,7 +459,7 @@ class TestServers:
     def test_without_a_list_and_a_name_the_remedy_is_said(self, server: DialectServer):
         server.listing_status = 404
 
-        with pytest.raises(CommandError, match="name the one to ask for"):
+        with pytest.raises(UserError, match="name the one to ask for"):
             check_backend(seeded(1))
 
     @pytest.mark.parametrize(
@@ -479,7 +480,7 @@ class TestServers:
     def test_of_a_long_list_a_few_names_are_shown(self, server: DialectServer):
         server.models = [f"vendor/model-{n}" for n in range(400)]
 
-        with pytest.raises(CommandError, match="and 395 more") as caught:
+        with pytest.raises(UserError, match="and 395 more") as caught:
             check_backend(seeded(1, model="vendor/modal-399"))
 
         assert len(str(caught.value)) < 300

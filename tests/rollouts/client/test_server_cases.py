@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 from django.core import checks
-from django.core.management import CommandError
 from PIL import Image
 
+from common.errors import UserError
 from experiment_configs.dataset_files import iter_split
 from experiment_configs.interfaces import ConfigError, RolloutConfig
 from experiment_configs.loading import load_config
@@ -105,7 +105,7 @@ class TestGrowth:
     def test_a_web_page_in_place_of_an_answer_names_the_setting(self, model_server: OpenAIServer):
         model_server.listing = "<html><body>Welcome</body></html>"
 
-        with pytest.raises(CommandError, match="did not answer with JSON: check OPENAI_BASE_URL"):
+        with pytest.raises(UserError, match="did not answer with JSON: check OPENAI_BASE_URL"):
             check_backend(seeded(1))
 
     def test_without_a_name_the_first_of_many_models_is_asked_for_and_shown(

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from common.errors import UserError
 from experiment_configs.interfaces import SAMPLE_FREE_SETTINGS, RolloutWorkerConfig
 from forests.models import Forest, Node
 from rollouts.growth_arguments import check_backend
@@ -146,7 +147,7 @@ SETTINGS_OF_SAMPLES = {
     "max_tokens_field", "max_tokens_per_rollout", "max_tokens_per_step", "model", "num_rollouts",
     "num_searches", "omega_alpha", "omega_beta", "omega_c_puct", "omega_length", "reasoning",
     "rollouts_per_state", "samples_per_request", "seed", "step_delimiter", "stop",
-    "stop_at_answer", "strategy", "temperature", "top_p",
+    "stop_at_answer", "strategy", "strategy_package", "temperature", "top_p",
 }  # fmt: skip
 
 
@@ -167,6 +168,6 @@ def test_messages_name_what_set_the_address_of_the_server():
         forest = seed(*options, suffix=f"s{len(options)}")
         with (
             override_settings(OPENAI_BASE_URL=dead),
-            pytest.raises(CommandError, match=rf"cannot reach .*: check {source}"),
+            pytest.raises(UserError, match=rf"cannot reach .*: check {source}"),
         ):
             check_backend(forest)

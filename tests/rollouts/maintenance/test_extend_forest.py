@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
+from common.errors import UserError
 from forests.core.tree import NodePath
 from forests.models import COUNTERS, Forest, Scorer, Tree, TreeStatus
 from forests.progress.estimating import read_estimate
@@ -500,7 +501,7 @@ class TestRefusals:
         extend(forest, num_rollouts="9")
         server.models = ["other"]
 
-        with pytest.raises(CommandError, match="other"):
+        with pytest.raises(UserError, match="other"):
             check_backend(reread(forest))
 
 

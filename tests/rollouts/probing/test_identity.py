@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from common.errors import UserError
 from experiment_configs.chat_templates.chat_template import ChatTemplate
 from experiment_configs.loading import load_config
 from forests.core.model_counts import from_fields
@@ -278,7 +279,7 @@ class TestSeveralServers:
 
         with pytest.raises(OtherModelError, match="has no model"):
             grow_slice(forest.name, 0, 4)
-        with pytest.raises(CommandError, match="has no model"):
+        with pytest.raises(UserError, match="has no model"):
             check_backend(forest)
 
         assert reread(forest).grown_by == []

@@ -11,8 +11,9 @@ from forests.core.values import estimate_values
 from preferences.core.pairing import PairingOptions, select_pairs
 from preferences.export.formats.annotation import Annotation
 from preferences.export.formats.pairs import Item, RowOptions
-from preferences.export.formats.thought_marks import split_at_thoughts, with_thoughts
+from preferences.export.formats.thought_marks import with_thoughts
 from preferences.export.writing import FORMATS
+from preferences.pages.thought_pieces import split_at_thoughts
 from preferences.sets.creation import SetParameters, create_preferences
 from tests.preferences.export.test_export_preferences import refused, run
 

@@ -1,0 +1,39 @@
+"""The texts of a pair in pieces, so that its page can fold the thoughts in them."""
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+Piece: TypeAlias = tuple[str, bool]
+"""A stretch of a text, and whether it is thought."""
+
+
+def split_at_thoughts(
+    prefix: str, text: str, thoughts: Iterable[str]
+) -> tuple[list[Piece], list[Piece]]:
+    """Return a prefix and what follows it in pieces, and of each piece whether it is thought.
+
+    `thoughts`: the texts of the steps of thoughts in both, in their order.
+    """
+    whole, position, cut = prefix + text, 0, len(prefix)
+    spans: list[tuple[int, int]] = []
+    for thought in filter(None, thoughts):
+        start = whole.find(thought, position)
+        if start < 0:
+            continue
+        position = start + len(thought)
+        if spans and not whole[spans[-1][1] : start].strip():
+            spans[-1] = (spans[-1][0], position)
+        else:
+            spans.append((start, position))
+    return _pieces(whole, spans, 0, cut), _pieces(whole, spans, cut, len(whole))
+
+
+def _pieces(whole: str, spans: Sequence[tuple[int, int]], start: int, end: int) -> list[Piece]:
+    """Return a stretch of a text in pieces; `spans` are those of its thoughts."""
+    pieces: list[Piece] = []
+    for span in spans:
+        first, last = max(start, span[0]), min(end, span[1])
+        if first < last:
+            pieces += [(whole[start:first], False), (whole[first:last], True)]
+            start = last
+    return [piece for piece in [*pieces, (whole[start:end], False)] if piece[0].strip()]
