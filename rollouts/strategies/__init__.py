@@ -1,4 +1,4 @@
-"""Growth strategies by name. A new one: its module here, and a line below."""
+"""Growth strategies by name. To add one, add its module here and a line below."""
 
 from collections.abc import Mapping
 
