@@ -52,7 +52,7 @@ _UNREAD = (TimeoutError, AnswerTooLargeError)
 """First causes of failures where the server may have used tokens that we cannot count."""
 SECONDS_BETWEEN_LOOKS_AT_MODELS = 60.0
 SECONDS_TO_LIST_MODELS = 20.0
-_NAME_THE_MODEL = "name the one to ask for (`model` in the config)"
+_NAME_THE_MODEL = "set `model` in the config to the one to use"
 _PATHS_OF_SLOTS = ("//props", "//slots")
 _SECONDS_FOR_SLOTS = 10.0
 _NO_MODEL_LIST = frozenset({404, 405, 501})
@@ -152,7 +152,7 @@ class Backend:
         except NoModelListError as error:
             raise NoModelListError(f"{error}; {_NAME_THE_MODEL}") from None
         if not models:
-            raise BackendRefusedError(f"the model server lists no model: {_NAME_THE_MODEL}")
+            raise BackendRefusedError(f"the model server lists no models: {_NAME_THE_MODEL}")
         listed = [model.id for model in models]
         return next((name for name in known if is_listed(name, listed)), listed[0])
 

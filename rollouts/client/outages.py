@@ -88,7 +88,7 @@ class Outages:
                 seconds = self._next_wait
         finally:
             self._waiting = None
-            log.info("model server is back, or nobody waits for it any more")
+            log.info("stopped waiting for the model server")
 
     async def _sleep(self, seconds: float, problem: BackendUnavailableError) -> None:
         self._next_wait = min(2 * self._next_wait, MAX_WAIT_SECONDS)

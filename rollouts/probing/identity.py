@@ -137,8 +137,8 @@ class ForestModels:
                 log.warning("answers name another model", asked=model, named=new, before=[*known])
             if len(known) + len(new) > MAX_NAMES:
                 raise ModelChangedError(
-                    f"answers name more than {MAX_NAMES} models where {one_line(model)!r} was "
-                    "asked for: use a server that names the model that answers"
+                    f"the server answered requests for {one_line(model)!r} under more than "
+                    f"{MAX_NAMES} models' names: use a server that names the model that it runs"
                 )
             if not await asyncio.to_thread(_record_answers, self.forest, model, new):
                 await self._record_again(model)

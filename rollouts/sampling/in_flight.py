@@ -25,7 +25,7 @@ async def find_in_flight(client: CompletionClient) -> InFlight:
     if (slots := await client.num_slots()) is not None:
         return InFlight(slots, "as many as the model server has slots")
     return InFlight(
-        DEFAULT_CONCURRENCY, "the default, as the model server does not say how many it takes"
+        DEFAULT_CONCURRENCY, "the default, because the model server does not report its slots"
     )
 
 

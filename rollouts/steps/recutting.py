@@ -74,7 +74,7 @@ def _require_one_origin(tree: ReasoningTree) -> None:
             raise ResegmentingError(
                 f"its samples were drawn from the depths {told}"
                 if told
-                else "nothing says from where its samples were drawn"
+                else "it does not record where its samples were drawn"
             )
 
 
