@@ -94,7 +94,7 @@ def _bad_response(error: Exception, where: str, address: ServerAddress) -> Backe
     if isinstance(error, StreamedError):
         return BackendRefusedError(
             f"{where} {error}: set extra_body={{'stream': False}} in the config, or "
-            f"{address.source} to a server that answers at once"
+            f"{address.source} to a server that answers without streaming"
         )
     if isinstance(error, PayloadError):
         return RetryableError(f"{where} {error}: check {address.source}")

@@ -89,7 +89,7 @@ def refusal_to_continue(endpoint: Endpoint) -> BackendRefusedError | None:
 def restarting(endpoint: Endpoint, problem: str) -> BackendRefusedError:
     """Return the error, with the remedy, for a server that does not continue messages."""
     return BackendRefusedError(
-        f"the model server at {endpoint.base_url} does not continue a chat message, it {problem}: "
+        f"the model server at {endpoint.base_url} does not continue a chat message (it {problem}): "
         "use strategy='sampled', or api='completions' with the model's chat template in the prompt"
     )
 
