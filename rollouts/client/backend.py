@@ -1,4 +1,4 @@
-"""Model servers asked as if they were one: one policy for retries, failures and waiting."""
+"""Client of one or more model servers: one policy for retries, failures and waiting."""
 
 import asyncio
 import contextlib
@@ -42,43 +42,43 @@ log = structlog.stdlib.get_logger(__name__)
 Answer = TypeVar("Answer")
 Reserved = TypeVar("Reserved")
 
-# The library lets through what its transport finds wrong with the protocol, and JSON that is nested
-# too deep.
+# The openai library does not wrap protocol errors of its transport, nor the RecursionError of JSON
+# that is nested too deep.
 _ERRORS = (
     openai.OpenAIError, aiohttp.ClientError, AnswerTooLargeError, RedirectedError, ResponseError,
     AnsweredError, ValueError, RecursionError,
 )  # fmt: skip
 _UNREAD = (TimeoutError, AnswerTooLargeError)
-"""First causes of failures whose answers may have used more than a request."""
+"""First causes of failures where the server may have used tokens that we cannot count."""
 SECONDS_BETWEEN_LOOKS_AT_MODELS = 60.0
 SECONDS_TO_LIST_MODELS = 20.0
-_NAME_THE_MODEL = "name the one to ask for (`model` in the config)"
+_NAME_THE_MODEL = "set `model` in the config to the one to use"
 _PATHS_OF_SLOTS = ("//props", "//slots")
 _SECONDS_FOR_SLOTS = 10.0
 _NO_MODEL_LIST = frozenset({404, 405, 501})
 
 
 class ModelWatch(Protocol):
-    """Gets what each server says that it has. What it raises ends the request that was to come."""
+    """Gets the models that each server lists. An error it raises ends the next request."""
 
     async def check(self, server: str, listed: Sequence[str] | None) -> None:
-        """Compare; `listed` is None where the server does not tell."""
+        """Compare the listed models; `listed` is None if the server does not list any."""
 
     async def record(self, server: str) -> None:
-        """Note that the server will be asked."""
+        """Record that requests will go to the server."""
 
 
 class Budget(Protocol[Reserved]):
-    """Says when a request may be sent, and is told what it used."""
+    """Decides when a request may be sent, and counts what it used."""
 
     async def reserve(self, body: Mapping[str, Any]) -> Reserved:
-        """Return when a request may be sent; raises `BackendError` where it never may."""
+        """Return once the request may be sent; raises `BackendError` if it never may."""
 
     def settle(self, reserved: Reserved, used: Usage | None) -> None:
-        """Note what a request used; None: it was sent, and its answer was not waited for."""
+        """Record what a request used; None if it was sent but its answer was not fully read."""
 
     async def close(self) -> None:
-        """Write what is noted."""
+        """Write pending records."""
 
 
 class NoBudget:
@@ -88,7 +88,7 @@ class NoBudget:
         """Return at once."""
 
     def settle(self, reserved: None, used: Usage | None) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
     async def close(self) -> None:
         """Do nothing."""
@@ -106,13 +106,13 @@ class Backend:
         needed: Collection[str] = (),
         prepare: Callable[[Endpoint, Spending], Awaitable[None]] | None = None,
     ) -> None:
-        """`prepare` is called with a server before each request that it gets from `ask`."""
+        """`prepare` is called with the server before each request that `ask` sends to it."""
         self.address = address
         self.timeout_seconds = timeout_seconds
         self.max_attempts = max_attempts
         self.watch: ModelWatch | None = None
-        """Looks at the models of a server before its first request, after it was away, and now and
-        then; None: nobody does."""
+        """Checks a server's models before its first request, after an outage, and once a minute.
+        None: models are not checked."""
         self.budget: Budget[Any] = NoBudget()
         self._prepare = prepare
         self._pool = EndpointPool(address, timeout_seconds, needed)
@@ -123,13 +123,13 @@ class Backend:
 
     @property
     def most_samples(self) -> int | None:
-        """The most samples of one request, once a server has refused more."""
+        """Maximum samples per request, the lowest of all servers; None until one refuses more."""
         known = [one.dialect.most_samples for one in self._pool.endpoints]
         return min((most for most in known if most is not None), default=None)
 
     @property
     def notes(self) -> list[str]:
-        """What was learnt of the servers: which fields are left out, and which limits hold."""
+        """What refusals taught about the servers: omitted fields and limits, without duplicates."""
         return list(dict.fromkeys(n for one in self._pool.endpoints for n in one.dialect.notes))
 
     async def __aenter__(self) -> "Backend":
@@ -142,27 +142,27 @@ class Backend:
             await self._pool.close()
 
     async def first_model(self, known: Sequence[str] = ()) -> str:
-        """Return the first of the known names that the server lists, or its first one.
+        """Return the first of the known names that the server lists, else its first model.
 
         Raises:
-            BackendError: the server cannot be reached, refuses, or lists none.
+            BackendError: the server cannot be reached, refuses, or lists no models.
         """
         try:
             models = await self.list_models()
         except NoModelListError as error:
             raise NoModelListError(f"{error}; {_NAME_THE_MODEL}") from None
         if not models:
-            raise BackendRefusedError(f"the model server lists no model: {_NAME_THE_MODEL}")
+            raise BackendRefusedError(f"the model server lists no models: {_NAME_THE_MODEL}")
         listed = [model.id for model in models]
         return next((name for name in known if is_listed(name, listed)), listed[0])
 
     async def list_models(self, only: Endpoint | None = None) -> list[openai.types.Model]:
-        """Return the server's models; the cheapest way to see that it answers.
+        """Return the models that a server lists: the cheapest test that it answers.
 
-        `only`: the server to ask.
+        `only`: ask this server; None: any.
 
         Raises:
-            NoModelListError: it answers, and has no list of models.
+            NoModelListError: the server answers but has no list of models.
             BackendError: it does not answer, or refuses.
         """
         with self._pool.pick(only) as endpoint:
@@ -179,9 +179,10 @@ class Backend:
                 raise failure.final() from None
 
     async def look_at_models(self, *, records: bool = True) -> None:
-        """Let the watch compare all servers that answer; only then, let it take note of them.
+        """Let the watch check all servers that answer, and record them only if all pass.
 
-        Raises: what the watch raises.
+        Raises:
+            Exception: any error that the watch raises.
         """
         endpoints = self._pool.endpoints
         found = await asyncio.gather(*map(self._list_of, endpoints), return_exceptions=True)
@@ -200,10 +201,7 @@ class Backend:
             _looked(endpoint, listed)
 
     async def told_at(self, server: str, path: str) -> Any:
-        """Return the JSON that one of the servers has at a path; None where it has none.
-
-        `path`: as in `ask`.
-        """
+        """Return the JSON that the server gives at a path, as in `ask`; None if it gives none."""
         for endpoint in self._pool.endpoints:
             if endpoint.base_url == server:
                 with contextlib.suppress(*_ERRORS, TimeoutError):
@@ -213,9 +211,10 @@ class Backend:
         return None
 
     async def _look(self, endpoint: Endpoint) -> None:
-        """Let the watch compare a server that is to be asked, where that is due.
+        """Let the watch check a server before a request, if a check is due.
 
-        Raises: what the watch raises, and what shows that the server is away.
+        Raises:
+            Exception: any error that the watch raises, and errors that show an outage.
         """
         if self.watch is None or not _is_look_due(endpoint):
             return
@@ -227,9 +226,10 @@ class Backend:
                 _looked(endpoint, listed)
 
     async def _list_of(self, endpoint: Endpoint) -> list[str] | None:
-        """Return the names of a server's models; None where it does not tell.
+        """Return the names of a server's models; None if it does not list them.
 
-        Raises: what shows that the server is away.
+        Raises:
+            Exception: an error of `_ERRORS` that shows an outage.
         """
         try:
             async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
@@ -243,9 +243,9 @@ class Backend:
             return None
 
     async def num_slots(self) -> int | None:
-        """Return how many requests the servers work on at once, as those of llama.cpp say.
+        """Return how many requests the servers process in parallel, as llama.cpp reports it.
 
-        None where one of them does not say.
+        None if any server does not report it.
         """
         numbers = [await self._num_slots(endpoint) for endpoint in self._pool.endpoints]
         return None if None in numbers else sum(filter(None, numbers))
@@ -268,16 +268,20 @@ class Backend:
         spending: Spending,
         only: Endpoint | None = None,
     ) -> Answer:
-        """Return what `read` makes of the parsed JSON of a response. Adds to `spending`.
+        """Send a request, with retries, and return what `read` makes of the response's JSON.
 
-        `path` goes after the server's address, or after its host where it begins with two slashes.
-        `body` is called for each attempt; `read` raises `ResponseError` where another may help.
-        Both get the server. `only`: the one to ask; it is not waited for where it is away.
-        What a server does not take of a body is changed, which is no attempt: see
-        `rollouts.protocol.dialect`.
+        Adds to `spending`. If the server rejects a field or a limit, the body is adapted and sent
+        again (`rollouts.protocol.dialect`); that does not count as an attempt.
+
+        Args:
+            path: appended to the server's address, without its `/v1` if it begins with two slashes.
+            body: called for each attempt, with the server.
+            read: gets the JSON and the server; raises `ResponseError` if a retry may help.
+            spending: counts requests, tokens, retries and failures.
+            only: ask this server, and do not wait for it during an outage; None: any.
 
         Raises:
-            BackendError: what the retries could not mend.
+            BackendError: the request failed after all retries, or a retry cannot help.
         """
         attempt, fit = 1, Fit()
         while True:
@@ -317,9 +321,9 @@ class Backend:
         spending: Spending,
         reserved: Any,
     ) -> Answer:
-        """Send one request, and tell the budget what it used, whatever comes of it."""
+        """Send one request and report what it used to the budget, also if it fails."""
         spending.requests += 1
-        used: Usage | None = None  # not read to its end: the server may have worked on it
+        used: Usage | None = None  # unknown: an answer cut short may still have cost tokens
         try:
             answer = await self._post(endpoint, path, sent, spending)
             before = spending.usage
@@ -335,10 +339,10 @@ class Backend:
             self.budget.settle(reserved, used)
 
     async def _is_ready(self, endpoint: Endpoint, spending: Spending) -> bool:
-        """Prepare a server, and return whether it may be asked; False: another one may.
+        """Prepare a server and return whether to use it; False: pick another one.
 
         Raises:
-            BackendError: it cannot be used, or is away and no other one is left.
+            BackendError: it cannot be used, or is unavailable and no other one is left.
         """
         if self._prepare:
             try:
@@ -353,7 +357,7 @@ class Backend:
         self, endpoint: Endpoint, path: str, sent: Mapping[str, Any], spending: Spending
     ) -> Any:
         began = time.monotonic()
-        # The library's own types cost more than the request itself.
+        # `bytes`: building the library's response types takes longer than the request itself.
         content = await endpoint.openai.post(endpoint.url_of(path), body=sent, cast_to=bytes)
         spending.add_latency(time.monotonic() - began)
         answer = read_payload(content)
@@ -364,10 +368,10 @@ class Backend:
     async def _seconds_before_next(
         self, endpoint: Endpoint, failure: RetryableError, attempt: int
     ) -> float:
-        """Return how long to wait before another attempt.
+        """Return the seconds to wait before the next attempt.
 
         Raises:
-            BackendError: there are no more, or the wait is one that the caller should show.
+            BackendError: no attempts are left, or the wait is so long that the caller must show it.
         """
         others_left = failure.is_unavailable and self._pool.eject(endpoint, failure.retry_after)
         if attempt == self.max_attempts or (failure.is_long and not others_left):
@@ -376,7 +380,7 @@ class Backend:
         return 0.0 if others_left else failure.wait_seconds(attempt)
 
     async def _find_unavailable(self, failure: RetryableError) -> None:
-        """FastChat fails in itself when it has lost its workers; it lists no model then."""
+        """Detect a FastChat that lost its workers: it answers 500 and lists no models."""
         if failure.is_internal:
             with contextlib.suppress(BackendError):
                 failure.is_unavailable = not await self.list_models()
@@ -384,9 +388,9 @@ class Backend:
     def _classify(
         self, error: Exception, endpoint: Endpoint, sent: Mapping[str, Any]
     ) -> tuple[str, BackendError]:
-        """Return the kind of an error, and the one to raise in its place.
+        """Return the kind of an error, and the error to raise instead.
 
-        The first is not to be its cause: a traceback would show the key where a server repeats it.
+        Raise it `from None`: a traceback would show the API key if the server echoes it.
         """
         return classify(error, endpoint, self.timeout_seconds, self.address, sent)
 
@@ -396,7 +400,7 @@ def _is_look_due(endpoint: Endpoint) -> bool:
 
 
 def _note_away(endpoint: Endpoint, kind: str, failure: RetryableError) -> None:
-    """Note where a server may come back as another one."""
+    """Force a new check of the models: another server may answer after an outage."""
     is_away = failure.is_unavailable and not failure.is_busy
     endpoint.was_away |= is_away
     if is_away or kind == "timeout":
@@ -404,7 +408,7 @@ def _note_away(endpoint: Endpoint, kind: str, failure: RetryableError) -> None:
 
 
 def _looked(endpoint: Endpoint, listed: list[str] | None) -> None:
-    """Note when a server told its models; one that has none yet will tell more."""
+    """Record the time of a check, unless the server has not loaded any model yet."""
     if listed != []:
         endpoint.looked_at = time.monotonic()
 
@@ -412,10 +416,10 @@ def _looked(endpoint: Endpoint, listed: list[str] | None) -> None:
 def _change(
     endpoint: Endpoint, failure: UnfitRequestError, sent: Mapping[str, Any], fit: Fit
 ) -> None:
-    """Let the server's dialect, or this request, learn from a refusal.
+    """Adapt the server's dialect, or this request only, to a refusal.
 
     Raises:
-        BackendError: the request cannot be changed so that it means the same.
+        BackendError: the request cannot be adapted without changing the samples.
     """
     dialect, refusal = endpoint.dialect, failure.refusal
     before = len(dialect.notes)
@@ -430,7 +434,7 @@ def _change(
 
 
 def _named(models: list[openai.types.Model]) -> list[openai.types.Model]:
-    """Return the models; the library takes any JSON for them."""
+    """Return the models if all have names: the library accepts any JSON."""
     if not all(isinstance(getattr(model, "id", None), str) for model in models):
-        raise ResponseError("it lists models without names")
+        raise ResponseError("the server lists models without names")
     return models

@@ -1,4 +1,4 @@
-"""What an error of the library or of a server means: one of our own failures."""
+"""Translate errors of the openai library and of servers into our own failures."""
 
 import json
 import re
@@ -38,9 +38,9 @@ def classify(
     address: ServerAddress,
     asked: Mapping[str, Any],
 ) -> tuple[str, BackendError]:
-    """Return the kind of an error, for counting, and what it means for the body that was `asked`.
+    """Return the kind of an error, for counters, and the failure to raise.
 
-    Messages are stored and shown, so a server that repeats a key finds it taken out.
+    `asked`: the body of the request. Keys are removed from messages, which are stored and shown.
     """
     where = endpoint.base_url
     if (unanswered := _without_answer(error, where, timeout_seconds, address)) is not None:
@@ -61,8 +61,8 @@ def classify(
 def _without_answer(
     error: Exception, where: str, timeout_seconds: float, address: ServerAddress
 ) -> tuple[str, BackendError] | None:
-    """Return what `classify` does where no whole answer arrived; None where one did."""
-    # The library calls a refused connection a timeout too.
+    """Return the result of `classify` if no whole answer arrived; None if one did."""
+    # The library also reports a refused connection as a timeout.
     if isinstance(error, openai.APITimeoutError) and isinstance(first_cause(error), TimeoutError):
         return "timeout", RetryableError(f"no answer from {where} in {timeout_seconds:g} s")
     if isinstance(error, openai.APIConnectionError):
@@ -84,8 +84,8 @@ def _without_answer(
         )
     if isinstance(error, RedirectedError):
         return "redirect", BackendRefusedError(
-            f"{where} {error}, and nothing was sent there: where that is the model server, name it "
-            f"in {address.source}"
+            f"{where} {error}, and nothing was sent there: if that is the model server, set "
+            f"{address.source} to it"
         )
     return None
 
@@ -94,7 +94,7 @@ def _bad_response(error: Exception, where: str, address: ServerAddress) -> Backe
     if isinstance(error, StreamedError):
         return BackendRefusedError(
             f"{where} {error}: set extra_body={{'stream': False}} in the config, or "
-            f"{address.source} to a server that answers at once"
+            f"{address.source} to a server that answers without streaming"
         )
     if isinstance(error, PayloadError):
         return RetryableError(f"{where} {error}: check {address.source}")
@@ -129,7 +129,7 @@ def _failure(
 
 
 def _address_hint(refusal: Refusal, endpoint: Endpoint) -> str:
-    """Return what a wrong address usually lacks or has too much."""
+    """Return a hint at the usual mistakes in an address; empty if it shows none of them."""
     path = urlsplit(endpoint.base_url).path.rstrip("/")
     if refusal.status != HTTPStatus.NOT_FOUND or re.search(r"/(v\d+\w*|deployments/[^/]+)$", path):
         return ""
@@ -151,9 +151,9 @@ def _said(message: str, address: ServerAddress) -> str:
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """Return what an error came from in the first place.
+    """Return the root cause of an error.
 
-    A timeout counts as first: asyncio names the cancellation that it made as its cause.
+    A TimeoutError is a root cause: asyncio chains it to the cancellation that it made itself.
     """
     while error.__cause__ is not None and not isinstance(error, TimeoutError):
         error = error.__cause__

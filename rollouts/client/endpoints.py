@@ -1,4 +1,4 @@
-"""The model servers that share the work: the least busy one is asked, a dead one is left alone."""
+"""Load balancing: requests go to the least busy model server, and skip servers that are down."""
 
 import asyncio
 import math
@@ -20,28 +20,28 @@ SECONDS_OF_EJECTION = 10.0
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
-    """One server."""
+    """One model server and its state."""
 
     base_url: str
-    """Without its query, which may hold a key."""
+    """Without its query, which may contain a key."""
     openai: openai.AsyncOpenAI
     dialect: Dialect = field(default_factory=Dialect)
     abilities: Abilities = field(default_factory=Abilities)
     owners: Collection[str] | None = None
-    """Whom its models belong to, as it says: which program it is. None: not asked."""
+    """`owned_by` of its models, which tells the server program. None: not asked yet."""
     outstanding: int = 0
-    """Requests that it has not answered yet."""
+    """Requests in flight."""
     was_away: bool = False
-    """Whether it did not answer since it was asked what it does: it may be another one now."""
+    """Whether it had an outage since it was probed: another server may answer now."""
     ejected_until: float = 0.0
-    """On the monotonic clock; asked before then only where no other server is left."""
+    """Monotonic time; until then it gets requests only if no other server is left."""
     looked_at: float = -math.inf
-    """When it told which models it has, on the monotonic clock; it may have changed them since."""
+    """Monotonic time of the last check of its models."""
     look: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while it is asked which models it has."""
+    """Held during a check of its models."""
 
     def url_of(self, path: str) -> str:
-        """Return where a path is; one that begins with two slashes is not under `/v1`."""
+        """Return the URL of a path; two slashes at its start mean outside `/v1`."""
         return (
             self.base_url.rstrip("/").removesuffix("/v1") + path[1:] if path[:2] == "//" else path
         )
@@ -64,10 +64,10 @@ class EndpointPool:
 
     @contextmanager
     def pick(self, only: Endpoint | None = None) -> Iterator[Endpoint]:
-        """Use the server with the fewest requests in flight, of those that are not ejected.
+        """Use the server with the fewest requests in flight that is not ejected.
 
-        Of equals a random one: many workers with few requests each would all ask the first. `only`:
-        the one to use.
+        Ties are broken at random: otherwise many workers with few requests each would all use the
+        first server. `only`: use this one.
         """
         now = time.monotonic()
         endpoint = only or min(
@@ -81,27 +81,27 @@ class EndpointPool:
             endpoint.outstanding -= 1
 
     def eject(self, endpoint: Endpoint, seconds: float | None = None) -> bool:
-        """Leave a server alone for a while, at least for `seconds`.
+        """Send no requests to a server for at least `seconds`.
 
-        Returns whether another one is left to ask.
+        Returns whether another server is left.
         """
         endpoint.ejected_until = time.monotonic() + max(SECONDS_OF_EJECTION, seconds or 0)
         return self.has_one_left()
 
     def has_one_left(self) -> bool:
-        """Return whether a server is left that is not left alone."""
+        """Return whether any server is not ejected."""
         return any(one.ejected_until <= time.monotonic() for one in self.endpoints)
 
 
 def _client(server: Server, timeout_seconds: float) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(
         base_url=server.address,
-        api_key=server.api_key or "none",  # local servers ask for none, the library does
+        api_key=server.api_key or "none",  # the library requires one, local servers do not
         organization=server.organization or None,
         default_headers=server.headers,
         default_query=server.query,
         timeout=timeout_seconds,
-        max_retries=0,  # the client has the one retry policy
-        # Half the processor time of the default: see docs/benchmarks.md.
+        max_retries=0,  # `Backend` retries
+        # Uses half the CPU time of the library's default client: see docs/benchmarks.md.
         http_client=BoundedClient(),
     )

@@ -1,4 +1,4 @@
-"""What can go wrong with a model server, and what that means for those who asked."""
+"""Failures of model servers, by what the caller can do about them."""
 
 import random
 from collections.abc import Sequence
@@ -11,39 +11,39 @@ FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
 
 MAX_WAIT_WITHIN_REQUEST_SECONDS = 30.0
-"""Where a server asks for a longer wait, the caller waits: it can show that it does."""
+"""If a server asks for a longer wait, the caller waits, because it can show that to users."""
 
 
 class BackendError(UserError):
-    """Base of what a model server can do wrong; the message is one line."""
+    """Base class for failures of model servers; the message is one line."""
 
 
 class NotForThisWorkerError(UserError):
-    """Another worker may do what this one cannot: it has another config, model or server.
+    """This worker's config, model or server does not match the forest; another worker's may.
 
-    The message is one line, with what differs and the remedy. Raise it before anything is drawn:
-    the job then goes back into the queue.
+    The message is one line and names the difference and the remedy. Raise it before any sample is
+    drawn: the job then returns to the queue.
     """
 
 
 class BackendUnavailableError(BackendError):
-    """The server does not answer; trying later may help, and the tree is not to blame."""
+    """The server is down or busy: retrying later may help, and the tree did not cause it."""
 
     def __init__(
         self, message: str, *, is_busy: bool = False, retry_after: float | None = None
     ) -> None:
         super().__init__(message)
         self.is_busy = is_busy
-        """Whether it says itself that it has too much to do, whatever the request is."""
+        """Whether the server reports overload or a rate limit, whatever the request."""
         self.retry_after = retry_after
 
 
 class BackendRefusedError(BackendError):
-    """The server will never do this as things are set: wrong key, wrong model, wrong address."""
+    """The server refuses every such request with these settings: wrong key, model or address."""
 
 
 class FieldRefusedError(BackendRefusedError):
-    """The server does not take a field that cannot be left out without changing the samples."""
+    """The server rejects a field that cannot be left out without changing the samples."""
 
     def __init__(self, message: str, fields: Sequence[str]) -> None:
         super().__init__(message)
@@ -51,26 +51,26 @@ class FieldRefusedError(BackendRefusedError):
 
 
 class UnopenedThoughtError(BackendRefusedError):
-    """The chat template opens thoughts, and did not when this job began.
+    """The chat template opens a thought, which it did not do when this job began.
 
-    Answers from inside a thought may have been graded meanwhile.
+    Text from inside a thought may have been graded as an answer since then.
     """
 
 
 class OutageError(BackendRefusedError):
-    """The server was away or busy for longer than the settings wait."""
+    """The server was down or busy for longer than `PRM_BACKEND_WAIT_SECONDS`."""
 
 
 class RequestFailedError(BackendError):
-    """This request failed for good; others may work."""
+    """This request failed permanently; other requests may work."""
 
 
 class AttemptsFailedError(RequestFailedError):
-    """No attempt was answered: in time, in the protocol, or without an error of the server."""
+    """All attempts failed: each by a timeout, an invalid response or a server error."""
 
 
 class ThoughtEndedError(RequestFailedError):
-    """A step ends a thought that nothing opened: the steps before it were no answer's."""
+    """A step ends a thought that nothing opened: the steps before it were thought, not answer."""
 
 
 class PromptTooLongError(RequestFailedError):
@@ -78,19 +78,19 @@ class PromptTooLongError(RequestFailedError):
 
 
 class PromptFlaggedError(RequestFailedError):
-    """A filter of the server refused this prompt; others may pass it."""
+    """A content filter of the server refused this prompt; other prompts may pass."""
 
 
 class NoModelListError(RequestFailedError):
-    """The server answers, but lists no models at all."""
+    """The server answers, but has no list of models."""
 
 
 class LimitSpentError(BackendError):
-    """The forest has used the requests, tokens or money that it may."""
+    """The forest has reached its limit of requests, tokens or money."""
 
 
 class UnfitRequestError(BackendError):
-    """The server says how the request must change."""
+    """The server refused a request that can be adapted and sent again."""
 
     def __init__(self, message: str, refusal: Refusal) -> None:
         super().__init__(message)
@@ -98,7 +98,7 @@ class UnfitRequestError(BackendError):
 
 
 class RetryableError(BackendError):
-    """A failure that another attempt may mend."""
+    """A failure that a retry may fix."""
 
     def __init__(
         self,
@@ -117,11 +117,11 @@ class RetryableError(BackendError):
 
     @property
     def is_long(self) -> bool:
-        """Whether the server asks for a wait that the caller should show."""
+        """Whether the server asks for a wait so long that the caller must show it."""
         return (self.retry_after or 0) > MAX_WAIT_WITHIN_REQUEST_SECONDS
 
     def wait_seconds(self, attempt: int) -> float:
-        """Return what the server asked for, or twice as long each time, with jitter."""
+        """Return the seconds that the server asked for, or exponential backoff with jitter."""
         if self.retry_after is not None:
             return min(self.retry_after, MAX_BACKOFF_SECONDS)
         longest = min(FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1), MAX_BACKOFF_SECONDS)
@@ -136,7 +136,7 @@ class RetryableError(BackendError):
 
 
 class AnsweredError(Exception):
-    """A successful answer holds an error in place of its results."""
+    """A response with a success status contains an error instead of results."""
 
     def __init__(self, body: Any) -> None:
         super().__init__("an error inside an answer")

@@ -1,9 +1,9 @@
-"""How long requests took, counted in buckets, so that the counts of many processes can be added."""
+"""Latencies of requests, counted in buckets so that the counts of many processes can be added."""
 
 from bisect import bisect_left
 
 BOUNDS_MS = (100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000, 300_000)
-"""Upper bounds of the buckets, in milliseconds, each inclusive."""
+"""Inclusive upper bounds of the buckets, in milliseconds."""
 
 SLOWEST = "more"
 
@@ -15,9 +15,9 @@ def bucket_of(seconds: float) -> str:
 
 
 def cumulated(counts: dict[str, int]) -> list[tuple[str, int]]:
-    """Return for each bound, in seconds, how many requests took at most that long.
+    """Return cumulative counts: each bound in seconds, and how many requests took at most that.
 
-    The last is `+Inf`, as Prometheus names it.
+    The last bound is `+Inf`, as in Prometheus.
     """
     total, found = 0, []
     for bound in BOUNDS_MS:

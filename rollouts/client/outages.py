@@ -1,4 +1,4 @@
-"""Wait, once for all requests, until model servers that went away or are busy answer again."""
+"""Wait, together for all requests, until model servers that are down or busy answer again."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ MAX_WAIT_SECONDS = 15.0
 
 
 class Outages:
-    """Knows since when no request was answered, and lets all of them wait together."""
+    """Tracks how long the server has not answered; all requests share one wait."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class Outages:
         longest_seconds: float,
     ) -> None:
         self._answers = answers
-        """Returns whether the server has models to ask for; raises `BackendError`."""
+        """Returns whether the server has models again; raises `BackendError`."""
         self._show = show
-        """Gets the reason for the wait, again and again, and an empty line when it is over."""
+        """Gets the reason before each wait, and an empty string after the outage."""
         self._longest_seconds = longest_seconds
         self._began: float | None = None
         self._next_wait = FIRST_WAIT_SECONDS
@@ -41,7 +41,7 @@ class Outages:
         self._telling: asyncio.Future[None] | None = None
 
     def answered(self) -> None:
-        """Note that a request was answered: what comes later is another outage."""
+        """Record that a request was answered: this ends the outage."""
         self._began = None
         self._next_wait = FIRST_WAIT_SECONDS
         if self._is_shown:
@@ -49,10 +49,10 @@ class Outages:
             self._tell("")
 
     async def end(self) -> None:
-        """Stop waiting, and take back what is shown."""
+        """Stop waiting and clear the reason shown."""
         if self._waiting:
             self._waiting.cancel()
-        if self._telling:  # a write of the database cannot be cancelled
+        if self._telling:  # a database write cannot be cancelled
             await asyncio.gather(self._telling, return_exceptions=True)
         if self._is_shown:
             self._is_shown = False
@@ -63,11 +63,11 @@ class Outages:
         return asyncio.shield(self._telling)
 
     async def wait(self, problem: BackendUnavailableError) -> None:
-        """Return when it is time to ask again.
+        """Return when it is time to send the request again.
 
         Raises:
-            OutageError: nothing was answered for as long as the settings wait.
-            BackendRefusedError: the server is back and refuses.
+            OutageError: the outage lasted longer than the settings allow.
+            BackendRefusedError: the server answers again, and refuses.
         """
         if self._waiting is None:
             self._waiting = asyncio.ensure_future(self._wait(problem))
@@ -79,7 +79,7 @@ class Outages:
         try:
             seconds = max(self._next_wait, problem.retry_after or 0)
             while True:
-                # Each time, as another process may have waited and been answered meanwhile.
+                # Show it before each wait: another process may have cleared it meanwhile.
                 self._is_shown = True
                 await self._tell(str(problem))
                 await self._sleep(seconds, problem)
@@ -88,7 +88,7 @@ class Outages:
                 seconds = self._next_wait
         finally:
             self._waiting = None
-            log.info("model server is back, or nobody waits for it any more")
+            log.info("stopped waiting for the model server")
 
     async def _sleep(self, seconds: float, problem: BackendUnavailableError) -> None:
         self._next_wait = min(2 * self._next_wait, MAX_WAIT_SECONDS)
@@ -114,4 +114,4 @@ class Outages:
 
 
 async def show_nowhere(_: str) -> None:
-    """Show nothing: the log has it."""
+    """Show nothing; the reason is in the log."""

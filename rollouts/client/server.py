@@ -1,29 +1,29 @@
-"""Model servers, as the settings describe them."""
+"""Addresses, keys and headers of model servers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 _SHORTEST_SECRET = 6
-"""Shorter values of headers and queries are words such as `true`."""
+"""In characters; shorter values of headers and queries are words such as `true`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a server is, and what it is to be told with every request.
+    """The address of a server, and what every request to it carries.
 
-    What may be a secret is not part of its `repr`.
+    Its `repr` leaves out everything that may be secret.
     """
 
     base_url: str = field(repr=False)
-    """May have a query, which goes with every request."""
+    """May have a query, which every request carries."""
     api_key: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     organization: str = ""
 
     @property
     def address(self) -> str:
-        """Return the address without its query, as it may be shown."""
+        """The address without its query, safe to show."""
         return urlunsplit((*urlsplit(self.base_url)[:3], "", ""))
 
     @property
@@ -32,7 +32,7 @@ class Server:
 
     @property
     def secrets(self) -> list[str]:
-        """Return what must not be shown, the longest first."""
+        """Values that must not be shown, the longest first."""
         values = [*self.headers.values(), *self.query.values()]
         values = [value for value in values if len(value) >= _SHORTEST_SECRET]
         values += [value.removeprefix("Bearer ") for value in values]
@@ -41,21 +41,21 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where servers with the same models are, and which settings say so."""
+    """Servers with the same models, and the name of the setting that lists them."""
 
     base_urls: Sequence[str]
     api_key: str
     settings: str = "OPENAI"
-    """Beginning of the settings' names, for messages: `<settings>_BASE_URL`."""
+    """Prefix of the settings' names, for messages: `<settings>_BASE_URL`."""
     described: Sequence[Server] = ()
-    """Servers with keys and headers of their own, in place of the addresses with one key."""
+    """Servers with their own keys and headers; they replace `base_urls` and `api_key`."""
 
     is_of_forest: bool = False
-    """Whether the addresses are the forest's own, and not those of the settings."""
+    """Whether the forest, not the settings, names the addresses."""
 
     @property
     def source(self) -> str:
-        """What sets the addresses, for messages."""
+        """The option that sets the addresses, for messages."""
         if self.is_of_forest:
             return "base_urls of the forest (configure_forest)"
         return f"{self.settings}_BASE_URL"
@@ -65,7 +65,7 @@ class ServerAddress:
         return self.described or [Server(url, self.api_key) for url in self.base_urls]
 
     def without_key(self, text: str) -> str:
-        """Return a text in which a server may have repeated a key."""
+        """Return a text with all secrets replaced by `…`: servers may echo keys."""
         for server in self.servers:
             for secret in server.secrets:
                 text = text.replace(secret, "…")

@@ -1,4 +1,4 @@
-"""Which model servers the settings name."""
+"""The model servers that the settings name."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from rollouts.client.server import ServerAddress
 
 
 def policy_server(base_urls: Sequence[str] = ()) -> ServerAddress:
-    """Return where the model is that grows forests: at the forest's addresses, where it has some.
+    """Return the servers of the policy: the forest's `base_urls` if it has any, else the settings'.
 
-    The key of such addresses is always that of the settings: forests hold none.
+    Both use `OPENAI_API_KEY`: forests do not store keys.
     """
     if base_urls:
         return ServerAddress(base_urls, settings.OPENAI_API_KEY, is_of_forest=True)
@@ -20,7 +20,7 @@ def policy_server(base_urls: Sequence[str] = ()) -> ServerAddress:
 
 
 def scorer_server() -> ServerAddress:
-    """Return where the reward model is; without settings of its own, beside the policy."""
+    """Return the server of the reward model; without `SCORER_BASE_URL`, that of the policy."""
     if not settings.SCORER_BASE_URL:
         return policy_server()
     return ServerAddress([settings.SCORER_BASE_URL], settings.SCORER_API_KEY, settings="SCORER")

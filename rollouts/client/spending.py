@@ -1,4 +1,4 @@
-"""What requests to model servers have cost."""
+"""Counters of what requests to model servers cost."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from rollouts.client.latencies import bucket_of
 
 @dataclass(slots=True)
 class Spending:
-    """What requests have cost so far."""
+    """Requests, tokens, failures and time so far."""
 
     requests: int = 0
     retries: int = 0
@@ -18,16 +18,16 @@ class Spending:
     failures: Counter[str] = field(default_factory=Counter)
     """Failed attempts by kind."""
     latencies: Counter[str] = field(default_factory=Counter)
-    """Answered requests by bucket: see `rollouts.client.latencies`."""
+    """Answered requests by latency bucket: see `rollouts.client.latencies`."""
     seconds: float = 0.0
-    """What these took together."""
+    """Total latency of the answered requests."""
 
     @property
     def usage(self) -> Usage:
         return Usage(self.requests, self.prompt_tokens, self.completion_tokens)
 
     def add(self, other: "Spending") -> None:
-        """Count what other requests have cost, too."""
+        """Add the counts of other requests."""
         for name in ("requests", "retries", "prompt_tokens", "completion_tokens", "seconds"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.failures += other.failures

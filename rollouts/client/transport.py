@@ -1,4 +1,4 @@
-"""How requests reach a model server: in bounded time and memory, and that server alone."""
+"""HTTP client with bounded time and memory that never follows a redirect to another server."""
 
 import asyncio
 from typing import Any
@@ -7,38 +7,38 @@ import httpx2
 import openai
 
 MAX_BYTES_OF_ANSWER = 64_000_000
-"""Of one answer, once it is unpacked; a thousand long samples need less."""
+"""Limit for one decompressed answer; a thousand long samples need less."""
 _MAX_REDIRECTS = 5
 
 
 class AnswerTooLargeError(Exception):
-    """An answer has more than `MAX_BYTES_OF_ANSWER`; the rest of it was not read."""
+    """An answer is longer than `MAX_BYTES_OF_ANSWER`; the rest of it was not read."""
 
 
 class RedirectedError(Exception):
-    """The server sends requests to another one, which the settings do not name."""
+    """The server redirects to another server, which the settings do not name."""
 
     def __init__(self, origin: str) -> None:
         super().__init__(f"sends requests to {origin}")
         self.origin = origin
-        """Scheme, host and port of the other server; paths and queries may hold keys."""
+        """Scheme, host and port of the other server only: paths and queries may contain keys."""
 
 
 class BoundedClient(openai.DefaultAioHttpClient):
-    """The library's client, whose timeout is that of a whole request, with its answer.
+    """The library's client with a timeout for the whole request, answer included.
 
-    The library's own limits each read, so a byte now and then holds a request for ever. It keeps
-    all of an answer, and it follows a redirect to any host, with the prompt.
+    The library's own timeout limits each read, so a byte now and then keeps a request open forever.
+    It also reads answers of any size, and follows redirects to any host with the prompt.
     """
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """Return the whole answer.
 
         Raises:
-            httpx2.ReadTimeout: it did not arrive in time.
-            AnswerTooLargeError: it is too large.
-            RedirectedError: another server is to be asked.
-            httpx2.RequestError: as the library raises it.
+            httpx2.ReadTimeout: the answer did not arrive in time.
+            AnswerTooLargeError: the answer is too large.
+            RedirectedError: the answer is a redirect to another server.
+            httpx2.RequestError: any other error of the library.
         """
         options |= {"stream": True, "follow_redirects": False}
         try:
@@ -55,7 +55,7 @@ class BoundedClient(openai.DefaultAioHttpClient):
 
 
 async def _read(response: httpx2.Response) -> httpx2.Response:
-    """Return an answer with its content, unpacked; raises `AnswerTooLargeError`."""
+    """Return an answer with its decompressed content; raises `AnswerTooLargeError`."""
     content = bytearray()
     try:
         async for piece in response.aiter_bytes():
@@ -81,7 +81,7 @@ async def _read(response: httpx2.Response) -> httpx2.Response:
 
 
 def _within_origin(asked: httpx2.Request, following: httpx2.Request) -> httpx2.Request:
-    """Return the request of a redirect; raises `RedirectedError` where another server gets it."""
+    """Return the request of a redirect; raises `RedirectedError` if it leaves the server."""
     if _origin(following.url) != _origin(asked.url):
         raise RedirectedError(_origin(following.url))
     return following

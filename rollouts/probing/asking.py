@@ -1,4 +1,4 @@
-"""Ask a server what it does, before anything is built on it."""
+"""Probe a server's abilities before growth depends on them."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ LLAMA_CPP = "llamacpp"
 FASTCHAT = "fastchat"
 
 _OF_CONTINUING = {*Continuation.FLAG.fields, "messages", "prefix"}
-"""Fields whose refusal says that a message is not continued in this way."""
+"""Fields whose refusal shows that the server does not continue messages in this way."""
 
 ANSWERS_TO_PROMPT = 2
-"""Whole answers that are drawn at most to see how a thought ends."""
+"""Maximum number of whole answers to draw to the prompt, to see how a thought ends."""
 
 _BEST = (Continuing.CONTINUED, Continuing.UNCLEAR, Continuing.RESTARTED)
 
 Ask = Callable[[Mapping[str, Any], Callable[[Any], Any]], Awaitable[Any]]
-"""Posts a body to one server, and returns what a function makes of the answer."""
+"""Posts a body to one server, and returns what the given function makes of the response."""
 
 
 async def find_abilities(
@@ -56,12 +56,12 @@ async def find_abilities(
     model: str,
     topics: Collection[Topic],
 ) -> None:
-    """Ask a server about topics, in at most one request and one for each way of continuing.
+    """Probe a server, with one request plus at most one for each way of continuing messages.
 
-    What it shows is noted in its abilities and its dialect. What it refuses stays unknown.
+    Stores the results in the server's abilities and dialect. Topics that it refuses stay unknown.
 
     Raises:
-        BackendRefusedError: it refuses every request as things are set.
+        BackendRefusedError: it refuses every request with these settings.
         BackendUnavailableError: it does not answer.
     """
     abilities = endpoint.abilities
@@ -75,9 +75,9 @@ async def find_abilities(
 
 
 def refusal_to_continue(endpoint: Endpoint) -> BackendRefusedError | None:
-    """Return why a server cannot be used where messages are continued; None where it can.
+    """Return the error for a server that cannot continue messages; None if it can.
 
-    FastChat is known to begin a new message, also where a small model's answers show neither.
+    FastChat always begins a new message, even if a small model's answers do not show it.
     """
     continuing = endpoint.abilities.continuing
     is_known = continuing is Continuing.UNCLEAR and FASTCHAT in (endpoint.owners or ())
@@ -87,9 +87,9 @@ def refusal_to_continue(endpoint: Endpoint) -> BackendRefusedError | None:
 
 
 def restarting(endpoint: Endpoint, problem: str) -> BackendRefusedError:
-    """Return the error for a server that does not continue messages, with the remedy."""
+    """Return the error, with the remedy, for a server that does not continue messages."""
     return BackendRefusedError(
-        f"the model server at {endpoint.base_url} does not continue a chat message, it {problem}: "
+        f"the model server at {endpoint.base_url} does not continue a chat message (it {problem}): "
         "use strategy='sampled', or api='completions' with the model's chat template in the prompt"
     )
 
@@ -97,14 +97,14 @@ def restarting(endpoint: Endpoint, problem: str) -> BackendRefusedError:
 async def find_thought(
     ask: Ask, endpoint: Endpoint, config: RolloutWorkerConfig, model: str, prompt: Prompt
 ) -> None:
-    """Find out whether the chat template opens a thought, by one whole answer.
+    """Find out from one whole answer whether the chat template opens a thought.
 
-    No text shows that before the thought ends, and an answer in it would be taken for the last one.
-    Where answers to the prompt are cut or refused, that to an easy question tells.
+    Only the end of a thought shows that; before it, text inside the thought would be graded as an
+    answer. If answers to the prompt are cut or refused, an easy question is asked instead.
 
     Raises:
-        BackendRefusedError: all were cut, so nothing tells an answer from a thought.
-        BackendError: none was answered.
+        BackendRefusedError: all answers were cut, so answers cannot be told from thoughts.
+        BackendError: the server did not answer the easy question.
     """
     tries = [(prompt, seed) for seed in range(config.seed, config.seed + ANSWERS_TO_PROMPT)]
     most, found = 0, None
@@ -114,7 +114,7 @@ async def find_thought(
         rules = StopRules(prefix="", stop=config.stop, step_rule=None, max_tokens=most)
         try:
             found = await ask(body, partial(read_thought, rules=rules))
-        except RequestFailedError as error:  # this prompt may be too long, or flagged
+        except RequestFailedError as error:  # the prompt may be too long, or flagged
             if asked is QUESTION:
                 raise
             log.info("the prompt does not show whether thoughts are opened", error=str(error))
@@ -122,8 +122,8 @@ async def find_thought(
             break
     else:
         raise BackendRefusedError(
-            f"the model at {endpoint.base_url} wrote {most} tokens without an end, so nothing "
-            "shows whether its chat template opens a thought, whose answers must not be graded: "
+            f"the model at {endpoint.base_url} wrote {most} tokens and did not end, so nothing "
+            "shows whether its chat template opens a thought, in which answers must not be graded: "
             f"raise max_tokens_per_rollout above {most}, or let the server split thoughts off (a "
             "reasoning parser), or use api='completions' with the model's chat template in the "
             "prompt"
@@ -135,16 +135,16 @@ async def find_thought(
 def refusal_of_thoughts(
     endpoint: Endpoint, config: RolloutWorkerConfig
 ) -> BackendRefusedError | None:
-    """Return why steps of a server's model cannot be drawn; None where they can.
+    """Return the error if steps cannot be drawn because of thoughts; None if they can.
 
-    Where the template opens the thought, no template writes it the same way again before a message
-    that is continued.
+    If the template opens the thought, it does not write the same thought again before a message to
+    continue.
     """
     if endpoint.abilities.thought != UNOPENED or config.strategy == "sampled":
         return None
     return BackendRefusedError(
-        f"the model at {endpoint.base_url} ends a thought that nothing opened, as its chat "
-        "template opens it, so steps of the thought would be taken for the answer's: let the "
+        f"the model at {endpoint.base_url} ends a thought that nothing opened, because its chat "
+        "template opens it, so steps of the thought would count as steps of the answer: let the "
         "server split thoughts off (a reasoning parser), or use api='completions' with the model's "
         "chat template in the prompt, or strategy='sampled'"
     )
@@ -179,13 +179,13 @@ async def _find_basics(
 async def _find_continuing(
     ask: Ask, endpoint: Endpoint, config: RolloutWorkerConfig, model: str
 ) -> None:
-    """Find the first way of asking in which the server continues a message.
+    """Find the first way of asking with which the server continues a message.
 
-    Where the answers are unclear, it is the first way that the server accepts.
+    If the answers are unclear, choose the first way that the server accepts.
 
     Raises:
         BackendRefusedError: it refuses every way.
-        AttemptsFailedError: it answers none.
+        AttemptsFailedError: all requests failed.
     """
     abilities = endpoint.abilities
     several = bool(abilities.several_samples)
@@ -196,7 +196,7 @@ async def _find_continuing(
             body = continuing_body(config, model, way, is_several=several)
             reply = await ask(body, _read_replies)
         except (RequestFailedError, FieldRefusedError) as error:
-            refusal = _about_continuing(error)  # another way may do
+            refusal = _about_continuing(error)  # another way may work
             continue
         found.setdefault(reply, way)
         if reply is Continuing.CONTINUED:
@@ -214,7 +214,7 @@ async def _find_continuing(
 def _about_continuing(
     error: RequestFailedError | FieldRefusedError,
 ) -> RequestFailedError | FieldRefusedError:
-    """Return an error that may hold for one way of continuing; raise another one."""
+    """Return the error if it may concern only this way of continuing; raise it otherwise."""
     if isinstance(error, FieldRefusedError) and not _OF_CONTINUING & set(error.fields):
         raise error
     return error

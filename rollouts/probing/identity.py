@@ -1,8 +1,8 @@
-"""Which model grows a forest: recorded at its first growth, and compared from then on.
+"""Record which model grows a forest when growth begins, and compare it from then on.
 
-A model is the name that requests ask for. What answers call it may differ ("gpt-4o" answers as
-"gpt-4o-2024-08-06"), so their names are recorded beside it and refuse nothing by themselves. The
-rules are in docs/backends.md.
+A model is identified by the name that requests use. Responses may name it differently ("gpt-4o"
+answers as "gpt-4o-2024-08-06"), so names from responses are recorded too, but on their own they
+never cause a refusal. The rules are in docs/backends.md.
 """
 
 import asyncio
@@ -29,63 +29,64 @@ from rollouts.protocol.model_names import is_listed, is_same_model, may_have, sh
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_NAMES = 100
-"""Names that answers may give one model: each of them is counted in the forest's document."""
+"""Maximum names that responses may give one model: the forest's document counts each of them."""
 MAX_ENTRIES = 100
-"""Models with their servers that a forest remembers; further servers of its models are used."""
+"""Maximum pairs of model and server that a forest records; further servers still work."""
 _MAX_SHOWN = 5
 _TREES_LOOKED_AT = 32
-"""Trees of an older version that are looked at for nodes."""
+"""Trees of a forest of an older version to check for nodes."""
 _TREES_READ = 4
-"""Those whose nodes are read."""
+"""Trees among them whose nodes to read."""
 _FIELDS = ("grown_by", "allowed_models", "nodes_by_model", "num_nodes", "growth_started_at")
 
 
 class OtherModelError(NotForThisWorkerError, ConfigError):
-    """The server has another model than the forest, and nothing was drawn.
+    """The server has a different model than the forest, and no sample was drawn.
 
-    The job is nothing for this worker; a worker with the right server can do it.
+    This worker cannot do the job; a worker with the right server can.
     """
 
 
 class ModelChangedError(BackendRefusedError):
-    """A server has changed its model while it grew a forest."""
+    """A server changed its model during the growth of a forest."""
 
 
 class ForestModels:
-    """Compares what the servers of one job have with the models of its forest."""
+    """Compares the models of the servers of one job with the models of its forest."""
 
     def __init__(
         self, forest: Forest, config: RolloutConfig | None = None, allowed: Sequence[str] = ()
     ) -> None:
-        """`config`: what prompts are made by; `allowed`: names beside those of the forest."""
+        """`config`: the config that made the prompts. `allowed`: further names to accept."""
         self.forest = forest
         self.known = list(
             dict.fromkeys(
                 [*grown_models(entries_of(forest)), *(forest.allowed_models or []), *allowed]
             )
         )
-        """What to ask for where the settings name no model, or none that the server has."""
+        """Names to request if the settings name no model, or none that the server has."""
         self._named = forest.worker_config.get("model")
         self._allowed = allowed
         self._template = chat_template_sha256(config)
         self._listing: set[str] = set()
         """Servers that have listed the model."""
         self._recorded: dict[tuple[str, str], str] = {}
-        """Models and servers, each with the hash of the chat template."""
+        """Hashes of the chat templates, by model and server."""
         self._answers: dict[str, set[str]] = {}
         for entry in entries_of(forest):
             self._answers.setdefault(entry["model"], set()).update(answers_of(entry))
         self._lock = asyncio.Lock()
 
     async def check(self, model: str, server: str, listed: Sequence[str] | None) -> None:
-        """Compare a model that will be asked for at a server with the forest; writes nothing.
+        """Compare a model to be requested from a server with the forest's; write nothing.
 
-        `listed`: what the server has; None where it does not tell. A name of the settings need not
-        be in the list, as servers may take more names; but one that was listed may not leave it.
+        `listed`: the server's models; None if it does not list them. A name from the settings may
+        be missing from the list, because servers may accept further names. But a name that was
+        listed once must stay listed.
 
         Raises:
-            OtherModelError: the server does not have the model, or the forest has others.
-            ModelChangedError: the same, once this job has recorded a model.
+            OtherModelError: the server does not have the model, or the forest has other models.
+            ModelChangedError: the same, after this job has recorded a model.
         """
         may_serve = not listed
         if listed and is_listed(model, listed):
@@ -98,16 +99,16 @@ class ForestModels:
             self._refuse(server, listed or [model], known, model)
 
     def has_met(self, model: str, server: str) -> bool:
-        """Return whether this job has recorded a model at a server."""
+        """Return whether this job has recorded this model of this server."""
         return (model, server) in self._recorded
 
     async def record(self, model: str, server: str, served_template: str = "") -> None:
-        """Write down that a model grows the forest; the first one of all is the forest's.
+        """Record that a model grows the forest; the first model recorded becomes the forest's.
 
-        `served_template`: the chat template by which the server writes prompts, where it tells.
+        `served_template`: the server's chat template; empty if it does not report one.
 
         Raises:
-            OtherModelError, ModelChangedError: another worker was first, with another model.
+            OtherModelError, ModelChangedError: another worker recorded a different model first.
         """
         if not self.has_met(model, server):
             template = sha256_of(served_template) if served_template else self._template
@@ -116,14 +117,13 @@ class ForestModels:
     async def answered(
         self, model: str, names: Collection[str], look: Callable[[], Awaitable[None]]
     ) -> None:
-        """Take note of what answers call a model, before their samples are used.
+        """Record the names that responses give a model, before their samples are used.
 
-        A further name may be an alias or another model: `look` compares the lists of the servers
-        again.
+        A new name may be an alias or another model, so `look` checks the servers' lists again.
 
         Raises:
-            ModelChangedError: a server does not list the model any more, or the forest was begun
-                with another one meanwhile.
+            ModelChangedError: a server no longer lists the model, responses gave too many names, or
+                another worker began the forest with another model meanwhile.
         """
         known = self._answers.setdefault(model, set())
         if known.issuperset(names):
@@ -137,8 +137,8 @@ class ForestModels:
                 log.warning("answers name another model", asked=model, named=new, before=[*known])
             if len(known) + len(new) > MAX_NAMES:
                 raise ModelChangedError(
-                    f"answers name more than {MAX_NAMES} models where {one_line(model)!r} was "
-                    "asked for: use a server that names the model that answers"
+                    f"the server answered requests for {one_line(model)!r} under more than "
+                    f"{MAX_NAMES} models' names: use a server that names the model that it runs"
                 )
             if not await asyncio.to_thread(_record_answers, self.forest, model, new):
                 await self._record_again(model)
@@ -152,13 +152,13 @@ class ForestModels:
         self._recorded[model, server] = template
 
     async def _record_again(self, model: str) -> None:
-        """Record a model again that somebody forgot before it wrote anything."""
+        """Record a model again after `forget_unused_models` removed it."""
         for (recorded, server), template in list(self._recorded.items()):
             if recorded == model:
                 await self._record(model, server, template)
 
     def _names_now(self, model: str) -> list[str]:
-        """Return the names that may grow the forest; none where nothing has grown it."""
+        """Return the models that may grow the forest; empty if no model has grown it yet."""
         document = _read(self.forest)
         entries = document["grown_by"] or _entries_of_nodes(self.forest, document, model)
         if not entries:
@@ -184,9 +184,9 @@ class ForestModels:
 
 
 def forget_unused_models(forest: Forest) -> bool:
-    """Forget the models of a forest without nodes that nobody grows; return whether it had any.
+    """Forget the models of a forest without nodes and workers; return whether it had any.
 
-    The first server may have been the wrong one, and refused before it drew anything.
+    The first server may have been a wrong one that refused before it drew a sample.
     """
     if not forest.grown_by or forest.num_nodes or is_held(forest):
         return False
@@ -194,16 +194,16 @@ def forget_unused_models(forest: Forest) -> bool:
 
 
 def chat_template_sha256(config: RolloutConfig | None) -> str:
-    """Return the hash of the chat template that a config's prompts are made by.
+    """Return the hash of the local chat template with which a config makes prompts.
 
-    Empty where it has none, or one of the hub: reading that may need the network.
+    Empty if the config has none, or one from the Hugging Face hub, which may need the network.
     """
     found = {**vars(type(config)), **vars(config)} if config else {}
     for value in found.values():
         if isinstance(value, ChatTemplate) and Path(value.place).exists():
             try:
                 return sha256_of(value.source)
-            except ConfigError:  # prompts are made by it when a forest is seeded, not here
+            except ConfigError:  # seeding reports an unusable template
                 return ""
     return ""
 
@@ -213,17 +213,17 @@ def sha256_of(text: str) -> str:
 
 
 def _read(forest: Forest) -> Document:
-    """Return what is known of a forest's models now; nothing of a forest that is gone."""
+    """Return the current record of a forest's models; an empty record if it was deleted."""
     found = collection(Forest).find_one({"_id": forest.name}, dict.fromkeys(_FIELDS, 1)) or {}
     empty = {"grown_by": [], "allowed_models": [], "nodes_by_model": {}, "num_nodes": 0}
     return {**empty, **found}
 
 
 def _record(forest: Forest, model: str, server: str, template: str) -> list[str]:
-    """Add an entry unless it is there; return the forest's models where they do not allow it.
+    """Add an entry unless it exists; return the forest's models if they do not allow this one.
 
-    The list is replaced only if nobody has changed it meanwhile: of two workers that both begin a
-    forest one is first, and the other compares.
+    The update succeeds only if the list has not changed meanwhile: if two workers begin a forest at
+    once, the first one records its model and the second compares.
     """
     while Forest.objects.filter(pk=forest.name).exists():
         document = _read(forest)
@@ -248,7 +248,7 @@ def _record(forest: Forest, model: str, server: str, template: str) -> list[str]
 
 
 def _record_answers(forest: Forest, model: str, names: Sequence[str]) -> bool:
-    """Add what answers call a model to its first entry; return whether it has one."""
+    """Add the names from responses to a model's first entry; return whether it has an entry."""
     while True:
         before: list[Document] = _read(forest)["grown_by"]
         entry = next((one for one in before if one["model"] == model), None)
@@ -261,7 +261,7 @@ def _record_answers(forest: Forest, model: str, names: Sequence[str]) -> bool:
 
 
 def _replace(forest: Forest, before: Sequence[Document], after: Sequence[Document]) -> bool:
-    """Replace the list of models; False where somebody else changed it, or the forest is gone."""
+    """Replace the list of models; False if it changed meanwhile, or the forest was deleted."""
     as_before: Any = before or {"$in": [[], None]}
     changed = collection(Forest).update_one(
         {"_id": forest.name, "grown_by": as_before}, {"$set": {"grown_by": after}}
@@ -276,8 +276,8 @@ def _is_same(one: Document, other: Document) -> bool:
 def _entries_of_nodes(forest: Forest, document: Document, model: str) -> list[Document]:
     """Return entries for the models that wrote the nodes of a forest of an older version.
 
-    Nodes have the names that answers gave. A model of the settings was asked for all the time,
-    whatever they say; else they must name the one that is asked for now.
+    Nodes contain the names from responses. If the settings name a model, all requests asked for it,
+    whatever those names are. Otherwise the names must match the model requested now.
     """
     if not document["num_nodes"]:
         return []
@@ -301,7 +301,7 @@ def _entries_of_nodes(forest: Forest, document: Document, model: str) -> list[Do
 
 
 def _models_of_nodes(forest: Forest, document: Document) -> Iterable[str]:
-    """Return the models in the nodes: as they were counted, or else as a few trees tell."""
+    """Return the models in the nodes: from the stored counts, else from a sample of trees."""
     if counted := from_fields(document["nodes_by_model"]):
         return counted
     step = max(1, forest.num_trees // _TREES_LOOKED_AT)

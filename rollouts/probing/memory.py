@@ -1,4 +1,4 @@
-"""Keep what servers were found to do, so that not every job asks again."""
+"""Store the probed abilities of servers, so that not every job probes them again."""
 
 import contextlib
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ from forests.storage.trees import collection, server_time
 log = structlog.stdlib.get_logger(__name__)
 
 FRESH_FOR = timedelta(hours=24)
-"""How long a result is used without asking again."""
+"""How long a result is used before the server is probed again."""
 CLAIM_LASTS = timedelta(seconds=30)
-"""How long others wait for who asks a server: it may have been killed."""
+"""How long others wait for the process that probes a server, which may have been killed."""
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerKey:
-    """Whose abilities they are."""
+    """What abilities belong to: a server with a model, an API and extra request fields."""
 
     server: str
     """The address, without credentials."""
@@ -39,28 +39,28 @@ class ServerKey:
 
 
 class Memory(Protocol):
-    """Where abilities are kept; its methods may be called from any thread."""
+    """Stores abilities; its methods may be called from any thread."""
 
     def recall(self, key: ServerKey) -> Abilities | None:
-        """Return what was found lately; None: the server is to be asked."""
+        """Return recent abilities; None if the server must be probed."""
 
     def claim(self, key: ServerKey) -> bool:
-        """Return whether to ask the server now; False: somebody does, and will keep the result."""
+        """Return whether to probe the server now; False: another process is probing it."""
 
     def give_up(self, key: ServerKey) -> None:
-        """Let others ask, as who claimed to do so has failed."""
+        """Release the claim after a failed probe, so that others can probe."""
 
     def keep(self, key: ServerKey, abilities: Abilities) -> None:
-        """Keep what was just found."""
+        """Store the results of a probe."""
 
     def keep_learnt(self, key: ServerKey, abilities: Abilities) -> None:
-        """Keep what samples and refusals taught since then."""
+        """Store what samples and refusals taught since the probe."""
 
 
 class DatabaseMemory:
-    """Keeps abilities in the database.
+    """Stores abilities in the database.
 
-    `recall`, `claim` and `keep` raise `pymongo.errors.PyMongoError` where it does not answer.
+    `recall`, `claim` and `keep` raise `pymongo.errors.PyMongoError` if it does not answer.
     """
 
     def recall(self, key: ServerKey) -> Abilities | None:
@@ -86,7 +86,7 @@ class DatabaseMemory:
         return True
 
     def give_up(self, key: ServerKey) -> None:
-        with contextlib.suppress(PyMongoError):  # the claim ends by itself
+        with contextlib.suppress(PyMongoError):  # the claim expires anyway
             collection(ModelServer).update_one({"_id": key.id}, {"$set": {"claimed_until": None}})
 
     def keep(self, key: ServerKey, abilities: Abilities) -> None:
@@ -105,24 +105,24 @@ class DatabaseMemory:
 
     def keep_learnt(self, key: ServerKey, abilities: Abilities) -> None:
         known = {"$set": {"abilities": abilities.as_dict()}}
-        with contextlib.suppress(PyMongoError):  # growth is over, and this is learnt again
+        with contextlib.suppress(PyMongoError):  # the next job learns it again
             collection(ModelServer).update_one({"_id": key.id}, known)
 
 
 class AskingMemory(DatabaseMemory):
-    """Asks each server again, and keeps what it does where a database answers."""
+    """Always probes again, and stores the result if the database answers."""
 
-    def recall(self, key: ServerKey) -> Abilities | None:  # noqa: ARG002  always asked again
+    def recall(self, key: ServerKey) -> Abilities | None:  # noqa: ARG002  always probe again
         return None
 
-    def claim(self, key: ServerKey) -> bool:  # noqa: ARG002  nobody is waited for
+    def claim(self, key: ServerKey) -> bool:  # noqa: ARG002  never wait for others
         return True
 
     def give_up(self, key: ServerKey) -> None:
-        """Do nothing: nothing was claimed."""
+        """Do nothing: this class claims nothing."""
 
     def keep(self, key: ServerKey, abilities: Abilities) -> None:
         try:
             super().keep(key, abilities)
         except PyMongoError as error:
-            log.warning("what the server does is not kept", error=str(error))
+            log.warning("cannot store what the server does", error=str(error))

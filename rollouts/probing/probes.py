@@ -1,6 +1,7 @@
-"""What to ask a server to see what it does, and how to read its answers.
+"""Requests that probe a server's abilities, and how to read the responses.
 
-Few and cheap requests: one shows most, and one for each way of continuing a message the rest.
+They are few and cheap: one shows most abilities, and one for each way of continuing a message shows
+the rest.
 """
 
 import re
@@ -24,22 +25,22 @@ from rollouts.protocol.responses import (
 from rollouts.steps.completions import Ending
 
 QUESTION = "List the first ten multiples of seven, separated by commas, and nothing else."
-"""What chat servers are asked."""
+"""The question for chat servers."""
 BEGUN = "7; 14; 21; 28; 35; 4"
-"""A message that ends within a number, so that nothing but its continuation begins with the next
-digit. It is not written as it was asked for: an answer from the start differs from it."""
+"""A message that ends inside a number, so that only a continuation begins with the next digit. It
+uses semicolons, not the commas asked for, so that an answer from the start differs from it."""
 PLAIN_PROMPT = "The multiples of seven: 7, 14, 21, 28,"
-"""What servers of completions are asked."""
+"""The prompt for completions servers."""
 PROBE_TOKENS = 8
-"""Tokens of one sample."""
+"""Token limit of one probe sample."""
 PROBE_SAMPLES = 2
 THOUGHT_TOKENS = 2048
-"""Tokens of a sample that is to show how a thought ends, or more where rollouts may have more."""
+"""Minimum token limit of a sample that must show how a thought ends."""
 _STOP = ","
 
 _NEXT = re.compile(r" ?2(?!\d)")
 _AFRESH = re.compile(r"(7|14|42)\b|\d+[.)]\s|<\w+>")
-"""Beginnings of an answer from the start: its first numbers, the cut one as a whole, a list, or a
+"""How an answer from the start begins: with the first numbers, the cut number in full, a list, or a
 thought."""
 _MARKUP = "*_#>`\"'([ \n\t"
 
@@ -48,37 +49,37 @@ class Continuation(StrEnum):
     """How a server is asked to continue the last message of a chat."""
 
     FLAG = "continue_final_message"
-    """By fields of the request: vLLM, SGLang."""
+    """Fields of the request: vLLM, SGLang."""
     PREFIX = "prefix"
-    """By a field of the message: DeepSeek, Mistral."""
+    """A field of the message: DeepSeek, Mistral."""
     PREFILL = "prefill"
-    """By nothing but a last message of the assistant: llama.cpp, Anthropic's kind."""
+    """Only a final assistant message: llama.cpp, and servers like Anthropic's."""
 
     def mark(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return the last message as this way wants it."""
+        """Return the last message with the field that this way needs, if any."""
         return {**message, "prefix": True} if self is Continuation.PREFIX else message
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """Fields of the request."""
+        """Fields to add to the request."""
         if self is Continuation.FLAG:
             return {"continue_final_message": True, "add_generation_prompt": False}
         return {}
 
 
 class Topic(StrEnum):
-    """What a server can be asked about."""
+    """An ability that can be probed."""
 
     BASICS = "basics"
-    """Several samples, why a sample stopped, thoughts."""
+    """Several samples per request, how the server reports a stop, where thoughts are."""
     LOGPROBS = "logprobs"
     CONTINUING = "continuing"
     THOUGHT = "thought"
-    """Whether the chat template opens a thought: no text shows that until the thought ends."""
+    """Whether the chat template opens a thought, which only the end of the thought shows."""
 
 
 def wanted_topics(config: RolloutWorkerConfig) -> set[Topic]:
-    """Return what must be known before a forest grows as a config says."""
+    """Return the topics that must be known before growth with a config."""
     topics = {Topic.BASICS}
     if config.logprobs:
         topics.add(Topic.LOGPROBS)
@@ -90,7 +91,7 @@ def wanted_topics(config: RolloutWorkerConfig) -> set[Topic]:
 
 
 def basics_body(config: RolloutWorkerConfig, model: str) -> dict[str, Any]:
-    """Return the request that shows most: it stops at a text that comes at once."""
+    """Return the body of the request for `BASICS`: the answer soon reaches its stop text."""
     body = {**_common_body(config, model), "stop": [_STOP]}
     if config.api == "chat":
         body["messages"] = [{"role": "user", "content": QUESTION}]
@@ -106,9 +107,9 @@ def basics_body(config: RolloutWorkerConfig, model: str) -> dict[str, Any]:
 def continuing_body(
     config: RolloutWorkerConfig, model: str, way: Continuation, *, is_several: bool
 ) -> dict[str, Any]:
-    """Return the request that shows whether a server continues a message when asked in this way.
+    """Return the body of the request that shows whether a server continues messages in this way.
 
-    `is_several`: whether the server is known to give several samples.
+    `is_several`: whether the server is known to give several samples per request.
     """
     messages = [
         {"role": "user", "content": QUESTION},
@@ -123,7 +124,7 @@ def continuing_body(
 def thought_body(
     config: RolloutWorkerConfig, model: str, prompt: Prompt, seed: int
 ) -> dict[str, Any]:
-    """Return the request for one whole answer to a prompt, which shows how its thought ends."""
+    """Return the body of the request for one whole answer, which shows how its thought ends."""
     tokens = max(THOUGHT_TOKENS, config.max_tokens_per_rollout)
     body = {**_common_body(config, model), "n": None, "seed": seed, config.max_tokens_field: tokens}
     if config.stop:
@@ -135,10 +136,10 @@ def thought_body(
 def read_thought(response: Any, rules: StopRules) -> str | None:
     """Return where a whole answer has its thought, as in `Abilities.thought`.
 
-    None: it was cut, and may be a thought as a whole.
+    None if it was cut: all of it may be a thought.
 
     Raises:
-        ResponseError: it holds no answer.
+        ResponseError: the response has no answer.
     """
     if field := thought_field(response):
         return field
@@ -148,7 +149,8 @@ def read_thought(response: Any, rules: StopRules) -> str | None:
 
 
 def _common_body(config: RolloutWorkerConfig, model: str) -> dict[str, Any]:
-    # Samples as growth draws them: servers refuse other temperatures, or several greedy samples.
+    # Same sampling parameters as growth: servers may refuse a temperature, or several greedy
+    # samples.
     return {
         "model": model,
         "n": min(PROBE_SAMPLES, config.samples_per_request),
@@ -162,12 +164,12 @@ def _common_body(config: RolloutWorkerConfig, model: str) -> dict[str, Any]:
 def note_basics(
     abilities: Abilities, response: Any, sent: Mapping[str, Any], *, lists_end: bool
 ) -> None:
-    """Note what the answer to `basics_body`, as it was sent, shows.
+    """Record the abilities that the response to `basics_body` shows.
 
-    `lists_end`: whether the server lists the model's end among the tokens (llama.cpp).
+    `sent`: the body as it was sent. `lists_end`: whether the server lists an end token (llama.cpp).
 
     Raises:
-        ResponseError: it has no choices.
+        ResponseError: the response has no choices.
     """
     choices = read_choices(response, [_STOP])
     abilities.answers_as = choices[0].model
@@ -178,13 +180,13 @@ def note_basics(
     abilities.logprobs = _find_logprobs(choices, is_asked=bool(sent.get("logprobs")))
     if lists_end and abilities.logprobs:
         abilities.end_told = EndTold.IN_TOKENS
-    if "messages" in sent:  # a plain prompt has no template that would open a thought
+    if "messages" in sent:  # without a chat template nothing opens a thought
         seen = {one.thought for one in choices if one.thought}
         abilities.thought = UNOPENED if UNOPENED in seen else max(seen, default="")
 
 
 def _find_end_told(choices: Sequence[Choice]) -> EndTold | None:
-    """Return how the server tells that it met the stop text; None where it met none."""
+    """Return how the server reports the stop text that it met; None if it met none."""
     for choice in choices:
         if choice.named_stop == _STOP:
             return EndTold.BY_NAME
@@ -196,7 +198,7 @@ def _find_end_told(choices: Sequence[Choice]) -> EndTold | None:
 
 
 def _find_logprobs(choices: Sequence[Choice], *, is_asked: bool) -> bool | None:
-    """Return whether log-probabilities came; None where no text came with which they would."""
+    """Return whether the server gives log-probabilities; None if not asked, or without text."""
     if not is_asked:
         return None
     if any(choice.has_logprobs for choice in choices):
@@ -205,7 +207,7 @@ def _find_logprobs(choices: Sequence[Choice], *, is_asked: bool) -> bool | None:
 
 
 def read_replies(texts: Collection[str]) -> Continuing:
-    """Return what samples that were to continue `BEGUN` show together."""
+    """Return what samples after `BEGUN` show together."""
     replies = {read_reply(text) for text in texts}
     for reply in (Continuing.CONTINUED, Continuing.RESTARTED):
         if reply in replies:
@@ -214,9 +216,9 @@ def read_replies(texts: Collection[str]) -> Continuing:
 
 
 def read_reply(text: str) -> Continuing:
-    """Return what the text of one sample shows; llama.cpp repeats the message before it.
+    """Return what one sample after `BEGUN` shows; llama.cpp repeats the message before it.
 
-    Not even a weak model begins a sentence in the middle of a number that it continues.
+    Even a weak model does not begin a sentence in the middle of a number that it continues.
     """
     said = text.removeprefix(BEGUN)
     if _NEXT.match(said):
@@ -232,18 +234,18 @@ _MAX_WATCHED = 32
 _ENOUGH_RESTARTS = 4
 _MAX_BEGINNING = 20
 _SHORTEST_BEGINNING = 8
-"""Characters of a message: shorter ones a model may well write twice."""
+"""In characters; a model may repeat a shorter beginning by chance."""
 
 
 @dataclass(slots=True)
 class RestartWatch:
-    """Watches the first samples that continue messages: do they begin as these begin?"""
+    """Checks whether the first samples repeat the beginning of the message to continue."""
 
     num_seen: int = 0
     num_restarted: int = 0
 
     def sees_restarting(self, message: str, texts: Collection[str]) -> bool:
-        """Return whether samples, with these after a message, begin from the start again."""
+        """Add samples drawn after a message; return whether samples tend to start over."""
         beginning = _plain(message)[:_MAX_BEGINNING]
         if self.num_seen >= _MAX_WATCHED or len(beginning) < _SHORTEST_BEGINNING:
             return False
@@ -259,17 +261,17 @@ _ENDED_PER_CLOSING = 10
 
 @dataclass(slots=True)
 class ClosingWatch:
-    """Watches how often samples end a thought that nothing opened, where the template opens none.
+    """Counts how often samples end a thought that nothing opened.
 
-    Now and then a model writes the mark by mistake.
+    Models sometimes write the closing mark by mistake, so one such sample proves nothing.
     """
 
     num_ended: int = 0
-    """Solutions that the model ended without it."""
+    """Solutions that the model ended."""
     num_closing: int = 0
 
     def sees_thoughts(self) -> bool:
-        """Return whether they do so too often for mistakes."""
+        """Return whether closing marks are too frequent to be mistakes."""
         is_usual = _ENDED_PER_CLOSING * self.num_closing >= self.num_ended
         return is_usual and self.num_closing >= _FEWEST_CLOSINGS
 

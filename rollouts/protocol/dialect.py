@@ -1,7 +1,7 @@
-"""What one server takes of a request, and the body that fits it.
+"""Which request fields and limits one server accepts, and the body that fits them.
 
-Learnt from its refusals: a field that it rejects by name is left out or renamed from then on, where
-that does not change what is sampled, and `notes` says so.
+Refusals teach it: if a server rejects a field by name, the field is left out or renamed from then
+on, provided that this does not change what is sampled. `notes` lists these changes.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,9 +18,9 @@ _LEFT_OUT = {
     "top_logprobs": "alternatives to the tokens are not listed",
     "stop": "samples are cut here, and cost the tokens behind the cut too",
 }
-"""Fields that may be left out whatever their value, and what that means."""
+"""Fields that may be left out whatever their value, with the consequence for users."""
 _USUAL = {"temperature": 1, "top_p": 1, "n": 1, "stream": False, "echo": False, "best_of": 1}
-"""Fields that may be left out where they have the value that servers take anyway."""
+"""Fields that may be left out if they have this value, which servers use by default."""
 _BELONGS_TO = {"logprobs": ("top_logprobs",)}
 _OTHER_NAME = {
     "max_tokens": "max_completion_tokens",
@@ -32,7 +32,7 @@ _MAX_SHRINKINGS = 4
 
 @dataclass(slots=True)
 class Fit:
-    """What one request has been cut to, as its prompt leaves little of the context."""
+    """Limits of one request whose prompt leaves little room in the context."""
 
     most_tokens: int | None = None
     shrinkings: int = 0
@@ -40,31 +40,31 @@ class Fit:
 
 @dataclass(slots=True)
 class Dialect:
-    """What one server takes; `adapt` and `learn` belong together."""
+    """What one server accepts: `learn` updates it from refusals, `adapt` applies it."""
 
     needed: Collection[str] = ()
-    """Fields that cannot be left out, whatever they are."""
+    """Fields that must never be left out."""
     renamed: dict[str, str] = field(default_factory=dict)
     omitted: set[str] = field(default_factory=set)
     most_samples: int | None = None
-    """The most samples of one request."""
+    """Maximum samples per request."""
     most_tokens: int | None = None
-    """The most tokens of one sample."""
+    """Maximum tokens per sample."""
     notes: list[str] = field(default_factory=list)
-    """What was learnt, a line each."""
+    """What was learnt, in one line each."""
 
     @property
     def learnt(self) -> Learnt:
-        """What may be kept for those who ask this server later."""
+        """What was learnt, to be stored for later clients of this server."""
         return Learnt(
             dict(self.renamed), sorted(self.omitted), self.most_samples, self.most_tokens,
             list(self.notes),
         )  # fmt: skip
 
     def recall(self, learnt: Learnt) -> None:
-        """Take over what was learnt before, in place of all that is known here.
+        """Replace everything learnt here by what was stored.
 
-        A field that is needed is tried again: who keeps it may not have needed it.
+        A needed field is tried again: the client that stored this may not have needed it.
         """
         self.renamed = dict(learnt.renamed)
         self.omitted = set(learnt.omitted) - set(self.needed)
@@ -72,17 +72,17 @@ class Dialect:
         self.notes = list(learnt.notes)
 
     def leave_out_logprobs(self) -> None:
-        """Ask for no log-probabilities from now on: the server gives none."""
+        """Stop asking for log-probabilities: the server gives none."""
         if "logprobs" not in self.omitted:
             self.omitted |= {"logprobs", *_BELONGS_TO["logprobs"]}
             self.notes.append(f"the server gives no log-probabilities: {_LEFT_OUT['logprobs']}")
 
     def draw_singly(self) -> None:
-        """Ask for one sample at a time: the server gives one whatever it is asked for."""
+        """Ask for one sample per request: the server never gives more."""
         self._lower_samples(1)
 
     def adapt(self, body: Mapping[str, Any], fit: Fit | None = None) -> dict[str, Any]:
-        """Return a body as this server takes it; a field that is None is left out."""
+        """Return the body as this server accepts it; fields with the value None are left out."""
         adapted = {
             self.renamed.get(name, name): value
             for name, value in body.items()
@@ -97,9 +97,9 @@ class Dialect:
         return adapted
 
     def learn(self, refusal: Refusal, sent: Mapping[str, Any], fit: Fit) -> str | None:
-        """Learn from a refusal of a body; return why the request cannot be changed, or None.
+        """Learn from a refusal; return why the request cannot be adapted, or None if it can.
 
-        Requests that were on their way when another one taught the same change nothing.
+        Repeated refusals for the same reason, by requests already in flight, change nothing.
         """
         if refusal.outcome is RefusalKind.FEWER_SAMPLES and refusal.most_samples is not None:
             self._lower_samples(refusal.most_samples)
@@ -153,9 +153,9 @@ class Dialect:
 
 
 def _shrink(left: int, fit: Fit) -> str | None:
-    """Ask for what is left, and for much less each time that the server says that it is too much.
+    """Ask for the tokens left in the context, and for a quarter of that after each new refusal.
 
-    Some servers say only that a prompt has so many tokens at least.
+    Some servers report only a lower bound of the prompt's length.
     """
     if fit.shrinkings == _MAX_SHRINKINGS or left // _SHRINKING**fit.shrinkings < 1:
         return "nothing is left of the context"
@@ -165,22 +165,22 @@ def _shrink(left: int, fit: Fit) -> str | None:
 
 
 def _remedy(fields: Collection[str]) -> str:
-    """Return what a person can do about a field that cannot be left out unasked."""
+    """Return what users can do about a field that must not be left out automatically."""
     name = next(iter(fields))
     if name in ("continue_final_message", "add_generation_prompt"):
         return (
             "the server may not continue messages: use strategy='sampled' or api='completions', "
-            "or, where it continues an assistant's message unasked, set "
+            "or, if it continues an assistant message by default, set "
             "extra_body={'continue_final_message': None, 'add_generation_prompt': None}"
         )
     if name in _USUAL:
         return (
             f"leaving out {name} would change what is sampled: set {name} to {_USUAL[name]}, or "
-            f"extra_body={{'{name}': None}} to take the server's own"
+            f"extra_body={{'{name}': None}} to use the server's default"
         )
     if name in TOKEN_FIELDS:
         return (
-            "samples need a limit: set max_tokens_field in the config to the name that the server "
-            "takes"
+            "samples need a token limit: set max_tokens_field in the config to the name that the "
+            "server accepts"
         )
     return f"set extra_body={{'{name}': None}} in the config to leave out {name}"

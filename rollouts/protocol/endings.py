@@ -1,6 +1,6 @@
-"""Read why a sample ended: the many words and signs of OpenAI-compatible servers.
+"""Read why a sample ended, from the parsed JSON of one choice.
 
-Works on the parsed JSON of one choice.
+OpenAI-compatible servers report this in many words and fields; they are all gathered here.
 """
 
 import re
@@ -11,20 +11,20 @@ from typing import Any
 
 
 class Finish(StrEnum):
-    """What a `finish_reason` says, however it is spelled."""
+    """The meaning of a `finish_reason`, however it is spelled."""
 
     ENDED = "ended"
-    """The model ended, or a stop text came."""
+    """The model ended its answer, or a stop text did."""
     CUT = "cut"
-    """A token limit or a filter cut the sample."""
+    """A token limit or the context cut the sample."""
     FILTERED = "filtered"
-    """A filter cut the sample."""
+    """A content filter cut the sample."""
     CALLED = "called"
-    """The model wants to call a tool."""
+    """The model called a tool."""
     BROKEN = "broken"
-    """The server broke the sample off, by an error or on somebody's order."""
+    """The server aborted the sample, because of an error or on request."""
     UNSAID = "unsaid"
-    """The server gives no reason, or one that says nothing of the end."""
+    """The server gives no reason, or one that does not explain the end."""
 
 
 _FINISHES: Mapping[Finish, Sequence[str]] = {
@@ -43,7 +43,7 @@ _FINISHES: Mapping[Finish, Sequence[str]] = {
         "finish", "finished", "done", "natural", "success", "word",
     ),
 }  # fmt: skip
-"""Words of reasons, the strongest first: `stop` stands in many."""
+"""Words of reasons, the most specific first: many reasons contain `stop`."""
 
 _END_WORDS = ("eos", "eot", "end_turn", "endturn", "end_of")
 _STOP_WORDS = ("stop_sequence", "stop_str", "stopping_word", "stopsequence")
@@ -51,7 +51,7 @@ _END_TOKEN = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")
 
 
 def read_finish(reason: Any) -> Finish:
-    """Return what a `finish_reason` means: a text, or a mapping with a `type` (SGLang's own)."""
+    """Return the meaning of a `finish_reason`: a string, or SGLang's mapping with a `type`."""
     text = finish_text(reason)
     words = set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower()))
     words -= {"reason"} | ({"finish"} if len(words) > 1 else set())  # FINISH_REASON_MAX_TOKENS
@@ -62,7 +62,7 @@ def read_finish(reason: Any) -> Finish:
 
 
 def finish_text(reason: Any) -> str:
-    """Return a `finish_reason` as a text; empty where there is none."""
+    """Return a `finish_reason` as a string; empty if there is none."""
     if isinstance(reason, Mapping):
         reason = reason.get("type")
     return reason if isinstance(reason, str) else ""
@@ -70,10 +70,10 @@ def finish_text(reason: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StopSign:
-    """What a server says about that which stopped a sample."""
+    """What stopped a sample, according to the server."""
 
     text: str | None
-    """The stop text; None where it was the model's end."""
+    """The stop text; None if the model ended its answer."""
 
 
 MODEL_END = StopSign(None)
@@ -88,12 +88,17 @@ def read_stop_sign(
     lists_end: bool,
     names_stop: bool = False,
 ) -> StopSign | None:
-    """Return what stopped a sample; None where nothing tells, or nothing tells which stop text.
+    """Return what stopped a sample; None if the response does not show it.
 
-    `text`: what the choice holds, without the stop text. `tokens`: the texts of its tokens, where
-    they are listed. `lists_end`: whether the server is known to list an end token whenever the
-    model ended (llama.cpp with log-probabilities), so that none means a stop text. `names_stop`:
-    whether it is known to name each stop text that it met, so that no name means the model's end.
+    Args:
+        choice: the parsed JSON of the choice.
+        text: its text, without the stop text.
+        tokens: the texts of its tokens, if they are listed.
+        stops: the stop texts of the request.
+        lists_end: the server lists an end token whenever the model ended (llama.cpp with
+            log-probabilities), so the lack of one means a stop text.
+        names_stop: the server names every stop text that it met, so the lack of a name means that
+            the model ended.
     """
     if sign := sign_by_name(choice, stops) or sign_in_tokens(text, tokens or (), stops):
         return sign
@@ -104,7 +109,7 @@ def read_stop_sign(
 
 
 def _only(stops: Sequence[str]) -> StopSign | None:
-    """Return the sign of a stop text that has no other beside it."""
+    """Return the sign of the only stop text; None if there are several."""
     return StopSign(stops[0]) if len(stops) == 1 else None
 
 
@@ -113,7 +118,7 @@ def _reason(choice: Mapping[str, Any]) -> str:
 
 
 def _named(choice: Mapping[str, Any]) -> list[Any]:
-    """Return what a server may name as what stopped a sample, wherever it does."""
+    """Return the values of all fields in which servers name what stopped a sample."""
     reason = choice.get("finish_reason")
     matched = reason.get("matched") if isinstance(reason, Mapping) else None
     named = [choice.get(name) for name in ("stop_reason", "matched_stop", "stop_sequence")]
@@ -121,7 +126,7 @@ def _named(choice: Mapping[str, Any]) -> list[Any]:
 
 
 def sign_by_name(choice: Mapping[str, Any], stops: Sequence[str]) -> StopSign | None:
-    """Return what a server names as what stopped a sample; None where it names nothing known."""
+    """Return what the server names as the cause of the stop; None if it names none we know."""
     if "stop_reason" in choice and choice["stop_reason"] is None:
         return MODEL_END  # vLLM
     signs = _named(choice)
@@ -137,7 +142,7 @@ def sign_by_name(choice: Mapping[str, Any], stops: Sequence[str]) -> StopSign | 
 
 
 def _names_end(sign: Any) -> bool:
-    """Return whether a sign is an end token, by number (SGLang, vLLM) or text, or says so."""
+    """Return whether a sign is an end token, as a number (SGLang, vLLM) or as text."""
     if isinstance(sign, str):
         return bool(_END_TOKEN.fullmatch(sign)) or _says(sign, _END_WORDS)
     return isinstance(sign, int) and not isinstance(sign, bool)
@@ -148,15 +153,15 @@ def _says(text: str, words: Sequence[str]) -> bool:
 
 
 def sign_in_tokens(text: str, tokens: Sequence[str], stops: Sequence[str]) -> StopSign | None:
-    """Return what the tokens that a server lists behind a text say; None where they say nothing."""
+    """Return what the tokens listed after the text show as the cause; None if they show none."""
     if not tokens:
         return None
     listed = "".join(tokens)
-    # Halves of characters may be listed as several replacement characters.
+    # The listed tokens can differ from the text: split characters become replacement characters.
     after = listed[len(text) :] if listed.startswith(text) else ""
     if met := [(after.find(stop), stop) for stop in stops if stop in after]:
         return StopSign(min(met)[1])
     is_listed_end = _END_TOKEN.fullmatch(tokens[-1]) and not text.endswith(tokens[-1])
     if tokens[-1] == "" or is_listed_end or after.strip():
-        return MODEL_END  # llama.cpp lists its end token as an empty text
+        return MODEL_END  # llama.cpp lists its end token as an empty string
     return None

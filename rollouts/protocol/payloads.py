@@ -1,23 +1,23 @@
-"""Read the text of a successful answer, and say what it is where it is not JSON."""
+"""Parse the body of a successful response, or say what it is instead of JSON."""
 
 import json
 from typing import Any
 
 
 class PayloadError(ValueError):
-    """An answer is not JSON; the message says what it is instead."""
+    """A response is not JSON; the message says what it is instead."""
 
 
 class StreamedError(PayloadError):
-    """An answer is a stream of events, which nobody asked for."""
+    """A response is an event stream, although the request did not ask for one."""
 
 
 def read_payload(content: bytes) -> Any:
-    """Return the JSON of an answer.
+    """Return the parsed JSON of a response.
 
     Raises:
-        PayloadError: it is a web page, an empty body, or another text.
-        RecursionError: it is nested too deep.
+        PayloadError: the body is a web page, empty, or other text.
+        RecursionError: the JSON is nested too deep.
     """
     try:
         return json.loads(content)

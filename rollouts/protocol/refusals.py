@@ -1,7 +1,7 @@
-"""Read what the error of an OpenAI-compatible server means, and whose fault it is.
+"""Classify the errors of OpenAI-compatible servers by what helps: wait, change, or give up.
 
-Servers differ in status, form and words; all of it is gathered here. Status and code decide first,
-the wording last.
+Servers differ in status, form and wording; all variants are gathered here. Status and code decide
+first, the wording last.
 """
 
 import re
@@ -14,47 +14,47 @@ from rollouts.protocol.room import TOKEN_FIELDS, Room, find_room
 
 
 class RefusalKind(StrEnum):
-    """What an error means for those who asked."""
+    """What an error means for the caller."""
 
     TOO_LONG = "too long"
     """This prompt does not fit the model's context."""
     FEWER_TOKENS = "fewer tokens"
-    """The prompt fits; the server would draw fewer tokens than it was asked for."""
+    """The prompt fits, but not together with the number of tokens asked for."""
     FEWER_SAMPLES = "fewer samples"
-    """The server draws fewer samples in one request."""
+    """The server allows fewer samples per request."""
     FIELD = "field"
-    """The server does not take fields of the request, which it names."""
+    """The server rejects fields of the request, and names them."""
     FLAGGED = "flagged"
-    """A filter refused this one prompt."""
+    """A content filter refused this prompt."""
     SETTINGS = "settings"
-    """Every request will be refused, as things are set."""
+    """The server will refuse every request with these settings."""
     BUSY = "busy"
-    """The server has too much to do, or we asked too often: waiting helps."""
+    """The server is overloaded, or a rate limit is reached: waiting helps."""
     AWAY = "away"
-    """What stands before the server cannot reach it."""
+    """A proxy cannot reach the server."""
     PASSING = "passing"
-    """Another attempt may help."""
+    """A retry may help."""
     REQUEST = "request"
-    """This request is refused; nobody can say whether others are."""
+    """The server refuses this request; other requests may work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error, as the protocol would say it."""
+    """The meaning of an error, independent of the server's wording."""
 
     outcome: RefusalKind
     status: int
     words: str = ""
-    """What the server says."""
+    """The server's message."""
     remedy: str = ""
-    """What to do; `{settings}` stands for the beginning of the settings' names,
-    and `{source}` for what sets the address."""
+    """What users can do; `{settings}` is the prefix of the settings' names, `{source}` the option
+    that sets the address."""
     most_samples: int | None = None
-    """The most samples of one request, where that is why it was refused."""
+    """Maximum samples per request, if the request asked for more."""
     room: Room | None = None
-    """How many tokens may be asked for, where that is why it was refused."""
+    """How many tokens to ask for, if the request asked for more."""
     fields: tuple[str, ...] = ()
-    """The fields of the request that the server does not take."""
+    """The fields of the request that the server rejects."""
 
     @property
     def is_internal(self) -> bool:
@@ -63,7 +63,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class _Error:
-    """The parts of an error that mean something, wherever servers put them."""
+    """The relevant parts of an error, wherever servers put them."""
 
     asked: Mapping[str, Any]
     """The body of the request."""
@@ -86,7 +86,7 @@ class _Error:
 
 _INTERNAL = 500
 _FASTCHAT_UNKNOWN_MODEL = "40301"
-_FASTCHAT_NO_MODEL = "Only  allowed now"  # between the blanks it names the models that it has
+_FASTCHAT_NO_MODEL = "Only  allowed now"  # FastChat puts its models between the two spaces
 _FASTCHAT_PASSING = (429, 500)
 
 _BUSY = frozenset({420, 429, 498, 503, 529})
@@ -165,7 +165,7 @@ _OVERLOADED = re.compile(
 )
 _TOO_LARGE_FOR_LIMIT = re.compile(r"request too large", re.IGNORECASE)
 
-# What holds for every request and that words alone tell, with what to do about it.
+# Errors that every request will get and that only the wording shows, with their remedies.
 _REMEDIES = (
     (
         re.compile(r"prefill .{0,40}incompatible with enable_thinking", re.IGNORECASE),
@@ -181,7 +181,7 @@ _REMEDIES = (
             r"|does not support (the )?completions|completions.{0,20}(is )?not supported",
             re.IGNORECASE,
         ),
-        "set api='chat' in the config, with strategy='sampled' where the server does not "
+        "set api='chat' in the config, with strategy='sampled' if the server does not "
         "continue messages",
     ),
     (
@@ -192,7 +192,7 @@ _REMEDIES = (
         re.compile(
             r"(only supports?|support only|must be) stream|stream.{0,20}must be", re.IGNORECASE
         ),
-        "ask a model or server that answers without streaming",
+        "use a model or server that answers without streaming",
     ),
 )
 
@@ -213,7 +213,7 @@ _REJECTS = re.compile(
 )
 _NOT_FIELDS = frozenset({"model", "messages", "prompt", "input", "text_1", "text_2"})
 _SHORT_FIELDS = 5
-"""Names of at most so many letters are words too: they count where they are marked as names."""
+"""Names of up to this many letters are also ordinary words: they count only if marked as names."""
 
 _ABOUT_SAMPLES = re.compile(
     r"""
@@ -227,10 +227,13 @@ _NUMBERS = re.compile(r"(?<![\w.-])[0-9]{1,9}(?![\w-])")
 
 
 def read_refusal(status: int, body: Any, asked: Mapping[str, Any]) -> Refusal:
-    """Return what a status and the parsed body of an answer mean.
+    """Return the meaning of an error response.
 
-    `asked` is the body of the request. An error inside a successful answer comes with status 200:
-    its own code is its status then.
+    Args:
+        status: the HTTP status; 200 for an error inside a successful response, whose own code then
+            serves as the status.
+        body: the parsed body of the response.
+        asked: the body of the request.
     """
     error = _Error(asked, status)
     _gather(body, error, 0)
@@ -242,7 +245,7 @@ def read_refusal(status: int, body: Any, asked: Mapping[str, Any]) -> Refusal:
 
 
 def error_in(answer: Any) -> Any | None:
-    """Return the error that a successful answer holds in place of its results, or None."""
+    """Return the error that a successful response contains instead of results; None if none."""
     if not isinstance(answer, Mapping) or answer.get("choices") or answer.get("data"):
         return None
     if answer.get("error") or answer.get("object") == "error":
@@ -251,7 +254,7 @@ def error_in(answer: Any) -> Any | None:
 
 
 def _read_length_code(error: _Error) -> Refusal | None:
-    # More than the limit of a minute allows in all: waiting would be in vain.
+    # One request exceeds the whole limit per minute: waiting cannot help.
     is_beyond_limit = error.status == 429 and _TOO_LARGE_FOR_LIMIT.search(error.words)  # noqa: PLR2004
     if not (error.has(_TOO_LONG_CODES) or error.status == 413 or is_beyond_limit):  # noqa: PLR2004
         return None
@@ -285,7 +288,7 @@ def _read_account_code(error: _Error) -> Refusal | None:
 
 
 def _read_samples(error: _Error) -> Refusal | None:
-    """Return how many samples the server draws at once, where it says that those are too many."""
+    """Return the limit of samples per request, if the server says that the request exceeds it."""
     number = error.asked.get("n")
     if not isinstance(number, int) or number <= 1:
         return None
@@ -303,7 +306,7 @@ def _read_room(error: _Error) -> Refusal | None:
 
 
 def _read_fields(error: _Error) -> Refusal | None:
-    """Return the fields of a request that the server names as ones that it does not take."""
+    """Return the fields of a request that the server names as rejected."""
     says_so = _REJECTS.search(error.words) and not _TOO_LONG.search(error.words)
     if not error.has(_FIELD_CODES) and not says_so:
         return None
@@ -347,17 +350,17 @@ def _read_overload(error: _Error) -> Refusal | None:
 _READERS = (
     # By status and code.
     _read_length_code, _read_filter_code, _read_credit, _read_wait, _read_account_code,
-    # By what is said of the fields of this request.
+    # By what the error says about fields of the request.
     _read_samples, _read_room, _read_fields,
-    # By words alone.
+    # By wording only.
     _read_length_words, _read_remedy, _read_filter_words, _read_address, _read_key, _read_overload,
 )  # fmt: skip
 
 
 def _status(error: _Error) -> int:
-    """Return the status that is meant.
+    """Return the status that the server means.
 
-    FastChat answers 400 to everything; its own code begins with what it means.
+    FastChat answers every error with 400; its own error code begins with the real status.
     """
     status = error.status
     if _FASTCHAT_UNKNOWN_MODEL in error.codes:
@@ -398,7 +401,7 @@ def _gather_field(key: str, value: Any, error: _Error, depth: int) -> None:
 
 
 def _codes(value: str | int) -> set[str]:
-    """Return a code in the one spelling that is looked for: `RateLimitError` as the others."""
+    """Return a code in snake case, as the patterns spell it."""
     text = str(value)
     return {re.sub(r"(?<=[a-z])(?=[A-Z])|[ .-]+", "_", text).lower()}
 

@@ -1,4 +1,4 @@
-"""The most that a request to a model server may use."""
+"""The maximum that a request to a model server can use."""
 
 import json
 from collections.abc import Mapping
@@ -7,22 +7,23 @@ from typing import Any
 from forests.costs.budgets import Usage
 
 _FURTHER_TOKENS = 16
-"""What a chat template puts around the messages, or a tokenizer before a text."""
+"""Tokens that a chat template adds to messages, or a tokenizer to a text."""
 _UNLIMITED_SAMPLE = 16_384
-"""Completion tokens of a sample whose request names no limit."""
+"""Completion tokens assumed for a sample whose request has no limit."""
 
 
 def prompt_bytes(body: Mapping[str, Any]) -> int:
-    """Return the length of what the model reads, as UTF-8."""
+    """Return the length of the prompt in bytes of UTF-8."""
     prompt = body.get("messages", body.get("prompt", ""))
     text = prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
     return len(text.encode("utf-8", "replace"))
 
 
 def most_of(body: Mapping[str, Any], tokens_per_byte: float) -> Usage:
-    """Return the most that a request uses, with the prompt's tokens estimated from its bytes.
+    """Return the maximum that a request uses, with prompt tokens estimated from its bytes.
 
-    A token stands for at least one byte with all tokenizers in use, so 1 is the worst case.
+    `tokens_per_byte`: 1 is the worst case, because every token of common tokenizers covers at least
+    one byte.
     """
     num_samples = body.get("n")
     num_samples = num_samples if isinstance(num_samples, int) and num_samples > 0 else 1

@@ -1,7 +1,7 @@
-"""Read what an OpenAI-compatible server answers.
+"""Read samples from the responses of OpenAI-compatible servers.
 
-Works on the parsed JSON, as servers fill fields that the `openai` types do not know, and leave out
-others. What they say of the end of a sample is read in `rollouts.protocol.endings`.
+Works on the parsed JSON, because servers add fields that the `openai` types lack, and leave out
+others. `rollouts.protocol.endings` reads why a sample ended.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,50 +33,50 @@ _THOUGHT_TYPES = ("thinking", "reasoning", "thought", "reasoning_text")
 
 
 class ResponseError(Exception):
-    """A response is not what the protocol says; asking again may help."""
+    """A response does not follow the protocol; a retry may help."""
 
 
 class ThoughtInStepError(ResponseError):
-    """The server splits thoughts off, so a single step cannot be asked for."""
+    """The server splits thoughts off, so a single step cannot be requested."""
 
 
 class NoSampleError(ResponseError):
-    """A response holds choices, but none is a sample: filtered, refused, broken off."""
+    """A response has choices, but no sample: all were filtered, refused or aborted."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopRules:
-    """What ends a sample, and what stood before it."""
+    """What ends a sample, and what precedes it."""
 
     prefix: str
-    """Steps before the sample: a stop text may begin in their end."""
+    """Steps before the sample; a stop text may begin in them."""
     stop: Sequence[str]
     step_rule: StepRule | None
-    """Set where the sample is one step."""
+    """Where the step ends; None if the sample is not a single step."""
     is_asked: bool = True
-    """Whether the server was asked to stop where the step ends, as far as it can."""
+    """Whether the request had stop texts for the end of the step, if the rule has any."""
     begun: str = ""
-    """What was written of the same step before: a delimiter may begin in its end."""
+    """Text of the same step from earlier requests; a delimiter may begin in it."""
     lost: str = ""
-    """White space at the end of the prefix that the server did not get."""
+    """White space at the end of the prefix that was not sent to the server."""
     echo: str = ""
-    """What some servers (llama.cpp, continuing a chat message) repeat before the sample."""
+    """Text that a server may repeat before the sample (llama.cpp, when it continues a message)."""
     sent_thought: str = ""
-    """The thought before the steps, which such servers may repeat in its field."""
+    """The thought before the steps, which such servers may also repeat."""
     lists_end: bool = False
-    """Whether the server lists an end token wherever the model ended."""
+    """Whether the server lists an end token whenever the model ended."""
     names_stop: bool = False
-    """Whether the server is known to name each stop text that it met."""
+    """Whether the server names every stop text that it met."""
     skips_thought: bool = False
-    """Whether the step is the first one after a thought that stands in the text."""
+    """Whether the sample may begin with a thought in its text, before the step."""
     is_answering: bool = False
-    """Whether the thought had ended before: what a parser takes for one is the answer."""
+    """Whether the thought ended before the sample: what a parser calls a thought is the answer."""
     max_tokens: int | None = None
-    """How many tokens a sample may have: what tells a cut where no reason is given."""
+    """Token limit of the sample, which shows a cut if the server gives no reason."""
 
     @property
     def delimiters(self) -> list[str]:
-        """Texts at which the server was asked to end the step; none where the client cuts it."""
+        """The stop texts that end the step; empty if the client cuts it."""
         return self.step_rule.stops() if self.step_rule and self.is_asked else []
 
 
@@ -87,14 +87,14 @@ class ReportedUsage:
 
 
 def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion], ReportedUsage]:
-    """Return the samples of a response of either API, and the tokens it took.
+    """Return the samples of a response of either API, and the tokens it used.
 
-    Choices that are no samples (filtered, refused, broken off) are left out; their tokens count.
+    Choices without a sample (filtered, refused, aborted) are left out, but their tokens count.
 
     Raises:
-        NoSampleError: no choice is a sample.
-        ThoughtInStepError: a step was asked for, and the server thinks apart from the answer.
-        ResponseError: there are no choices.
+        NoSampleError: no choice has a sample.
+        ThoughtInStepError: the request was for a step, and the server split off a thought.
+        ResponseError: the response has no choices.
     """
     choices = _choices(response)
     model = _storable(response.get("model"))[:MAX_MODEL]
@@ -119,29 +119,29 @@ def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion],
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What one choice of an answer shows of its server."""
+    """What one choice of a response shows about the server."""
 
     model: str
     text: str
     said: str
-    """The text, or the thought where there is no other text."""
+    """The text, or the thought if there is no text."""
     finish_reason: str
     named_stop: str | None
-    """The stop text that the server names as the one that it met."""
+    """The stop text that the server names as the cause of the stop."""
     listed_stop: str | None
-    """The stop text that it lists behind the sample."""
+    """The stop text among the tokens listed after the sample."""
     says_end: bool
-    """Whether it says that the model ended."""
+    """Whether the server says that the model ended its answer."""
     has_logprobs: bool
     thought: str
-    """Where it has a thought, as in `Abilities.thought`; empty where none is seen."""
+    """Where the thought is, as in `Abilities.thought`; empty if there is none."""
 
 
 def read_choices(response: Any, stops: Sequence[str]) -> list[Choice]:
-    """Return what each choice shows, also of those that are no samples.
+    """Return what each choice shows, including choices without a sample.
 
     Raises:
-        ResponseError: there are no choices.
+        ResponseError: the response has no choices.
     """
     model = _storable(response.get("model"))[:MAX_MODEL]
     return [_shown(_mapping(choice), stops, model) for choice in _choices(response)]
@@ -166,7 +166,7 @@ def _shown(choice: Mapping[str, Any], stops: Sequence[str], model: str) -> Choic
 
 
 def thought_in(text: str) -> str:
-    """Return how a thought stands in a text; empty where none is seen."""
+    """Return whether and how a text contains a thought: `UNOPENED`, `IN_TEXT` or empty."""
     if closes_thought(text):
         return UNOPENED
     is_inside = is_thinking(text) or any(inside for _, inside in split_thoughts(text))
@@ -174,14 +174,14 @@ def thought_in(text: str) -> str:
 
 
 def read_usage(response: Any) -> ReportedUsage:
-    """Return the tokens that a response took, also where no choice is a sample.
+    """Return the tokens that a response used, even if no choice has a sample.
 
     Raises:
-        ResponseError: there are no choices.
+        ResponseError: the response has no choices.
     """
     choices = _choices(response)
     usage = _mapping(response.get("usage"))
-    # Some servers count the tokens of the first choice only.
+    # Some servers count only the tokens of the first choice.
     reported = _count(usage.get("completion_tokens"))
     listed = [len(_token_logprobs(_mapping(one).get("logprobs")) or ()) for one in choices]
     each = reported // len(choices)
@@ -190,30 +190,30 @@ def read_usage(response: Any) -> ReportedUsage:
 
 
 def thought_field(response: Any) -> str:
-    """Return the field in which a response has thoughts; empty where it has none."""
+    """Return the field in which a response has thoughts; empty if it has none."""
     fields = (_thought_of(_mapping(choice))[0] for choice in _choices(response))
     return next(filter(None, fields), "")
 
 
 def cut_at_stop(text: str, rules: StopRules) -> tuple[str, bool]:
-    """Return the text before the first stop text, and whether there was one.
+    """Return the text before the first stop text, and whether there is one.
 
-    A stop text that begins in the prefix leaves nothing.
+    The result is empty if the stop text begins in the prefix.
     """
     longest = max(map(len, rules.stop), default=0)
     tail = rules.prefix[len(rules.prefix) - longest + 1 :] if longest > 1 else ""
     found = [at for at in ((tail + text).find(stop) for stop in rules.stop) if at >= 0]
-    # A stop text that lies in the prefix as a whole cannot be: the prefix would have ended there.
+    # The prefix cannot contain a whole stop text: it would have ended there.
     if not found:
         return text, False
     return text[: max(0, min(found) - len(tail))], True
 
 
 def rewritten(text: str, lost: str) -> int:
-    """Return how many characters at the start of a text repeat white space that it came after.
+    """Return how many characters at the start of a text repeat the `lost` white space before it.
 
-    A server that did not get the white space at the end of a message may write it again, with as
-    many line breaks or fewer; further ones belong to the text.
+    A server that did not get the white space at the end of a message may write it again, with the
+    same number of line breaks or fewer; further line breaks belong to the text.
     """
     lead = text[: len(text) - len(text.lstrip())]
     lines = lost.count("\n")
@@ -237,29 +237,28 @@ def _choices(response: Any) -> list[Any]:
 
 
 def _problem(choice: Any, rules: StopRules) -> str:
-    """Return why a choice is no sample; empty where it is one."""
+    """Return why a choice has no sample; empty if it has one."""
     choice = _mapping(choice)
     finish = read_finish(choice.get("finish_reason"))
     reason = finish_text(choice.get("finish_reason"))
     message = _mapping(choice.get("message"))
     if error := _error_text(choice) or _error_text(message):
-        return f"the server broke it off with an error ({error})"
+        return f"the server aborted it with an error ({error})"
     if finish is Finish.BROKEN:
-        return f"the server broke it off ({reason})"
+        return f"the server aborted it ({reason})"
     field, thought, text = _thought_and_text(choice, rules)
     if thought and rules.step_rule is not None and rules.is_asked:
-        raise ThoughtInStepError(f"it puts thoughts into `{field}`")
+        raise ThoughtInStepError(f"the server puts thoughts into `{field}`")
     if text:
         return ""
     refusal = _storable(message.get("refusal"))[:MAX_ERROR]
     causes = {
         f"the model refused ({refusal!r})": bool(refusal),
-        f"a filter took it ({reason})": finish is Finish.FILTERED,
-        "the model called a tool in place of an answer": finish is Finish.CALLED
+        f"a filter blocked it ({reason})": finish is Finish.FILTERED,
+        "the model called a tool instead of answering": finish is Finish.CALLED
         or bool(message.get("tool_calls")),
-        f"all of it is in `{field}`, and there is no answer": bool(thought)
-        and finish is Finish.ENDED,
-        "a choice has no text": text is None and not thought,
+        f"it has a thought in `{field}` but no answer": bool(thought) and finish is Finish.ENDED,
+        "the choice has no text": text is None and not thought,
     }
     return next((cause for cause, holds in causes.items() if holds), "")
 
@@ -272,7 +271,7 @@ def _error_text(value: Any) -> str:
 
 
 def _text_of(choice: Mapping[str, Any]) -> str | None:
-    """Return the text of a choice of either API; of typed parts, those of text together."""
+    """Return the text of a choice of either API, joined if it comes in typed parts."""
     message = _mapping(choice.get("message"))
     text = message.get("content") if message else choice.get("text")
     if isinstance(text, list):
@@ -285,7 +284,7 @@ def _text_of(choice: Mapping[str, Any]) -> str | None:
 
 
 def _thought_of(choice: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the field in which a server puts thoughts, and the thought; empty where none is."""
+    """Return the field of a split-off thought, and the thought; both empty if there is none."""
     message = _mapping(choice.get("message"))
     for field in _THOUGHT_FIELDS:
         for place in (message, choice):
@@ -297,18 +296,18 @@ def _thought_of(choice: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _thought_and_text(choice: Mapping[str, Any], rules: StopRules) -> tuple[str, str, str | None]:
-    """Return the field of the thought, the thought, and the text, which may be None."""
+    """Return the field of the thought, the thought and the text; the text may be None."""
     field, thought = _thought_of(choice)
     text = _text_of(choice)
     if rules.sent_thought and thought.strip() == rules.sent_thought.strip():
         return "", "", text or ""
     if rules.is_answering and thought and not text:
-        return "", "", thought  # the parser missed the thought that ended before
+        return "", "", thought  # the parser did not see that the thought ended earlier
     return field, thought, text
 
 
 def _part_text(part: Mapping[str, Any]) -> str:
-    """Return the text of a typed part, which may hold further parts."""
+    """Return the text of a typed part, which may contain further parts."""
     found = next((part[name] for name in (*_THOUGHT_TYPES, "text") if part.get(name)), "")
     if isinstance(found, list):
         return "".join(
@@ -320,10 +319,10 @@ def _part_text(part: Mapping[str, Any]) -> str:
 def _with_thought(
     completion: Completion, choice: Any, rules: StopRules, each: int, reported: int
 ) -> Completion:
-    """Return a sample with the thought that the server split off, and each with its own tokens.
+    """Return a sample with its split-off thought, and with the tokens divided between the two.
 
-    `each`: the tokens of the choice, where they are not listed; `reported`: those of its thought,
-    where the server says so. Without either they are shared by characters.
+    `each`: tokens of the choice, used if they are not listed. `reported`: tokens of the thought
+    according to the server; if it is 0, tokens are divided in proportion to characters.
     """
     _, thought, _ = _thought_and_text(_mapping(choice), rules)
     if not thought:
@@ -347,12 +346,12 @@ def _with_thought(
 
 
 def _tokens_before(listed: TokenLogprobs, answer: str) -> int:
-    """Return how many of the tokens come before the answer: all where there is none."""
+    """Return how many of the tokens precede the answer; all of them if the answer is empty."""
     if not answer:
         return len(listed)
     written = "".join(token for token, _ in listed)
     start = written.rfind(answer)
-    if start < 0:  # only the answer's tokens are listed, or they do not fit its text
+    if start < 0:  # only the answer's tokens are listed, or they do not match its text
         return 0
     position = 0
     for number, (token, _) in enumerate(listed):
@@ -394,7 +393,7 @@ def _find_end(
     tokens: int,
     rules: StopRules,
 ) -> tuple[str, Ending]:
-    """Return the text of a sample, with the delimiter that ended it, and why it ended.
+    """Return the text of a sample, including the delimiter that ended it, and why it ended.
 
     Raises:
         ConfigError: as `StepRule.split`.
@@ -423,13 +422,13 @@ def _find_end(
 
 
 def _thought_before(text: str) -> str:
-    """Return the thought with which a text begins."""
+    """Return the thought at the start of a text; empty if there is none."""
     pieces = split_thoughts(text)
     return pieces[0][0] if pieces and pieces[0][1] else ""
 
 
 def _is_ended(choice: Mapping[str, Any], tokens: int, rules: StopRules) -> bool:
-    """Return whether the model or a stop text ended the sample, rather than a limit."""
+    """Return whether the model or a stop text ended the sample, and not a limit."""
     finish = read_finish(choice.get("finish_reason"))
     if finish is Finish.UNSAID:
         return rules.max_tokens is None or tokens < rules.max_tokens
@@ -437,7 +436,7 @@ def _is_ended(choice: Mapping[str, Any], tokens: int, rules: StopRules) -> bool:
 
 
 def _token_logprobs(logprobs: Any) -> TokenLogprobs | None:
-    """Return tokens with their log-probabilities, from either form in which servers list them."""
+    """Return tokens and log-probabilities, from either form in which servers list them."""
     found = _mapping(logprobs)
     if content := _list(found.get("content")):
         pairs = [(_mapping(t).get("token"), _mapping(t).get("logprob")) for t in content]
@@ -457,17 +456,17 @@ def _list(value: Any) -> list[Any]:
 
 
 def _storable(value: Any) -> str:
-    """Return a text without halves of characters, which JSON can hold and no database takes."""
+    """Return a text without lone surrogates, which JSON allows and databases reject."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
 def _count(value: Any) -> int:
-    """Return a number of tokens, 0 where it is none that can be."""
+    """Return a number of tokens; 0 if the value is not a plausible one."""
     is_number = isinstance(value, (int, float)) and 0 <= value <= MAX_TOKENS
     return int(value) if is_number else 0
 
 
 def _logprob(value: Any) -> float:
-    """Return a log-probability, 0 where there is none; some servers say -inf as -9999."""
+    """Return a log-probability; 0 if there is none. Some servers write -inf as -9999."""
     is_number = isinstance(value, (int, float)) and abs(value) <= MAX_LOGPROB
     return float(value) if is_number else 0.0

@@ -1,6 +1,6 @@
-"""How many tokens a server would still draw, read from the numbers of its refusal.
+"""How many tokens a server would still draw, read from the numbers in its refusal.
 
-A prompt that fits may be refused because the prompt and the tokens asked for do not fit together.
+A server may refuse a prompt that fits, because prompt and requested tokens together do not fit.
 """
 
 import re
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 TOKEN_FIELDS = ("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens")
-"""The names under which servers take the most tokens of a sample."""
+"""The field names that servers use for the maximum tokens of a sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The most tokens to ask for."""
+    """The maximum number of tokens to ask for."""
 
     tokens: int
     is_for_all: bool
-    """Whether it is a limit of the model, whatever the prompt is."""
+    """Whether the limit holds for every request, whatever its prompt."""
 
 
 _NUMBER = re.compile(r"(?<![\w.-])(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,9})(?![\w-]|\.[0-9])")
@@ -36,13 +36,13 @@ _PROMPT = re.compile(r"context|prompt|input|message", re.IGNORECASE)
 
 
 def tokens_asked(asked: Mapping[str, Any]) -> int | None:
-    """Return the most tokens that a request asks for."""
+    """Return the maximum tokens per sample of a request; None if it sets no limit."""
     found = (asked[name] for name in TOKEN_FIELDS if isinstance(asked.get(name), int))
     return next(found, None)
 
 
 def find_room(words: str, asked: Mapping[str, Any], params: Collection[str] = ()) -> Room | None:
-    """Return how many tokens to ask for, or None where the words do not say that some are left."""
+    """Return how many tokens to ask for; None if the message does not show that any are left."""
     most = tokens_asked(asked)
     if most is None or most <= 1:
         return None
@@ -59,10 +59,10 @@ def find_room(words: str, asked: Mapping[str, Any], params: Collection[str] = ()
 
 
 def _left_of_context(numbers: list[int], words: str, most: int) -> int | None:
-    """Return what the context leaves for the sample.
+    """Return the tokens that the context leaves for the sample.
 
-    Which number is the context and which the prompt follows from sums: the prompt and the tokens
-    asked for make the total, and the context lies between the prompt and that total.
+    Sums identify the numbers: prompt plus requested tokens is the total, and the context is between
+    the prompt and that total.
     """
     counted = Counter(numbers)
     if not counted[most]:

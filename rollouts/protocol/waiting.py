@@ -1,4 +1,4 @@
-"""How long a busy server wants to be left alone, in the many ways in which servers say it."""
+"""How long a busy server asks clients to wait, in the many forms that servers use."""
 
 import re
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ _MIN_EPOCH_MS = 10**12
 
 
 def seconds_to_wait(headers: Mapping[str, str], words: str, now: datetime) -> float | None:
-    """Return the seconds to wait before the next request, None where the server does not say.
+    """Return the seconds to wait before the next request; None if the server does not say.
 
-    `headers` have names in lower case. Dates are compared with the server's own clock where it
-    shows that.
+    The names of `headers` are in lower case. Dates are compared with the server's `date` header if
+    there is one, else with `now`.
     """
     now = _date(headers.get("date", "")) or now
     milliseconds = _number(headers.get("retry-after-ms", ""))
@@ -38,7 +38,7 @@ def seconds_to_wait(headers: Mapping[str, str], words: str, now: datetime) -> fl
 
 
 def _resets(headers: Mapping[str, str], now: datetime) -> list[float | None]:
-    """Return when each limit that is used up is renewed; those with something left do not count."""
+    """Return the seconds until each exhausted limit resets; other limits do not matter."""
     found = []
     for prefix in _PREFIXES:
         for kind in _RESETS:
@@ -51,7 +51,7 @@ def _resets(headers: Mapping[str, str], now: datetime) -> list[float | None]:
 
 
 def _seconds(text: str, now: datetime) -> float | None:
-    """Return a length of time: seconds, `1m30s`, a date, or seconds or milliseconds since 1970."""
+    """Return the seconds of a duration (`90`, `1m30s`) or until a moment (a date, Unix time)."""
     text = text.strip()
     number = _number(text)
     if number is not None:
@@ -66,7 +66,7 @@ def _seconds(text: str, now: datetime) -> float | None:
 
 
 def _date(text: str) -> datetime | None:
-    """Return a date of HTTP or of RFC 3339."""
+    """Return a date in the format of HTTP or RFC 3339; None if it has another format."""
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             moment = read(text)

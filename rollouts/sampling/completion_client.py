@@ -62,26 +62,26 @@ if TYPE_CHECKING:
 _MAX_BLANK_LINES = 4
 _SECONDS_BETWEEN_LOOKS_AT_CLAIM = 0.25
 _CONTEXT = "context"
-"""Finish reason of samples that find no room in the model's context."""
+"""Finish reason of samples for which the context has no room."""
 _TOKENS_WITHOUT_STOP = 64
-"""Tokens to ask for where the delimiter may come first, so that it cannot be a stop text. A longer
-step is continued by a second request, which stops at it: more here would be thrown away."""
+"""Tokens to request if the answer may begin with the delimiter, so that it cannot be a stop text. A
+second request with the stop text continues longer steps; more tokens in the first are wasted."""
 _TOKENS_TO_TELL = 16
-"""Tokens that show whether a delimiter comes next, or the model's end."""
+"""Tokens that show whether a delimiter follows, or the end of the answer."""
 _ANY = "\0"
-"""Stands for what was written before a delimiter, none of which is a part of it."""
+"""Placeholder for text before a delimiter that cannot be a part of it."""
 _NO_STEPS_OF_THOUGHTS = (
     "the model thinks, and a thought cannot be continued over chat: use reasoning='fold', or "
     "strategy='sampled', or api='completions' with the model's chat template in the prompt, or "
-    "turn thinking off by extra_body={'chat_template_kwargs': {'enable_thinking': False}}"
+    "turn thinking off with extra_body={'chat_template_kwargs': {'enable_thinking': False}}"
 )
 _SEEDS_APART = 1_000_003
-"""What the seed of a request differs by where the first one gave no sample that can be used."""
+"""Added to the seed after each response without a usable sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """Samples to draw after a prompt and the steps below it."""
+    """Samples to draw after a prompt and the steps of a path."""
 
     prompt: Prompt
     steps: str
@@ -89,11 +89,11 @@ class SampleRequest:
     to_end: bool
     seed: int
     thought: str = ""
-    """What the model thought before the steps, where the server split it off."""
+    """The thought before the steps, if the server split it off."""
 
     @classmethod
     def of(cls, prompt: Prompt, tree: ReasoningTree, expansion: Expansion) -> SampleRequest:
-        """Return the request for what a strategy wants of a node of a tree."""
+        """Return the request for an expansion of a tree."""
         thought, steps = split_off_thought(tree, expansion.node)
         return cls(
             prompt=prompt,
@@ -106,36 +106,36 @@ class SampleRequest:
 
 
 class _Ask(StrEnum):
-    """What a request is for."""
+    """The purpose of a request."""
 
     WHOLE = "whole"
     """Samples up to the end of the solution."""
     STEP = "step"
-    """Steps, at whose end the server stops, if it can: otherwise the client cuts them."""
+    """Steps with stop texts at their end if possible; otherwise the client cuts them."""
     START = "start"
-    """The start of steps before which white space may come, or a piece of steps of which the server
-    never says how they end: the client cuts them."""
+    """The start of steps that may begin with white space, or a piece of a step if the server does
+    not show how steps end. Without stop texts: the client cuts the text."""
     THINK = "think"
     """A whole thought that the server splits off, and the first step after it."""
     THOUGHT = "thought"
-    """The rest of a thought in the text, which is folded."""
+    """The rest of a thought in the text, which becomes a single node."""
     TELL = "tell"
-    """What comes after steps of which nothing tells how they ended."""
+    """The text after steps whose ending is unknown, to find out how they ended."""
 
 
 _STEPS = (_Ask.STEP, _Ask.START, _Ask.THINK)
 _STOPPED = (_Ask.STEP, _Ask.THOUGHT)
-"""What a server is asked to stop at the end of."""
+"""Requests with stop texts at the end of the step or thought."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """Samples that are not finished: what was written so far is the same in all."""
+    """Unfinished samples with the same text so far."""
 
     ask: _Ask
     begun: list[Completion]
     num_asked: int = 0
-    """Tokens of the same step that were asked for before, where it comes in pieces."""
+    """Tokens already requested for the same step, if it is drawn in pieces."""
 
     @property
     def written(self) -> str:
@@ -144,21 +144,21 @@ class _Open:
 
 @dataclass(slots=True)
 class _Drawing:
-    """Reads the answers to one request; every token that one reports is counted."""
+    """Reads the responses to one request, and counts all tokens that they report."""
 
     make_body: Callable[[int, Endpoint], Mapping[str, Any]]
     rules: Callable[[Endpoint], StopRules]
     spending: Spending
     thought_field: str = ""
     thinks: bool = False
-    """Whether the server thought where a step was wanted."""
+    """Whether the server split off a thought in a request for a step."""
     _num_without_sample: int = 0
 
     def body(self, endpoint: Endpoint) -> Mapping[str, Any]:
         return self.make_body(self._num_without_sample, endpoint)
 
     def read(self, response: Any, endpoint: Endpoint) -> list[Completion]:
-        """Return the samples; raises `ResponseError` where another attempt may help."""
+        """Return the samples; raises `ResponseError` if a retry may help."""
         count_usage(response, self.spending)
         self.thought_field = thought_field(response)
         try:
@@ -167,19 +167,19 @@ class _Drawing:
             self.thinks = True
             return []
         except NoSampleError:
-            self._num_without_sample += 1  # the same seed would give the same
+            self._num_without_sample += 1  # changes the seed, which would give the same again
             raise
 
 
 def count_usage(response: Any, spending: Spending) -> None:
-    """Add the tokens that a response took; raises `ResponseError` as `read_usage`."""
+    """Add the tokens that a response used; raises `ResponseError` as `read_usage`."""
     usage = read_usage(response)
     spending.prompt_tokens += usage.prompt_tokens
     spending.completion_tokens += usage.completion_tokens
 
 
 class _ModelWatch:
-    """Compares the model that a client asks for with those of its forest."""
+    """Compares the model that a client requests with those of its forest."""
 
     def __init__(self, client: CompletionClient, models: ForestModels) -> None:
         self._client = client
@@ -206,45 +206,46 @@ class CompletionClient:
         models: ForestModels | None = None,
         memory: Memory | None = None,
     ) -> None:
-        """Return a client.
+        """Create a client.
 
         Args:
-            address: of the servers.
-            config: what is asked for.
-            step_rule: where steps end; None: as `config` says.
-            models: those of the forest that is grown; None: any model will do.
-            memory: where what servers do is kept; None: nowhere.
+            address: addresses and keys of the servers.
+            config: sampling parameters and strategy.
+            step_rule: where steps end; None: the rule of `config`.
+            models: models that may grow the forest; None: accept any model.
+            memory: stores the abilities of servers; None: do not store them.
         """
         self.config = config
         self.step_rule = step_rule or StepRule.of(config)
         self._model: str | None = None
         self._memory = memory
         self._asks_first = False
-        """Whether each server is asked what it does, before it draws its first sample."""
+        """Whether to probe each server before its first sample."""
         self._prompt: Prompt | None = None
-        """What shows whether a chat template opens thoughts; None: nobody wants to know."""
+        """The prompt that shows whether a chat template opens thoughts; None: do not test that."""
         self._opening_nothing: set[Endpoint] = set()
-        """Of which the template was found to open no thought."""
+        """Servers whose template opened no thought when probed."""
         self._contradicted: set[Endpoint] = set()
-        """Of which a sample contradicted what was found of thoughts, and which were asked again."""
+        """Servers probed again because a sample contradicted the result about thoughts."""
         self._closings: defaultdict[Endpoint, ClosingWatch] = defaultdict(ClosingWatch)
         self._known: set[Endpoint] = set()
+        """Servers that are ready for samples."""
         self._kept: dict[Endpoint, dict[str, Any]] = {}
-        """What the memory has of each."""
+        """Abilities in the memory, by server."""
         self._doubted: set[Endpoint] = set()
-        """Of which what the memory has was contradicted."""
+        """Servers whose abilities in the memory were contradicted."""
         self._recalled: set[Endpoint] = set()
-        """Of which what they do was found earlier, and may not hold any more."""
+        """Servers whose abilities are from the memory, and may be outdated."""
         self._locks: defaultdict[Endpoint, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._restarts: defaultdict[Endpoint, RestartWatch] = defaultdict(RestartWatch)
         self._thought_field = ""
-        """Where the server puts thoughts, once it has been seen to split them off."""
+        """The field of split-off thoughts, once a response has had one."""
         self._thinks_in_text = False
-        """Whether the model has been seen to think in the text of a chat."""
+        """Whether a thought was seen in the text of a chat answer."""
         self._cuts_pieces = False
-        """Whether steps are asked for in pieces and cut here: the server has been seen not to say
-        which of several delimiters it met."""
-        # Every command imports this module, and few ask a model: the library takes 0.6 s to import.
+        """Whether to draw steps in pieces and cut them here, because the server does not show which
+        of several delimiters it met."""
+        # The openai library takes 0.6 s to import. Every command imports this module, few need it.
         from rollouts.client.backend import Backend  # noqa: PLC0415
 
         self._backend = Backend(
@@ -267,17 +268,18 @@ class CompletionClient:
             await self._backend.__aexit__(*details)
 
     def keep_to(self, budget: Budget[Any]) -> None:
-        """Ask the budget before each request from now on."""
+        """Ask a budget before each further request."""
         self._backend.budget = budget
 
     async def model(self) -> str:
-        """Return the model to ask for.
+        """Return the name of the model to request.
 
-        That is the configured one where the forest knows no other, else the first of the forest's
-        that the server lists, or else the first one that it lists.
+        If the settings name a model, that one, unless the server lists only another model of the
+        forest. Otherwise the first of the forest's models that the server lists, else the server's
+        first model.
 
         Raises:
-            BackendError: the server cannot be reached, refuses, or lists none.
+            BackendError: the server cannot be reached, refuses, or lists no models.
         """
         named, known = self.config.model, self._models.known if self._models else []
         if self._model is None and named is not None:
@@ -287,7 +289,7 @@ class CompletionClient:
         return self._model
 
     async def _named_or_allowed(self, named: str, known: Sequence[str]) -> str:
-        """Return the configured model, or an allowed one where only that is listed."""
+        """Return the configured model, or an allowed one if the server lists only that."""
         others = [name for name in known if name != named]
         if not others:
             return named
@@ -298,56 +300,58 @@ class CompletionClient:
         return found if found in others else named
 
     async def compare_models(self) -> None:
-        """Compare what the servers have with the models of the forest; servers may be away.
+        """Compare the servers' models with the forest's; servers that are down are skipped.
 
-        Raises: as `begin_with_models`.
+        Raises:
+            OtherModelError, BackendError: as `begin_with_models`.
         """
         await self._backend.look_at_models(records=False)
 
     async def begin_with_models(self) -> None:
-        """The same, and record which model grows the forest, before samples are drawn.
+        """Compare as `compare_models`, and record which model grows the forest.
 
-        Servers that do not answer are compared when they do.
+        Call it before samples are drawn. Servers that are down are compared once they answer.
 
         Raises:
-            OtherModelError: the forest is grown by another model.
-            BackendError: the settings name no model, and no server tells one.
+            OtherModelError: another model grows the forest.
+            BackendError: the settings name no model, and no server lists one.
         """
         await self._backend.look_at_models()
 
     async def list_models(self) -> list[str]:
-        """Return the names of the server's models; the cheapest way to see that it answers.
+        """Return the names of the server's models: the cheapest test that it answers.
 
         Raises:
-            BackendError: it does not, or refuses.
+            BackendError: it does not answer, or refuses.
         """
         return [model.id for model in await self._backend.list_models()]
 
     async def num_slots(self) -> int | None:
-        """Return how many requests the servers work on at once; None where one does not say."""
+        """Return how many requests the servers process in parallel; None if one does not say."""
         return await self._backend.num_slots() if await self._is_of(LLAMA_CPP) else None
 
     @property
     def notes(self) -> list[str]:
-        """What was learnt of the servers: which fields are left out, and which limits hold."""
+        """What refusals taught about the servers: omitted fields and limits."""
         return self._backend.notes
 
     @property
     def abilities(self) -> list[tuple[str, Abilities]]:
-        """What each server that was asked does, with its address."""
+        """The address and abilities of each probed server."""
         asked = [one for one in self._backend.endpoints if one.abilities.asked]
         return [(one.base_url, replace(one.abilities, learnt=one.dialect.learnt)) for one in asked]
 
     async def find_abilities(self, spending: Spending, prompt: Prompt | None = None) -> None:
-        """Find out what each server does: what the strategy needs, unless it is known already.
+        """Probe the abilities that the strategy needs on each server, unless they are known.
 
-        A server that is away is asked when it is back, before its first sample. Over chat it
-        answers the `prompt`, if there is one, to show whether its template opens a thought. That
-        is asked each time: a server may be started with another template at any moment.
+        A server that is down is probed before its first sample. Over chat, an answer to `prompt`,
+        if given, shows whether the template opens a thought. Each job tests that again, because a
+        server may restart with another template at any time.
 
         Raises:
-            BackendRefusedError: one cannot do what the strategy needs, or refuses every request.
-            BackendUnavailableError: none answers.
+            BackendRefusedError: a server cannot do what the strategy needs, or refuses every
+                request.
+            BackendUnavailableError: no server answers.
         """
         self._asks_first = True
         self._prompt = prompt
@@ -360,7 +364,7 @@ class CompletionClient:
                 raise problem
 
     async def _prepare(self, endpoint: Endpoint, spending: Spending) -> None:
-        """Find out what a server does, before its first sample.
+        """Probe a server before its first sample.
 
         Raises:
             BackendRefusedError: it cannot do what the strategy needs.
@@ -382,7 +386,7 @@ class CompletionClient:
                 self._known.add(endpoint)
 
     def _may_be_another(self, endpoint: Endpoint) -> bool:
-        """Return whether a server that was away may open thoughts now."""
+        """Return whether a server must be probed for thoughts again after an outage."""
         return endpoint.was_away and self._asks_first and self._looks_for_thoughts
 
     @property
@@ -390,11 +394,11 @@ class CompletionClient:
         return Topic.THOUGHT in wanted_topics(self.config) and self._prompt is not None
 
     async def _owners(self, endpoint: Endpoint) -> set[str] | None:
-        """Return whose the server's models are; None where it is away, as the request will show."""
+        """Return `owned_by` of the server's models; None if it is down."""
         try:
             return {str(model.owned_by) for model in await self._backend.list_models(endpoint)}
         except (BackendRefusedError, RequestFailedError):
-            return set()  # a server need not list its models
+            return set()  # servers may lack a list of models
         except BackendUnavailableError:
             return None
 
@@ -422,11 +426,11 @@ class CompletionClient:
         """Find out whether a server's template opens thoughts.
 
         Raises:
-            UnopenedThoughtError: it does, and did not before.
+            UnopenedThoughtError: it does now, and did not before.
             BackendError: as `rollouts.probing.asking.find_thought`.
         """
         before = endpoint.abilities.thought
-        if not before or endpoint in self._recalled:  # else it was just seen where thoughts begin
+        if not before or endpoint in self._recalled:  # else the basic probe has just shown it
             ask, prompt = self._asker(endpoint, spending), self._prompt or ""
             await find_thought(ask, endpoint, self.config, model, prompt)
         if self._memory and endpoint.abilities.thought != before:
@@ -439,7 +443,10 @@ class CompletionClient:
             raise _unopened(endpoint)
 
     async def _recall(self, endpoint: Endpoint, model: str) -> None:
-        """Take over what was found lately; what would be refused may be mended, and is not."""
+        """Take recent abilities from the memory, except those that would cause a refusal.
+
+        Users may have fixed the cause of a refusal, so such a server is probed again.
+        """
         known = None
         if self._memory and endpoint not in self._doubted:
             known = await asyncio.to_thread(self._memory.recall, self._key(endpoint, model))
@@ -452,9 +459,9 @@ class CompletionClient:
             self._kept[endpoint] = known.as_dict()
 
     def _would_refuse(self, endpoint: Endpoint) -> bool:
-        """Return whether a server cannot be used as the config asks, by what is known of it."""
+        """Return whether a server's known abilities rule out what the config asks for."""
         if endpoint.abilities.thought == UNOPENED:
-            return True  # where it is mended, answers would be taken for thoughts
+            return True  # if it has been fixed, answers would count as thoughts
         if Topic.CONTINUING not in wanted_topics(self.config):
             return False
         cannot_grow = bool(endpoint.abilities.thought) and self.config.reasoning == "grow"
@@ -478,13 +485,13 @@ class CompletionClient:
             self._kept[endpoint] = endpoint.abilities.as_dict()
 
     async def _claims(self, endpoint: Endpoint, model: str) -> bool:
-        """Return whether to ask a server what it does; False: another process is doing so."""
+        """Return whether to probe a server now; False: another process is probing it."""
         if self._memory is None:
             return True
         return await asyncio.to_thread(self._memory.claim, self._key(endpoint, model))
 
     def _asker(self, endpoint: Endpoint, spending: Spending) -> Ask:
-        """Return what asks one server."""
+        """Return a function that sends requests to one server."""
         path = "/chat/completions" if self.config.api == "chat" else "/completions"
 
         async def ask(body: Mapping[str, Any], read: Callable[[Any], Any]) -> Any:
@@ -500,7 +507,7 @@ class CompletionClient:
         return ServerKey(endpoint.base_url, model, self.config.api, self.config.extra_body)
 
     async def served_chat_template(self, server: str) -> str:
-        """Return the template by which a server writes chats; empty where none is used or told."""
+        """Return the server's chat template; empty if none is used or it does not report one."""
         if self.config.api != "chat" or not await self._is_of(LLAMA_CPP):
             return ""
         told = await self._backend.told_at(server, "//props")
@@ -508,21 +515,21 @@ class CompletionClient:
         return template if isinstance(template, str) else ""
 
     async def _is_of(self, owner: str) -> bool:
-        """Return whether a server says that its models are of this owner."""
+        """Return whether any server names this owner for its models."""
         for endpoint in self._backend.endpoints:
             if endpoint.owners is None:
                 endpoint.owners = await self._owners(endpoint)
         return any(owner in (endpoint.owners or ()) for endpoint in self._backend.endpoints)
 
     def _learnt(self, endpoint: Endpoint) -> Learnt:
-        """Return what holds for all who ask; greedy samples some servers draw one at a time."""
+        """Return what holds for all clients: some servers limit only greedy samples to one."""
         learnt = endpoint.dialect.learnt
         return learnt if self.config.temperature else learnt.without_samples()
 
     async def _keep_learnt(self) -> None:
-        """Keep what was learnt of servers since they were asked what they do.
+        """Store what was learnt of servers since they were probed.
 
-        Not what greedy samples taught: their limit would take the place of that of others.
+        With greedy sampling nothing is stored: its limit of samples would apply to other clients.
         """
         if self._memory is None or self._model is None or not self.config.temperature:
             return
@@ -536,7 +543,7 @@ class CompletionClient:
                 )
 
     def _doubt(self, endpoint: Endpoint) -> None:
-        """Ask a server again what it does, before its next sample."""
+        """Probe a server again before its next sample."""
         self._doubted.add(endpoint)
         self._recalled.discard(endpoint)
         self._known.discard(endpoint)
@@ -545,10 +552,11 @@ class CompletionClient:
     def _check_opening(
         self, request: SampleRequest, steps: str, endpoint: Endpoint, drawn: Sequence[Completion]
     ) -> list[Completion]:
-        """Return samples, of which those in a thought that the template opened are marked.
+        """Return the samples, and mark those that begin in a thought that the template opened.
 
         Raises:
-            ResponseError: they contradict what is known of the template, and it is asked again.
+            ResponseError: they contradict what is known of the template; it will be probed again.
+            UnopenedThoughtError: too many samples end a thought that nothing opened.
         """
         if not self._looks_for_thoughts or request.thought:
             return list(drawn)
@@ -558,11 +566,11 @@ class CompletionClient:
         contradicting = [one for one in drawn if _contradicts(one, steps, opens=opens)]
         is_asked_again = endpoint in self._known and endpoint in self._contradicted
         if contradicting and not is_asked_again:
-            # Once it has been asked again, the model itself left a mark out or wrote one too many.
+            # After the second probe, blame the model: it omitted a mark or wrote an extra one.
             self._contradicted.add(endpoint)
             self._prompt = request.prompt
             self._doubt(endpoint)
-            raise ResponseError("it may open thoughts now and not before, or the other way round")
+            raise ResponseError("the server's chat template may open thoughts differently now")
         if self.config.strategy != "sampled":
             watch = self._closings[endpoint]
             watch.num_closing += len(contradicting)
@@ -572,11 +580,11 @@ class CompletionClient:
         return [replace(one, begins_in_thought=opens and not one.thought) for one in drawn]
 
     def _check(self, endpoint: Endpoint, sent: str, drawn: Sequence[Completion]) -> None:
-        """Look whether samples contradict what is known of the server that drew them.
+        """Check samples against the known abilities of the server that drew them.
 
         Raises:
-            ResponseError: it may not continue messages any more, and is asked again.
-            BackendRefusedError: it does not continue them, which was unclear.
+            ResponseError: it may no longer continue messages; it will be probed again.
+            BackendRefusedError: it does not continue messages, which the probe left unclear.
         """
         name, is_recalled = endpoint.abilities.answers_as, endpoint in self._recalled
         if is_recalled and name and any(one.model not in ("", name) for one in drawn):
@@ -591,23 +599,22 @@ class CompletionClient:
             return
         if is_doubted:
             self._doubt(endpoint)
-            raise ResponseError("it begins messages again that it continued before")
+            raise ResponseError("the server restarts messages that it continued before")
         endpoint.abilities.continuing = Continuing.RESTARTED
         raise restarting(endpoint, "begins it again")
 
     async def sample(self, request: SampleRequest, spending: Spending) -> list[Completion]:
         """Return up to `num_samples` samples; servers may give fewer. Adds to `spending`.
 
-        A blank line before a step ends it on servers that stop at the delimiter: such samples are
-        continued until they hold a step. Where nothing tells whether the delimiter or the model's
-        end stopped a sample, one more request finds out. Where there are several delimiters, steps
-        are asked for in pieces from then on, without stop texts, and cut here. Steps that fill the
-        model's context get empty samples.
+        On servers that stop at the delimiter, a blank line before a step already ends the sample;
+        such samples are continued until they contain a step. If the response does not show whether
+        the delimiter or the model ended a sample, one more request finds out; with several
+        delimiters, steps are instead drawn in pieces without stop texts, and cut here. If the steps
+        fill the model's context, the samples are empty.
 
         Raises:
-            BackendRefusedError: the model thinks, and what was asked for cannot come after or
-                without its thought.
-            BackendError: what the retries could not mend.
+            BackendRefusedError: the model thinks, and the request does not allow for its thought.
+            BackendError: the request failed after all retries, or a retry cannot help.
         """
         self._require_whole_thought(request)
         finished: list[Completion] = []
@@ -635,7 +642,7 @@ class CompletionClient:
         return finished
 
     def _num_asked(self, request: SampleRequest, current: _Open, ask: _Ask, text: str) -> int:
-        """Return the tokens that were asked for of a step which comes in pieces."""
+        """Return the tokens requested so far for a step that is drawn in pieces."""
         is_piece = text and current.ask is _Ask.START and ask in (_Ask.START, _Ask.STEP)
         return current.num_asked + self._tokens(request, current) if is_piece else 0
 
@@ -649,20 +656,20 @@ class CompletionClient:
         return _Ask.START if is_trimmed or self._cuts_pieces else _Ask.STEP
 
     def _ask_of_thinker(self) -> _Ask:
-        """Return how to ask for a step over chat where the model thinks before it.
+        """Return how to ask for a step over chat if the model thinks first.
 
         Raises:
-            BackendRefusedError: the steps of the thought were wanted.
+            BackendRefusedError: the config wants the steps of the thought.
         """
         if self.config.reasoning == "grow":
             raise BackendRefusedError(_NO_STEPS_OF_THOUGHTS) from None
         return _Ask.THINK
 
     def _require_whole_thought(self, request: SampleRequest) -> None:
-        """Raise `BackendRefusedError` where a sample is to begin inside a thought, over chat.
+        """Raise `BackendRefusedError` if a sample would begin inside a thought, over chat.
 
-        Templates rewrite a message that ends there, and of a thought in a field of its own nobody
-        could tell whether it has ended.
+        Templates rewrite messages that end inside a thought, and nothing shows whether a thought in
+        a separate field has ended.
         """
         if self.config.api == "chat" and self.config.reasoning == "grow":
             is_inside = (request.thought and not request.steps) or is_thinking(request.steps)
@@ -670,11 +677,11 @@ class CompletionClient:
                 raise BackendRefusedError(_NO_STEPS_OF_THOUGHTS)
 
     def _check_thought(self, request: SampleRequest, sample: Completion) -> None:
-        """Check that what comes after a sample can be asked for, as all but `sampled` will.
+        """Check that a sample can be continued, which all strategies but `sampled` need.
 
         Raises:
-            BackendRefusedError: its thought is to be dropped.
-            ThoughtEndedError: it ends a thought whose steps were taken for the answer's.
+            BackendRefusedError: the config drops thoughts, and the sample has one.
+            ThoughtEndedError: it ends a thought whose steps were counted as steps of the answer.
         """
         if self.config.strategy == "sampled":
             return
@@ -686,40 +693,40 @@ class CompletionClient:
         ):
             raise BackendRefusedError(
                 f"the model thinks, and with reasoning='drop' {self.config.strategy} would let it "
-                "continue without its thought, so samples would not be the model's: use "
+                "continue without its thought, which changes what it samples: use "
                 "reasoning='fold' and leave thoughts out of exports (--thoughts drop), or "
-                "strategy='sampled', or turn thinking off by "
+                "strategy='sampled', or turn thinking off with "
                 "extra_body={'chat_template_kwargs': {'enable_thinking': False}}"
             )
         was_closed = closes_thought(request.steps) or sample.begins_in_thought
         if was_closed or not closes_thought(request.steps + sample.text):
             return
-        # Over completions whole solutions may go back as they came, thought and all.
+        # Over completions, a whole solution is sent back unchanged, including its thought.
         if request.steps or self.config.api == "chat" or self.config.strategy == "branching":
             raise ThoughtEndedError(
-                "the model ends a thought that nothing opened, as where its chat template opens "
-                "it: end the prompt with the opening tag (api='completions'), or let the server "
+                "the model ends a thought that nothing opened; its chat template may open it: "
+                "end the prompt with the opening tag (api='completions'), or let the server "
                 "split thoughts off (a reasoning parser), or use strategy='sampled'"
             )
 
     def _is_thinking(self, request: SampleRequest, written: str = "") -> bool:
-        """Return whether a sample is inside a thought that its text or the prompt opened."""
+        """Return whether the text so far ends inside a thought, opened by it or by the prompt."""
         steps = request.steps + written
         if self.config.api == "chat":
             return is_thinking(steps)
         return is_thinking(f"{request.prompt}{request.thought}{steps}")
 
     def _sent(self, steps: str) -> str:
-        """Return steps as they are sent.
+        """Return the steps as sent: over chat without trailing white space.
 
-        Templates of Llama 3, Gemma and others trim a chat message, so none ends in white space.
+        The templates of Llama 3, Gemma and others strip messages, so that white space is lost.
         """
         return steps.rstrip() if self.config.api == "chat" else steps
 
     def _judge(
         self, request: SampleRequest, current: _Open, begun: Completion, more: Completion
     ) -> tuple[Completion, _Ask | None]:
-        """Return a sample with what came, and what to ask next; None where it is finished."""
+        """Return a sample with the new text, and the next request; None if it is finished."""
         if current.ask is _Ask.TELL:
             sample = self._told(begun, more)
         else:
@@ -739,7 +746,7 @@ class CompletionClient:
     def _judge_step(
         self, request: SampleRequest, current: _Open, sample: Completion
     ) -> tuple[Completion, _Ask | None]:
-        """Return the same for a sample that holds text of a step."""
+        """Judge a sample that contains text of a step, as `_judge`."""
         if sample.ending is Ending.UNTOLD:
             if len(self.step_rule.stops()) == 1:
                 return sample, _Ask.TELL
@@ -751,16 +758,16 @@ class CompletionClient:
         return sample, None
 
     def _has_more(self, request: SampleRequest, current: _Open) -> bool:
-        """Return whether a step may have more tokens than it has been asked for in pieces."""
+        """Return whether a step drawn in pieces may still get more tokens."""
         asked = current.num_asked + self._tokens(request, current)
         return asked < self.config.max_tokens_per_step
 
     def _judge_thought(
         self, request: SampleRequest, current: _Open, sample: Completion
     ) -> tuple[Completion, _Ask | None]:
-        """Return the same for a sample that is in the middle of a thought.
+        """Judge a sample that ends inside a thought, as `_judge`.
 
-        Over chat no thought is continued: templates rewrite a message that ends in one.
+        Over chat a thought is never continued: templates rewrite a message that ends in one.
         """
         if self.config.api == "chat":
             if current.ask is _Ask.THINK:
@@ -772,27 +779,27 @@ class CompletionClient:
         if current.ask in (_Ask.STEP, _Ask.START) and not current.written:
             return sample, _Ask.THOUGHT
         if current.ask is _Ask.THOUGHT and sample.ending is Ending.UNTOLD:
-            return sample, _Ask.START  # what comes without a stop text shows the closing mark
+            return sample, _Ask.START  # a request without stop texts shows the closing mark
         return replace(sample, ending=Ending.LIMIT), None
 
     def _judge_blank(self, ask: _Ask, sample: Completion) -> tuple[Completion, _Ask | None]:
-        """Return the same for a sample that holds no step yet."""
+        """Judge a sample without a step so far, as `_judge`."""
         if ask is _Ask.STEP and sample.ending is Ending.STEP and self.config.api != "chat":
             longest = max(map(len, self.step_rule.stops()), default=1)
             if len(sample.text) <= longest * _MAX_BLANK_LINES:
                 return sample, _Ask.STEP
             return replace(sample, ending=Ending.LIMIT, finish_reason="blank"), None
         if ask is _Ask.STEP and sample.ending in (Ending.STEP, Ending.UNTOLD):
-            # What is written without a stop text tells an end at once from a delimiter.
+            # A request without stop texts shows whether it was the end or a delimiter.
             return Completion("", Ending.LIMIT), _Ask.START
         is_blank = sample.ending is Ending.LIMIT and sample.finish_reason != _CONTEXT
         is_blank = is_blank and not sample.thought
         return (replace(sample, finish_reason="blank") if is_blank else sample), None
 
     def _told(self, begun: Completion, after: Completion) -> Completion:
-        """Return a sample whose end was not told, by what the model writes after it.
+        """Return a sample of unknown ending with the ending that its continuation shows.
 
-        A delimiter is kept as it was written here; where it does not come, none is put in.
+        The delimiter is added as the continuation spells it; if it is not there, none is added.
         """
         if not after.text.strip() and after.ending is Ending.SOLUTION:
             return replace(begun, ending=Ending.SOLUTION)
@@ -805,12 +812,12 @@ class CompletionClient:
         return replace(begun, ending=Ending.STEP)
 
     def _tokens(self, request: SampleRequest, current: _Open) -> int:
-        """Return how many tokens a sample may have in this request."""
+        """Return the token limit of a sample in this request."""
         if request.to_end or current.ask in (_Ask.THINK, _Ask.THOUGHT):
             return self.config.max_tokens_per_rollout
         left = max(1, self.config.max_tokens_per_step - current.num_asked)
         if not self.step_rule.stops():
-            return left  # no further request could stop at the end of a step
+            return left  # without stop texts a second request cannot stop at the end of the step
         pieces = {
             _Ask.START: max(_TOKENS_WITHOUT_STOP, current.num_asked),
             _Ask.TELL: _TOKENS_TO_TELL,
@@ -820,7 +827,7 @@ class CompletionClient:
     async def _draw(
         self, request: SampleRequest, current: _Open, spending: Spending
     ) -> list[Completion]:
-        """Return what comes after the samples of one group, as many as the server gives."""
+        """Return continuations of the samples of one group, as many as the server gives."""
         steps = request.steps + current.written
         model = await self.model()
         is_chat = self.config.api == "chat"
@@ -870,29 +877,29 @@ class CompletionClient:
         return drawn
 
     async def _compare_names(self, model: str, answered: Collection[str]) -> None:
-        """Compare what answers call a model with what the forest knows of it."""
+        """Check the names that responses give the model, and record new ones in the forest."""
         if self._models:
             await self._models.answered(model, answered, self._backend.look_at_models)
 
     def _rule(self, request: SampleRequest, current: _Open) -> StepRule | None:
-        """Return where a sample is cut; None where it is not."""
+        """Return the rule that cuts a sample; None if the sample is not cut."""
         if current.ask is _Ask.THOUGHT:
             return StepRule(closing_mark(f"{request.prompt}{request.steps}{current.written}"))
         return self.step_rule if current.ask in _STEPS else None
 
     def _begun(self, current: _Open) -> str:
-        """Return what was written of the step before: a delimiter may begin in it."""
+        """Return the text of the same step so far, in which a delimiter may begin."""
         written = current.written
         if current.ask not in (*_STEPS, _Ask.THOUGHT):
             return ""
         if current.ask in _STEPS and current.begun[0].ending is Ending.STEP:
-            return ""  # its delimiter is whole, and would be found for ever
+            return ""  # it ends with a whole delimiter, which would be found again each time
         if current.ask is not _Ask.THOUGHT and without_thoughts(written) != written:
             return ""
         return "" if current.begun[0].begins_in_thought and current.ask in _STEPS else written
 
     def _echo(self, request: SampleRequest, sent: str, endpoint: Endpoint) -> str:
-        """Return what a server may repeat of the message that it continues."""
+        """Return the text of the message to continue, which a server may repeat."""
         if not (sent or request.thought):
             return ""
         content = self._messages(request, sent, endpoint.abilities)[-1]["content"]
@@ -916,8 +923,8 @@ class CompletionClient:
             "seed": request.seed + attempt * _SEEDS_APART,
             config.max_tokens_field: self._tokens(request, current),
         }
-        # Of a step, only what ends it is a stop text, so that a stop is sure to mean it; the others
-        # are cut here.
+        # For a step, send only delimiters as stop texts, so that every stop means the end of the
+        # step. The config's stop texts are cut here.
         stops = list(config.stop) if current.ask is _Ask.WHOLE else []
         if current.ask in _STOPPED and (rule := self._rule(request, current)):
             stops = rule.stops()
@@ -938,10 +945,10 @@ class CompletionClient:
         return body | dict(config.extra_body)
 
     def _messages(self, request: SampleRequest, sent: str, abilities: Abilities) -> list[Any]:
-        """Return the messages of a chat, whose last one is to be continued.
+        """Return the messages of a chat; the last one is the one to continue.
 
-        A thought goes back the way in which it came. Where no text follows it, it goes into the
-        text: a server that continues an empty one would begin a new message after it.
+        A thought is sent in the form in which it came. If no text follows it, it is sent as text,
+        because a server would not continue an empty text but begin a new message.
         """
         if not request.thought:
             return list(prefix_of(request.prompt, sent, "chat"))
@@ -962,18 +969,18 @@ class CompletionClient:
 
 
 def _unopened(endpoint: Endpoint) -> UnopenedThoughtError:
-    """Return the error for a server whose template opened no thought before, with the remedy."""
+    """Return the error, with the remedy, for a server that did not open thoughts before."""
     return UnopenedThoughtError(
-        f"the model at {endpoint.base_url} now ends thoughts that nothing opened, as where its "
-        "chat template opens them: let the server split thoughts off (a reasoning parser), or use "
+        f"the model at {endpoint.base_url} now ends thoughts that nothing opened; its chat "
+        "template may open them: let the server split thoughts off (a reasoning parser), or use "
         "api='completions' with the model's chat template in the prompt"
     )
 
 
 def _contradicts(sample: Completion, steps: str, *, opens: bool) -> bool:
-    """Return whether what comes after some steps shows that the chat template opens no thought.
+    """Return whether a sample contradicts that the chat template opens a thought, or does not.
 
-    Or that it does, where it is thought to open none.
+    `opens`: whether the template is known to open one.
     """
     closes = not sample.thought and closes_thought(steps + sample.text)
     if opens:

@@ -1,4 +1,4 @@
-"""How many requests are kept in flight."""
+"""How many requests to keep in flight."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from rollouts.sampling.completion_client import CompletionClient
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A number of requests, and where it is from."""
+    """A number of requests, and the reason for it, for messages."""
 
     number: int
     reason: str
 
 
 async def find_in_flight(client: CompletionClient) -> InFlight:
-    """Return how many requests the model servers should have to answer at once.
+    """Return how many requests to keep in flight.
 
-    `concurrency` where it is set, else as many as the servers say they work on at once, else the
+    That is `concurrency` if it is set, else the number of slots that the servers report, else the
     default.
     """
     if (wanted := client.config.concurrency) is not None:
@@ -25,11 +25,11 @@ async def find_in_flight(client: CompletionClient) -> InFlight:
     if (slots := await client.num_slots()) is not None:
         return InFlight(slots, "as many as the model server has slots")
     return InFlight(
-        DEFAULT_CONCURRENCY, "the default, as the model server does not say how many it takes"
+        DEFAULT_CONCURRENCY, "the default, because the model server does not report its slots"
     )
 
 
 def shares(total: int, most: int) -> list[int]:
-    """Divide requests among up to `most` processes, at least 1 for each, as evenly as can be."""
+    """Divide requests evenly among up to `most` processes, with at least 1 for each."""
     number = min(total, most)
     return [total // number + (place < total % number) for place in range(number)]

@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from rollouts.client.backend import Backend
 
 MAX_FAILURES_FROM_THE_START = 8
-"""Where so many trees fail and none was scored, the settings are wrong and not the trees."""
+"""If this many trees fail before any is scored, the settings are wrong, not the trees."""
 
 
 @dataclass(slots=True)
 class Scoring:
-    """What came of scoring a forest."""
+    """The result of scoring a forest."""
 
     trees: int = 0
-    """Scored now."""
+    """Trees scored in this run."""
     nodes: int = 0
     nodes_without_score: int = 0
-    """The model gave none, or the step cannot be told from its tag."""
+    """Nodes to which the model gave no score, or whose text contains the step tag."""
     trees_scored_before: int = 0
     trees_not_complete: int = 0
     failures: Counter[str] = field(default_factory=Counter)
-    """Trees that stay without scores, by what went wrong."""
+    """Trees that could not be scored, by error message."""
     spending: Spending = field(default_factory=Spending)
 
 
@@ -57,14 +57,16 @@ async def score_forest(
     concurrency: int,
     report: Callable[[int], None] = lambda _: None,
 ) -> Scoring:
-    """Score all complete trees that this scorer has not scored yet; `report` gets the trees done.
+    """Score all complete trees that this scorer has not scored yet.
 
-    What is scored is written tree by tree, so an interrupted run is gone on with. A tree is scored
-    as a whole or not at all.
+    Scores are written while the run continues, and only for whole trees. After an interruption, run
+    it again: it continues with the unscored trees.
+
+    `report` gets the number of trees processed.
 
     Raises:
-        BackendError: the server went away or refuses.
-        ScoringError: no tree can be scored as things are set.
+        BackendError: the server is unavailable or refuses.
+        ScoringError: no tree can be scored with these settings.
     """
     return await _Scorer(forest, scorer, backend, concurrency).run(report)
 
@@ -143,7 +145,7 @@ class _Scorer:
                     self.scoring.spending,
                 )
             except BackendUnavailableError as error:
-                if error.retry_after is None:  # it does not say that it comes back
+                if error.retry_after is None:  # the server does not announce when it is back
                     raise
                 await self._outages.wait(error)
             else:
@@ -161,14 +163,14 @@ class _Scorer:
 
 
 def _has_grown(stored: StoredTree, scores: Scores) -> bool:
-    """Return whether steps of a tree of an extended forest may have come after its scores."""
+    """Return whether a tree of an extended forest may have new steps since it was scored."""
     return any(
         node.path and not node.is_thought and node.path not in scores for node in stored.tree
     )
 
 
 async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:
-    """Run all; where one fails, cancel the others and raise its error alone."""
+    """Run all coroutines; if one fails, cancel the others and raise only its error."""
     tasks = [asyncio.ensure_future(one) for one in coroutines]
     try:
         await asyncio.gather(*tasks)

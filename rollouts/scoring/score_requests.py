@@ -1,7 +1,7 @@
-"""Ask a served reward model for the scores of steps, and read what it answers.
+"""Build requests to a served reward model for the scores of steps, and read the responses.
 
-A score is the probability that a step is good, or for `score` whatever number the model gives.
-Works on the parsed JSON, as the OpenAI library knows only one of these endpoints.
+A score is the probability that a step is good; the kind `score` returns the model's own numbers.
+Works on the parsed JSON, because the OpenAI library supports only one of these endpoints.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,58 +35,59 @@ USUAL_TAGS: Mapping[StepLayout, str] = {
     "turns": "",
 }
 MAX_SCORE = 1e6
-"""Of a score endpoint, whose numbers need not be probabilities; larger ones are a mistake."""
+"""Limit for score endpoints, whose numbers need not be probabilities; larger ones are errors."""
 _ROUNDING = 0.01
-"""By how much servers that count in 16 bits may miss 0 of a log-probability, or 1 of a sum."""
+"""Tolerance for servers with 16-bit floats: log-probabilities above 0, sums of probabilities other
+than 1."""
 _SPACES_IN_TOKENS = " \n\u2581\u0120\u010a"
-"""Blanks as they are, and as vocabularies spell them."""
+"""White space, also as vocabularies spell it."""
 
 
 class ScoringError(UserError):
-    """A response does not fit the tree; asking again would not help. The message says why."""
+    """A response does not match the request, and a retry cannot help; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScorerOptions:
-    """How a reward model is asked."""
+    """How to ask a reward model."""
 
     kind: str = "logprobs"
-    """`logprobs`: a causal model says `good` or `bad` after a step (Math-Shepherd, 2312.08935).
-    `pooling`: vLLM's pooling endpoint gives a row of class probabilities for each step tag.
+    """`logprobs`: a causal model writes `good` or `bad` after a step (Math-Shepherd, 2312.08935).
+    `pooling`: vLLM's pooling endpoint returns a row of class probabilities for each step tag.
     `score`: a score endpoint (vLLM, Cohere) compares the question with the steps so far. Plugins
-    have others."""
+    add others."""
     package: str = ""
     """Package and version of the plugin that the kind comes from; empty for one of ours."""
     model: str = ""
     layout: StepLayout = "math_shepherd"
-    """`math_shepherd`: one text of question and numbered steps, as the export of that name.
-    `plain`: the prompt as the policy saw it and the steps as they are, the tag after each step, as
-    the export `trl_stepwise` has them. `chat`: the question, and as the assistant's message the
-    steps, without blanks around them and each with its tag (Qwen2.5-Math-PRM, 2501.07301).
-    `turns`: each step is a user's message, the first one after the question, and each verdict an
-    assistant's (RLHFlow)."""
+    """`math_shepherd`: one text with the question and numbered steps, as in the export of that
+    name. `plain`: the policy's prompt and the unchanged steps, with the tag after each step, as in
+    the export `trl_stepwise`. `chat`: the question as the user's message and the stripped steps,
+    each with its tag, as the assistant's (Qwen2.5-Math-PRM, 2501.07301). `turns`: each step is a
+    user message, the first one after the question, and each verdict an assistant message
+    (RLHFlow)."""
     step_tag: str = STEP_TAG
     good: str = "+"
     bad: str = "-"
     good_index: int = 1
-    """`pooling`: the class that means good, in rows of several."""
+    """`pooling`: index of the "good" class, in rows of several classes."""
     top_logprobs: int = 20
-    """`logprobs`: how many tokens the server is to list; `good` and `bad` must be among them."""
+    """`logprobs`: how many tokens the server must list; `good` and `bad` must be among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the steps of a tree answer."""
+    """The prompt and question that the steps of a tree answer."""
 
     prompt: Prompt
-    """As the policy saw it."""
+    """The policy's prompt."""
     question: str
-    """Without the prompt's instructions and examples, which a reward model was not trained on."""
+    """The question without instructions and examples, on which reward models are not trained."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """One request, and the nodes whose scores its response holds, in order."""
+    """One request, and the nodes whose scores its response contains, in order."""
 
     path: str
     body: Mapping[str, Any]
@@ -96,10 +97,10 @@ class ScoreRequest:
 def score_requests(
     tree: ReasoningTree, asked: Asked, options: ScorerOptions
 ) -> Iterator[ScoreRequest]:
-    """Yield what to ask so that every step of a tree has its score.
+    """Yield the requests that score the steps of a tree.
 
-    Blank steps, which end a sample and say nothing, are not scored; neither are steps below one
-    that holds the step tag, which the model would take for the end of a step.
+    Blank steps get no score. A step that contains the step tag, and the steps below it, get none
+    either: the model would take that tag for the end of a step.
     """
     if options.kind == "pooling":
         yield from _pooling_requests(tree, asked, options)
@@ -117,12 +118,12 @@ def score_requests(
 
 
 def read_scores(response: Any, request: ScoreRequest, options: ScorerOptions) -> list[float | None]:
-    """Return the score of each node of a request; None where the model named neither verdict.
+    """Return the score of each node of a request; None if the model named neither verdict.
 
     Raises:
-        ResponseError: the response is not what the protocol says, or holds what cannot be a
-            log-probability, a probability or a score.
-        ScoringError: it has another number of scores than the request has steps.
+        ResponseError: the response does not follow the protocol, or contains impossible
+            log-probabilities, probabilities or scores.
+        ScoringError: it has more or fewer scores than the request has steps, or too few classes.
     """
     if not isinstance(response, Mapping):
         raise ResponseError("the response is not a JSON object")
@@ -151,7 +152,7 @@ def _scorable(tree: ReasoningTree, options: ScorerOptions) -> Iterator[TreeNode]
 
 
 def _holds_tag(text: str, options: ScorerOptions) -> bool:
-    # Steps end in a line break of their own, and only a model that knows no other tag reads it.
+    # A blank tag cannot be searched for: the steps themselves end with line breaks.
     tag = options.step_tag.strip()
     return bool(tag) and options.kind != "score" and tag in text
 
@@ -174,7 +175,7 @@ def _logprobs_request(
 def _pooling_requests(
     tree: ReasoningTree, asked: Asked, options: ScorerOptions
 ) -> Iterator[ScoreRequest]:
-    """Yield a request for each path that no other one goes on with: it scores all of its steps."""
+    """Yield one request for each longest path: it scores all steps of the path."""
     scorable = {node.path for node in _scorable(tree, options)}
     inner = {path[:depth] for path in scorable for depth in range(len(path))}
     for end in sorted(scorable - inner):
@@ -223,7 +224,7 @@ def _system_messages(prompt: Prompt) -> list[Mapping[str, str]]:
 
 
 def _only(response: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Return the one result of a response."""
+    """Return the only result of a response."""
     found = response.get(key)
     if not isinstance(found, list) or not found:
         raise ResponseError(f"the response has no {key}")
@@ -235,7 +236,7 @@ def _only(response: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _listed_logprobs(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Return the tokens that the server lists for the first token that it drew."""
+    """Return the alternatives that the server lists for the first token that it drew."""
     logprobs = choice.get("logprobs")
     if not isinstance(logprobs, Mapping):
         raise ResponseError("the response lists no log-probabilities")
@@ -243,12 +244,12 @@ def _listed_logprobs(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
     if not pairs:
         raise ResponseError("the response lists no log-probabilities")
     if any(not isinstance(token, str) for token, _ in pairs):
-        raise ResponseError("the response lists a token that is not a text")
+        raise ResponseError("the response lists a token that is not a string")
     return [(token, _logprob(logprob)) for token, logprob in pairs]
 
 
 def _pairs(logprobs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Return tokens and log-probabilities from either form in which servers list them."""
+    """Return tokens and log-probabilities, from either form in which servers list them."""
     content, tops = logprobs.get("content"), logprobs.get("top_logprobs")
     if isinstance(content, list) and content:  # chat, and llama.cpp's completions
         listed = content[0].get("top_logprobs") if isinstance(content[0], Mapping) else None
@@ -267,10 +268,10 @@ def _logprob(value: Any) -> float:
 
 
 def _verdict(listed: Sequence[tuple[str, float]], options: ScorerOptions) -> float | None:
-    """Return p(good) / (p(good) + p(bad)).
+    """Return p(good) / (p(good) + p(bad)); None if neither verdict is listed.
 
-    A verdict that is not listed is less likely than all that are, and is taken to be as likely as
-    the least of them.
+    An unlisted verdict is less likely than all listed tokens, so the lowest listed probability is
+    used for it: an upper bound.
     """
     good = _log_of_sum([logprob for token, logprob in listed if _says(token, options.good)])
     bad = _log_of_sum([logprob for token, logprob in listed if _says(token, options.bad)])
@@ -302,7 +303,7 @@ def _pooled(rows: Any, num_steps: int, good_index: int) -> list[float | None]:
 
 
 def _chosen(row: list[Any], good_index: int) -> float:
-    """Return the probability of the good class, or the only one."""
+    """Return the probability of the good class, or of the only class."""
     if not row:
         raise ResponseError("the response has a row without numbers")
     for value in row:
@@ -324,6 +325,6 @@ def _score(value: Any) -> float:
 
 
 def _shown(value: Any) -> str:
-    """Return a value of a response for a message; of a list or a long text only what it is."""
+    """Return a value for a message; only the type of lists and texts."""
     is_short = value is None or isinstance(value, bool | float) or is_number(value)
     return repr(value) if is_short else f"a value of type {type(value).__name__}"

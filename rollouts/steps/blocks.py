@@ -1,9 +1,9 @@
-r"""Find the blocks of a text that no step should end in: code, tables and displayed formulas.
+r"""Find the blocks of a text inside which no step may end: code, tables and displayed formulas.
 
-Code stands between fences (three or more backticks or tildes), a formula in `$$…$$`, `\[…\]` or
-`\begin{…}…\end{…}`. A table is a row and a line of dashes below it, or two lines that begin with
-`|`, with all the rows that follow. A block that is not closed reaches to the end of the text, so
-that a text and its continuation have the same blocks.
+Fences (three or more backticks or tildes) enclose code. `$$…$$`, `\[…\]` and `\begin{…}…\end{…}`
+enclose formulas. A table is a row with a line of dashes below it, or two lines that begin with `|`,
+and all rows that follow. An unclosed block extends to the end of the text, so that a text and its
+continuation have the same blocks.
 """
 
 import re
@@ -33,15 +33,15 @@ class Blocks:
         self._starts = [start for start, _ in self._spans]
 
     def holds(self, position: int) -> bool:
-        """Return whether a position lies inside a block, not at its edge."""
+        """Return whether a position is inside a block, excluding its edges."""
         number = bisect_right(self._starts, position - 1)
         return number > 0 and position < self._spans[number - 1][1]
 
 
 def find_blocks(text: str) -> list[Span]:
-    """Return begin and end of each block, in order; no two overlap.
+    """Return the start and end of each block, in order, without overlaps.
 
-    The end of one that is not closed lies behind the end of the text.
+    The end of an unclosed block is one past the end of the text.
     """
     closed = list(_delimited(text))
     tables = [
@@ -68,7 +68,7 @@ def _delimited(text: str) -> Iterator[Span]:
 
 
 def _end_of(opening: re.Match[str], text: str) -> int:
-    """Return where a block ends; behind the text where it is not closed."""
+    """Return the end of a block; one past the end of the text if it is not closed."""
     after = opening.end()
     if fence := opening["fence"]:
         closing = re.compile(
@@ -95,7 +95,7 @@ def _end_of_environment(opening: re.Match[str], text: str) -> int:
 
 
 def _tables(text: str) -> Iterator[Span]:
-    """Yield the tables; each ends before the line break after its last row."""
+    """Yield the tables; each ends before the line break that follows its last row."""
     for rows in _runs_of_rows(text):
         pairs = pairwise(rows)
         first = next((row.start() for row, below in pairs if _begin_table(row[0], below[0])), None)
@@ -105,7 +105,7 @@ def _tables(text: str) -> Iterator[Span]:
 
 
 def _runs_of_rows(text: str) -> Iterator[list[re.Match[str]]]:
-    """Yield the longest runs of lines, without their line breaks, that hold a `|` each."""
+    """Yield the maximal runs of lines that all contain a `|`, without their line breaks."""
     run: list[re.Match[str]] = []
     for line in _LINE.finditer(text) if "|" in text else ():
         if "|" in line[0]:

@@ -1,4 +1,4 @@
-"""One sample of a model, as a strategy sees it."""
+"""One sample of a model, as strategies receive it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,39 +12,38 @@ class Ending(StrEnum):
     """Why a sample ended."""
 
     STEP = "step"
-    """The step delimiter came; the solution goes on."""
+    """The step delimiter ended it; the solution continues."""
     SOLUTION = "solution"
-    """The model ended its solution, or a stop text came."""
+    """The model ended its solution, or a stop text did."""
     LIMIT = "limit"
-    """A token limit (or a filter of the server) cut it."""
+    """A token limit or a content filter of the server cut it."""
     UNTOLD = "untold"
-    """The delimiter or the model's end stopped it, and nothing tells which. The client asks."""
+    """Either the delimiter or the model ended it. The client sends another request to find out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model wrote after a prefix, to the character, without stop texts.
+    """The exact text that a model wrote after a prefix, without stop texts.
 
-    Of a sample that ends with `Ending.STEP` the delimiter is the end of the text, where the server
-    said or showed that it came.
+    With `Ending.STEP` the text ends with the delimiter, if the server showed which one it met.
     """
 
     text: str
     ending: Ending
     tokens: int = 0
     token_logprobs: TokenLogprobs | None = None
-    """Each token's text and log-probability, where the server gave them."""
+    """The text and log-probability of each token; None if the server gave none."""
     finish_reason: str = ""
     model: str = ""
     thought: str = ""
-    """What the model thought before the text, where the server splits it off; without marks."""
+    """The thought before the text, without marks, if the server splits it off."""
     thought_tokens: int = 0
     thought_logprobs: TokenLogprobs | None = None
     begins_in_thought: bool = False
-    """Whether the text begins in a thought that the prompt or the prefix opened."""
+    """Whether the text begins inside a thought that the prompt or the prefix opened."""
 
     def then(self, rest: "Completion") -> "Completion":
-        """Return this sample and what the model wrote after it as one sample."""
+        """Return this sample and its continuation as one sample."""
         if not (self.text or self.tokens or self.thought):
             return rest
         both = self.token_logprobs is not None and rest.token_logprobs is not None
@@ -66,10 +65,11 @@ class Completion:
 def part_of_tokens(
     tokens: int, listed: TokenLogprobs | None, text: str, start: int, end: int
 ) -> tuple[int, TokenLogprobs | None]:
-    """Return the tokens of `text[start:end]`: how many, and the listed ones.
+    """Return the number of tokens of `text[start:end]`, and those tokens if they are listed.
 
-    A token that lies on a border belongs to where it begins. The last part has what is listed
-    behind the text (an end token), too. Without a list they are shared by characters.
+    A token that crosses a border belongs to the part in which it begins. Tokens listed after the
+    text (an end token) belong to its last part. Without a list, tokens are divided in proportion to
+    characters.
     """
     if listed is None:
         if not text:
@@ -84,7 +84,7 @@ def part_of_tokens(
 
 
 def same_texts(completions: Sequence[Completion]) -> dict[str, list[Completion]]:
-    """Return samples by their text, in the order in which texts first come."""
+    """Return samples grouped by text, in the order in which the texts first appear."""
     groups: dict[str, list[Completion]] = {}
     for completion in completions:
         groups.setdefault(completion.text, []).append(completion)

@@ -1,9 +1,9 @@
-"""Cut the solutions of a tree by another rule.
+"""Cut the solutions of a tree by another step rule.
 
-Only samples drawn from the root can be cut again: they are independent samples of the policy, under
-whatever steps. A rollout drawn from an inner node counts for that node, whose end may lie inside a
-step of the new tree; and what `branching` drew step by step are not samples of whole solutions, as
-long ones are continued more often than short ones.
+Only samples drawn from the root can be cut again: they are independent samples of the policy,
+however they are cut. A rollout drawn from an inner node counts for that node, which may end inside
+a step of the new tree. The leaves of `branching` are not independent samples of whole solutions:
+it continues long solutions more often than short ones.
 """
 
 from bisect import bisect_right
@@ -18,11 +18,11 @@ from rollouts.steps.rules import StepRule, split_pieces
 _WHOLE = ("sampled", RESEGMENTED, IMPORTED)
 _FROM_ROOT = ("math_shepherd", "omega_prm")
 RESEGMENTABLE = (*_WHOLE, *_FROM_ROOT)
-"""Strategies that draw whole solutions from the root, whatever else they draw."""
+"""Strategies that draw whole solutions from the root, possibly among other samples."""
 
 
 class ResegmentingError(ValueError):
-    """The samples of a tree cannot be cut again; the message says why."""
+    """The samples of a tree cannot be cut again; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +31,25 @@ class Resegmented:
 
     tree: ReasoningTree
     samples: int
-    """Samples that ended, from the root, in both trees."""
+    """Finished samples drawn from the root; the same number in both trees."""
     left_out: int
-    """Rollouts of the old tree that were drawn from inner nodes."""
+    """Rollouts of the old tree drawn from inner nodes, which the new tree lacks."""
 
 
 def resegment(
     tree: ReasoningTree, rule: StepRule, strategy: str, rule_of_thoughts: StepRule | None = None
 ) -> Resegmented:
-    """Return the samples from the root, cut by a rule; equal beginnings are merged.
+    """Return the samples drawn from the root, cut by a rule, with equal prefixes merged.
 
-    Leaves keep answers, grades and voted answers, as their texts are the same. Nothing is cut at
-    `max_depth`, and nothing at a final answer: the old tree did that. Tokens and log-probabilities
-    go to steps by their share of the characters of the old ones. A sample of which only the
-    beginning was stored stays open where it ends.
+    Leaves keep answers, grades and voted answers, because their texts do not change. `max_depth`
+    and final answers cut nothing: they already cut the old tree. New steps get tokens and
+    log-probabilities in proportion to their characters in the old steps. A torn sample stays open
+    at its last stored step.
 
-    `rule_of_thoughts`: where the steps of thoughts end; None: their nodes stay as they are.
+    `rule_of_thoughts`: where the steps of thoughts end; None: the nodes of thoughts do not change.
 
     Raises:
-        ResegmentingError: the tree does not say that its samples come from the root.
+        ResegmentingError: the tree does not show that its samples were drawn from the root.
         ConfigError: as `StepRule.split`.
     """
     if strategy in _WHOLE:
@@ -74,12 +74,12 @@ def _require_one_origin(tree: ReasoningTree) -> None:
             raise ResegmentingError(
                 f"its samples were drawn from the depths {told}"
                 if told
-                else "nothing says from where its samples were drawn"
+                else "it does not record where its samples were drawn"
             )
 
 
 def _ending_here(tree: ReasoningTree, node: TreeNode) -> int:
-    """Return how many samples drawn from the root end with a node."""
+    """Return how many samples drawn from the root end at a node."""
     if not node.path:
         return 0
     below = sum(child.drawn.get(0, 0) for child in tree.children(node.path))
@@ -89,7 +89,7 @@ def _ending_here(tree: ReasoningTree, node: TreeNode) -> int:
 def _pieces(
     old: Sequence[TreeNode], rule_of_thoughts: StepRule | None
 ) -> Iterator[tuple[str, bool]]:
-    """Yield the texts that are cut again, each text or thought, and the thoughts that are not."""
+    """Yield runs of text or thought to cut again; thoughts without a rule node by node."""
     for is_thought, nodes in groupby(old, lambda node: node.is_thought):
         texts = [node.text for node in nodes]
         if is_thought and rule_of_thoughts is None:
@@ -104,7 +104,7 @@ def _add(
     number: int,
     steps: Sequence[tuple[str, bool]],
 ) -> None:
-    """Put samples of one text into the new tree."""
+    """Add `number` samples with the same text to the new tree."""
     parent: NodePath = ROOT
     for step in _new_nodes(old, number, steps):
         sibling = next((one for one in tree.children(parent) if _are_same(one, step)), None)
@@ -119,7 +119,7 @@ def _add(
 
 
 def _are_same(one: TreeNode, other: TreeNode) -> bool:
-    """Return whether two nodes say, end and are worth the same, so that no grade is lost."""
+    """Return whether two nodes have the same text, ending and grade, so that merging loses none."""
     return _told(one) == _told(other)
 
 
@@ -131,7 +131,7 @@ def _told(node: TreeNode) -> tuple[object, ...]:
 def _new_nodes(
     old: Sequence[TreeNode], number: int, steps: Sequence[tuple[str, bool]]
 ) -> Iterator[TreeNode]:
-    """Yield the new steps of a solution as nodes, which have no path yet."""
+    """Yield the new steps of a solution as nodes without paths."""
     last = old[-1]
     old_ends = list(accumulate(len(node.text) for node in old))
     ends = list(accumulate(len(text) for text, _ in steps))
@@ -161,12 +161,12 @@ def _new_nodes(
 
 
 def _reached(amounts: Sequence[float], old_ends: Sequence[int], ends: Sequence[int]) -> list[float]:
-    """Return what is reached of the amounts of old steps, by characters, at new ends."""
+    """Return the cumulated amounts of the old steps at the new ends, interpolated by characters."""
     totals = list(accumulate(amounts))
     found = []
     for end in ends[:-1]:
         step = bisect_right(old_ends, end)
-        if step == len(old_ends):  # all that comes is blank
+        if step == len(old_ends):  # only blank steps follow
             found.append(totals[-1])
             continue
         start = old_ends[step - 1] if step else 0

@@ -1,4 +1,4 @@
-"""The child process of `steps`: where a regular expression ends steps, one question a line."""
+"""Child process that runs the regular expressions of step rules: one JSON question per line."""
 
 import json
 import re
@@ -7,11 +7,11 @@ import sys
 
 
 def main() -> None:
-    """Answer questions until the input ends; the kernel ends the process that needs too long."""
+    """Answer questions until the input ends; a timer kills the process during a long search."""
     processor_seconds = float(sys.argv[1])
     for line in sys.stdin:
         if not line.strip():
-            print("ready", flush=True)  # noqa: T201  what the parent waits for
+            print("ready", flush=True)  # noqa: T201  the parent waits for this line
             continue
         regex, flags, text = json.loads(line)
         # SIGPROF's default action ends this process, even inside one long search.
@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def ends(pattern: re.Pattern[str], text: str) -> list[int]:
-    """Return where the matches end; at the end of the text only one that holds characters."""
+    """Return where the matches end, without an empty match at the end of the text."""
     return [
         found.end()
         for found in pattern.finditer(text)

@@ -1,4 +1,4 @@
-"""Cut what a model wrote into steps, and share its tokens out among them."""
+"""Cut a model's text into steps, and divide its tokens among them."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,11 +14,11 @@ from experiment_configs.step_delimiters import read_delimiter
 from rollouts.steps.blocks import Blocks
 
 MAX_STOPS = 4
-"""Stop texts that servers take in one request."""
+"""Maximum number of stop texts that servers accept in one request."""
 PROCESSOR_SECONDS = 0.5
-"""Processor time in which a regular expression must find the steps of one text."""
+"""CPU time limit for a regular expression on one text."""
 WALL_SECONDS = 10.0
-"""Time after which that is given up, though it has not had its processor time."""
+"""Wall-clock limit for the same, in case the process does not get its CPU time."""
 
 _TRIAL_LENGTH = 2000
 _TRIALS = (
@@ -34,22 +34,22 @@ Splitter = Callable[[str], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class StepRule:
-    """Where steps end.
+    """Decides where steps end.
 
-    The steps of a text put together are exactly the text. No step is blank: blank lines go with the
-    step after them, or at the end of the text with the last one.
+    The concatenated steps are exactly the text. No step is blank: blank lines belong to the next
+    step, or to the last step at the end of the text.
     """
 
     delimiter: str | tuple[str, ...] | re.Pattern[str]
     keep_blocks: bool = False
     splitter: Splitter | None = None
-    """`split_steps` of a config that defines it; it goes before the others."""
+    """The config's `split_steps`, if it defines one; it overrides the other fields."""
 
     @classmethod
     def of(cls, config: RolloutWorkerConfig, owner: RolloutConfig | None = None) -> "StepRule":
-        """Return the rule of these settings.
+        """Return the step rule of a config.
 
-        `owner`: the config whose `split_steps`, where it defines one, goes before the settings.
+        `owner`: the config whose `split_steps`, if it defines one, overrides the other settings.
 
         Raises:
             ConfigError: `step_delimiter` cannot be used, or `split_steps` is not a method.
@@ -64,11 +64,11 @@ class StepRule:
         return cls(delimiter, config.keep_blocks, splitter)
 
     def split(self, text: str) -> list[str]:
-        """Return the steps of a text. A blank text has none.
+        """Return the steps of a text; an empty list for a blank text.
 
         Raises:
-            ConfigError: the regular expression needs too long, or `split_steps` of the config
-                failed or did not return the whole text.
+            ConfigError: the regular expression takes too long, or the config's `split_steps` failed
+                or did not return the whole text.
         """
         steps: list[str] = []
         blank, start = "", 0
@@ -84,9 +84,9 @@ class StepRule:
         return steps
 
     def first_step(self, text: str) -> tuple[str, bool]:
-        """Return the first step of a text that may go on, and whether the step ends there.
+        """Return the first step of a text that may continue, and whether that step is complete.
 
-        A blank text that ends where a step may end does so too.
+        A blank text is complete if it ends where a step may end.
 
         Raises:
             ConfigError: as `split`.
@@ -98,10 +98,10 @@ class StepRule:
         return text, bool(borders) and borders[-1] == len(text)
 
     def stops(self) -> list[str]:
-        """Return the texts that a server can be asked to stop at, to end each step exactly.
+        """Return the stop texts with which a server ends each step exactly.
 
-        None where only the client can tell where a step ends: with a regular expression, a
-        `split_steps`, blocks that stay whole, or more texts than servers take.
+        Empty if only the client can find the end of a step: with a regular expression,
+        `split_steps`, `keep_blocks`, or more than `MAX_STOPS` texts.
         """
         if self.splitter or self.keep_blocks or isinstance(self.delimiter, re.Pattern):
             return []
@@ -109,14 +109,14 @@ class StepRule:
         return texts if len(texts) <= MAX_STOPS else []
 
     def ending_of(self, step: str) -> str:
-        """Return the text that ends a step, as the step spells it; empty where there is none."""
+        """Return the delimiter at the end of a step, as spelled there; empty if there is none."""
         if self.splitter or isinstance(self.delimiter, re.Pattern):
             return ""
         found = re.search(rf"(?:{self._pattern()})\Z", step)
         return found[0] if found else ""
 
     def try_out(self) -> None:
-        """Cut texts on which a bad rule fails.
+        """Cut sample texts, to find a bad rule before growth begins.
 
         Raises:
             ConfigError: as `split`.
@@ -138,7 +138,7 @@ class StepRule:
         return borders
 
     def _texts(self) -> list[str]:
-        """Return the texts that end a step; one that holds another never comes to do so."""
+        """Return the distinct delimiters, without those that contain another delimiter."""
         given = [self.delimiter] if isinstance(self.delimiter, str) else [*self.delimiter]  # type: ignore[misc]
         texts = list(dict.fromkeys(given))
         return [text for text in texts if not any(one in text for one in texts if one != text)]
@@ -196,7 +196,7 @@ def _regex_borders(pattern: re.Pattern[str], text: str) -> list[int]:
 
 
 def _trials(delimiter: str | tuple[str, ...] | re.Pattern[str]) -> Iterator[str]:
-    """Yield texts of many kinds of steps, and runs that make a regular expression try for ever."""
+    """Yield texts with many kinds of steps, and repeated characters that expose backtracking."""
     yield from _TRIALS
     if isinstance(delimiter, re.Pattern):
         characters = dict.fromkeys(f"a1 \n.{delimiter.pattern}")
@@ -207,10 +207,10 @@ def _trials(delimiter: str | tuple[str, ...] | re.Pattern[str]) -> Iterator[str]
 def split_pieces(
     pieces: Iterable[tuple[str, bool]], rule: StepRule, rule_of_thoughts: StepRule | None
 ) -> list[tuple[str, bool]]:
-    """Return the steps of pieces of text and thought, and of each whether it is thought.
+    """Return the steps of pieces of text and thought, each with whether it is thought.
 
-    `rule_of_thoughts`: where the steps of thoughts end; None: a thought stays whole, as a blank
-    piece does.
+    `rule_of_thoughts`: where the steps of thoughts end; None: thoughts stay whole. Blank pieces
+    always stay whole.
 
     Raises:
         ConfigError: as `StepRule.split`.
@@ -224,10 +224,7 @@ def split_pieces(
 
 
 def share_tokens(tokens: int, steps: Sequence[str]) -> list[int]:
-    """Return how many of the tokens each step has, by its share of the characters.
-
-    The counts add up to `tokens`.
-    """
+    """Divide tokens among steps in proportion to their characters; the counts sum to `tokens`."""
     total = sum(map(len, steps))
     counts, used, characters = [], 0, 0
     for step in steps:
@@ -241,10 +238,10 @@ def share_tokens(tokens: int, steps: Sequence[str]) -> list[int]:
 def share_logprobs(
     token_logprobs: Sequence[tuple[str, float]] | None, steps: Sequence[str]
 ) -> list[float | None]:
-    """Return the sum of the log-probabilities of each step's tokens.
+    """Return the summed log-probability of each step; None for each if there are none.
 
-    A token that lies in two steps counts for the one in which it begins; tokens behind the last
-    step (an end marker) count for the last one. None where there are no log-probabilities.
+    A token that spans two steps counts for the one in which it begins. Tokens after the last step
+    (an end token) count for the last one.
     """
     if token_logprobs is None:
         return [None] * len(steps)

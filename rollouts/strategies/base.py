@@ -1,10 +1,9 @@
 """What all growth strategies share: expansions, the node limit, and how samples become nodes.
 
-`max_nodes` is the number of nodes below the root that a tree may have. Only samples that fit
-whatever they write are asked for: a rollout counts as all the steps up to `max_depth`, a single
-step as one. So a solution is never cut by the limit and never thrown away for its length, and what
-is stored has the values of the policy. What growth did not come to stays open: it is neither
-right nor wrong, and has no result.
+`max_nodes` limits the nodes of a tree below its root. A strategy asks only for samples that are
+sure to fit: it counts a rollout as all the steps up to `max_depth`, and a single step as one node.
+So the limit never cuts or discards a solution because of its length, which would bias the Monte
+Carlo values. Nodes that growth did not reach stay open: they have no result.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ from rollouts.steps.rules import StepRule, share_logprobs, share_tokens, split_p
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """Samples to draw from one node."""
+    """A request for samples from one node."""
 
     node: NodePath
     num_samples: int
@@ -39,9 +38,10 @@ class Expansion:
     """Whether the samples are whole solutions; otherwise one step each."""
     seed: int
     origin: int | None = None
-    """Depth of the ancestor that the samples count for, where they continue torn ones of its."""
+    """Depth of the ancestor whose rollouts the samples complete, if its rollouts were torn."""
     number: int = 0
-    """Of the first sample, among those that were asked for after the node: the seed comes of it."""
+    """Number of the first sample among all those requested from the node; the seed depends on it.
+    """
 
     @property
     def drawn_from(self) -> int:
@@ -50,7 +50,7 @@ class Expansion:
 
 @dataclass(slots=True)
 class Changes:
-    """Nodes that came to a tree, parents first, and nodes that were there and changed."""
+    """Nodes added to a tree, parents first, and existing nodes that changed."""
 
     added: dict[NodePath, TreeNode] = field(default_factory=dict)
     changed: dict[NodePath, TreeNode] = field(default_factory=dict)
@@ -63,19 +63,18 @@ class Changes:
 
 
 FindAnswer: TypeAlias = Callable[[str, Sequence[str]], int | None]
-"""Gets the text before the steps of a sample, and the steps; returns how many of these there are up
-to the answer, or None where there is none."""
+"""Gets the text before a sample and the sample's steps; returns the number of steps up to and with
+the one that gives the answer, or None if there is no answer."""
 
 
 ReadSample: TypeAlias = list[TreeNode]
-"""The steps of what a model wrote, which have no path yet."""
+"""The steps of one sample, as nodes without paths."""
 
 
 class GrowthStrategy(ABC):
     """Decides which nodes to expand next, and when a tree is complete.
 
-    Pure: a strategy knows the tree and nothing else, so growth goes on from what the database
-    holds, wherever it stopped.
+    Pure: the tree alone determines the decision, so growth resumes from any stored state.
     """
 
     estimators: tuple[Estimator, ...] = ESTIMATORS
@@ -88,45 +87,42 @@ class GrowthStrategy(ABC):
         find_answer: FindAnswer,
         step_rule: StepRule | None = None,
     ) -> None:
-        """`step_rule`: where steps end; None: as `config` says."""
+        """`step_rule`: where steps end; None: the rule of `config`."""
         self.config = config
         self.find_answer = find_answer
         self.step_rule = step_rule or StepRule.of(config)
 
     @abstractmethod
     def wanted(self, tree: ReasoningTree) -> Iterable[Expansion]:
-        """Return the expansions that a tree lacks and that may run now, at the same time.
+        """Return the missing expansions that can run in parallel now, the most important first.
 
-        The most important ones come first. None: the tree is complete.
+        An empty result means that the tree is complete.
         """
 
     @classmethod
     def most_nodes(cls, config: RolloutWorkerConfig) -> int | None:
-        """Return the nodes that a tree of these settings can need at most; None: not known."""
+        """Return the maximum number of nodes that a tree can need; None if it is not known."""
         del config
         return None
 
     def plan(self, tree: ReasoningTree) -> list[Expansion]:
-        """Return the wanted expansions that fit below `max_nodes`; none: growth is over."""
+        """Return the wanted expansions that fit within `max_nodes`; an empty list ends growth."""
         return list(_that_fit(self.config, tree, self.wanted(tree)))
 
     def hit_max_nodes(self, tree: ReasoningTree) -> bool:
-        """Return whether growth is over only because nothing more fits below `max_nodes`."""
+        """Return whether `max_nodes` alone ended growth."""
         return not self.plan(tree) and any(True for _ in self.wanted(tree))
 
     def apply(
         self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
     ) -> Changes:
-        """Put samples into the tree and return what changed."""
+        """Add samples to the tree and return the changes."""
         return self.add_samples(tree, expansion, self.read_samples(tree, expansion, completions))
 
     def read_samples(
         self, tree: ReasoningTree, expansion: Expansion, completions: Sequence[Completion]
     ) -> list[ReadSample]:
-        """Return the steps of each sample.
-
-        This is where samples take their time, and the tree does not change.
-        """
+        """Return the steps of each sample, without changing the tree: the slow part of `apply`."""
         before = tree.solution_text(expansion.node)
         find_answer = cache(self.find_answer)
 
@@ -139,14 +135,14 @@ class GrowthStrategy(ABC):
     def add_samples(
         self, tree: ReasoningTree, expansion: Expansion, samples: Iterable[ReadSample]
     ) -> Changes:
-        """Put the steps of samples into the tree and return what changed."""
+        """Add the steps of samples to the tree and return the changes."""
         return add_samples(tree, expansion, samples, self.config)
 
 
 def _that_fit(
     config: RolloutWorkerConfig, tree: ReasoningTree, wanted: Iterable[Expansion]
 ) -> Iterator[Expansion]:
-    """Yield the expansions up to the first that might not fit, and of that the samples that do."""
+    """Yield expansions until one may not fit; of that one, only the samples that surely fit."""
     nodes_left = config.max_nodes - (len(tree) - 1)
     for expansion in wanted:
         nodes_each = max(1, config.max_depth - len(expansion.node)) if expansion.to_end else 1
@@ -159,10 +155,10 @@ def _that_fit(
 
 
 def sample_seed(config: RolloutWorkerConfig, path: NodePath, number: int) -> int:
-    """Return the seed (31 bits) of a request, the same whenever it is asked again.
+    """Return the seed (31 bits) of a request, which is the same when the request is repeated.
 
-    `number`: of its first sample, among those asked for after the node. Trees need not differ:
-    their prompts do.
+    `number`: number of its first sample among those requested from the node. Different trees share
+    seeds, because their prompts differ.
     """
     key = f"{config.seed}/{format_path(path)}/{number}"
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest()) >> 1
@@ -171,7 +167,7 @@ def sample_seed(config: RolloutWorkerConfig, path: NodePath, number: int) -> int
 def steps_from(
     config: RolloutWorkerConfig, tree: ReasoningTree, node: TreeNode, num_wanted: int
 ) -> Iterator[Expansion]:
-    """Yield the requests for the single steps that a node still lacks."""
+    """Yield requests for the single steps that a node still lacks."""
     missing = num_wanted - num_drawn(tree, node.path, node.depth)
     number = next_number(tree, node.path)
     yield from _requests(config, node, missing, number, to_end=False)
@@ -180,16 +176,16 @@ def steps_from(
 def rollouts_from(
     config: RolloutWorkerConfig, tree: ReasoningTree, node: TreeNode, num_wanted: int
 ) -> Iterator[Expansion]:
-    """Yield the requests for the rollouts that a node still lacks."""
+    """Yield requests for the rollouts that a node still lacks."""
     missing = num_wanted - num_drawn(tree, node.path, node.depth)
     number = next_number(tree, node.path)
     yield from _requests(config, node, missing, number, to_end=True)
 
 
 def torn_rollouts(config: RolloutWorkerConfig, tree: ReasoningTree) -> Iterator[Expansion]:
-    """Yield the requests that continue rollouts of which only the beginning was stored.
+    """Yield requests that complete rollouts of which only the first steps were stored.
 
-    They count for the node from which the rollout was drawn.
+    The samples count as rollouts of the node from which the torn rollout was drawn.
     """
     for node in sorted(tree, key=lambda node: node.path):
         if node.is_finished:
@@ -202,16 +198,16 @@ def torn_rollouts(config: RolloutWorkerConfig, tree: ReasoningTree) -> Iterator[
 
 
 def num_drawn(tree: ReasoningTree, path: NodePath, origin: int) -> int:
-    """Return how many samples of an ancestor at depth `origin`, or of the node, pass below it."""
+    """Return how many samples drawn at depth `origin` of the path continue below the node."""
     return sum(child.drawn.get(origin, 0) for child in tree.children(path))
 
 
 def next_number(tree: ReasoningTree, path: NodePath) -> int:
-    """Return the number of the next sample that is asked for after a node.
+    """Return the number of the next sample to request from a node.
 
-    It is above those of all requests of which a sample is there. Counting the samples is not
-    enough: where one of several requests failed or gave fewer, later numbers are taken already, and
-    the same seed would give the same samples a second time.
+    It is above the numbers of all stored samples. Counting the samples is not enough: if one of
+    several requests failed or gave fewer samples, later numbers are already in use, and their seeds
+    would draw the same samples again.
     """
     children = tree.children(path)
     num_samples = sum(child.count for child in children)
@@ -241,10 +237,10 @@ def add_samples(
     samples: Iterable[ReadSample],
     config: RolloutWorkerConfig,
 ) -> Changes:
-    """Put samples below the expanded node, step by step, merging steps that are there already.
+    """Add samples below the expanded node, step by step, and merge steps that already exist.
 
-    Steps that do not fit below `max_nodes` are not stored, as where a server wrote more than was
-    asked for: the step before them stays open.
+    If a server gave more than requested, steps beyond `max_nodes` are not stored, and the step
+    before them stays open.
     """
     changes = Changes()
     drawn = list(samples)
@@ -262,9 +258,9 @@ def add_samples(
 
 
 def split_off_thought(tree: ReasoningTree, path: NodePath) -> tuple[str, str]:
-    """Return the thought before the steps up to a node that the server had split off, and the rest.
+    """Return the thought that the server split off before the steps of a path, and those steps.
 
-    A thought that stands in the text has a mark, and is a part of the steps.
+    A thought inside the text, recognised by its marks, is part of the steps.
     """
     nodes = tree.path_nodes(path)
     thought = "".join(node.text for node in takewhile(lambda node: node.is_thought, nodes))
@@ -276,10 +272,10 @@ def split_off_thought(tree: ReasoningTree, path: NodePath) -> tuple[str, str]:
 
 
 def add_or_merge(tree: ReasoningTree, step: TreeNode) -> tuple[TreeNode, bool]:
-    """Put a step into the tree, or count it on a sibling that says and ends the same.
+    """Add a step to the tree, or count it on a sibling with the same text and the same ending.
 
-    Returns the node and whether it is new. A step that ends a solution and one that goes on stay
-    apart, so every leaf is the end of samples and every other node of none.
+    Returns the node and whether it is new. A step that ends a solution is never merged with one
+    that continues: samples end at leaves only.
     """
     sibling = _same_sibling(tree, step)
     if sibling is None:
@@ -308,10 +304,10 @@ def _new_steps(
     config: RolloutWorkerConfig,
     find_answer: Callable[[tuple[str, ...]], int | None],
 ) -> list[TreeNode]:
-    """Return those of the written steps that are kept.
+    """Return the written steps to keep, with their ending.
 
     A solution ends with the step that gives its answer, and is truncated at `max_depth`. Thoughts
-    give no answer.
+    do not give answers.
     """
     depth_left = config.max_depth - len(expansion.node)
     said = [number for number, step in enumerate(written[:depth_left]) if not step.is_thought]
@@ -334,7 +330,7 @@ def _new_steps(
 def written_steps(
     completion: Completion, config: RolloutWorkerConfig, step_rule: StepRule
 ) -> list[TreeNode]:
-    """Return what a sample wrote as nodes without paths: thoughts grown, folded or left out.
+    """Return a sample's steps as nodes without paths; `reasoning` decides what becomes of thoughts.
 
     Raises:
         ConfigError: as `StepRule.split`.
@@ -355,8 +351,8 @@ def written_steps(
         ),
     ]
     if steps and steps[-1].is_thought and completion.ending is Ending.STEP:
-        # The model writes the line breaks again before what comes next. The same thought is one
-        # node, whether they came with it or not.
+        # Whether line breaks after the closing mark arrive with the thought or with the next step
+        # varies; without them equal thoughts merge into one node.
         thought_text = steps[-1].text
         if closes_with_thought(thought_text):
             steps[-1].text = thought_text.rstrip()
@@ -368,7 +364,7 @@ def written_steps(
 def _nodes(
     steps: Sequence[tuple[str, bool]], tokens: int, logprobs: TokenLogprobs | None
 ) -> Iterator[TreeNode]:
-    """Yield the nodes of steps that share these tokens."""
+    """Yield nodes for the steps, and divide the tokens among them."""
     texts = [text for text, _ in steps]
     shares = zip(share_tokens(tokens, texts), share_logprobs(logprobs, texts), strict=True)
     for (text, is_thought), (number, logprob) in zip(steps, shares, strict=True):

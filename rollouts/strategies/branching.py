@@ -1,4 +1,4 @@
-"""Step by step: every frontier node gets `branching[depth]` children."""
+"""Step-by-step growth: every open node gets `branching[depth]` children."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,10 @@ from rollouts.strategies.base import Expansion, GrowthStrategy, steps_from
 
 
 class Branching(GrowthStrategy):
-    """Tree sampling to the depth and node limits.
+    """Tree sampling up to the depth and node limits.
 
-    A step that came up twice is one node with count 2 and gets twice the samples, so the leaves
-    are distributed as if nothing had been merged.
+    A step that was drawn twice is one node with count 2 and gets twice as many samples, so the
+    leaves have the same distribution as without merging.
     """
 
     def wanted(self, tree: ReasoningTree) -> Iterator[Expansion]:

@@ -1,8 +1,8 @@
-"""Math-Shepherd (2312.08935, section 3.3): every step of N solutions is annotated by K completions.
+"""Math-Shepherd (2312.08935, section 3.3): K completions annotate every step of N solutions.
 
-A step's value is what the completions drawn from its prefix are worth: eq. 3 (hard, `any`) or eq. 4
-(soft, `own_rollouts`). Steps that several solutions share are annotated once. A solution's last
-step needs no completions: its own grade is its value.
+The completions drawn from a step's prefix estimate its value: eq. 3 (hard, `any`) or eq. 4 (soft,
+`own_rollouts`). Steps that several solutions share are annotated once. A solution's last step needs
+no completions: its value is its grade.
 """
 
 from experiment_configs.interfaces import RolloutWorkerConfig
@@ -14,10 +14,10 @@ class MathShepherd(GrowthStrategy):
     """`num_rollouts` solutions from the root, `rollouts_per_state` completions from each prefix."""
 
     def wanted(self, tree: ReasoningTree) -> list[Expansion]:
-        """Return torn rollouts and missing solutions first: each solution adds steps to annotate.
+        """Return torn rollouts and missing solutions first, then completions to annotate steps.
 
-        Then the steps, one solution after the other, so that a tree which reaches `max_nodes` has
-        whole solutions annotated and not the first steps of all.
+        Steps come one solution after the other, so that a tree that reaches `max_nodes` has some
+        solutions annotated completely, rather than the first steps of all.
         """
         first = [
             *torn_rollouts(self.config, tree),
@@ -32,11 +32,11 @@ class MathShepherd(GrowthStrategy):
 
     @classmethod
     def most_nodes(cls, config: RolloutWorkerConfig) -> int:
-        """Return N solutions and K completions from every prefix, all as long as can be."""
+        """Return the nodes of N solutions, with K completions per prefix, all of maximum length."""
         per_solution = sum(config.max_depth - depth for depth in range(1, config.max_depth))
         return config.num_rollouts * (config.max_depth + config.rollouts_per_state * per_solution)
 
 
 def _is_step_of_solution(node: TreeNode) -> bool:
-    """Return whether a solution, that is a rollout drawn from the root, goes through a node."""
+    """Return whether a solution (a rollout drawn from the root) passes through a node."""
     return node.depth > 0 and node.drawn.get(len(ROOT), 0) > 0

@@ -1,17 +1,18 @@
 r"""OmegaPRM (2406.06592, section 3.3): PUCT picks a rollout, binary search finds its first error.
 
-States are prefixes with k rollouts of their own, MC(s) is the share of these that are correct. The
-pool holds each wrong rollout r of each state s with 0 < MC(s) < 1. Selected is the highest
+A state is a prefix with k rollouts of its own; MC(s) is the share of them that are correct. The
+pool contains each wrong rollout r of each state s with 0 < MC(s) < 1. Each search selects the pair
+(s, r) with the highest
 
     Q(s, r) + U(s),   Q(s, r) = alpha^(1 - MC(s)) * beta^(len(r) / L),
     U(s) = c_puct * sqrt(sum_i N(s_i)) / (1 + N(s)),
 
-with N(s) the times that s was selected and len(r) in tokens. Then r is halved again and again:
-where k rollouts from the middle are all wrong the first error lies before it, else behind it.
-Prefixes looked at become states, and their rollouts are reused.
+where N(s) counts how often s was selected and len(r) is in tokens. A binary search over r follows:
+if all k rollouts from the middle are wrong, the first error is at or before the middle, otherwise
+after it. Each probed prefix becomes a state, and its rollouts are reused.
 
-Nothing of this is stored beside the tree: the search is deterministic, so it is run again over what
-is there, up to the first rollouts that are missing. These are the next expansion.
+The search has no stored state besides the tree. It is deterministic, so it runs again over the
+stored rollouts until it needs rollouts that are missing. These are the next expansions.
 """
 
 from collections.abc import Iterator
@@ -25,26 +26,26 @@ from rollouts.strategies.base import Expansion, GrowthStrategy, rollouts_from, t
 
 @dataclass(slots=True)
 class State:
-    """A prefix whose rollouts are there."""
+    """A prefix whose k rollouts are complete."""
 
     path: NodePath
     value: float | None
-    """MC(s); None where none of its rollouts has a result."""
+    """MC(s); None if none of its rollouts has a result."""
     wrong: list[tuple[NodePath, int]]
-    """Leaves of its wrong rollouts that were not searched yet, with their tokens."""
+    """Leaves of its wrong rollouts that were not searched yet, with their lengths in tokens."""
     visits: int = 0
     """N(s)."""
 
 
 @dataclass(slots=True)
 class ErrorSearch:
-    """One run of the algorithm over what is there."""
+    """One run of the algorithm over the stored rollouts."""
 
     states: dict[NodePath, State] = field(default_factory=dict)
     missing: list[Expansion] = field(default_factory=list)
-    """Rollouts that the run needs to go on; none: it came to its end."""
+    """Rollouts that the run needs to continue; empty once it has finished."""
     first_errors: list[NodePath] = field(default_factory=list)
-    """The node of the first wrong step, for each binary search."""
+    """The node of the first wrong step, one for each binary search."""
 
 
 class OmegaPRM(GrowthStrategy):
@@ -55,12 +56,12 @@ class OmegaPRM(GrowthStrategy):
 
     @classmethod
     def most_nodes(cls, config: RolloutWorkerConfig) -> int:
-        """Return the root's rollouts, and those of log2(steps) states for each search."""
+        """Return the nodes of the root's rollouts and of log2(`max_depth`) states per search."""
         states = 1 + config.num_searches * ceil(log2(config.max_depth))
         return states * config.rollouts_per_state * config.max_depth
 
     def search(self, tree: ReasoningTree) -> ErrorSearch:
-        """Return the search as far as the graded tree carries it."""
+        """Return the search as far as the rollouts of the graded tree allow."""
         search = ErrorSearch()
         if self._visit(tree, search, ROOT) is None:
             return search
@@ -73,7 +74,7 @@ class OmegaPRM(GrowthStrategy):
         return search
 
     def _pick(self, search: ErrorSearch) -> tuple[State, NodePath] | None:
-        """Take the (state, rollout) of highest Q + U from the pool; ties go to the earlier."""
+        """Remove and return the (state, rollout) with the highest Q + U, the earlier on ties."""
         total_visits = sum(state.visits for state in search.states.values())
         best: tuple[float, State, tuple[NodePath, int]] | None = None
         for state in search.states.values():
@@ -98,9 +99,9 @@ class OmegaPRM(GrowthStrategy):
     def _find_first_error(
         self, tree: ReasoningTree, search: ErrorSearch, state: State, leaf: NodePath
     ) -> bool:
-        """Halve a wrong rollout; False where rollouts are missing to go on.
+        """Search a wrong rollout for its first error; return False if rollouts are missing.
 
-        Where no rollout of the middle has a result, the first error stays unknown.
+        If no rollout from the middle has a result, the first error stays unknown.
         """
         right_until, wrong_at = len(state.path), len(leaf)
         while wrong_at - right_until > 1:
@@ -118,7 +119,7 @@ class OmegaPRM(GrowthStrategy):
         return True
 
     def _visit(self, tree: ReasoningTree, search: ErrorSearch, path: NodePath) -> State | None:
-        """Return the state of a prefix, or None and note what is missing for it."""
+        """Return the state of a prefix; None if rollouts are missing, which it records."""
         if path in search.states:
             return search.states[path]
         wanted = self.config.rollouts_per_state

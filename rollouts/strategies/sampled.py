@@ -8,7 +8,7 @@ from rollouts.strategies.base import Expansion, GrowthStrategy, rollouts_from, t
 
 
 class Sampled(GrowthStrategy):
-    """Rollouts as they come, split into steps; equal prefixes are merged."""
+    """Independent rollouts, split into steps; equal prefixes are merged."""
 
     def wanted(self, tree: ReasoningTree) -> Iterator[Expansion]:
         yield from torn_rollouts(self.config, tree)

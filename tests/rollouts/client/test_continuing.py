@@ -186,7 +186,7 @@ def test_an_answer_without_a_good_choice_is_asked_with_another_seed_and_counted(
     server.spoil = lambda index, choice: choice.update(FILTERED)
     spending = Spending()
 
-    with pytest.raises(RequestFailedError, match="a filter took it"):
+    with pytest.raises(RequestFailedError, match="a filter blocked it"):
         ask(server, to_end=True, spending=spending)
 
     assert len({asked["seed"] for asked in server.requests}) == 3

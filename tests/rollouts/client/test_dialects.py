@@ -459,7 +459,7 @@ class TestServers:
     def test_without_a_list_and_a_name_the_remedy_is_said(self, server: DialectServer):
         server.listing_status = 404
 
-        with pytest.raises(UserError, match="name the one to ask for"):
+        with pytest.raises(UserError, match="set `model` in the config"):
             check_backend(seeded(1))
 
     @pytest.mark.parametrize(

@@ -385,7 +385,7 @@ def test_an_answer_that_a_parser_took_for_thought_names_the_field(server: OpenAI
     server.thoughts = "reasoning"
     server.write = lambda prefix, seed: "<think>It is 14."
 
-    with pytest.raises(RequestFailedError, match="all of it is in `reasoning`"):
+    with pytest.raises(RequestFailedError, match="a thought in `reasoning` but no answer"):
         ask(server, to_end=True)
 
 

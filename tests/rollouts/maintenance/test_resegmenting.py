@@ -274,7 +274,7 @@ def test_imported_solutions_are_cut_where_the_file_says_that_they_come_from_the_
     call_command("import_trees", str(tmp_path / "t.jsonl"), "--forest_name_suffix", "a")
     forest = Forest.objects.get()
     if drawn is None:
-        with pytest.raises(CommandError, match="nothing says from where its samples were drawn"):
+        with pytest.raises(CommandError, match="it does not record where its samples were drawn"):
             resegmented(forest, "--step_delimiter", "####")
         return
 

@@ -221,7 +221,7 @@ def test_a_request_that_keeps_failing_is_given_up(server: OpenAIServer):
 def test_a_server_without_models_is_refused(server: OpenAIServer):
     server.models = []
 
-    with pytest.raises(BackendRefusedError, match="lists no model"):
+    with pytest.raises(BackendRefusedError, match="lists no models"):
         ask(server.url, request())
 
 

@@ -214,7 +214,7 @@ def test_only_what_was_drawn_from_the_root_is_taken_of_annotated_solutions():
 
 
 @pytest.mark.parametrize(
-    ("drawn", "complaint"), [({}, "nothing says from where"), ({1: 1}, r"from the depths \[1\]")]
+    ("drawn", "complaint"), [({}, "does not record where"), ({1: 1}, r"from the depths \[1\]")]
 )
 def test_samples_from_elsewhere_are_refused(drawn: dict[int, int], complaint: str):
     tree = ReasoningTree()
