@@ -304,7 +304,7 @@ class Config(Demo):
         ("None", "get_label must return a str, not NoneType"),
         ("True", "get_label must return a str, not bool"),
         ("26", "get_label must return a str, not int"),
-        (r"'\ud83d'", "what get_label returned holds half a character"),
+        (r"'\ud83d'", "what get_label returned holds a lone surrogate"),
     ],
 )
 def test_a_label_that_is_no_text_is_one_line_for_both_commands(

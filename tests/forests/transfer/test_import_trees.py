@@ -342,7 +342,7 @@ def _changed(**changes: Any) -> dict[str, Any]:
             ),
             "2 samples drawn from depth 0 pass below node .0., and only 1 through it",
         ),
-        (_changed(children=[{"text": "\ud800"}]), "line 2: a text holds half a character"),
+        (_changed(children=[{"text": "\ud800"}]), "line 2: a text holds a lone surrogate"),
         (_changed(item="x" * 1_000_001), "`item` has more than 1000000 characters"),
         (_changed(label="x" * 1_000_001), "`label` has more than"),
         (_changed(prompt=[{"role": "user", "content": "x" * 10**6}]), "`prompt` has more than"),
@@ -412,7 +412,7 @@ def test_a_path_of_too_many_steps_is_refused(db, tmp_path):
 
 def test_a_file_whose_name_cannot_be_stored_is_refused(db, tmp_path):
     path = write(tmp_path / "t.jsonl", OURS).rename(tmp_path / os.fsdecode(b"\xff.jsonl"))
-    with pytest.raises(CommandError, match=r"holds half a character: .*: rename the file"):
+    with pytest.raises(CommandError, match=r"holds a lone surrogate: .*: rename the file"):
         imported(path)
     assert not Forest.objects.exists()
 

@@ -305,7 +305,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         (lambda out: _change_forest(out, dataset_licence="x" * 99), "dataset_licence has 99 char"),
         (
             lambda out: _change_forest(out, config_source="\ud800"),
-            r"manifest.json: a text holds half a character",
+            r"manifest.json: a text holds a lone surrogate",
         ),
         (lambda out: _change_forest(out, failures='{"x": "y"}'), "failures are no counts"),
         (
@@ -379,7 +379,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             lambda out: _change_table(
                 out, "trees", lambda t: _with_column(t, "prompt", f'"{HALF}"')
             ),
-            "prompt: a text holds half a character",
+            "prompt: a text holds a lone surrogate",
         ),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "label", BIG)),
