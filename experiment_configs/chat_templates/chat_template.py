@@ -213,8 +213,8 @@ class ChatTemplate:
         except Exception as error:
             raise ConfigError(
                 f"no chat template {str(self.place)!r}: it is not a directory here, and the hub "
-                f"does not have it ({type(error).__name__}); check the name and the network, or give a "
-                f"directory with {_CONFIG_FILE}"
+                f"does not have it ({type(error).__name__}); check the name and the network, or "
+                f"give a directory with {_CONFIG_FILE}"
             ) from error
 
 

@@ -30,8 +30,7 @@ from experiment_configs.answers.comparison.words import compare_words, same_text
 from experiment_configs.answers.errors import NotComparedError
 
 MAX_ANSWER_LENGTH = 1_000
-"""In characters. A longer text is not parsed, only compared character by character.
-"""
+"""In characters. A longer text is not parsed, only compared character by character."""
 
 _LEADING = re.compile(
     r"\A(?:[=:]|\\approx|\\simeq|\\text\{(?:about|approximately|approx|around)\.?\}"

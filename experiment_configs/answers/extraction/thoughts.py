@@ -105,6 +105,7 @@ def without_open_thought(text: str) -> str:
 
 def outside_thoughts(text: str, ends: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
     """Yield the start of each stretch outside thoughts, with the `ends` in it. `ends` must ascend.
+
     At such an end, `text[:end]` is not in the middle of a thought, and `without_thoughts` of it
     starts where the stretch does. Takes time linear in the length of the text.
     """

@@ -414,7 +414,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         ),
         (
             lambda out: _change_table(out, "nodes", lambda t: _with_column(t, "path", "0.x")),
-            r"is not what export_forest writes \(ValueError: '0.x' is no node path",
+            r"is not what export_forest writes \(ValueError: '0.x' is not a node path",
         ),
         (
             lambda out: _change_table(out, "nodes", lambda t: _with_column(t, "path", "0")),
@@ -443,7 +443,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             lambda out: _change_table(
                 out, "scores", lambda t: _with_column(t, "scores", '{"1": 0}')
             ),
-            "'1' is no node path",
+            "'1' is not a node path",
         ),
         (
             lambda out: _change_table(
