@@ -264,7 +264,7 @@ def test_an_interrupted_import_is_gone_on_with(db, tmp_path, monkeypatch):
     half = Forest.objects.get()
     assert (half.is_seeded, half.importer) == (False, "import_trees")
     assert imported(path).num_leaves == 15
-    with pytest.raises(CommandError, match="is there: choose another --forest_name_suffix"):
+    with pytest.raises(CommandError, match="exists already: choose another --forest_name_suffix"):
         imported(path)
 
 
@@ -316,7 +316,7 @@ def _changed(**changes: Any) -> dict[str, Any]:
             _changed(children=[{"text": "a", "rollouts": 4, "correct": 1, "value": 0.5}]),
             "is 0.5, and `correct` of `rollouts` 0.25: they must be the same",
         ),
-        (_changed(children=[{"text": "a", "correct": 3}]), "true or false, or stand beside"),
+        (_changed(children=[{"text": "a", "correct": 3}]), "true or false, or come with"),
         (_changed(children=[{"text": "a", "drawn": 3}]), "samples by depths from 0 to 0"),
         (_changed(children=[{"text": "a", "drawn": {}}]), "samples by depths from 0 to 0"),
         (_changed(children=[{"text": "a", "drawn": {"1": 3}}]), "by depths from 0 to 0, such as"),
@@ -328,7 +328,7 @@ def _changed(**changes: Any) -> dict[str, Any]:
         ),
         (
             _changed(children=[{"text": "a", "drawn": {"0": 3}}, {"text": "b"}]),
-            "`drawn` must stand at every node of a tree, or at none",
+            "every node of a tree must have `drawn`, or none",
         ),
         (
             _changed(

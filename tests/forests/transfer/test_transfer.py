@@ -203,10 +203,10 @@ def test_an_archive_of_an_earlier_version_has_neither_questions_nor_a_node_limit
 
 def test_a_name_that_is_taken_is_refused_also_by_a_half_seeded_forest(forest, tmp_path):
     export(tmp_path / "out")
-    with pytest.raises(CommandError, match="is there: choose another --forest_name_suffix"):
+    with pytest.raises(CommandError, match="exists already: choose another --forest_name_suffix"):
         call_command("import_forest", str(tmp_path / "out"))
     make_forest("ducks-test-half", is_seeded=False)
-    with pytest.raises(CommandError, match="is there: choose another --forest_name_suffix"):
+    with pytest.raises(CommandError, match="exists already: choose another --forest_name_suffix"):
         call_command("import_forest", str(tmp_path / "out"), "--forest_name_suffix", "half")
 
 
@@ -313,9 +313,9 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             "nodes_by_model are no counts",
         ),
         (lambda out: _change_forest(out, nodes_by_model='{"a.b": 1}'), "keys that no model gives"),
-        (lambda out: _change_forest(out, grown_by='[{"model": "a"}]'), "hold something else than"),
+        (lambda out: _change_forest(out, grown_by='[{"model": "a"}]'), "hold something other than"),
         (lambda out: _change_forest(out, grown_by='"x"'), r"manifest.json is not .*'str' object"),
-        (lambda out: _change_forest(out, allowed_models="[1]"), "something else than texts"),
+        (lambda out: _change_forest(out, allowed_models="[1]"), "something other than texts"),
         (lambda out: _change_forest(out, failures="[]"), r"manifest.json is not .*AttributeError"),
         (
             lambda out: _change_forest(out, worker_config='{"x": 1}'),
@@ -365,11 +365,11 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         (_zero_inside, "trees.parquet is damaged"),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "status", "eaten")),
-            "status 'eaten' is none of pending, growing, complete, failed",
+            "status 'eaten' is not one of pending, growing, complete, failed",
         ),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "index", 10**12)),
-            "index is 1000000000000: no site writes that",
+            "index is 1000000000000, which is out of range",
         ),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "prompt", "{}")),
