@@ -84,7 +84,7 @@ class ChildProcess:
         if _reply(process, "", _STARTING_SECONDS) != "ready":
             _end(process)
             command = " ".join(("python", str(self.script), *self._arguments))
-            raise RuntimeError(f"a child process does not start: see what `{command}` says")
+            raise RuntimeError(f"a child process does not start: run `{command}` to see why")
         return process
 
 

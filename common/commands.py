@@ -61,7 +61,7 @@ class ProjectCommand(BaseCommand):
         try:
             super().run_from_argv(argv)
         except CommandError as error:  # raised by the parser; `execute` reports its own errors
-            self.stderr.write(f"{error} (--help tells more)")
+            self.stderr.write(f"{error} (see --help)")
             sys.exit(EXIT_BAD_USAGE)
 
     def execute(self, *args: Any, **options: Any) -> str | None:

@@ -148,7 +148,7 @@ def parse_json(text: str, parse_float: Callable[[str], float]) -> Any:
 def _json_error(error: ValueError | RecursionError) -> JsonError:
     if isinstance(error, json.JSONDecodeError):
         where = f"{error.msg}, column {error.colno}"
-        return JsonError(f"not JSON ({where}): write one JSON object a line", error.lineno)
+        return JsonError(f"not JSON ({where}): write one JSON object per line", error.lineno)
     if isinstance(error, UnicodeEncodeError):
         return JsonError("a text holds a lone surrogate: write the whole character")
     if isinstance(error, RecursionError):

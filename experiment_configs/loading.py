@@ -105,7 +105,7 @@ def _find(name: str, directories: Sequence[Path]) -> Path:
             return path
     known = ", ".join(config_names(directories))
     raise ConfigError(
-        f"no config named {name!r}: known are {known}; PRM_CONFIG_PATH adds directories"
+        f"no config named {name!r} (known: {known}); PRM_CONFIG_PATH adds directories"
     )
 
 

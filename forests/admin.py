@@ -167,7 +167,7 @@ def recount(
         else:
             differences = recount_forest(forest)
             words = [f"{name} {old} is {new}" for name, (old, new) in differences.items()]
-            said = ", ".join(words) or "all counters were right"
+            said = ", ".join(words) or "all counters were correct"
             model_admin.log_change(request, forest, f"recounted: {said}")
             messages.success(request, f"Recounted {forest}: {said}.")
 

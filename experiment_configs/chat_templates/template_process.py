@@ -66,7 +66,7 @@ def render(source: str, variables: Mapping[str, Any]) -> dict[str, str]:
     except TemplateSyntaxError as error:
         return {"problem": f"cannot be read: {error} (line {error.lineno})"}
     except MemoryError:
-        return {"problem": "needs more memory than it gets"}
+        return {"problem": "needs more memory than it may use"}
     except Exception as error:  # noqa: BLE001  it is code that is not ours
         return {"problem": f"cannot be rendered: {type(error).__name__}: {error}"}
     if len(text) > MAX_CHARACTERS:

@@ -97,7 +97,9 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """
     path = directory / MANIFEST
     if not path.is_file():
-        raise TransferError(f"{directory} has no {MANIFEST}: give what export_forest wrote")
+        raise TransferError(
+            f"{directory} has no {MANIFEST}: give a directory that export_forest wrote"
+        )
     if path.stat().st_size > MAX_BYTES_OF_A_MANIFEST:
         raise foreign(path, f"it has more than {MAX_BYTES_OF_A_MANIFEST:,} bytes")
     try:
@@ -105,7 +107,9 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     except JsonFileError as error:
         raise TransferError(f"{error}; or export the forest again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
+        raise TransferError(
+            f"{directory} holds no forest: give a directory that export_forest wrote"
+        )
     version = manifest.get("version")
     if version not in READ_VERSIONS or isinstance(version, bool):
         raise TransferError(
@@ -141,7 +145,7 @@ def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
     # Check this before a loop trusts the manifest's number of trees.
     num_trees = manifest["forest"]["num_trees"]
     if num_rows["trees"] != num_trees:
-        raise foreign(directory, f"there are not {num_trees} trees in it")
+        raise foreign(directory, f"it does not have {num_trees} trees")
     most_scores = num_trees * len(manifest["scorers"])
     if num_rows["scores"] > most_scores:
         raise foreign(directory, f"it has more than {most_scores} scores of trees")
@@ -261,7 +265,7 @@ def _check_counts(document: Mapping[str, Any]) -> None:
     models = document["nodes_by_model"]
     for name, counts in (("failures", document["failures"]), ("nodes_by_model", models)):
         if any(type(count) is not int or not 0 <= count < 2**31 for count in counts.values()):
-            raise ValueError(f"{name} are no counts")
+            raise ValueError(f"{name} are not counts")
     if as_fields(from_fields(models)) != {key: count for key, count in models.items() if count}:
         raise ValueError("nodes_by_model has keys that no model gives")
 
@@ -306,7 +310,7 @@ class NodeOrder:
         """
         place = (tree, len(path), path)
         if self._last is not None and place <= self._last:
-            raise ValueError(f"node {list(path)} of tree {tree} comes twice, or too late")
+            raise ValueError(f"node {list(path)} of tree {tree} appears twice, or out of order")
         if len(path) > MAX_DEPTH:
             raise ValueError(f"tree {tree} has more than {MAX_DEPTH} steps on a path")
         if self._last is None or tree != self._last[0]:

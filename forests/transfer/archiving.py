@@ -209,7 +209,7 @@ def _import_rows(
         )
         report(start + len(rows))
     if len(begun) != forest.num_trees:
-        raise ValueError(f"there are not {forest.num_trees} trees in it")
+        raise ValueError(f"it does not have {forest.num_trees} trees")
     _import_nodes(directory, forest, begun)
     _import_scores(directory, manifest, forest)
     sums = sum_of_trees(forest)
@@ -307,7 +307,7 @@ def _tree_document(forest: Forest, row: Mapping[str, Any], place: int) -> Docume
     document = TREES.document(row)
     id_ = _tree_of(forest, row["index"])
     if row["index"] != place:
-        raise ValueError(f"tree {row['index']} stands in the place of tree {place}")
+        raise ValueError(f"found tree {row['index']} in the place of tree {place}")
     check_tree(document)
     if document["status"] == TreeStatus.GROWING:
         document["status"] = str(TreeStatus.PENDING)
@@ -345,7 +345,7 @@ def _import_scores(directory: Path, manifest: Mapping[str, Any], forest: Forest)
     documents = [scorer_document(one, forest.name) for one in manifest["scorers"]]
     scorers = {one["name"]: one for one in documents}
     if len(scorers) < len(documents):
-        raise ValueError("a scorer comes twice")
+        raise ValueError("a scorer appears twice")
     insert_new(Scorer, documents)
     seen: set[str] = set()
     for _, rows in _row_batches(directory / "scores.parquet"):
@@ -355,7 +355,7 @@ def _import_scores(directory: Path, manifest: Mapping[str, Any], forest: Forest)
             check_scores(scores)
             id_ = tree_scores_id(_tree_of(forest, row["tree"]), scorer["name"])
             if id_ in seen:
-                raise ValueError(f"{id_} comes twice")
+                raise ValueError(f"{id_} appears twice")
             seen.add(id_)
             documents.append({"_id": id_, "scores": scores})
             scorer["num_trees"] += 1

@@ -171,7 +171,7 @@ def _label(row: Mapping[str, Any], key: str) -> str:
     if isinstance(label, bool) or not isinstance(label, str | int | float):
         raise ForeignTreeError(f"`{key}` must be a text or a number")
     if not str(label).strip():
-        raise ForeignTreeError(f"`{key}` is blank: give the right answer")
+        raise ForeignTreeError(f"`{key}` is blank: give the correct answer")
     _check_length(str(label), key)
     return str(label)
 

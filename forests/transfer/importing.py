@@ -76,7 +76,7 @@ def import_trees(request: ImportRequest, report: Report = lambda _: None) -> For
         raise ImportTreesError(f"the name of {str(request.file)!r} {problem}: rename the file")
     number = sum(1 for _ in iter_foreign_trees(request.file, request.format))
     if not number:
-        raise ImportTreesError(f"{request.file} has no tree: give one JSON object a line")
+        raise ImportTreesError(f"{request.file} has no tree: give one JSON object per line")
     forest = _start_forest(request, number)
     scorer = None
     sums: Counter[str] = Counter()

@@ -190,7 +190,7 @@ def test_recount_forest_mends_counters_and_says_which(model_server: OpenAIServer
     out, _ = run("recount_forest", "--forest_name", forest.name, "--json")
 
     assert json.loads(out) == {"num_nodes": [1, right]}
-    assert run("recount_forest", "--forest_name", forest.name)[1] == "all counters were right\n"
+    assert run("recount_forest", "--forest_name", forest.name)[1] == "all counters were correct\n"
 
 
 def test_recount_forest_shows_what_was_wrong_in_a_forest_of_many_writes(

@@ -30,4 +30,4 @@ class Command(ProjectCommand):
             rows = [(name, old, new) for name, (old, new) in differences.items()]
             self.show_table(("counter", "was", "is"), rows)
         else:
-            self.say("all counters were right")
+            self.say("all counters were correct")
