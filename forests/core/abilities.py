@@ -100,7 +100,7 @@ class Abilities:
         ]
 
     def _told_continuing(self) -> str:
-        ways = {"prefill": "a final assistant message without a flag"}
+        ways = {"prefill": "just a last message of the assistant"}
         way = ways.get(self.continued_by, self.continued_by)
         told = {
             Continuing.CONTINUED: f"by {way}",
