@@ -54,5 +54,5 @@ def _has_final_answer(config: RolloutConfig, solution: str) -> bool:
     except NotComparedError as error:
         raise ConfigError(
             "has_final_answer raised NotComparedError, which is for is_correct: return None from "
-            "extract_answer where a solution states no answer"
+            "extract_answer if a solution states no answer"
         ) from error

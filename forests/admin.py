@@ -160,7 +160,7 @@ def recount(
 ) -> None:
     for forest in chosen:
         if is_held(forest):
-            messages.error(request, f"Pause {forest} first: its workers still update the counters.")
+            messages.error(request, f"Pause {forest} first: its workers update the counters.")
         elif forest.num_nodes > MAX_NODES_OF_A_REQUEST:
             command = f"python manage.py recount_forest --forest_name {forest}"
             messages.error(request, f"A page cannot read all nodes of {forest}: {command}")

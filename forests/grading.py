@@ -65,7 +65,7 @@ def find_answer(grader: Grader, solution: str) -> str | None:
         answer = call_method(grader.extract_answer, solution)
     except NotComparedError as error:
         raise ConfigError(
-            "extract_answer raised NotComparedError, which is for is_correct: return None where a "
+            "extract_answer raised NotComparedError, which is for is_correct: return None if a "
             "solution states no answer"
         ) from error
     if answer is None:
@@ -73,7 +73,7 @@ def find_answer(grader: Grader, solution: str) -> str | None:
     _require(answer, str, "extract_answer must return a str or None")
     if (length := num_utf8_bytes(answer)) > MAX_BYTES_OF_ANSWER:
         raise ConfigError(
-            f"extract_answer returned a text of {length:,} bytes: return the answer alone, which "
+            f"extract_answer returned a text of {length:,} bytes: return only the answer, which "
             f"may have {MAX_BYTES_OF_ANSWER:,}"
         )
     if problem := storing_problem(answer):

@@ -269,8 +269,8 @@ class Node(models.Model):
     finish_reason = models.CharField(max_length=20, blank=True)
     model = models.CharField(max_length=200, blank=True)
     seed = models.BigIntegerField(null=True)
-    numbered_to = models.IntegerField(default=0)  # an older version wrote none
-    is_thought = models.BooleanField(default=False)  # an older version wrote none
+    numbered_to = models.IntegerField(default=0)  # older versions wrote none
+    is_thought = models.BooleanField(default=False)  # older versions wrote none
     generation = models.BigIntegerField(default=0)  # of its tree, when written or taken over
     created_at = models.DateTimeField()
 

@@ -235,7 +235,7 @@ def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest,
         if differences := _differences(existing, forest, loaded):
             raise ConfigError(
                 f"forest {name!r} was seeded from another config: {'; '.join(differences)}. "
-                "Use another --forest_name_suffix, or put the config back"
+                "Use another --forest_name_suffix, or restore the config"
             )
         return existing, False
     delete_forest(forest)  # remains of a deletion that was interrupted, or raced a worker
@@ -309,7 +309,7 @@ def _seeded_prompts(forest: Forest) -> dict[int, tuple[Prompt, str]]:
 def _other_data(forest: Forest, difference: str) -> ConfigError:
     return ConfigError(
         f"forest {forest.name!r} was seeded from other data: {difference}. Use another "
-        "--forest_name_suffix, or put the data back"
+        "--forest_name_suffix, or restore the data"
     )
 
 

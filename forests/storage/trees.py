@@ -439,16 +439,16 @@ def tree_node(document: Document, path: NodePath | None = None) -> TreeNode:
         drawn={int(depth): number for depth, number in document["drawn"].items()},
         terminal=document["terminal"],
         truncated=document["truncated"],
-        is_thought=document.get("is_thought", False),  # an older version wrote none
+        is_thought=document.get("is_thought", False),  # older versions wrote none
         answer=document["answer"],
         grade=None if grade is None else Grade(grade),
-        voted_answer=document.get("voted_answer"),  # an older version wrote none
+        voted_answer=document.get("voted_answer"),  # older versions wrote none
         tokens=document["tokens"],
         logprob=document["logprob"],
         finish_reason=document["finish_reason"],
         model=document["model"],
         seed=document["seed"],
-        numbered_to=document.get("numbered_to") or 0,  # an older version wrote none
+        numbered_to=document.get("numbered_to") or 0,  # older versions wrote none
     )
 
 

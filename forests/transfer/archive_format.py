@@ -319,8 +319,7 @@ class NodeOrder:
         self._samples += count
         if self._nodes > MAX_NODES or self._samples > MAX_SAMPLES:
             raise ValueError(
-                f"tree {tree} has more than {MAX_NODES} nodes, or more than {MAX_SAMPLES} "
-                "samples of them"
+                f"tree {tree} has more than {MAX_NODES} nodes, or more than {MAX_SAMPLES} samples"
             )
         self._last = place
 

@@ -252,7 +252,7 @@ def _value(node: Mapping[str, Any], path: NodePath) -> tuple[float | None, bool]
     if value is not None and abs(value - share) > _ROUNDED:
         raise ForeignTreeError(
             f"`value` of node {list(path)} is {value:g}, and `correct` of `rollouts` {share:g}: "
-            "they must be the same, or one left out"
+            "they must be the same, or leave one out"
         )
     return share, True
 

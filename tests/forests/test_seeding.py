@@ -275,7 +275,7 @@ def test_a_dataset_that_changed_under_a_forest_is_refused_and_nothing_is_written
     with pytest.raises(ConfigError, match=f"other data: item {index} differs from its tree") as it:
         seed(Changed(index, in_label=in_label))
 
-    assert "put the data back" in str(it.value)
+    assert "restore the data" in str(it.value)
     assert "\n" not in str(it.value)
     assert (trees(), Forest.objects.values().get()) == before
 

@@ -12,8 +12,8 @@ from forests.transfer.archiving import export_forest
 
 class Command(ProjectCommand):
     help = (
-        "Write a whole forest with its config, trees, steps and scores to a directory of Parquet, "
-        "from which import_forest makes the same forest on this site or another."
+        "Export a forest with its config, trees, steps and scores to a directory of Parquet "
+        "files. import_forest reads them, on this site or another."
     )
     examples = """
 python manage.py export_forest --forest_name gsm8k_baseline-test-first --output backups/first
