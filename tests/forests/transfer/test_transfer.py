@@ -466,7 +466,7 @@ def test_an_export_is_replaced_only_when_asked_and_a_full_disk_leaves_the_earlie
     forest, tmp_path
 ):
     export(tmp_path / "out")
-    with pytest.raises(CommandError, match="or --overwrite it"):
+    with pytest.raises(CommandError, match="or add --overwrite"):
         export(tmp_path / "out")
     earlier = (tmp_path / "out" / "manifest.json").read_text()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
