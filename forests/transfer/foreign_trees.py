@@ -27,7 +27,7 @@ from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 MAX_DEPTH = 200
 MAX_NODES = 100_000
 MAX_SAMPLES = 1_000_000
-"""Most samples of a tree's steps: metrics look at each sample."""
+"""Most samples of all steps of a tree together: metrics look at each of them."""
 MAX_CHARACTERS = 1_000_000
 """Most characters of one text: a MongoDB document has at most 16 MB."""
 _OPENR_DELIMITER = "\n\n"
