@@ -90,7 +90,7 @@ def test_an_unknown_name_is_refused_with_those_known():
 
 
 def test_a_directory_that_is_none_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="no directory"):
+    with pytest.raises(ConfigError, match="not a directory"):
         load_config("mine", [tmp_path / "missing"])
 
 
