@@ -1,4 +1,4 @@
-"""A limit for what a file from elsewhere can make this process take."""
+"""A memory limit for reading untrusted files."""
 
 import resource
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ _PAGES = Path("/proc/self/statm")
 
 @contextmanager
 def bounded_memory(num_bytes: int) -> Iterator[None]:
-    """Let this process take so much memory beyond what it has; more is a `MemoryError`.
+    """Let this process take at most `num_bytes` more memory; beyond that it gets a `MemoryError`.
 
-    Without effect where the system does not tell what a process has (it is Linux that does).
+    Has no effect where the system does not report memory use: only Linux does.
     """
     if not _PAGES.is_file():
         yield

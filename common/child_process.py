@@ -1,8 +1,7 @@
-"""A child process that answers questions and can be stopped over one of them.
+"""A child process that answers questions and can be killed while it works on one.
 
-A time limit by signals inside this process fails in threads. A plain child is used, not one of
-`multiprocessing`, which would run the caller's main module again and is refused to daemonic
-workers.
+Time limits by signals do not work in threads. `multiprocessing` would run the caller's main module
+again and is not available to daemonic workers, so this is a plain child process.
 """
 
 import atexit
@@ -22,9 +21,9 @@ _children: "WeakSet[ChildProcess]" = WeakSet()
 
 
 class ChildProcess:
-    """One child for this process, started when first needed, ended by the end of its input.
+    """One child of this process. It starts when first needed and ends when its input is closed.
 
-    Its script reads a question a line, as JSON, and writes a reply a line, as JSON. It replies
+    The script reads one JSON question per line and writes one JSON reply per line. It replies
     `ready` to an empty line. It limits its own memory and processor time.
     """
 
@@ -37,11 +36,11 @@ class ChildProcess:
         _children.add(self)
 
     def ask(self, question: Any, wall_seconds: float) -> Any:
-        """Return the child's reply, None where it has none or died over the question.
+        """Return the child's reply; None if it has none, or died over the question.
 
         Raises:
-            RuntimeError: the child cannot be started.
-            TypeError, ValueError: the question is no JSON.
+            RuntimeError: the child does not start.
+            TypeError, ValueError: the question cannot be written as JSON.
         """
         line = json.dumps(question)
         with self._lock:
@@ -51,7 +50,7 @@ class ChildProcess:
             finally:
                 if reply:
                     self._process = process
-                else:  # it died; or we are interrupted, and its reply would be taken for the next
+                else:  # it died, or an interrupt left a reply that the next question would read
                     _end(process)
             return json.loads(reply or "null")
 
@@ -63,7 +62,7 @@ class ChildProcess:
 
     def forget(self) -> None:
         """Leave the child to the process that this one was forked from."""
-        self._lock = Lock()  # the old one may be held by a thread that is not here
+        self._lock = Lock()  # a thread of the parent process may hold the old one
         self._process, self._of_parent = None, self._process
 
     def _take(self) -> subprocess.Popen[str]:
@@ -80,17 +79,17 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             encoding="utf-8",
-            process_group=0,  # Ctrl-C is for the worker, which still uses what has arrived
+            process_group=0,  # Ctrl-C is for the worker, which still uses answers that have arrived
         )
         if _reply(process, "", _STARTING_SECONDS) != "ready":
             _end(process)
             command = " ".join(("python", str(self.script), *self._arguments))
-            raise RuntimeError(f"a child process does not start: see what `{command}` says")
+            raise RuntimeError(f"a child process does not start: run `{command}` to see why")
         return process
 
 
 def _reply(process: subprocess.Popen[str], question: str, seconds: float) -> str:
-    """Return the child's reply, "" where it died over the question or took too long."""
+    """Return the child's reply; "" if it died over the question or took too long."""
     if process.stdin is None or process.stdout is None:
         raise ValueError("the child needs pipes")
     try:
@@ -106,7 +105,7 @@ def _reply(process: subprocess.Popen[str], question: str, seconds: float) -> str
 
 def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
-    process.communicate()  # closes its pipes
+    process.communicate()  # closes the child's pipes
 
 
 def _stop_all() -> None:

@@ -1,4 +1,4 @@
-"""How every command of the project behaves: errors, exit codes, data and words."""
+"""Shared behaviour of the project's commands: errors, exit codes, output."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ DEFAULT_PORT = 8000
 
 _COMMAND = re.compile(r"^(?:python )?manage\.py", re.MULTILINE)
 
-# What JSON may hold, and terminals obey or an encoding refuses.
+# Characters that are legal in JSON, but that terminals obey or some encodings refuse.
 _ESCAPED = {code: f"\\u{code:04x}" for code in (*range(127, 160), *range(0xD800, 0xE000))}
 _EXIT_CODES = """\
 exit codes:
@@ -43,14 +43,14 @@ exit codes:
 
 
 class ProjectCommand(BaseCommand):
-    """A command whose failures are one line on stderr with a remedy, never a traceback.
+    """A command that reports each failure as one line with a remedy on stderr, never a traceback.
 
-    Data goes to stdout, words and progress go to stderr. Control characters of others' texts are
-    shown as pictures, as a terminal would obey them; JSON has them escaped.
+    Results go to stdout; messages and progress go to stderr. Tables and texts replace control
+    characters by visible symbols, because a terminal would obey them; JSON escapes them.
     """
 
     examples: str = ""
-    """Command lines shown at the end of `--help`."""
+    """Command lines that `--help` shows at its end."""
     needs_database = True
     requires_system_checks = ()
     suppressed_base_arguments = {
@@ -66,18 +66,18 @@ class ProjectCommand(BaseCommand):
         epilog = (f"examples:\n{examples}\n" if examples else "") + _EXIT_CODES
         parser = super().create_parser(prog_name, subcommand, epilog=epilog, **kwargs)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.called_from_command_line = False  # bad usage is one line too, not the usage's dozen
+        parser.called_from_command_line = False  # bad usage is one line, without the usage text
         return parser
 
     def run_from_argv(self, argv: list[str]) -> None:
         try:
             super().run_from_argv(argv)
-        except CommandError as error:  # from the parser: those of `execute` are told already
-            self.stderr.write(f"{error} (--help tells more)")
+        except CommandError as error:  # raised by the parser; `execute` reports its own errors
+            self.stderr.write(f"{error} (see --help)")
             sys.exit(EXIT_BAD_USAGE)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command, and log its beginning and end."""
+        """Run the command, and log its start and end."""
         name = type(self).__module__.rpartition(".")[2]
         began = time.monotonic()
         with structlog.contextvars.bound_contextvars(
@@ -116,11 +116,11 @@ class ProjectCommand(BaseCommand):
             raise SystemExit(1) from error
 
     def say(self, words: str) -> None:
-        """Write words for a person to stderr."""
+        """Write a message for a person to stderr."""
         self.stderr.write(printable(words), style_func=str)
 
     def show(self, text: str) -> None:
-        """Write data to stdout that may hold what a model or a dataset says."""
+        """Write text that may come from a model or a dataset to stdout."""
         self.stdout.write(printable(text))
 
     def show_json(self, data: Any) -> None:
@@ -130,7 +130,7 @@ class ProjectCommand(BaseCommand):
     def show_table(
         self, columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = ""
     ) -> None:
-        """Write a table to stdout, as wide as it needs to be where that is no terminal."""
+        """Write a table to stdout, not cut to a width unless stdout is a terminal."""
         table = Table(*columns, title=title or None, title_justify="left")
         for row in rows:
             table.add_row(*("-" if cell is None else printable(cell) for cell in row))
@@ -176,7 +176,7 @@ def positive_integer(text: str) -> int:
 
 
 def names_among(allowed: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
-    """Return a reader of comma-separated names of these, for `type=` of an argument."""
+    """Return a parser for comma-separated names out of `allowed`, for `type=` of an argument."""
     known = tuple(allowed)
 
     def read(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Directories that are written as a whole or not at all."""
+"""Directories that are written completely or not at all."""
 
 import fcntl
 import hashlib
@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.json_lines import JsonFileError, read_json
 
 MANIFEST = "manifest.json"
-"""The file that tells an export from any other directory; it is written last."""
+"""The file that identifies an export. It is written last."""
 
 
 class OutputError(UserError):
@@ -23,21 +23,21 @@ class OutputError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where an export goes, and what it may replace there."""
+    """The destination of an export, and what it may replace there."""
 
     directory: Path
     formats: frozenset[str]
-    """What the manifest of an export that may be replaced calls its format."""
+    """The `format` in the manifest of an export that may be replaced."""
     overwrite: bool
 
     @property
     def aside(self) -> Path:
-        """Where the export is until it is whole."""
+        """Return where the export is built until it is complete."""
         return self._beside("partial")
 
     @property
     def replaced(self) -> Path:
-        """Where an earlier export waits until the new one is in its place."""
+        """Return where an earlier export waits until the new one is in place."""
         return self._beside("replaced")
 
     @property
@@ -49,36 +49,35 @@ class Output:
 
 
 def check_output(output: Output) -> None:
-    """Refuse to write over anything but an earlier export.
+    """Refuse to overwrite anything but an earlier export.
 
     Raises:
-        OutputError: something else is there, or what is there may not be replaced.
-        OSError: it cannot be told.
+        OutputError: the path holds something else, or an export that may not be replaced.
+        OSError: the path cannot be read.
     """
     directory = output.directory
     if directory.name in ("", "..") or Path.cwd().is_relative_to(directory.resolve()):
         raise OutputError(
-            f"--output {directory} is the directory that you are in, or one above it: name a new "
-            "directory"
+            f"--output {directory} is the current directory or one above it: name a new directory"
         )
     if directory.is_symlink():
         raise OutputError(f"{directory} is a link: give the directory itself as --output")
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
     if problem := _not_ours(output):
-        raise OutputError(f"{directory} is there and {problem}: choose another --output")
+        raise OutputError(f"{directory} exists and {problem}: choose another --output")
     if not output.overwrite:
-        raise OutputError(f"{directory} is there: choose another --output, or --overwrite it")
+        raise OutputError(f"{directory} exists: choose another --output, or add --overwrite")
 
 
 @contextmanager
 def written_aside(output: Output) -> Iterator[Path]:
-    """Give a directory beside the output, which takes its place if all goes well.
+    """Yield a directory beside the output; it replaces the output if the block succeeds.
 
-    Of several that write to one output at once, one does, and the others are refused.
+    If several processes write to one output at once, one of them succeeds. The others are refused.
 
     Raises:
-        OutputError: something is there that may not be replaced, or another export writes there.
+        OutputError: the output may not be replaced, or another export writes there.
         OSError: the disk is full, or the directory cannot be written.
     """
     check_output(output)
@@ -90,7 +89,7 @@ def written_aside(output: Output) -> Iterator[Path]:
         output.aside.mkdir()
         try:
             yield output.aside
-            check_output(output)  # somebody may have put something there meanwhile
+            check_output(output)  # something may have appeared there meanwhile
             if output.directory.exists():
                 output.directory.rename(output.replaced)
             output.aside.rename(output.directory)
@@ -101,10 +100,10 @@ def written_aside(output: Output) -> Iterator[Path]:
 
 @contextmanager
 def _only_writer(output: Output) -> Iterator[None]:
-    """Hold the lock of an output; the system releases that of a process that was killed.
+    """Hold the lock of an output. The system releases the lock of a killed process.
 
     Raises:
-        OutputError: another process holds it, or the file system has no locks.
+        OutputError: another process holds the lock, or the file system has no locks.
     """
     with output.lock.open("w") as file:
         try:
@@ -114,9 +113,9 @@ def _only_writer(output: Output) -> Iterator[None]:
         except OSError as error:
             raise OutputError(
                 f"the file system of {output.directory} cannot lock files ({error.strerror}): "
-                "choose an --output on another"
+                "choose an --output on another one"
             ) from error
-        # The holder before deletes the file, perhaps between our opening and locking it.
+        # The previous holder deletes the file, perhaps after we opened it and before we locked it.
         if not _is_at(file, output.lock):
             raise _another(output)
         try:
@@ -127,7 +126,7 @@ def _only_writer(output: Output) -> Iterator[None]:
 
 def _another(output: Output) -> OutputError:
     return OutputError(
-        f"another export writes to {output.directory}: wait for its end, or choose another --output"
+        f"another export writes to {output.directory}: wait for it, or choose another --output"
     )
 
 
@@ -139,12 +138,12 @@ def _is_at(file: IO[str], path: Path) -> bool:
 
 
 def _not_ours(output: Output) -> str | None:
-    """Return what tells a directory from an export that may be replaced; None where it is one.
+    """Return why a directory is not an export that may be replaced; None if it is one.
 
-    A manifest alone is not enough: all else in the directory goes with it.
+    A manifest is not enough: replacing the directory deletes everything else in it.
     """
     if not (output.directory / MANIFEST).is_file():
-        return "is no export"
+        return "is not an export"
     try:
         manifest = read_json(output.directory / MANIFEST)
     except JsonFileError:
@@ -157,7 +156,7 @@ def _not_ours(output: Output) -> str | None:
     if not (isinstance(files, dict) and isinstance(format_name, str)) or (
         format_name not in output.formats
     ):
-        return "its manifest.json is not that of such an export"
+        return "its manifest.json belongs to something else"
     for path in sorted(output.directory.rglob("*")):
         name = path.relative_to(output.directory).as_posix()
         is_listed = name == MANIFEST or name in files
@@ -183,7 +182,7 @@ def checksum(path: Path) -> dict[str, Any]:
 
 
 def _settle_replaced(output: Output) -> None:
-    """Delete the export that was replaced, or put it back where none took its place."""
+    """Delete the export that was replaced, or restore it if no new one took its place."""
     if (output.directory / MANIFEST).is_file():
         shutil.rmtree(output.replaced, ignore_errors=True)
     elif output.replaced.is_dir():

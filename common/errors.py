@@ -1,8 +1,8 @@
-"""The error that a user can mend."""
+"""The base class of errors that a user can fix."""
 
 
 class UserError(Exception):
-    """What was asked cannot be done. The message is one line that says why, and what helps.
+    """A request cannot be carried out. The message is one line with the reason and the remedy.
 
     `common.commands.ProjectCommand` shows it and exits with `exit_code`.
     """

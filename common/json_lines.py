@@ -1,8 +1,8 @@
-"""Read JSON that users hand to commands.
+"""Read JSON files that users give to commands.
 
-All commands refuse alike what JSON cannot mean or a database cannot hold: NaN and infinities
-(pandas writes NaN), numbers of thousands of digits, brackets nested too deeply, halves of
-characters, text that is not UTF-8. A byte order mark is skipped.
+All commands refuse the same input, which JSON cannot mean or a database cannot store: NaN and
+infinities (pandas writes NaN), numbers with thousands of digits, brackets nested too deeply, lone
+surrogates, text that is not UTF-8. A byte order mark is skipped.
 """
 
 import json
@@ -22,20 +22,20 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class JsonError(ValueError):
-    """A text cannot be read as JSON; the message says why, and what to write instead."""
+    """A text cannot be read as JSON. The message says why, and what to write instead."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
         self.line = line
-        """Line of the text where its syntax breaks, from 1; None where it cannot be told."""
+        """Line with the syntax error, from 1; None if unknown."""
 
 
 class JsonFileError(UserError):
-    """A file cannot be read; the message is one line with the file, the place and the remedy."""
+    """A file cannot be read. The message is one line with the file, the place and the remedy."""
 
 
 class WrittenFloat(float):
-    """A number that `str` gives as the file spells it: 12345678901234567.0 keeps its digits."""
+    """A number that `str` returns as the file spells it: 12345678901234567.0 keeps its digits."""
 
     def __new__(cls, written: str) -> "WrittenFloat":
         number = super().__new__(cls, written)
@@ -50,7 +50,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield the number and the value of each line that is not blank.
 
     Raises:
-        JsonFileError: the file, or a line, cannot be read; all lines before are given.
+        JsonFileError: the file or a line cannot be read. All lines before it are yielded.
     """
     for number, line in read_lines(path):
         if line.strip():
@@ -60,11 +60,10 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 def read_json_rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the place and the value of each row of a file.
 
-    Rows are the lines of JSON lines, the entries of one JSON list, or one JSON object that may
-    take several lines.
+    A file holds JSON lines, one JSON list, or one JSON object that may span several lines.
 
     Raises:
-        JsonFileError: the file, or a line, cannot be read; all rows before are given.
+        JsonFileError: the file or a row cannot be read. All rows before it are yielded.
     """
     lines = ((number, line) for number, line in read_lines(path) if line.strip())
     first = next(lines, None)
@@ -82,7 +81,7 @@ def read_json_rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def read_json(path: Path) -> Any:
-    """Return the value of a file that is one JSON text.
+    """Return the value of a file that holds one JSON text.
 
     Raises:
         JsonFileError: the file cannot be read.
@@ -114,7 +113,7 @@ def parse_line(path: Path, number: int, line: str) -> Any:
     """Return the value of one line of a file.
 
     Raises:
-        JsonFileError: it cannot be read.
+        JsonFileError: the line cannot be read.
     """
     try:
         return parse_json(line, WrittenFloat)
@@ -123,10 +122,10 @@ def parse_line(path: Path, number: int, line: str) -> Any:
 
 
 def parse_json(text: str, parse_float: Callable[[str], float]) -> Any:
-    """Return the value of a JSON text; `parse_float` reads its numbers with a point or exponent.
+    """Return the value of a JSON text; `parse_float` reads numbers with a point or an exponent.
 
     Raises:
-        JsonError: it cannot be read.
+        JsonError: the text cannot be read.
     """
 
     def finite(written: str) -> float:
@@ -149,11 +148,11 @@ def parse_json(text: str, parse_float: Callable[[str], float]) -> Any:
 def _json_error(error: ValueError | RecursionError) -> JsonError:
     if isinstance(error, json.JSONDecodeError):
         where = f"{error.msg}, column {error.colno}"
-        return JsonError(f"not JSON ({where}): write one JSON object a line", error.lineno)
+        return JsonError(f"not JSON ({where}): write one JSON object per line", error.lineno)
     if isinstance(error, UnicodeEncodeError):
-        return JsonError("a text holds half a character: write the whole character")
+        return JsonError("a text holds a lone surrogate: write the whole character")
     if isinstance(error, RecursionError):
-        return JsonError("its brackets are nested too deeply: write it flatter")
+        return JsonError("its brackets are nested too deeply: use fewer levels")
     # `int` refuses more digits than Python takes.
     return JsonError(
         f"a number has more than {get_int_max_str_digits()} digits: write it as a text"
@@ -161,7 +160,7 @@ def _json_error(error: ValueError | RecursionError) -> JsonError:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a number, and one that can be added up without overflow."""
+    """Return whether a value is a number that can be summed without overflow."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= MAX_NUMBER
@@ -181,7 +180,7 @@ def _read_whole(path: Path, parse_float: Callable[[str], float]) -> Any:
 
 
 def _is_part(path: Path, number: int, line: str) -> bool:
-    """Return whether the first line of a file begins a list, or an object of several lines."""
+    """Return whether the first line of a file starts a list, or an object of several lines."""
     try:
         return isinstance(parse_json(line, WrittenFloat), list)
     except JsonError as error:

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, and nothing where stderr is a file."""
+"""A progress bar on a terminal; nothing if stderr is a file."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @contextmanager
 def shown_progress(words: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Give a function to be called with the number done; `total` is None where nobody knows."""
+    """Yield a function that takes the number done; `total` is None if it is unknown."""
     if not sys.stderr.isatty():
         yield lambda _done: None
         return

@@ -1,19 +1,19 @@
-"""What MongoDB's documents can hold of the values that JSON and configs give."""
+"""Which values from JSON and configs MongoDB can store."""
 
 from collections.abc import Mapping
 from typing import Any
 
 MAX_LEVELS = 50
-"""Of lists and mappings in each other: MongoDB refuses documents of more than 100 levels."""
+"""Nesting of lists and mappings. MongoDB refuses documents with more than 100 levels."""
 MAX_BYTES = 15_000_000
-"""Of a value with its texts as UTF-8: a document of MongoDB has 16 MB at most."""
+"""Size of a value in UTF-8. A MongoDB document has at most 16 MB."""
 _BYTES_AROUND = 16
-"""Of a number, a text or a key: its kind, its length, its place in a list."""
+"""Overhead of each number, text or key: its type, its length, its place in a list."""
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 
 
 def storing_problem(value: Any) -> str | None:
-    """Return what keeps a value from being stored, as the end of a sentence about it; or None."""
+    """Return why a value cannot be stored, as the end of a sentence about it; None if it can."""
     waiting: list[tuple[Any, int]] = [(value, 0)]
     num_bytes = 0
     while waiting:
@@ -22,7 +22,7 @@ def storing_problem(value: Any) -> str | None:
         if num_bytes > MAX_BYTES:
             return f"has more than {MAX_BYTES:,} bytes: make it shorter"
         if level > MAX_LEVELS:
-            return f"has more than {MAX_LEVELS} levels: write it flatter"
+            return f"has more than {MAX_LEVELS} levels: nest it less deeply"
         if isinstance(one, Mapping):
             waiting += ((part, level + 1) for part in (*one.values(), *one.keys()))
             if any(not isinstance(key, str) or "\0" in key for key in one):
@@ -40,9 +40,9 @@ def num_utf8_bytes(text: str) -> int:
 
 def _scalar_problem(value: Any) -> str | None:
     if isinstance(value, str):
-        # Halves of characters are the one thing in a text that UTF-8 cannot write.
+        # Lone surrogates are the only text that UTF-8 cannot encode.
         is_whole = value.isascii() or value.encode(errors="replace").decode() == value
-        return None if is_whole else "holds half a character: write the whole character"
+        return None if is_whole else "holds a lone surrogate: write the whole character"
     if isinstance(value, int):
         fits = _MIN_INTEGER <= value <= _MAX_INTEGER
         return None if fits else "has a whole number of more than 64 bits: write it as a text"

@@ -1,4 +1,4 @@
-"""What to say, in one line with a remedy, where the database or the queue is away."""
+"""Turn failures of the database and the queue into one line with a remedy."""
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -10,7 +10,7 @@ from common.places import to_type
 STORAGE_ERRORS = (PyMongoError, DatabaseError, RedisError)
 
 _CODES_OF_REFUSED_QUERIES = (2, 9, 14, 51091)
-"""MongoDB's BadValue, FailedToParse, TypeMismatch, and that of a pattern that cannot be read."""
+"""MongoDB's BadValue, FailedToParse and TypeMismatch, and its code for an invalid pattern."""
 
 _SERVICES = to_type("services")
 _REMEDY = f"in .env, or start the embedded services with `{_SERVICES}`"
@@ -20,7 +20,7 @@ NO_MODEL_SERVER = f"no model server: set OPENAI_BASE_URL {_REMEDY}"
 
 
 def storage_problem(error: Exception) -> str:
-    """Return what one of `STORAGE_ERRORS` means, and what to do."""
+    """Return what one of `STORAGE_ERRORS` means, and the remedy."""
     if isinstance(error, RedisError):
         if not settings.REDIS_URL:
             return NO_QUEUE
@@ -30,7 +30,7 @@ def storage_problem(error: Exception) -> str:
         )
     if not settings.MONGODB_URI:
         return NO_DATABASE
-    # The ORM wraps what pymongo raised, without its message.
+    # The ORM wraps pymongo's error without its message.
     reason = error.__cause__ if isinstance(error.__cause__, PyMongoError) else error
     return (
         f"MongoDB at {without_password(settings.MONGODB_URI)} failed: "
@@ -39,7 +39,7 @@ def storage_problem(error: Exception) -> str:
 
 
 def is_of_storage(error: BaseException | None) -> bool:
-    """Return whether the database's or the queue's driver raised an error, not our use of it."""
+    """Return whether the driver of the database or the queue raised an error."""
     if is_refused_query(error):
         return False
     if isinstance(error, DatabaseError):
@@ -48,18 +48,18 @@ def is_of_storage(error: BaseException | None) -> bool:
 
 
 def is_refused_query(error: BaseException | None) -> bool:
-    """Return whether the database answered that a query is none, as with a broken pattern."""
+    """Return whether the database rejected a query as invalid, as with a broken pattern."""
     cause = error.__cause__ if isinstance(error, DatabaseError) else error
     return isinstance(cause, OperationFailure) and cause.code in _CODES_OF_REFUSED_QUERIES
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its class name where it has none."""
+    """Return the first line of an error's message, or its class name if it has no message."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 
 def without_password(uri: str) -> str:
-    """Return an address without its user and password, and without options: some are passwords."""
+    """Return an address without user, password and options: some options hold passwords."""
     scheme, separator, rest = uri.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"

@@ -1,6 +1,6 @@
-"""Texts of code, data and servers that are not ours, as they may be shown, printed and logged."""
+"""Make text from code, data and servers safe to show, print and log."""
 
-# As their pictures: browsers and XML drop or refuse control characters, terminals obey them.
+# Shown as visible symbols: browsers and XML drop or refuse control characters, terminals obey them.
 _VISIBLE: dict[int, int] = {
     **{code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"},
     127: 0x2421,
@@ -9,7 +9,7 @@ _VISIBLE: dict[int, int] = {
 
 
 def printable(text: object) -> str:
-    """Return a text that can be encoded and drawn: no lone surrogates, no control characters."""
+    """Return a text safe to encode and to draw: no lone surrogates, no control characters."""
     whole = str(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return whole.translate(_VISIBLE)
 
@@ -23,7 +23,7 @@ def describe(error: BaseException) -> str:
     try:
         message = str(error)
     except Exception as another:  # noqa: BLE001  it is code that is not ours
-        message = f"its message cannot be had ({type(another).__name__})"
+        message = f"its message cannot be read ({type(another).__name__})"
     return f"{type(error).__name__}: {one_line(message)}"
 
 

@@ -1,4 +1,4 @@
-"""Call the methods of a config, which are users' code and may raise anything."""
+"""Call the methods of a config: they are users' code and may raise anything."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -12,10 +12,10 @@ R = TypeVar("R")
 
 
 def call_method(method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Return what a config's method returns, which may be of another type than it should.
+    """Return the result of a config's method. Its type is not checked.
 
     Raises:
-        ConfigError: the method failed; the message is one line that names it.
+        ConfigError: the method failed. The message is one line that names the method.
         NotComparedError: the method raised it.
     """
     try:

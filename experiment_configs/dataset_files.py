@@ -1,4 +1,4 @@
-"""Read a split through `datasets`, from the hub or from local JSON lines."""
+"""Read a split with `datasets`, from the Hugging Face hub or from local JSON lines."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -15,11 +15,11 @@ def iter_split(
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of a split.
 
-    Where the environment variable `directory_setting` names a directory, rows come from its file
+    If the environment variable `directory_setting` names a directory, rows come from its file
     `<split>.jsonl` instead of the hub.
 
     Raises:
-        ConfigError: there is no such split or file, or the hub cannot be reached.
+        ConfigError: the split or its file does not exist, or the hub cannot be reached.
     """
     if directory := os.environ.get(directory_setting):
         source = _local(Path(directory).expanduser(), split, directory_setting)
@@ -30,10 +30,10 @@ def iter_split(
 
 
 def text_of(item: Mapping[str, Any], key: str) -> str:
-    """Return a field of an item as a text: itself, or the number that it is.
+    """Return a field of an item as a text; a number is converted.
 
     Raises:
-        ConfigError: it is missing, null or NaN, or neither a text nor a number.
+        ConfigError: the field is missing, null or NaN, or neither a text nor a number.
     """
     value = item.get(key)
     is_none = isinstance(value, bool) or (isinstance(value, float) and not isfinite(value))
@@ -53,7 +53,7 @@ def _local(directory: Path, split: str, setting: str) -> Any:
 def _from_hub(repository: str, subset: str | None, split: str, setting: str) -> Any:
     try:
         return _load_dataset(repository, subset, split=split)
-    except ValueError as error:  # datasets names the splits that there are
+    except ValueError as error:  # the message of `datasets` lists the splits
         raise ConfigError(f"{repository}: {' '.join(str(error).split())}") from error
     except Exception as error:
         import httpx  # noqa: PLC0415  what the library asks the hub with: see below
@@ -67,7 +67,7 @@ def _from_hub(repository: str, subset: str | None, split: str, setting: str) -> 
 
 
 def _load_dataset(*args: Any, **options: Any) -> Any:
-    # Every worker imports the configs, and only seeding reads a dataset: the library takes 0.7 s.
+    # Every worker imports the configs, but only seeding reads a dataset: this import takes 0.7 s.
     from datasets import load_dataset  # noqa: PLC0415
 
     return load_dataset(*args, **options)

@@ -1,6 +1,6 @@
-"""What a researcher writes: a `Config(RolloutConfig)` class in one module.
+"""What a researcher writes: one module with a class `Config(RolloutConfig)`.
 
-Nothing here needs Django, so a config can be tried in a notebook.
+Nothing here needs Django, so you can try a config in a notebook.
 """
 
 import json
@@ -29,9 +29,10 @@ SAMPLE_FREE_SETTINGS = (
     "max_attempts",
     "request_timeout_seconds",
 )
-"""Settings of a `RolloutWorkerConfig` that change no sample: they may change as a forest grows.
+"""Settings of a `RolloutWorkerConfig` that may change while a forest grows.
 
-All others decide which samples are drawn, or how many."""
+They change no sample. All others decide which samples are drawn, or how many.
+"""
 
 SETTINGS_THAT_ADD: Mapping[str, tuple[str, ...]] = {
     "branching": ("branching", "max_nodes"),
@@ -39,31 +40,35 @@ SETTINGS_THAT_ADD: Mapping[str, tuple[str, ...]] = {
     "omega_prm": ("num_searches", "rollouts_per_state", "max_nodes"),
     "sampled": ("num_rollouts", "max_nodes"),
 }
-"""By strategy, the settings that say how many samples are drawn and nothing about each of them.
+"""For each strategy, the settings that only say how many samples are drawn.
 
-Larger, they add samples of the same kind: `extend_forest` raises them when trees have grown."""
+Larger values add samples of the same kind, so `extend_forest` may raise them for grown trees.
+"""
 
 LIMITS_OF_SOLUTIONS = ("max_depth", "max_tokens_per_rollout", "max_tokens_per_step")
-"""Settings that decide where a solution is cut. Those that were cut are in the forest, and never
-correct, so a larger limit would mix samples of two kinds."""
+"""Settings that decide where a solution is cut.
+
+The forest keeps solutions that were cut, and they are never correct. A larger limit would mix
+samples of two kinds.
+"""
 
 Api: TypeAlias = Literal["chat", "completions"]
 Reasoning: TypeAlias = Literal["grow", "fold", "drop"]
 
 DEFAULT_CONCURRENCY = 16
-"""Requests in flight where neither the config nor the server says how many."""
+"""Requests in flight if neither the config nor the server gives a number."""
 APIS: tuple[Api, ...] = ("chat", "completions")
 REASONINGS: tuple[Reasoning, ...] = ("grow", "fold", "drop")
 CHAT_ROLES = ("system", "user", "assistant")
 
 
 class ConfigError(UserError):
-    """A config, or an item it yields, cannot be used; the message is one line with the remedy."""
+    """A config, or an item it yields, is unusable. The message is one line with the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutWorkerConfig:
-    """How the trees of a forest are grown. Frozen into the forest when it is seeded."""
+    """How the trees of a forest grow. Frozen into the forest when it is seeded."""
 
     model: str | None = None
     """Model name sent to the server. None: the first model that the server lists."""
@@ -79,8 +84,8 @@ class RolloutWorkerConfig:
     step_delimiter: StepDelimiter = "\n"
     r"""What ends a step: a text, several texts, or a regular expression (`re.compile(r"\n\n+")`).
 
-    It stays at the end of the step. A `split_steps` of the config goes before it. docs/steps.md
-    tells what each costs.
+    It stays at the end of the step. A `split_steps` method of the config takes precedence.
+    docs/steps.md tells what each costs.
     """
     keep_blocks: bool = False
     """Whether code, tables and displayed formulas stay whole: no step ends inside one."""
@@ -89,76 +94,89 @@ class RolloutWorkerConfig:
     stop_at_answer: bool | None = None
     r"""Whether a solution ends with the step that gives its answer.
 
-    With the default `extract_answer` that is a marked one: `\boxed{x}`, `#### x` or
-    `<answer>x</answer>`, outside thoughts. None: yes with the default `extract_answer`. One of your
-    own may find something in any text, so it must ask for this. It is then called after each step,
-    or after each of 64 stretches of a longer solution.
+    With the default `extract_answer`, only a marked answer counts: `\boxed{x}`, `#### x` or
+    `<answer>x</answer>`, outside thoughts. None means True with the default `extract_answer`. Your
+    own `extract_answer` may find an answer in any text, so it needs True here. It is then called
+    after each step, or in a longer solution after each of 64 stretches.
     """
 
     reasoning: Reasoning = "fold"
-    """What becomes of a thought: "grow": its steps are nodes; "fold": the whole thought is one
-    node; "drop": it is not stored, and its tokens are counted. Answers are only looked for outside
-    thoughts."""
+    """How thoughts are stored. "grow": each step is a node. "fold": a whole thought is one node.
+
+    "drop": thoughts are not stored, but their tokens are counted. Answers are only looked for
+    outside thoughts.
+    """
 
     temperature: float = 0.8
     top_p: float = 1.0
     seed: int = 0
-    """Base of every request's seed, so that a server which honours seeds repeats the forest."""
+    """Base of every request's seed: a server that honours seeds repeats the forest."""
     logprobs: bool = True
-    """Whether to ask for log-probabilities (also how some servers tell a stop from an end)."""
+    """Whether to request log-probabilities; with some servers they also tell how a sample ended."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
-    """Further fields of the request body, for what only one kind of server knows. They win over the
-    others; None leaves a field out: `{"seed": None}`."""
+    """Further fields of the request body, for options that only one kind of server has.
+
+    They override the other fields. None removes a field: `{"seed": None}`.
+    """
     max_tokens_field: str = "max_tokens"
-    """Name under which the server takes the most tokens of a sample: also `max_completion_tokens`
-    (OpenAI). A server that says so is asked with that name from then on."""
+    """Field for the token limit of a sample; OpenAI's newer models use `max_completion_tokens`.
+
+    If a server asks for another name, requests use that name from then on.
+    """
 
     num_rollouts: int = 8
     """`sampled`: complete rollouts from the root; `math_shepherd`: solutions to annotate (N)."""
     rollouts_per_state: int = 8
     """`math_shepherd`, `omega_prm`: rollouts drawn from each annotated prefix (K, k)."""
     branching: tuple[int, ...] = (4, 2, 1)
-    """`branching`: samples from a node at depth 0, 1, …; the last number serves deeper nodes."""
+    """`branching`: samples from a node at depth 0, 1, …; the last number applies below, too."""
     num_searches: int = 20
     """`omega_prm`: most binary searches in a tree. The paper (2406.06592) allows 100."""
     omega_alpha: float = 0.5
-    """`omega_prm`: alpha of Q; smaller prefers states nearer to certain success."""
+    """`omega_prm`: alpha of Q; a smaller one prefers states whose success is nearly certain."""
     omega_beta: float = 0.9
-    """`omega_prm`: beta of Q; smaller punishes long rollouts more."""
+    """`omega_prm`: beta of Q; a smaller one penalises long rollouts more."""
     omega_length: int = 500
-    """`omega_prm`: L of Q, the length penalty's unit in tokens."""
+    """`omega_prm`: L of Q, the unit of the length penalty in tokens."""
     omega_c_puct: float = 0.125
     """`omega_prm`: weight of exploration in U."""
     samples_per_request: int = 64
-    """Most samples (`n`) that the server gives in one request."""
+    """Most samples (`n`) that the server gives per request."""
 
     max_depth: int = 12
-    """Steps on a path; a solution that is longer is truncated."""
+    """Most steps on a path; a longer solution is truncated."""
     max_nodes: int = 10_000
-    """Nodes below the root that a tree may have, whatever the strategy; enough for the defaults of
-    each. Only rollouts that fit whatever they write are asked for, so none is cut. A tree that
-    lacks samples for want of room says so, and steps that growth did not come to have no result."""
+    """Most nodes below the root of a tree, for any strategy; enough for the defaults of each.
+
+    Rollouts are requested only if they fit at any length, so this limit cuts none. A tree that
+    lacks samples for this reason says so, and steps that growth did not reach have no result.
+    """
     max_tokens_per_step: int = 128
-    """Tokens of one step (strategies that go step by step)."""
+    """Most tokens of one step, for strategies that grow step by step."""
     max_tokens_per_rollout: int = 512
-    """Tokens of one complete rollout."""
+    """Most tokens of one complete rollout."""
 
     concurrency: int | None = None
-    """Requests in flight: of all processes of a `rollout_worker` together, or of each worker of the
-    queue. None: as many as the server has slots, where it says so (llama.cpp); otherwise 16."""
+    """Requests in flight, for all processes of one `rollout_worker` or for each queue worker.
+
+    None: the number of slots that the server reports (llama.cpp), otherwise 16.
+    """
     request_timeout_seconds: float = 120.0
     max_attempts: int = 6
-    """Attempts of one request before its tree is marked failed."""
+    """Attempts of one request before its tree fails."""
     base_urls: tuple[str, ...] = ()
-    """Addresses of the servers with the model, with `/v1`. None: those of the worker's settings,
-    OPENAI_BASE_URL or OPENAI_BASE_URLS. The key is always that of the worker's settings."""
+    """Addresses of the servers with the model, with `/v1`.
+
+    None: OPENAI_BASE_URL or OPENAI_BASE_URLS of the worker. The key always comes from the worker's
+    settings.
+    """
 
     def branching_at(self, depth: int) -> int:
-        """Return how many samples a node at `depth` gets (the last entry serves deeper nodes)."""
+        """Return how many samples a node at `depth` gets; the last number applies below, too."""
         return self.branching[min(depth, len(self.branching) - 1)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types: what a forest stores."""
+        """Return the fields as JSON types, the form that a forest stores."""
         stored = asdict(self) | {"step_delimiter": stored_delimiter(self.step_delimiter)}
         values: dict[str, Any] = json.loads(json.dumps(stored))
         return values
@@ -168,7 +186,7 @@ class RolloutWorkerConfig:
         """Return the config that `as_dict` wrote.
 
         Raises:
-            ConfigError: a field is unknown, so the forest comes from another version, or
+            ConfigError: a field is unknown because another version wrote the forest, or
                 `step_delimiter` cannot be read.
         """
         known = {f.name for f in fields(cls)}
@@ -187,7 +205,7 @@ class RolloutWorkerConfig:
         return cls(**tuples)
 
     def problems(self) -> list[str]:
-        """Return one line for each setting that cannot be used; empty when all are good."""
+        """Return one line for each invalid setting; empty if all are valid."""
         return [
             f"rollout_worker_config.{name} {self._shown(name)}: it must be {rule}"
             for name, rule, good in self._rules()
@@ -255,39 +273,39 @@ class Grader:
     """Finds the answer in a solution and compares it with the label."""
 
     def extract_answer(self, completion: str) -> str | None:
-        r"""Return the answer that a solution gives, or None where it gives none.
+        r"""Return the answer that a solution gives, or None if it gives none.
 
-        Default: the one with the best evidence, such as `\boxed{x}`, `#### x` or "The answer is x".
-        docs/answers.md lists all forms.
+        Default: the answer with the strongest evidence, such as `\boxed{x}`, `#### x` or "The
+        answer is x". docs/answers.md lists all forms.
         """
         return extract_last_answer(completion)
 
     def is_correct(self, answer: str, label: str) -> bool:
-        """Return whether an answer means the label.
+        """Return whether an answer means the same as the label.
 
-        It is also asked whether two answers of one tree mean the same, to count votes. Default:
-        `is_same_answer`, described in docs/answers.md.
+        To count votes, it is also asked about two answers of one tree. Default: `is_same_answer`,
+        described in docs/answers.md.
 
         Raises:
-            NotComparedError: nobody can say; the leaf stays without a grade.
+            NotComparedError: it cannot tell; the leaf stays without a grade.
         """
         return is_same_answer(answer, label)
 
 
 class RolloutConfig(Grader, ABC):
-    """Which dataset, which prompt, which label, and how to grow.
+    """Which dataset, prompt and label to use, and how to grow the trees.
 
-    A subclass named `Config` in `experiment_configs/rollout/<name>.py`, or in a directory named
-    by `PRM_CONFIG_PATH`, is loaded by its file name.
+    A subclass named `Config` in `experiment_configs/rollout/<name>.py`, or in a directory listed in
+    `PRM_CONFIG_PATH`, is loaded by its file name.
 
-    It may define `split_steps(self, text: str) -> list[str]`, which cuts what a model wrote in the
-    place of `step_delimiter`. Its steps put together must be the text.
+    It may define `split_steps(self, text: str) -> list[str]`, which cuts a model's text into steps
+    instead of `step_delimiter`. Joined, the steps must be the text.
     """
 
     rollout_worker_config: RolloutWorkerConfig = RolloutWorkerConfig()
 
     source: str = ""
-    """Where the dataset comes from, for the dataset card (such as `openai/gsm8k`)."""
+    """Source of the dataset, for the dataset card (such as `openai/gsm8k`)."""
     licence: str = ""
     """Licence of the dataset, for the dataset card (such as `mit`)."""
 
@@ -296,7 +314,7 @@ class RolloutConfig(Grader, ABC):
         """Yield the items of a split, lazily and in the same order each time.
 
         Raises:
-            ConfigError: there is no such split, or the data cannot be read.
+            ConfigError: the split does not exist, or its data cannot be read.
         """
 
     @abstractmethod
@@ -306,15 +324,15 @@ class RolloutConfig(Grader, ABC):
     def get_question(self, item: DatasetItem) -> str:
         """Return what the item asks, without the instructions and examples of the prompt.
 
-        Datasets for reward models have it as their question, and served reward models are asked
-        with it. Default: the prompt's last message of a user, or the whole prompt that is a text;
-        a config with examples in its prompt says its own.
+        It becomes the question in datasets for reward models and in requests to served reward
+        models. Default: the last user message, or the whole prompt if it is a text. A config whose
+        prompt has examples must define its own.
         """
         return question_of_prompt(self.get_root_prompt(item))
 
     @abstractmethod
     def get_label(self, item: DatasetItem) -> str:
-        """Return the right answer."""
+        """Return the correct answer."""
 
     def serialize_dataset_item(self, item: DatasetItem) -> str:
         """Return the item as Markdown for the pages; default: its JSON."""
@@ -323,7 +341,7 @@ class RolloutConfig(Grader, ABC):
 
     @property
     def stops_at_answer(self) -> bool:
-        """What `stop_at_answer` says, or comes to where it says nothing."""
+        """Return `stop_at_answer`, or the value that None means for this config."""
         asked = self.rollout_worker_config.stop_at_answer
         return type(self).extract_answer is Grader.extract_answer if asked is None else asked
 
@@ -349,7 +367,7 @@ def _may_be_kept(address: object) -> bool:
 
 
 def _judged(delimiter: object) -> tuple[str, bool]:
-    """Return what a delimiter must be, and whether it is that."""
+    """Return the rule for a delimiter, and whether this one follows it."""
     try:
         read_delimiter(delimiter)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Find and load a config by name, with what identifies it later."""
+"""Find and load a config by name, and identify it later."""
 
 import hashlib
 import importlib.util
@@ -27,28 +27,28 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """A config and where it came from."""
+    """A config and its origin."""
 
     name: str
     config: RolloutConfig
     path: Path
     source: str
-    """Of the file, and of the modules beside it that it imports, each below a line that names it.
-    """
+    """Text of the file, then of the modules beside it that it imports, each below its name."""
     sha256: str
     """Of `source`."""
     file_sha256: str
-    """Of the file alone: what earlier versions noted."""
+    """SHA-256 of the file alone, as earlier versions recorded it."""
     git_commit: str
-    """Commit of the file's repository, with `-dirty` where one of the files differs; empty without
-    git."""
+    """Commit of the file's repository; empty without git.
+
+    It ends in `-dirty` if one of the files differs from the commit.
+    """
     git_branch: str
 
     def is_same(self, sha256: str) -> bool:
-        """Return whether a forest that notes this SHA-256 was seeded from this config.
+        """Return whether a forest with this recorded SHA-256 was seeded from this config.
 
-        Earlier versions took the file alone for the config; nobody can tell whether modules beside
-        it have changed since.
+        Earlier versions hashed the file alone, so changes to modules beside it cannot be detected.
         """
         return sha256 in (self.sha256, self.file_sha256)
 
@@ -57,14 +57,15 @@ class LoadedConfig:
         before, now = (parts_of(text, self.path.name) for text in (source, self.source))
         names = before.keys() | now.keys()
         changed = sorted(name for name in names if before.get(name) != now.get(name))
-        return changed or [self.path.name]  # its line ends
+        return changed or [self.path.name]  # only line ends differ
 
 
 def load_config(name: str, directories: Sequence[Path] = ()) -> LoadedConfig:
-    """Return the config `<name>.py` of the first directory that has it, or the built-in one.
+    """Return the config `<name>.py` from the first directory that has it, or the built-in one.
 
     Raises:
-        ConfigError: the name is not allowed or unknown, or the module is no usable config.
+        ConfigError: the name is invalid or unknown, or the module does not define a valid
+            config.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
@@ -90,7 +91,7 @@ def load_config(name: str, directories: Sequence[Path] = ()) -> LoadedConfig:
 
 
 def config_names(directories: Sequence[Path] = ()) -> list[str]:
-    """Return the names of all configs that can be loaded."""
+    """Return the names of all available configs."""
     files = [path for place in (*directories, BUILT_IN_DIRECTORY) for path in place.glob("*.py")]
     return sorted({path.stem for path in files if _NAME.fullmatch(path.stem)})
 
@@ -98,13 +99,13 @@ def config_names(directories: Sequence[Path] = ()) -> list[str]:
 def _find(name: str, directories: Sequence[Path]) -> Path:
     for directory in directories:
         if not directory.is_dir():
-            raise ConfigError(f"PRM_CONFIG_PATH names {directory}, which is no directory")
+            raise ConfigError(f"PRM_CONFIG_PATH names {directory}, which is not a directory")
     for directory in (*directories, BUILT_IN_DIRECTORY):
         if (path := directory / f"{name}.py").is_file():
             return path
     known = ", ".join(config_names(directories))
     raise ConfigError(
-        f"no config named {name!r}: known are {known}; PRM_CONFIG_PATH adds directories"
+        f"no config named {name!r} (known: {known}); PRM_CONFIG_PATH adds directories"
     )
 
 
@@ -123,7 +124,7 @@ def _import(name: str, path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses and pickle look a class's module up by name
+    sys.modules[module_name] = module  # dataclasses and pickle look up a class's module by name
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -155,7 +156,7 @@ def _make_config(module: ModuleType, path: Path) -> RolloutConfig:
 
 
 def _describe_place(error: BaseException, path: Path) -> str:
-    """Return the kind, message and line of an error in a user's file."""
+    """Return the type, message and line of an error in a user's file."""
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} (line {error.lineno})"
     lines = [
@@ -177,7 +178,7 @@ def _git_version(path: Path, beside: Iterable[str]) -> tuple[str, str]:
 
 
 def _git(path: Path, *arguments: str) -> str:
-    """Return what git says about a file's repository; empty without git or repository."""
+    """Return git's output about a file's repository; empty without git or a repository."""
     try:
         done = subprocess.run(  # noqa: S603
             ["git", *arguments],  # noqa: S607

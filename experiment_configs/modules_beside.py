@@ -1,4 +1,4 @@
-"""The modules beside a config that it imports: they decide as much as the config itself."""
+"""Modules that a config imports from its own directory: they are part of the config."""
 
 import ast
 import importlib
@@ -13,16 +13,16 @@ BUILT_IN_DIRECTORY = Path(__file__).parent / "rollout"
 
 _HEADING = "# ======== {name}, imported from beside the config ========\n"
 _directories: list[str] = []
-"""Of configs that were loaded, as they stand in `sys.path`."""
+"""Modules of loaded configs, by their names in `sys.modules`."""
 _kept: set[str] = set()
-"""Names of modules that were there before: they are the program's, wherever they are."""
+"""Names of modules that were loaded first: they belong to the program, wherever they are."""
 
 
 @contextmanager
 def imports_from(directory: Path) -> Iterator[set[str]]:
-    """Let a config import what is beside it, as it is now; give the names of what was imported.
+    """Let a config import current modules from its directory; yield the names of the imported ones.
 
-    A module of the same name beside another config is another module.
+    Modules with the same name beside different configs are different modules.
     """
     if directory == BUILT_IN_DIRECTORY:
         yield set()
@@ -31,7 +31,7 @@ def imports_from(directory: Path) -> Iterator[set[str]]:
     _put_first(str(directory))
     importlib.invalidate_caches()
     before, names = set(sys.modules), set[str]()
-    # Compiled files tell two states of a module that is changed within a second apart by size.
+    # Compiled files detect two changes within one second only by the size of the source.
     writes_none, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield names
@@ -41,10 +41,10 @@ def imports_from(directory: Path) -> Iterator[set[str]]:
 
 
 def sources_beside(path: Path, source: str, imported: Iterable[str]) -> dict[str, Path]:
-    """Return the files beside a config that it needs, by their names from its directory.
+    """Return the files beside a config that it needs, by their names relative to its directory.
 
-    These are the modules that it has imported, and those that an `import` in it, or in one of
-    them, will import when a function runs.
+    These are the modules that it has imported, and those that an `import` statement in it, or in
+    one of them, will import when a function runs.
     """
     directory, found = path.parent, dict[str, Path]()
     waiting = [*imported, *_imports(source, ())]
@@ -63,13 +63,13 @@ def sources_beside(path: Path, source: str, imported: Iterable[str]) -> dict[str
 
 
 def joined(source: str, beside: dict[str, str]) -> str:
-    """Return one text of a config and the modules beside it; without these it is the config's."""
+    """Return one text of a config and the modules beside it; without modules, the config's."""
     parts = [_HEADING.format(name=name) + text for name, text in beside.items()]
     return "\n".join([source, *parts])
 
 
 def parts_of(text: str, name: str) -> dict[str, str]:
-    """Return the files of a text that `joined` made, by their names; `name` is the config's."""
+    """Return the files in a text that `joined` made, by name; `name` is the config's."""
     start, end = _HEADING.rstrip("\n").split("{name}")
     parts, current = {name: list[str]()}, name
     for line in text.splitlines():
@@ -82,7 +82,7 @@ def parts_of(text: str, name: str) -> dict[str, str]:
 
 
 def _forget() -> None:
-    """Have all that configs have imported from beside them imported again, when next needed."""
+    """Make Python import all modules beside configs again when they are next needed."""
     tops = {name.partition(".")[0] for name in sys.modules}
     directories = {Path(one) for one in _directories}
     beside = {top for top in tops if not directories.isdisjoint(_found_in(top))}
@@ -92,10 +92,10 @@ def _forget() -> None:
 
 
 def _put_first(directory: str) -> None:
-    """Have a directory looked through before those of other configs, and after all the rest."""
+    """Put a directory before those of other configs on the search path, and after all the rest."""
     known = [one for one in _directories if one in sys.path and one != directory]
     if directory in sys.path and directory not in _directories:
-        return  # somebody else has put it there
+        return  # the user has put it there
     if directory not in _directories:
         _kept.update(sys.modules)
     sys.path[:] = [one for one in sys.path if one not in _directories]
@@ -106,7 +106,7 @@ def _put_first(directory: str) -> None:
 def _files(name: str, directory: Path) -> list[tuple[tuple[str, ...], Path]]:
     """Return the files that run when a module of a directory is imported, with their packages.
 
-    None where Python finds a module of this name elsewhere.
+    Returns None if Python finds a module with this name elsewhere.
     """
     if directory == BUILT_IN_DIRECTORY:
         if not name.startswith(f"{_BUILT_IN}."):
@@ -131,7 +131,7 @@ def _files(name: str, directory: Path) -> list[tuple[tuple[str, ...], Path]]:
 
 
 def _found_in(name: str) -> set[Path]:
-    """Return the directories that have a module or package; several where it is split over them."""
+    """Return the directories that hold a module or package; several for a namespace package."""
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):
@@ -145,11 +145,11 @@ def _found_in(name: str) -> set[Path]:
 
 
 def _imports(source: str, package: tuple[str, ...]) -> list[str]:
-    """Return the names of all modules that a source may import, wherever it does so."""
+    """Return the names of all modules that a source may import, anywhere in it."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
-        return []  # it fails when it is imported
+        return []  # importing it fails anyway
     names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

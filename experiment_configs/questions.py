@@ -1,20 +1,20 @@
-"""What a root prompt asks."""
+"""Find the question that a root prompt asks."""
 
 import re
 from typing import Any
 
 _WORKED_QUESTIONS = 2
-"""A prompt that poses so many questions has examples in it."""
+"""A prompt with this many questions contains examples."""
 _POSES_A_QUESTION = re.compile(
     r"^[^\w\n]*+(?:question|problem|q)\b\W{0,3}\d*\s*[:.]", re.IGNORECASE | re.MULTILINE
 )
 _LONG = 600
 _MUCH_LONGER = 3
-"""A prompt that is so long, and so many times as long as its item, holds more than the item."""
+"""A prompt this long, and this many times as long as its item, contains more than the item."""
 
 
 def looks_few_shot(prompt: Any, item_text: str) -> bool:
-    """Return whether what the default takes for the question holds more than the question.
+    """Return whether the default question of a prompt holds more, such as examples.
 
     Args:
         prompt: a text, or chat messages.
@@ -27,10 +27,11 @@ def looks_few_shot(prompt: Any, item_text: str) -> bool:
 
 
 def question_of_prompt(prompt: Any) -> str:
-    """Return the question that a root prompt seems to ask, without blanks around it.
+    """Return the question that a root prompt seems to ask, stripped of surrounding whitespace.
 
-    Of chat messages it is the last one of a user, of a text the whole text. Where that holds
-    examples or instructions too, only the config knows better: see `RolloutConfig.get_question`.
+    For chat messages this is the last user message; for a text it is the whole text. If that also
+    holds examples or instructions, only the config can separate them: see
+    `RolloutConfig.get_question`.
     """
     if isinstance(prompt, str):
         return prompt.strip()

@@ -1,4 +1,4 @@
-"""What the address of a model server must be: one rule for configs, settings and commands."""
+"""The rule for addresses of model servers, shared by configs, settings and commands."""
 
 from urllib.parse import parse_qsl, urlsplit
 
@@ -25,7 +25,7 @@ def has_user(address: str) -> bool:
 
 
 def has_secret(address: str) -> bool:
-    """Return whether a well-formed address holds what should be stored and shown nowhere."""
+    """Return whether a well-formed address holds a secret, which must not be stored or shown."""
     fields = parse_qsl(urlsplit(address).query, keep_blank_values=True)
     names = [name.lower() for name, _ in fields]
     return has_user(address) or any(secret in name for name in names for secret in _SECRETS)

@@ -1,4 +1,4 @@
-r"""How a config says where steps end: a text, several texts, or a regular expression.
+r"""How a config defines the end of a step: a text, several texts, or a regular expression.
 
 JSON has no regular expressions, so a forest stores one as `{"regex": "\n+", "flags": "i"}`.
 """
@@ -17,7 +17,7 @@ NUMBERED_STEPS = re.compile(
 r"""Ends a step before each line such as "Step 3:", "## Step 3", "**Step 3**", "3. " or "3) "."""
 
 NAMED_DELIMITERS: Mapping[str, re.Pattern[str]] = {"NUMBERED_STEPS": NUMBERED_STEPS}
-"""Regular expressions that commands know by their names."""
+"""Regular expressions that commands accept by name."""
 
 RULE = "a text, a tuple of texts, or a regular expression such as re.compile(r'\\n+')"
 
@@ -29,7 +29,7 @@ def read_delimiter(value: object) -> str | tuple[str, ...] | re.Pattern[str]:
     """Return a delimiter as a text, a tuple of texts or a compiled regular expression.
 
     Raises:
-        ValueError: it is nothing of these; the message says why.
+        ValueError: the value is none of these. The message says why.
     """
     if isinstance(value, str) and value:
         return value
@@ -43,7 +43,7 @@ def read_delimiter(value: object) -> str | tuple[str, ...] | re.Pattern[str]:
 
 
 def stored_delimiter(value: StepDelimiter) -> Any:
-    """Return a delimiter as JSON types; what is no delimiter comes back as it is."""
+    """Return a delimiter as JSON types; any other value is returned unchanged."""
     if not isinstance(value, re.Pattern):
         return value
     flags = "".join(letter for letter, flag in _FLAGS.items() if value.flags & flag)
@@ -69,5 +69,7 @@ def _checked(pattern: re.Pattern[str]) -> re.Pattern[str]:
     if not pattern.pattern:
         raise ValueError(f"it must be {RULE}")
     if any(found.span() == (1, 1) for found in pattern.finditer("aa")):
-        raise ValueError("its regular expression fits between any two letters: let it fit less")
+        raise ValueError(
+            "its regular expression matches between any two letters: make it match less"
+        )
     return pattern

@@ -1,4 +1,4 @@
-"""Find the step with which a solution ends, as it gives the answer."""
+"""Find the step that ends a solution because it gives the answer."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, Grader, RolloutConfig
 
 MAX_LOOKS = 64
-"""Stretches of a solution of which a config's own rule is asked: its time is not ours to know."""
+"""Most calls of a config's own rule per solution, because the rule may be slow."""
 
 
 def steps_to_answer(config: RolloutConfig, before: str, steps: Sequence[str]) -> int | None:
-    """Return how many of the steps behind `before` a solution has up to its answer.
+    """Return how many of the steps after `before` a solution has, up to the step with its answer.
 
-    That is the first step with which `config.has_final_answer` holds; None where there is none.
-    The default rule takes time in proportion to the length of the text. A rule of the config's own
-    is asked after each step, or in a solution of more than `MAX_LOOKS` steps after each of so many
-    stretches, and then after each step of the stretch in which the answer came.
+    That is the first step at which `config.has_final_answer` holds; None if there is none. The
+    default rule takes time linear in the length of the text. A config's own rule is called after
+    each step. In a solution of more than `MAX_LOOKS` steps it is called after each of that many
+    stretches, then after each step of the stretch in which the answer appeared.
 
     Raises:
         ConfigError: a method of the config failed.
@@ -54,5 +54,5 @@ def _has_final_answer(config: RolloutConfig, solution: str) -> bool:
     except NotComparedError as error:
         raise ConfigError(
             "has_final_answer raised NotComparedError, which is for is_correct: return None from "
-            "extract_answer where a solution states no answer"
+            "extract_answer if a solution states no answer"
         ) from error

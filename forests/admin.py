@@ -1,10 +1,10 @@
 # ruff: noqa: ARG002  Django gives more than is needed
-"""What is stored, for staff to look at, and what they can do with a forest as a whole.
+"""The admin of forests: staff inspect stored documents and act on whole forests.
 
-Growing a tree by hand would break it, so trees and nodes are only read.
+Trees and nodes are read-only, because editing a tree by hand would break it.
 
-Lists stay cheap in a forest of a million trees: no ordering by fields without an index, no count of
-all documents, and filters that an index answers. A tree or node is found by its id.
+Lists stay cheap in a forest with a million trees: they never sort by a field without an index or
+count all documents, and an index answers their filters. A tree or node is found by its id.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ from forests.storage.trees import MAX_NODES_OF_A_REQUEST, delete_forest, is_held
 admin.site.site_header = admin.site.site_title = "PRM forests"
 
 MAX_LISTED = 1000
-"""Documents that a list offers; what lies beyond is found by filter or id."""
+"""Most documents in a list. Use a filter or an id to find the others."""
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # no runtime subscript
@@ -44,7 +44,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # no runtime subsc
         return documents[:MAX_LISTED].count()
 
     def _check_object_list_is_ordered(self) -> None:
-        """Documents come as the database has them: ordering a million of them is not cheap."""
+        """Accept the database's own order: sorting a million documents is slow."""
 
 
 class UnorderedChangeList(ChangeList):
@@ -66,7 +66,7 @@ class ForestFilter(admin.SimpleListFilter):
 
 class ForestChangeList(UnorderedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Find the states of all forests on the page in one query."""
+        """Read the states of all forests on the page with one query."""
         super().get_results(request)
         self.result_list = list(self.result_list)
         for forest, standing in zip(
@@ -76,7 +76,7 @@ class ForestChangeList(UnorderedChangeList):
 
 
 class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime subscript
-    """A model that commands and workers write."""
+    """A model that only commands and workers write."""
 
     show_full_result_count = False
     list_per_page = 50
@@ -108,7 +108,7 @@ class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime sub
 
     @admin.display(description="page")
     def page(self, obj: Any) -> SafeString:
-        """Link to what readers see of a document."""
+        """Link to the document's page on the site."""
         return format_html('<a href="{}">view</a>', self.view_on_site(obj))
 
 
@@ -161,21 +161,21 @@ def recount(
 ) -> None:
     for forest in chosen:
         if is_held(forest):
-            messages.error(request, f"Pause {forest} first: workers still count as they grow.")
+            messages.error(request, f"Pause {forest} first: its workers update the counters.")
         elif forest.num_nodes > MAX_NODES_OF_A_REQUEST:
             command = to_type(f"recount_forest --forest_name {forest}")
             messages.error(request, f"A page cannot read all nodes of {forest}: {command}")
         else:
             differences = recount_forest(forest)
             words = [f"{name} {old} is {new}" for name, (old, new) in differences.items()]
-            said = ", ".join(words) or "all counters were right"
+            said = ", ".join(words) or "all counters were correct"
             model_admin.log_change(request, forest, f"recounted: {said}")
             messages.success(request, f"Recounted {forest}: {said}.")
 
 
 @admin.register(Forest)
 class ForestAdmin(StoredAdmin):
-    """Forests are paused, resumed, retried and deleted; the rest is what workers wrote."""
+    """Staff pause, resume, retry and delete forests; workers write everything else."""
 
     list_display = [
         "name", "page", "state", "num_trees", "num_complete", "num_failed", "is_paused",
@@ -196,7 +196,7 @@ class ForestAdmin(StoredAdmin):
 
     @admin.display(description="state")
     def state(self, obj: Forest) -> str:
-        """Return the state with its reason, as pages and commands tell it."""
+        """Return the state with its reason, as pages and commands show it."""
         standing: Standing = getattr(obj, "standing", None) or read_standing_of(obj)
         return str(standing)
 
@@ -209,14 +209,14 @@ class ForestAdmin(StoredAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Look for a part of a name: forests are few."""
+        """Match any part of a name: there are few forests."""
         term = search_term.strip()
         return (queryset.filter(name__icontains=term) if term else queryset), False
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Return what goes with forests, in numbers, and what keeps them from going."""
+        """Return how many documents go with the forests, and what prevents the deletion."""
         gone: Counter[str] = Counter()
         for forest in objs:
             gone += Counter(forests=1, trees=forest.num_trees, nodes=forest.num_nodes)
@@ -242,7 +242,7 @@ class ForestAdmin(StoredAdmin):
             delete_forest(forest)
 
     def save_model(self, request: HttpRequest, obj: Forest, form: Any, change: bool) -> None:
-        """Write the one field that can be edited: workers add to the others meanwhile."""
+        """Write only the editable field: workers update the others meanwhile."""
         Forest.objects.filter(pk=obj.pk).update(is_paused=obj.is_paused)
 
 
@@ -256,7 +256,7 @@ class TreeAdmin(StoredAdmin):
 
 @admin.register(Node)
 class NodeAdmin(StoredAdmin):
-    """Nodes are found by their id, or all those of a tree by the tree's."""
+    """Nodes are found by their own id, or by the id of their tree."""
 
     list_display = ["id", "page", "depth", "grade", "truncated", "tokens", "model"]
     search_help_text = "id of a node or of a tree, such as gsm8k_baseline-test-first/0000012"

@@ -1,4 +1,4 @@
-"""What commands about one forest share: which forest, and what to say of its samples."""
+"""Shared parts of commands about one forest: finding the forest, remarks about its samples."""
 
 import argparse
 import math
@@ -20,7 +20,7 @@ def get_forest(name: str) -> Forest:
     """Return a forest.
 
     Raises:
-        CommandError: there is none of this name; the message lists the nearest.
+        CommandError: no forest has this name. The message lists similar names.
     """
     try:
         return Forest.objects.get(pk=name)
@@ -31,10 +31,10 @@ def get_forest(name: str) -> Forest:
 
 
 def get_seeded_forest(name: str) -> Forest:
-    """Return a forest whose trees are all there.
+    """Return a forest whose trees all exist.
 
     Raises:
-        CommandError: there is no such forest, or its seeding or import was interrupted.
+        CommandError: the forest does not exist, or its seeding or import was interrupted.
     """
     forest = get_forest(name)
     if not forest.is_seeded:
@@ -46,10 +46,10 @@ def get_seeded_forest(name: str) -> Forest:
 
 
 def get_graded_forest(name: str) -> Forest:
-    """Return a seeded forest whose leaves one grader has graded.
+    """Return a seeded forest whose leaves were all graded by one grader.
 
     Raises:
-        CommandError: there is no such forest, it is partly seeded, or its regrading was
+        CommandError: the forest does not exist, is partly seeded, or its regrading was
             interrupted.
     """
     forest = get_seeded_forest(name)
@@ -62,10 +62,10 @@ def get_graded_forest(name: str) -> Forest:
 
 
 def get_grown_forest(name: str) -> Forest:
-    """Return a graded forest that has values: at least one of its trees is complete.
+    """Return a graded forest that has values, so at least one of its trees is complete.
 
     Raises:
-        CommandError: there is no such forest, it is partly seeded or graded, or no tree is
+        CommandError: the forest does not exist, is partly seeded or graded, or no tree is
             complete.
     """
     forest = get_graded_forest(name)
@@ -75,7 +75,7 @@ def get_grown_forest(name: str) -> Forest:
 
 
 def say_uncompared(command: ProjectCommand, number: int | None, forest_name: str) -> None:
-    """Say how many samples of a forest have no result, and what helps; nothing where none."""
+    """Report how many samples of a forest have no result, with the remedy; nothing if none."""
     if number:
         command.say(
             f"{number} samples have no result, as nobody could compare their answers with the "
@@ -84,11 +84,11 @@ def say_uncompared(command: ProjectCommand, number: int | None, forest_name: str
 
 
 def say_ungrouped(command: ProjectCommand, number: int | None, forest_name: str) -> None:
-    """Say how many samples an older version graded, and what helps; nothing where none."""
+    """Report how many samples an older version graded, with the remedy; nothing if none."""
     if number:
         command.say(
             f"{number} samples were graded by an older version, so their answers are the same "
-            f"only where their texts are: regrade_forest --forest_name {forest_name} mends it"
+            f"only where their texts are: regrade_forest --forest_name {forest_name} fixes this"
         )
 
 

@@ -1,4 +1,4 @@
-"""Grade finished leaves with the config's own methods, and group their answers by meaning."""
+"""Grade finished leaves with the config's methods, and group their answers by meaning."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -11,11 +11,11 @@ from forests.core.tree import Grade, ReasoningTree, TreeNode
 from forests.core.voting import AnswerGroups, IsSame
 
 MAX_BYTES_OF_ANSWER = 1_000_000
-"""A leaf holds its answer, the answer that it votes for and its step, in one document."""
+"""One document holds a leaf's answer, its voted answer and its step."""
 
 
 class ItemGrader:
-    """Grades answers to one item; equal texts are compared with the label once."""
+    """Grades answers to one item. Equal texts are compared with the label only once."""
 
     def __init__(self, grader: Grader, label: str) -> None:
         self._grader = grader
@@ -32,7 +32,7 @@ class ItemGrader:
         return answer, Grade.UNANSWERED if answer is None else self.grade_answer(answer)
 
     def grade_answer(self, answer: str) -> Grade:
-        """Return the grade of an answer; `UNCOMPARED` where the grader cannot tell.
+        """Return the grade of an answer; `UNCOMPARED` if the grader cannot tell.
 
         Raises:
             ConfigError: `is_correct` failed.
@@ -56,7 +56,7 @@ def grade_leaf(grader: Grader, label: str, solution: str) -> tuple[str | None, G
 
 
 def find_answer(grader: Grader, solution: str) -> str | None:
-    """Return the answer that a solution states; None where it states none.
+    """Return the answer that a solution states; None if it states none.
 
     Raises:
         ConfigError: `extract_answer` failed.
@@ -65,7 +65,7 @@ def find_answer(grader: Grader, solution: str) -> str | None:
         answer = call_method(grader.extract_answer, solution)
     except NotComparedError as error:
         raise ConfigError(
-            "extract_answer raised NotComparedError, which is for is_correct: return None where a "
+            "extract_answer raised NotComparedError, which is for is_correct: return None if a "
             "solution states no answer"
         ) from error
     if answer is None:
@@ -73,7 +73,7 @@ def find_answer(grader: Grader, solution: str) -> str | None:
     _require(answer, str, "extract_answer must return a str or None")
     if (length := num_utf8_bytes(answer)) > MAX_BYTES_OF_ANSWER:
         raise ConfigError(
-            f"extract_answer returned a text of {length:,} bytes: return the answer alone, which "
+            f"extract_answer returned a text of {length:,} bytes: return only the answer, which "
             f"may have {MAX_BYTES_OF_ANSWER:,}"
         )
     if problem := storing_problem(answer):
@@ -82,11 +82,11 @@ def find_answer(grader: Grader, solution: str) -> str | None:
 
 
 def is_correct(grader: Grader, answer: str, label: str) -> bool:
-    """Return what the grader says of an answer.
+    """Return whether the grader says that an answer is correct.
 
     Raises:
         ConfigError: `is_correct` failed.
-        NotComparedError: it cannot tell.
+        NotComparedError: the grader cannot tell.
     """
     verdict = call_method(grader.is_correct, answer, label)
     _require(verdict, bool, "is_correct must return a bool")
@@ -94,7 +94,7 @@ def is_correct(grader: Grader, answer: str, label: str) -> bool:
 
 
 def same_by(grader: Grader) -> IsSame:
-    """Return what tells whether two answers mean the same, by the grader's `is_correct`."""
+    """Return a function that compares two answers with the grader's `is_correct`."""
     return partial(_is_same, grader)
 
 
@@ -122,7 +122,7 @@ class TreeGrader:
         self._groups.add(leaf)
 
     def grade_new(self, nodes: Iterable[TreeNode]) -> None:
-        """Grade the nodes that are finished leaves and have no grade, in the order of their paths.
+        """Grade all finished leaves without a grade among these nodes, in the order of their paths.
 
         Raises:
             ConfigError: a method of the config failed.
@@ -133,7 +133,7 @@ class TreeGrader:
 
 
 def _is_same(grader: Grader, answer: str, other: str) -> bool | None:
-    """Return whether two answers mean the same; None where the grader cannot tell."""
+    """Return whether two answers mean the same; None if the grader cannot tell."""
     try:
         return is_correct(grader, answer, other)
     except (ConfigError, NotComparedError):

@@ -1,8 +1,8 @@
 """Forests, trees and nodes as MongoDB documents.
 
-Primary keys are texts that say where a document belongs (`gsm8k_baseline-test-first`,
-`…/0000012`, `…/0000012/0.2.1`), so a repeated write is recognised and the documents of a tree
-are found without a join. Foreign keys are plain references: `forests.storage.trees` deletes.
+Primary keys are texts that say where a document belongs (`gsm8k_baseline-test-first`, `…/0000012`,
+`…/0000012/0.2.1`). So a repeated write is detected, and the documents of a tree are found without a
+join. Foreign keys do not cascade: `forests.storage.trees` deletes.
 """
 
 import json
@@ -21,7 +21,7 @@ from forests.costs.money import money
 
 
 class Forest(models.Model):
-    """All trees of one (config, split, suffix), with the config frozen as it was when seeded."""
+    """All trees of one (config, split, suffix), with the config frozen at seeding."""
 
     name = models.CharField(primary_key=True, max_length=120, db_column="_id")
     config_name = models.CharField(max_length=80)
@@ -33,40 +33,38 @@ class Forest(models.Model):
     dataset_source = models.CharField(max_length=300, blank=True)
     dataset_licence = models.CharField(max_length=80, blank=True)
     worker_config = models.JSONField()
-    replaced_settings = models.JSONField(default=dict)  # what it had of settings changed later on
+    replaced_settings = models.JSONField(default=dict)  # seeded values of settings that changed
 
-    is_seeded = models.BooleanField(default=False)  # False while items may still be missing
-    importer = models.CharField(max_length=40, blank=True)  # command that is bringing them
-    import_sha256 = models.CharField(max_length=64, blank=True)  # of what it brings
+    is_seeded = models.BooleanField(default=False)  # False while items may be missing
+    importer = models.CharField(max_length=40, blank=True)  # command that imports its trees
+    import_sha256 = models.CharField(max_length=64, blank=True)  # of the imported data
     is_paused = models.BooleanField(default=False)
-    is_graded = models.BooleanField(default=True)  # False while a new grader has some leaves only
-    graded_at = models.DateTimeField(null=True)  # when a new grader was applied to all leaves
-    extended_at = models.DateTimeField(null=True)  # when complete trees were to grow further
+    is_graded = models.BooleanField(default=True)  # False while some leaves have the old grades
+    graded_at = models.DateTimeField(null=True)  # when a new grader finished all leaves
+    extended_at = models.DateTimeField(null=True)  # when its complete trees were reopened
 
-    grown_by = models.JSONField(default=list)  # the models that grew it, the first one first
-    allowed_models = models.JSONField(default=list)  # names that --allow_model added
+    grown_by = models.JSONField(default=list)  # models that grew it, in order of first use
+    allowed_models = models.JSONField(default=list)  # names added by --allow_model
     nodes_by_model = models.JSONField(default=dict)  # see forests.core.model_counts
 
     max_requests = models.IntegerField(null=True)  # growth stops there; None: no limit
     max_tokens_total = models.BigIntegerField(null=True)  # prompt and completion tokens
     max_cost = models.FloatField(null=True)  # in the currency of the prices
-    price_in = models.FloatField(null=True)  # of a million prompt tokens; None: not known
-    price_out = models.FloatField(null=True)  # of a million completion tokens
-    ledger = models.JSONField(
-        null=True
-    )  # what requests used and may use: see rollouts.growing.reservations
-    reservations = models.JSONField(default=dict)  # what of it is for requests in flight, by holder
+    price_in = models.FloatField(null=True)  # per million prompt tokens; None: unknown
+    price_out = models.FloatField(null=True)  # per million completion tokens
+    ledger = models.JSONField(null=True)  # used and reserved: see rollouts.growing.reservations
+    reservations = models.JSONField(default=dict)  # reserved for requests in flight, by holder
 
     num_trees = models.IntegerField(default=0)
     num_complete = models.IntegerField(default=0)
     num_failed = models.IntegerField(default=0)
-    num_hit_max_nodes = models.IntegerField(default=0)  # trees that lack samples for want of room
+    num_hit_max_nodes = models.IntegerField(default=0)  # trees that lack samples due to `max_nodes`
     num_nodes = models.IntegerField(default=0)
     num_leaves = models.IntegerField(default=0)
     num_correct = models.IntegerField(default=0)
     num_incorrect = models.IntegerField(default=0)
     num_unanswered = models.IntegerField(default=0)
-    num_uncompared = models.IntegerField(default=0)  # without a result, so not in num_leaves
+    num_uncompared = models.IntegerField(default=0)  # no result, so not in num_leaves
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
@@ -74,16 +72,12 @@ class Forest(models.Model):
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)  # failed attempts by kind, such as {"timeout": 3}
     latencies = models.JSONField(default=dict)  # answered requests: see rollouts.client.latencies
-    request_seconds = models.FloatField(default=0)  # the sum of these latencies
-    backend_message = models.TextField(blank=True)  # why workers wait; empty while none does
-    stop_reason = models.TextField(
-        blank=True, default=""
-    )  # why growth stopped; only its operator resumes it
-    worker_message = models.TextField(
-        blank=True, default=""
-    )  # why a worker would not take its jobs
+    request_seconds = models.FloatField(default=0)  # sum of these latencies
+    backend_message = models.TextField(blank=True)  # why workers wait; empty if none waits
+    stop_reason = models.TextField(blank=True, default="")  # why growth waits for the operator
+    worker_message = models.TextField(blank=True, default="")  # why a worker refused its jobs
     worker_message_at = models.DateTimeField(null=True)
-    worked_at = models.DateTimeField(null=True)  # a worker's last write; None once it has left
+    worked_at = models.DateTimeField(null=True)  # a worker's last write; None after it left
 
     created_at = models.DateTimeField()
     growth_started_at = models.DateTimeField(null=True)
@@ -105,17 +99,17 @@ class Forest(models.Model):
 
     @property
     def estimator(self) -> Estimator:
-        """What its values are found by where nothing else is asked for."""
+        """The estimator of its values, unless a reader asks for another."""
         return own_estimator(self.strategy)
 
     @property
     def seeded_settings(self) -> dict[str, Any]:
-        """The worker settings as they were when it was seeded, but for its servers."""
+        """The worker settings at seeding, without the servers."""
         return {**self.worker_config, **(self.replaced_settings or {})}
 
     @property
     def told_settings(self) -> list[tuple[str, Any, str]]:
-        """Name and value of each worker setting, with what it was seeded with where it differs."""
+        """Name and value of each worker setting, with the seeded value if it differs."""
         replaced = self.replaced_settings or {}
         return [
             (name, value, json.dumps(replaced[name]) if name in replaced else "")
@@ -124,24 +118,24 @@ class Forest(models.Model):
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the model server refused a worker, so that growing needs its operator first."""
+        """Whether the model server refused a worker, so that the operator must act first."""
         return bool(self.stop_reason)
 
     @property
     def reserved(self) -> Usage:
-        """The most that requests in flight may use; nothing while no limit is set."""
+        """The most that requests in flight may use; nothing if no limit is set."""
         return sum(map(Usage.of, (self.reservations or {}).values()), Usage())
 
     @property
     def committed(self) -> Usage:
-        """What its requests used, and the most that those in flight may use."""
+        """What its requests used, plus the most that those in flight may use."""
         if self.ledger is None:  # not grown since an older version or another site grew it
             return Usage.of({name: getattr(self, name) for name in USAGE_FIELDS})
         return Usage.of(self.ledger)
 
     @property
     def used(self) -> Usage:
-        """What all its requests used: those that failed too, and those of workers that died."""
+        """What all its requests used, including failed ones and those of killed workers."""
         return self.committed - self.reserved
 
     @property
@@ -154,19 +148,19 @@ class Forest(models.Model):
 
     @property
     def cost(self) -> float | None:
-        """What it has cost, in the currency of the prices; None where these are not known."""
+        """Cost so far, in the currency of the prices; None if these are unknown."""
         return self.prices.cost(self.used)
 
     @property
     def reserved_cost(self) -> float | None:
-        """The most that requests in flight may cost; None where the prices are not known."""
+        """The most that requests in flight may cost; None if the prices are unknown."""
         return self.prices.cost(self.reserved)
 
     @property
     def spent_limit(self) -> str:
-        """The limit that growth has reached, in words; empty where there is none.
+        """The limit that growth has reached, in words; empty if there is none.
 
-        What is reserved for requests in flight is not spent: they may use less.
+        Reserved amounts are not spent: requests in flight may use less.
         """
         used = self.used
         return {
@@ -178,7 +172,7 @@ class Forest(models.Model):
 
     @property
     def larger_limit(self) -> str:
-        """The option that raises a spent limit to twice of it; empty where none is spent."""
+        """The option that doubles a spent limit; empty if no limit is spent."""
         used = self.used
         options = {
             "requests": f"--max_requests {2 * used.requests}",
@@ -201,7 +195,7 @@ class TreeStatus(models.TextChoices):
 
 
 class Tree(models.Model):
-    """One dataset item; the root of the tree is its prompt."""
+    """One dataset item. The root of the tree is its prompt."""
 
     id = models.CharField(primary_key=True, max_length=140, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+", db_index=False)
@@ -209,14 +203,12 @@ class Tree(models.Model):
     item = models.TextField()  # Markdown
     label = models.TextField()
     prompt = models.JSONField()  # a text, or a list of chat messages
-    question = models.TextField(default="", blank=True)  # empty: as the prompt tells it
+    question = models.TextField(default="", blank=True)  # empty: derived from the prompt
     status = models.CharField(max_length=10, choices=TreeStatus.choices, default=TreeStatus.PENDING)
     error = models.TextField(blank=True)
     hit_max_nodes = models.BooleanField(default=False)  # complete, but `max_nodes` left no room
-    generation = models.BigIntegerField(
-        default=0
-    )  # each claim begins one: see rollouts.growing.fencing
-    oldest_generation = models.BigIntegerField(default=0)  # nodes of older ones are not part of it
+    generation = models.BigIntegerField(default=0)  # raised by claims: rollouts.growing.fencing
+    oldest_generation = models.BigIntegerField(default=0)  # older nodes are not part of the tree
     lease_holder = models.CharField(max_length=100, blank=True)
     lease_expires_at = models.DateTimeField(null=True)
 
@@ -241,10 +233,10 @@ class Tree(models.Model):
     class Meta:
         ordering = ["forest_id", "index"]
         indexes = [
-            # The trees of a forest that still have to grow, and those of one status on a page,
-            # which come in the order of the dataset.
+            # The trees of a forest that still have to grow; and the trees of one status on a page,
+            # in the order of the dataset.
             models.Index(fields=["forest", "status", "index"], name="tree_forest_status_index"),
-            # The trees of all forests that workers hold now: one range.
+            # The trees of all forests that workers currently hold: one index range.
             models.Index(fields=["status", "lease_expires_at"], name="tree_status_lease"),
         ]
 
@@ -266,7 +258,7 @@ class Node(models.Model):
     position = models.IntegerField()
     text = models.TextField()
     count = models.IntegerField(default=1)
-    drawn = models.JSONField(default=dict)  # the count by the depth from which it was drawn
+    drawn = models.JSONField(default=dict)  # the count by the depth of the ancestor sampled from
     terminal = models.BooleanField(default=False)
     truncated = models.BooleanField(default=False)
     answer = models.TextField(null=True)  # noqa: DJ001  None: no answer; "" is an answer
@@ -277,9 +269,9 @@ class Node(models.Model):
     finish_reason = models.CharField(max_length=20, blank=True)
     model = models.CharField(max_length=200, blank=True)
     seed = models.BigIntegerField(null=True)
-    numbered_to = models.IntegerField(default=0)  # an older version wrote none
-    is_thought = models.BooleanField(default=False)  # an older version wrote none
-    generation = models.BigIntegerField(default=0)  # of its tree, when it was written or taken over
+    numbered_to = models.IntegerField(default=0)  # older versions wrote none
+    is_thought = models.BooleanField(default=False)  # older versions wrote none
+    generation = models.BigIntegerField(default=0)  # of its tree, when written or taken over
     created_at = models.DateTimeField()
 
     class Meta:
@@ -289,7 +281,7 @@ class Node(models.Model):
         return self.id
 
     def get_absolute_url(self) -> str:
-        """Return its place in the page of its tree, which opens the way there."""
+        """Return its address: the page of its tree, unfolded to this node."""
         tree = reverse("tree", args=[self.forest_id, self.tree_index])
         return f"{tree}?open={format_path(self.path)}#{self.anchor}"
 
@@ -307,12 +299,12 @@ class Node(models.Model):
 
 
 class Scorer(models.Model):
-    """A judge of steps whose scores a forest keeps: a served reward model, or an imported one."""
+    """A judge of steps whose scores a forest keeps: a served reward model or an imported one."""
 
     id = models.CharField(primary_key=True, max_length=260, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
     name = models.CharField(max_length=120)
-    parameters = models.JSONField(default=dict)  # what it was asked, so that runs can be told apart
+    parameters = models.JSONField(default=dict)  # what it was asked, to tell runs apart
     num_trees = models.IntegerField(default=0)  # trees with scores
     num_nodes = models.IntegerField(default=0)  # nodes with a score
     created_at = models.DateTimeField()
@@ -325,7 +317,7 @@ class Scorer(models.Model):
 
 
 class TreeScores(models.Model):
-    """What one scorer gave the nodes of one tree."""
+    """The scores of one scorer for the nodes of one tree."""
 
     id = models.CharField(primary_key=True, max_length=280, db_column="_id")
     scores = models.JSONField()  # by path, such as {"0-2-1": 0.7}; nodes without a score are absent
@@ -338,7 +330,7 @@ class TreeScores(models.Model):
 
 
 class ModelServer(models.Model):
-    """What a server was found to do with one model, so that not every job asks again."""
+    """What a server was found to do with one model, so that not every job probes it again."""
 
     id = models.CharField(primary_key=True, max_length=64, db_column="_id")
     server = models.TextField()  # its address, without credentials
@@ -346,7 +338,7 @@ class ModelServer(models.Model):
     api = models.CharField(max_length=20)
     abilities = models.JSONField(default=dict)  # a `forests.core.abilities.Abilities`
     probed_at = models.DateTimeField()
-    claimed_until = models.DateTimeField(null=True)  # somebody asks it now, and others wait
+    claimed_until = models.DateTimeField(null=True)  # one worker probes it, others wait
 
     class Meta:
         ordering = ["id"]
@@ -383,10 +375,10 @@ LEAF_COUNTERS = (
     "num_uncompared",
     "num_truncated",
 )
-"""What the nodes of a tree tell: see `forests.core.counting`."""
+"""Counters derived from a tree's nodes: see `forests.core.counting`."""
 
 SPENT_COUNTERS = ("prompt_tokens", "completion_tokens", "requests", "retries")
-"""What growing cost, retries and lost samples included."""
+"""What growing cost, including retries and lost samples."""
 
 COUNTERS = (*LEAF_COUNTERS, *SPENT_COUNTERS)
-"""What a forest sums over its trees."""
+"""Counters that a forest sums over its trees."""

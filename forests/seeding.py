@@ -33,8 +33,10 @@ from forests.storage.trees import (
 )
 
 ITEMS_COMPARED = 256
-"""Items, spread over the dataset, that are compared with their trees before a forest is continued.
-The more there are, the longer it takes: each is one tree to read and one prompt to make."""
+"""Items, spread over the dataset, that are compared with their trees before seeding continues.
+
+More of them take longer: each needs one tree read and one prompt built.
+"""
 
 
 def seed_forest(
@@ -45,14 +47,14 @@ def seed_forest(
     limit: int | None = None,
     report: Callable[[int], None] = lambda _: None,
 ) -> Forest:
-    """Return the forest, with one tree for each item; `report` gets the number of trees so far.
+    """Return the forest, with one tree per item; `report` gets the number of trees so far.
 
-    A forest that is there already is continued where its seeding stopped, so repeating is safe, and
-    a larger limit adds trees. A new forest that turns out to be unusable is removed again.
+    An existing forest is continued where its seeding stopped. So repeating is safe, and a larger
+    limit adds trees. A new forest that turns out to be unusable is removed again.
 
     Raises:
         ConfigError: the name or an item is not usable, the split is empty, or the forest was
-            seeded from something else; the message says what differs.
+            seeded from something else. The message says what differs.
     """
     name = name_of_forest(loaded.name, dataset_split, suffix)
     if problems := loaded.config.rollout_worker_config.problems():
@@ -67,7 +69,7 @@ def seed_forest(
         if is_new:
             delete_forest(Forest.objects.get(pk=name))
         raise
-    # A limit below what an interrupted seeding has written says nothing about the rest.
+    # A limit below the number of written trees says nothing about the other items.
     if limit is None or limit >= forest.num_trees:
         collection(Forest).update_one({"_id": name}, {"$set": {"is_seeded": True}})
     return Forest.objects.get(pk=name)
@@ -76,7 +78,7 @@ def seed_forest(
 def _first_items(
     config: RolloutConfig, split: str, limit: int | None
 ) -> tuple[list[Any], Iterator[Any]]:
-    """Return the first item and an iterator of the others: an empty split fails before a write."""
+    """Return the first item and an iterator of the others, so that an empty split fails early."""
     items = iterate_items(config, split)
     limited = itertools.islice(items, limit)
     first = list(itertools.islice(limited, 1))
@@ -113,20 +115,20 @@ def _get_or_create(name: str, loaded: LoadedConfig, split: str) -> tuple[Forest,
         if differences := _differences(existing, forest, loaded):
             raise ConfigError(
                 f"forest {name!r} was seeded from another config: {'; '.join(differences)}. "
-                "Use another --forest_name_suffix, or put the config back"
+                "Use another --forest_name_suffix, or restore the config"
             )
         return existing, False
-    delete_forest(forest)  # what a deletion that was interrupted, or raced a worker, has left
+    delete_forest(forest)  # remains of a deletion that was interrupted, or raced a worker
     forest.save(force_insert=True)
     return forest, True
 
 
 _CHANGED_DEFAULTS = {"max_nodes": (500, 10_000)}
-"""Defaults as they were and are: a forest keeps the one that it was seeded with."""
+"""Defaults before and after a change: a forest keeps the one that it was seeded with."""
 
 
 def _differences(old: Forest, new: Forest, loaded: LoadedConfig) -> list[str]:
-    # A setting that is younger than the forest has had its default in it.
+    # A setting newer than the forest had its default value.
     worker_config = RolloutWorkerConfig.from_dict(old.seeded_settings).as_dict()
     found = [
         f"{setting} was {worker_config[setting]!r} and is {value!r}"
@@ -150,7 +152,7 @@ def _unseeded_items(
     """Return the items that `num_trees` does not count yet, with their indexes.
 
     Raises:
-        ConfigError: the dataset is not the one before, as the items show that have a tree.
+        ConfigError: the items that have a tree show that the dataset has changed.
     """
     seeded = _seeded_prompts(forest)
     num_seeded = max(seeded, default=-1) + 1
@@ -168,9 +170,9 @@ def _unseeded_items(
 
 
 def _seeded_prompts(forest: Forest) -> dict[int, tuple[Prompt, str]]:
-    """Return prompt and label of trees by index: the first, the last, and some between.
+    """Return prompt and label of trees by index: the first, the last, and some in between.
 
-    Trees that an interrupted seeding wrote and did not count are all there.
+    Includes all trees that an interrupted seeding wrote but did not count.
     """
     counted = range(forest.num_trees)
     spread = set(counted[:: -(-forest.num_trees // ITEMS_COMPARED) or 1]) | set(counted[-1:])
@@ -187,7 +189,7 @@ def _seeded_prompts(forest: Forest) -> dict[int, tuple[Prompt, str]]:
 def _other_data(forest: Forest, difference: str) -> ConfigError:
     return ConfigError(
         f"forest {forest.name!r} was seeded from other data: {difference}. Use another "
-        "--forest_name_suffix, or put the data back"
+        "--forest_name_suffix, or restore the data"
     )
 
 
@@ -197,7 +199,7 @@ def _insert_trees(
     items: Iterator[tuple[int, Any]],
     report: Callable[[int], None],
 ) -> None:
-    """Insert trees, each batch before `num_trees` counts it."""
+    """Insert trees in batches; `num_trees` counts a batch after it is written."""
     while batch := list(itertools.islice(items, TREES_PER_WRITE)):
         insert_trees([_tree_document(forest, config, index, item) for index, item in batch])
         num_trees = batch[-1][0] + 1

@@ -1,4 +1,4 @@
-"""Addresses of the forests; each begins with a forest's name, so they come last."""
+"""Addresses of the forests. They come last, because each begins with a forest's name."""
 
 from django.urls import path, register_converter
 
@@ -9,7 +9,7 @@ from forests.pages.tree.query import NODE_PATH
 
 
 class NodePathConverter:
-    """The path of a node as it stands in its id, such as 0.2.1."""
+    """The path of a node as in its id, such as 0.2.1."""
 
     regex = NODE_PATH
 

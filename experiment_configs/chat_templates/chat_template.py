@@ -1,8 +1,8 @@
-"""Render a model's own chat template, so that its messages can be continued over completions.
+"""Render a model's own chat template, so that messages can be continued over completions.
 
-Over the chat endpoint the server renders the template, and what it does to a message that is to be
-continued differs from server to server. Over completions the prompt is this text and what the model
-wrote follows it to the character, inside its thought too.
+Over the chat endpoint the server renders the template, and servers differ in how they treat a
+message that is to be continued. Over completions the rendered text is the prompt, and the model's
+text follows it exactly, even inside a thought.
 """
 
 import json
@@ -19,7 +19,7 @@ from experiment_configs.answers.extraction.thoughts import is_thinking, opens_wi
 from experiment_configs.interfaces import ConfigError
 
 PROCESSOR_SECONDS = 5.0
-"""Processor time of one rendering; templates of models need a thousandth of it."""
+"""Processor time of one rendering. Templates of real models need a thousandth of it."""
 WALL_SECONDS = 90.0
 MAX_TEMPLATE_CHARACTERS = 1_000_000
 
@@ -34,31 +34,32 @@ _child = ChildProcess(Path(__file__).with_name("template_process.py"), str(PROCE
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """The chat template of a model. Nothing is read before the first prompt is rendered."""
+    """The chat template of a model. Files are read when the first prompt is rendered."""
 
     place: str | Path
-    """A directory with the files of the model's tokenizer, a template by itself (`.jinja`), or the
-    model's name on the Hugging Face hub."""
+    """A directory with the model's tokenizer files, a single template (`.jinja`), or a hub name."""
     name: str = "default"
-    """Which template, where the model has several."""
+    """Name of the template, if the model has several."""
     revision: str | None = None
-    """Which commit of the hub's repository; None: the newest."""
+    """Commit of the hub repository; None: the newest."""
     keeps_bos: bool = False
-    """Whether the text begins with the token of its beginning although the tokenizer adds it too:
-    for servers that are told not to (`extra_body={"add_special_tokens": False}` with vLLM)."""
+    """Whether the text starts with the beginning-of-text token although the tokenizer adds it too.
+
+    For servers that are told not to add it (`extra_body={"add_special_tokens": False}` with vLLM).
+    """
 
     def render(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
-        """Return the text after which the model writes its answer to these messages.
+        """Return the prompt after which the model writes its answer to these messages.
 
-        A last message of the assistant is the beginning of the answer: it follows to the character,
+        A last assistant message is the beginning of the answer. It follows exactly as given,
         whatever the template would do to it. `variables` are the template's own, such as
         `enable_thinking=False`.
 
-        The token that begins a text is left out where the tokenizer adds it to every prompt, as
-        servers of completions let it do: else the model would see it twice.
+        The beginning-of-text token is left out if the tokenizer adds it to every prompt, as
+        completions servers let it do. Otherwise the model would see it twice.
 
         Raises:
-            ConfigError: there is no such template, it refuses the messages, or it needs more time
+            ConfigError: the template does not exist, refuses the messages, or needs more time
                 or memory than a template may take.
         """
         *before, last = [dict(message) for message in messages] or [{}]
@@ -80,7 +81,7 @@ class ChatTemplate:
         """The template as its author wrote it.
 
         Raises:
-            ConfigError: the model has none, or several and none of this name.
+            ConfigError: the model has none, or none with this name.
         """
         found = self._templates()
         if len(found) == 1 and self.name == "default":
@@ -95,7 +96,7 @@ class ChatTemplate:
 
     @cached_property
     def adds_bos(self) -> bool:
-        """Whether the tokenizer puts the token that begins a text before every prompt."""
+        """Whether the tokenizer puts the beginning-of-text token before every prompt."""
         bos = self._tokens.get("bos_token", "")
         told = self._config.get("add_bos_token")
         if not bos or isinstance(told, bool):
@@ -122,7 +123,7 @@ class ChatTemplate:
         return str(reply["text"])
 
     def _templates(self) -> dict[str, str]:
-        """Return all templates by name; a file of its own comes before the tokenizer's settings."""
+        """Return all templates by name; a separate file overrides the tokenizer's settings."""
         for name in _TEMPLATE_FILES:
             if (text := self._text(name)) is not None:
                 found = text if name.endswith(".jinja") else self._parsed(name, text)
@@ -156,7 +157,7 @@ class ChatTemplate:
 
     @cached_property
     def _tokens(self) -> dict[str, str]:
-        """Return the special tokens that templates may name, such as `bos_token`."""
+        """Return the special tokens that templates may use, such as `bos_token`."""
         given = {**self._json(_TOKENS_FILE), **self._config}
         tokens = {}
         for name, value in given.items():
@@ -169,7 +170,7 @@ class ChatTemplate:
         text = self._text(name)
         found = {} if text is None else self._parsed(name, text)
         if not isinstance(found, dict):
-            raise ConfigError(f"{name} of {self.place} is no JSON object")
+            raise ConfigError(f"{name} of {self.place} is not a JSON object")
         return found
 
     def _parsed(self, name: str, text: str) -> Any:
@@ -179,7 +180,7 @@ class ChatTemplate:
             raise ConfigError(f"{name} of {self.place} is not JSON: {describe(error)}") from error
 
     def _text(self, name: str) -> str | None:
-        """Return a file of the model; None where it has none of this name."""
+        """Return the text of a model file; None if there is none with this name."""
         try:
             path = self._file(name)
             return path.read_text(encoding="utf-8") if path else None
@@ -196,13 +197,13 @@ class ChatTemplate:
 
     @cached_property
     def _directory(self) -> Path:
-        """Return where the files are: given, or fetched from the hub unless they are cached."""
+        """Return the directory of the files: the given one, or a download from the hub (cached)."""
         given = Path(self.place).expanduser()
         if str(self.place) and given.exists():
             return given
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(self.place)) or str(self.place)[0] in ".~":
             raise ConfigError(f"no chat template {str(self.place)!r}: there is no such directory")
-        # Every command imports this module, and few need the hub, whose library takes 0.2 s.
+        # Every command imports this module but few need the hub, whose import takes 0.2 s.
         from huggingface_hub import snapshot_download  # noqa: PLC0415
 
         try:
@@ -211,14 +212,14 @@ class ChatTemplate:
             )
         except Exception as error:
             raise ConfigError(
-                f"no chat template {str(self.place)!r}: it is no directory here, and the hub does "
-                f"not give it ({type(error).__name__}); check the name and the network, or give a "
-                f"directory with {_CONFIG_FILE}"
+                f"no chat template {str(self.place)!r}: it is not a directory here, and the hub "
+                f"does not have it ({type(error).__name__}); check the name and the network, or "
+                f"give a directory with {_CONFIG_FILE}"
             ) from error
 
 
 def _first_tokens(post_processor: object) -> set[str]:
-    """Return the tokens that a tokenizer's post-processor puts before one text."""
+    """Return the tokens that a tokenizer's post-processor puts before a single text."""
     if not isinstance(post_processor, dict):
         return set()
     found: set[str] = set()

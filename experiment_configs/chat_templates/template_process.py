@@ -1,7 +1,7 @@
-"""The child process of `chat_templates`: renders templates, one question a line, as JSON.
+"""The child process of `chat_templates`: renders templates, one JSON question per line.
 
-A template comes from whoever made the model. Jinja's sandbox keeps it from everything outside;
-should it find a way out, it still can open no file, and time and memory are limited.
+A template is untrusted code. Jinja's sandbox isolates it. If it escapes, it still cannot open
+files, and its time and memory are limited.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MEMORY_BYTES = 1 << 30
 MAX_CHARACTERS = 10_000_000
-"""Of a rendered prompt."""
+"""Most characters of a rendered prompt."""
 
 
 class RefusalError(TemplateError):
-    """A template refused its messages by `raise_exception`."""
+    """A template refused its messages with `raise_exception`."""
 
 
 class Generation(Extension):
-    """Renders `{% generation %}`, which marks the assistant's words for training, as its body."""
+    """Renders `{% generation %}`, which marks the assistant's text for training, as its body."""
 
     tags = {"generation"}
 
@@ -40,10 +40,10 @@ class Generation(Extension):
 
 
 def main() -> None:
-    """Answer questions until the input ends; the kernel ends the process that needs too long."""
+    """Answer questions until the input ends. The kernel kills the process if it takes too long."""
     processor_seconds = float(sys.argv[1])
-    render("{{ strftime_now('%Y') }}{{ one.two }}", {})  # what this loads, it can load no more
-    with contextlib.suppress(ValueError, OSError):  # not every system limits these
+    render("{{ strftime_now('%Y') }}{{ one.two }}", {})  # imports lazy modules before the limits
+    with contextlib.suppress(ValueError, OSError):  # not every system has these limits
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
     for line in sys.stdin:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def render(source: str, variables: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a template writes as `text`, or as `problem` why it writes nothing."""
+    """Return a template's output as `text`, or as `problem` why it has none."""
     try:
         text = _template(source).render(variables)
     except RefusalError as error:
@@ -66,7 +66,7 @@ def render(source: str, variables: Mapping[str, Any]) -> dict[str, str]:
     except TemplateSyntaxError as error:
         return {"problem": f"cannot be read: {error} (line {error.lineno})"}
     except MemoryError:
-        return {"problem": "needs more memory than it gets"}
+        return {"problem": "needs more memory than it may use"}
     except Exception as error:  # noqa: BLE001  it is code that is not ours
         return {"problem": f"cannot be rendered: {type(error).__name__}: {error}"}
     if len(text) > MAX_CHARACTERS:
@@ -81,7 +81,7 @@ def _template(source: str) -> Template:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    """Return Jinja as `transformers` sets it up for chat templates."""
+    """Return Jinja, set up as `transformers` does for chat templates."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
     )
@@ -98,7 +98,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Return JSON; Jinja's own filter would escape `<`, `>`, `&` and `'` for HTML."""
+    """Return JSON. Jinja's own filter would escape `<`, `>`, `&` and `'` for HTML."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,

@@ -1,4 +1,4 @@
-"""Word problems made from a seed: nothing to download, easy enough for a very small model."""
+"""Word problems made from a seed: no download, and easy enough for a very small model."""
 
 import random
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ Then she has 7 - 4 = 3 balls.
 
 
 class Config(RolloutConfig):
-    """Two calculations below ten, one a line."""
+    """Two calculations below ten, one per line."""
 
     source = "made by the config"
     licence = "cc0-1.0"

@@ -21,7 +21,7 @@ His change is 20 - 8 = 12 dollars.
 
 
 class Config(RolloutConfig):
-    """Few-shot completions, one calculation a line, answer after `####`."""
+    """Few-shot completions, one calculation per line, the answer after `####`."""
 
     source = "openai/gsm8k"
     licence = "mit"

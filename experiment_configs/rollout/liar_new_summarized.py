@@ -1,4 +1,4 @@
-"""LIAR-New: political statements, true or false (2305.14928); reasons summarised step by step."""
+"""LIAR-New: political statements, true or false (2305.14928), with short reasons as steps."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _VERDICT = re.compile(r"verdict:\W*(true|false)\b", re.IGNORECASE)
 
 
 class Config(RolloutConfig):
-    """Chat prompts, a reason a line, and a verdict in words instead of a number."""
+    """Chat prompts, one reason per line, and a verdict in words instead of a number."""
 
     source = "LIAR-New"
     licence = "mit"

@@ -13,7 +13,7 @@ INSTRUCTION = (
 
 
 class Config(RolloutConfig):
-    """Chat prompts, a paragraph a step, answer in a box."""
+    """Chat prompts, a paragraph per step, the answer in a box."""
 
     source = "HuggingFaceH4/MATH-500"
     licence = "mit"

@@ -1,6 +1,6 @@
-"""MATH-500 for a reasoning model: over completions, with its own chat template, thoughts included.
+"""MATH-500 for a reasoning model: over completions, with its own chat template and its thoughts.
 
-For another model change `model` and `chat_template`, in a copy in `PRM_CONFIG_PATH`.
+For another model, change `model` and `chat_template` in a copy in `PRM_CONFIG_PATH`.
 """
 
 import os
@@ -15,9 +15,10 @@ INSTRUCTION = "Please reason step by step, and put your final answer within \\bo
 
 
 class Config(Math500):
-    """A paragraph a step, in the thought and in the answer; the model ends its solutions itself.
+    """A paragraph per step, in the thought and in the answer; the model ends its solutions itself.
 
-    Limits are for thoughts of hundreds of paragraphs; the server's context must have room for them.
+    The limits allow thoughts of hundreds of paragraphs; the server's context must have room for
+    them.
     """
 
     rollout_worker_config = RolloutWorkerConfig(
@@ -39,6 +40,6 @@ class Config(Math500):
     chat_template = ChatTemplate(os.environ.get("MATH_500_CHAT_TEMPLATE", MODEL))
 
     def get_root_prompt(self, item: dict[str, Any]) -> Prompt:
-        # Makers of reasoning models advise against a system message.
+        # The makers of reasoning models advise against a system message.
         question = f"{item['problem']}\n\n{INSTRUCTION}"
         return self.chat_template.render([{"role": "user", "content": question}])

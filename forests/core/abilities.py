@@ -1,4 +1,4 @@
-"""What a model server was found to do with one model: as it is stored, and in words."""
+"""What a model server was found to do with one model, as stored and in words."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -6,27 +6,27 @@ from enum import StrEnum
 from typing import Any
 
 IN_TEXT = "<think>"
-"""Stands in `Abilities.thought` for thoughts in the text, which have no field."""
+"""Value of `Abilities.thought` for thoughts in the text, which have no field of their own."""
 UNOPENED = "</think>"
-"""Stands there for thoughts in the text that the chat template opens: only their end shows."""
+"""Value for thoughts in the text that the chat template opens: only their end is visible."""
 SAMPLES_NOTED = "samples in one request (n)"
-"""Stands in the note about the most samples."""
+"""Part of the note about the largest number of samples."""
 CONTINUES_MESSAGES = "continues messages"
 _NOT_KNOWN = "not known"
 
 
 class Continuing(StrEnum):
-    """What a server made of a message that was to be continued."""
+    """How a server treated a message that was to be continued."""
 
     CONTINUED = "continued"
     RESTARTED = "restarted"
-    """It began the answer from the start."""
+    """It started the answer from the beginning."""
     UNCLEAR = "unclear"
-    """Its answer shows neither, as small models may answer anything."""
+    """Its answer shows neither: small models may answer anything."""
 
 
 class EndTold(StrEnum):
-    """How a server tells that a stop text ended a sample, and not the model."""
+    """How a server reports that a stop text ended a sample, and not the model."""
 
     BY_NAME = "by name"
     IN_TOKENS = "in its list of tokens"
@@ -35,7 +35,7 @@ class EndTold(StrEnum):
 
 @dataclass(slots=True)
 class Learnt:
-    """What refusals of a server taught: see `rollouts.protocol.dialect`."""
+    """What a server's refusals taught: see `rollouts.protocol.dialect`."""
 
     renamed: dict[str, str] = field(default_factory=dict)
     omitted: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Learnt:
     notes: list[str] = field(default_factory=list)
 
     def without_samples(self) -> "Learnt":
-        """Return the same without a limit of samples."""
+        """Return the same without the limit of samples."""
         notes = [note for note in self.notes if SAMPLES_NOTED not in note]
         return replace(self, most_samples=None, notes=notes)
 
@@ -54,16 +54,16 @@ class Abilities:
     """What a server does with one model. None: not known."""
 
     asked: list[str] = field(default_factory=list)
-    """What it was asked about: "basics", "logprobs", "continuing"."""
+    """The topics it was probed for: "basics", "logprobs", "continuing"."""
     continuing: Continuing | None = None
     continued_by: str = ""
-    """How it is asked to continue a message: a `rollouts.probing.probes.Continuation`."""
+    """How to ask it to continue a message: a `rollouts.probing.probes.Continuation`."""
     several_samples: bool | None = None
-    """Whether one request may ask for more than one."""
+    """Whether one request may ask for several samples."""
     end_told: EndTold | None = None
     logprobs: bool | None = None
     thought: str | None = None
-    """The field that thoughts come in, `IN_TEXT`, `UNOPENED`, or empty where none was seen."""
+    """The field that thoughts come in, `IN_TEXT`, `UNOPENED`, or empty if none was seen."""
     answers_as: str = ""
     """The model's name in its answers."""
     learnt: Learnt = field(default_factory=Learnt)
@@ -74,7 +74,7 @@ class Abilities:
 
     @classmethod
     def from_dict(cls, stored: Any) -> "Abilities | None":
-        """Return the abilities that `as_dict` wrote; None where another version wrote them."""
+        """Return the abilities that `as_dict` wrote; None if another version wrote them."""
         known = {one.name for one in fields(cls)}
         if not isinstance(stored, Mapping) or set(stored) != known:
             return None
@@ -89,7 +89,7 @@ class Abilities:
             return None
 
     def told(self) -> list[tuple[str, str]]:
-        """Return what is known in words, each with its name."""
+        """Return the known abilities in words, each with its name."""
         return [
             (CONTINUES_MESSAGES, self._told_continuing()),
             ("samples per request", self._told_samples()),
@@ -100,7 +100,7 @@ class Abilities:
         ]
 
     def _told_continuing(self) -> str:
-        ways = {"prefill": "a last message of the assistant alone"}
+        ways = {"prefill": "just a last message of the assistant"}
         way = ways.get(self.continued_by, self.continued_by)
         told = {
             Continuing.CONTINUED: f"by {way}",

@@ -1,4 +1,4 @@
-"""What a tree's counters say, from its nodes."""
+"""Counters of a tree, from its nodes."""
 
 from collections import Counter
 
@@ -6,12 +6,12 @@ from forests.core.tree import Grade, ReasoningTree, TreeNode
 
 
 def count_tree(tree: ReasoningTree) -> dict[str, int]:
-    """Return the counters of a tree: nodes below the root, and samples that ended, by grade.
+    """Return the counters of a tree: nodes below the root, and finished samples by grade.
 
-    Leaves are counted in samples: one step that ended three samples is three leaves. Open leaves,
-    to which growth has not come yet, are none. A solution that was cut is not correct, whatever it
-    says. Samples whose answer nobody could compare have no result: they are in `num_uncompared`
-    and not in `num_leaves`, which shares are taken of.
+    Leaves are counted in samples: one step that ended three samples is three leaves. Open leaves do
+    not count, because growth has not expanded them. A solution that was cut is never correct.
+    Samples whose answer nobody could compare have no result: they are in `num_uncompared` and not
+    in `num_leaves`, the denominator of all shares.
     """
     finished = [node for node in tree.leaves() if node.is_finished]
     grades: Counter[Grade | None] = Counter()
@@ -31,10 +31,10 @@ def count_tree(tree: ReasoningTree) -> dict[str, int]:
 
 
 def mend_counts(tree: ReasoningTree) -> list[TreeNode]:
-    """Give each step as many samples as its children have, and return the steps that had others.
+    """Give each step as many samples as its children have; return the steps that changed.
 
-    For trees whose samples all come from the root (`sampled`): each one that passes a step ends
-    below it. Only the leaves of such a tree can be trusted where its counts do not add up.
+    For trees whose samples all start at the root (`sampled`): each sample that passes a step ends
+    below it. If the counts of such a tree do not add up, only its leaves can be trusted.
     """
     mended = []
     for node in tree.bottom_up():
@@ -47,8 +47,8 @@ def mend_counts(tree: ReasoningTree) -> list[TreeNode]:
 
 
 def share_correct(num_correct: int, num_leaves: int) -> float | None:
-    """Return the share of correct leaves, in samples; None where there are none yet.
+    """Return the share of correct leaves, in samples; None if there are no leaves yet.
 
-    What a prompt is worth is said by `forests.core.values.root_value`.
+    For the value of the prompt, use `forests.core.values.root_value`.
     """
     return num_correct / num_leaves if num_leaves else None

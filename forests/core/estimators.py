@@ -1,6 +1,6 @@
-"""Which estimators give the values of a tree, by the strategy that grew it.
+"""Which estimators fit a tree, depending on the strategy that grew it.
 
-The strategies themselves are in `rollouts.strategies`, which pages and metrics do not know.
+The strategies themselves are in `rollouts.strategies`, which pages and metrics do not import.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from common.plugins import PluginError, Registry
 from forests.core.values import ESTIMATORS, Estimator
 
 AUTO: Literal["auto"] = "auto"
-"""Stands for the strategy's own estimator."""
+"""Chooses the strategy's own estimator."""
 EstimatorChoice: TypeAlias = Literal["auto"] | Estimator
 
 IMPORTED = "imported"
 """Strategy of trees that another program grew."""
 
 RESEGMENTED = "resegmented"
-"""Strategy of trees whose solutions, drawn from the root, were cut into other steps."""
+"""Strategy of trees whose solutions were drawn from the root and cut into other steps."""
 
 STRATEGY_ESTIMATORS: Mapping[str, tuple[Estimator, ...]] = {
     "branching": ("leaf_mean", "child_mean", "any"),
@@ -29,7 +29,7 @@ STRATEGY_ESTIMATORS: Mapping[str, tuple[Estimator, ...]] = {
     IMPORTED: ESTIMATORS,
     RESEGMENTED: ESTIMATORS,
 }
-"""The strategy's own estimator, then the others that mean something for its trees."""
+"""For each strategy its own estimator, then the others that are meaningful for its trees."""
 
 
 _PLUGINS: Registry[Any] = Registry("prm.strategies", "growth strategy", {}, lambda *_: "")
@@ -48,38 +48,38 @@ def estimators_of(strategy: str) -> tuple[Estimator, ...]:
 
 
 class EstimatorError(UserError, ValueError):
-    """An estimator means nothing for a strategy; the message names those that do."""
+    """An estimator has no meaning for a strategy. The message names those that have."""
 
     exit_code = 2
 
 
 def own_estimator(strategy: str) -> Estimator:
-    """Return the estimator of a strategy; `leaf_mean` for one that this version does not know."""
+    """Return the estimator of a strategy; `leaf_mean` for a strategy unknown to this version."""
     return estimators_of(strategy)[0]
 
 
 def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
-    """Return the wanted estimator, which `auto` leaves to the strategy.
+    """Return the wanted estimator; for `auto`, the strategy's own.
 
     Raises:
-        EstimatorError: it means nothing for this strategy.
+        EstimatorError: it has no meaning for this strategy.
     """
     if wanted == AUTO:
         return own_estimator(strategy)
     known = estimators_of(strategy)
     if wanted not in known:
         raise EstimatorError(
-            f"--estimator {wanted} means nothing for a forest of strategy {strategy}, which draws "
+            f"--estimator {wanted} has no meaning for a forest of strategy {strategy}, which draws "
             f"single steps: use {', '.join(known)}"
         )
     return wanted
 
 
 def caution(strategy: str, estimator: Estimator) -> str:
-    """Return what to know of this choice, as one line; empty where there is nothing."""
+    """Return a warning about this choice, as one line; empty if there is none."""
     if estimator == "own_rollouts" or own_estimator(strategy) != "own_rollouts":
         return ""
     return (
         f"{estimator} also counts the rollouts of later steps, and {strategy} chose those steps: "
-        "the values are biased; --estimator own_rollouts counts the rollouts of each step alone"
+        "the values are biased; --estimator own_rollouts counts only each step's own rollouts"
     )

@@ -15,7 +15,7 @@ def name_of_forest(config_name: str, dataset_split: str, suffix: str) -> str:
     """Return the name of the forest of a config, split and suffix.
 
     Raises:
-        ConfigError: it cannot stand in an address.
+        ConfigError: the name cannot be part of an address.
     """
     try:
         return forest_name(config_name, dataset_split, suffix)
@@ -26,10 +26,10 @@ def name_of_forest(config_name: str, dataset_split: str, suffix: str) -> str:
 
 
 def check_storable(loaded: LoadedConfig) -> None:
-    """Refuse a config that no forest can keep.
+    """Refuse a config that cannot be stored with a forest.
 
     Raises:
-        ConfigError: a text of it cannot be stored.
+        ConfigError: one of its texts cannot be stored.
     """
     for name, part in (
         ("rollout_worker_config", loaded.config.rollout_worker_config.as_dict()),
@@ -45,7 +45,7 @@ def check_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str]:
     """Return the root prompt, label and serialised form of an item.
 
     Raises:
-        ConfigError: a method of the config fails or gives the wrong type.
+        ConfigError: a method of the config fails or returns the wrong type.
     """
     prompt = call_method(config.get_root_prompt, item)
     label = call_method(config.get_label, item)
@@ -68,10 +68,10 @@ def check_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str]:
 
 
 def check_whole_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str, str]:
-    """Return all that a tree holds of an item: prompt, label, serialised form and question.
+    """Return everything that a tree stores of an item: prompt, label, serialised form, question.
 
     Raises:
-        ConfigError: a method of the config fails or gives what cannot be used or stored.
+        ConfigError: a method of the config fails, or its result cannot be used or stored.
     """
     whole = (*check_item(config, item), item_question(config, item))
     if problem := storing_problem(list(whole)):
@@ -83,10 +83,10 @@ def check_whole_item(config: RolloutConfig, item: Any) -> tuple[Prompt, str, str
 
 
 def item_question(config: RolloutConfig, item: Any) -> str:
-    """Return what an item asks, without blanks around it.
+    """Return what an item asks, stripped of surrounding whitespace.
 
     Raises:
-        ConfigError: `get_question` fails, or gives something other than a text that is not blank.
+        ConfigError: `get_question` fails, or does not return a text with visible characters.
     """
     question = call_method(config.get_question, item)
     if not isinstance(question, str):
@@ -99,7 +99,7 @@ def item_question(config: RolloutConfig, item: Any) -> str:
 
 
 def prompt_problem(prompt: object, api: str) -> str | None:
-    """Return what keeps a prompt from being sent, or None."""
+    """Return why a prompt cannot be sent; None if it can."""
     if isinstance(prompt, str):
         return None if prompt.strip() else "returned an empty prompt"
     if not isinstance(prompt, list) or not prompt:
@@ -123,7 +123,7 @@ def iterate_items(config: RolloutConfig, split: str) -> Iterator[Any]:
     """Yield the items of a split.
 
     Raises:
-        ConfigError: also for whatever else the config's iterator raises.
+        ConfigError: the config's iterator raised any error.
     """
     try:
         yield from config.get_dataset_iterator(split)

@@ -1,6 +1,6 @@
-"""How many nodes each model wrote, and how a document holds that.
+"""How many nodes each model wrote, and how a document stores that.
 
-Models are named as the answers of their servers named them; "" stands for those that named none.
+Models have the names that their servers' answers give; "" is for answers without a model name.
 """
 
 from collections import Counter
@@ -10,13 +10,13 @@ from urllib.parse import unquote
 from forests.core.tree import ReasoningTree
 
 _NO_NAME = "%"
-"""Stands for "", which no document takes as the name of a field; no other name becomes this."""
+"""Stored instead of "", which is not a valid field name. No other name is encoded to this."""
 _ESCAPED = {ord(one): f"%{ord(one):02X}" for one in "%.$\0"}
-"""What the path to a field of a document cannot hold."""
+"""Characters that the path to a field of a document cannot contain."""
 
 
 def count_models(tree: ReasoningTree) -> dict[str, int]:
-    """Return the nodes below the root by the model that wrote them."""
+    """Return the number of nodes below the root for each model that wrote some."""
     return dict(Counter(node.model for node in tree if node.path))
 
 
@@ -26,14 +26,14 @@ def field_of(model: str) -> str:
 
 
 def as_fields(numbers: Mapping[str, int]) -> dict[str, int]:
-    """Return nodes by model as a document holds them."""
+    """Return nodes by model as a document stores them."""
     return {field_of(model): number for model, number in numbers.items()}
 
 
 def from_fields(stored: Mapping[str, int] | None) -> dict[str, int]:
-    """Return nodes by model from what a document holds, the busiest model first.
+    """Return nodes by model from a document, the busiest model first.
 
-    None stands for a document that has no such field, as an older version wrote it.
+    None means that the document, written by an older version, has no such field.
     """
     named = {
         "" if key == _NO_NAME else unquote(key): number for key, number in (stored or {}).items()
@@ -42,7 +42,7 @@ def from_fields(stored: Mapping[str, int] | None) -> dict[str, int]:
 
 
 def busiest_first(numbers: Mapping[str, int]) -> dict[str, int]:
-    """Return nodes by model without models that wrote none, the busiest first."""
+    """Return nodes by model, busiest first, without models that wrote none."""
     found = ((model, number) for model, number in numbers.items() if number)
     return dict(sorted(found, key=lambda one: (-one[1], one[0])))
 

@@ -1,4 +1,4 @@
-"""Names and ids: where a document belongs, readable in the id itself."""
+"""Names and ids. An id says where its document belongs."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from common.errors import UserError
 from forests.core.tree import NodePath, format_path, parse_path
 
-# Addresses of the site that come before /<forest_name>/.
+# Addresses of the site that take precedence over /<forest_name>/.
 RESERVED_NAMES = frozenset(
     {
         "accounts", "admin", "api", "django-rq", "docs", "favicon.ico", "forests", "healthz",
@@ -18,19 +18,19 @@ RESERVED_NAMES = frozenset(
 )  # fmt: skip
 MAX_NAME_LENGTH = 120
 MAX_DEPTH = 2000
-"""Of a node that has a page, and that is imported: pages read all that is above a node."""
+"""Most levels above a node. Pages read all of them, and imports accept no more."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class ForestNameError(UserError, ValueError):
-    """A name cannot be used; the message says why."""
+    """A name cannot be used. The message says why."""
 
 
 def forest_name(config_name: str, dataset_split: str, suffix: str) -> str:
     """Return the name of a forest: `<config>-<split>-<suffix>`, a URL slug.
 
     Raises:
-        ForestNameError: a part is no slug, or the name is a page of the site or too long.
+        ForestNameError: a part is not a slug, or the name is a page of the site or too long.
     """
     for what, part in (("dataset split", dataset_split), ("forest name suffix", suffix)):
         check_slug(part, what)
@@ -40,10 +40,10 @@ def forest_name(config_name: str, dataset_split: str, suffix: str) -> str:
 
 
 def check_forest_name(name: str) -> None:
-    """Refuse a name that no forest can have.
+    """Refuse a name that a forest cannot have.
 
     Raises:
-        ForestNameError: it is no slug, a page of the site, or too long.
+        ForestNameError: it is not a slug, is a page of the site, or is too long.
     """
     check_slug(name, "forest name")
     if name in RESERVED_NAMES:
@@ -55,10 +55,10 @@ def check_forest_name(name: str) -> None:
 
 
 def check_slug(text: str, what: str) -> None:
-    """Refuse a text that cannot stand in an address.
+    """Refuse a text that cannot be part of an address.
 
     Raises:
-        ForestNameError: it is no slug.
+        ForestNameError: it is not a slug.
     """
     if not _SLUG.fullmatch(text):
         raise ForestNameError(
@@ -68,7 +68,7 @@ def check_slug(text: str, what: str) -> None:
 
 
 def tree_id(forest: str, index: int) -> str:
-    """Return `<forest>/<index>`; the zeros make ids sort as the dataset does."""
+    """Return `<forest>/<index>`; leading zeros make ids sort in the dataset's order."""
     return f"{forest}/{index:07d}"
 
 
@@ -77,7 +77,7 @@ def node_id(tree: str, path: NodePath) -> str:
 
 
 def child_id(parent: str, position: int) -> str:
-    """Return the id of a node from its parent's, which is quicker: ids grow with the depth."""
+    """Return the id of a node from its parent's id, which is faster than from its path."""
     return f"{parent}.{position}"
 
 
@@ -90,16 +90,16 @@ def tree_scores_id(tree: str, scorer: str) -> str:
 
 
 def model_server_id(server: str, model: str, api: str, extra_body: Mapping[str, Any]) -> str:
-    """Return the id of what is known of a server and a model, asked in one way.
+    """Return the id for the abilities of one server with one model and one way of asking.
 
-    Fields of the config's own are part of it: they may turn thinking on or off.
+    The config's own request fields are part of it, because they may turn thinking on or off.
     """
     parts = [server.rstrip("/"), model, api, extra_body]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def node_anchor(path: NodePath) -> str:
-    """Return the place of a node on the page of its tree."""
+    """Return the HTML anchor of a node on the page of its tree."""
     return "node-" + format_path(path).replace(".", "-")
 
 

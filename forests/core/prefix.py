@@ -1,4 +1,4 @@
-"""A prefix as the model was given it: the root prompt and all steps up to a node."""
+"""A prefix as the model sees it: the root prompt and all steps down to a node."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ Message: TypeAlias = Mapping[str, str]
 
 
 def is_prompt(prompt: Any) -> bool:
-    """Return whether something is a text, or chat messages with a role and a content each."""
+    """Return whether a value is a text, or chat messages with a role and a content each."""
     return isinstance(prompt, str) or (
         isinstance(prompt, list)
         and bool(prompt)
@@ -21,10 +21,10 @@ def is_prompt(prompt: Any) -> bool:
 
 
 def prefix_of(prompt: Any, steps: str, api: str) -> str | list[Message]:
-    """Return one text over the completions API, over the chat API a list of messages.
+    """Return one text for the completions API, a list of messages for the chat API.
 
-    There a root prompt that is a text is the message of a user, and the steps are the beginning
-    of the assistant's answer. A prompt that is a list was meant for the chat API.
+    For chat, a root prompt that is a text becomes a user message, and the steps are the beginning
+    of the assistant's answer. A prompt that is a list only works with the chat API.
     """
     if isinstance(prompt, str):
         if api != "chat":
@@ -37,9 +37,9 @@ def prefix_of(prompt: Any, steps: str, api: str) -> str | list[Message]:
 def as_text(prompt: Any) -> str:
     """Return a root prompt as one text.
 
-    A single user message is its content; of more messages each is `<role>: <content>`, with blank
-    lines between them. Reward models of steps have no chat form, and there the prompt only poses
-    the question.
+    A single user message becomes its content. Several messages become `<role>: <content>` each,
+    with blank lines between them. Reward models of steps have no chat form; for them the prompt is
+    only the question.
     """
     if isinstance(prompt, str):
         return prompt
@@ -49,7 +49,7 @@ def as_text(prompt: Any) -> str:
 
 
 def as_plain_text(prefix: str | list[Message]) -> str:
-    """Return a text as it is, messages as the JSON that a request's `messages` holds."""
+    """Return a text unchanged, and messages as the JSON of a request's `messages`."""
     if isinstance(prefix, str):
         return prefix
     return json.dumps(prefix, ensure_ascii=False, indent=2) + "\n"

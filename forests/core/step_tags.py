@@ -1,26 +1,26 @@
-"""Solutions whose steps end in a tag, as process reward models read them."""
+"""Solutions with a tag after each step, the input format of process reward models."""
 
 import re
 from collections.abc import Sequence
 
 STEP_TAG = "ки"
-"""What Math-Shepherd (2312.08935) puts after each step: one token in Llama's vocabulary."""
+"""Math-Shepherd (2312.08935) puts this after each step: it is one token in Llama's vocabulary."""
 
 _STEP_NUMBER = re.compile(r"\A\s*step\s*\d+\s*:\s*", re.IGNORECASE)
 
 
 def without_number(step: str) -> str:
-    """Return a step without the blanks around it, and without the `Step 1:` that it begins with."""
+    """Return a step stripped of surrounding whitespace and of a leading `Step 1:`."""
     return _STEP_NUMBER.sub("", step, count=1).strip()
 
 
 def tagged_solution(question: str, steps: Sequence[str], tags: Sequence[str]) -> str:
-    """Return a solution as in Math-Shepherd's data: `question Step 1: … ки`, a step on each line.
+    """Return a solution as in Math-Shepherd's data: `question Step 1: … ки`, one step per line.
 
     Args:
-        question: what was asked, without blanks around it.
+        question: the question, stripped of surrounding whitespace.
         steps: see `without_number`.
-        tags: what follows each step.
+        tags: the text after each step.
     """
     numbered = enumerate(zip(steps, tags, strict=True), start=1)
     lines = (f"Step {number}: {step} {tag}" for number, (step, tag) in numbered)

@@ -1,4 +1,4 @@
-"""Thoughts of reasoning models in a tree: runs of nodes, apart from the answer that follows."""
+"""Thoughts of reasoning models in a tree: runs of nodes, separate from the answer that follows."""
 
 from dataclasses import dataclass
 
@@ -10,30 +10,30 @@ class ThoughtCount:
     """How much of a tree is thought."""
 
     thoughts: int
-    """Different ones, whether finished or cut."""
+    """Number of different thoughts, finished or cut."""
     tokens: int
-    """Of all samples; a server may give none."""
+    """Tokens of all samples; 0 if the server reports none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThoughtShare:
-    """How much of some trees is thought."""
+    """How much of several trees is thought."""
 
     trees: int
     steps: int
     thought_steps: int
-    """Those of the steps that are of a thought."""
+    """Tokens of the steps that belong to a thought."""
     tokens: int
     thought_tokens: int
 
     @property
     def of_tokens(self) -> float | None:
-        """The share of the tokens; None where none were counted."""
+        """The share of the tokens; None if none were counted."""
         return self.thought_tokens / self.tokens if self.tokens else None
 
 
 def count_thoughts(tree: ReasoningTree) -> ThoughtCount:
-    """Return how many different thoughts a tree has, and their tokens."""
+    """Return the number of different thoughts in a tree, and their tokens."""
     return ThoughtCount(
         thoughts=sum(ends_thought(tree, node) for node in tree),
         tokens=sum(node.tokens * node.count for node in tree if node.is_thought),
@@ -46,6 +46,6 @@ def begins_thought(tree: ReasoningTree, node: TreeNode) -> bool:
 
 
 def ends_thought(tree: ReasoningTree, node: TreeNode) -> bool:
-    """Return whether a node is the last of a thought: an answer follows, or nothing."""
+    """Return whether a node is the last of a thought: an answer or nothing follows."""
     below = tree.children(node.path)
     return node.is_thought and (not below or any(not child.is_thought for child in below))

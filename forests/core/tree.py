@@ -1,4 +1,4 @@
-"""A tree of reasoning steps in memory: what strategies grow and metrics read."""
+"""A tree of reasoning steps in memory: strategies grow it and metrics read it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,34 +12,34 @@ NodePath: TypeAlias = tuple[int, ...]
 ROOT: NodePath = ()
 
 Scores: TypeAlias = Mapping[NodePath, float]
-"""What a scorer gave the nodes of a tree; nodes without a score are absent."""
+"""A scorer's scores of the nodes of a tree; nodes without a score are absent."""
 
 
 class Grade(StrEnum):
-    """What a leaf's answer is worth. A node that is no finished leaf has no grade (None)."""
+    """The grade of a leaf's answer. A node that is not a finished leaf has no grade (None)."""
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
     UNANSWERED = "unanswered"
     UNCOMPARED = "uncompared"
-    """Nobody could say whether the answer means the label: the leaf has no result."""
+    """Nobody could tell whether the answer means the same as the label: the leaf has no result."""
 
 
 @dataclass(slots=True)
 class TreeNode:
-    """One reasoning step (the root: the prompt, with an empty text).
+    """One reasoning step (for the root: the prompt, with an empty text).
 
-    `terminal`: the model finished its solution here. `truncated`: a limit cut it here. A node
-    that is neither and has no children is *open*: growth has not come to it yet.
+    `terminal`: the model finished its solution here. `truncated`: a limit cut it here. A node that
+    is neither and has no children is *open*: growth has not expanded it yet.
 
-    Steps are not blank, but for one case: where a sample adds nothing to a step that other samples
+    Steps are not blank, with one exception: if a sample adds nothing to a step that other samples
     continue, its end is a terminal child with a blank text, so that no sample is lost.
     """
 
     path: NodePath
     text: str = ""
     count: int = 1
-    """Samples that gave this same step under this prefix; values weigh samples, not texts."""
+    """Samples that gave this same step under this prefix. Values weigh samples, not texts."""
     drawn: dict[int, int] = field(default_factory=dict)
     """The same samples by the depth of the ancestor from which they were drawn."""
     terminal: bool = False
@@ -49,16 +49,17 @@ class TreeNode:
     voted_answer: str | None = None
     """The first answer of the tree that means the same as this leaf's: see `core.voting`."""
     tokens: int = 0
-    """Completion tokens of this step, of one sample."""
+    """Completion tokens of this step, for one sample."""
     logprob: float | None = None
-    """Sum of the log-probabilities of the step's tokens, where the server gave them."""
+    """Sum of the log-probabilities of the step's tokens, if the server gave them."""
     finish_reason: str = ""
     model: str = ""
-    """Model as the server named it."""
+    """Model name in the server's answers."""
     seed: int | None = None
     numbered_to: int = 0
-    """Numbers below it are taken among the samples that were asked for after the parent: see
-    `rollouts.strategies.base.next_number`. 0 where every sample that came here was drawn
+    """Sample numbers below this one are taken, among the samples requested from this node.
+
+    See `rollouts.strategies.base.next_number`. 0 if all samples that reach this node were drawn
     further up.
     """
     is_thought: bool = False
@@ -79,23 +80,23 @@ class TreeNode:
 
     @property
     def is_correct(self) -> bool:
-        """Whether the solution is right; one that was cut is not, whatever it says."""
+        """Whether the solution is correct. A truncated solution never is."""
         return self.grade is Grade.CORRECT and not self.truncated
 
     @property
     def is_uncompared(self) -> bool:
-        """Whether the leaf has no result, as nobody could compare its answer with the label.
+        """Whether the leaf has no result, because nobody could compare its answer with the label.
 
-        A solution that was cut is not right whatever its answer means.
+        A truncated solution is incorrect whatever its answer means, so it does have a result.
         """
         return self.grade is Grade.UNCOMPARED and not self.truncated
 
 
 _Line: TypeAlias = "tuple[TreeNode, _Line | None]"
-"""A node, and the line of the node above it, but for the root.
+"""A node, and the line of the node above it (None for the root).
 
-A path is walked along it. Looking each of its prefixes up would take time that grows with the
-square of its length.
+Walking a path along it takes linear time. Looking up each prefix would take time quadratic in the
+length of the path.
 """
 
 
@@ -103,7 +104,7 @@ square of its length.
 class ReasoningTree:
     """All nodes of one tree by path; parents come before their children.
 
-    Children of a node have the positions 0, 1, 2, … without a gap.
+    The children of a node have the positions 0, 1, 2, … without a gap.
     """
 
     nodes: dict[NodePath, TreeNode] = field(default_factory=lambda: {ROOT: TreeNode(ROOT)})
@@ -126,13 +127,13 @@ class ReasoningTree:
         return tree
 
     def add(self, node: TreeNode) -> None:
-        """Put a node below its parent.
+        """Add a node below its parent.
 
         Raises:
-            ValueError: the node is there already, or its parent is missing.
+            ValueError: the node exists already, or its parent is missing.
         """
         if node.path in self.nodes:
-            raise ValueError(f"node {node.path} is there already")
+            raise ValueError(f"node {node.path} exists already")
         if node.path:
             parent = self.nodes.get(node.path[:-1])
             if parent is None:
@@ -142,7 +143,7 @@ class ReasoningTree:
         self.nodes[node.path] = node
 
     def takes(self, path: NodePath) -> bool:
-        """Return whether a node here would hang together with those that are there."""
+        """Return whether a node at this path would be connected to the existing nodes."""
         parent = path[:-1]
         return bool(path) and parent in self.nodes and path[-1] == self.next_position(parent)
 
@@ -166,11 +167,11 @@ class ReasoningTree:
         return [node for node in self if self.is_leaf(node.path)]
 
     def next_position(self, path: NodePath) -> int:
-        """Return the position that the next child of a node takes."""
+        """Return the position of the next child of a node."""
         return len(self._children.get(path, ()))
 
     def path_nodes(self, path: NodePath) -> list[TreeNode]:
-        """Return the nodes from the first step to `path` (without the root)."""
+        """Return the nodes from the first step to `path`, without the root."""
         nodes: list[TreeNode] = []
         line = self._lines[path] if path else None
         while line is not None:
@@ -179,13 +180,13 @@ class ReasoningTree:
         return nodes[::-1]
 
     def steps_text(self, path: NodePath) -> str:
-        """Return what the model wrote from the root to the end of this node, thoughts included."""
+        """Return the model's text from the root to the end of this node, thoughts included."""
         return "".join(node.text for node in self.path_nodes(path))
 
     def solution_text(self, path: NodePath) -> str:
-        """Return what the model said from the root to the end of this node, without its thoughts.
+        """Return the model's text from the root to the end of this node, without its thoughts.
 
-        This is where answers are looked for.
+        Answers are looked for in this text.
         """
         return "".join(node.text for node in self.path_nodes(path) if not node.is_thought)
 
@@ -210,7 +211,7 @@ def connected(nodes: list[TreeNode]) -> tuple[ReasoningTree, list[TreeNode]]:
 
 
 def format_path(path: NodePath) -> str:
-    """Return the path as it stands in a node id: the root is "0", its third child "0.2"."""
+    """Return a path as it appears in node ids: the root is "0", its third child "0.2"."""
     return ".".join(map(str, (0, *path)))
 
 
@@ -218,7 +219,7 @@ def parse_path(text: str) -> NodePath:
     """Return the path that `format_path` wrote.
 
     Raises:
-        ValueError: the text is no such path.
+        ValueError: the text is not such a path.
     """
     return _parse_often(text) if len(text) <= _MAX_KEPT else _parse(text)
 
@@ -226,7 +227,7 @@ def parse_path(text: str) -> NodePath:
 def _parse(text: str) -> NodePath:
     numbers = tuple(int(part) for part in text.split(".") if part.isdecimal())
     if format_path(numbers[1:]) != text or numbers[0] != 0:
-        raise ValueError(f"{text!r} is no node path: expected numbers such as 0.2.1")
+        raise ValueError(f"{text!r} is not a node path: expected numbers such as 0.2.1")
     return numbers[1:]
 
 

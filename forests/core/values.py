@@ -1,11 +1,11 @@
-"""Values of nodes, estimated from the graded leaves under them, or given by a scorer.
+"""Values of nodes: Monte Carlo estimates from the graded leaves below them, or a scorer's scores.
 
-`own_rollouts` is the Monte-Carlo ("soft") estimate of Math-Shepherd (2312.08935, eq. 4) and of
-OmegaPRM (2406.06592); the "hard" one (Math-Shepherd, eq. 3) is whether it is above 0. Where no
-search chose the nodes that are sampled further, as in `branching` and `sampled` growth, `leaf_mean`
-is the same estimate from more samples; where a sample that goes on gets more leaves than one that
-ends, it weighs long solutions more, and `child_mean` does not. Which estimators serve a strategy is
-said by `forests.core.estimators`.
+`own_rollouts` is the soft estimate of Math-Shepherd (2312.08935, eq. 4) and of OmegaPRM
+(2406.06592). The hard estimate (Math-Shepherd, eq. 3) is 1 where the soft one is above 0. If no
+search chose which nodes to sample further, as in `branching` and `sampled` growth, `leaf_mean`
+estimates the same from more samples. If samples that continue get more leaves than samples that
+end, `leaf_mean` gives long solutions more weight; `child_mean` does not. `forests.core.estimators`
+says which estimators fit a strategy.
 """
 
 from collections import Counter
@@ -22,16 +22,16 @@ UNGRADED: tuple[Ungraded, ...] = get_args(Ungraded)
 
 
 class NodeValue(NamedTuple):
-    """What is known of a node."""
+    """The value of a node and the samples behind it."""
 
     value: float | None
-    """None where no leaf under the node has a result; an estimate lies between 0 and 1."""
+    """Between 0 and 1 for an estimate; None if no leaf below the node has a result."""
     leaves: int
-    """Samples that the value rests on."""
+    """Number of samples that the value rests on."""
 
     @property
     def correct(self) -> int:
-        """How many of them are correct, where the value is their share."""
+        """How many of the samples are correct, if the value is their share."""
         return round((self.value or 0.0) * self.leaves)
 
 
@@ -43,15 +43,19 @@ def estimate_values(
     estimator: Estimator = "leaf_mean",
     ungraded: Ungraded = "incorrect",
 ) -> dict[NodePath, NodeValue]:
-    """Return the value of every node of a tree.
+    """Return the value of every node of a tree, in time linear in the nodes.
 
-    `leaf_mean`: share of correct samples among those that ended under the node. `child_mean`: mean
-    of the children's values, each with the samples that gave it as its weight. `any`: 1 if a sample
-    under the node is correct. `own_rollouts`: share of correct samples among those drawn from the
-    node itself, not from its ancestors or descendants; nodes from which none was drawn to its end
-    have their `leaf_mean`. Leaves that were cut or gave no answer count as incorrect, or with
-    `ungraded="exclude"` have no result. Leaves to which growth has not come, and those whose answer
-    nobody could compare, never have one. Linear in the nodes.
+    `leaf_mean`: share of correct samples among those that ended below the node.
+
+    `child_mean`: mean of the children's values, weighted by the samples of each child.
+
+    `any`: 1 if a sample below the node is correct.
+
+    `own_rollouts`: share of correct samples among those drawn from the node itself, not from its
+    ancestors or descendants. Nodes from which none was drawn to the end get their `leaf_mean`.
+
+    Leaves that were cut or gave no answer count as incorrect; with `ungraded="exclude"` they have
+    no result. Open leaves, and leaves whose answer nobody could compare, never have a result.
     """
     combining: Estimator = "leaf_mean" if estimator == "own_rollouts" else estimator
     values: dict[NodePath, NodeValue] = {}
@@ -66,10 +70,10 @@ def estimate_values(
 
 
 def root_value(tree: ReasoningTree, estimator: Estimator) -> float | None:
-    """Return what the root prompt is worth; None where no leaf has a result yet.
+    """Return the value of the root prompt; None if no leaf has a result yet.
 
-    The same as `estimate_values`, in a tenth of the time where a share of leaves is asked for:
-    growth asks four times a second.
+    Equals the root's value from `estimate_values`, but takes a tenth of the time for estimators
+    that are a share of leaves: growth calls it four times a second.
     """
     if estimator in ("child_mean", "any"):
         return estimate_values(tree, estimator)[ROOT].value
@@ -83,9 +87,9 @@ def root_value(tree: ReasoningTree, estimator: Estimator) -> float | None:
 
 
 def scored_values(tree: ReasoningTree, scores: Scores) -> dict[NodePath, NodeValue]:
-    """Return the scores of a scorer as values; a node without a score has none.
+    """Return the scores of a scorer as values; a node without a score has no value.
 
-    Each rests on the samples that ended under its node, whatever they came to.
+    Each value rests on all samples that ended below its node, whatever their grade.
     """
     ended: dict[NodePath, int] = {}
     for node in tree.bottom_up():
@@ -111,7 +115,7 @@ def _own_rollout_values(tree: ReasoningTree, ungraded: Ungraded) -> dict[NodePat
 
 
 def leaf_result(leaf: TreeNode, ungraded: Ungraded = "incorrect") -> bool | None:
-    """Return whether a leaf is correct; None where it has no result."""
+    """Return whether a leaf is correct; None if it has no result."""
     if not leaf.is_finished or leaf.is_uncompared:
         return None
     has_result = leaf.grade in (Grade.CORRECT, Grade.INCORRECT) and not leaf.truncated
@@ -139,7 +143,7 @@ def _combine(
     numbers = [value.value or 0.0 for value, _ in known]
     if estimator == "any":
         return NodeValue(max(numbers), leaves)
-    # Sums that do not depend on the order of the siblings, so that equal values stay equal.
+    # Sums in a fixed order, so that equal values stay equal whatever the order of the siblings.
     if estimator == "leaf_mean":
         correct = sum(value.correct for value, _ in known)
         return NodeValue(correct / leaves, leaves)

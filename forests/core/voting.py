@@ -1,7 +1,7 @@
-"""Which answers of a tree mean the same, so that their votes are counted together.
+"""Group the answers of a tree that mean the same, so that their votes are counted together.
 
-A leaf's group is found once, when the leaf is graded, and stored with it as `voted_answer`: the
-first answer of the group. Metrics only read it, so votes and grades go by one relation.
+A leaf's group is found once, when the leaf is graded. It is stored as `voted_answer`: the first
+answer of the group. Metrics only read it, so votes and grades follow the same relation.
 """
 
 from collections import Counter
@@ -11,38 +11,38 @@ from itertools import islice
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 
 MAX_COMPARED = 32
-"""Groups that one answer is compared with, the earliest first: bounded time for any tree."""
+"""Groups that one answer is compared with, earliest first. Bounds the time for any tree."""
 MAX_FAILURES = 2
 """Failed comparisons after which nothing more is compared with a group's first answer.
 
-Of one failure the other answer may have been the cause.
+A single failure may be the fault of the other answer.
 """
 
 IsSame = Callable[[str, str], bool | None]
-"""Whether an answer means the same as another one; None where nobody can say."""
+"""Whether an answer means the same as another one; None if nobody can tell."""
 
 
 class AnswerGroups:
     """Groups the answers of one tree by meaning, as its leaves are graded.
 
-    All correct answers are one group: they mean the label. Another answer joins the earliest group
-    of incorrect answers whose first answer means the same. An answer whose comparison fails has a
-    group of its own and is compared with nothing more, so an answer that runs every comparison out
-    of time costs two of them at most. Answers that could not be compared with the label
-    are not compared here either.
+    All correct answers are one group: they mean the same as the label. Any other answer joins the
+    earliest group of incorrect answers whose first answer means the same. An answer whose
+    comparison fails gets a group of its own and is not compared again, so an answer that makes
+    every comparison time out costs at most two of them. Answers that could not be compared with the
+    label are not compared here either.
 
-    Groups stand in the order of the paths of their leaves, not in the order of grading, so a tree
-    that is stored and read again keeps its groups.
+    Groups are ordered by the paths of their leaves, not by the order of grading, so a tree that is
+    stored and read again keeps its groups.
     """
 
     def __init__(self, is_same: IsSame, graded: Iterable[TreeNode] = ()) -> None:
-        """Begin with leaves that have their grades; their groups are read, not sought."""
+        """Start with leaves that are graded. Their groups are read, not found again."""
         self._is_same = is_same
         self._correct: tuple[NodePath, str] | None = None
         self._incorrect: dict[str, NodePath] = {}
         """The earliest leaf of each group, by the group's first answer."""
         self._group_of: dict[str, str] = {}
-        """The first answer of the group that an incorrect answer is in."""
+        """The first answer of the group that each incorrect answer is in."""
         self._failures: Counter[str] = Counter()
         for leaf in graded:
             voted = counted_answer(leaf)
@@ -83,15 +83,15 @@ class AnswerGroups:
 
 
 def counted_answer(leaf: TreeNode) -> str | None:
-    """Return the answer under which a leaf's votes are counted; None where it gives none.
+    """Return the answer under which a leaf's votes are counted; None if the leaf has no answer.
 
-    Leaves that an older version graded have no voted answer: their own text stands for it.
+    Leaves that an older version graded have no voted answer: they vote for the text of their own.
     """
     return leaf.answer if leaf.voted_answer is None else leaf.voted_answer
 
 
 def num_ungrouped(tree: ReasoningTree) -> int:
-    """Return the samples of a tree whose votes go by the text of their answers.
+    """Return the number of samples whose votes use the text of their answers instead of a group.
 
     An older version graded them; regrading finds their groups.
     """

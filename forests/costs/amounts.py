@@ -1,4 +1,4 @@
-"""How amounts of money are written."""
+"""Format amounts of money."""
 
 from math import ceil, floor, log10
 
@@ -7,7 +7,7 @@ _FEWEST_DIGITS, _SIGNIFICANT_DIGITS = 4, 2
 
 
 def format_money(amount: float | None, currency: str) -> str:
-    """Return "$1,234.50", "$0.0123" or "$0.000012"; words where the amount is not known."""
+    """Return "$1,234.50", "$0.0123" or "$0.000012"; words if the amount is not known."""
     if amount is None:
         return NOT_KNOWN
     if amount == 0 or amount >= 1:
@@ -18,7 +18,7 @@ def format_money(amount: float | None, currency: str) -> str:
 
 
 def rounded_up(amount: float) -> str:
-    """Return an amount rounded up to two significant digits, as one types it: "0.0013", "2500"."""
+    """Return an amount rounded up to two significant digits, ready to type: "0.0013", "2500"."""
     if amount <= 0:
         return "1"
     digits = _SIGNIFICANT_DIGITS - 1 - floor(log10(amount))

@@ -1,4 +1,4 @@
-"""What requests use, what that costs, and where to stop. Pure arithmetic, without a database."""
+"""What requests use, what that costs, and where to stop: pure arithmetic without a database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -6,9 +6,9 @@ from itertools import accumulate
 from typing import Any
 
 TOKENS_OF_A_PRICE = 1_000_000
-"""Prices are of so many tokens."""
+"""Number of tokens that a price is for."""
 MAX_AMOUNT = 10**9
-"""Of money, as a price or a limit."""
+"""Largest amount of money, as a price or a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Usage:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Usage":
-        """Return what a document says; a field that is missing is 0."""
+        """Return the usage in a document; missing fields are 0."""
         return cls(*(int(values.get(name, 0) or 0) for name in USAGE_FIELDS))
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -41,9 +41,9 @@ class Usage:
         return dict(zip(USAGE_FIELDS, astuple(self), strict=True))
 
     def expected(self, requests: int, most: "Usage") -> "Usage":
-        """Return what so many further requests use if they are as these were; at most `most`.
+        """Return the usage of further requests if they are like these on average; at most `most`.
 
-        Nothing but the requests themselves where there were none before.
+        If there were no requests before, only the further requests themselves are counted.
         """
         share = requests / self.requests if self.requests else 0.0
         return Usage(
@@ -58,7 +58,7 @@ USAGE_FIELDS = ("requests", "prompt_tokens", "completion_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Of a million tokens; None: not known."""
+    """Prices of a million tokens; None: not known."""
 
     prompt: float | None = None
     completion: float | None = None
@@ -68,12 +68,12 @@ class Prices:
         return self.prompt is not None and self.completion is not None
 
     def cost(self, usage: Usage) -> float | None:
-        """Return what tokens cost, in the currency of the prices; None where a price is missing."""
+        """Return the cost of tokens, in the currency of the prices; None if a price is missing."""
         millions = self._cost_in_millionths(usage)
         return None if millions is None else millions / TOKENS_OF_A_PRICE
 
     def reach(self, usage: Usage, most: float) -> bool:
-        """Return whether tokens cost as much as `most`, by the sums that the database makes too."""
+        """Return whether tokens cost `most` or more, with the same arithmetic as the database."""
         cost = self._cost_in_millionths(usage)
         return cost is not None and cost >= most * TOKENS_OF_A_PRICE
 
@@ -107,9 +107,9 @@ class Limits:
         return ""
 
     def num_fitting(self, committed: Usage, wanted: Sequence[Usage], prices: Prices) -> int:
-        """Return how many of the requests, from the first one, may be sent.
+        """Return how many of the wanted requests, in order, may be sent.
 
-        A request may be sent while what is committed has not reached a limit. So only the last one
+        A request may be sent if the committed usage has not reached a limit. So only the last one
         may exceed it.
         """
         before = list(accumulate(wanted, initial=committed))[:-1]

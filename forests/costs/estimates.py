@@ -1,8 +1,9 @@
-"""What growing further trees will use and cost, from a few that are grown, with intervals.
+"""Estimate what further trees will use and cost, from a few grown trees, with intervals.
 
-Trees are taken for a random sample of the dataset. The interval of a total is the 95 % prediction
-interval of Student's t: it holds the total of the further trees in 95 of 100 such estimates if what
-one tree uses is about normally distributed. With few trees, or a few very large ones, it is rough.
+The grown trees count as a random sample of the dataset. The interval of a total is Student's 95 %
+prediction interval. If the usage of one tree is about normally distributed, it contains the total
+of the further trees in 95 of 100 such estimates. With few trees, or a few very large ones, it is
+rough.
 """
 
 import math
@@ -13,7 +14,7 @@ from statistics import fmean, stdev
 from forests.costs.budgets import Prices, Usage
 
 FEWEST_TREES = 3
-"""Trees with which an estimate is worth its interval."""
+"""Fewest trees for a useful interval."""
 _LEVEL = 0.95
 _BISECTIONS = 100
 _MAX_QUANTILE = 1000.0
@@ -21,7 +22,7 @@ _MAX_QUANTILE = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate, and where the true number is expected."""
+    """An estimate and its 95 % interval."""
 
     value: float
     low: float
@@ -30,22 +31,22 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class TreeCost:
-    """What growing one tree used."""
+    """The usage of growing one tree."""
 
     usage: Usage
     seconds: float
-    """How long its requests took, one after the other."""
+    """Sum of the durations of its requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class GrowthEstimate:
-    """What further trees will use."""
+    """The usage of further trees."""
 
     num_items: int
     num_trees: int
-    """Trees that it is made from."""
+    """Trees that the estimate is made from."""
     concurrency: int
-    """Requests in flight by which `seconds` are told."""
+    """Requests in flight that `seconds` assumes."""
     requests: Interval
     prompt_tokens: Interval
     completion_tokens: Interval
@@ -57,7 +58,7 @@ class GrowthEstimate:
 def estimate_growth(
     trees: Sequence[TreeCost], num_items: int, prices: Prices, concurrency: int
 ) -> GrowthEstimate:
-    """Return what `num_items` further trees use, from at least two that are grown."""
+    """Return the usage of `num_items` further trees, from at least two grown ones."""
     usages = [tree.usage for tree in trees]
     costs = [cost for usage in usages if (cost := prices.cost(usage)) is not None]
     return GrowthEstimate(
@@ -73,7 +74,7 @@ def estimate_growth(
 
 
 def total_of(sample: Sequence[float], number: int) -> Interval:
-    """Return the total of so many further values, from a sample of at least two of them."""
+    """Return the total of `number` further values, from a sample of at least two."""
     mean, size = fmean(sample), len(sample)
     spread = stdev(sample) * math.sqrt(number + number * number / size)
     margin = t_quantile(size - 1) * spread

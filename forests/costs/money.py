@@ -1,4 +1,4 @@
-"""Amounts in the site's currency: pages, commands and messages write them all this way."""
+"""Amounts in the site's currency, formatted the same on pages, in commands and in messages."""
 
 from django.conf import settings
 
@@ -6,5 +6,5 @@ from forests.costs.amounts import format_money
 
 
 def money(amount: float | None) -> str:
-    """Return an amount with the currency of PRM_CURRENCY; words where it is not known."""
+    """Return an amount with the currency of PRM_CURRENCY; words if the amount is not known."""
     return format_money(amount, settings.CURRENCY)

@@ -1,4 +1,4 @@
-"""What the rest of a forest will cost, from its own first trees: a bounded read."""
+"""Estimate the cost of the rest of a forest from its first trees: a bounded read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,18 +22,18 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class ForestEstimate:
-    """What the rest of a forest will need, for its page; or how to find out."""
+    """The estimate for the rest of a forest on its page, or how to get one."""
 
     command: str = ""
-    """What tells it before anything is grown."""
+    """The command that estimates before anything is grown."""
     lines: Mapping[str, str] = field(default_factory=dict)
     num_trees: int = 0
-    """Trees that it is made from."""
+    """Trees that the estimate is made from."""
     concurrency: int = 0
 
 
 def estimate_for_page(forest: Forest) -> ForestEstimate | None:
-    """Return what a page says of the trees that are to come; None where it says nothing."""
+    """Return the estimate that a page shows for future trees; None if it shows nothing."""
     if not (forest.is_seeded and forest.num_pending):
         return None
     if forest.growth_started_at is None:
@@ -44,9 +44,10 @@ def estimate_for_page(forest: Forest) -> ForestEstimate | None:
 
 
 def read_estimate(forest: Forest) -> GrowthEstimate | None:
-    """Return what the unfinished trees will use; None while too few of the first are complete.
+    """Return the usage of the unfinished trees; None if too few of the first trees are complete.
 
-    None for a forest that was extended too: its trees begin with samples that are paid for.
+    Also None for a forest that was extended: its trees start with samples that are already paid
+    for.
     """
     if forest.extended_at:
         return None
@@ -73,7 +74,7 @@ def _command(forest: Forest) -> str:
 
 
 def estimate_lines(estimate: GrowthEstimate) -> Mapping[str, str]:
-    """Return what an estimate says, by the name of what it is about."""
+    """Return the lines of an estimate by their headings."""
     return {
         "Requests": _number(estimate.requests),
         "Prompt tokens": _number(estimate.prompt_tokens),

@@ -1,4 +1,4 @@
-"""How far a forest has grown, how fast, and the facts that its state follows from."""
+"""How far and how fast a forest has grown, and the facts that determine its state."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from forests.progress.states import ForestFacts, ForestState, Standing
 from forests.progress.throughput import Throughput, time_left
 
 WORKER_IS_SEEN_FOR = timedelta(seconds=30)
-"""As long as a lease. Between two jobs, a worker holds no tree."""
+"""As long as a lease. Between two jobs a worker holds no tree."""
 WORKER_MESSAGE_IS_FRESH_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """The processes that hold trees of a forest now."""
+    """The processes that currently hold trees of a forest."""
 
     num_processes: int = 0
     num_machines: int = 0
@@ -27,7 +27,7 @@ class Workers:
 
     @classmethod
     def of(cls, holders: Iterable[str]) -> "Workers":
-        """Return them from the holders of live leases (`rollouts.growing.leases`), one a tree."""
+        """Return the workers from the holders of live leases, one per tree."""
         trees = Counter(holders)
         machines = {holder.partition("/")[0] for holder in trees}
         return cls(len(trees), len(machines), trees.total())
@@ -41,7 +41,7 @@ class Progress:
     standing: Standing
     workers: Workers
     rates: Throughput | None = None
-    """None unless the forest grows."""
+    """None unless the forest is growing."""
 
     @property
     def state(self) -> ForestState:
@@ -65,22 +65,22 @@ class Progress:
 
     @property
     def value(self) -> float | None:
-        """Share of correct samples among all that ended; None where none has."""
+        """Share of correct samples among all finished ones; None if there are none."""
         return share_correct(self.forest.num_correct, self.forest.num_leaves)
 
     @property
     def failures(self) -> list[tuple[str, int]]:
-        """Failed attempts by kind, the most frequent first."""
+        """Failed attempts by kind, most frequent first."""
         return sorted(self.forest.failures.items(), key=lambda one: (-one[1], one[0]))
 
     @property
     def seconds_between_looks(self) -> int:
-        """How soon the page asks again; never 0, so that it sees when work starts again."""
+        """Seconds until the page asks again; never 0, so that it notices when work starts again."""
         return 2 if self.state in (ForestState.GROWING, ForestState.SEEDING) else 15
 
 
 def facts_of(forest: Forest, workers: Workers, now: datetime) -> ForestFacts:
-    """Return what the state of a forest follows from at this moment."""
+    """Return the facts that determine the state of a forest at this moment."""
     return ForestFacts(
         name=forest.name,
         num_trees=forest.num_trees,
@@ -122,7 +122,7 @@ def _seed_command(forest: Forest) -> str:
 
 
 def _percent(part: int, whole: int) -> float:
-    """Return a percentage with one digit, 100 only where nothing is missing."""
+    """Return a percentage with one digit; 100 only if nothing is missing."""
     if not whole:
         return 0.0
     return 100.0 if part >= whole else min(99.9, round(100 * part / whole, 1))

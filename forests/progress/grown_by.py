@@ -1,8 +1,8 @@
-"""The models of a forest, for pages and commands: who wrote its nodes, and where they were asked.
+"""The models of a forest: which wrote its nodes, and on which servers they ran.
 
-`Forest.grown_by` has an entry for each model and server, the first one first: `model` (the name
-that was asked for), `server` (its address, "" where nobody noted it), `chat_template_sha256` (""
-where it is not known), `first_at` (ISO time) and `answered_as` (what answers called the model).
+`Forest.grown_by` has one entry for each model and server, in order of first use: `model` (the
+requested name), `server` (its address, "" if unknown), `chat_template_sha256` ("" if unknown),
+`first_at` (ISO time) and `answered_as` (the model's name in answers).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,37 +17,37 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ModelOfForest:
-    """One model, by the name that stands in the nodes."""
+    """One model, by its name in the nodes."""
 
     name: str
-    """"" where answers name no model."""
+    """"" if answers name no model."""
     nodes: int
     asked_as: tuple[str, ...] = ()
-    """What was asked for, where answers name it otherwise."""
+    """The requested names, if answers use another one."""
     servers: tuple[str, ...] = ()
     chat_templates: tuple[str, ...] = ()
-    """SHA-256 of each, as far as they are known."""
+    """SHA-256 of each template, if known."""
 
 
 def entries_of(forest: Forest) -> Sequence[Entry]:
-    """Return the entries of a forest; none where an older version wrote its document."""
+    """Return the entries of a forest; none if an older version wrote its document."""
     return forest.grown_by or []
 
 
 def grown_models(entries: Iterable[Entry]) -> list[str]:
-    """Return the names under which models were asked for, each once, the first one first."""
+    """Return the requested model names without duplicates, in order of first use."""
     return list(dict.fromkeys(entry["model"] for entry in entries))
 
 
 def answers_of(entry: Entry) -> list[str]:
-    """Return what answers called the model of an entry; older entries do not say."""
+    """Return the model names in the answers of an entry; older entries have none."""
     return list(entry.get("answered_as", ()))
 
 
 def models_of(forest: Forest) -> list[ModelOfForest]:
-    """Return the models of a forest, the busiest first, then those that have written nothing yet.
+    """Return the models of a forest: busiest first, then those without nodes.
 
-    All of it is in the forest's document, so this costs the same for any number of nodes.
+    Everything is in the forest's document, so the cost does not depend on the number of nodes.
     """
     numbers, entries = from_fields(forest.nodes_by_model), entries_of(forest)
     asked: dict[str, list[str]] = {}
@@ -56,7 +56,7 @@ def models_of(forest: Forest) -> list[ModelOfForest]:
         for name in names or [model]:
             asked.setdefault(name, []).append(model)
     if "" in numbers:
-        # Which of them left their names out, nobody knows.
+        # Nobody knows which of them left out their names.
         asked[""] = grown_models(entries)
     elsewhere = [name for name in asked if name not in numbers]
     if set(asked.get("", ())) == set(elsewhere):
@@ -68,7 +68,7 @@ def models_of(forest: Forest) -> list[ModelOfForest]:
 
 
 def num_uncounted(forest: Forest) -> int:
-    """Return the nodes that are not counted by model: an older version drew them."""
+    """Return the number of nodes without a model count: an older version drew them."""
     return max(0, forest.num_nodes - sum(from_fields(forest.nodes_by_model).values()))
 
 

@@ -1,4 +1,4 @@
-"""What the pages read: a fixed number of indexed queries, however large the forest is."""
+"""What the pages read: a fixed number of indexed queries for a forest of any size."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,29 +16,29 @@ from forests.progress.throughput import WINDOW_MINUTES, MinuteOfWork, throughput
 from forests.storage.trees import Document, collection, has_live_lease, is_current, server_time
 
 MAX_LEASES = 5000
-"""Trees in work of which one look reads the leases."""
+"""Most leases that one page reads."""
 
 MAX_SERVERS = 20
-"""Servers of which a page tells what they do."""
+"""Most servers whose abilities a page shows."""
 
 TREES_LOOKED_AT = 4
 STEPS_LOOKED_AT = 250
-"""Of each tree of which a page tells how much is thought."""
+"""Steps read of each tree, to find the share of thought."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownServer:
-    """What a server was found to do with a model that grew a forest."""
+    """The abilities of one server with a model that grew a forest."""
 
     address: str
     model: str
     told: list[tuple[str, str]]
-    """What it does in words, each with its name."""
+    """Its abilities in words, each with its name."""
     probed_at: datetime
 
 
 def read_progress(forests: Sequence[Forest]) -> list[Progress]:
-    """Return the progress of these forests, in their order: two queries for all of them."""
+    """Return the progress of these forests, in their order, with two queries for all of them."""
     now = datetime.now(UTC)
     workers = read_workers(forests)
     standings = [standing_of(facts_of(one, workers[one.name], now)) for one in forests]
@@ -55,29 +55,29 @@ def read_progress(forests: Sequence[Forest]) -> list[Progress]:
 
 
 def read_progress_of(forest: Forest) -> Progress:
-    """Return the progress of one forest: two queries."""
+    """Return the progress of one forest, with two queries."""
     (progress,) = read_progress([forest])
     return progress
 
 
 def read_standings(forests: Sequence[Forest]) -> list[Standing]:
-    """Return where these forests stand, in their order: one query for all of them."""
+    """Return the standings of these forests, in their order, with one query for all of them."""
     now = datetime.now(UTC)
     workers = read_workers(forests)
     return [standing_of(facts_of(forest, workers[forest.name], now)) for forest in forests]
 
 
 def read_standing_of(forest: Forest) -> Standing:
-    """Return where one forest stands."""
+    """Return the standing of one forest."""
     (standing,) = read_standings([forest])
     return standing
 
 
 def read_workers(forests: Sequence[Forest]) -> dict[str, Workers]:
-    """Return who grows these forests now, from the leases on their trees in work: one query.
+    """Return the workers of these forests, from the leases on held trees, with one query.
 
-    That of one forest reads the trees of this forest alone, that of several all that are held: in
-    both cases what an index finds, where a list of names would be a scan on the embedded server.
+    For one forest it reads only its own trees; for several it reads all held trees. An index
+    answers both. A list of names would be a scan on the embedded server.
     """
     holders: dict[str, list[str]] = {forest.name: [] for forest in forests}
     in_work = [forest.name for forest in forests if forest.num_pending]
@@ -94,12 +94,12 @@ def read_workers(forests: Sequence[Forest]) -> dict[str, Workers]:
 
 
 def list_forests() -> list[Forest]:
-    """Return all forests without the sources of their configs, the latest first."""
+    """Return all forests, latest first, without the sources of their configs."""
     return list(Forest.objects.defer("config_source"))
 
 
 def _read_minutes(names: Sequence[str], now: datetime) -> Mapping[str, list[MinuteOfWork]]:
-    """Return what was done lately in these forests."""
+    """Return the recent activity of these forests."""
     minutes: defaultdict[str, list[MinuteOfWork]] = defaultdict(list)
     if names:
         ids = [f"{name}/{minute:%Y%m%d%H%M}" for name in names for minute in _last_minutes(now)]
@@ -109,7 +109,7 @@ def _read_minutes(names: Sequence[str], now: datetime) -> Mapping[str, list[Minu
 
 
 def read_servers(forest: Forest) -> list[ShownServer]:
-    """Return what the servers that grew a forest do, as far as they were asked: one query."""
+    """Return the abilities of the servers that grew a forest, if they were probed: one query."""
     growers = [one for one in (forest.grown_by or [])[:MAX_SERVERS] if isinstance(one, Mapping)]
     ids = [_server_id(forest, one) for one in growers]
     found = {one.id: one for one in ModelServer.objects.filter(pk__in=ids)} if ids else {}
@@ -122,10 +122,10 @@ def read_servers(forest: Forest) -> list[ShownServer]:
 
 
 def read_thoughts(forest: Forest) -> ThoughtShare | None:
-    """Return how much of the first complete trees is thought, by their first steps.
+    """Return how much of the first complete trees is thought, judged by their first steps.
 
-    None where none begins at the first step of one of these trees: two queries. Otherwise one more
-    for each of these trees.
+    Returns None if no thought begins at the first step of one of these trees: two queries. Otherwise
+    one more query for each of these trees.
     """
     complete = {"forest_id": forest.name, "status": str(TreeStatus.COMPLETE)}
     found = collection(Tree).find(complete, {"oldest_generation": 1}) if forest.num_nodes else None

@@ -1,6 +1,6 @@
-"""Which state a forest is in, why, and which commands bring it forward: told in one place.
+"""The state of a forest, its reason, and the commands to run next.
 
-Pages, commands, the admin and `/metrics` all ask here, so that they say the same at one moment.
+Pages, commands, the admin and `/metrics` all use this module, so that they agree.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from common.places import to_type
 
 
 class ForestState(StrEnum):
-    """What a forest does, or why it does not grow; explained in docs/glossary.md."""
+    """What a forest does, or why it does not grow. docs/glossary.md explains the states."""
 
     SEEDING = "seeding"
     EMPTY = "empty"
@@ -28,7 +28,7 @@ class ForestState(StrEnum):
 
 
 ENDS_WATCHING = frozenset({ForestState.PAUSED, ForestState.LIMIT_SPENT, ForestState.STOPPED})
-"""States that only their operator ends, so that a command need not wait for a change."""
+"""States that only the operator can end, so that a command need not wait for a change."""
 
 _REASONS_OF_WORKERS = frozenset(
     {
@@ -40,7 +40,7 @@ _REASONS_OF_WORKERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ForestFacts:
-    """What the state of a forest follows from."""
+    """The facts that determine the state of a forest."""
 
     name: str
     num_trees: int = 0
@@ -50,24 +50,24 @@ class ForestFacts:
     is_graded: bool = True
     is_paused: bool = False
     has_started: bool = False
-    """Whether a worker has ever begun to grow it."""
+    """Whether a worker has ever started to grow it."""
     is_worked_on: bool = False
-    """Whether a worker holds a tree, or wrote a moment ago and has not said that it stops."""
+    """Whether a worker holds a tree, or wrote a moment ago and has not announced its end."""
     spent_limit: str = ""
-    """The limit that growth has reached, in words; empty where there is none."""
+    """The limit that growth has reached, in words; empty if there is none."""
     stop_reason: str = ""
-    """Why a worker stopped for good; empty where none did."""
+    """Why a worker stopped for good; empty if none did."""
     wait_reason: str = ""
-    """Why workers wait for the model server; empty where they do not."""
+    """Why workers wait for the model server; empty if they do not wait."""
     worker_message: str = ""
-    """Why a worker lately would not take the forest's jobs; empty where none refused."""
+    """Why a worker recently refused the forest's jobs; empty if none did."""
     seed_command: str = ""
-    """The command, with its arguments, that brings the forest's trees."""
+    """The command, with its arguments, that creates the forest's trees."""
     is_imported: bool = False
     is_growable: bool = True
-    """False where its trees are another forest's solutions, cut into other steps."""
+    """False if its trees are another forest's solutions, cut into other steps."""
     raised_limit: str = ""
-    """The option that raises a spent limit; empty where none is spent."""
+    """The option that raises a reached limit; empty if no limit is reached."""
 
     @property
     def num_pending(self) -> int:
@@ -77,7 +77,7 @@ class ForestFacts:
 
 @dataclass(frozen=True, slots=True)
 class NextCommand:
-    """A command, and what one runs it for."""
+    """A command and its purpose."""
 
     purpose: str
     command: str
@@ -85,18 +85,18 @@ class NextCommand:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a forest stands."""
+    """The state of a forest, with reason and next commands."""
 
     state: ForestState
     reason: str
-    """Why it is in this state, in one line; empty where the state says it all."""
+    """Why it is in this state, in one line; empty if the state says enough."""
     next_commands: Sequence[NextCommand]
     quotes_server: bool = False
-    """Whether the reason may name a model server, which only readers with a login may see."""
+    """Whether the reason may name a model server, which only logged-in readers may see."""
 
     @property
     def hint(self) -> str:
-        """The first of the commands in brackets, for the end of a line; empty without one."""
+        """The first command in brackets, to end a line with; empty if there is none."""
         return f" (next: `{self.next_commands[0].command}`)" if self.next_commands else ""
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ class Standing:
 
 
 def standing_of(facts: ForestFacts) -> Standing:
-    """Return the state of a forest, with its reason and the commands that bring it forward."""
+    """Return the state of a forest, its reason, and the commands to run next."""
     state = state_of(facts)
     reason = _reason(facts, state)
     quotes_server = bool(reason) and state in _REASONS_OF_WORKERS
@@ -112,11 +112,11 @@ def standing_of(facts: ForestFacts) -> Standing:
 
 
 def state_of(facts: ForestFacts) -> ForestState:
-    """Return the first state that holds, the most telling first.
+    """Return the first state that applies, most important first.
 
-    A limit and a pause hold as soon as they are set, as workers obey them within a second. What
-    stopped one worker, or lets it wait, need not concern others: while a worker holds trees, an
-    error is only a reason; and once nobody works, nobody waits.
+    Limits and pauses apply as soon as they are set, because workers obey them within a second. An
+    error or a wait of one worker need not affect others: while a worker holds trees, an error is
+    only a reason, and if nobody works, nobody waits.
     """
     states = (
         (ForestState.SEEDING, not facts.is_seeded),
@@ -138,8 +138,8 @@ def _reason(facts: ForestFacts, state: ForestState) -> str:
     trees = f"{facts.num_failed:,} of {facts.num_trees:,} trees failed"
     brings = "the import" if facts.is_imported else "seeding"
     return {
-        ForestState.SEEDING: f"{brings} has not ended, so trees may be missing",
-        ForestState.REGRADING: "regrading has not ended, so some leaves have their old grades",
+        ForestState.SEEDING: f"{brings} has not finished, so trees may be missing",
+        ForestState.REGRADING: "regrading has not finished, so some leaves have their old grades",
         ForestState.FINISHED_WITH_FAILURES: trees,
         ForestState.PAUSED: "workers leave it alone until it is resumed in the admin",
         ForestState.LIMIT_SPENT: facts.spent_limit,
@@ -172,13 +172,13 @@ def _next_commands(facts: ForestFacts, state: ForestState) -> list[NextCommand]:
         f"populate_forest {chosen} --watch",
     )
     resumed = _command(
-        "After it is resumed, put its trees into the queue", f"populate_forest {chosen} --watch"
+        "After resuming it, put its trees into the queue", f"populate_forest {chosen} --watch"
     )
     raised = _command(
         "Continue with a larger limit",
         f"rollout_worker --num_processes 4 {chosen} {facts.raised_limit}",
     )
-    regrade = _command("Continue regrading, if nobody does", f"regrade_forest {chosen}")
+    regrade = _command("Continue regrading, if nobody else does", f"regrade_forest {chosen}")
     measure = _command(
         "Measure the accuracy of beams",
         "beam_search --num_beam_values 1,5 --value_function_option labelled "

@@ -1,4 +1,4 @@
-"""How fast a forest grows, from what its workers did in the last minutes."""
+"""How fast a forest grows, from the last minutes of work."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ class MinuteOfWork:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Rates over the last minutes in which workers were at it."""
+    """Rates over the last minutes with work."""
 
     trees_per_minute: float
     nodes_per_second: float
     tokens_per_second: float
     requests_per_second: float
     last_minute: datetime
-    """The latest minute in which anything was done."""
+    """The latest minute with any work."""
 
 
 def throughput(minutes: Iterable[MinuteOfWork], now: datetime) -> Throughput | None:
-    """Return the rates since the first of these minutes; None where nothing was done in them.
+    """Return the rates since the first of these minutes; None if they have no work.
 
     Minutes older than `WINDOW_MINUTES` are left out.
     """
@@ -42,7 +42,7 @@ def throughput(minutes: Iterable[MinuteOfWork], now: datetime) -> Throughput | N
         return None
     first = min(one.minute for one in worked)
     last = max(one.minute for one in worked)
-    # The first minute may have begun in idleness, so a short span is not taken for less than one.
+    # The first minute may start idle, so a shorter span counts as one minute.
     seconds = max((now - first).total_seconds(), 60.0)
     return Throughput(
         trees_per_minute=60 * sum(one.trees for one in worked) / seconds,
@@ -54,7 +54,7 @@ def throughput(minutes: Iterable[MinuteOfWork], now: datetime) -> Throughput | N
 
 
 def time_left(num_pending: int, rates: Throughput | None) -> timedelta | None:
-    """Return how long the pending trees take at this rate; None where it cannot be told."""
+    """Return how long the pending trees take at this rate; None if unknown."""
     if rates is None or not rates.trees_per_minute:
         return None
     return timedelta(minutes=num_pending / rates.trees_per_minute)

@@ -1,4 +1,4 @@
-"""A forest's counters: their sums over its trees, and rebuilding them from what is stored."""
+"""A forest's counters: sums over its trees, and rebuilding them from stored nodes."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ _TREES_PER_WRITE = 200
 
 
 def counted(tree: ReasoningTree, estimator: Estimator) -> Document:
-    """Return what a tree's document holds of its nodes."""
+    """Return the part of a tree's document that follows from its nodes."""
     return {
         **count_tree(tree),
         "nodes_by_model": as_fields(count_models(tree)),
@@ -26,12 +26,12 @@ def counted(tree: ReasoningTree, estimator: Estimator) -> Document:
 
 
 def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
-    """Set the counters of all trees and of the forest; return what was wrong in the forest's.
+    """Rebuild the counters of all trees and of the forest; return the forest's wrong ones.
 
     In earlier versions a worker that was away for long could leave steps of `sampled` forests whose
-    samples do not add up. They are mended too, and returned as `steps_that_did_not_add_up`.
+    samples do not add up. They are repaired too, and returned as `steps_that_did_not_add_up`.
 
-    Run it while no worker grows the forest: what they add meanwhile is counted twice or not at all.
+    Run it while no worker grows the forest: new samples would be counted twice or not at all.
     """
     updates, num_mended = [], 0
     for stored in iter_trees(forest):
@@ -59,7 +59,7 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
 
 
 def _mend(stored: StoredTree) -> int:
-    """Mend the counts of a tree's steps; return how many were wrong."""
+    """Repair the counts of a tree's steps; return how many were wrong."""
     updates = [
         UpdateOne(
             {"_id": node_id(stored.id, node.path)},
@@ -73,7 +73,7 @@ def _mend(stored: StoredTree) -> int:
 
 
 def write_sums(forest: Forest, sums: Document) -> None:
-    """Set a forest's counters, and when its growth was finished, if it is."""
+    """Set a forest's counters, and the time when its growth finished, if it has."""
     is_finished = 0 < forest.num_trees == sums["num_complete"] + sums["num_failed"]
     finished_at = (forest.growth_finished_at or datetime.now(UTC)) if is_finished else None
     collection(Forest).update_one(
@@ -82,7 +82,7 @@ def write_sums(forest: Forest, sums: Document) -> None:
 
 
 def sum_of_trees(forest: Forest) -> Document:
-    """Return the forest's counters as its tree documents give them, in one pass over these."""
+    """Return the forest's counters from its tree documents, in one pass."""
     sums: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
     failures: Counter[str] = Counter()
     models: Counter[str] = Counter()
@@ -90,7 +90,7 @@ def sum_of_trees(forest: Forest) -> Document:
     num_hit_max_nodes = 0
     fields = dict.fromkeys((*COUNTERS, "failures", "nodes_by_model", "status", "hit_max_nodes"), 1)
     for document in collection(Tree).find({"forest_id": forest.name}, fields):
-        # An older version had fewer counters.
+        # Documents of older versions have fewer counters.
         sums.update({name: document.get(name, 0) for name in COUNTERS})
         failures.update(document["failures"])
         models.update(document.get("nodes_by_model", {}))

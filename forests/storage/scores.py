@@ -1,6 +1,6 @@
-"""Scores that a forest keeps of its nodes, by the name of the scorer.
+"""Scores that a forest keeps of its nodes, by scorer.
 
-One document holds the scores of one tree, so scores are read as trees are: in batches, by ids.
+One document holds the scores of one tree, so scores are read like trees: in batches, by ids.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,11 +17,11 @@ from forests.storage.trees import StoredTree, collection, in_batches, read_trees
 
 
 def start_scorer(forest: Forest, name: str, parameters: Mapping[str, Any]) -> Scorer:
-    """Return the scorer of this name, new or known with the same parameters.
+    """Return the scorer of this name: a new one, or a known one with the same parameters.
 
     Raises:
-        ConfigError: the name is known with other parameters.
-        ForestNameError: it cannot be part of an id.
+        ConfigError: the scorer is known with other parameters.
+        ForestNameError: the name cannot be part of an id.
     """
     check_slug(name, "scorer")
     known = Scorer.objects.filter(pk=scorer_id(forest.name, name)).first()
@@ -50,7 +50,7 @@ def get_scorer(forest: Forest, name: str) -> Scorer:
     """Return a scorer of a forest.
 
     Raises:
-        ConfigError: there is none of this name; the message lists those there are.
+        ConfigError: no scorer has this name. The message lists the known ones.
     """
     names = scorer_names(forest)
     if name not in names:
@@ -66,7 +66,7 @@ def scorer_names(forest: Forest) -> list[str]:
 
 
 def read_scores(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int, Scores]:
-    """Return the scores of these trees by index; trees without any are absent. One query."""
+    """Return the scores of these trees by index, in one query; trees without scores are absent."""
     ids = {tree_scores_id(tree, scorer): index for tree, index in _trees(forest, indexes)}
     found = collection(TreeScores).find({"_id": {"$in": list(ids)}})
     return {
@@ -82,7 +82,7 @@ def iter_scored_trees(
 ) -> Iterator[tuple[StoredTree, Scores]]:
     """Yield the trees of a forest with their scores, in the order of the dataset.
 
-    A tree without scores comes with none; so do all where `scorer` is empty.
+    The scores of a tree without any are empty; if `scorer` is empty, those of all trees are.
     """
     for batch in in_batches(range(forest.num_trees) if indexes is None else indexes):
         scores = read_scores(forest, scorer, batch) if scorer else {}
@@ -91,9 +91,9 @@ def iter_scored_trees(
 
 
 def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
-    """Store the scores of trees, by their ids, and count them; those that were there are replaced.
+    """Store and count the scores of trees, by tree id; existing scores are replaced.
 
-    Counts follow from what is there, so a write that is repeated is counted once.
+    The counts are computed from what is stored, so repeating a write counts nothing twice.
     """
     ids = {tree_scores_id(tree, scorer.name): one for tree, one in scores.items()}
     if not ids:
@@ -119,7 +119,7 @@ def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
 
 
 def delete_scores(forest: Forest, name: str) -> None:
-    """Forget a scorer and its scores; the scorer goes last, so that this can be repeated."""
+    """Delete a scorer and its scores. The scorer goes last, so that this can be repeated."""
     for batch in in_batches(range(forest.num_trees)):
         ids = [tree_scores_id(tree, name) for tree in tree_ids(forest, batch)]
         collection(TreeScores).delete_many({"_id": {"$in": ids}})
@@ -132,5 +132,5 @@ def _trees(forest: Forest, indexes: Iterable[int]) -> Iterator[tuple[str, int]]:
 
 
 def _document(scores: Scores) -> dict[str, float]:
-    # A dot in a key would be a path of its own to MongoDB.
+    # MongoDB would read a dot in a key as a path.
     return {format_path(path).replace(".", "-"): score for path, score in scores.items()}

@@ -1,7 +1,7 @@
-"""The few reads and writes that must be fast, straight through pymongo.
+"""The few reads and writes that must be fast, directly through pymongo.
 
-Everything else uses the ORM. Queries are flat equality filters or small `$in` lists, which every
-MongoDB server answers from an index; trees are found by their computed ids.
+Everything else uses the ORM. Queries are flat equality filters or short `$in` lists, which every
+MongoDB server answers from an index. Trees are found by their computed ids.
 """
 
 import time
@@ -37,13 +37,13 @@ Document: TypeAlias = dict[str, Any]
 AnyTree = TypeVar("AnyTree", int, str)
 
 TREES_PER_READ = 32
-"""Trees whose nodes one query fetches: bounded memory, and short `$in` lists."""
+"""Trees whose nodes one query fetches: bounded memory and short `$in` lists."""
 
 TREES_PER_WRITE = 500
-"""Trees that seeding inserts at once, before it counts them."""
+"""Trees that seeding inserts at once before it counts them."""
 
 MAX_NODES_OF_A_REQUEST = 100_000
-"""Nodes of a forest that one request may read or delete: a command does more."""
+"""Most nodes of a forest that one web request may read or delete. Larger ones need a command."""
 
 _DUPLICATE_KEY = 11000
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -51,7 +51,7 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class StoredTree:
-    """One tree as it is in the database, with all its nodes."""
+    """One tree from the database, with all its nodes."""
 
     id: str
     index: int
@@ -64,22 +64,25 @@ class StoredTree:
     status: str
     tree: ReasoningTree
     spent: Mapping[str, int]
-    """`SPENT_COUNTERS` so far: what a recount of the nodes cannot tell."""
+    """Current `SPENT_COUNTERS`, which a recount of the nodes cannot restore."""
     failures: Mapping[str, int]
     orphans: list[str]
-    """Ids of nodes that are not part of the tree: torn writes (without a parent or behind a gap),
-    and writes that came after another worker had taken the tree."""
+    """Ids of nodes that are not part of the tree.
+
+    They are torn writes (without a parent or behind a gap), or writes that came after another
+    worker had claimed the tree.
+    """
     generation: int = 0
-    """Which claim of it was the last: see `rollouts.growing.fencing`."""
+    """The number of its last claim: see `rollouts.growing.fencing`."""
     error: str = ""
-    """Why growth gave the tree up; empty where it did not."""
+    """Why the tree failed; empty if it did not."""
     hit_max_nodes: bool = False
-    """Whether growth ended for want of room, not because the tree had all that was asked for."""
+    """Whether growth ended at `max_nodes`, before the tree had all requested samples."""
     lease_expires_at: datetime | None = None
 
     @property
     def is_held(self) -> bool:
-        """Whether a worker holds it now."""
+        """Whether a worker currently holds it."""
         return has_live_lease({"lease_expires_at": self.lease_expires_at}, server_time())
 
     @property
@@ -94,10 +97,10 @@ def collection(model: type[models.Model]) -> Collection[Document]:
 
 
 def insert_new(model: type[models.Model], documents: Sequence[Document]) -> int:
-    """Insert documents in order and return how many were new.
+    """Insert documents in order and return how many were new. Existing documents stay.
 
-    In order, so that a killed writer leaves a beginning of the list and never a gap: a node
-    without its parent, or sibling 2 without sibling 1. A document that is there already stays.
+    The order matters: a killed writer leaves a prefix of the list and never a gap, such as a node
+    without its parent, or sibling 2 without sibling 1.
     """
     inserted, rest = 0, list(documents)
     while rest:
@@ -108,11 +111,11 @@ def insert_new(model: type[models.Model], documents: Sequence[Document]) -> int:
 
 
 def insert_trees(documents: Sequence[Document]) -> dict[str, int]:
-    """Insert new trees, and return the generation of each, which its nodes must have.
+    """Insert new trees and return their generations, which their nodes must have.
 
-    They begin in a generation above those of all trees that had these ids before: a write that was
-    held up since before these were deleted changes nothing (`rollouts.growing.fencing`). A tree
-    that is there already stays, with its generation.
+    The first generation is above those of all earlier trees with these ids. So a write that was
+    delayed since before their deletion changes nothing (`rollouts.growing.fencing`). An existing
+    tree stays, with its generation.
     """
     begun = int(server_time().timestamp() * 1000)
     fence = {"generation": begun, "oldest_generation": begun}
@@ -123,9 +126,9 @@ def insert_trees(documents: Sequence[Document]) -> dict[str, int]:
 
 
 def insert_nodes(documents: Sequence[Document]) -> None:
-    """Insert nodes of trees that nobody grows, in order; those that are there already stay.
+    """Insert nodes of trees that nobody grows, in order. Existing nodes stay.
 
-    A late node, of an earlier tree of the same id, is written over.
+    A late node of an earlier tree with the same id is overwritten.
     """
     rest = list(documents)
     while rest:
@@ -136,13 +139,13 @@ def insert_nodes(documents: Sequence[Document]) -> None:
 
 
 def replace_late(node: Document) -> bool:
-    """Write a node over one of an earlier generation; return whether there was one."""
+    """Overwrite a node of an earlier generation; return whether there was one."""
     earlier = {"_id": node["_id"], "generation": {"$not": {"$gte": node["generation"]}}}
     return collection(Node).replace_one(earlier, node).matched_count == 1
 
 
 def insert_up_to_known(model: type[models.Model], documents: Sequence[Document]) -> int:
-    """Insert documents in order, up to the first whose id is there; return how many."""
+    """Insert documents in order, up to the first one that exists; return how many."""
     if not documents:
         return 0
     try:
@@ -160,7 +163,7 @@ def tree_ids(forest: Forest, indexes: Iterable[int]) -> list[str]:
 
 
 def read_tree(forest: Forest, index: int) -> StoredTree | None:
-    """Return a tree with its nodes, or None where the forest has no such tree."""
+    """Return a tree with its nodes; None if the forest has no such tree."""
     return next(iter(read_trees(forest, [index])), None)
 
 
@@ -171,13 +174,13 @@ def iter_trees(forest: Forest, indexes: Sequence[int] | None = None) -> Iterator
 
 
 def in_batches(trees: Sequence[AnyTree]) -> Iterator[Sequence[AnyTree]]:
-    """Yield as many trees (indexes, or ids) as one query may fetch."""
+    """Yield trees (indexes or ids) in groups of the size that one query may fetch."""
     for start in range(0, len(trees), TREES_PER_READ):
         yield trees[start : start + TREES_PER_READ]
 
 
 def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
-    """Return these trees with their nodes: two queries, so keep the list short."""
+    """Return these trees with their nodes, with two queries, so keep the list short."""
     ids = tree_ids(forest, indexes)
     documents = {d["_id"]: d for d in collection(Tree).find({"_id": {"$in": ids}})}
     nodes = defaultdict(list)
@@ -187,14 +190,14 @@ def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
 
 
 def is_current(node: Document, tree: Document) -> bool:
-    """Return whether a node belongs to its tree, and was not written too late."""
+    """Return whether a node belongs to its tree and was not written too late."""
     return bool((node.get("generation") or 0) >= (tree.get("oldest_generation") or 0))
 
 
 def count_models(forest: Forest) -> dict[str, int]:
-    """Return how many nodes of the complete trees each model wrote, the busiest first.
+    """Return how many nodes of the complete trees each model wrote, busiest first.
 
-    Models as their servers named them; "" stands for those that were not named.
+    Models have the names in their servers' answers; "" is for answers without a model name.
     """
     numbers: Counter[str] = Counter()
     for batch in in_batches(range(forest.num_trees)):
@@ -225,7 +228,7 @@ def read_prompt(forest: Forest, index: int) -> Any:
 
 
 def read_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode] | None:
-    """Return the nodes from the first step to the one at `path`; None where one is missing."""
+    """Return the nodes from the first step to the one at `path`; None if one is missing."""
     tree = tree_id(forest.name, index)
     ids = [node_id(tree, path[:depth]) for depth in range(1, len(path) + 1)]
     if not ids:
@@ -241,7 +244,7 @@ def read_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode] | No
 def tree_document(
     forest: str, index: int, *, item: str, label: str, prompt: Any, now: datetime
 ) -> Document:
-    """Return the document of a tree that has not been grown yet, as `Tree` reads it."""
+    """Return the document of a new tree, in the fields of `Tree`."""
     return {
         "_id": tree_id(forest, index),
         "forest_id": forest,
@@ -274,7 +277,7 @@ def question_of_document(document: Mapping[str, Any]) -> str:
 def node_document(
     forest: str, tree: str, node: TreeNode, now: datetime, generation: int = 0
 ) -> Document:
-    """Return the document of a node, as `Node` reads it."""
+    """Return the document of a node, in the fields of `Node`."""
     parent = node_id(tree, node.path[:-1])
     return {
         "_id": child_id(parent, node.position),
@@ -304,7 +307,7 @@ def node_document(
 
 
 def add_to_forest(forest: str, deltas: Mapping[str, float]) -> None:
-    """Add to the counters of a forest, as a worker that grows it just now."""
+    """Add to the counters of a forest, for a worker that is growing it."""
     changes = {name: delta for name, delta in deltas.items() if delta}
     if changes:
         work = {"$inc": changes, "$set": {"worked_at": datetime.now(UTC)}}
@@ -312,12 +315,12 @@ def add_to_forest(forest: str, deltas: Mapping[str, float]) -> None:
 
 
 def leave_forest(forest: Forest) -> None:
-    """Note that a worker has left unfinished trees; leases tell whether others are at work."""
+    """Record that a worker left unfinished trees; leases show whether others are at work."""
     collection(Forest).update_one({"_id": forest.name}, {"$set": {"worked_at": None}})
 
 
 def record_activity(forest: str, deltas: dict[str, float]) -> None:
-    """Add to what happened in this minute; deltas for trees, nodes, tokens, requests."""
+    """Add to the activity of the current minute; deltas for trees, nodes, tokens, requests."""
     minute = datetime.now(UTC).replace(second=0, microsecond=0)
     collection(Activity).update_one(
         {"_id": f"{forest}/{minute:%Y%m%d%H%M}"},
@@ -327,29 +330,29 @@ def record_activity(forest: str, deltas: dict[str, float]) -> None:
 
 
 def ids_below(parent: str) -> dict[str, str]:
-    """Return the condition of ids that begin with `<parent>/`: one range of an index.
+    """Return the condition for ids that begin with `<parent>/`: one range of an index.
 
-    For fields other than `_id`: there the embedded database looks at all documents.
+    Use it for fields other than `_id`: there, the embedded database scans all documents.
     """
-    return {"$gte": f"{parent}/", "$lt": f"{parent}0"}  # 0 comes after /
+    return {"$gte": f"{parent}/", "$lt": f"{parent}0"}  # 0 follows / in ASCII
 
 
 def delete_orphans(tree: StoredTree) -> None:
-    """Delete the nodes that are not part of a tree, but none that came after it was read."""
+    """Delete the nodes that are not part of a tree, except those written after it was read."""
     if tree.orphans:
         is_old = {"$not": {"$gt": tree.generation}}
         collection(Node).delete_many({"_id": {"$in": tree.orphans}, "generation": is_old})
 
 
 def server_time() -> datetime:
-    """Return the time by the clock of the database: those of its clients may differ."""
+    """Return the time of the database's clock. The clocks of its clients may differ."""
     answer = cast(DatabaseWrapper, connection).database.command("hello")
     moment: datetime = answer["localTime"]
     return moment.replace(tzinfo=UTC)
 
 
 def retry_failed(forest: Forest) -> int:
-    """Make the failed trees of a forest pending again, keeping their nodes; return how many."""
+    """Make the failed trees of a forest pending again, with their nodes; return how many."""
     changed = (
         collection(Tree)
         .update_many(
@@ -369,17 +372,17 @@ def retry_failed(forest: Forest) -> int:
 
 
 def delete_forest(forest: Forest) -> dict[str, int]:
-    """Delete a forest with its trees and nodes; return how many documents of each kind went.
+    """Delete a forest with its trees and nodes; return the number of deleted documents by kind.
 
-    Workers that grow it are stopped first. The forest goes last, so that an interrupted deletion
-    can be repeated.
+    Workers that grow it are stopped first. The forest's own document goes last, so that an
+    interrupted deletion can be repeated.
     """
     collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_paused": True}})
     wait_for_workers(forest)
     forest_deleted.send(sender=Forest, forest_name=forest.name)
     gone = {"nodes": 0, "trees": 0, "forests": 0}
     scorers = [scorer["name"] for scorer in collection(Scorer).find({"forest_id": forest.name})]
-    # By what is there: what a forest says of its number of trees may be wrong.
+    # Search for trees, because the forest's own number of trees may be wrong.
     trees = [tree["_id"] for tree in collection(Tree).find({"forest_id": forest.name}, {"_id": 1})]
     for ids in in_batches(trees):
         gone["nodes"] += collection(Node).delete_many({"tree_id": {"$in": ids}}).deleted_count
@@ -402,7 +405,7 @@ def has_live_lease(tree: Document, now: datetime) -> bool:
 
 
 def is_held(forest: Forest) -> bool:
-    """Return whether a worker holds a tree of this forest now."""
+    """Return whether a worker currently holds a tree of this forest."""
     growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
     now = server_time()
     trees = collection(Tree).find(growing, {"lease_expires_at": 1})
@@ -410,13 +413,13 @@ def is_held(forest: Forest) -> bool:
 
 
 def wait_for_workers(forest: Forest) -> None:
-    """Return when no worker holds a tree; a worker that is gone holds it until its lease ends."""
+    """Wait until no worker holds a tree. A killed worker holds trees until its leases expire."""
     while is_held(forest):
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def tree_node(document: Document, path: NodePath | None = None) -> TreeNode:
-    """Return the node that a document holds; who knows its path saves reading it from the id."""
+    """Return the node that a document holds. Passing its path saves parsing it from the id."""
     grade = document["grade"]
     return TreeNode(
         path=path_of_node(document["_id"]) if path is None else path,
@@ -425,16 +428,16 @@ def tree_node(document: Document, path: NodePath | None = None) -> TreeNode:
         drawn={int(depth): number for depth, number in document["drawn"].items()},
         terminal=document["terminal"],
         truncated=document["truncated"],
-        is_thought=document.get("is_thought", False),  # an older version wrote none
+        is_thought=document.get("is_thought", False),  # older versions wrote none
         answer=document["answer"],
         grade=None if grade is None else Grade(grade),
-        voted_answer=document.get("voted_answer"),  # an older version wrote none
+        voted_answer=document.get("voted_answer"),  # older versions wrote none
         tokens=document["tokens"],
         logprob=document["logprob"],
         finish_reason=document["finish_reason"],
         model=document["model"],
         seed=document["seed"],
-        numbered_to=document.get("numbered_to") or 0,  # an older version wrote none
+        numbered_to=document.get("numbered_to") or 0,  # older versions wrote none
     )
 
 

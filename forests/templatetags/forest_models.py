@@ -1,4 +1,4 @@
-"""The models of a forest on pages, from its document alone."""
+"""The models of a forest on pages, from its document only."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ register = template.Library()
 
 @register.filter
 def models(forest: Forest) -> Sequence[ModelOfForest]:
-    """Return the models that wrote nodes of a forest, the busiest first."""
+    """Return the models that wrote nodes of a forest, busiest first."""
     return models_of(forest)
 
 
 @register.filter
 def uncounted(forest: Forest) -> int:
-    """Return the nodes of which no model is counted."""
+    """Return the number of nodes without a model count."""
     return num_uncounted(forest)

@@ -43,11 +43,11 @@ def without_addresses(text: str) -> str:
 
 @register.filter
 def excerpt(text: object, pattern: re.Pattern[str]) -> SafeString:
-    """Return the part of a text around what a pattern finds, marked, on one line."""
+    """Return the first match of a pattern in a text with its surroundings, marked, on one line."""
     return markup.excerpt(text, 110, pattern)
 
 
 @register.filter
 def is_text(prompt: object) -> bool:
-    """Return whether a prompt is a text, not a list of chat messages."""
+    """Return whether a prompt is a text and not a list of chat messages."""
     return isinstance(prompt, str)

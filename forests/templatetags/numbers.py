@@ -16,26 +16,26 @@ _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 @register.filter
 def thousands(number: float | None) -> str:
-    """Return 1234567 as "1,234,567"; no result as a dash."""
+    """Return 1234567 as "1,234,567"; a dash if there is no result."""
     return NO_RESULT if number is None else f"{number:,}"
 
 
 @register.filter
 def share(value: float | None) -> str:
-    """Return a value between 0 and 1 with two digits; no result as a dash."""
+    """Return a value between 0 and 1 with two digits; a dash if there is no result."""
     return NO_RESULT if value is None else f"{value:.2f}"
 
 
 @register.filter
 def rate(value: float) -> str:
-    """Return a rate with as many digits as tell something: 1,234 or 56.7 or 0.89."""
+    """Return a rate with at least three digits: 1,234 or 56.7 or 0.89."""
     magnitude = len(str(int(value)))
     return f"{value:,.{max(0, 3 - magnitude)}f}"
 
 
 @register.filter
 def duration(time: timedelta | None) -> str:
-    """Return a time as "2 h 5 min", to two units; an unknown time as a dash."""
+    """Return a time as "2 h 5 min", in at most two units; a dash if it is unknown."""
     if time is None:
         return NO_RESULT
     seconds = round(time.total_seconds())

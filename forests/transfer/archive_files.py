@@ -41,7 +41,7 @@ ADDED: Mapping[str, Any] = {
     "replaced_settings": {},
     "extended_at": None,
 }
-"""Fields that older versions did not write, with what stands for them."""
+"""Fields that older versions did not write, with their defaults."""
 
 
 class TransferError(UserError):
@@ -49,7 +49,7 @@ class TransferError(UserError):
 
 
 def largest_row_group(metadata: pq.FileMetaData) -> int:
-    """Return how many bytes the largest row group of a table says it has when it is unpacked."""
+    """Return the unpacked size of a table's largest row group, from its metadata, in bytes."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     return max((group.total_byte_size for group in groups), default=0)
 
@@ -68,10 +68,10 @@ def foreign(path: Path, why: str) -> TransferError:
 
 
 def check_node(document: Mapping[str, Any], depth: int) -> None:
-    """Refuse a grade that is none, and counts that a node at a depth cannot have.
+    """Refuse an invalid grade, and counts that a node at this depth cannot have.
 
     Raises:
-        AttributeError, TypeError, ValueError: it has them.
+        AttributeError, TypeError, ValueError: the node has one of them.
     """
     if document["grade"] is not None:
         Grade(document["grade"])
@@ -93,14 +93,14 @@ def _is_depth(key: str, below: int) -> bool:
 
 
 def check_scores(scores: Any) -> None:
-    """Refuse scores of a tree that are no numbers by path.
+    """Refuse scores of a tree that are not numbers by path.
 
     Raises:
         AttributeError, ValueError: they are not.
     """
     for path, score in scores.items():
         if format_path(parse_path(path.replace("-", "."))).replace(".", "-") != path:
-            raise ValueError(f"{path!r} is no step: expected numbers such as 0-2-1")
+            raise ValueError(f"{path!r} is not a step: expected numbers such as 0-2-1")
         if not is_number(score):
             raise ValueError(f"score {score!r} of step {path}")
 
@@ -113,7 +113,9 @@ def read_manifest_file(directory: Path) -> dict[str, Any]:
     """
     path = directory / MANIFEST
     if not path.is_file():
-        raise TransferError(f"{directory} has no {MANIFEST}: give what export_forest wrote")
+        raise TransferError(
+            f"{directory} has no {MANIFEST}: give a directory that export_forest wrote"
+        )
     if path.stat().st_size > MAX_BYTES_OF_A_MANIFEST:
         raise foreign(path, f"it has more than {MAX_BYTES_OF_A_MANIFEST:,} bytes")
     try:
@@ -121,7 +123,9 @@ def read_manifest_file(directory: Path) -> dict[str, Any]:
     except JsonFileError as error:
         raise TransferError(f"{error}; or export the forest again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise TransferError(f"{directory} holds no forest: give what export_forest wrote")
+        raise TransferError(
+            f"{directory} holds no forest: give a directory that export_forest wrote"
+        )
     version = manifest.get("version")
     if version not in READ_VERSIONS or isinstance(version, bool):
         raise TransferError(
@@ -157,7 +161,7 @@ def check_checksums(directory: Path, manifest: Mapping[str, Any], tables: Iterab
         if Path(name).name != name or not path.is_file() or checksum(path) != file:
             raise TransferError(
                 f"{name!r} of {directory} is missing or not what was exported: copy it again, or "
-                "export it again"
+                "export the forest again"
             )
     for name in tables:
         if f"{name}.parquet" not in manifest["files"]:

@@ -1,8 +1,8 @@
-"""What `export_forest` writes: a manifest and tables, and what must be true of them.
+"""The format of `export_forest`: a manifest and tables, and the checks before an import.
 
-`manifest.json` holds the forest, its scorers and the checksums of the tables; `trees.parquet` a row
-for each tree, `nodes.parquet` one for each step, parents first, `scores.parquet` one for each tree
-and scorer. What follows from a row's place, such as ids, is not written.
+`manifest.json` holds the forest, its scorers and the checksums of the tables. `trees.parquet` has a
+row for each tree, `nodes.parquet` one for each step, parents first, and `scores.parquet` one for
+each tree and scorer. Values that follow from a row's place, such as ids, are not written.
 """
 
 import json
@@ -38,14 +38,14 @@ from forests.transfer.columns import Columns
 from forests.transfer.foreign_trees import MAX_NODES, MAX_SAMPLES
 
 MAX_BYTES_AT_ONCE = 2**30
-"""Of a part of a table when it is unpacked, which is read as a whole."""
+"""Most bytes of an unpacked row group, which is read as a whole."""
 MAX_MEMORY = 3 * 2**30
-"""That an import takes beyond what the process has: what a table says of its size may be wrong."""
+"""Most memory that an import may add: the sizes in a table's metadata may be wrong."""
 MAX_TOKENS = 2**53
-"""That a tree has cost: sums over trees are exact, and fit into a document."""
+"""Largest counter of a tree: sums over trees stay exact and fit into a document."""
 _OF_AN_ENTRY = ("model", "server", "chat_template_sha256", "first_at")
 
-# Latencies are those of the site's own requests.
+# Latencies describe the exporting site's own requests.
 OF_THE_SITE = {
     "is_seeded": False,
     "importer": "import_forest",
@@ -85,10 +85,10 @@ OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Return the manifest of an exported forest, whose `forest` one can be made of.
+    """Return the manifest of an exported forest, checked so that a forest can be made of it.
 
     Raises:
-        TransferError: there is none, or another version of this program wrote it.
+        TransferError: the directory has no manifest, or another version wrote it.
     """
     manifest = read_manifest_file(directory)
     missing = set(FOREST.names) - ADDED.keys() - manifest["forest"].keys()
@@ -103,17 +103,17 @@ def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
         name: _checked_rows(directory / f"{name}.parquet", schema)
         for name, schema in SCHEMAS.items()
     }
-    # Before anything loops over as many trees as the manifest claims.
+    # Check this before a loop trusts the manifest's number of trees.
     num_trees = manifest["forest"]["num_trees"]
     if num_rows["trees"] != num_trees:
-        raise foreign(directory, f"there are not {num_trees} trees in it")
+        raise foreign(directory, f"it does not have {num_trees} trees")
     most_scores = num_trees * len(manifest["scorers"])
     if num_rows["scores"] > most_scores:
         raise foreign(directory, f"it has more than {most_scores} scores of trees")
 
 
 def _checked_rows(path: Path, schema: pa.Schema) -> int:
-    """Return how many rows a table says it has; refuse one that cannot be read here."""
+    """Return the row count in a table's metadata; refuse a table that cannot be read safely."""
     metadata = read_metadata(path)
     if not _fits(metadata.schema.to_arrow_schema(), schema):
         raise foreign(path, "unexpected columns")
@@ -123,7 +123,7 @@ def _checked_rows(path: Path, schema: pa.Schema) -> int:
 
 
 def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
-    """Return whether a table has these columns; some of them earlier versions did not write."""
+    """Return whether a table has these columns. Earlier versions did not write some of them."""
     younger = ADDED.keys() - set(found.names)
     return bool(
         found.equals(pa.schema([column for column in schema if column.name not in younger]))
@@ -139,7 +139,7 @@ def forest_document(found: Mapping[str, Any]) -> Document:
                 row[column.name] = read_time(row[column.name])
         (row,) = pa.Table.from_pylist([row], schema=FOREST.schema).to_pylist()
         document = FOREST.document(row)
-        # The keys of this site are not for servers that somebody else has named.
+        # A server from an imported file must not receive this site's keys.
         if "base_urls" in document["worker_config"]:
             document["worker_config"]["base_urls"] = []
         document["replaced_settings"].pop("base_urls", None)
@@ -150,10 +150,10 @@ def forest_document(found: Mapping[str, Any]) -> Document:
 
 
 def _check_forest(document: Mapping[str, Any]) -> None:
-    """Refuse what commands, workers and pages take for granted of a forest.
+    """Refuse a forest document that violates what commands, workers and pages rely on.
 
     Raises:
-        AttributeError, ConfigError, TypeError, ValueError: it is otherwise.
+        AttributeError, ConfigError, TypeError, ValueError: it does.
     """
     if problem := storing_problem([one for one in document.values() if isinstance(one, str)]):
         raise ValueError(f"it {problem}")
@@ -174,7 +174,7 @@ def _check_models(document: Mapping[str, Any]) -> None:
     texts += [one.get(key) for one in entries for key in _OF_AN_ENTRY]
     texts += [name for one in entries for name in answers_of(one)]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("grown_by or allowed_models hold something else than texts")
+        raise ValueError("grown_by or allowed_models hold something other than texts")
 
 
 def _check_limits(document: Mapping[str, Any]) -> None:
@@ -187,10 +187,10 @@ def _check_limits(document: Mapping[str, Any]) -> None:
 
 
 def check_tree(document: Mapping[str, Any]) -> None:
-    """Refuse a prompt that cannot be shown or sent, and counts that are none.
+    """Refuse a prompt that cannot be shown or sent, and invalid counters.
 
     Raises:
-        AttributeError, TypeError, ValueError: it has them.
+        AttributeError, TypeError, ValueError: the tree has one of them.
     """
     if not is_prompt(document["prompt"]):
         raise ValueError(
@@ -200,34 +200,34 @@ def check_tree(document: Mapping[str, Any]) -> None:
 
 
 def _check_counts(document: Mapping[str, Any]) -> None:
-    """Refuse counters, failures by kind and nodes by model that are no whole numbers from 0."""
+    """Refuse counters, failures by kind and nodes by model that are not whole numbers from 0."""
     for name in ("num_trees", *COUNTERS):
         if not 0 <= document.get(name, 0) <= MAX_TOKENS:
             raise ValueError(f"{name} is {document[name]}: from 0 to {MAX_TOKENS}")
     models = document["nodes_by_model"]
     for name, counts in (("failures", document["failures"]), ("nodes_by_model", models)):
         if any(type(count) is not int or not 0 <= count < 2**31 for count in counts.values()):
-            raise ValueError(f"{name} are no counts")
+            raise ValueError(f"{name} are not counts")
     if as_fields(from_fields(models)) != {key: count for key, count in models.items() if count}:
         raise ValueError("nodes_by_model has keys that no model gives")
 
 
 class NodeOrder:
-    """What must be true of the nodes of an archive together, one after the other."""
+    """Checks the nodes of an archive against each other, one after the other."""
 
     def __init__(self) -> None:
         self._last: tuple[int, int, NodePath] | None = None
         self._nodes = self._samples = 0
 
     def check(self, tree: int, path: NodePath, count: int) -> None:
-        """Refuse a node that came before, and a tree of more than pages can bear.
+        """Refuse a node out of order, and a tree too large for pages.
 
         Raises:
-            ValueError: it is one.
+            ValueError: the node is refused.
         """
         place = (tree, len(path), path)
         if self._last is not None and place <= self._last:
-            raise ValueError(f"node {list(path)} of tree {tree} comes twice, or too late")
+            raise ValueError(f"node {list(path)} of tree {tree} appears twice, or out of order")
         if len(path) > MAX_DEPTH:
             raise ValueError(f"tree {tree} has more than {MAX_DEPTH} steps on a path")
         if self._last is None or tree != self._last[0]:
@@ -236,17 +236,16 @@ class NodeOrder:
         self._samples += count
         if self._nodes > MAX_NODES or self._samples > MAX_SAMPLES:
             raise ValueError(
-                f"tree {tree} has more than {MAX_NODES} nodes, or more than {MAX_SAMPLES} "
-                "samples of them"
+                f"tree {tree} has more than {MAX_NODES} nodes, or more than {MAX_SAMPLES} samples"
             )
         self._last = place
 
 
 def scorer_document(found: Mapping[str, Any], forest: str) -> Document:
-    """Return the document of a scorer that has given no score yet.
+    """Return the document of a scorer that has not scored anything yet.
 
     Raises:
-        ArithmeticError, KeyError, TypeError, ValueError: it cannot be one.
+        ArithmeticError, KeyError, TypeError, ValueError: it is not a valid scorer.
     """
     name, parameters = found["name"], found["parameters"]
     check_slug(name, "scorer")
@@ -267,10 +266,10 @@ def scorer_document(found: Mapping[str, Any], forest: str) -> Document:
 
 
 def read_time(text: str) -> datetime:
-    """Return a time in UTC, as the database has it.
+    """Return a time in UTC, as the database stores it.
 
     Raises:
-        OverflowError, TypeError, ValueError: it is none.
+        OverflowError, TypeError, ValueError: the text is not a time.
     """
     (found,) = pa.array([datetime.fromisoformat(text)], pa.timestamp("ms")).to_pylist()
     moment: datetime = found

@@ -1,4 +1,4 @@
-"""A whole forest to and from a directory of Parquet, so that it can move between sites."""
+"""Write a whole forest to a directory of Parquet and read it back, to move it between sites."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,7 +73,7 @@ BYTES_PER_GROUP = 2**27
 _TOO_LARGE = 10334  # MongoDB's BSONObjectTooLarge
 
 Report = Callable[[int], None]
-"""Called with the number of trees done."""
+"""Called with the number of finished trees."""
 
 
 def export_forest(
@@ -82,7 +82,7 @@ def export_forest(
     """Write a forest and return the manifest.
 
     Raises:
-        OutputError: something is there already, or another export writes there.
+        OutputError: the output holds something already, or another export writes there.
         OSError: the disk is full, or the directory cannot be written; nothing is left behind.
     """
     with written_aside(Output(output, frozenset({FORMAT}), overwrite)) as directory:
@@ -131,7 +131,7 @@ def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, 
 
 
 def _write_table(writer: pq.ParquetWriter, table: pa.Table) -> None:
-    """Write rows in groups that an import unpacks in little memory."""
+    """Write rows in groups small enough for an import to unpack in little memory."""
     rows = max(1, BYTES_PER_GROUP * table.num_rows // max(1, table.nbytes))
     writer.write_table(table, row_group_size=rows)  # type: ignore[no-untyped-call]
 
@@ -162,13 +162,13 @@ def _score_rows(ids: Sequence[str], scorers: Sequence[str]) -> list[Document]:
 def import_forest(directory: Path, name: str, report: Report = lambda _: None) -> Forest:
     """Read what `export_forest` wrote into a forest of this name and return it.
 
-    Interrupted, the same call continues it. A tree that was growing is pending.
+    If it is interrupted, the same call continues. A tree that was growing becomes pending.
 
     Raises:
-        TransferError: the directory is no export, is damaged, or the name is taken; nothing of it
-            is left behind.
-        ForestNameError: no forest can have this name.
-        OSError: it cannot be read.
+        TransferError: the directory is not an export, is damaged, or the name is taken; nothing
+            of it is left behind.
+        ForestNameError: a forest cannot have this name.
+        OSError: the directory cannot be read.
     """
     check_forest_name(name)
     manifest = read_manifest(directory)
@@ -195,7 +195,7 @@ def _why(error: Exception) -> str:
 
 
 def _is_of_a_document(error: Exception) -> bool:
-    """Return whether a document is to blame, and not the database or the disk."""
+    """Return whether a document caused the error, and not the database or the disk."""
     if isinstance(error, BulkWriteError):
         return any(one["code"] == _TOO_LARGE for one in error.details["writeErrors"])
     return isinstance(error, InvalidDocument)
@@ -211,7 +211,7 @@ def _import_rows(
         )
         report(start + len(rows))
     if len(begun) != forest.num_trees:
-        raise ValueError(f"there are not {forest.num_trees} trees in it")
+        raise ValueError(f"it does not have {forest.num_trees} trees")
     _import_nodes(directory, forest, begun)
     _import_scores(directory, manifest, forest)
     sums = sum_of_trees(forest)
@@ -221,9 +221,9 @@ def _import_rows(
 
 
 def _import_nodes(directory: Path, forest: Forest, begun: Mapping[str, int]) -> None:
-    """Insert the nodes that hang together, and count them: what an archive counts may be wrong.
+    """Insert and count the connected nodes: the counts in an archive may be wrong.
 
-    A node without its parent, or behind a gap, is what a torn write left: no reader sees it.
+    A node without its parent, or behind a gap, comes from a torn write: readers ignore it.
     """
     order = NodeOrder()
     name, tree = "", ReasoningTree()
@@ -249,10 +249,10 @@ def _write_counters(forest: Forest, name: str, tree: ReasoningTree) -> None:
 
 
 def _start_forest(manifest: Mapping[str, Any], name: str, sha256: str) -> Forest:
-    """Return the forest to fill; the manifest's checksum stands for all files, as it lists theirs.
+    """Return the forest to fill. The manifest lists all checksums, so its own stands for all files.
 
     Raises:
-        TransferError: there is another one of this name.
+        TransferError: another forest has this name.
     """
     document = {
         "_id": name,
@@ -266,14 +266,14 @@ def _start_forest(manifest: Mapping[str, Any], name: str, sha256: str) -> Forest
         if refusal := import_refusal(known, document["importer"], sha256, split):
             raise TransferError(refusal)
         return known
-    # What a deletion that was interrupted, or raced a worker, has left.
+    # Remains of a deletion that was interrupted, or raced a worker.
     delete_forest(Forest(name=name, num_trees=document["num_trees"]))
     insert_new(Forest, [document])
     return Forest.objects.get(pk=name)
 
 
 def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:
-    """Yield rows with the number of those before."""
+    """Yield rows with the number of rows before them."""
     before = 0
     with pq.ParquetFile(path) as file:  # type: ignore[no-untyped-call]
         batches = file.iter_batches(_rows_per_read(file.metadata))
@@ -283,7 +283,7 @@ def _row_batches(path: Path) -> Iterator[tuple[int, list[Document]]]:
 
 
 def _rows_per_read(metadata: pq.FileMetaData) -> int:
-    """Return how many rows of a table are read at once: fewer where they are long."""
+    """Return how many rows of a table to read at once: fewer if rows are long."""
     num_bytes = largest_row_group(metadata) * int(metadata.num_row_groups)
     num_rows = BYTES_PER_READ * int(metadata.num_rows) // max(1, num_bytes)
     return max(1, min(ROWS_PER_READ, num_rows))
@@ -293,8 +293,8 @@ def _next_rows(batches: Iterator[pa.RecordBatch], path: Path) -> list[Document] 
     """Return the next rows, or None at the end.
 
     Raises:
-        ValueError: the table is damaged inside: Arrow says so with an error that looks like one of
-            the disk, without its number.
+        ValueError: the table is damaged inside. Arrow reports that with an error that looks
+            like a disk error, without its number.
     """
     try:
         batch = next(batches, None)
@@ -309,7 +309,7 @@ def _tree_document(forest: Forest, row: Mapping[str, Any], place: int) -> Docume
     document = TREES.document(row)
     id_ = _tree_of(forest, row["index"])
     if row["index"] != place:
-        raise ValueError(f"tree {row['index']} stands in the place of tree {place}")
+        raise ValueError(f"found tree {row['index']} in the place of tree {place}")
     check_tree(document)
     if document["status"] == TreeStatus.GROWING:
         document["status"] = str(TreeStatus.PENDING)
@@ -343,11 +343,11 @@ def _node_document(
 
 
 def _import_scores(directory: Path, manifest: Mapping[str, Any], forest: Forest) -> None:
-    """Insert scorers first: deleting a forest finds scores by them."""
+    """Insert scorers first: deleting a forest finds scores through them."""
     documents = [scorer_document(one, forest.name) for one in manifest["scorers"]]
     scorers = {one["name"]: one for one in documents}
     if len(scorers) < len(documents):
-        raise ValueError("a scorer comes twice")
+        raise ValueError("a scorer appears twice")
     insert_new(Scorer, documents)
     seen: set[str] = set()
     for _, rows in _row_batches(directory / "scores.parquet"):
@@ -357,7 +357,7 @@ def _import_scores(directory: Path, manifest: Mapping[str, Any], forest: Forest)
             check_scores(scores)
             id_ = tree_scores_id(_tree_of(forest, row["tree"]), scorer["name"])
             if id_ in seen:
-                raise ValueError(f"{id_} comes twice")
+                raise ValueError(f"{id_} appears twice")
             seen.add(id_)
             documents.append({"_id": id_, "scores": scores})
             scorer["num_trees"] += 1

@@ -1,4 +1,4 @@
-"""Documents of the database as rows of a table, without loss."""
+"""Convert documents of the database to rows of a table and back, without loss."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -30,14 +30,14 @@ _JSON_TYPES: Mapping[pa.DataType, set[type]] = {
     pa.timestamp("ms"): {str},
     pa.string(): {str},
 }
-"""What a value of a column is before it is one of a table."""
+"""Type of a column's values before Arrow converts them."""
 _MAX_NUMBERS = {"IntegerField": 2**31 - 1, "BigIntegerField": 2**63 - 1}
 _YEARS = range(1970, 9999)
-"""Pages write times in any time zone, and both ends of the calendar are the ends of some."""
+"""Years that pages can show in any time zone: the ends of the calendar overflow in some."""
 
 
 class Columns:
-    """Fields of a model that a table holds; what follows from their place is left out."""
+    """The fields of a model that a table holds, without those that follow from a row's place."""
 
     def __init__(self, model: type[models.Model], without: Iterable[str]) -> None:
         left_out = set(without)
@@ -62,10 +62,10 @@ class Columns:
             name: json.dumps(value) if name in self._json else value
             for name, value in self._when_missing.items()
         }
-        """What a row has in place of fields that an older version did not write."""
+        """Defaults for the fields that an older version did not write."""
 
     def row(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of a document, those of JSON fields as text."""
+        """Return the values of a document; JSON fields become text."""
         document = {**self._when_missing, **document}
         return {
             name: json.dumps(document[name], ensure_ascii=False)
@@ -75,7 +75,7 @@ class Columns:
         }
 
     def check_types(self, row: Mapping[str, Any]) -> None:
-        """Refuse values that Arrow would make numbers or texts of: rows that come from JSON.
+        """Refuse values from JSON that Arrow would silently convert to numbers or texts.
 
         Raises:
             TypeError: there is one.
@@ -83,14 +83,14 @@ class Columns:
         for column in self.schema:
             value, kind = row[column.name], _JSON_TYPES[column.type]
             if value is not None and type(value) not in kind:
-                raise TypeError(f"{column.name} is {value!r:.40}, no {column.type}")
+                raise TypeError(f"{column.name} is {value!r:.40}, not {column.type}")
 
     def document(self, row: Mapping[str, Any]) -> Document:
-        """Return the values of a row as a document has them.
+        """Return the values of a row in the form that a document has.
 
         Raises:
-            ValueError: a required value is missing, not among the choices, too long, too large, no
-                number, or cannot be stored.
+            ValueError: a required value is missing, not among the choices, too long, too large,
+                not a number, or cannot be stored.
         """
         row = {**self.row_when_missing, **row}
         self._check_rules(row)
@@ -102,7 +102,7 @@ class Columns:
             if name in self._json and (problem := storing_problem(value)):
                 raise ValueError(f"{name} {problem}")
             if not _is_in_range(value, self._largest.get(name)):
-                raise ValueError(f"{name} is {value}: no site writes that")
+                raise ValueError(f"{name} is {value}, which is out of range")
         return document
 
     def _check_rules(self, row: Mapping[str, Any]) -> None:
@@ -111,7 +111,7 @@ class Columns:
             if value is None and not may_be_none:
                 raise ValueError(f"no {name}")
             if choices and value not in choices:
-                raise ValueError(f"{name} {value!r} is none of {', '.join(choices)}")
+                raise ValueError(f"{name} {value!r} is not one of {', '.join(choices)}")
             if longest and value and len(value) > longest:
                 raise ValueError(f"{name} has {len(value)} characters: at most {longest}")
 
@@ -124,7 +124,7 @@ def _parsed(name: str, text: str) -> Any:
 
 
 def _is_in_range(value: Any, largest: int | None) -> bool:
-    """Return whether sums, documents and pages can have a value of a column."""
+    """Return whether sums, documents and pages can hold a value of a column."""
     if largest is not None:
         return value is None or abs(value) <= largest
     if isinstance(value, float):

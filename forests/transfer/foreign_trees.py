@@ -1,16 +1,16 @@
-"""Trees that other programs made, as trees of ours.
+"""Convert trees that other programs made.
 
-`openr`: what OpenR's OmegaPRM writes (github.com/openreasoner/openr, data/omegaPRM_v2, as of
-110e970): `question`, `final_answer`, and `reasoning_steps`, the root, each node with `text`,
-`mc_value` and `children`. Its steps were written with blank lines between them, which the file does
-not hold.
+`openr`: the output of OpenR's OmegaPRM (github.com/openreasoner/openr, data/omegaPRM_v2, at commit
+110e970): `question`, `final_answer`, and `reasoning_steps`, the root. Each node has `text`,
+`mc_value` and `children`. The steps were written with blank lines between them, which are not in
+the file.
 
-`jsonl`: `prompt` (a text or chat messages), `label`, `children`, and perhaps `item` (Markdown) and
-`question` (what the prompt asks, without its examples and instructions); each node has `text`,
-exactly as the model wrote it, and perhaps `children`, `count` (samples that gave this step),
-`drawn` (the same samples by the depth of the ancestor from which they were drawn), `value`, or
-instead of it `rollouts` and `correct` as whole numbers, and at a leaf `answer` and `correct` (true
-or false). The line itself may have the value of the root in the same words.
+`jsonl`: `prompt` (a text or chat messages), `label`, `children`, and optionally `item` (Markdown)
+and `question` (what the prompt asks, without its examples and instructions). Each node has `text`,
+exactly as the model wrote it, and optionally `children`, `count` (samples that gave this step),
+`drawn` (the same samples by the depth of the ancestor from which they were drawn), and `value`, or
+instead of `value` `rollouts` and `correct` as whole numbers. A leaf may have `answer` and `correct`
+(true or false). The line itself may have the value of the root in the same fields.
 """
 
 import json
@@ -29,16 +29,16 @@ from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 MAX_DEPTH = 200
 MAX_NODES = 100_000
 MAX_SAMPLES = 1_000_000
-"""That gave the steps of a tree, one step after the other: metrics look at each."""
+"""Most samples of all steps of a tree together: metrics look at each of them."""
 MAX_CHARACTERS = 1_000_000
-"""Of one text: a document of the database may have 16 MB."""
+"""Most characters of one text: a MongoDB document has at most 16 MB."""
 _OPENR_DELIMITER = "\n\n"
 _ROUNDED = 1e-3
-"""How far a value that was written with few digits may be from the share that it stands for."""
+"""Largest difference between a value written with few digits and the share it stands for."""
 
 
 class ForeignTreeError(Exception):
-    """A tree cannot be read; the message says what is wrong with it."""
+    """A tree cannot be read. The message says what is wrong with it."""
 
 
 @dataclass(slots=True)
@@ -49,12 +49,12 @@ class ForeignTree:
     label: str
     item: str
     question: str
-    """What is asked, without the examples and instructions of the prompt."""
+    """The question, without the examples and instructions of the prompt."""
     tree: ReasoningTree = field(default_factory=ReasoningTree)
     values: dict[NodePath, float] = field(default_factory=dict)
-    """What the other program says that nodes are worth, the root included."""
+    """The other program's values of nodes, including the root."""
     correct: dict[NodePath, bool] = field(default_factory=dict)
-    """Leaves whose grade the file tells."""
+    """Leaves whose grade is in the file."""
     presumed: dict[NodePath, bool] = field(default_factory=dict)
     """The grades of leaves that turn out to state no answer."""
 
@@ -62,11 +62,11 @@ class ForeignTree:
 def read_openr(row: Any) -> ForeignTree:
     """Return the tree of one object.
 
-    A leaf that states no answer is a prefix whose rollouts are not in the file: it is right where
-    most of them were.
+    A leaf that states no answer is a prefix whose rollouts are not in the file. It counts as
+    correct if most of its rollouts were.
 
     Raises:
-        ForeignTreeError: it is not what OpenR writes.
+        ForeignTreeError: the object is not in OpenR's format.
     """
     row = _mapping(row, "the line")
     question = _text(row, "question")
@@ -99,7 +99,7 @@ def read_jsonl(row: Any) -> ForeignTree:
     """Return the tree of one object.
 
     Raises:
-        ForeignTreeError: it is not as described above.
+        ForeignTreeError: the object is not in the format described above.
     """
     row = _mapping(row, "the line")
     prompt = _prompt(row.get("prompt"))
@@ -220,7 +220,7 @@ def _label(row: Mapping[str, Any], key: str) -> str:
     if isinstance(label, bool) or not isinstance(label, str | int | float):
         raise ForeignTreeError(f"`{key}` must be a text or a number")
     if not str(label).strip():
-        raise ForeignTreeError(f"`{key}` is blank: give the right answer")
+        raise ForeignTreeError(f"`{key}` is blank: give the correct answer")
     _check_length(str(label), key)
     return str(label)
 
@@ -268,7 +268,7 @@ def _jsonl_node(node: Mapping[str, Any], path: NodePath) -> TreeNode:
 
 
 def _note_worth(found: ForeignTree, node: Mapping[str, Any], path: NodePath) -> None:
-    """Keep what the file says of a node: its value, and at a leaf whether it is correct."""
+    """Keep the file's value of a node and, at a leaf, whether it is correct."""
     is_leaf = bool(path) and not node.get("children")
     value, has_rollouts = _value(node, path)
     correct = node.get("correct")
@@ -280,14 +280,14 @@ def _note_worth(found: ForeignTree, node: Mapping[str, Any], path: NodePath) -> 
     elif path and correct is not None:
         if not isinstance(correct, bool):
             raise ForeignTreeError(
-                f"`correct` of node {list(path)} must be true or false, or stand beside `rollouts`"
+                f"`correct` of node {list(path)} must be true or false, or come with `rollouts`"
             )
         if is_leaf:
             found.correct[path] = correct
 
 
 def _value(node: Mapping[str, Any], path: NodePath) -> tuple[float | None, bool]:
-    """Return what a node is worth, and whether the file says it by counts of rollouts."""
+    """Return the value of a node, and whether the file gives it as counts of rollouts."""
     value = _number(node, "value")
     if node.get("rollouts") is None:
         return value, False
@@ -301,13 +301,13 @@ def _value(node: Mapping[str, Any], path: NodePath) -> tuple[float | None, bool]
     if value is not None and abs(value - share) > _ROUNDED:
         raise ForeignTreeError(
             f"`value` of node {list(path)} is {value:g}, and `correct` of `rollouts` {share:g}: "
-            "they must be the same, or one left out"
+            "they must be the same, or leave one out"
         )
     return share, True
 
 
 def _drawn(node: Mapping[str, Any], path: NodePath) -> dict[int, int]:
-    """Return the samples of a node by the depth from which they were drawn; none where untold."""
+    """Return the samples of a node by the depth from which they were drawn; empty if not given."""
     drawn = node.get("drawn")
     if drawn is None:
         return {}
@@ -321,12 +321,12 @@ def _drawn(node: Mapping[str, Any], path: NodePath) -> dict[int, int]:
 
 
 def _check_drawn(tree: ReasoningTree) -> None:
-    """Refuse a tree in which samples appear from nowhere, or are told of some nodes alone."""
+    """Refuse a tree whose samples do not add up, or that has `drawn` at only some nodes."""
     told = [bool(node.drawn) for node in tree if node.path]
     if not any(told):
         return
     if not all(told):
-        raise ForeignTreeError("`drawn` must stand at every node of a tree, or at none")
+        raise ForeignTreeError("every node of a tree must have `drawn`, or none")
     for node in tree:
         for depth in range(node.depth):
             below = sum(child.drawn.get(depth, 0) for child in tree.children(node.path))
@@ -344,4 +344,4 @@ def _prompt(prompt: Any) -> Any:
         raise ForeignTreeError(f"`prompt` {problem}")
     written = json.dumps(prompt, ensure_ascii=False)
     _check_length(written, "prompt")
-    return json.loads(written)  # with numbers as the database takes them
+    return json.loads(written)  # plain numbers, which the database accepts

@@ -1,4 +1,4 @@
-"""Make a forest of trees that other programs made."""
+"""Make a forest from trees of other programs."""
 
 import hashlib
 from collections import Counter
@@ -36,20 +36,20 @@ from forests.transfer.resuming import import_refusal
 
 IMPORTER = "import_trees"
 SCORER = "imported"
-"""Scorer under whose name a forest keeps what the file says that nodes are worth."""
+"""Name of the scorer that keeps the file's own values of nodes."""
 TREES_PER_WRITE = 32
 
 Report = Callable[[int], None]
-"""Called with the number of trees done."""
+"""Called with the number of finished trees."""
 
 
 class ImportTreesError(UserError):
-    """A file cannot be imported; the message names the line and the remedy."""
+    """A file cannot be imported. The message names the line and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """Which trees are to be read, and what the forest is called."""
+    """The trees to read, and the name of the forest."""
 
     file: Path
     format: str
@@ -58,16 +58,17 @@ class ImportRequest:
     dataset_split: str
     grader: Grader
     grader_sha256: str = ""
-    """Of the source of the config that grades; empty for the usual grading."""
+    """SHA-256 of the source of the config that grades; empty for the built-in grading."""
 
 
 def import_trees(request: ImportRequest, report: Report = lambda _: None) -> Forest:
     """Read the trees of a file into a new forest and return it.
 
-    The whole file is checked before anything is written. Interrupted, the same call continues it.
+    The whole file is checked before anything is written. If it is interrupted, the same call
+    continues.
 
     Raises:
-        ImportTreesError: a line is no tree, the name is taken, or there is no tree.
+        ImportTreesError: a line is not a tree, the name is taken, or the file has no tree.
         ConfigError: the config cannot grade a leaf.
         OSError: the file cannot be read.
     """
@@ -75,7 +76,7 @@ def import_trees(request: ImportRequest, report: Report = lambda _: None) -> For
         raise ImportTreesError(f"the name of {str(request.file)!r} {problem}: rename the file")
     number = sum(1 for _ in iter_foreign_trees(request.file, request.format))
     if not number:
-        raise ImportTreesError(f"{request.file} has no tree: give one JSON object a line")
+        raise ImportTreesError(f"{request.file} has no tree: give one JSON object per line")
     forest = _start_forest(request, number)
     scorer = None
     sums: Counter[str] = Counter()
@@ -106,7 +107,7 @@ def iter_foreign_trees(path: Path, format_name: str) -> Iterator[ForeignTree]:
     """Yield the trees of a file: JSON lines, or one JSON object or list.
 
     Raises:
-        ImportTreesError: the file cannot be read, or a row is no tree.
+        ImportTreesError: the file cannot be read, or a row is not a tree.
     """
     try:
         for place, row in read_json_rows(path):
@@ -144,7 +145,7 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
         importer=IMPORTER,
         import_sha256=whole_digest,
     )
-    delete_forest(forest)  # what a deletion that was interrupted, or raced a worker, has left
+    delete_forest(forest)  # remains of a deletion that was interrupted, or raced a worker
     forest.save(force_insert=True)
     return forest
 
@@ -152,7 +153,7 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
 def _grade(foreign: ForeignTree, grader: Grader) -> None:
     """Set answers, grades and voted answers of the leaves.
 
-    What the file says goes first; where it says nothing, the grader does.
+    The file's grades take precedence; the grader fills in the others.
     """
     item, groups = ItemGrader(grader, foreign.label), AnswerGroups(same_by(grader))
     for leaf in sorted(foreign.tree.leaves(), key=lambda leaf: leaf.path):

@@ -1,13 +1,13 @@
-"""Whether an import may continue what an interrupted one has begun."""
+"""Decide whether an import may continue an interrupted one."""
 
 from forests.models import Forest
 
 
 def import_refusal(known: Forest, importer: str, sha256: str, dataset_split: str) -> str:
-    """Return why an import cannot continue a forest of its name; empty where it can.
+    """Return why an import cannot continue the forest of its name; empty if it can.
 
-    `sha256` tells what is imported: a half imported forest takes nothing else, as the trees of one
-    file would get the nodes of another.
+    `sha256` identifies the imported data. A partly imported forest accepts only the same data,
+    because otherwise the trees of one file would get the nodes of another.
     """
     if known.dataset_split != dataset_split:
         return (
@@ -15,7 +15,7 @@ def import_refusal(known: Forest, importer: str, sha256: str, dataset_split: str
             f"{dataset_split!r}: choose another --forest_name_suffix"
         )
     if not known.importer:
-        return f"a forest named {known.name!r} is there: choose another --forest_name_suffix"
+        return f"a forest named {known.name!r} exists already: choose another --forest_name_suffix"
     if (known.importer, known.import_sha256) != (importer, sha256):
         return (
             f"forest {known.name!r} is partly imported from something else: run the "

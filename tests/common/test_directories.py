@@ -37,7 +37,7 @@ def test_of_two_that_write_to_one_output_one_does_and_the_other_says_so(tmp_path
     output = tmp_path / "out"
     with written_aside(Output(output, frozenset({FORMAT}), overwrite=True)) as aside:
         (aside / "half").touch()
-        with pytest.raises(OutputError, match=r"another export writes to .*out: wait for its end"):
+        with pytest.raises(OutputError, match=r"another export writes to .*out: wait for it"):
             write(output, "second", overwrite=True)
         (aside / "half").unlink()
         fill(aside, "first")
@@ -97,12 +97,12 @@ def listed(*names: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        ({}, "its manifest.json is not that of such an export"),
-        ([], "its manifest.json is not that of such an export"),
-        ("{", "its manifest.json is not that of such an export"),
-        ({"format": [FORMAT], "files": {}}, "is not that of such an export"),
-        ({"format": "trl", "files": {"thesis.tex": {}}}, "is not that of such an export"),
-        ({"name": "an extension of a browser", "version": 3}, "is not that of such an export"),
+        ({}, "its manifest.json belongs to something else"),
+        ([], "its manifest.json belongs to something else"),
+        ("{", "its manifest.json belongs to something else"),
+        ({"format": [FORMAT], "files": {}}, "belongs to something else"),
+        ({"format": "trl", "files": {"thesis.tex": {}}}, "belongs to something else"),
+        ({"name": "an extension of a browser", "version": 3}, "belongs to something else"),
         (listed(), "holds 'thesis.tex', which no export wrote"),
         (listed("trees.parquet"), "holds 'thesis.tex', which no export wrote"),
     ],
@@ -143,7 +143,7 @@ def test_what_was_put_there_while_the_export_was_written_stays(tmp_path: Path):
             output.mkdir()
             (output / "thesis.tex").write_text("years of work")
 
-    with pytest.raises(OutputError, match="is there and is no export"):
+    with pytest.raises(OutputError, match="exists and is not an export"):
         write_late()
     assert below(tmp_path) == {"out/thesis.tex": "years of work"}
 

@@ -28,10 +28,10 @@ def test_what_is_let_through_can_be_written(value: Any):
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("\ud800", "holds half a character"),
+        ("\ud800", "holds a lone surrogate"),
         ({"a\0": 1}, "has a key"),
         ({1: 1}, "has a key"),
-        ({"\udc00": 1}, "holds half a character"),
+        ({"\udc00": 1}, "holds a lone surrogate"),
         ([{"a": 2**70}], "more than 64 bits"),
         ({"a": {1, 2}}, "holds a value of type set"),
     ],
@@ -57,4 +57,4 @@ def test_levels_are_counted_not_descended():
     assert storing_problem(deep) is None
     for _ in range(100_000):
         deep = {"a": deep}
-    assert "levels: write it flatter" in (storing_problem(deep) or "")
+    assert "levels: nest it less deeply" in (storing_problem(deep) or "")

@@ -40,4 +40,4 @@ def test_an_error_whose_message_fails_is_described_nevertheless():
         def __str__(self) -> str:
             raise ValueError
 
-    assert describe(HostileError()) == "HostileError: its message cannot be had (ValueError)"
+    assert describe(HostileError()) == "HostileError: its message cannot be read (ValueError)"

@@ -246,7 +246,7 @@ def test_a_hub_that_cannot_be_reached_names_the_local_way(monkeypatch):
     ("name", "content", "words"),
     [
         ("tokenizer_config.json", b"{", "is not JSON"),
-        ("tokenizer_config.json", b"[]", "is no JSON object"),
+        ("tokenizer_config.json", b"[]", "is not a JSON object"),
         ("tokenizer_config.json", b'{"chat_template": 3}', "neither a text nor a list"),
         ("tokenizer_config.json", b'{"chat_template": [{"name": "a"}]}', "neither a text nor"),
         ("tokenizer_config.json", b'{"chat_template": [3]}', "neither a text nor a list"),

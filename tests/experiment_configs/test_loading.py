@@ -99,12 +99,12 @@ def test_a_name_that_is_not_allowed_is_refused_with_the_rule(name: str):
 
 
 def test_an_unknown_name_is_refused_with_those_known():
-    with pytest.raises(ConfigError, match=r"known are .*gsm8k_baseline"):
+    with pytest.raises(ConfigError, match=r"known: .*gsm8k_baseline"):
         load_config("nothing_like_it")
 
 
 def test_a_directory_that_is_none_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="no directory"):
+    with pytest.raises(ConfigError, match="not a directory"):
         load_config("mine", [tmp_path / "missing"])
 
 

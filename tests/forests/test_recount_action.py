@@ -33,7 +33,7 @@ def recount(client: Client, forest):
 
 
 def test_recounting_says_what_was_wrong_and_mends_it(forest, recount):
-    assert "Recounted ducks-test-first: all counters were right." in recount()
+    assert "Recounted ducks-test-first: all counters were correct." in recount()
     Forest.objects.filter(pk=forest.pk).update(num_nodes=7)
     Tree.objects.filter(pk=f"{forest.name}/0000000").update(num_correct=0)
     assert "Recounted ducks-test-first: num_nodes 7 is 24." in recount()

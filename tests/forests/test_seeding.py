@@ -276,7 +276,7 @@ def test_a_dataset_that_changed_under_a_forest_is_refused_and_nothing_is_written
     with pytest.raises(ConfigError, match=f"other data: item {index} differs from its tree") as it:
         seed(Changed(index, in_label=in_label))
 
-    assert "put the data back" in str(it.value)
+    assert "restore the data" in str(it.value)
     assert "\n" not in str(it.value)
     assert (trees(), Forest.objects.values().get()) == before
 
@@ -341,7 +341,7 @@ def test_two_splits_do_not_share_a_forest():
         (5.0, "get_label must return a str, not float"),
         (["5"], "get_label must return a str, not list"),
         (" \n", "get_label returned an empty label"),
-        ("\ud83d", "what get_label returned holds half a character"),
+        ("\ud83d", "what get_label returned holds a lone surrogate"),
     ],
 )
 def test_a_label_that_is_no_text_is_one_line_for_seeding_and_verification(
@@ -362,7 +362,7 @@ def test_a_label_that_is_no_text_is_one_line_for_seeding_and_verification(
 @pytest.mark.parametrize(
     ("message", "complaint"),
     [
-        ({"content": "\udc00"}, "what get_root_prompt returned holds half a character"),
+        ({"content": "\udc00"}, "what get_root_prompt returned holds a lone surrogate"),
         ({"content": "Q", "n\0": 1}, "what get_root_prompt returned has a key"),
         ({"content": "Q", "seed": 2**70}, "what get_root_prompt returned has a whole number"),
         (
@@ -517,7 +517,7 @@ def test_settings_that_no_document_can_hold_are_refused_by_name():
     class Settings(Numbers):
         rollout_worker_config = RolloutWorkerConfig(model=f"model{HALF}")
 
-    with pytest.raises(ConfigError, match=r"^the rollout_worker_config holds half a character"):
+    with pytest.raises(ConfigError, match=r"^the rollout_worker_config holds a lone surrogate"):
         seed(Settings())
 
     assert Forest.objects.count() == 0

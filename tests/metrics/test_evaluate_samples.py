@@ -143,7 +143,7 @@ def test_a_problem_with_too_few_samples_has_no_result_and_is_not_wrong(evaluate)
         ({"label": "4", "answers": ["4"], "scores": [float("nan")]}, "NaN is not JSON: write null"),
         ({"label": "4", "answers": ["4"], "scores": [[[0.1]]]}, "list is not a score"),
         ({"label": "4", "answers": [float("nan")]}, "NaN is not JSON: write null"),
-        ({"label": "4", "texts": ["4 \ud83d"]}, "a text holds half a character"),
+        ({"label": "4", "texts": ["4 \ud83d"]}, "a text holds a lone surrogate"),
     ],
 )
 def test_a_bad_line_is_named_with_what_it_needs(evaluate, line, complaint):

@@ -190,7 +190,7 @@ def test_recount_forest_mends_counters_and_says_which(model_server: OpenAIServer
     out, _ = run("recount_forest", "--forest_name", forest.name, "--json")
 
     assert json.loads(out) == {"num_nodes": [1, right]}
-    assert run("recount_forest", "--forest_name", forest.name)[1] == "all counters were right\n"
+    assert run("recount_forest", "--forest_name", forest.name)[1] == "all counters were correct\n"
 
 
 def test_recount_forest_shows_what_was_wrong_in_a_forest_of_many_writes(
@@ -304,7 +304,7 @@ class Config(Demo):
         ("None", "get_label must return a str, not NoneType"),
         ("True", "get_label must return a str, not bool"),
         ("26", "get_label must return a str, not int"),
-        (r"'\ud83d'", "what get_label returned holds half a character"),
+        (r"'\ud83d'", "what get_label returned holds a lone surrogate"),
     ],
 )
 def test_a_label_that_is_no_text_is_one_line_for_both_commands(

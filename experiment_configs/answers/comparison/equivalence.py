@@ -1,4 +1,4 @@
-"""Tell whether two answers mean the same: docs/answers.md has the rules."""
+"""Tell whether two answers mean the same. docs/answers.md describes the rules."""
 
 import re
 from collections.abc import Sequence as Several
@@ -30,7 +30,7 @@ from experiment_configs.answers.comparison.words import compare_words, same_text
 from experiment_configs.answers.errors import NotComparedError
 
 MAX_ANSWER_LENGTH = 1_000
-"""Characters. A longer text is not an answer: it is compared letter by letter only."""
+"""In characters. A longer text is not parsed, only compared character by character."""
 
 _LEADING = re.compile(
     r"\A(?:[=:]|\\approx|\\simeq|\\text\{(?:about|approximately|approx|around)\.?\}"
@@ -62,18 +62,18 @@ _UNIT_BEHIND = re.compile(
 )
 _ANGLE_FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _FITTING = ({"", "{}"}, {"", "()"}, {"", "union"})
-"""Brackets that a mere list may leave out."""
+"""Brackets that a plain list may omit."""
 _MODULUS = re.compile(r"[\s~]*\(?\\[pb]?mod\s*\{?\s*(?P<modulus>[^{}()]+?)\s*\}?\)?$")
 
 
 def is_same_answer(answer: str, label: str) -> bool:
-    """Return whether an answer means the label, as `18.0 dollars` means `18`.
+    """Return whether an answer means the same as the label, as `18.0 dollars` means `18`.
 
     The relation is symmetric, so it also groups the answers of a tree for votes.
 
     Raises:
         NotComparedError: the comparison ran out of time or memory, or the label cannot be read.
-        RuntimeError: the process that compares formulas cannot be started.
+        RuntimeError: the process that compares formulas does not start.
     """
     if answer.strip() == label.strip():
         return True
@@ -83,7 +83,7 @@ def is_same_answer(answer: str, label: str) -> bool:
         with limited_comparisons():
             return _same_spelled(normalise(answer), normalise(label))
     except RecursionError as error:
-        raise NotComparedError(f"{answer!r:.80} has too many brackets within brackets") from error
+        raise NotComparedError(f"{answer!r:.80} has brackets nested too deeply") from error
 
 
 def _same_spelled(answer: str, label: str) -> bool:
@@ -124,7 +124,7 @@ def _same(answer: Structure, label: Structure) -> bool:
 
 
 def _same_single(one: Structure, other: Structure) -> bool:
-    """Compare a set of one element with the element."""
+    """Compare a set of one element with that element."""
     return isinstance(one, Sequence) and len(one.items) == 1 and _same(one.items[0], other)
 
 
@@ -173,7 +173,7 @@ def _same_inequalities(answer: Relation, label: Relation) -> bool:
 
 
 def _range(relation: Relation) -> Structure | None:
-    r"""Return the numbers that `x < 2` or `x \\in (0, 2)` leaves."""
+    r"""Return the set of numbers that `x < 2` or `x \in (0, 2)` describes."""
     return relation.value() if "in" in relation.signs else structure.as_interval(relation)
 
 
@@ -224,7 +224,7 @@ def _as_set(item: Structure) -> Structure:
 
 
 def _names_on_one_side(items: Several[Structure], wanted: Several[Structure]) -> bool:
-    """Return whether one side says which value is whose, and the other leaves it to the order."""
+    """Return whether one side names its values, and the other relies on their order."""
     names = [
         [item.name for item in side if isinstance(item, Relation) and item.name]
         for side in (items, wanted)
@@ -235,7 +235,7 @@ def _names_on_one_side(items: Several[Structure], wanted: Several[Structure]) ->
 
 
 def _all_same(items: Several[Structure], wanted: Several[Structure]) -> bool:
-    """Compare pair by pair; one pair that differs decides, also where another has no result."""
+    """Compare pair by pair. One pair that differs decides, even if another has no result."""
     missing: NotComparedError | None = None
     for item, one in zip(items, wanted, strict=True):
         try:
@@ -249,7 +249,7 @@ def _all_same(items: Several[Structure], wanted: Several[Structure]) -> bool:
 
 
 def _match(items: Several[Structure], wanted: Several[Structure]) -> bool:
-    """Return whether each item has a partner of its own."""
+    """Return whether the items and the wanted items can be matched one to one."""
     left = list(wanted)
     missing: NotComparedError | None = None
     for item in items:
@@ -290,7 +290,7 @@ def _same_scalar(answer: str, label: str) -> bool:
 def _same_formula(core: str, wanted: str) -> bool:
     if squeeze(core) == squeeze(wanted):
         return True
-    # Of two letters or digits each means something else.
+    # Single letters and digits differ in meaning.
     return max(len(core), len(wanted)) > 1 and compare_formulas("value", core, wanted)
 
 
@@ -308,7 +308,7 @@ def _scaled(core: str, unit: Unit) -> str:
 
 
 def _base(text: str) -> tuple[str, str] | None:
-    """Return the digits of a number and its base, "" where it names none; None for another text."""
+    """Return the digits of a number and its base, "" if it names none; None for another text."""
     match = _BASE.fullmatch(text)
     if match is None:
         return (text.replace(",", ""), "") if _DIGITS.fullmatch(text) else None
@@ -319,7 +319,7 @@ def _base(text: str) -> tuple[str, str] | None:
 
 
 def _same_in_base(answer: tuple[str, str] | None, label: tuple[str, str] | None) -> bool:
-    """Compare digits; a number without a base is in the one that the question asks for."""
+    """Compare digits; a number without a base is in the base that the question asks for."""
     if answer is None or label is None:
         return False
     digits = [text.upper().lstrip("0") for text, _ in (answer, label)]
@@ -327,7 +327,7 @@ def _same_in_base(answer: tuple[str, str] | None, label: tuple[str, str] | None)
 
 
 def _core_and_unit(text: str, quantity: Quantity | None) -> tuple[str, Unit]:
-    """Return a formula without the unit behind it, and the unit."""
+    """Return a formula without the unit after it, and the unit."""
     if quantity is not None:
         return _number_text(quantity), quantity.unit
     text = _MODULUS.sub("", text)

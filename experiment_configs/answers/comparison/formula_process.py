@@ -1,8 +1,8 @@
-r"""The child process of `formulas`: compares formulas, one question a line, as JSON.
+r"""The child process of `formulas`: compares formulas, one JSON question per line.
 
-Formulas are read by latex2sympy2_extended and compared by their values at a few points, to 120
-digits and relative to their size. So `\frac{1}{2^{98}}` and `\frac{1}{2^{99}}` differ, which they
-do not to a fixed number of decimal places, and nothing has to be simplified, which may take hours.
+latex2sympy2_extended reads the formulas. They are compared by their values at a few points, to 120
+digits and relative to their size. So `\frac{1}{2^{98}}` and `\frac{1}{2^{99}}` differ, which a
+fixed number of decimal places would not show. Nothing is simplified, because that may take hours.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ from sympy.core.function import AppliedUndef
 MEMORY_BYTES = 2 << 30
 DIGITS = 120
 AGREEMENT = Rational(1, 10**90)
-"""Relative difference below which two values are equal."""
+"""Largest relative difference of two equal values."""
 POINTS = 12
 ENOUGH_POINTS = 4
 
@@ -56,10 +56,10 @@ class UnreadableError(Exception):
 
 
 def main() -> None:
-    """Answer questions until the input ends; the kernel ends the process that needs too long."""
+    """Answer questions until the input ends. The kernel kills the process if it takes too long."""
     processor_seconds = float(sys.argv[1])
     logging.disable(logging.CRITICAL)
-    with contextlib.suppress(ValueError, OSError):  # not every system limits this
+    with contextlib.suppress(ValueError, OSError):  # not every system has this limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     replies, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
@@ -74,12 +74,12 @@ def main() -> None:
 
 
 def answer(kind: str, first: str, second: str) -> bool | str | None:
-    """Return the verdict on two formulas, the value of one, or None where there is no result.
+    """Return the verdict on two formulas, the value of one, or None if there is no result.
 
-    `value`: whether they have the same value. `equation`: whether `first = 0` and `second = 0` say
-    the same, that is one is a multiple of the other. `inequality`: likewise with a positive factor.
-    `evaluate`: the real value of `first`, in digits. An answer (`first`) that cannot be read is not
-    the same; a label (`second`) that cannot be read gives no result.
+    `value`: whether they have the same value. `equation`: whether `first = 0` and `second = 0` mean
+    the same, so one is a multiple of the other. `inequality`: the same with a positive factor.
+    `evaluate`: the real value of `first`, in digits. An unreadable answer (`first`) is not the
+    same; an unreadable label (`second`) gives no result.
     """
     try:
         if kind == "evaluate":
@@ -104,10 +104,10 @@ def _write(replies: TextIO, reply: str) -> None:
 
 
 def read(text: str) -> Any:
-    """Return a formula as SymPy has it, with exact numbers.
+    """Return a formula as a SymPy expression with exact numbers.
 
     Raises:
-        UnreadableError: it is not a formula.
+        UnreadableError: the text is not a formula.
     """
     if any(text.count(opening) != text.count(closing) for opening, closing in ("()", "{}")):
         raise UnreadableError(text)
@@ -125,7 +125,7 @@ def read(text: str) -> Any:
 
 
 def _exact(found: Any) -> Any:
-    """Return a formula in which every decimal is a fraction and every unknown function a name."""
+    """Return a formula whose decimals are fractions and whose unknown functions are names."""
     if not isinstance(found, Expr):
         return found
     changes: dict[Any, Any] = {number: Rational(str(number)) for number in found.atoms(Float)}
@@ -152,7 +152,7 @@ def same_value(first: Any, second: Any) -> bool | None:
     for values in _values(first, second):
         reals = [_is_real(value) for value in values]
         if reals[0] != reals[1]:
-            disagreed += 1  # as ln(x^2) and 2 ln(x) do for x < 0: no verdict by itself
+            disagreed += 1  # as ln(x^2) and 2 ln(x) do for x < 0: not a verdict yet
         elif not _are_equal(*values):
             return False
         else:
@@ -184,7 +184,7 @@ def same_up_to_factor(first: Any, second: Any, *, must_be_positive: bool) -> boo
 
 
 def _values(first: Expr, second: Expr) -> Iterator[tuple[Expr, Expr]]:
-    """Yield the values of both at points where both have one; enough of them for a verdict."""
+    """Yield the values of both at points where both have one, at enough points for a verdict."""
     symbols = sorted(first.free_symbols | second.free_symbols, key=str)
     found = 0
     for point in _points(symbols):
@@ -197,9 +197,9 @@ def _values(first: Expr, second: Expr) -> Iterator[tuple[Expr, Expr]]:
 
 
 def _points(symbols: list[Any]) -> Iterator[Mapping[Any, Expr]]:
-    """Yield points at which unknowns are positive, and in every third one of them is negative.
+    """Yield points with positive unknowns; at every third point one of them is negative.
 
-    With all of them negative, products of roots that people take for equal would differ.
+    If all were negative, products of roots that people treat as equal would differ.
     """
     numbers = random.Random(0)
     for number in range(POINTS):
@@ -224,7 +224,7 @@ def _value(formula: Expr, point: Mapping[Any, Expr]) -> Expr | None:
 
 
 def _parts(value: Expr) -> tuple[Expr, Expr]:
-    """Return real and imaginary part; a part of which no digit is certain is zero."""
+    """Return real and imaginary part; a part without a certain digit is zero."""
     real, imaginary = value.as_real_imag()
     return tuple(Integer(0) if _is_uncertain(part) else part for part in (real, imaginary))
 

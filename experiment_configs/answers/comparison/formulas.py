@@ -1,4 +1,4 @@
-"""Compare formulas in a child process that can be stopped.
+"""Compare formulas in a child process that can be killed.
 
 SymPy may compute for hours on a formula of ten characters.
 """
@@ -17,13 +17,13 @@ from experiment_configs.answers.comparison.spelling import FUNCTIONS
 from experiment_configs.answers.errors import NotComparedError
 
 PROCESSOR_SECONDS = 3.0
-"""Processor time of one comparison, so that a busy machine changes no verdict."""
+"""Processor time of one comparison. Wall time would let a busy machine change a verdict."""
 WALL_SECONDS = 90.0
-"""Time after which a comparison is given up, though it has not had its processor time."""
+"""Wall time after which a comparison is abandoned, even if it has processor time left."""
 
 MAX_COMPARISONS = 256
 MAX_FAILURES = 2
-"""Of formulas, for one pair of answers."""
+"""Most formulas compared for one pair of answers."""
 
 Kind: TypeAlias = Literal["value", "equation", "inequality"]
 
@@ -35,14 +35,14 @@ _WORD = re.compile(r"[A-Za-z]{3,}|\\text|[^\x00-\x7f°€£¥₹]")
 
 
 def is_formula(text: str) -> bool:
-    """Return whether a text is free of words, whose letters would be read as a product."""
+    """Return whether a text has no words, whose letters would be read as a product."""
     words = _WORD.findall(_COMMAND.sub(" ", text))
     return bool(text.strip()) and all(word.lower() in FUNCTIONS for word in words)
 
 
 @contextmanager
 def limited_comparisons() -> Iterator[None]:
-    """Limit what one pair of answers may cost: lists of formulas may ask for thousands."""
+    """Limit the cost of comparing one pair of answers: lists of formulas may need thousands."""
     token = _limits.set({"comparisons": MAX_COMPARISONS, "failures": MAX_FAILURES})
     try:
         yield
@@ -51,11 +51,11 @@ def limited_comparisons() -> Iterator[None]:
 
 
 def compare_formulas(kind: Kind, answer: str, label: str) -> bool:
-    """Return whether two formulas are the same: see `formula_process.answer` for the kinds.
+    """Return whether two formulas are the same. `formula_process.answer` describes the kinds.
 
     Raises:
         NotComparedError: time or memory ran out, or the label is unreadable.
-        RuntimeError: the child cannot be started.
+        RuntimeError: the child does not start.
     """
     left = _limits.get()
     if min(left.values(), default=1) <= 0:
@@ -74,7 +74,7 @@ def _count_down(left: dict[str, int], what: str) -> None:
         left[what] -= 1
 
 
-@lru_cache(maxsize=4096)  # the samples of a tree repeat few answers; errors are not kept
+@lru_cache(maxsize=4096)  # the samples of a tree repeat few answers; errors are not cached
 def _compare(kind: Kind, answer: str, label: str) -> bool:
     reply = _child.ask([kind, answer, label], WALL_SECONDS)
     if not isinstance(reply, bool):
@@ -84,9 +84,9 @@ def _compare(kind: Kind, answer: str, label: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def evaluate_formula(text: str) -> Fraction | None:
-    """Return the real value of a formula to 120 digits; None where it has none.
+    """Return the real value of a formula to 120 digits; None if it has none.
 
-    Raises: as `compare_formulas`.
+    Raises: the same as `compare_formulas`.
     """
     reply = _child.ask(["evaluate", text, ""], WALL_SECONDS)
     return Fraction(reply) if isinstance(reply, str) else None

@@ -1,4 +1,4 @@
-"""Numbers in all their spellings, exact, with the unit behind them."""
+"""Numbers in all their spellings, exact, with the unit after them."""
 
 import re
 from dataclasses import dataclass
@@ -43,13 +43,13 @@ class Number:
 
     value: Fraction
     unit_in_last_place: Fraction | None = None
-    """Of a number written as a decimal; None where it was written exactly."""
+    """Size of the last decimal place; None if the number was written exactly."""
     digits: int = 0
     """Significant digits of a decimal."""
 
     @property
     def may_be_rounded(self) -> bool:
-        """Whether it has so many digits that it may stand for the value it was rounded from."""
+        """Whether it has enough digits to be a rounded form of another value."""
         if self.unit_in_last_place is None or self.unit_in_last_place >= 1:
             return False
         places = len(str(self.unit_in_last_place.denominator)) - 1
@@ -66,12 +66,12 @@ class Quantity:
     unit: Unit
 
 
-@lru_cache(maxsize=4096)  # one comparison asks several times, and a label is compared often
+@lru_cache(maxsize=4096)  # a comparison asks for it several times, and labels repeat
 def read_quantity(text: str) -> Quantity | None:
-    """Return the number with its unit that a text is, or None where it is none.
+    """Return the number with its unit that a text is, or None if it is something else.
 
     Args:
-        text: as `normalise` leaves it.
+        text: as `normalise` returns it.
     """
     match = _NUMBER.match(text)
     number = _number(match) if match else None
@@ -97,7 +97,7 @@ def read_quantity(text: str) -> Quantity | None:
 def same_quantity(first: Quantity, second: Quantity) -> bool:
     """Return whether two quantities are the same.
 
-    A unit counts only where both have one, and 50 % is 50 as well as 1/2.
+    Units are only compared if both have one. 50 % equals 50 as well as 1/2.
     """
     if not same_unit(first.unit, second.unit) and first.unit != second.unit:
         return False
@@ -110,10 +110,10 @@ def same_quantity(first: Quantity, second: Quantity) -> bool:
 
 
 def same_number(first: Number, second: Number) -> bool:
-    """Return whether two numbers are equal, or one is the other rounded or cut off.
+    """Return whether two numbers are equal, or one is the other rounded or truncated.
 
-    A decimal may stand for a value that needs more digits where it has at least six significant
-    digits, or five and six places: 0.333333 is 1/3, and 0.33 is not.
+    A decimal may be a rounded value if it has at least six significant digits, or five and six
+    decimal places: 0.333333 equals 1/3, and 0.33 does not.
     """
     if first.value == second.value:
         return True
@@ -121,7 +121,7 @@ def same_number(first: Number, second: Number) -> bool:
 
 
 def is_near(rounded: Number, value: Fraction) -> bool:
-    """Return whether a decimal is a value rounded or cut off in its last place."""
+    """Return whether a decimal is a value rounded or truncated at its last place."""
     step = rounded.unit_in_last_place
     difference = abs(value) - abs(rounded.value)
     has_same_sign = value * rounded.value >= 0
@@ -134,7 +134,7 @@ def _is_rounded(rounded: Number, other: Number) -> bool:
         return False
     if other.unit_in_last_place is not None:
         return other.unit_in_last_place < step
-    return (other.value / step).denominator != 1  # else all its digits would have been written
+    return (other.value / step).denominator != 1  # otherwise the decimal would show all its digits
 
 
 def _is_compound(rest: str) -> bool:
@@ -168,10 +168,10 @@ def _mixed(sign: int, whole: int, top: Fraction, bottom: Fraction) -> Number | N
 
 
 def _decimal(text: str) -> Number:
-    """Return the number that digits with a point and separators write.
+    """Return the number that digits with a point and separators spell.
 
     Raises:
-        ValueError: they write none.
+        ValueError: they spell no number.
     """
     if repeating := _REPEATED.fullmatch(text):
         return Number(_repeating(*repeating.groups()))

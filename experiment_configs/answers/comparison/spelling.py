@@ -1,9 +1,9 @@
-r"""One spelling for what Unicode, LaTeX and Markdown write in many ways.
+r"""Give one spelling to everything that Unicode, LaTeX and Markdown can write in several ways.
 
-`normalise` is the only function that others need. In what it returns:
+Other modules need only `normalise`. In the text that it returns:
 
 - math delimiters, sizes, fonts, colours and empty groups are gone, and signs have one spelling;
-- words that LaTeX sets upright stand in `\text{…}`, and a `~` is a space that LaTeX shows;
+- upright words are in `\text{…}`, and `~` is a visible space;
 - `\frac` and `\sqrt` have braces, functions have their backslash, and powers are written with `^`.
 """
 
@@ -54,7 +54,7 @@ _FUNCTIONS = (
 FUNCTIONS = frozenset(
     {*_FUNCTIONS, "sqrt", "pi", "inf", "infty", "infinity", "abs", "asin", "acos", "atan", "mod"}
 )
-"""Names that may stand in a formula without being a word."""
+"""Names that may appear in a formula and are not words."""
 _OTHER_NAMES = {
     "asin": r"\arcsin", "acos": r"\arccos", "atan": r"\arctan", "pi": r"\pi", "infinity": r"\infty",
     "inf": r"\infty", "sqrt": r"\sqrt", "tg": r"\tan", "ctg": r"\cot",
@@ -140,12 +140,12 @@ _END = ".,;:? ~"  # a `!` may be a factorial
 
 @lru_cache(maxsize=4096)  # the samples of a tree repeat few answers, and all have one label
 def normalise(text: str) -> str:
-    """Return an answer in one spelling; "" where nothing of it can be seen.
+    """Return an answer in one spelling; "" if nothing in it is visible.
 
-    What cannot be read as LaTeX is left as it is.
+    Text that cannot be read as LaTeX is left unchanged.
     """
     text = _without_dollars(_plain_unicode(text))
-    if r"\begin" not in text:  # there two backslashes end a row
+    if r"\begin" not in text:  # inside an environment two backslashes end a row
         text = _ESCAPED_TWICE.sub(r"\\", text)
     if _ALIGNMENT.search(text):
         text = _ALIGNMENT.sub("", text).replace("&", "")
@@ -163,13 +163,13 @@ def normalise(text: str) -> str:
 
 
 def squeeze(text: str) -> str:
-    """Return a text without the spaces that separate no two digits and no two words."""
+    """Remove the spaces of a text, except between two digits or two words."""
     text = re.sub(r"[ ~]+", " ", text)
     return re.sub(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])", "", text).strip()
 
 
 def closing_brace(text: str, start: int) -> int | None:
-    """Return where the group ends whose content begins at `start`; None where it is not closed."""
+    """Return the end of the group whose content begins at `start`; None if it is not closed."""
     depth, position = 1, start
     while position < len(text):
         character = text[position]
@@ -206,14 +206,14 @@ def _spelled_fraction(match: re.Match[str]) -> str:
 
 
 def _without_dollars(text: str) -> str:
-    """Return a text without math delimiters; a single `$` is money."""
+    """Return a text without math delimiters; a single `$` means money."""
     if len(_MATH_DOLLAR.findall(text)) % 2 == 0:
         text = _MATH_DOLLAR.sub("", text)
     return text.replace(r"\$", "$")
 
 
 def _rewrite_groups(text: str, command: re.Pattern[str], rewrite: Callable[[str], str]) -> str:
-    """Replace each command with its group by what `rewrite` gives; inner ones first."""
+    """Replace each command and its group by the result of `rewrite`, inner commands first."""
     for match in reversed(list(command.finditer(text))):
         end = closing_brace(text, match.end())
         if end is not None:
@@ -226,13 +226,13 @@ def _upright(content: str) -> str:
     if not re.search(r"[^\W\d_]", content):
         return content
     inner = content.strip()
-    # Nested commands were rewritten already, so a text within a text is one text.
+    # Nested commands are rewritten first, so a text inside a text becomes one text.
     inner = re.sub(r"\\text\{([^{}]*)\}", r"\1", inner)
     return rf"\text{{{inner}}}"
 
 
 def _with_backslashes(text: str) -> str:
-    r"""Return a text in which functions have their backslash; words in `\text` are left alone."""
+    r"""Add the backslash to function names; words in `\text` stay unchanged."""
 
     def spelled(match: re.Match[str]) -> str:
         return f"\\{match[1]} " if match[1] else f"{_OTHER_NAMES[match[2]]} "
@@ -266,7 +266,7 @@ def _parenthesised_roots(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    r"""Return what stands in a group, or in a `\text`, that is all there is."""
+    r"""Return the content of a group or a `\text` that makes up the whole text."""
     while True:
         text = text.strip()
         opening = next((one for one in ("{", r"\text{") if text.startswith(one)), None)

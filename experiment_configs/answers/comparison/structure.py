@@ -1,7 +1,7 @@
-"""Take an answer apart: lists, tuples, sets, intervals, matrices, equations, inequalities.
+"""Parse the structure of an answer: list, tuple, set, interval, matrix, equation, inequality.
 
-Only the parts, which are numbers, formulas or texts, are compared by meaning. So a list is never
-read as a product, and an equation is never the same as its right side alone.
+Only the parts (numbers, formulas, texts) are compared by meaning. So a list is never read as a
+product, and an equation never equals its right side alone.
 """
 
 import re
@@ -23,7 +23,7 @@ _RELATIONS = {
     r"\neq": "!=", r"\in": "in",
 }  # fmt: skip
 TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-"""The sign of an inequality that is read from the right."""
+"""The same inequality sign, read from the right."""
 _MATRIX = re.compile(
     r"[\[(|]?\s*\\begin\s*\{(?P<kind>[pbvBV]?(?:small)?matrix|array)\}(?:\s*\{[lcr|\s]*\})?(?P<body>.*)"
     r"\\end\s*\{(?P=kind)\}\s*[\])|]?",
@@ -59,7 +59,7 @@ class Sequence:
 
     items: "tuple[Structure, ...]"
     brackets: str
-    """`()`, `[)` and the like of a tuple or an interval; `{}` of a set; "" of a mere list."""
+    """`()`, `[)` and the like for a tuple or an interval; `{}` for a set; "" for a plain list."""
 
     @property
     def is_ordered(self) -> bool:
@@ -88,11 +88,11 @@ class Relation:
 
     @property
     def name(self) -> str | None:
-        """What an equation names with its left side alone, as in `x = 5` or `f(x) = 2x`."""
+        """Return the left side of an equation if it is a name, as in `x = 5` or `f(x) = 2x`."""
         return self.sides[0] if self.is_equation and is_name(self.sides[0]) else None
 
     def value(self) -> "Structure | None":
-        """Return what an equation says that a name or a calculation is; None for other equations.
+        """Return what an equation says a name or a calculation is; None for other equations.
 
         `x = 5`, `3 + 4 = 7` and `m + n = 2 + 5 = 7` have a value; `x + 1 = 3` has none.
         """
@@ -109,7 +109,7 @@ Structure: TypeAlias = Scalar | Sequence | Matrix | Relation
 
 
 def read_structure(text: str) -> Structure:
-    """Return the structure of an answer as `normalise` leaves it."""
+    """Return the structure of an answer, as `normalise` returns it."""
     text = _without_outer_group(text.strip(" ~"))
     parts = _split(text)
     return (
@@ -124,7 +124,7 @@ def read_structure(text: str) -> Structure:
 
 
 def is_name(text: str) -> bool:
-    r"""Return whether a text only names something, as `x`, `f(x)`, `\theta`, `AB` or a word do."""
+    r"""Return whether a text is only a name, such as `x`, `f(x)`, `\theta`, `AB` or a word."""
     text = text.strip(" ~")
     if _NOT_NAMES.match(text):
         return False
@@ -132,17 +132,17 @@ def is_name(text: str) -> bool:
 
 
 def is_value(text: str) -> bool:
-    """Return whether a text is a calculation with numbers alone."""
+    """Return whether a text is a calculation with numbers only."""
     return bool(_VALUE.fullmatch(text))
 
 
 def is_word_name(text: str) -> bool:
-    """Return whether a name is a word, such as `Area`, which says nothing that a symbol would."""
+    """Return whether a name is a word, such as `Area`, which says no more than a symbol."""
     return len(re.sub(r"\\text|[^A-Za-z]", "", text)) > 1 and "_" not in text and "(" not in text
 
 
 def as_interval(relation: Relation) -> Structure | None:
-    """Return the numbers that an inequality leaves to its variable; None where it has no one."""
+    """Return the interval that an inequality leaves to its variable; None if there is none."""
     sides, signs = relation.sides, relation.signs
     if set(signs) <= {"<", "<="} or set(signs) <= {">", ">="}:
         if signs[0].startswith(">"):
@@ -212,7 +212,7 @@ class _Parts:
     separators: int
     signs: list[str]
     are_alternatives: bool
-    """Whether an `or` is among the separators."""
+    """Whether one of the separators is `or`."""
 
 
 def _split(text: str) -> _Parts:
@@ -248,7 +248,7 @@ def _split(text: str) -> _Parts:
 
 
 def _conjunction(token: re.Match[str]) -> str:
-    """Return `and` or `or` where a token is that word, "" otherwise."""
+    """Return `and` or `or` if a token is that word, otherwise ""."""
     word = (token["word"] or token["plain"] or "").strip(" ,").casefold()
     return word if word in _CONJUNCTIONS else ""
 
@@ -275,7 +275,7 @@ def _split_at(text: str, command: str) -> list[str]:
 
 
 def _bracketed(text: str) -> Structure | None:
-    """Return the tuple, interval or set that a whole text is."""
+    """Return the tuple, interval or set that makes up a whole text."""
     opening = next((one for one in _OPENING if text.startswith(one)), "")
     end = _closing_bracket(text, len(opening)) if opening else None
     if end is None or end[1] != len(text):
@@ -294,14 +294,14 @@ def _set(inner: str) -> Structure | None:
     if not inner:
         return Scalar(r"\emptyset")
     if re.search(r"(?<!\\)[|:]", inner):
-        return None  # {x | x > 0}: compared as it is written
+        return None  # {x | x > 0} is compared as it is written
     content = read_structure(inner)
     is_list = isinstance(content, Sequence) and not content.brackets
     return Sequence(content.items if is_list else (content,), "{}")  # type: ignore[union-attr]
 
 
 def _closing_bracket(text: str, start: int) -> tuple[int, int] | None:
-    """Return where the bracket begins and ends that closes the first one."""
+    """Return the start and end of the bracket that closes the first one."""
     depth = 1
     for token in _TOKEN.finditer(text, start):
         if token[0] in _OPENERS:

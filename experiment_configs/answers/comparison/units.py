@@ -1,7 +1,7 @@
-r"""Units behind a number or a formula, whose spellings and plurals are one.
+r"""Units after a number or a formula; spellings and plurals of a unit are equal.
 
-Units are not converted: 60 minutes and 1 hour are two answers. An answer without a unit leaves it
-to the question, so it is the same with every unit.
+Units are not converted: 60 minutes and 1 hour are two answers. An answer without a unit leaves the
+unit to the question, so it matches every unit.
 """
 
 import re
@@ -93,7 +93,7 @@ _DEGREES = {
     "°f": "fahrenheit", "fahrenheit": "fahrenheit", "度": "degree",
 }  # fmt: skip
 _LOOSE = {"degree": ("celsius", "fahrenheit"), "pound": ("lb", "gbp")}
-"""Words that leave it to the question of which kind they are."""
+"""Words for a unit whose kind the question decides."""
 _PERCENT = frozenset({"%", "percent", "pct", "percentage"})
 _SCALES = {
     "dozen": 12,
@@ -146,14 +146,14 @@ _IN_TOTAL = re.compile(r"\s+in\s+(?:total|all|sum)$", re.IGNORECASE)
 
 
 class Unit(NamedTuple):
-    """What stands behind a number."""
+    """What follows a number."""
 
     scale: int
-    """What the number is to be multiplied by, as in 2 million."""
+    """Factor of the number, as in 2 million."""
     dimensions: frozenset[tuple[str, int]]
     """Known units with their powers; words that name no known unit have power 1."""
     is_known: bool
-    """False where a word names no known unit, such as `apples`."""
+    """False if a word names no known unit, such as `apples`."""
 
     @property
     def is_percent(self) -> bool:
@@ -164,12 +164,12 @@ NO_UNIT = Unit(1, frozenset(), is_known=True)
 
 
 def read_unit(text: str, *, is_attached: bool = False) -> Unit | None:
-    r"""Return the unit that a text names, or None where it names none.
+    r"""Return the unit that a text names, or None if it names none.
 
     Args:
-        text: as `normalise` leaves it, such as `\text{cm}^2` or `miles per hour`.
-        is_attached: whether it follows a number without a space: a single letter is then a
-            variable, and a word that is no known unit is part of a formula.
+        text: as `normalise` returns it, such as `\text{cm}^2` or `miles per hour`.
+        is_attached: whether it follows a number without a space. A single letter is then a
+            variable, and an unknown word is part of a formula.
     """
     is_upright = r"\text" in text
     text = _IN_TOTAL.sub("", _TEXT.sub(r" \1 ", text).strip(" ~"))
@@ -180,7 +180,7 @@ def read_unit(text: str, *, is_attached: bool = False) -> Unit | None:
 
 
 def same_unit(first: Unit, second: Unit) -> bool:
-    """Return whether two units may be those of one answer; a missing unit fits every other."""
+    """Return whether two units can belong to the same answer; a missing unit matches every unit."""
     if not first.dimensions or not second.dimensions or first.dimensions == second.dimensions:
         return True
     names = {name for name, _ in first.dimensions}, {name for name, _ in second.dimensions}
@@ -258,7 +258,7 @@ class _Reader:
         return True
 
     def _raise(self, power: int) -> None:
-        """`square meters` raises what comes next, `meters squared` what came before."""
+        """Raise a unit to a power: `square` raises the next unit, `squared` the previous one."""
         if self._last:
             self.powers[self._last] += self._sign * (power - 1)
         else:
@@ -272,7 +272,7 @@ class _Reader:
 
 
 def _known(word: str) -> str:
-    """Return the symbol of a known unit, "" for another word."""
+    """Return the symbol of a known unit; "" for another word."""
     lower = word.casefold()
     if lower in _PERCENT:
         return "%"

@@ -54,11 +54,11 @@ _ARTICLE = re.compile(r"^(?:the|an?) (?=\w)")
 
 
 def compare_words(answer: str, label: str) -> bool | None:
-    """Return whether two answers are the same verdict, choice, time or date; None for others.
+    """Return whether two answers are the same verdict, choice, time or date; None for other kinds.
 
     Args:
-        answer: as `normalise` leaves it.
-        label: likewise; the one that decides what kind of answer is wanted.
+        answer: as `normalise` returns it.
+        label: the same; it decides which kind of answer is wanted.
     """
     answer, label = (_TEXT.sub(r"\1", text).replace("~", " ") for text in (answer, label))
     for wanted, given in ((label, answer), (answer, label)):
@@ -76,12 +76,12 @@ def compare_words(answer: str, label: str) -> bool | None:
     dates = _date(answer), _date(label)
     if dates[0] and dates[1]:
         return _same_date(dates[0], dates[1])
-    # A time or a date is nothing else, but for 3:10, which may be a ratio.
+    # A time or a date has no other reading, except that 3:10 may be a ratio.
     return False if any(dates) or any(time and time[1] for time in times) else None
 
 
 def same_text(answer: str, label: str) -> bool:
-    """Return whether two texts are the same but for case, punctuation and a leading article."""
+    """Return whether two texts are equal, ignoring case, punctuation and a leading article."""
     return _plain(answer) == _plain(label)
 
 
@@ -95,7 +95,7 @@ def _first_group(match: re.Match[str]) -> str:
 
 
 def _time(text: str) -> tuple[int, str] | None:
-    """Return seconds from midnight, or in a half of the day, with the half's letter or ""."""
+    """Return a time in seconds, and "a", "p" or "" for its half of the day; None for others."""
     match = _TIME.fullmatch(_TEXT.sub(r" \1 ", text).strip())
     if match is None or not (match["half"] or ":" in match[0] or "clock" in match[0].lower()):
         return None  # 6.30 and 6 are numbers
@@ -108,7 +108,7 @@ def _time(text: str) -> tuple[int, str] | None:
 
 
 def _same_time(first: tuple[int, str], second: tuple[int, str]) -> bool:
-    """Compare times; one that does not say which half of the day fits both."""
+    """Compare times. A time without a half of the day matches both."""
     if first[0] == second[0]:
         return True
     if first[1] and second[1]:
@@ -119,13 +119,13 @@ def _same_time(first: tuple[int, str], second: tuple[int, str]) -> bool:
 
 
 def _same_date(first: tuple[int, int, int | None], second: tuple[int, int, int | None]) -> bool:
-    """Compare dates; one without a year fits every year."""
+    """Compare dates. A date without a year matches every year."""
     years = {year for year in (first[2], second[2]) if year is not None}
     return first[:2] == second[:2] and len(years) < 2  # noqa: PLR2004
 
 
 def _date(text: str) -> tuple[int, int, int | None] | None:
-    """Return month, day and perhaps year."""
+    """Return month, day and, if given, year."""
     text = _TEXT.sub(r" \1 ", text).strip()
     match = next(filter(None, (pattern.fullmatch(text) for pattern in _DATES)), None)
     if match is None:

@@ -1,1 +1,1 @@
-"""Find the answer in a solution: docs/answers.md has the forms."""
+"""Find the answer in a solution. docs/answers.md lists the forms."""

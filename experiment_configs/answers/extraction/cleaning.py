@@ -1,4 +1,4 @@
-"""What a piece of a solution says once all that surrounds an answer is taken off."""
+"""Remove everything around an answer: emphasis, delimiters, tags."""
 
 import re
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _VALUE = re.compile(
     r"[-+]?\.?\d|[√∞π∅½-¾⅐-⅞]"
     r"|\\(?!text|mathrm|mbox|textbf)[A-Za-z{]"  # a formula
     r"|[(\[{|](?=[^A-Za-z]|[A-Za-z][\s,)\]}])"  # a tuple, or a letter in brackets
-    # A letter that is not an article; a name with `=`, `^`, `_` or `(` behind it.
+    # A single letter other than an article; a name followed by `=`, `^`, `_` or `(`.
     r"|[A-Za-z](?![A-Za-z'’])(?!\s+(?!(?:because|since|as|so|or|and)\b)[a-z]{2})"
     r"|[A-Za-z]{1,6}\s*[=≈^_(]"
     r"|(?:yes|no|true|false)\b"
@@ -24,14 +24,14 @@ _VALUE = re.compile(
 
 
 class Found(NamedTuple):
-    """An answer, and where in the text it begins."""
+    """An answer, and where in the text it starts."""
 
     start: int
     answer: str
 
 
 def is_value(text: str) -> bool:
-    """Return whether a text begins as a value does: a number, a formula, a verdict; not prose."""
+    """Return whether a text starts like a value (number, formula, verdict) and not like prose."""
     return bool(_VALUE.match(text))
 
 

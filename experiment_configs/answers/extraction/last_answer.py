@@ -1,6 +1,6 @@
-r"""Find the answer in a solution, by the evidence that a text is one.
+r"""Find the answer in a solution by ranking the evidence.
 
-Three ranks of evidence, the strongest first; within a rank the last in the text counts:
+There are three ranks of evidence, strongest first. Within a rank the last one in the text counts:
 
 1. marked: a closed `\boxed{…}`, `<answer>…</answer>`, or a line `#### x` (`marked`);
 2. stated: "The answer is x", "Final answer: x", "**Answer:** x", where x is a value: a number, a
@@ -36,15 +36,14 @@ _CHOICE = re.compile(r"\(?[A-J]\)?")
 
 
 def extract_last_answer(text: str) -> str | None:
-    """Return the answer that a solution states, or None where it states none.
+    """Return the answer that a solution states, or None if it states none.
 
-    docs/answers.md lists the forms in which an answer is recognised. Takes time in proportion to
-    the length of the text.
+    docs/answers.md lists the forms of answers. Takes time linear in the length of the text.
     """
     text = without_thoughts(text)
     marked = marked_answers(text)
     if marked and (next_question := _NEXT_QUESTION.search(text, marked[0].start)):
-        # Some models go on to invent the next question, and answer it.
+        # Some models continue with a question of their own, and answer it.
         text = text[: next_question.start()]
         marked = [found for found in marked if found.start < len(text)]
     stated = last_statement(text)
@@ -54,10 +53,10 @@ def extract_last_answer(text: str) -> str | None:
 
 
 def has_final_answer(text: str) -> bool:
-    """Return whether a solution so far marks its answer, so that nothing more is to be expected.
+    """Return whether a solution so far marks its answer, so that it is finished.
 
-    Only evidence of the first rank counts: prose in the middle of a solution ends nothing, nor does
-    anything in a thought.
+    Only evidence of the first rank counts. Prose in the middle of a solution or a thought ends
+    nothing.
     """
     if not _MARK.search(text) or is_thinking(text):
         return False
@@ -65,10 +64,10 @@ def has_final_answer(text: str) -> bool:
 
 
 def steps_to_final_answer(before: str, steps: Sequence[str]) -> int | None:
-    """Return with how many of these steps `has_final_answer(before + steps)` first holds.
+    """Return the smallest number of these steps for which `has_final_answer(before + steps)` holds.
 
-    None where it does with none of them. Takes time in proportion to the length of the text,
-    however many steps there are.
+    Returns None if there is none. Takes time linear in the length of the text, for any number of
+    steps.
     """
     text = before + "".join(steps)
     if not _MARK.search(text):
@@ -84,7 +83,7 @@ def steps_to_final_answer(before: str, steps: Sequence[str]) -> int | None:
 
 
 def _chooses_later(stated: Found, marked: Found, text: str) -> bool:
-    """Return whether the last line chooses a letter, where the box before it holds none."""
+    """Return whether the last line chooses a letter after a box that holds none."""
     return (
         stated.start > marked.start
         and "\n" not in text[stated.start :].strip()

@@ -43,21 +43,21 @@ _LABEL = re.compile(
 
 
 def marked_answers(text: str) -> list[Found]:
-    """Return the answers that a text marks, in its order. Linear in the length of the text."""
+    """Return the marked answers of a text, in its order. Takes time linear in its length."""
     return sorted([*_boxed(text), *_tagged(text), *_behind_hashes(text)])
 
 
 def first_end_with_mark(text: str, ends: Sequence[int]) -> int | None:
-    """Return the first of these ends, which ascend, where `marked_answers(text[:end])` has some.
+    """Return the first of these ascending ends for which `marked_answers(text[:end])` is not empty.
 
-    Linear in the length of the text, however many ends there are.
+    Takes time linear in the length of the text, for any number of ends.
     """
     found = (_end_with_box(text, ends), _end_with_tag(text, ends), _end_with_hashes(text, ends))
     return min((end for end in found if end is not None), default=None)
 
 
 def last_heading(text: str) -> str | None:
-    """Return the words of a last line `#### Evelyn`; a heading has something below it."""
+    """Return the words of a last line `#### Evelyn`. A line with text below it is a heading."""
     last = next(reversed(list(_HASHES.finditer(text))), None)
     if last is None or text[last.end() :].strip():
         return None
@@ -65,7 +65,7 @@ def last_heading(text: str) -> str | None:
 
 
 def _boxed(text: str) -> Iterator[Found]:
-    """Yield the filled boxes; those that stand side by side, as in a list, are one answer."""
+    """Yield the filled boxes. Adjacent boxes, as in a list, are one answer."""
     group: list[str] = []
     group_start = group_end = 0
     for box in _boxes(text):
@@ -89,15 +89,15 @@ class _Box:
     start: int
     content: int
     end: int = 0
-    """Behind the brace that closes it."""
+    """Position after the closing brace."""
     closed_by: int | None = None
-    """Where the box that holds this one ends, and counts in its place."""
+    """Where the box around this one ends, if that one counts instead."""
 
 
 def _boxes(text: str) -> list[_Box]:
-    """Return the closed boxes, in the order of their ends but for boxes within boxes.
+    """Return the closed boxes in the order of their ends.
 
-    Of a box within a box the outer one counts, but where it holds nothing else.
+    Of nested boxes the outer one counts, unless it holds nothing but the inner one.
     """
     counting: list[_Box] = []
     replaced: list[_Box] = []
@@ -144,7 +144,7 @@ def _tagged(text: str) -> Iterator[Found]:
 
 
 def _tags(text: str) -> Iterator[tuple[Found, int]]:
-    """Yield what stands between tags, and where the closing one ends."""
+    """Yield the text between tags, and where the closing tag ends."""
     opened: re.Match[str] | None = None
     for tag in _TAG.finditer(text):
         if not tag[1]:
@@ -199,7 +199,7 @@ def _first_from(position: int, ends: Sequence[int]) -> int | None:
 
 
 def _line_of_hashes(line: str) -> str:
-    """Return what a line behind `####` says, "" where it is a heading by its words."""
+    """Return the text of a line after `####`; "" if its words make it a heading."""
     if len(line) > MAX_ANSWER_LENGTH:
         return ""
     line = clean(line) if not line.rstrip().endswith(":") else line.strip()
@@ -208,7 +208,7 @@ def _line_of_hashes(line: str) -> str:
 
 
 def _without_label(text: str) -> str:
-    r"""Return what follows "the answer is" in a box; the words may stand in `\text{}`."""
+    r"""Return what follows "the answer is" in a box; these words may be inside `\text{}`."""
     label = _LABEL.match(text)
     if label is None:
         return text

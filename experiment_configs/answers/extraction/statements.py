@@ -6,7 +6,7 @@ from experiment_configs.answers.comparison.equivalence import MAX_ANSWER_LENGTH
 from experiment_configs.answers.extraction.cleaning import Found, clean, is_value
 
 STATEMENTS_READ = 50
-"""Places at which a text says "answer", from its end, that are looked at."""
+"""Most occurrences of "answer" that are examined, counted from the end of the text."""
 
 _MARKS = r"[\s*_]{0,10}"
 _STATEMENT = re.compile(
@@ -80,7 +80,7 @@ _MAX_WORDS = 6
 
 
 def last_statement(text: str) -> Found | None:
-    """Return the last statement of a value, or else the last of a name in a few words."""
+    """Return the last statement of a value, or else the last one of a name of a few words."""
     named: Found | None = None
     matches = [*_STATEMENT.finditer(text), *_LABEL_LINE.finditer(text)]
     for match in sorted(matches, key=lambda match: -match.end())[:STATEMENTS_READ]:
@@ -98,7 +98,7 @@ def last_statement(text: str) -> Found | None:
 
 
 def _read(rest: str, *, may_begin_below: bool) -> tuple[str, bool]:
-    """Return what a statement says, "" where that is prose, and whether it is a value."""
+    """Return the stated answer and whether it is a value; the answer is "" if the text is prose."""
     begins_with_formula = re.match(r"\s*(?:\$|\\\[|\\\()", rest)
     rest = rest.lstrip() if may_begin_below or begins_with_formula else rest.lstrip(" \t")
     rest = _STRAY_BOLD.sub("", _BOLD.sub(r"\1", rest))
@@ -117,7 +117,7 @@ _HIDDEN = "\ue000"
 
 
 def _hide_formulas(text: str) -> tuple[str, list[str]]:
-    """Return a text with one character for each formula, so that nothing in it ends a sentence."""
+    """Replace each formula by one character, so that nothing inside a formula ends a sentence."""
     formulas: list[str] = []
 
     def hide(match: re.Match[str]) -> str:

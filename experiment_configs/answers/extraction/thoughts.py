@@ -1,4 +1,4 @@
-"""Where a reasoning model thinks, before it says anything.
+"""Find the thoughts of a reasoning model in its text.
 
 What a model tries in its thoughts is not its answer.
 """
@@ -21,9 +21,9 @@ _CLOSING = re.compile(
 def without_thoughts(text: str) -> str:
     """Return what a solution says after its last thought.
 
-    A solution may begin inside a thought, as where the prompt opens it: everything up to the last
-    closing mark is thought. A thought that is never closed leaves what was said before it. Linear
-    in the length of the text.
+    A solution may begin inside a thought, because the prompt may open it: everything up to the last
+    closing mark is thought. If a thought is never closed, the text before it remains. Takes time
+    linear in the length of the text.
     """
     end = _end_of_last_thought(text)
     opening = _OPENING.search(text, end)
@@ -42,7 +42,7 @@ def closes_thought(text: str) -> bool:
 
 
 def closing_mark(text: str) -> str:
-    """Return the mark that closes the thought which a text opened last; `</think>` without one."""
+    """Return the mark that closes the last opened thought; `</think>` if there is none."""
     marks = _OPENING.findall(text)
     mark = marks[-1] if marks else "<think>"
     if mark.startswith("<|"):
@@ -51,11 +51,11 @@ def closing_mark(text: str) -> str:
 
 
 def split_thoughts(text: str, *, is_inside: bool = False) -> list[tuple[str, bool]]:
-    """Return a text in pieces, whose concatenation it is, and of each whether it is thought.
+    """Split a text into pieces, each with whether it is thought. Joined, the pieces are the text.
 
-    As in `without_thoughts`, all up to the last closing mark is thought, and what comes after an
-    opening one behind it. `is_inside`: whether the text begins in a thought. Marks are thought, and
-    no piece is blank unless the text is.
+    As in `without_thoughts`, everything up to the last closing mark is thought, and so is
+    everything after an opening mark behind it. `is_inside` says whether the text begins in a
+    thought. Marks are thought. No piece is blank unless the text is.
     """
     end = _end_of_last_thought(text)
     if is_inside and not end:
@@ -98,16 +98,16 @@ def ends_with_opening(text: str) -> bool:
 
 
 def without_open_thought(text: str) -> str:
-    """Return a text up to the mark that opens the thought at its end, or all where none is open."""
+    """Return a text up to the mark of the thought that is open at its end; all of it if none is."""
     opening = _open_mark(text)
     return text[: opening.start()] if opening else text
 
 
 def outside_thoughts(text: str, ends: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
-    """Yield where each stretch outside thoughts begins, and the ends in it, of some that ascend.
+    """Yield the start of each stretch outside thoughts, with the `ends` in it. `ends` must ascend.
 
-    For such an end `text[:end]` is not in the middle of a thought, and `without_thoughts` of it
-    begins where the stretch does. Linear in the length of the text.
+    At such an end, `text[:end]` is not in the middle of a thought, and `without_thoughts` of it
+    starts where the stretch does. Takes time linear in the length of the text.
     """
     closings = [closing.end() for closing in _CLOSING.finditer(text)]
     openings = [opening.end() for opening in _OPENING.finditer(text)]
@@ -119,7 +119,7 @@ def outside_thoughts(text: str, ends: Sequence[int]) -> Iterator[tuple[int, Sequ
 
 
 def _open_mark(text: str) -> re.Match[str] | None:
-    """Return the mark of the thought that is open at the end of a text."""
+    """Return the opening mark of the thought that is open at the end of a text."""
     return _OPENING.search(text, _end_of_last_thought(text))
 
 

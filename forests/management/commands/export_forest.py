@@ -12,8 +12,8 @@ from forests.transfer.archiving import export_forest
 
 class Command(ProjectCommand):
     help = (
-        "Write a whole forest with its config, trees, steps and scores to a directory of Parquet, "
-        "from which import_forest makes the same forest on this site or another."
+        "Export a forest with its config, trees, steps and scores to a directory of Parquet "
+        "files. import_forest reads them, on this site or another."
     )
     examples = """
 python manage.py export_forest --forest_name gsm8k_baseline-test-first --output backups/first
@@ -22,9 +22,7 @@ python manage.py export_forest --forest_name gsm8k_baseline-test-first --output 
     def add_arguments(self, parser: CommandParser) -> None:
         add_forest_argument(parser)
         parser.add_argument("--output", type=Path, required=True, help="directory to write")
-        parser.add_argument(
-            "--overwrite", action="store_true", help="replace an earlier export that is there"
-        )
+        parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
         add_json_argument(parser)
 
     def handle(self, *, forest_name: str, output: Path, overwrite: bool, **options: Any) -> None:

@@ -12,8 +12,8 @@ from forests.transfer.archiving import import_forest, read_manifest
 
 class Command(ProjectCommand):
     help = (
-        "Read a forest that export_forest wrote. Interrupted, the same command goes on; a forest "
-        "that was not grown to its end can be grown further where its config is."
+        "Read a forest that export_forest wrote. If it is interrupted, run it again to "
+        "continue. An unfinished forest can be grown further on a site that has its config."
     )
     examples = """
 python manage.py import_forest backups/first
@@ -21,9 +21,9 @@ python manage.py import_forest backups/first --forest_name_suffix copy
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("directory", type=Path, help="what export_forest wrote")
+        parser.add_argument("directory", type=Path, help="directory that export_forest wrote")
         parser.add_argument(
-            "--forest_name_suffix", help="end of another name (default: the name it had)"
+            "--forest_name_suffix", help="end of a new name (default: the original name)"
         )
         add_json_argument(parser)
 

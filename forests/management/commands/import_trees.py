@@ -18,9 +18,9 @@ from forests.transfer.importing import SCORER, ImportRequest, import_trees
 
 class Command(ProjectCommand):
     help = (
-        "Make a forest of trees that other programs made, to be browsed, measured and turned into "
-        "pairs. openr: what OpenR's OmegaPRM writes; jsonl: prompt, label and children with text, "
-        "as docs/moving-forests.md says."
+        "Import trees from another program as a forest, to browse, measure and turn into pairs. "
+        "openr: the output of OpenR's OmegaPRM; jsonl: prompt, label and children with text "
+        "(docs/moving-forests.md)."
     )
     examples = """
 python manage.py import_trees omega.jsonl --format openr --forest_name_suffix first
@@ -38,8 +38,8 @@ python manage.py import_trees trees.jsonl --forest_name_suffix mine --dataset_co
         )
         parser.add_argument(
             "--dataset_config_name",
-            help="config that grades leaves, and beginning of the forest's name (default: the "
-            "usual grading, and `imported`)",
+            help="config that grades leaves, and start of the forest's name (default: the "
+            "built-in grading, and `imported`)",
         )
         add_json_argument(parser)
 
@@ -75,6 +75,6 @@ python manage.py import_trees trees.jsonl --forest_name_suffix mine --dataset_co
         if SCORER in scorer_names(forest):
             self.say(
                 "the file's own values are kept: create_preferences and export_preferences "
-                f"--values scorer:{SCORER} take them, and beam_search --value_function_option prm "
-                f"--scorer {SCORER} goes by them"
+                f"--values scorer:{SCORER} use them, and so does beam_search "
+                f"--value_function_option prm --scorer {SCORER}"
             )

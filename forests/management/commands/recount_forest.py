@@ -20,7 +20,7 @@ class Command(ProjectCommand):
         forest = get_seeded_forest(options["forest_name"])
         if is_held(forest):
             raise CommandError(
-                f"forest {forest.name!r} is growing, and its workers still count: "
+                f"forest {forest.name!r} is growing, and its workers update the counters: "
                 "stop them or pause it first"
             )
         differences = recount_forest(forest)
@@ -30,4 +30,4 @@ class Command(ProjectCommand):
             rows = [(name, old, new) for name, (old, new) in differences.items()]
             self.show_table(("counter", "was", "is"), rows)
         else:
-            self.say("all counters were right")
+            self.say("all counters were correct")

@@ -10,7 +10,7 @@ from forests.storage.trees import retry_failed
 
 
 class Command(ProjectCommand):
-    help = "Make a forest's failed trees pending again; what they have grown so far is kept."
+    help = "Make a forest's failed trees pending again; their nodes are kept."
     examples = "manage.py retry_failed --forest_name gsm8k_baseline-test-first"
 
     def add_arguments(self, parser: CommandParser) -> None:

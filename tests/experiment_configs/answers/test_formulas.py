@@ -135,7 +135,7 @@ def test_an_interrupted_comparison_leaves_no_reply_to_the_next(monkeypatch):
 
 def test_a_child_that_does_not_start_is_an_error_and_not_a_wrong_answer(monkeypatch):
     monkeypatch.setattr(formulas, "_child", ChildProcess(Path("nowhere.py"), "3"))
-    with pytest.raises(RuntimeError, match=r"does not start: see what `python nowhere.py 3`"):
+    with pytest.raises(RuntimeError, match=r"does not start: run `python nowhere.py 3` to see why"):
         is_same_answer("1 + n", "n + 1 + m")
 
 

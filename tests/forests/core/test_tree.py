@@ -79,7 +79,7 @@ def test_the_root_is_zero_and_its_third_child_ends_in_two():
     ["", "1", "0.", "0.x", "0..1", "0.01", "0.-1", "0.\uff11", "0.x" * 99],
 )
 def test_a_text_that_is_no_path_is_refused(text: str):
-    with pytest.raises(ValueError, match="is no node path"):
+    with pytest.raises(ValueError, match="is not a node path"):
         parse_path(text)
 
 
@@ -92,7 +92,7 @@ def test_a_node_comes_once():
     tree = ReasoningTree()
     tree.add(TreeNode((0,)))
 
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="exists already"):
         tree.add(TreeNode((0,)))
 
 

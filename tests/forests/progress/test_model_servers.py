@@ -83,7 +83,7 @@ def test_what_is_unclear_or_unknown_is_said_to_be(reader: Client, forest: Forest
     told = facts(text_of(reader, FOREST))
 
     assert told["Continues messages"] == shown(
-        "unclear: its answers show neither; asked by a last message of the assistant alone"
+        "unclear: its answers show neither; asked by just a last message of the assistant"
     )
     assert told["Samples per request"] == told["Log-probabilities"] == shown("not known")
     assert told["Thinks"] == shown("not known")

@@ -118,7 +118,7 @@ def test_one_node_a_million_times_is_refused_at_the_second(out: Path):
     (row, *_) = read(out, "nodes")
     table = bomb(row, SCHEMAS["nodes"], "text", "a step", 1_000_000)
     replace(out, "nodes", table, compression="zstd", store_schema=False)
-    refused(out, r"node \[0\] of tree 0 comes twice, or too late")
+    refused(out, r"node \[0\] of tree 0 appears twice, or out of order")
 
 
 def test_one_tree_many_times_is_refused_at_the_second(out: Path):
@@ -126,7 +126,7 @@ def test_one_tree_many_times_is_refused_at_the_second(out: Path):
     table = bomb(row, SCHEMAS["trees"], "item", "an item", 100_000)
     replace(out, "trees", table, compression="zstd", store_schema=False)
     change(out, forest={"num_trees": 100_000})
-    refused(out, "tree 0 stands in the place of tree 1")
+    refused(out, "found tree 0 in the place of tree 1")
 
 
 def test_scores_of_more_trees_than_there_are_are_refused(out: Path):
@@ -139,7 +139,7 @@ def test_scores_of_more_trees_than_there_are_are_refused(out: Path):
 def test_a_number_of_trees_that_is_not_there_costs_nothing(out: Path, num_trees: int):
     change(out, forest={"num_trees": num_trees})
     began = time.monotonic()
-    refused(out, f"there are not {num_trees} trees in it")
+    refused(out, f"it does not have {num_trees} trees")
     assert time.monotonic() - began < 5
 
 

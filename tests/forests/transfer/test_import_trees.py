@@ -264,7 +264,7 @@ def test_an_interrupted_import_is_gone_on_with(db, tmp_path, monkeypatch):
     half = Forest.objects.get()
     assert (half.is_seeded, half.importer) == (False, "import_trees")
     assert imported(path).num_leaves == 15
-    with pytest.raises(CommandError, match="is there: choose another --forest_name_suffix"):
+    with pytest.raises(CommandError, match="exists already: choose another --forest_name_suffix"):
         imported(path)
 
 
@@ -316,7 +316,7 @@ def _changed(**changes: Any) -> dict[str, Any]:
             _changed(children=[{"text": "a", "rollouts": 4, "correct": 1, "value": 0.5}]),
             "is 0.5, and `correct` of `rollouts` 0.25: they must be the same",
         ),
-        (_changed(children=[{"text": "a", "correct": 3}]), "true or false, or stand beside"),
+        (_changed(children=[{"text": "a", "correct": 3}]), "true or false, or come with"),
         (_changed(children=[{"text": "a", "drawn": 3}]), "samples by depths from 0 to 0"),
         (_changed(children=[{"text": "a", "drawn": {}}]), "samples by depths from 0 to 0"),
         (_changed(children=[{"text": "a", "drawn": {"1": 3}}]), "by depths from 0 to 0, such as"),
@@ -328,7 +328,7 @@ def _changed(**changes: Any) -> dict[str, Any]:
         ),
         (
             _changed(children=[{"text": "a", "drawn": {"0": 3}}, {"text": "b"}]),
-            "`drawn` must stand at every node of a tree, or at none",
+            "every node of a tree must have `drawn`, or none",
         ),
         (
             _changed(
@@ -342,7 +342,7 @@ def _changed(**changes: Any) -> dict[str, Any]:
             ),
             "2 samples drawn from depth 0 pass below node .0., and only 1 through it",
         ),
-        (_changed(children=[{"text": "\ud800"}]), "line 2: a text holds half a character"),
+        (_changed(children=[{"text": "\ud800"}]), "line 2: a text holds a lone surrogate"),
         (_changed(item="x" * 1_000_001), "`item` has more than 1000000 characters"),
         (_changed(label="x" * 1_000_001), "`label` has more than"),
         (_changed(prompt=[{"role": "user", "content": "x" * 10**6}]), "`prompt` has more than"),
@@ -412,7 +412,7 @@ def test_a_path_of_too_many_steps_is_refused(db, tmp_path):
 
 def test_a_file_whose_name_cannot_be_stored_is_refused(db, tmp_path):
     path = write(tmp_path / "t.jsonl", OURS).rename(tmp_path / os.fsdecode(b"\xff.jsonl"))
-    with pytest.raises(CommandError, match=r"holds half a character: .*: rename the file"):
+    with pytest.raises(CommandError, match=r"holds a lone surrogate: .*: rename the file"):
         imported(path)
     assert not Forest.objects.exists()
 

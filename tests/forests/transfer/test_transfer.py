@@ -203,10 +203,10 @@ def test_an_archive_of_an_earlier_version_has_neither_questions_nor_a_node_limit
 
 def test_a_name_that_is_taken_is_refused_also_by_a_half_seeded_forest(forest, tmp_path):
     export(tmp_path / "out")
-    with pytest.raises(CommandError, match="is there: choose another --forest_name_suffix"):
+    with pytest.raises(CommandError, match="exists already: choose another --forest_name_suffix"):
         call_command("import_forest", str(tmp_path / "out"))
     make_forest("ducks-test-half", is_seeded=False)
-    with pytest.raises(CommandError, match="is there: choose another --forest_name_suffix"):
+    with pytest.raises(CommandError, match="exists already: choose another --forest_name_suffix"):
         call_command("import_forest", str(tmp_path / "out"), "--forest_name_suffix", "half")
 
 
@@ -293,9 +293,9 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             lambda out: _change_forest(out, num_trees=-1),
             r"manifest.json is not .*num_trees is -1: from 0",
         ),
-        (lambda out: _change_forest(out, num_trees=5), r"there are not 5 trees in it"),
-        (lambda out: _change_forest(out, num_trees=3), r"there are not 3 trees in it"),
-        (lambda out: _change_forest(out, num_trees=10**9), r"there are not 1000000000 trees in it"),
+        (lambda out: _change_forest(out, num_trees=5), r"it does not have 5 trees"),
+        (lambda out: _change_forest(out, num_trees=3), r"it does not have 3 trees"),
+        (lambda out: _change_forest(out, num_trees=10**9), r"it does not have 1000000000 trees"),
         (
             lambda out: _change_forest(out, requests=-1),
             r"manifest.json is not .*requests is -1: from 0",
@@ -305,17 +305,17 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         (lambda out: _change_forest(out, dataset_licence="x" * 99), "dataset_licence has 99 char"),
         (
             lambda out: _change_forest(out, config_source="\ud800"),
-            r"manifest.json: a text holds half a character",
+            r"manifest.json: a text holds a lone surrogate",
         ),
-        (lambda out: _change_forest(out, failures='{"x": "y"}'), "failures are no counts"),
+        (lambda out: _change_forest(out, failures='{"x": "y"}'), "failures are not counts"),
         (
             lambda out: _change_forest(out, nodes_by_model='{"x": "y"}'),
-            "nodes_by_model are no counts",
+            "nodes_by_model are not counts",
         ),
         (lambda out: _change_forest(out, nodes_by_model='{"a.b": 1}'), "keys that no model gives"),
-        (lambda out: _change_forest(out, grown_by='[{"model": "a"}]'), "hold something else than"),
+        (lambda out: _change_forest(out, grown_by='[{"model": "a"}]'), "hold something other than"),
         (lambda out: _change_forest(out, grown_by='"x"'), r"manifest.json is not .*'str' object"),
-        (lambda out: _change_forest(out, allowed_models="[1]"), "something else than texts"),
+        (lambda out: _change_forest(out, allowed_models="[1]"), "something other than texts"),
         (lambda out: _change_forest(out, failures="[]"), r"manifest.json is not .*AttributeError"),
         (
             lambda out: _change_forest(out, worker_config='{"x": 1}'),
@@ -365,11 +365,11 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         (_zero_inside, "trees.parquet is damaged"),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "status", "eaten")),
-            "status 'eaten' is none of pending, growing, complete, failed",
+            "status 'eaten' is not one of pending, growing, complete, failed",
         ),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "index", 10**12)),
-            "index is 1000000000000: no site writes that",
+            "index is 1000000000000, which is out of range",
         ),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "prompt", "{}")),
@@ -379,7 +379,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             lambda out: _change_table(
                 out, "trees", lambda t: _with_column(t, "prompt", f'"{HALF}"')
             ),
-            "prompt: a text holds half a character",
+            "prompt: a text holds a lone surrogate",
         ),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "label", BIG)),
@@ -414,7 +414,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
         ),
         (
             lambda out: _change_table(out, "nodes", lambda t: _with_column(t, "path", "0.x")),
-            r"is not what export_forest writes \(ValueError: '0.x' is no node path",
+            r"is not what export_forest writes \(ValueError: '0.x' is not a node path",
         ),
         (
             lambda out: _change_table(out, "nodes", lambda t: _with_column(t, "path", "0")),
@@ -443,7 +443,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             lambda out: _change_table(
                 out, "scores", lambda t: _with_column(t, "scores", '{"1": 0}')
             ),
-            "'1' is no node path",
+            "'1' is not a node path",
         ),
         (
             lambda out: _change_table(
@@ -466,7 +466,7 @@ def test_an_export_is_replaced_only_when_asked_and_a_full_disk_leaves_the_earlie
     forest, tmp_path
 ):
     export(tmp_path / "out")
-    with pytest.raises(CommandError, match="or --overwrite it"):
+    with pytest.raises(CommandError, match="or add --overwrite"):
         export(tmp_path / "out")
     earlier = (tmp_path / "out" / "manifest.json").read_text()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

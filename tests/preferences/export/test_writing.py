@@ -221,7 +221,7 @@ def test_an_output_that_is_there_is_refused_and_stays(request_of):
     request = request_of("trl")
     write(request)
     before = (request.output / "manifest.json").read_bytes()
-    with pytest.raises(OutputError, match="is there: choose another --output, or --overwrite it"):
+    with pytest.raises(OutputError, match="exists: choose another --output, or add --overwrite"):
         write(request)
     assert (request.output / "manifest.json").read_bytes() == before
 
@@ -236,7 +236,7 @@ def test_an_earlier_export_is_replaced_as_a_whole_when_asked(request_of, tmp_pat
 def test_a_directory_that_is_no_export_is_never_replaced(request_of, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with pytest.raises(OutputError, match="is there and is no export"):
+    with pytest.raises(OutputError, match="exists and is not an export"):
         write(request_of("trl"), overwrite=True)
     assert names_under(tmp_path / "out") == ["thesis.tex"]
 
@@ -283,7 +283,7 @@ def test_an_export_that_a_killed_run_moved_away_is_found_again(request_of, tmp_p
     (tmp_path / "out").rename(tmp_path / ".out.replaced")
     if is_there:
         (tmp_path / "out").mkdir()
-    with pytest.raises(OutputError, match="is there: choose another --output, or --overwrite it"):
+    with pytest.raises(OutputError, match="exists: choose another --output, or add --overwrite"):
         write(request_of("trl_stepwise"))
     assert names_under(tmp_path) == ["out"]
     assert (tmp_path / "out" / "manifest.json").read_bytes() == before

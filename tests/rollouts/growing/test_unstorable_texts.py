@@ -95,7 +95,7 @@ def test_after_retry_failed_only_the_sample_that_was_not_stored_is_asked_for(
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (r"return '\ud83d'", "what extract_answer returned holds half a character"),
+        (r"return '\ud83d'", "what extract_answer returned holds a lone surrogate"),
         ("return 'x' * 17_000_000", "extract_answer returned a text of 17,000,000 bytes"),
         (r"raise ConfigError('no \ud83d\n\0')", "no �"),
         (r"raise ValueError('x' * 17_000_000)", "extract_answer failed: ValueError: xxx"),

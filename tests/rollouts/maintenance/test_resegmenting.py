@@ -211,7 +211,7 @@ def test_the_new_forest_takes_no_rollouts_and_may_be_cut_again(forest: Forest, m
     [
         (["--step_regex", "("], r"its regular expression cannot be read: missing \)"),
         (["--step_regex", r"(a+)+\n"], "avoid repeats inside repeats"),
-        (["--step_regex", "x*"], "fits between any two letters"),
+        (["--step_regex", "x*"], "matches between any two letters"),
         (["--config_name", "nowhere"], "no config named 'nowhere'"),
         (["--config_name", "gsm8k_baseline", "--keep_blocks"], "is a setting of the config"),
         (["--step_delimiter", ""], "at least one character"),

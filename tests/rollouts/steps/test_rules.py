@@ -242,7 +242,7 @@ def test_a_forest_stored_before_keeps_its_steps():
         (("a", ""), "a text, a tuple of texts, or a regular"),
         (re.compile(b"a"), "a text, a tuple of texts, or a regular"),
         (re.compile("", re.IGNORECASE), "a text, a tuple of texts, or a regular"),
-        (re.compile("x*"), "fits between any two letters"),
+        (re.compile("x*"), "matches between any two letters"),
         ({"regex": "("}, "cannot be read: missing"),
         ({"regex": "a", "flags": "q"}, "flags may be"),
         ({"regex": "a", "more": 1}, "a text, a tuple of texts, or a regular"),
