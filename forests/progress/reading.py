@@ -124,8 +124,8 @@ def read_servers(forest: Forest) -> list[ShownServer]:
 def read_thoughts(forest: Forest) -> ThoughtShare | None:
     """Return how much of the first complete trees is thought, judged by their first steps.
 
-    Returns None if no thought begins at the first step of one of these trees: two queries. Otherwise
-    one more query for each of these trees.
+    Returns None if no thought begins at the first step of one of these trees: two queries.
+    Otherwise one more query for each of these trees.
     """
     complete = {"forest_id": forest.name, "status": str(TreeStatus.COMPLETE)}
     found = collection(Tree).find(complete, {"oldest_generation": 1}) if forest.num_nodes else None
