@@ -17,7 +17,7 @@ demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
 
 test: lint checkers
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # On every Python that is supported and installed here: noxfile.py.
 test-pythons: $(VENV)/.development
