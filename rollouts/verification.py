@@ -1,4 +1,4 @@
-"""Prove that a config can be used, before anything is written."""
+"""Check that a config works, before anything is written."""
 
 import asyncio
 import itertools
@@ -41,25 +41,25 @@ _CHARACTERS_OF_STEP = 100
 _CHARACTERS_OF_END = 80
 _MAX_SPELT_OUT = 10**9
 _ROOM = 2
-"""How many times what was seen a limit should leave room for: solutions differ."""
+"""Suggested limits are this many times the observed size: solutions differ."""
 _SOME_SUFFIX = "a"
 _WRONG_ANSWER = "this answer is wrong"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     is_ok: bool
     detail: str
     is_warning: bool = False
-    """Whether it may be as it should, and a person has to look."""
+    """Whether it passed, but a person should look at it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownItem:
-    """An item as a tree would hold it."""
+    """A dataset item in the form that a tree stores."""
 
     prompt: Prompt
     label: str
@@ -69,16 +69,16 @@ class ShownItem:
 
 @dataclass(frozen=True, slots=True)
 class TriedGrowth:
-    """The first samples of a tree, told in a line."""
+    """The first samples of a tree, summarised."""
 
     detail: str
     warnings: list[tuple[str, str]]
-    """What would go wrong with trees, each with the setting that it is about."""
+    """Pairs of a setting and what would go wrong with trees because of it."""
     steps: tuple[str, ...]
-    """How what the model wrote is cut."""
+    """The steps of the first solution."""
 
     def shown_steps(self) -> list[str]:
-        """Return a line for each of the first steps, shortened."""
+        """Return one shortened line for each of the first steps."""
         shown = [
             f"{number} of {len(self.steps)}: {_shortened(step)}"
             for number, step in enumerate(self.steps[:STEPS_SHOWN], start=1)
@@ -89,23 +89,26 @@ class TriedGrowth:
 
 @dataclass(slots=True)
 class Verification:
-    """All checks of one run; every failure is there, not only the first."""
+    """All checks of one run, with every failure and not only the first."""
 
     checks: list[Check] = field(default_factory=list)
     items: list[ShownItem] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
-    """The first steps of the rollout that was tried, a line each."""
+    """The first steps of the trial rollout, one line each."""
     estimate: GrowthEstimate | None = None
-    """What a forest of this config will need, where it was asked for."""
+    """Estimated usage of a forest of this config; None if not asked for."""
     servers: list[dict[str, Any]] = field(default_factory=list)
-    """What each server does, with its address: see `forests.core.abilities`."""
+    """The abilities of each server, with its address: see `forests.core.abilities`."""
 
     @property
     def failures(self) -> int:
         return sum(not check.is_ok for check in self.checks)
 
     def attempt(self, name: str, run: Callable[[], str]) -> bool:
-        """Add a check: what `run` returns is its detail, a `ConfigError` its failure."""
+        """Run a check and add its result; return whether it passed.
+
+        The detail is the value of `run`, or its `ConfigError` or `BackendError` if it fails.
+        """
         try:
             detail, is_ok = run(), True
         except (ConfigError, BackendError) as error:
@@ -114,7 +117,7 @@ class Verification:
         return is_ok
 
     def add_server(self, address: str, abilities: Abilities) -> None:
-        """Add a line for each thing that a server was found to do."""
+        """Add a check for each ability of a server."""
         self.servers.append({"server": address, **abilities.as_dict()})
         is_doubtful = abilities.continuing in (Continuing.UNCLEAR, Continuing.RESTARTED)
         for name, told in abilities.told():
@@ -128,14 +131,14 @@ class Verification:
             )
 
     def warn(self, name: str, detail: str) -> None:
-        """Add a check that is good enough to go on."""
+        """Add a check that passed with a warning."""
         self.checks.append(Check(name, is_ok=True, detail=detail, is_warning=True))
 
 
 def verify(
     name: str, directories: list[Path], dataset_split: str
 ) -> tuple[Verification, LoadedConfig | None]:
-    """Return all checks that need no server, and the config if it loads."""
+    """Run all checks that do not need a server; return them, and the config if it loads."""
     verification = Verification()
     loaded: list[LoadedConfig] = []
 
@@ -167,22 +170,22 @@ def verify(
 def _check_forest(loaded: LoadedConfig, dataset_split: str) -> str:
     name = name_of_forest(loaded.name, dataset_split, _SOME_SUFFIX)
     check_storable(loaded)
-    return f"forests of the name {name.removesuffix(_SOME_SUFFIX)}…"
+    return f"forests are named {name.removesuffix(_SOME_SUFFIX)}…"
 
 
 async def try_growth(
     client: CompletionClient, item: ShownItem, config: RolloutConfig
 ) -> TriedGrowth:
-    """Return what growth would make of an item's first samples, whole and step by step.
+    """Draw an item's first samples, whole and step by step, and return what growth makes of them.
 
     Raises:
-        BackendError: the server does not answer or refuses.
+        BackendError: the server does not answer, or refuses requests.
         ConfigError: a method of the config failed.
     """
     trial = _Trial(client, item, config)
     await client.find_abilities(trial.spending, item.prompt)
     planned = trial.strategy.plan(trial.tree)[0]
-    # A strategy that goes step by step asks for no whole solution: one shows how these end.
+    # A strategy that grows step by step draws no whole solution; draw one to see how it ends.
     whole = planned if planned.to_end else replace(planned, to_end=True, num_samples=1)
     completions = await trial.sample(whole)
     lengths = trial.whole_lengths(whole, completions)
@@ -190,7 +193,7 @@ async def try_growth(
     grader = TreeGrader(config, item.label, trial.tree)
     await asyncio.to_thread(grader.grade_new, changes.added.values())
     steps = [] if planned.to_end else await trial.sample(planned)
-    # All others than `sampled` continue what was written.
+    # All strategies except `sampled` also continue a prefix.
     second = [] if client.config.strategy == "sampled" else trial.second_steps(planned)
     for expansion in second:
         steps += await trial.sample(expansion)
@@ -205,7 +208,7 @@ async def try_growth(
 
 
 class _Trial:
-    """A tree that is grown to be looked at, and then forgotten."""
+    """A tree that grows in memory, only to be shown."""
 
     def __init__(self, client: CompletionClient, item: ShownItem, config: RolloutConfig) -> None:
         self.client = client
@@ -226,13 +229,13 @@ class _Trial:
         return await self.client.sample(request, self.spending)
 
     def whole_lengths(self, expansion: Expansion, completions: list[Completion]) -> list[int]:
-        """Return how many steps solutions have up to their answers, whatever `max_depth` says."""
+        """Return the number of steps up to the answer of each solution, without `max_depth`."""
         deep = replace(self.worker_config, max_depth=sys.maxsize)
         samples = self._strategy(deep).read_samples(self.tree, expansion, completions)
         return [len(sample) for sample in samples]
 
     def second_steps(self, planned: Expansion) -> list[Expansion]:
-        """Return what is drawn from the first step of a solution that has more than one."""
+        """Return the expansion of the first unfinished step, if there is one."""
         first = (node for node in self.tree.children(ROOT) if not node.is_finished)
         return [replace(planned, node=node.path) for node in islice(first, 1)]
 
@@ -257,7 +260,7 @@ class _Trial:
         leaves: list[TreeNode],
         steps: list[Completion],
     ) -> Iterator[tuple[str, str]]:
-        """Yield what would go wrong with all the trees, each with the setting that it is about."""
+        """Yield pairs of a setting and what would go wrong with all trees because of it."""
         worker_config, longest = self.worker_config, max(lengths, default=0)
         if longest > worker_config.max_depth:
             cut = sum(length > worker_config.max_depth for length in lengths)
@@ -265,7 +268,7 @@ class _Trial:
                 "max_depth",
                 f"{cut} of {len(lengths)} solutions would be cut: max_depth is "
                 f"{worker_config.max_depth}, and the longest has {longest} steps; set max_depth "
-                f"to some {_ROOM * longest}",
+                f"to about {_ROOM * longest}",
             )
         elif all(leaf.answer is None for leaf in leaves):
             yield "answer", _no_answer(completions[0], self.config)
@@ -273,14 +276,14 @@ class _Trial:
             yield (
                 "max_tokens_per_rollout",
                 f"{cut} of {len(completions)} solutions were cut: max_tokens_per_rollout is "
-                f"{worker_config.max_tokens_per_rollout}; set it to some "
+                f"{worker_config.max_tokens_per_rollout}; set it to about "
                 f"{_ROOM * worker_config.max_tokens_per_rollout}",
             )
         if cut := _num_cut(steps):
             yield (
                 "max_tokens_per_step",
                 f"{cut} of {len(steps)} steps were cut: max_tokens_per_step is "
-                f"{worker_config.max_tokens_per_step}; set it to some "
+                f"{worker_config.max_tokens_per_step}; set it to about "
                 f"{_ROOM * worker_config.max_tokens_per_step}",
             )
         most = STRATEGIES[worker_config.strategy].most_nodes(
@@ -289,8 +292,8 @@ class _Trial:
         if most and most > worker_config.max_nodes and longest > worker_config.max_depth:
             yield (
                 "max_nodes",
-                f"trees that deep may need {_rough(most)} nodes, and max_nodes is "
-                f"{worker_config.max_nodes:,}: set it to that",
+                f"trees that deep may need {_rough(most)} nodes, but max_nodes is "
+                f"{worker_config.max_nodes:,}: raise it to that number",
             )
 
 
@@ -299,7 +302,7 @@ def _num_cut(completions: list[Completion]) -> int:
 
 
 def _shortened(step: str) -> str:
-    """Return a step as it is written in Python, without its middle where it is long."""
+    """Return the `repr` of a step, without its middle if it is long."""
     half = _CHARACTERS_OF_STEP // 2
     if len(step) <= _CHARACTERS_OF_STEP:
         return repr(step)
@@ -318,7 +321,7 @@ def _no_answer(completion: Completion, config: RolloutConfig) -> str:
     if type(config).extract_answer is not RolloutConfig.extract_answer:
         return f"extract_answer of the config finds no answer in the rollout, which ends {end!r}"
     return (
-        f"the rollout ends {end!r}, in which no answer is found: let the prompt ask for "
+        f"there is no answer in the rollout, which ends {end!r}: let the prompt ask for "
         r"`#### x`, `\boxed{x}` or `The answer is x`, or write extract_answer (see docs/answers.md)"
     )
 
@@ -335,10 +338,10 @@ def _worker_config_checks(owner: RolloutConfig) -> Iterator[tuple[str, Callable[
 
 
 def _check_steps(config: RolloutWorkerConfig, owner: RolloutConfig) -> str:
-    """Return how steps are found, after a trial of that.
+    """Try the rule for steps on a text; return how it finds steps.
 
     Raises:
-        ConfigError: a regular expression needs too long, or `split_steps` loses text.
+        ConfigError: a regular expression takes too long, or `split_steps` loses text.
     """
     rule = StepRule.of(config, owner)
     rule.try_out()
@@ -348,7 +351,7 @@ def _check_steps(config: RolloutWorkerConfig, owner: RolloutConfig) -> str:
     how = (
         ""
         if rule.stops() or config.strategy == "sampled"
-        else ("; servers cannot stop at that, so each step is drawn to max_tokens_per_step and cut")
+        else "; servers cannot stop there, so each step is drawn to max_tokens_per_step and cut"
     )
     return f"they end with {stored_delimiter(config.step_delimiter)!r}{kept}{how}"
 
@@ -357,7 +360,7 @@ def check_strategy(config: RolloutWorkerConfig) -> str:
     """Return the name of the config's strategy.
 
     Raises:
-        ConfigError: there is no such strategy, or no rollout of it fits below `max_nodes`.
+        ConfigError: the strategy is unknown, or not even one rollout fits into `max_nodes`.
     """
     if config.strategy not in tuple(STRATEGIES):
         raise ConfigError(
@@ -365,7 +368,7 @@ def check_strategy(config: RolloutWorkerConfig) -> str:
         )
     if not config.problems() and _has_no_room(config):
         raise ConfigError(
-            f"max_nodes is {config.max_nodes}, and one rollout may have max_depth "
+            f"max_nodes is {config.max_nodes}, but one rollout may have max_depth "
             f"{config.max_depth} steps: no rollout would fit, so raise max_nodes"
         )
     return config.strategy
@@ -377,12 +380,12 @@ def _has_no_room(config: RolloutWorkerConfig) -> bool:
 
 
 def nodes_warning(config: RolloutWorkerConfig) -> str:
-    """Return why trees may stop before their strategy is done; empty where all of it fits."""
+    """Return why trees may stop before their strategy is done; empty if they cannot."""
     most = STRATEGIES[config.strategy].most_nodes(config)
     if most is None or most <= config.max_nodes:
         return ""
     return (
-        f"{config.strategy} may need {_rough(most)} nodes a tree with these settings, and "
+        f"{config.strategy} may need {_rough(most)} nodes a tree with these settings, but "
         f"max_nodes is {config.max_nodes:,}: a tree that reaches it stops there, and says so"
     )
 
@@ -411,15 +414,15 @@ def _verify_items(
     ):
         verification.warn(
             "question",
-            "the prompt seems to hold more than the question, and exports and scorers would take "
-            "all of it for the question: give the config a get_question",
+            "the prompt seems to hold more than the question, and exports and scorers would use "
+            "all of it as the question: add get_question to the config",
         )
     for number, shown in enumerate(verification.items):
         verification.attempt(f"label {number}", lambda label=shown.label: _grade(config, label))  # type: ignore[misc]
 
 
 def _grade(config: RolloutConfig, label: str) -> str:
-    """Check that the label is right as an answer and another text is not."""
+    """Check that the label is a correct answer and that a wrong text is not."""
     grade_leaf(config, label, f"The answer is {label}.")
     item = ItemGrader(config, label)
     for answer, expected in ((label, True), (_WRONG_ANSWER, False)):
@@ -427,11 +430,11 @@ def _grade(config: RolloutConfig, label: str) -> str:
         if grade is Grade.UNCOMPARED:
             raise ConfigError(
                 f"is_correct cannot compare {answer!r} with {label!r}: the label is too hard to "
-                "compare, or this machine too busy"
+                "compare, or this machine is too busy"
             )
         if (grade is Grade.CORRECT) is not expected:
-            raise ConfigError(f"is_correct says that {answer!r} is {grade} for {label!r}")
-    return f"{label!r} is correct for itself, and {_WRONG_ANSWER!r} is not"
+            raise ConfigError(f"is_correct says that {answer!r} is {grade} for label {label!r}")
+    return f"{label!r} is correct, and {_WRONG_ANSWER!r} is not"
 
 
 def _fail(problem: str) -> str:
