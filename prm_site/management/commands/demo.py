@@ -14,8 +14,8 @@ DEFAULT_PORT = 8000
 
 class Command(ProjectCommand):
     help = (
-        "The whole flow with a real small model: start the services, seed, populate, measure, "
-        "create and export preferences, then serve the site."
+        "Run the whole flow with a real small model: start the services, seed and populate a "
+        "forest, measure it, create and export preferences, then serve the site."
     )
     needs_database = False
     examples = """
@@ -24,7 +24,7 @@ manage.py demo --exit --limit 4
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--exit", action="store_true", help="end after the export")
+        parser.add_argument("--exit", action="store_true", help="exit after the export")
         parser.add_argument(
             "--limit",
             type=positive_integer,
@@ -37,7 +37,7 @@ manage.py demo --exit --limit 4
             choices=range(1, 65536),
             metavar="PORT",
             default=DEFAULT_PORT,
-            help="port of the site, or else any that is free (default: %(default)s)",
+            help="port of the site, or any free one if it is taken (default: %(default)s)",
         )
 
         parser.add_argument(
