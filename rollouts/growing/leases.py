@@ -97,7 +97,7 @@ def release_dead(trees: Iterable[Document]) -> int:
     dead = {holder: ids for holder, ids in by_holder.items() if is_dead(holder)}
     for holder, ids in dead.items():
         release(ids, holder)
-        log.warning("trees of a dead worker released", holder=holder, trees=len(ids))
+        log.warning("trees of a dead worker given back", holder=holder, trees=len(ids))
     return sum(map(len, dead.values()))
 
 
