@@ -2,9 +2,9 @@
 
 All send the same requests (chat API, N completions each) to the same simulated server, with the
 same limit of requests in flight. The server measures from the first request to the last answer, so
-start times do not count. A forest is graded and written to the embedded MongoDB, distilabel writes a data
-set and Inspect a log with scores to disk, and a bare loop writes nothing. The peers run in the
-environment of `make peers`. If it is missing, only the others are measured.
+start times do not count. A forest is graded and written to the embedded MongoDB, distilabel writes
+a data set and Inspect a log with scores to disk, and a bare loop writes nothing. The peers run in
+the environment of `make peers`. If it is missing, only the others are measured.
 
 usage: python benchmarks/peers.py [--quick] [--json]
 """
