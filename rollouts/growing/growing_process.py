@@ -229,7 +229,7 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
         raise OtherConfigError(
             f"config {loaded.path} has changed since forest {forest.name!r} was seeded "
             f"(SHA-256 {forest.config_sha256[:12]}, now {loaded.sha256[:12]}; in {changed}): "
-            "restore it, or seed a new forest with another suffix"
+            "put it back, or seed a new forest with another suffix"
         )
     return loaded
 

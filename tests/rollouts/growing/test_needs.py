@@ -101,7 +101,7 @@ def test_a_config_that_is_another_one_here(
 
     work(queue)
 
-    assert_put_back(queue, forest, "has changed since", "restore it")
+    assert_put_back(queue, forest, "has changed since", "put it back")
 
 
 def test_a_config_that_cannot_be_loaded_here(
