@@ -76,7 +76,7 @@ def show_worker_message(forest_name: str, error: NotForThisWorkerError) -> str:
 
 
 def clear_worker_message(forest_name: str) -> None:
-    """Remove the message: another worker can grow the forest."""
+    """Remove the message, because a worker grows the forest now."""
     collection(Forest).update_one(
         {"_id": forest_name, "worker_message": {"$nin": ["", None]}},
         {"$set": {"worker_message": "", "worker_message_at": None}},
