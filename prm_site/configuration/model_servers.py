@@ -75,7 +75,7 @@ def _server(described: Any, where: str) -> Server:
             refuse(f"{where}: {name} must be a text")
     headers = described.get("headers", {})
     if not isinstance(headers, Mapping) or not all(map(_is_header, headers.items())):
-        refuse(f"{where}: headers must map names to texts of one line, in ASCII")
+        refuse(f"{where}: headers must be names with ASCII texts of one line")
     address = described.get("url", "").strip()
     if not address:
         refuse(f"{where} has no url")
