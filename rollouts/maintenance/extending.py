@@ -111,7 +111,7 @@ def _require_growth(
         return
     if not changes:
         raise ConfigError(
-            f"forest {forest.name!r} already has these settings ({_told(wanted)}): "
+            f"forest {forest.name!r} has these settings already ({_told(wanted)}): "
             "give a larger number"
         )
     if not (found.unfinished or forest.num_failed):
