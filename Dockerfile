@@ -1,4 +1,4 @@
-# The site and the workers: one image, run as web, as worker, or for a single command.
+# One image for the site, the workers and single commands.
 # See docs/deployment.md.
 
 FROM python:3.11-slim-bookworm AS packages
@@ -6,9 +6,9 @@ FROM python:3.11-slim-bookworm AS packages
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 WORKDIR /build
-# Only what the packages depend on, so that a change of the code does not install them again.
+# Only the files that decide about packages, so that a change of the code does not reinstall them.
 COPY pyproject.toml setup.py README.md LICENSE constraints.txt ./
-# Wheels only: the slim image has no compiler, and an sdist would run code of its own here.
+# Wheels only: the slim image has no compiler, and an sdist would run its own code here.
 RUN mkdir templates && \
     /opt/venv/bin/pip install --only-binary :all: --constraint constraints.txt .
 
@@ -31,7 +31,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /srv/prm
-# The code stays root's: what runs here cannot change it.
+# Root owns the code, so that running processes cannot change it.
 COPY manage.py ./
 COPY common common
 COPY experiment_configs experiment_configs
@@ -43,7 +43,7 @@ COPY rollouts rollouts
 COPY templates templates
 COPY deploy/healthcheck.py deploy/healthcheck.py
 
-# Production mode asks for settings that collecting files does not use; they end with this line.
+# Production mode requires settings that collectstatic does not use; they apply only to this line.
 RUN PRM_SECRET_KEY=only-to-collect-static-files \
     PRM_ALLOWED_HOSTS=localhost \
     MONGODB_URI=mongodb://localhost:1/ \

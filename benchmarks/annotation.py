@@ -1,8 +1,8 @@
-"""What an annotated step costs: `omega_prm` against `math_shepherd` on the same simulated policy.
+"""Cost of an annotated step: `omega_prm` against `math_shepherd` with the same simulated policy.
 
-The policy makes solutions of known length in which each step is wrong with a known chance, so both
-strategies see the same world. Reported are tokens for each annotated step and for each first wrong
-step that got annotated, and the ratio of the strategies.
+The policy writes solutions of known length in which each step is wrong with a known probability, so
+both strategies see the same world. Reports tokens for each annotated step and for each annotated
+first error, and the ratio of the strategies.
 
 usage: python benchmarks/annotation.py [--quick] [--json]
 """
@@ -24,14 +24,14 @@ from rollouts.strategies import STRATEGIES
 from rollouts.strategies.base import Expansion, GrowthStrategy
 
 CHANCE_OF_SUCCESS = 0.5
-"""Of a whole solution, whatever its length."""
+"""Tokens of a whole solution of any length."""
 TOKENS_OF_A_STEP = 20
 ROLLOUTS_PER_STATE = 8
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one strategy spent and got on one length of solutions."""
+    """Cost and annotations of one strategy with solutions of one length."""
 
     strategy: str
     steps: int
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def measures(costs: Sequence[Cost]) -> list[Measure]:
-    """Return what `omega_prm` spends, against `math_shepherd`."""
+    """Return the measures of `omega_prm` against `math_shepherd`."""
     pairs = zip(costs[::2], costs[1::2], strict=True)
     return [
         Measure(
@@ -95,7 +95,7 @@ def measures(costs: Sequence[Cost]) -> list[Measure]:
 
 
 def measure(name: str, steps: int, num_trees: int) -> Cost:
-    """Return what a strategy spends on trees of solutions with this many steps."""
+    """Return the cost of a strategy on trees whose solutions have this many steps."""
     config = RolloutWorkerConfig(
         strategy=name,
         num_rollouts=ROLLOUTS_PER_STATE,
@@ -141,7 +141,7 @@ def grow(strategy: GrowthStrategy, steps: int, number: int) -> tuple[ReasoningTr
 
 
 def sample(expansion: Expansion, steps: int, number: int) -> Sequence[Completion]:
-    """Return whole solutions; no two steps are the same text, as of a model at temperature 1."""
+    """Return whole solutions. All steps differ, as with a model at temperature 1."""
     chance_of_error = 1 - CHANCE_OF_SUCCESS ** (1 / steps)
     chance = random.Random(f"{number}/{expansion.seed}")
     completions = []

@@ -15,7 +15,7 @@ def main() -> None:
     source.add_argument("--config_name", help="config whose labels are compared")
     source.add_argument("--labels", type=Path, metavar="FILE", help="file with one label a line")
     parser.add_argument("--dataset_split", default="test", help="split of the config's dataset")
-    parser.add_argument("--limit", type=int, help="use the first so many labels")
+    parser.add_argument("--limit", type=int, help="use only the first LIMIT labels")
     options = parser.parse_args()
     if options.labels:
         labels: Iterable[str] = options.labels.read_text(encoding="utf-8").splitlines()

@@ -1,7 +1,7 @@
-"""Draw completions with distilabel, in the environment that `make peers` makes: see `peers.py`.
+"""Draw completions with distilabel, in the environment of `make peers`: see `peers.py`.
 
-A `TextGeneration` task as distilabel's documentation writes it. It has as many requests in flight
-as a batch has rows, and waits for all of them before it sends the next batch.
+Uses a `TextGeneration` task as in distilabel's documentation. It keeps one request in flight for
+each row of a batch, and waits for all of them before it sends the next batch.
 
 usage: python benchmarks/distilabel_load.py URL PROMPTS SAMPLES CONCURRENCY FOLDER
 """

@@ -1,9 +1,9 @@
 """Speed of exporting pairs, as a ratio to bare reading and writing of the same rows.
 
-Bare reading is pymongo's own cursor over the same documents in the same batches; bare writing is
-pyarrow (Parquet), `json` (JSON lines) or `datasets` (a dataset directory) on rows that are in
-memory already. An export does both, finds the prompts, sums up statistics and hashes the files.
-Each export has a process of its own, so that its memory is its own.
+Bare reading is pymongo's cursor over the same documents in the same batches. Bare writing is
+pyarrow (Parquet), `json` (JSON lines) or `datasets` (a dataset directory) on rows in memory. An
+export does both, finds the prompts, computes statistics and hashes the files. Each export runs in
+its own process, so that its memory can be measured.
 
 usage: python benchmarks/export.py [--quick] [--json]
 """
@@ -29,12 +29,12 @@ from benchmarks.servers import empty_database
 GOAL = 0.5
 SIZES = (10_000, 100_000, 1_000_000)
 BRANCHING = (16,)
-PAIRS_PER_TREE = 62  # in the mean: half of 16 leaves against the other half
+PAIRS_PER_TREE = 62  # on average: half of 16 leaves against the other half
 
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds for one container, and the most memory that the process took while exporting."""
+    """Seconds for one container, and the peak memory of the process while exporting."""
 
     pairs: int
     container: str
@@ -42,7 +42,7 @@ class Result:
     reading: float
     writing: float
     ratio: float
-    """Rows per second of the export, to those of bare reading and then bare writing."""
+    """Rows per second of the export divided by those of bare reading and then writing."""
     rows_per_second: int
     most_mebibytes: float
 
@@ -83,7 +83,7 @@ def measures(results: Sequence[Result]) -> list[Measure]:
 
 
 def measure(num_pairs: int) -> list[Result]:
-    """Return what exports of a set of this size take, one for each container."""
+    """Return the costs of exporting a set of this size, one for each container."""
     from benchmarks.forest_loading import (  # noqa: PLC0415  after Django's setup
         add_trees,
         empty_forest,
@@ -164,7 +164,7 @@ def _write_bare(container: str, rows: list[dict[str, str]]) -> float:
 
 
 def export_set(set_id: str, container: str) -> tuple[float, float]:
-    """Return the seconds that an export takes, and the most MiB that this process took."""
+    """Return the seconds of an export, and the peak memory of this process in MiB."""
     import django  # noqa: PLC0415  the settings read the environment
 
     django.setup()

@@ -1,4 +1,4 @@
-"""Put a simulated forest of any size straight into the database: needs Django to be set up."""
+"""Write a simulated forest of any size directly into the database. Django must be set up."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ NODES_PER_INSERT = 3000
 
 
 def load_forest(name: str, num_nodes: int) -> Forest:
-    """Insert a finished forest with about so many nodes, in trees of `NODES_PER_TREE`."""
+    """Insert a finished forest with about `num_nodes` nodes, in trees of `NODES_PER_TREE`."""
     num_trees = max(1, num_nodes // NODES_PER_TREE)
     trees = (simulated_tree(random.Random(index)) for index in range(num_trees))
     return add_trees(empty_forest(name), trees)
@@ -42,7 +42,7 @@ def empty_forest(name: str) -> Forest:
 
 
 def add_trees(forest: Forest, shapes: Iterable[ReasoningTree]) -> Forest:
-    """Insert complete trees after those that a forest has; return it as it is then."""
+    """Append complete trees to a forest; return the updated forest."""
     now = datetime.now(UTC)
     sums = dict.fromkeys((*COUNTERS, "num_trees", "num_complete"), 0)
     trees: list[Document] = []
@@ -62,7 +62,7 @@ def add_trees(forest: Forest, shapes: Iterable[ReasoningTree]) -> Forest:
 
 
 def simulated_tree(numbers: random.Random, branching: tuple[int, ...] = BRANCHING) -> ReasoningTree:
-    """Return a tree of which about half the leaves are right."""
+    """Return a tree with about half of its leaves correct."""
     return ReasoningTree.from_nodes([TreeNode(ROOT), *_below(ROOT, numbers, branching)])
 
 

@@ -1,7 +1,7 @@
-"""Draw completions with Inspect, in the environment that `make peers` makes: see `peers.py`.
+"""Draw completions with Inspect, in the environment of `make peers`: see `peers.py`.
 
-A task of a data set, `generate` and a scorer as Inspect's documentation writes it, with as many
-samples and connections at once as requests may be in flight.
+Uses a task of a data set, `generate` and a scorer as in Inspect's documentation. The numbers of
+samples and connections are the number of requests in flight.
 
 usage: python benchmarks/inspect_load.py URL PROMPTS SAMPLES CONCURRENCY FOLDER
 """

@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""The machine and the software of a measurement."""
 
 import os
 import platform
@@ -20,10 +20,10 @@ _HERE = Path(__file__).resolve().parent
 class Machine:
     cpu: str
     cores: int
-    """That this process may use."""
+    """Cores that this process may use."""
     memory_gibibytes: float
     load: float
-    """Processes that wanted a core in the last minute, so 0 on a quiet machine."""
+    """Average number of processes that wanted a core in the last minute; 0 on an idle machine."""
     python: str
     system: str
     date: str
@@ -31,7 +31,7 @@ class Machine:
     commit: str
 
     def lines(self) -> Iterator[str]:
-        """Yield it for people."""
+        """Yield readable lines."""
         yield f"{self.cpu}, {self.cores} cores, {self.memory_gibibytes} GiB, load {self.load}"
         yield f"Python {self.python}, {self.system}, {self.date}, commit {self.commit}"
         yield ", ".join(f"{name} {number}" for name, number in self.libraries.items())
@@ -75,7 +75,7 @@ def _version(library: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the project's files, marked where they were changed since."""
+    """Return the commit of the project's files, with a mark if they have changed since."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     try:
         found = subprocess.run(command, cwd=_HERE, capture_output=True, text=True, check=True)

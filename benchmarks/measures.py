@@ -1,4 +1,4 @@
-"""What every benchmark takes, and prints with `--json`: measures, each against a bare baseline."""
+"""Arguments and JSON output of every benchmark: measures, each against a bare baseline."""
 
 import argparse
 import json
@@ -9,30 +9,30 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One figure, and that of the baseline in the same run."""
+    """A figure, and the baseline's figure in the same run."""
 
     case: str
     baseline: str
-    """What the bare baseline does, in words."""
+    """Name of the bare baseline."""
     unit: str
     figure: float | None = None
-    """None: it could not be measured, and `note` says why."""
+    """None: not measured; `note` says why."""
     baseline_figure: float | None = None
     at_least: float | None = None
-    """Goals of the ratio; without either, none is set."""
+    """Goals of the ratio; None: no goal."""
     at_most: float | None = None
     note: str = ""
 
     @property
     def ratio(self) -> float | None:
-        """The figure to that of the baseline."""
+        """The figure divided by the baseline's figure."""
         if self.figure is None or not self.baseline_figure:
             return None
         return round(self.figure / self.baseline_figure, 3)
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is met; None where there is no goal or no ratio."""
+        """Whether the goal is met; None without a goal or a ratio."""
         if self.ratio is None or (self.at_least is None and self.at_most is None):
             return None
         is_enough = self.at_least is None or self.ratio >= self.at_least
@@ -47,7 +47,7 @@ class Measure:
 
 
 def argument_parser(description: str | None, *, quick: str) -> argparse.ArgumentParser:
-    """Return what reads the arguments of every benchmark; `quick` is the help of `--quick`."""
+    """Return the argument parser of every benchmark; `quick` is the help text of `--quick`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -55,6 +55,6 @@ def argument_parser(description: str | None, *, quick: str) -> argparse.Argument
 
 
 def print_json(benchmark: str, measures: Sequence[Measure], **details: Any) -> None:
-    """Print one JSON object: the measures, and whatever else a benchmark has found."""
+    """Print one JSON object: the measures, and other results of a benchmark."""
     found = [measure.as_json() for measure in measures]
     print(json.dumps({"benchmark": benchmark, "measures": found, **details}))

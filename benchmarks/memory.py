@@ -1,4 +1,4 @@
-"""Memory of one worker process over a large forest: it should not grow with the trees it has done.
+"""Memory of one worker process on a large forest: it should not grow with the finished trees.
 
 usage: python benchmarks/memory.py [--quick] [--json]
 """
@@ -21,12 +21,12 @@ from benchmarks.servers import empty_database, simulator
 SECONDS_BETWEEN_LOOKS = 0.5
 CONCURRENCY = 64
 GOAL = 1.1
-"""More than this is growth, and not the noise of an allocator."""
+"""A larger difference is growth, and not noise of the allocator."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident memory in MiB when so many trees were done."""
+    """Resident memory in MiB after this many trees."""
 
     trees: int
     mebibytes: float
@@ -65,7 +65,7 @@ def measures(looks: Sequence[Memory]) -> list[Measure]:
 
 
 def grow(url: str, num_trees: int) -> list[Memory]:
-    """Grow a forest in one job; return the memory at each tenth of it."""
+    """Grow a forest in one job; return the memory after each tenth of its trees."""
     os.environ["OPENAI_BASE_URL"] = f"{url}/v1"
     import django  # noqa: PLC0415  the settings read the environment
 

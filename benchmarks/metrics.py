@@ -1,7 +1,7 @@
-"""Speed of values and beam search over a forest, as a ratio to merely reading its documents.
+"""Speed of values and beam search over a forest, as a ratio to only reading its documents.
 
-Both read the same trees and nodes in batches of the same size from the same database; the time of
-the metrics is also compared with the same algorithm on `networkx` graphs.
+Both read the same trees and nodes in batches of the same size from the same database. The same
+algorithm on `networkx` graphs is a second baseline.
 
 usage: python benchmarks/metrics.py [--quick] [--json]
 """
@@ -27,7 +27,7 @@ MAX_FOR_SLOW_LOOKS = 100_000
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds for one forest, and the most memory that the process took while at it."""
+    """Seconds for one forest, and the peak memory of the process."""
 
     nodes: int
     reading: float
@@ -37,7 +37,7 @@ class Result:
     processes: float
     """Seconds with `PROCESSES` processes."""
     networkx: float | None
-    """None where it was left out, as it takes too long."""
+    """None: left out, because it takes too long."""
     most_mebibytes: float
 
 
@@ -82,7 +82,7 @@ def measures(results: Sequence[Result]) -> list[Measure]:
 
 
 def measure(num_nodes: int) -> Result:
-    """Return what one forest of this size takes."""
+    """Return the costs of one forest of this size."""
     from benchmarks.forest_loading import load_forest  # noqa: PLC0415  after Django's setup
     from metrics.core.evaluation import EvaluationOptions  # noqa: PLC0415
     from metrics.measuring.forests import evaluate_forest  # noqa: PLC0415
@@ -110,7 +110,7 @@ def measure(num_nodes: int) -> Result:
 
 
 def read_all(forest: Any) -> int:
-    """Read every document of a forest and do nothing with it; return how many there were."""
+    """Read every document of a forest without using it; return the number of documents."""
     from forests.models import Node, Tree  # noqa: PLC0415
     from forests.storage.trees import TREES_PER_READ, collection, tree_ids  # noqa: PLC0415
 
@@ -124,7 +124,7 @@ def read_all(forest: Any) -> int:
 
 
 def search_graphs(forest: Any) -> int:
-    """Do the same with networkx: labelled values, then beams by the mean; return those right."""
+    """Do the same with networkx: labelled values, then beams by mean; return the correct ones."""
     import networkx as nx  # type: ignore[import-untyped]  # noqa: PLC0415  for this comparison only
 
     from forests.storage.trees import iter_trees  # noqa: PLC0415

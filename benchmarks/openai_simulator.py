@@ -1,8 +1,8 @@
-"""An OpenAI-compatible server that only waits: the model of the throughput benchmarks.
+"""An OpenAI-compatible server that only waits, as the model of the throughput benchmarks.
 
-Real HTTP in a process of its own. Every answer comes after a log-normal latency with a long tail,
-and is cheap to make, so that what is measured is the client. With `--slots`, samples are written at
-a given speed, so many at once, as by a server whose batch is full.
+It speaks real HTTP in its own process. Each answer arrives after a log-normal latency with a long
+tail, and is cheap to make, so that benchmarks measure the client. With `--slots` it writes at most
+that many samples at once at a given speed, like a server with a full batch.
 
 usage: python benchmarks/openai_simulator.py --port PORT --latency SECONDS
            [--slots NUMBER --seconds_per_token SECONDS]
@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 SIGMA = 0.5
-"""Of the log-normal: one answer in a hundred takes about three times the median."""
+"""Sigma of the log-normal: one answer in a hundred takes about three times the median."""
 STEPS_OF_A_SOLUTION = 3
 WORDS = ("so", "we", "add", "two", "and", "three", "which", "gives", "five", "apples", "today")
 
@@ -130,7 +130,7 @@ class Simulator:
 
 
 def _written(body: dict[str, Any]) -> str:
-    """Return what the model has written of its solution before."""
+    """Return the part of the solution that the request already has."""
     if "messages" not in body:
         return str(body["prompt"]).rpartition("Answer:")[2]
     return "".join(one["content"] for one in body["messages"] if one["role"] == "assistant")

@@ -1,4 +1,4 @@
-"""Ask pages of a growing forest for their times: needs Django to be set up."""
+"""Measure the times of pages of a growing forest. Django must be set up."""
 
 import itertools
 import operator
@@ -22,11 +22,11 @@ from forests.models import Forest
 
 NAME = "benchmark-test-pages"
 SMALL, SMALL_TREES = (2,), 50
-"""The forest begins with as many trees of two steps as a page lists, in any forest."""
+"""The forest starts with one page of trees of two steps, whatever its final size."""
 LARGE = {10_000: (10, 5, 4, 2, 1), 1_000_000: (20, 10, 5, 5, 1)}
-"""Shape of the one large tree that comes with each size of the forest: 1,060 and 11,220 steps."""
+"""Branching of the one large tree for each size of the forest: 1,060 and 11,220 steps."""
 REQUESTS, SECONDS = 100, 5.0
-"""A page is asked for so often, or for so long."""
+"""Request each page this many times, or for this many seconds."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Page:
     """Of the forest, or of the tree."""
     address: str
     part: str = ""
-    """What htmx asks for; empty where a browser asks for all."""
+    """The fragment that htmx requests; empty for a whole page."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class PageTime:
     page: str
     nodes: int
     least: float
-    """Milliseconds; other work on the machine matters least to it."""
+    """Milliseconds; the figure that other work on the machine affects least."""
     median: float
     p95: float
     queries: int
-    """Commands to the database, login included."""
+    """Commands to the database, including those for the login."""
     kilobytes: int
 
 
@@ -58,11 +58,11 @@ class PageTimes:
     trees: list[PageTime]
     """The pages of trees of several sizes, in the largest forest."""
     loading: dict[int, float]
-    """Seconds in which the forest came to its sizes."""
+    """Seconds in which the forest was filled to each size."""
 
 
 class Queries(monitoring.CommandListener):
-    """Counts what is asked of the database."""
+    """Counts commands to the database."""
 
     number = 0
 
@@ -77,7 +77,7 @@ class Queries(monitoring.CommandListener):
 
 
 def measure_pages(*sizes: int) -> PageTimes:
-    """Grow one forest to these numbers of nodes, and ask for all pages at each."""
+    """Fill one forest to each number of nodes, and measure all pages at each."""
     queries = Queries()
     monitoring.register(queries)
     client = Client(SERVER_NAME="localhost")
@@ -103,7 +103,7 @@ def measure_pages(*sizes: int) -> PageTimes:
 
 
 def _trees_up_to(num_nodes: int, there: int) -> Iterator[ReasoningTree]:
-    """Yield trees until a forest that has so many nodes has about as many as asked."""
+    """Yield trees until a forest has about the wanted number of nodes."""
     if not there:
         yield from (simulated_tree(random.Random(seed), SMALL) for seed in range(SMALL_TREES))
         return
@@ -131,7 +131,7 @@ def _pages(forest: Forest) -> list[Page]:
 
 
 def _time(client: Client, queries: Queries, page: Page) -> PageTime:
-    """Return how long a page takes, after it was asked for once."""
+    """Return the times of a page, after one request that is not measured."""
     headers = {"HX-Request": "true", "HX-Target": page.part} if page.part else {}
     response = client.get(page.address, headers=headers)
     if response.status_code != 200:

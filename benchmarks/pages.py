@@ -1,7 +1,7 @@
 """Server time of each page in a forest of 10^2, 10^4 and 10^6 nodes.
 
-Pages are asked for in this process, by a user who is logged in, from a site whose database is a
-process of its own. Markdown that was rendered before is forgotten before each request.
+A logged-in user requests the pages in this process; the database is another process. The cache of
+rendered Markdown is cleared before each request.
 
 usage: python benchmarks/pages.py [--quick] [--json]
 """
@@ -18,7 +18,7 @@ from benchmarks.servers import empty_database
 
 GOAL = 1.5
 CONSTANT = ("forests", "forest", "forest, progress", "forest, last page", "tree of 2 steps")
-"""Pages that may not take longer in a larger forest."""
+"""Pages whose time must not depend on the size of the forest."""
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def measures(pages: list[Any]) -> list[Measure]:
 
 
 def ratio(pages: list[Any], page: str) -> float:
-    """Return how much longer a page takes at least in the largest forest than in the smallest."""
+    """Return the ratio of a page's least times in the largest and the smallest forest."""
     times: list[float] = [one.least for one in pages if one.page == page]
     return round(times[-1] / times[0], 2)
 

@@ -1,10 +1,10 @@
 """Drawing N completions for each of M prompts: a bare loop, a `sampled` forest, and two peers.
 
-All send the same requests (chat API, N completions each) to the same simulated server with as many
-in flight at most, and the server counts from the first request to the last answer, so that nobody's
-start counts. A forest is graded and written to the embedded MongoDB, distilabel writes a data set
-and Inspect a log with scores to disk, a bare loop writes nothing. The peers have an environment of
-their own, which `make peers` makes; where it is missing, only the others are measured.
+All send the same requests (chat API, N completions each) to the same simulated server, with the
+same limit of requests in flight. The server measures from the first request to the last answer, so
+start times do not count. A forest is graded and written to the embedded MongoDB, distilabel writes
+a data set and Inspect a log with scores to disk, and a bare loop writes nothing. The peers run in
+the environment of `make peers`. If it is missing, only the others are measured.
 
 usage: python benchmarks/peers.py [--quick] [--json]
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PYTHON = PROJECT / ".backends" / "peers" / "bin" / "python"
 PEERS = {"distilabel": "distilabel_load.py", "Inspect": "inspect_load.py"}
-"""The script that lets each peer do the work."""
+"""The script that runs each peer."""
 NOT_INSTALLED = "not installed: make peers"
 SAMPLES = 4
 SECONDS_OF_LOAD = 12.0
@@ -49,7 +49,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """Requests a second, as the server saw them."""
+    """Requests per second, measured by the server."""
 
     case: Case
     prompts: int
@@ -100,7 +100,7 @@ def measures(results: Sequence[Result]) -> list[Measure]:
 
 
 def measure(case: Case, seconds: float) -> Result:
-    """Return what all reach against one server."""
+    """Return the speeds of all against one server."""
     print(f"{case} …", file=sys.stderr)
     most = case.concurrency / case.latency
     prompts = int(min(most, MAX_REQUESTS_PER_SECOND) * seconds)
@@ -120,7 +120,7 @@ def measure(case: Case, seconds: float) -> Result:
 
 
 def rate_of(url: str, prompts: int, load: Callable[[], object]) -> float:
-    """Return the requests a second of a load that does all of the work, and no more."""
+    """Return the requests per second of a load; check that it did exactly the wanted work."""
     ask(url, "/reset")
     load()
     seen = stats(url)
@@ -141,7 +141,7 @@ async def chat(client: "openai.AsyncOpenAI", number: int) -> None:
 
 
 def grow_load(_: int, __: int, url: str, concurrency: int, prompts: int) -> float:
-    """Grow a forest of so many trees; return the CPU seconds."""
+    """Grow a forest with one tree for each prompt; return the CPU seconds."""
     os.environ["OPENAI_BASE_URL"] = f"{url}/v1"
     import django  # noqa: PLC0415  the settings read the environment
 
@@ -163,7 +163,7 @@ def grow_load(_: int, __: int, url: str, concurrency: int, prompts: int) -> floa
 
 
 def peer_load(script: str, url: str, concurrency: int, prompts: int) -> None:
-    """Let a peer do it, with nothing logged for each request and nothing kept."""
+    """Run a peer, without logs of single requests, in a temporary folder."""
     path = Path(__file__).with_name(script)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(

@@ -1,8 +1,8 @@
 """Throughput of growing a forest, as a ratio to a bare `AsyncOpenAI` loop in the same run.
 
-Both send requests of the same size to the same simulated server (real HTTP, a process of its own)
-with the same number of requests in flight, and the server counts. Growing runs on an embedded
-MongoDB, which shares the machine's cores; a bare loop writes nothing.
+Both send requests of the same size to the same simulated server (real HTTP, in its own process)
+with the same number of requests in flight, and the server measures. Growing uses an embedded
+MongoDB, which shares the machine's cores. A bare loop writes nothing.
 
 usage: python benchmarks/populate.py [--quick] [--json]
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS_OF_LOAD = 12.0
 MIN_ROUNDS = 30
-"""Requests of one slot of the server, one after the other: with fewer the last ones decide."""
+"""Requests one after another in each slot of the server; with fewer, the last ones dominate."""
 GOAL = 0.9
 
 
@@ -43,7 +43,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """Requests a second of both, and what one request cost the growing process."""
+    """Requests per second of both, and the CPU cost of one request."""
 
     case: Case
     bare: float
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def measure(case: Case, seconds: float) -> Result:
-    """Return what both loads reach against one server."""
+    """Return the speeds of both loads against one server."""
     print(f"{case} …", file=sys.stderr)
     with simulator(case.latency) as url:
         most = case.concurrency / case.latency
@@ -98,7 +98,7 @@ def measure(case: Case, seconds: float) -> Result:
 
 
 def run(load: Any, processes: int, *arguments: Any) -> float:
-    """Run a load in processes of their own; return the CPU seconds that it took."""
+    """Run a load in separate processes; return its CPU seconds."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes) as pool:
         calls = [
@@ -118,7 +118,7 @@ async def complete(client: "openai.AsyncOpenAI", number: int) -> None:
 def bare_load(
     _: int, __: int, url: str, concurrency: int, num_requests: int, ask: Any = complete
 ) -> float:
-    """Ask the same things with nothing around; return the CPU seconds."""
+    """Send the same requests in a bare loop; return the CPU seconds."""
     import openai  # noqa: PLC0415  in the load's own process, and nothing of Django
 
     async def load() -> float:
@@ -139,7 +139,7 @@ def bare_load(
 def grow_load(
     number: int, processes: int, url: str, concurrency: int, num_requests: int, case: Case
 ) -> float:
-    """Grow a forest that needs about so many requests; return the CPU seconds."""
+    """Grow a forest that needs about this many requests; return the CPU seconds."""
     os.environ["OPENAI_BASE_URL"] = f"{url}/v1"
     import django  # noqa: PLC0415  the settings read the environment
 

@@ -1,4 +1,4 @@
-"""Seed and grow forests as jobs do, without files and a queue: needs Django to be set up."""
+"""Seed and grow forests like jobs do, without files and a queue. Django must be set up."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +14,7 @@ from rollouts.workers.jobs import grow_slice
 
 
 class Questions(RolloutConfig):
-    """As many items as asked for, all alike."""
+    """A config with any number of similar items."""
 
     def __init__(self, size: int, **settings: Any) -> None:
         self.size = size
@@ -39,7 +39,7 @@ class Questions(RolloutConfig):
 
 
 def seed_share(suffix: str, size: int, **settings: Any) -> Forest:
-    """Return a fresh forest for one process, with these worker settings."""
+    """Seed and return a new forest for one process, with these worker settings."""
     config = Questions(size, **settings)
     loaded = replace(load_config("demo_arithmetic"), name="benchmark", config=config)
     if old := Forest.objects.filter(pk=f"benchmark-test-{suffix}").first():
@@ -48,7 +48,7 @@ def seed_share(suffix: str, size: int, **settings: Any) -> Forest:
 
 
 def grow_share(forest: Forest) -> Forest:
-    """Grow the forest as a job does, and return it as it is then."""
+    """Grow the forest like a job, and return the updated forest."""
     loaded = replace(load_config("demo_arithmetic"), name="benchmark", config=Questions(0))
     growing_process.load_frozen_config = lambda forest: loaded  # noqa: ARG005  no file of its own
     done = grow_slice(forest.name, 0, forest.num_trees)

@@ -1,7 +1,7 @@
-"""Processor time that hostile Markdown and LaTeX take, of one text and of a page of many.
+"""CPU time of rendering hostile Markdown and LaTeX, for one text and for a page of many.
 
-What they do is bounded by their marks (docs/decisions/006-sanitising.md), which tests count. This
-says how long that is on a machine, beside the goal of 50 ms for a text.
+The number of marks in a text bounds the work (docs/decisions/006-sanitising.md), and tests count
+that. This benchmark measures the time on a machine, with a goal of 50 ms for a text.
 
 usage: python benchmarks/rendering.py [--quick] [--json]
 """
@@ -19,14 +19,14 @@ from benchmarks.measures import Measure, argument_parser, print_json
 GOAL_SECONDS = 0.05
 LENGTHS = (5_000, 50_000)
 TEXTS_OF_A_PAGE = 60
-"""Ten pairs: the prompt with up to three texts' worth of messages, steps before, and both sides."""
+"""Texts of ten pairs: a prompt of up to three messages, the steps before, and both sides."""
 UNITS = (
     "|\n|-\n", "a|b\n-|-\n", "\n- ", "a\n---\n", "|a|b|\n|-|-|\n", "\\```_a ", "* * > ", ">",
     "# a\n", "`*", "---\n", "> > ", "_{`a`", "*_", "1. ", "***a", "~~~\n", "``", "- a\n  ",
     "\\begin{align}", "$x$ ", "$$", "\\(", "*a*", "a*b", "&amp;", "[x](", "<b>", "\n\n", "\t",
     "$\\frac", "{", "é*", "~", "`",
 )  # fmt: skip
-"""Pieces of hostile texts, each repeated: the dearest of thousands that were tried."""
+"""Pieces that are repeated to hostile texts: the most expensive of thousands of candidates."""
 
 
 def main() -> None:
@@ -44,13 +44,13 @@ def main() -> None:
 
 
 def measure(units: Sequence[str]) -> list[Measure]:
-    """Return the times of the dearest texts, in milliseconds, the least of three each."""
+    """Return the times of the slowest texts in milliseconds, each the least of three."""
     from forests.markup.rendering import MAX_TEXTS_OF_PAGE, PageTexts, render_markdown  # noqa: PLC0415
 
     def show_page(text: str) -> None:
         texts = PageTexts()
         for number in range(TEXTS_OF_A_PAGE):
-            texts.markdown(f"{number} {text}")  # or all but the first would be remembered
+            texts.markdown(f"{number} {text}")  # else the rest would come from the cache
 
     found = [
         _dearest(f"a text of {length:,}", units, length, render_markdown, GOAL_SECONDS)

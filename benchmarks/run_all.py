@@ -1,7 +1,7 @@
 """Run all benchmarks, print one table, and write everything as JSON.
 
-Each benchmark runs alone, in a process of its own. One that fails is a row of the table, and the
-others go on. What it says meanwhile is in a file beside the JSON: build/benchmarks/NAME.log.
+Benchmarks run one after another, each in its own process. If one fails, the table says so and the
+others still run. Their output is in files beside the JSON: build/benchmarks/NAME.log.
 
 exit codes: 0 all ran, whether goals are met or not; 2 bad usage; 3 a benchmark failed;
 130 interrupted, what was finished is kept.
@@ -44,18 +44,18 @@ _WIDER_THAN_ANY_ROW = 1000
 
 
 class BenchmarkFailedError(Exception):
-    """A benchmark gave no measures; the message is one line."""
+    """A benchmark has no measures. The message is one line."""
 
 
 @dataclass
 class Report:
-    """What came of one benchmark."""
+    """The result of one benchmark."""
 
     benchmark: str
     seconds: float = 0.0
     measures: list[Measure] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
-    """All that it printed."""
+    """The JSON object that it printed."""
     failure: str = ""
 
 
@@ -85,7 +85,7 @@ def main(
 
 
 def run(name: str, script: Path, log: Path, *, is_quick: bool) -> Report:
-    """Run one benchmark to its end, and leave none of its processes behind."""
+    """Run one benchmark to its end, and end all its processes."""
     report = Report(name)
     began = monotonic()
     try:
@@ -101,7 +101,7 @@ def run(name: str, script: Path, log: Path, *, is_quick: bool) -> Report:
 
 def _output_of(script: Path, log: Path, *, is_quick: bool) -> dict[str, Any]:
     command = [sys.executable, str(script), "--json", *(["--quick"] if is_quick else [])]
-    # Files, as a pipe would stay open as long as a server that outlives its benchmark.
+    # Files, because a server that outlives its benchmark would keep a pipe open.
     with tempfile.TemporaryFile() as output, log.open("wb") as errors:
         child = subprocess.Popen(
             command,
@@ -133,21 +133,21 @@ def _output_of(script: Path, log: Path, *, is_quick: bool) -> dict[str, Any]:
 
 
 def _interrupt(child: subprocess.Popen[bytes]) -> None:
-    """Let a benchmark stop its servers and remove its folders, as Ctrl-C in a terminal does."""
+    """Interrupt a benchmark like Ctrl-C, so that it stops its servers and removes its folders."""
     with suppress(ProcessLookupError, subprocess.TimeoutExpired):
         os.killpg(child.pid, signal.SIGINT)
         child.wait(SECONDS_TO_CLEAN_UP)
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of a benchmark: its own servers too, where it could not end them."""
+    """Kill the remaining processes of a benchmark, including its servers."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
 def write(path: Path, machine: Machine, reports: Sequence[Report], *, is_quick: bool) -> None:
-    """Write all that is known so far."""
+    """Write all results so far."""
     found = {
         "machine": asdict(machine),
         "is_quick": is_quick,
@@ -160,7 +160,7 @@ def write(path: Path, machine: Machine, reports: Sequence[Report], *, is_quick: 
 
 
 def show(machine: Machine, reports: Sequence[Report]) -> None:
-    """Print the machine and the table, as Markdown where stdout is no terminal."""
+    """Print the machine and the table; as Markdown if stdout is not a terminal."""
     is_terminal = sys.stdout.isatty()
     console = Console(
         width=None if is_terminal else _WIDER_THAN_ANY_ROW, markup=False, highlight=False
@@ -202,20 +202,20 @@ def _options(arguments: Sequence[str] | None, benchmarks: Mapping[str, Path]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [--quick] [--only NAME,NAME] [--output PATH]",
     )
-    parser.add_argument("--quick", action="store_true", help="the small cases only")
+    parser.add_argument("--quick", action="store_true", help="run only the small cases")
     parser.add_argument(
         "--only",
         type=_names_of(benchmarks),
         default=list(benchmarks),
         metavar="NAME,NAME",
-        help=f"of {', '.join(benchmarks)} (default: all)",
+        help=f"benchmarks to run: {', '.join(benchmarks)} (default: all)",
     )
     parser.add_argument(
         "--output",
         type=Path,
         default=PROJECT / "build" / "benchmarks.json",
         metavar="PATH",
-        help="where the JSON goes (default: build/benchmarks.json)",
+        help="file for the JSON (default: build/benchmarks.json)",
     )
     return parser.parse_args(arguments)
 

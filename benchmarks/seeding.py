@@ -1,8 +1,8 @@
 """Speed of seeding a forest, as a ratio to a bare `insert_many` of the same documents.
 
-Seeding asks the config for each item's prompt, label and text, checks them, and counts the trees
-in the forest after every write. Bare is pymongo's own `insert_many`, in batches of the same size,
-of documents that are in memory already, into the same server and a collection with the same index.
+Seeding asks the config for each item's prompt, label and text, checks them, and counts the trees in
+the forest after every write. The baseline is pymongo's `insert_many` of documents in memory, in
+batches of the same size, into the same server and a collection with the same index.
 
 usage: python benchmarks/seeding.py [--quick] [--json]
 """
@@ -22,7 +22,7 @@ from benchmarks.servers import empty_database
 GOAL = 0.5
 SIZES = (1_000, 10_000, 100_000)
 MIN_TO_JUDGE = 10_000
-"""Trees below which what each forest costs once, some tenths of a second, decides."""
+"""With fewer trees the fixed cost of a forest, some tenths of a second, dominates."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Result:
     seeding: float
     inserting: float
     ratio: float
-    """Trees per second of seeding, to those of the bare inserts."""
+    """Trees per second of seeding divided by those of the bare inserts."""
     trees_per_second: int
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         import django  # noqa: PLC0415  the settings read the environment
 
         django.setup()
-        measure(10)  # the first of a process imports, connects and reads indexes
+        measure(10)  # the first seeding of a process imports, connects and reads indexes
         results = [measure(size) for size in SIZES[: 2 if options.quick else None]]
     if options.json:
         print_json("seeding", measures(results), results=[asdict(result) for result in results])
@@ -71,7 +71,7 @@ def measures(results: Sequence[Result]) -> list[Measure]:
 
 
 def measure(num_trees: int) -> Result:
-    """Return what seeding a forest of this size takes."""
+    """Return the costs of seeding a forest of this size."""
     from benchmarks.populating import seed_share  # noqa: PLC0415  after Django's setup
 
     print(f"{num_trees} trees …", file=sys.stderr)
@@ -89,7 +89,7 @@ def measure(num_trees: int) -> Result:
 
 
 def insert_bare(forest: Any) -> float:
-    """Return the seconds in which the trees of a forest are inserted once more, elsewhere."""
+    """Return the seconds of inserting a forest's trees again, into another collection."""
     from forests.models import Tree  # noqa: PLC0415
     from forests.storage.trees import TREES_PER_WRITE, collection  # noqa: PLC0415
 

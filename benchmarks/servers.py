@@ -1,4 +1,4 @@
-"""The servers that benchmarks start: an empty database, a queue and a simulated model server."""
+"""Servers that benchmarks start: an empty database, a queue and a simulated model server."""
 
 import contextlib
 import json
@@ -22,10 +22,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 @contextlib.contextmanager
 def empty_database() -> Iterator[None]:
-    """Set the environment for Django to use a database and a queue that are gone afterwards.
+    """Context manager with a temporary database and queue in the environment for Django.
 
-    They are the embedded ones as users run them; BENCHMARK_MONGODB_URI names another database,
-    which keeps what was written.
+    They are the embedded services of users. BENCHMARK_MONGODB_URI names another database instead,
+    which keeps the written data.
     """
     other = os.environ.get("BENCHMARK_MONGODB_URI")
     services = [QUEUE] if other else [MONGODB, QUEUE]
@@ -55,7 +55,7 @@ def ask(url: str, path: str) -> Any:
 
 @contextlib.contextmanager
 def simulator(latency: float, *options: str) -> Iterator[str]:
-    """Run a simulated model server and give its address; `options` as it takes them."""
+    """Run a simulated model server with these command-line options, and yield its address."""
     port = free_port()
     script = Path(__file__).with_name("openai_simulator.py")
     child = subprocess.Popen(

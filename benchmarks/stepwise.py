@@ -1,7 +1,7 @@
-"""What growing step by step costs: `branching` against `sampled` growth, in wall time per token.
+"""Cost of growing step by step: `branching` against `sampled` growth, in wall time per token.
 
-Both draw from the same server in the same run with the same number of requests in flight: a
-simulated one whose batch holds so many samples at once, and llama.cpp with a real model.
+Both draw from the same server in the same run with the same number of requests in flight. The
+servers are a simulated one with a limited batch, and llama.cpp with a real model.
 
 usage: python benchmarks/stepwise.py [--quick] [--json]
 """
@@ -36,7 +36,7 @@ STRATEGIES = ("sampled", "branching")
 
 @dataclass(frozen=True)
 class Case:
-    """A server, with as many requests in flight as it serves samples at once."""
+    """A server, and the number of samples that it serves at once, all in flight."""
 
     server: str
     slots: int
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Growth:
-    """What growing a forest took."""
+    """The cost of growing a forest."""
 
     strategy: str
     seconds: float
@@ -56,7 +56,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Result:
-    """The ratio is branching to sampled, of seconds for each token."""
+    """The ratio is branching to sampled, in seconds per token."""
 
     case: Case
     sampled: Growth
@@ -103,7 +103,7 @@ def measures(results: Sequence[Result]) -> list[Measure]:
 
 
 def measure(case: Case) -> Result:
-    """Return what both strategies take on one server."""
+    """Return the costs of both strategies on one server."""
     print(f"{case} …", file=sys.stderr)
     with server(case) as url:
         sampled, branching = (grow(url, case, strategy) for strategy in STRATEGIES)
@@ -112,7 +112,7 @@ def measure(case: Case) -> Result:
 
 
 def grow(url: str, case: Case, strategy: str) -> Growth:
-    """Grow a forest in a process of its own."""
+    """Grow a forest in a separate process."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(_grow, url, case, strategy).result()
 
@@ -135,7 +135,7 @@ def _grow(url: str, case: Case, strategy: str) -> Growth:
 
 @contextlib.contextmanager
 def server(case: Case) -> Iterator[str]:
-    """Start the server of a case and give its address for clients."""
+    """Start the server of a case, and yield its address for clients."""
     if case.server == "simulated":
         options = ("--slots", str(case.slots), "--seconds_per_token", str(case.seconds_per_token))
         with simulator(0.02, *options) as url:
@@ -154,7 +154,7 @@ def server(case: Case) -> Iterator[str]:
 
 
 def _rate(growth: Growth) -> float:
-    """Return seconds for a thousand sampled tokens."""
+    """Return the seconds for a thousand sampled tokens."""
     return 1000 * growth.seconds / growth.tokens
 
 

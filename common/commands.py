@@ -155,7 +155,7 @@ def add_port_argument(parser: CommandParser) -> None:
         choices=range(1, 65536),
         metavar="PORT",
         default=DEFAULT_PORT,
-        help="port of the site, or else any that is free (default: %(default)s)",
+        help="port of the site, or any free one if it is taken (default: %(default)s)",
     )
 
 

@@ -1,7 +1,7 @@
-"""Say by the exit status whether what runs in this container is well.
+"""Health check of a container: exit status 0 if its site or workers are healthy, else 1.
 
-usage: healthcheck.py site PATH       asks the site on this machine, as its proxy would
-       healthcheck.py workers QUEUE   looks for workers of this machine that the queue heard of
+usage: healthcheck.py site PATH       requests PATH from the site on this machine, like its proxy
+       healthcheck.py workers QUEUE   looks for workers of this machine in the queue
 """
 
 import os
@@ -17,16 +17,16 @@ EXIT_BAD_USAGE = 2
 
 
 def allowed_host() -> str:
-    """Return a host name that the site answers to, as ALLOWED_HOSTS has it."""
+    """Return a host name that the site accepts, from PRM_ALLOWED_HOSTS."""
     first = os.environ.get("PRM_ALLOWED_HOSTS", "").split(",")[0].strip()
     return "localhost" if first in ("", "*") else first.removeprefix(".")
 
 
 def problem_of_site(path: str, port: int = PORT) -> str:
-    """Return what is wrong with the site, empty where nothing is."""
+    """Return what is wrong with the site; empty if it is healthy."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}",
-        # Without the first the site answers 400, without the second it redirects to HTTPS.
+        # Without the first header the site answers 400; without the second it redirects to HTTPS.
         headers={"Host": allowed_host(), "X-Forwarded-Proto": "https"},
     )
     try:
@@ -42,21 +42,21 @@ def problem_of_site(path: str, port: int = PORT) -> str:
 
 
 def problem_of_workers(queue: str) -> str:
-    """Return what is wrong with this machine's workers, empty where nothing is."""
-    import redis  # noqa: PLC0415  the site's check has no use for the queue's packages
+    """Return what is wrong with this machine's workers; empty if they are healthy."""
+    import redis  # noqa: PLC0415  the site's check does not need the queue's packages
     from rq import Queue, Worker  # noqa: PLC0415
 
     try:
         with redis.from_url(
             os.environ["REDIS_URL"], socket_timeout=SECONDS_TO_ANSWER
         ) as connection:
-            # A worker that is silent for long is gone from here: its key expires.
+            # The list has no worker that was silent for long, because its key expires.
             workers = Worker.all(queue=Queue(queue, connection=connection))
     except redis.RedisError as error:
         return f"the queue does not answer: {error}"
     if any(worker.hostname == socket.gethostname() for worker in workers):
         return ""
-    return f"no worker of {socket.gethostname()} is known to the queue"
+    return f"the queue knows no worker of {socket.gethostname()}"
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""The licences of what `constraints.txt` pins, as their packages state them.
+"""Write the licences of the packages in `constraints.txt`, as the packages state them.
 
 python -m deploy.licences >docs/licences.md
 """
@@ -20,7 +20,7 @@ _FIRST_HEADING = "## Of a site and its workers"
 
 
 def runtime_packages() -> set[str]:
-    """Return the normalised names of what is installed and needed without extras."""
+    """Return the normalised names of all packages that the project needs without extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     found: set[str] = set()
     waiting = [(Requirement(line), "") for line in project["project"]["dependencies"]]
@@ -47,7 +47,7 @@ def pinned() -> list[str]:
 
 
 def licence_of(package: str) -> str:
-    """Return what a package states; empty where it is not installed."""
+    """Return the licence that a package states; empty if it is not installed."""
     try:
         stated = metadata(package)
     except PackageNotFoundError:
@@ -72,7 +72,7 @@ def table(packages: Iterable[str]) -> str:
 
 
 def document() -> str:
-    """Return the whole page: its words as they are, with new tables."""
+    """Return the whole page: the existing introduction with new tables."""
     words = PAGE.read_text(encoding="utf-8").partition(_FIRST_HEADING)[0]
     needed = runtime_packages()
     of_site = [name for name in pinned() if normalised(name) in needed]

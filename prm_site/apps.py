@@ -1,4 +1,4 @@
-"""Django's own apps with MongoDB's primary keys (their default AutoField does not exist there)."""
+"""Apps of Django and libraries with MongoDB's primary keys: MongoDB has no AutoField."""
 
 from axes.apps import AppConfig as AxesConfig
 from django.apps import AppConfig
@@ -31,6 +31,6 @@ class MongoAxesConfig(AxesConfig):
 
 
 class PrmSiteConfig(AppConfig):
-    """The project itself, for its commands and templates."""
+    """The project itself as an app, for its commands and templates."""
 
     name = "prm_site"

@@ -1,4 +1,4 @@
-"""The command line: Django's own commands, too, say in one line what is missing."""
+"""The command line. All commands, including Django's own, report a missing service in one line."""
 
 import sys
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ _ASKS_FOR_HELP = {"-h", "--help"}
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run a command; where something that it needs is away or wrongly set, say so and exit with 1.
+    """Run a command. If a service that it needs is down or wrongly set, say so and exit with 1.
 
-    With `--traceback` what the database or the queue raised is shown in full.
+    With `--traceback`, errors of the database and the queue are shown in full.
     """
     try:
         CommandLine(list(arguments)).execute()
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
 class CommandLine(ManagementUtility):
     """Knows short names of commands, and options with `-` and `_` between their words.
 
-    Looks, before a worker starts, for what it needs: RQ would try again and again.
+    Checks the services before a worker starts: RQ would retry forever.
     """
 
     def __init__(self, argv: list[str]) -> None:
@@ -73,9 +73,9 @@ def _full_name(name: str) -> str:
 
 
 def _require_what_workers_need() -> None:
-    """Refuse to start workers where nothing could be grown.
+    """Refuse to start workers that could not grow anything.
 
-    A model server that is named and away is waited for.
+    A named model server may be down: workers wait for it.
 
     Raises:
         CommandError, pymongo.errors.PyMongoError, redis.RedisError: something is missing.
@@ -93,7 +93,7 @@ def _require_what_workers_need() -> None:
 
 
 def _has_forest_with_servers() -> bool:
-    """Return whether the config of a forest names model servers of its own."""
+    """Return whether the config of any forest names its own model servers."""
     forests = apps.get_model("forests", "Forest").objects.only("worker_config")
     return any(forest.worker_config.get("base_urls") for forest in forests)
 

@@ -23,19 +23,19 @@ SECONDS_TO_START_SERVICES = 240.0
 
 
 class DemoError(UserError):
-    """A stage failed; the message is one line, the stage itself has said why."""
+    """A stage failed. The message is one line; the stage itself has printed the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of the flow, a command that a user would type."""
+    """One step of the flow: a command that a user would type."""
 
     title: str
     arguments: Sequence[str]
 
 
 def stages(limit: int, output: Path) -> list[Stage]:
-    """Return the flow in the users' order."""
+    """Return the steps of the flow in the order of a user."""
     forest = ["--forest_name", FOREST]
     return [
         Stage("Verify the config", [
@@ -59,7 +59,7 @@ def stages(limit: int, output: Path) -> list[Stage]:
 
 
 def run_stages(base_dir: Path, flow: Sequence[Stage], say: Callable[[str], None]) -> None:
-    """Run each stage as its own command; the next run skips what is done.
+    """Run each stage as its own command. The next run skips finished work.
 
     Raises:
         DemoError: a stage could not run.
@@ -77,10 +77,10 @@ def run_stages(base_dir: Path, flow: Sequence[Stage], say: Callable[[str], None]
 
 @contextmanager
 def services(base_dir: Path, data_dir: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Run inside it with all services up: those that run already, else some of our own.
+    """Context manager in which all services run. Uses running services, or starts its own.
 
     Raises:
-        DemoError: they do not start, or those that run lack one.
+        DemoError: the services do not start, or one is missing among the running ones.
     """
     if process := supervisor.holder(data_dir):
         say(f"using the services that process {process} runs")
@@ -113,7 +113,7 @@ def serve_forest(base_dir: Path, port: int, say: Callable[[str], None]) -> NoRet
 
 
 def _run(command: Sequence[str], base_dir: Path) -> int:
-    """Run a child to its end; an interruption of ours is passed on, and its end waited for."""
+    """Run a child to its end. An interruption stops the child first."""
     child = processes.start(command, cwd=base_dir)
     try:
         return child.wait()
@@ -134,5 +134,5 @@ def _wait_for_services(data_dir: Path, are_starting: Callable[[], bool]) -> None
     missing = [s.name for s in ALL if s.name not in running and not s.named_addresses(os.environ)]
     if missing:
         raise DemoError(
-            f"the services that run lack {', '.join(missing)}: stop them, and the demo starts all"
+            f"the running services lack {', '.join(missing)}: stop them, and the demo starts all"
         )

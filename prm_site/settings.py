@@ -1,4 +1,4 @@
-"""Settings from the environment and `.env`; every one is explained in `.env.example`."""
+"""Settings from the environment and `.env`; `.env.example` explains each one."""
 
 import re
 from datetime import timedelta
@@ -43,7 +43,7 @@ if (engine := env.str("DATABASE_ENGINE", default="django_mongodb_backend")) != (
         "django_mongodb_backend (see docs/decisions/001-database-engine.md)"
     )
 
-# An address that is not set is that of the embedded service, where one is running.
+# An unset address means the embedded service, if one is running.
 _embedded = running_addresses(DATA_DIR)
 MONGODB_URI = env.address("MONGODB_URI", MONGODB) or _embedded.get("mongodb", "")
 REDIS_URL = env.address("REDIS_URL", REDIS) or _embedded.get("queue", "")
@@ -56,7 +56,7 @@ if OPENAI_BASE_URL and OPENAI_BASE_URLS:
 if OPENAI_SERVERS_FILE and (OPENAI_BASE_URL or OPENAI_BASE_URLS):
     name = "OPENAI_BASE_URL" if OPENAI_BASE_URL else "OPENAI_BASE_URLS"
     refuse(f"{name} and OPENAI_SERVERS_FILE are both set: set one of them")
-# Servers with keys of their own; empty where OPENAI_BASE_URL and OPENAI_API_KEY say all.
+# Servers with their own keys; empty if OPENAI_BASE_URL and OPENAI_API_KEY are enough.
 OPENAI_SERVERS = (
     servers_of_file(OPENAI_SERVERS_FILE)
     if OPENAI_SERVERS_FILE
@@ -65,9 +65,9 @@ OPENAI_SERVERS = (
 OPENAI_BASE_URL = OPENAI_BASE_URL or next(
     (server.base_url for server in OPENAI_SERVERS), _embedded.get("model", "")
 )
-# How long growth waits for model servers that are busy or away; 0 waits without end.
+# How long growth waits for model servers that are busy or down; 0 waits forever.
 BACKEND_WAIT_SECONDS = env.number("PRM_BACKEND_WAIT_SECONDS", default=600)
-# What models cost, and in which currency the prices are.
+# Prices of models, and their currency.
 PRICES = prices_of(env.str("PRM_PRICES", default="").strip())
 CURRENCY: str = env.str("PRM_CURRENCY", default="") or "$"
 SCORER_BASE_URL = env.address("SCORER_BASE_URL", HTTP)
@@ -80,7 +80,7 @@ if PRODUCTION:
         if name == "OPENAI_BASE_URL" and OPENAI_SERVERS:
             continue
         if not env.str(name, default=""):
-            refuse(f"{name} is not set, and PRM_PRODUCTION=1 needs it: add it to .env")
+            refuse(f"{name} is not set, but PRM_PRODUCTION=1 needs it: add it to .env")
     if DEBUG:
         refuse("PRM_DEBUG=1 shows secrets to visitors: unset it, or unset PRM_PRODUCTION")
 
@@ -137,7 +137,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "prm_site.urls"
 WSGI_APPLICATION = "prm_site.wsgi.application"
 AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",  # first: it refuses who has tried too often
+    "axes.backends.AxesStandaloneBackend",  # first: it refuses after too many failures
     "prm_site.access.permissions.FlatModelBackend",
 ]
 LOGIN_URL = "login"
@@ -174,7 +174,7 @@ DATABASES = {
         ),
     },
 }
-# Of the site alone, which sets it in prm_site/wsgi.py: workers read what they wrote.
+# Only for the site, which sets it in prm_site/wsgi.py: workers must read what they wrote.
 PAGE_READ_PREFERENCE = env.choice(
     "PRM_MONGODB_READ_PREFERENCE", PAGE_READ_PREFERENCES, default="primary"
 )
@@ -197,13 +197,13 @@ RQ_QUEUES = {
         "SERIALIZER": "rq.serializers.JSONSerializer",
     },
 }
-# "auto" enqueues at once: MongoDB has no open transaction whose end one could wait for.
+# "auto" enqueues at once: there is no MongoDB transaction to wait for.
 RQ = {
     "COMMIT_MODE": "auto",
     "WORKER_CLASS": "rollouts.workers.rq_worker.RolloutWorker",
 }
 
-# Failed logins are counted where all processes of the site see them, beside the queue.
+# All processes of the site must see the count of failed logins, so keep it in Redis.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -220,16 +220,16 @@ AXES_HANDLER = "prm_site.access.login_attempts.AttemptHandler"
 AXES_LOCKOUT_PARAMETERS = ["ip_address", "username"]
 AXES_FAILURE_LIMIT = env.number("PRM_LOGIN_FAILURES", default=10, least=1)
 AXES_COOLOFF_TIME = timedelta(minutes=env.number("PRM_LOGIN_WAIT_MINUTES", default=15, least=1))
-# Who goes on trying would otherwise lock others out, name by name.
+# Otherwise repeated attempts would extend the lockout of other users.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_RESET_ON_SUCCESS = False  # the handler does, for the name
+AXES_RESET_ON_SUCCESS = False  # AttemptHandler resets, for the name only
 AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
 AXES_CLIENT_IP_CALLABLE = "prm_site.access.login_attempts.client_address"
 AXES_USERNAME_CALLABLE = "prm_site.access.login_attempts.attempted_name"
 AXES_CLIENT_STR_CALLABLE = "prm_site.access.login_attempts.who_tried"
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# Production mode stands behind a proxy, as it takes the proxy's word for HTTPS.
+# Production mode expects a proxy, because it trusts the proxy's header for HTTPS.
 PROXY_COUNT = env.number("PRM_PROXY_COUNT", default=1 if PRODUCTION else 0)
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -242,7 +242,7 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 
 STATIC_URL = f"{URL_PREFIX}/static/"
-# Filled by `collectstatic` in production; otherwise files are served from where they are.
+# `collectstatic` fills it in production. In development files are served from their folders.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 STATICFILES_DIRS = [PACKAGE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
@@ -256,8 +256,8 @@ if PRODUCTION:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = env.switch("PRM_HSTS_SUBDOMAINS", default=False)
     SECURE_HSTS_PRELOAD = env.switch("PRM_HSTS_PRELOAD", default=False)
     if SECURE_HSTS_PRELOAD and not SECURE_HSTS_INCLUDE_SUBDOMAINS:
-        refuse("PRM_HSTS_PRELOAD=1 needs PRM_HSTS_SUBDOMAINS=1: browsers preload no host alone")
-    # Hosts below this one, and lists of browsers, are for their owner to decide about.
+        refuse("PRM_HSTS_PRELOAD=1 needs PRM_HSTS_SUBDOMAINS=1: browsers preload whole domains")
+    # The owner of the domain decides about subdomains and preload lists.
     SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
@@ -270,10 +270,10 @@ LOGGING = logging_settings(
     level=env.log_level("PRM_LOG_LEVEL", default="WARNING"),
     log_format=env.choice("PRM_LOG_FORMAT", FORMATS, default="line"),
 )
-# Prometheus names it to read /metrics; without one, who may read pages may read that.
+# Prometheus sends it to read /metrics. Without a token, only readers of the pages may read it.
 METRICS_TOKEN: str = env.str("PRM_METRICS_TOKEN", default="")
 
-# What of a model's Markdown reaches a browser: see forests/markup/rendering.py.
+# The Markdown of models that reaches a browser: see forests/markup/rendering.py.
 MARKDOWNIFY = {
     "default": {
         "MARKDOWN_EXTENSIONS": [

@@ -1,4 +1,4 @@
-"""Addresses of the site; the first part of each is in `forests.core.naming.RESERVED_NAMES`."""
+"""URLs of the site. `forests.core.naming.RESERVED_NAMES` must hold the first part of each."""
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView

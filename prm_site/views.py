@@ -1,4 +1,4 @@
-"""A user's password, and what load balancers and Prometheus ask."""
+"""Pages for a user's password, load balancers and Prometheus."""
 
 import sys
 from http import HTTPStatus
@@ -26,7 +26,7 @@ from prm_site.observability.readiness import READINESS
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Return 503 where the database or the queue is away, and 500 for all else."""
+    """Return 503 if the database or the queue is down, and 500 for all other errors."""
     if is_of_storage(sys.exc_info()[1]):
         return render(request, "away.html", status=HTTPStatus.SERVICE_UNAVAILABLE)
     return defaults.server_error(request)
@@ -40,13 +40,13 @@ def favicon(request: HttpRequest) -> HttpResponse:  # noqa: ARG001  a view gets 
 
 
 class PasswordView(PasswordChangeView):
-    """Lets everybody who is logged in change their password."""
+    """Lets logged-in users change their password."""
 
     template_name = "registration/password.html"
     success_url = reverse_lazy("forests")
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
-        messages.success(self.request, "The password is changed.")
+        messages.success(self.request, "Your password was changed.")
         return super().form_valid(form)
 
 
@@ -54,7 +54,7 @@ class PasswordView(PasswordChangeView):
 @never_cache
 @require_safe
 def healthz(_request: HttpRequest) -> HttpResponse:
-    """Return 200 while the process answers at all: one that does not is to be started anew."""
+    """Liveness: return 200 while the process answers. Restart a process that does not."""
     return HttpResponse("ok\n", "text/plain")
 
 
@@ -62,7 +62,7 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """Return 200 where database, queue and model server answer, else 503; a line for each."""
+    """Return 200 if database, queue and model server answer, else 503, with a line for each."""
     parts = READINESS.look()
     lines = [f"{part}: {'ok' if is_ready else 'does not answer'}\n" for part, is_ready in parts]
     is_ready = all(is_ready for _, is_ready in parts)
@@ -74,10 +74,10 @@ def readyz(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def prometheus_metrics(request: HttpRequest) -> HttpResponse:
-    """Return the metrics to whoever names the token, or may read the pages; else 401."""
+    """Return the metrics to clients that send the token or may read the pages; else 401."""
     if not _may_read_metrics(request):
         headers = {"WWW-Authenticate": "Bearer"}
-        said = "log in, or name PRM_METRICS_TOKEN: Authorization: Bearer …\n"
+        said = "log in, or send PRM_METRICS_TOKEN: Authorization: Bearer …\n"
         return HttpResponse(said, "text/plain", status=HTTPStatus.UNAUTHORIZED, headers=headers)
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(registry()), content_type)

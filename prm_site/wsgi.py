@@ -1,4 +1,4 @@
-"""The site for a WSGI server: `granian --interface wsgi prm_site.wsgi:application`."""
+"""The site as a WSGI application: `granian --interface wsgi prm_site.wsgi:application`."""
 
 import os
 

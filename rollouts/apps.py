@@ -8,4 +8,4 @@ class RolloutsConfig(AppConfig):
     verbose_name = "Rollouts"
 
     def ready(self) -> None:
-        importlib.import_module("rollouts.workers.queue_guard")  # needs the models, so not before
+        importlib.import_module("rollouts.workers.queue_guard")  # after the models are loaded

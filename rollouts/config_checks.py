@@ -39,13 +39,13 @@ _WRONG_ANSWER = "this answer is wrong"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     is_ok: bool
     detail: str
     is_warning: bool = False
-    """Whether it may be as it should, and a person has to look."""
+    """Whether it passed, but a person should look at it."""
 
     def __str__(self) -> str:
         word = "FAIL" if not self.is_ok else "warn" if self.is_warning else "ok  "
@@ -54,7 +54,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ShownItem:
-    """An item as a tree would hold it."""
+    """A dataset item in the form that a tree stores."""
 
     prompt: Prompt
     label: str
@@ -64,16 +64,16 @@ class ShownItem:
 
 @dataclass(slots=True)
 class Verification:
-    """All checks of one run; every failure is there, not only the first."""
+    """All checks of one run, with every failure and not only the first."""
 
     checks: list[Check] = field(default_factory=list)
     items: list[ShownItem] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
-    """The first steps of the rollout that was tried, a line each."""
+    """The first steps of the trial rollout, one line each."""
     estimate: GrowthEstimate | None = None
-    """What a forest of this config will need, where it was asked for."""
+    """Estimated usage of a forest of this config; None if not asked for."""
     servers: list[dict[str, Any]] = field(default_factory=list)
-    """What each server does, with its address: see `forests.core.abilities`."""
+    """The abilities of each server, with its address: see `forests.core.abilities`."""
 
     @property
     def failures(self) -> int:
@@ -94,7 +94,7 @@ class Verification:
         return is_ok
 
     def add_server(self, address: str, abilities: Abilities) -> None:
-        """Add a line for each thing that a server was found to do."""
+        """Add a check for each ability of a server."""
         self.servers.append({"server": address, **abilities.as_dict()})
         is_doubtful = abilities.continuing in (Continuing.UNCLEAR, Continuing.RESTARTED)
         for name, told in abilities.told():
@@ -108,7 +108,7 @@ class Verification:
             )
 
     def warn(self, name: str, detail: str) -> None:
-        """Add a check that is good enough to go on."""
+        """Add a check that passed with a warning."""
         self.checks.append(Check(name, is_ok=True, detail=detail, is_warning=True))
 
 
@@ -153,7 +153,7 @@ def verify(
 def _check_forest(loaded: LoadedConfig, dataset_split: str) -> str:
     name = name_of_forest(loaded.name, dataset_split, _SOME_SUFFIX)
     check_storable(loaded)
-    return f"forests of the name {name.removesuffix(_SOME_SUFFIX)}…"
+    return f"forests are named {name.removesuffix(_SOME_SUFFIX)}…"
 
 
 def _worker_config_checks(owner: RolloutConfig) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -168,10 +168,10 @@ def _worker_config_checks(owner: RolloutConfig) -> Iterator[tuple[str, Callable[
 
 
 def _check_steps(config: RolloutWorkerConfig, owner: RolloutConfig) -> str:
-    """Return how steps are found, after a trial of that.
+    """Try the rule for steps on a text; return how it finds steps.
 
     Raises:
-        ConfigError: a regular expression needs too long, or `split_steps` loses text.
+        ConfigError: a regular expression takes too long, or `split_steps` loses text.
     """
     rule = StepRule.of(config, owner)
     rule.try_out()
@@ -181,7 +181,7 @@ def _check_steps(config: RolloutWorkerConfig, owner: RolloutConfig) -> str:
     how = (
         ""
         if rule.stops() or config.strategy == "sampled"
-        else ("; servers cannot stop at that, so each step is drawn to max_tokens_per_step and cut")
+        else "; servers cannot stop there, so each step is drawn to max_tokens_per_step and cut"
     )
     return f"they end with {stored_delimiter(config.step_delimiter)!r}{kept}{how}"
 
@@ -201,7 +201,7 @@ def check_strategy(config: RolloutWorkerConfig) -> str:
     require_strategy(config if config.strategy_package else with_package(config))
     if not config.problems() and _has_no_room(config):
         raise ConfigError(
-            f"max_nodes is {config.max_nodes}, and one rollout may have max_depth "
+            f"max_nodes is {config.max_nodes}, but one rollout may have max_depth "
             f"{config.max_depth} steps: no rollout would fit, so raise max_nodes"
         )
     return config.strategy
@@ -213,12 +213,12 @@ def _has_no_room(config: RolloutWorkerConfig) -> bool:
 
 
 def nodes_warning(config: RolloutWorkerConfig) -> str:
-    """Return why trees may stop before their strategy is done; empty where all of it fits."""
+    """Return why trees may stop before their strategy is done; empty if they cannot."""
     most = STRATEGIES[config.strategy].most_nodes(config)
     if most is None or most <= config.max_nodes:
         return ""
     return (
-        f"{config.strategy} may need {rough(most)} nodes a tree with these settings, and "
+        f"{config.strategy} may need {rough(most)} nodes a tree with these settings, but "
         f"max_nodes is {config.max_nodes:,}: a tree that reaches it stops there, and says so"
     )
 
@@ -247,15 +247,15 @@ def _verify_items(
     ):
         verification.warn(
             "question",
-            "the prompt seems to hold more than the question, and exports and scorers would take "
-            "all of it for the question: give the config a get_question",
+            "the prompt seems to hold more than the question, and exports and scorers would use "
+            "all of it as the question: add get_question to the config",
         )
     for number, shown in enumerate(verification.items):
         verification.attempt(f"label {number}", lambda label=shown.label: _grade(config, label))  # type: ignore[misc]
 
 
 def _grade(config: RolloutConfig, label: str) -> str:
-    """Check that the label is right as an answer and another text is not."""
+    """Check that the label is a correct answer and that a wrong text is not."""
     grade_leaf(config, label, f"The answer is {label}.")
     item = ItemGrader(config, label)
     for answer, expected in ((label, True), (_WRONG_ANSWER, False)):
@@ -263,11 +263,11 @@ def _grade(config: RolloutConfig, label: str) -> str:
         if grade is Grade.UNCOMPARED:
             raise ConfigError(
                 f"is_correct cannot compare {answer!r} with {label!r}: the label is too hard to "
-                "compare, or this machine too busy"
+                "compare, or this machine is too busy"
             )
         if (grade is Grade.CORRECT) is not expected:
-            raise ConfigError(f"is_correct says that {answer!r} is {grade} for {label!r}")
-    return f"{label!r} is correct for itself, and {_WRONG_ANSWER!r} is not"
+            raise ConfigError(f"is_correct says that {answer!r} is {grade} for label {label!r}")
+    return f"{label!r} is correct, and {_WRONG_ANSWER!r} is not"
 
 
 def _fail(problem: str) -> str:

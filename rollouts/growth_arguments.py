@@ -1,4 +1,4 @@
-"""What the commands that grow forests share."""
+"""Arguments and checks that the commands that grow forests share."""
 
 import argparse
 import asyncio
@@ -28,32 +28,32 @@ from rollouts.workers.jobs import rollout_queue
 
 LIMIT_FIELDS = ("max_requests", "max_tokens_total", "max_cost")
 PRICE_FIELDS = ("price_in", "price_out")
-RAISE_THE_LIMIT = "raise the limit to go on, or lift all with --no_limit"
+RAISE_THE_LIMIT = "raise the limit to continue, or remove all limits with --no_limit"
 
 
 def add_growth_arguments(parser: CommandParser) -> None:
-    """Add what all commands that grow a forest take."""
+    """Add the arguments of all commands that grow a forest."""
     add_forest_argument(parser)
     limits = parser.add_argument_group(
-        "limits", "A forest keeps its limits and prices; an option that is given replaces one."
+        "limits", "A forest keeps its limits and prices. Each option given here replaces one."
     )
     limits.add_argument(
         "--max_requests",
         type=positive_integer,
-        help="stop when the forest has taken so many requests, failed ones included",
+        help="stop after this many requests in total, including failed ones",
     )
     limits.add_argument(
         "--max_tokens_total",
         type=positive_integer,
-        help="stop when the forest has taken so many prompt and completion tokens",
+        help="stop after this many prompt and completion tokens in total",
     )
     limits.add_argument(
         "--max_cost",
         type=positive_amount,
-        help="stop when the forest has cost so much, in the currency of its prices",
+        help="stop when the forest has cost this much, in the currency of its prices",
     )
     limits.add_argument(
-        "--no_limit", action="store_true", help="lift all limits but those that are given with it"
+        "--no_limit", action="store_true", help="remove all limits except those given with it"
     )
     limits.add_argument(
         "--price_in",
@@ -71,17 +71,17 @@ def add_growth_arguments(parser: CommandParser) -> None:
         default=[],
         type=_model_name,
         metavar="NAME",
-        help="let this model grow the forest too, by the name that its server lists; may be "
+        help="also let this model grow the forest, by the name that its server lists; may be "
         "repeated, and is remembered",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def get_growable_forest(options: Mapping[str, Any]) -> Forest:
-    """Return a forest whose config and model server are ready, with its limits set.
+    """Set a forest's limits, check its config and model server, and return the forest.
 
     Raises:
-        CommandError, ConfigError: one of them is not.
+        CommandError, ConfigError: the config or the model server is not ready, or a limit is spent.
     """
     name = options["forest_name"]
     forest = get_graded_forest(name)
@@ -98,7 +98,7 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
     if forest.spent_limit:
         raise CommandError(f"{forest.spent_limit}: {RAISE_THE_LIMIT}")
     forest.allowed_models = allowed
-    # The server answers, whatever it did before.
+    # The server answers now, so earlier messages are outdated.
     forest.backend_message = forest.stop_reason = forest.worker_message = ""
     forest.worker_message_at = None
     told = ("backend_message", "stop_reason", "worker_message", "worker_message_at")
@@ -107,10 +107,10 @@ def get_growable_forest(options: Mapping[str, Any]) -> Forest:
 
 
 def require_queue() -> None:
-    """Refuse to go on without a queue that answers.
+    """Check that the queue answers.
 
     Raises:
-        CommandError, redis.RedisError: the settings name none, or it does not answer.
+        CommandError, redis.RedisError: the settings do not name a queue, or it does not answer.
     """
     if not settings.REDIS_URL:
         raise CommandError(NO_QUEUE)
@@ -118,7 +118,7 @@ def require_queue() -> None:
 
 
 def set_limits(forest: Forest, options: Mapping[str, Any]) -> None:
-    """Change the limits and prices that options name; the others stay."""
+    """Change the limits and prices that the options name, and keep the others."""
     for name in LIMIT_FIELDS:
         if options[name] is not None or options["no_limit"]:
             setattr(forest, name, options[name])
@@ -128,10 +128,10 @@ def set_limits(forest: Forest, options: Mapping[str, Any]) -> None:
 
 
 def set_prices(forest: Forest, model: str) -> None:
-    """Give a forest without prices those that the settings have for its model.
+    """Fill in missing prices of a forest from the settings for its model.
 
     Raises:
-        CommandError: its cost is limited, and nobody knows its prices.
+        CommandError: its cost is limited, and its prices are unknown.
     """
     known = settings.PRICES.get(model, Prices())
     if forest.price_in is None:
@@ -141,18 +141,18 @@ def set_prices(forest: Forest, model: str) -> None:
     if forest.max_cost is not None and not forest.prices.are_known:
         raise CommandError(
             f"the price of {model!r} is not known, so its cost cannot be limited: give --price_in "
-            "and --price_out, or set PRM_PRICES in .env; --no_limit lifts the limit"
+            "and --price_out, or set PRM_PRICES in .env; --no_limit removes the limit"
         )
 
 
 def unfinished_trees(forest: Forest) -> str:
-    """Return "3 trees are unfinished"."""
+    """Return the number of unfinished trees, such as "3 trees are unfinished"."""
     trees = "1 tree is" if forest.num_pending == 1 else f"{forest.num_pending} trees are"
     return f"{trees} unfinished"
 
 
 def check_outcome(name: str) -> None:
-    """Say what is left when growing has ended.
+    """Check that growing has completed all trees.
 
     Raises:
         CommandError: trees are unfinished or failed.
@@ -162,10 +162,10 @@ def check_outcome(name: str) -> None:
     if forest.num_pending:
         told = str(standing)
         if standing.state is ForestState.NO_WORKER and not standing.reason:
-            told += ", they ended early: their output says why"
+            told += ", because the workers ended early: their output says why"
         is_part = standing.state is ForestState.LIMIT_SPENT
         if is_part:
-            told += ": raise the limit to go on"
+            told += ": raise the limit to continue"
         raise CommandError(
             f"{unfinished_trees(forest)}; {told}{standing.hint}",
             returncode=EXIT_PARTLY_FAILED if is_part else 1,
@@ -178,18 +178,18 @@ def check_outcome(name: str) -> None:
 
 
 def check_backend(forest: Forest, allowed: Sequence[str] = ()) -> str:
-    """Return the model that grows a forest, where the model servers can serve it.
+    """Check that the model servers can serve a forest; return the model that grows it.
 
-    `allowed`: further models that may.
+    `allowed` names further models that may grow it.
 
     Raises:
-        UserError: there is no server, it does not answer or refuses, or it has another model than
-            the forest.
+        UserError: no server is set, it does not answer, it refuses requests, or its model is not
+            one of the forest's.
     """
 
     async def ask() -> str:
         async with make_client(forest, allowed=allowed) as client:
-            # Without a list the first request tells, with the model that the config names.
+            # Without a list the first request decides, with the model that the config names.
             with contextlib.suppress(NoModelListError):
                 await client.list_models()
             model = await client.model()
@@ -212,7 +212,7 @@ async def _in_flight(forest: Forest) -> InFlight:
 
 
 def get_in_flight(forest: Forest) -> InFlight:
-    """Return how many requests the forest's model servers should have to answer at once."""
+    """Return how many requests to keep in flight at the forest's model servers, and why."""
     return asyncio.run(_in_flight(forest))
 
 

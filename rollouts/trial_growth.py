@@ -1,4 +1,4 @@
-"""Grow a few real trees in memory, to tell what a whole forest will use and cost."""
+"""Grow a few real trees in memory, to estimate the usage and cost of a whole forest."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def items_of_estimate(config: RolloutConfig, dataset_split: str) -> list[ShownIt
     """Return the first items of a split.
 
     Raises:
-        ConfigError: it has too few, or one cannot be used.
+        ConfigError: the split has too few items, or one cannot be used.
     """
     items = [
         ShownItem(*check_whole_item(config, item))
@@ -33,7 +33,7 @@ def items_of_estimate(config: RolloutConfig, dataset_split: str) -> list[ShownIt
     ]
     if len(items) < FEWEST_TREES:
         raise ConfigError(
-            f"split {dataset_split!r} has {len(items)} items, and an estimate needs {FEWEST_TREES}"
+            f"split {dataset_split!r} has {len(items)} items, but an estimate needs {FEWEST_TREES}"
         )
     return items
 
@@ -41,12 +41,12 @@ def items_of_estimate(config: RolloutConfig, dataset_split: str) -> list[ShownIt
 async def try_forest(
     client: CompletionClient, config: RolloutConfig, items: Sequence[ShownItem], num_requests: int
 ) -> list[TreeCost]:
-    """Grow the trees of these items as a worker would, keep nothing, and return what they used.
+    """Grow the trees of these items as a worker would, without storing them; return their costs.
 
-    `num_requests`: in flight.
+    `num_requests` is the number of requests in flight.
 
     Raises:
-        BackendError: the server does not answer or refuses.
+        BackendError: the server does not answer, or refuses requests.
         ConfigError: a method of the config failed.
     """
     slots = asyncio.Semaphore(num_requests)
@@ -62,7 +62,7 @@ async def try_forest(
 
 
 class _Trial:
-    """A tree that is grown and forgotten."""
+    """A tree that grows in memory and is not stored."""
 
     def __init__(
         self,

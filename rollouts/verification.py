@@ -27,21 +27,21 @@ STEPS_SHOWN = 5
 _CHARACTERS_OF_STEP = 100
 _CHARACTERS_OF_END = 80
 _ROOM = 2
-"""How many times what was seen a limit should leave room for: solutions differ."""
+"""Suggested limits are this many times the observed size: solutions differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class TriedGrowth:
-    """The first samples of a tree, told in a line."""
+    """The first samples of a tree, summarised."""
 
     detail: str
     warnings: list[tuple[str, str]]
-    """What would go wrong with trees, each with the setting that it is about."""
+    """Pairs of a setting and what would go wrong with trees because of it."""
     steps: tuple[str, ...]
-    """How what the model wrote is cut."""
+    """The steps of the first solution."""
 
     def shown_steps(self) -> list[str]:
-        """Return a line for each of the first steps, shortened."""
+        """Return one shortened line for each of the first steps."""
         shown = [
             f"{number} of {len(self.steps)}: {_shortened(step)}"
             for number, step in enumerate(self.steps[:STEPS_SHOWN], start=1)
@@ -53,16 +53,16 @@ class TriedGrowth:
 async def try_growth(
     client: CompletionClient, item: ShownItem, config: RolloutConfig
 ) -> TriedGrowth:
-    """Return what growth would make of an item's first samples, whole and step by step.
+    """Draw an item's first samples, whole and step by step, and return what growth makes of them.
 
     Raises:
-        BackendError: the server does not answer or refuses.
+        BackendError: the server does not answer, or refuses requests.
         ConfigError: a method of the config failed.
     """
     trial = _Trial(client, item, config)
     await client.find_abilities(trial.spending, item.prompt)
     planned = trial.strategy.plan(trial.tree)[0]
-    # A strategy that goes step by step asks for no whole solution: one shows how these end.
+    # A strategy that grows step by step draws no whole solution; draw one to see how it ends.
     whole = planned if planned.to_end else replace(planned, to_end=True, num_samples=1)
     completions = await trial.sample(whole)
     lengths = trial.whole_lengths(whole, completions)
@@ -70,7 +70,7 @@ async def try_growth(
     grader = TreeGrader(config, item.label, trial.tree)
     await asyncio.to_thread(grader.grade_new, changes.added.values())
     steps = [] if planned.to_end else await trial.sample(planned)
-    # All others than `sampled` continue what was written.
+    # All strategies except `sampled` also continue a prefix.
     second = [] if client.config.strategy == "sampled" else trial.second_steps(planned)
     for expansion in second:
         steps += await trial.sample(expansion)
@@ -85,7 +85,7 @@ async def try_growth(
 
 
 class _Trial:
-    """A tree that is grown to be looked at, and then forgotten."""
+    """A tree that grows in memory, only to be shown."""
 
     def __init__(self, client: CompletionClient, item: ShownItem, config: RolloutConfig) -> None:
         self.client = client
@@ -106,13 +106,13 @@ class _Trial:
         return await self.client.sample(request, self.spending)
 
     def whole_lengths(self, expansion: Expansion, completions: list[Completion]) -> list[int]:
-        """Return how many steps solutions have up to their answers, whatever `max_depth` says."""
+        """Return the number of steps up to the answer of each solution, without `max_depth`."""
         deep = replace(self.worker_config, max_depth=sys.maxsize)
         samples = self._strategy(deep).read_samples(self.tree, expansion, completions)
         return [len(sample) for sample in samples]
 
     def second_steps(self, planned: Expansion) -> list[Expansion]:
-        """Return what is drawn from the first step of a solution that has more than one."""
+        """Return the expansion of the first unfinished step, if there is one."""
         first = (node for node in self.tree.children(ROOT) if not node.is_finished)
         return [replace(planned, node=node.path) for node in islice(first, 1)]
 
@@ -137,7 +137,7 @@ class _Trial:
         leaves: list[TreeNode],
         steps: list[Completion],
     ) -> Iterator[tuple[str, str]]:
-        """Yield what would go wrong with all the trees, each with the setting that it is about."""
+        """Yield pairs of a setting and what would go wrong with all trees because of it."""
         worker_config, longest = self.worker_config, max(lengths, default=0)
         if longest > worker_config.max_depth:
             cut = sum(length > worker_config.max_depth for length in lengths)
@@ -145,7 +145,7 @@ class _Trial:
                 "max_depth",
                 f"{cut} of {len(lengths)} solutions would be cut: max_depth is "
                 f"{worker_config.max_depth}, and the longest has {longest} steps; set max_depth "
-                f"to some {_ROOM * longest}",
+                f"to about {_ROOM * longest}",
             )
         elif all(leaf.answer is None for leaf in leaves):
             yield "answer", _no_answer(completions[0], self.config)
@@ -153,14 +153,14 @@ class _Trial:
             yield (
                 "max_tokens_per_rollout",
                 f"{cut} of {len(completions)} solutions were cut: max_tokens_per_rollout is "
-                f"{worker_config.max_tokens_per_rollout}; set it to some "
+                f"{worker_config.max_tokens_per_rollout}; set it to about "
                 f"{_ROOM * worker_config.max_tokens_per_rollout}",
             )
         if cut := _num_cut(steps):
             yield (
                 "max_tokens_per_step",
                 f"{cut} of {len(steps)} steps were cut: max_tokens_per_step is "
-                f"{worker_config.max_tokens_per_step}; set it to some "
+                f"{worker_config.max_tokens_per_step}; set it to about "
                 f"{_ROOM * worker_config.max_tokens_per_step}",
             )
         most = STRATEGIES[worker_config.strategy].most_nodes(
@@ -169,8 +169,8 @@ class _Trial:
         if most and most > worker_config.max_nodes and longest > worker_config.max_depth:
             yield (
                 "max_nodes",
-                f"trees that deep may need {rough(most)} nodes, and max_nodes is "
-                f"{worker_config.max_nodes:,}: set it to that",
+                f"trees that deep may need {rough(most)} nodes, but max_nodes is "
+                f"{worker_config.max_nodes:,}: raise it to that number",
             )
 
 
@@ -179,7 +179,7 @@ def _num_cut(completions: list[Completion]) -> int:
 
 
 def _shortened(step: str) -> str:
-    """Return a step as it is written in Python, without its middle where it is long."""
+    """Return the `repr` of a step, without its middle if it is long."""
     half = _CHARACTERS_OF_STEP // 2
     if len(step) <= _CHARACTERS_OF_STEP:
         return repr(step)
@@ -198,6 +198,6 @@ def _no_answer(completion: Completion, config: RolloutConfig) -> str:
     if type(config).extract_answer is not RolloutConfig.extract_answer:
         return f"extract_answer of the config finds no answer in the rollout, which ends {end!r}"
     return (
-        f"the rollout ends {end!r}, in which no answer is found: let the prompt ask for "
+        f"there is no answer in the rollout, which ends {end!r}: let the prompt ask for "
         r"`#### x`, `\boxed{x}` or `The answer is x`, or write extract_answer (see docs/answers.md)"
     )

@@ -1,4 +1,5 @@
-// Run once by the image, on an empty data directory: the site's user, who sees its database only.
+// Creates the site's user, who can use only the site's database. The image runs it once, on an empty
+// data directory.
 
 db.getSiblingDB("admin").createUser({
   user: "prm",

@@ -1,6 +1,6 @@
-// Well is a server that takes writes. The first check of a new one makes it a replica set.
+// A server is healthy if it accepts writes. The first check of a new server makes it a replica set.
 
-// Asked by its name: while the image sets a new server up, that one answers on localhost only.
+// Use its host name: while the image sets up a new server, that one answers only on localhost.
 const admin = connect("mongodb://mongodb:27017/admin?directConnection=true");
 admin.auth("root", process.env.MONGO_INITDB_ROOT_PASSWORD);
 

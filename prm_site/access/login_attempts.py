@@ -1,4 +1,4 @@
-"""Who tries to log in, as django-axes counts and logs it."""
+"""How django-axes counts and logs attempts to log in."""
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Network, ip_address
@@ -11,9 +11,9 @@ from django.http import HttpRequest
 
 
 class AttemptHandler(AxesCacheHandler):
-    """Counts failures in the cache; a success ends those of the name, not those of the address.
+    """Counts failures in the cache. A success resets those of the name, not those of the address.
 
-    Who guesses the passwords of others would clear the address with a login of their own.
+    Otherwise attackers could reset the count of their address by logging in to their own account.
     """
 
     def user_logged_in(
@@ -24,7 +24,7 @@ class AttemptHandler(AxesCacheHandler):
 
 
 class CountSerializer:
-    """Whole numbers alone: Django's own runs what somebody else put into the queue's server."""
+    """Stores whole numbers only: Django's own serializer unpickles data that others may write."""
 
     def dumps(self, value: int) -> int:
         return value
@@ -34,10 +34,10 @@ class CountSerializer:
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """Return the address from which a request came to the outermost proxy of our own.
+    """Return the address from which a request reached our outermost proxy.
 
-    What stands further left in `X-Forwarded-For` was written by strangers. Of IPv6 it is that of
-    the network (/64), all of whose addresses are one visitor's.
+    Entries further left in `X-Forwarded-For` come from clients and cannot be trusted. For IPv6 it
+    is the address of the /64 network, because one visitor has all its addresses.
     """
     remote = request.META.get("REMOTE_ADDR") or None
     own = (_counted(remote) or remote) if remote else None
@@ -48,10 +48,10 @@ def client_address(request: HttpRequest) -> str | None:
 
 
 def attempted_name(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> str:
-    """Return the user name of an attempt, as it is counted.
+    """Return the name under which to count an attempt.
 
-    Names and addresses are counted in one place, under what they are: who named an address would
-    lock everybody there out.
+    django-axes counts names and addresses in one key space. Without the mark, an attempt with an
+    address as its user name would lock out everybody at that address.
     """
     name = str((credentials or request.POST).get("username") or "")
     return f"{name} (a name)" if _address(name) else name
@@ -60,16 +60,16 @@ def attempted_name(request: HttpRequest, credentials: Mapping[str, Any] | None =
 def who_tried(
     username: str | None, address: str | None, _agent: str, _path: str, _request: HttpRequest
 ) -> str:
-    """Return what a log line says of an attempt.
+    """Return the text of a log line about an attempt.
 
-    The name of a user only: what is nobody's name may be a password in the wrong field.
+    Contains only names of existing users: an unknown name may be a password in the wrong field.
     """
     is_user = User.objects.filter(username=username).exists()
     return f"{username if is_user else 'nobody of this site'} at {address or 'no address'}"
 
 
 def _counted(text: str) -> str | None:
-    """Return the address under which a visitor's failures are counted; None where it is none."""
+    """Return the address under which to count a visitor's failures; None if it is not one."""
     try:
         address = ip_address(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Who may read, and what a page may load."""
+"""Middleware that decides which pages need a login, and what a page may load and store."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -45,7 +45,7 @@ class LoginUnlessPublicMiddleware(LoginRequiredMiddleware):
             return None
         refusal = super().process_view(request, view_func, view_args, view_kwargs)
         if refusal is not None and request.headers.get("HX-Request") == "true":
-            # A fragment cannot show the login form: its whole page is loaded again, and sent there.
+            # A fragment cannot show the login form. Reload the whole page, which redirects to it.
             return HttpResponse(status=401, headers={"HX-Refresh": "true"})
         if refusal is not None and asks_for_json(request):
             # A program would take the login form for an answer.
@@ -88,10 +88,7 @@ def json_error(said: str, status: int) -> HttpResponse:
 
 
 class UnavailableMiddleware:
-    """Say plainly that the queue's server is gone: a login counts attempts there, too.
-
-    Nobody is let in uncounted.
-    """
+    """Answer 503 if Redis is down: logins count attempts there, and must not go uncounted."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -106,7 +103,7 @@ class UnavailableMiddleware:
 
 
 class NotStoredMiddleware:
-    """Let no browser or proxy keep a page that needs a login, or that a login changes."""
+    """Forbid browsers and proxies to store pages that need a login, or that a login changes."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -119,7 +116,7 @@ class NotStoredMiddleware:
 
 
 class ContentSecurityPolicyMiddleware:
-    """Let a page run and load nothing but this site's own files."""
+    """Allow pages to run and load only this site's own files."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Permissions of users and their groups without joins, which not every server gets right."""
+"""Permissions of users and groups, read without joins: the embedded MongoDB gets joins wrong."""
 
 from collections.abc import Iterable
 
@@ -11,14 +11,14 @@ from django.db.models import Model
 class FlatModelBackend(ModelBackend):
     """Django's own login and permissions, read one collection after the other.
 
-    Django reads a permission's app through two joins. The embedded MongoDB then answers "1" for
-    the app's name, and nobody but a superuser would be permitted anything.
+    Django reads a permission's app through two joins. The embedded MongoDB then returns "1" as the
+    app's name, so that only superusers would have permissions.
     """
 
     def get_user_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
-        """Return what the user may do without the help of a group, as `<app>.<codename>`."""
+        """Return the user's own permissions, without those of groups, as `<app>.<codename>`."""
         if not _has_permissions(user_obj, obj):
             return set()
         if getattr(user_obj, "is_superuser", False):
@@ -29,7 +29,7 @@ class FlatModelBackend(ModelBackend):
     def get_group_permissions(
         self, user_obj: AbstractBaseUser | AnonymousUser, obj: Model | None = None
     ) -> set[str]:
-        """Return what the user's groups may do, as `<app>.<codename>`."""
+        """Return the permissions of the user's groups, as `<app>.<codename>`."""
         if not _has_permissions(user_obj, obj):
             return set()
         if getattr(user_obj, "is_superuser", False):
@@ -52,7 +52,7 @@ def _names_of(ids: Iterable[object]) -> set[str]:
 
 
 def _names(permissions: Iterable[Permission]) -> set[str]:
-    apps = ContentType.objects  # remembers each type after its first query
+    apps = ContentType.objects  # caches each type after its first query
     return {
         f"{apps.get_for_id(one.content_type_id).app_label}.{one.codename}" for one in permissions
     }

@@ -1,4 +1,4 @@
-"""What the groups of users may do that `migrate` makes: see SECURITY.md."""
+"""Permissions of the user groups that `migrate` creates: see SECURITY.md."""
 
 from collections.abc import Mapping
 
@@ -18,4 +18,4 @@ ROLES: Mapping[str, frozenset[str]] = {
     REVIEWER: _VIEW | _REVIEW,
     OPERATOR: _VIEW | _REVIEW | _OPERATE,
 }
-"""Permissions by role, as `<app>.<codename>`. Each role may do what the one before it may."""
+"""Permissions by role, as `<app>.<codename>`. Each role has all permissions of the one before."""

@@ -1,4 +1,4 @@
-"""Pages of django-rq and of the admin that are asked for what is not there."""
+"""Error pages for django-rq and the admin, which would answer 500."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -18,10 +18,7 @@ from common.storage_problems import is_refused_query
 
 
 class StaffPagesMiddleware:
-    """Answers 404 for queues, jobs and workers that are not there, 400 for impossible queries.
-
-    django-rq and the admin would answer 500.
-    """
+    """Answers 404 for unknown queues, jobs and workers, and 400 for impossible queries."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -42,11 +39,11 @@ class StaffPagesMiddleware:
             _require_of_queue(**view_kwargs)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if isinstance(exception, NoSuchJobError):  # it ended a moment ago, or a form names it
+        if isinstance(exception, NoSuchJobError):  # it has just ended, or a form names an old one
             return render(request, "404.html", status=HTTPStatus.NOT_FOUND)
         is_refused = isinstance(exception, (NotSupportedError, BSONError))
         if request.path_info.startswith("/admin/") and (is_refused or is_refused_query(exception)):
-            said = "This search or filter cannot be answered: go back and choose another.\n"
+            said = "This search or filter is not supported: go back and choose another.\n"
             return HttpResponse(said, "text/plain", status=HTTPStatus.BAD_REQUEST)
         return None
 
@@ -58,9 +55,9 @@ def _require_of_queue(
     key: str | None = None,
     **_others: object,
 ) -> None:
-    """Raise `Http404` where an address of django-rq names what is not there."""
+    """Raise `Http404` if a URL of django-rq names an unknown queue, job or worker."""
     if scheduler_index is not None:
-        raise Http404("no scheduler is used here")
+        raise Http404("this site does not use a scheduler")
     if queue_index is None:
         return
     if queue_index >= len(get_queues_list()):

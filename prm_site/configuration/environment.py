@@ -1,6 +1,6 @@
-"""Read settings from the environment, refusing in one line what a setting cannot be.
+"""Read settings from the environment, and refuse invalid values in one line.
 
-Messages name the variable and what is allowed, but no address: it may hold a password.
+Messages name the variable and the allowed values, but never an address: it may hold a password.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ def refuse(problem: str) -> NoReturn:
 
 
 class Environment(environ.Env):
-    """Every reader takes an empty variable for one that is not set.
+    """Readers of settings. An empty variable counts as unset.
 
-    Each raises ImproperlyConfigured where the value is none of those allowed.
+    Each reader raises ImproperlyConfigured if the value is not allowed.
     """
 
     def switch(self, name: str, *, default: bool) -> bool:
@@ -43,13 +43,13 @@ class Environment(environ.Env):
     def number(self, name: str, *, default: int, least: int = 0) -> int:
         value = self._text(name)
         if value and not (value.isascii() and value.isdecimal() and len(value) <= _MAX_DIGITS):
-            refuse(f"{name}={value} is no whole number of at most {_MAX_DIGITS} digits")
+            refuse(f"{name}={value} is not a whole number of at most {_MAX_DIGITS} digits")
         if int(value or default) < least:
             refuse(f"{name}={value} is too small: the least is {least}")
         return int(value or default)
 
     def words(self, name: str) -> list[str]:
-        """Return the texts that commas separate."""
+        """Return the texts between commas."""
         return [one.strip() for one in self._text(name).split(",") if one.strip()]
 
     def choice(self, name: str, allowed: Sequence[str], *, default: str) -> str:
@@ -61,15 +61,15 @@ class Environment(environ.Env):
     def log_level(self, name: str, *, default: str) -> str:
         level = (self._text(name) or default).upper()
         if level not in _LOG_LEVELS:
-            refuse(f"{name}={level} is no log level: use one of {', '.join(_LOG_LEVELS)}")
+            refuse(f"{name}={level} is not a log level: use one of {', '.join(_LOG_LEVELS)}")
         return level
 
     def address(self, name: str, schemes: tuple[str, ...]) -> str:
-        """Return the address, empty where none is set."""
+        """Return the address; empty if unset."""
         return check_address(name, self._text(name), schemes)
 
     def addresses(self, name: str, schemes: tuple[str, ...]) -> list[str]:
-        """Return the addresses that commas separate."""
+        """Return the addresses between commas."""
         return [check_address(name, one, schemes) for one in self.words(name)]
 
     def _text(self, name: str) -> str:
@@ -77,10 +77,10 @@ class Environment(environ.Env):
 
 
 def check_address(name: str, address: str, schemes: tuple[str, ...]) -> str:
-    """Return an address that `name` gives.
+    """Return the address that the setting `name` holds.
 
     Raises:
-        ImproperlyConfigured: it is not well-formed.
+        ImproperlyConfigured: the address is not well-formed.
     """
     is_good = is_server_address if schemes is HTTP else _is_well_formed
     if address and not (address.startswith(schemes) and is_good(address)):
@@ -93,7 +93,7 @@ def check_address(name: str, address: str, schemes: tuple[str, ...]) -> str:
 
 
 def _is_well_formed(address: str) -> bool:
-    """Return whether the brackets and ports of its hosts, of which MongoDB has several, are."""
+    """Return whether brackets and ports of all hosts are well-formed; MongoDB has several hosts."""
     try:
         hosts = urlsplit(address).netloc.rpartition("@")[2]
         for host in hosts.split(","):

@@ -1,4 +1,4 @@
-"""What is logged, and how: one line for an event, with the ids of what it is about."""
+"""Logging: one line for each event, with the ids of its forest, job and tree."""
 
 import logging
 import sys
@@ -17,13 +17,13 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso"),
 ]
-"""Makes events of our own and of libraries alike."""
+"""Processors that give our events and those of libraries the same form."""
 
 
 def logging_settings(*, level: str, log_format: str) -> dict[str, Any]:
-    """Return Django's LOGGING, and prepare structlog to go through it.
+    """Return Django's LOGGING, and set up structlog to use it.
 
-    Tracebacks are text without the values of variables, which may be secrets.
+    Tracebacks omit the values of variables, which may be secrets.
     """
     structlog.configure(
         processors=[
@@ -62,7 +62,7 @@ def logging_settings(*, level: str, log_format: str) -> dict[str, Any]:
 
 
 def _say_what_is_away(record: logging.LogRecord) -> bool:
-    """Tell in one line that a page had no database: where it was asked for one says nothing."""
+    """Replace the traceback by one line if the database is down: the traceback does not help."""
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
     if isinstance(error, Exception) and is_of_storage(error):
         record.exc_info = None
@@ -73,7 +73,7 @@ def _say_what_is_away(record: logging.LogRecord) -> bool:
 def _without_control_characters(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Show them as pictures: a terminal would obey what a model server wrote into its message."""
+    """Replace control characters by visible ones: a terminal would obey a model server's text."""
     return {
         name: printable(value) if isinstance(value, str) else value for name, value in event.items()
     }

@@ -1,4 +1,4 @@
-"""What models cost, by the names under which their servers list them."""
+"""Prices of models, by the name that their server lists."""
 
 import json
 import tomllib
@@ -20,7 +20,7 @@ def prices_of(text: str) -> dict[str, Prices]:
     that in JSON or TOML.
 
     Raises:
-        ImproperlyConfigured: it is neither, or a price is not a number of at least 0.
+        ImproperlyConfigured: `text` is neither, or a price is not a number of at least 0.
     """
     if not text:
         return {}

@@ -1,6 +1,6 @@
-"""Which model servers the settings name: addresses with keys, or a file that describes each.
+"""The model servers of the settings: addresses with keys, or a file that describes each server.
 
-Messages name the setting, the file and the server's number, and no value: it may be a secret.
+Messages name the setting, the file and the server's number, but no value: it may be a secret.
 """
 
 import json
@@ -20,10 +20,10 @@ _FIELDS = (*_TEXTS, "headers")
 
 
 def servers_with_keys(addresses: Sequence[str], keys: Sequence[str], key: str) -> list[Server]:
-    """Return servers with a key each, or all with the one key.
+    """Return a server for each address, with its own key from `keys` or the common `key`.
 
     Raises:
-        ImproperlyConfigured: there are not as many keys as addresses.
+        ImproperlyConfigured: both are given, or the numbers of keys and addresses differ.
     """
     if not keys:
         return [Server(address, key) for address in addresses]
@@ -38,7 +38,7 @@ def servers_with_keys(addresses: Sequence[str], keys: Sequence[str], key: str) -
 
 
 def servers_of_file(path: str) -> list[Server]:
-    """Return the servers that a file of JSON or TOML describes.
+    """Return the servers that a JSON or TOML file describes.
 
     Raises:
         ImproperlyConfigured: the file cannot be read, or does not describe servers.
@@ -60,7 +60,7 @@ def _read(path: Path) -> Any:
         return tomllib.loads(content) if path.suffix == ".toml" else json.loads(content)
     except OSError as error:
         refuse(f"{SETTING}={path} cannot be read: {error.strerror}")
-    except (ValueError, RecursionError):  # what it says may quote the file
+    except (ValueError, RecursionError):  # without its message, which may quote the file
         kind = "TOML" if path.suffix == ".toml" else "JSON (the name of a TOML file ends in .toml)"
         refuse(f"{SETTING}={path} is not well-formed {kind}")
 
@@ -75,7 +75,7 @@ def _server(described: Any, where: str) -> Server:
             refuse(f"{where}: {name} must be a text")
     headers = described.get("headers", {})
     if not isinstance(headers, Mapping) or not all(map(_is_header, headers.items())):
-        refuse(f"{where}: headers must be names with texts of one line")
+        refuse(f"{where}: headers must be names with ASCII texts of one line")
     address = described.get("url", "").strip()
     if not address:
         refuse(f"{where} has no url")

@@ -1,4 +1,4 @@
-"""How the site and its workers talk to MongoDB, where the address does not say it itself."""
+"""Options for MongoDB that the site and its workers add to those of its address."""
 
 import sys
 from importlib.abc import MetaPathFinder
@@ -12,14 +12,14 @@ from prm_site.configuration.environment import refuse
 
 MILLISECONDS = 1000
 PAGE_READ_PREFERENCES = ("primary", "primaryPreferred")
-"""Pages of a server that lags behind would forget logins and reviews made a moment ago."""
+"""Not secondaries: they lag, so pages would miss logins and reviews made a moment ago."""
 
 
 class _NoGis(MetaPathFinder):
-    """Says at once that there is no library for maps, as the engine takes it.
+    """Makes the import of django.contrib.gis fail at once, as if GDAL were missing.
 
-    The engine would look for one four times, with a dozen programs each, for half a second of
-    every command; and forests have no places on maps.
+    The database engine would search for GDAL four times, with a dozen programs each. That costs
+    half a second for each command, and forests have no geographic data.
     """
 
     def find_spec(self, name: str, *_: object) -> None:
@@ -28,28 +28,28 @@ class _NoGis(MetaPathFinder):
 
 
 def leave_out_gis() -> None:
-    """Let the database engine, which must not be imported yet, do without GIS."""
+    """Disable GIS in the database engine. Call it before the engine is imported."""
     sys.meta_path.insert(0, _NoGis())
 
 
 def client_options(
     uri: str, *, timeout_seconds: int, write_timeout_seconds: int, max_pool_size: int
 ) -> dict[str, Any]:
-    """Return the options of a MongoClient that are to be added to those in its address.
+    """Return options of a MongoClient, without those that its address sets.
 
-    Written is what most members have on disk, so that no failover loses finished work. A write that
-    a failover interrupts is sent once more, which MongoDB does only once.
+    A write counts once most members have it on disk, so that a failover loses no finished work. If
+    a failover interrupts a write, the driver repeats it, and MongoDB applies it only once.
 
     Raises:
         ImproperlyConfigured: an option in the address would lose work.
     """
     named = {name.lower(): value for name, value in parse_qsl(urlsplit(uri).query)}
     if named.get("w") == "0":
-        refuse("MONGODB_URI has w=0, which loses writes without a word: take it out")
+        refuse("MONGODB_URI has w=0, which loses writes silently: remove it")
     if named.get("readpreference", "primary") != "primary":
         refuse(
-            "MONGODB_URI has a readPreference: take it out, workers must read what they wrote "
-            "(PRM_MONGODB_READ_PREFERENCE is for pages)"
+            "MONGODB_URI has a readPreference: remove it, because workers must read what they "
+            "wrote (PRM_MONGODB_READ_PREFERENCE is for pages)"
         )
     options = {
         "appName": "prm_site",
@@ -63,5 +63,5 @@ def client_options(
 
 
 def use_read_preference(preference: str) -> None:
-    """Let connections that this process opens from now on read from such members."""
+    """Set the read preference of connections that this process opens from now on."""
     connections.settings["default"]["OPTIONS"]["readPreference"] = preference

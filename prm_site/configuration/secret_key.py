@@ -1,4 +1,4 @@
-"""The development site's secret key: made once and kept beside the embedded data."""
+"""The development site's secret key, created once and kept beside the embedded data."""
 
 import os
 import secrets
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def read_or_create_secret_key(data_dir: Path) -> str:
-    """Return the key kept in `data_dir`, making one on the first call.
+    """Return the key in `data_dir`, and create it on the first call.
 
-    Where the directory cannot be written the key lives as long as the process.
+    If the directory is not writable, each process has a new key.
     """
     path = data_dir / "secret_key"
     try:

@@ -1,4 +1,4 @@
-"""Serve the site under a path, where the proxy in front passes addresses on as they are."""
+"""Serve the site under a path prefix, behind a proxy that does not remove the prefix."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,10 +7,10 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def under_prefix(application: Application, prefix: str) -> Application:
-    """Return the application with the prefix taken off the paths that it is asked for.
+    """Return an application that removes the prefix from request paths.
 
-    A path without it is answered too: health checks ask the process itself, and a server may have
-    taken the prefix off and said so in SCRIPT_NAME.
+    Paths without the prefix work too: health checks ask the process directly, and a server may have
+    moved the prefix into SCRIPT_NAME already.
     """
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

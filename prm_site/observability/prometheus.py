@@ -1,6 +1,6 @@
-"""What Prometheus reads at `/metrics`: what the database says of forests, and RQ of its queue.
+"""Metrics for Prometheus at `/metrics`: forests from the database, the queue from RQ.
 
-Workers count in the database, so there is one place to ask, whatever machines they run on.
+Workers on all machines count in the database, so the site can report for all of them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,10 +26,10 @@ _WAITS = (ForestState.WAITING, ForestState.STOPPED)
 
 
 class ForestCollector(Collector):
-    """Reads the counters of all forests, and counts the growing trees of those that grow."""
+    """Metrics of all forests, from their counters and a count of growing trees."""
 
     def collect(self) -> Iterable[Metric]:
-        """Yield a family for each kind of number; each has a forest as its first label."""
+        """Yield the metric families; the first label of each is the forest."""
         forests = list(Forest.objects.order_by("name").defer("config_source"))
         standings = read_standings(forests)
         states = {one.name: found.state for one, found in zip(forests, standings, strict=True)}
@@ -38,7 +38,7 @@ class ForestCollector(Collector):
         yield _gauge("leaves", "Finished samples by grade", ["grade"], _leaves(forests))
         yield _gauge(
             "waits_for_backend",
-            "1 where workers wait for the model server, or stopped because it refuses",
+            "1 if workers wait for the model server, or stopped because it refuses requests",
             [],
             (([name], int(state in _WAITS)) for name, state in states.items()),
         )
@@ -56,21 +56,21 @@ class ForestCollector(Collector):
 
 
 class QueueCollector(Collector):
-    """RQ's own numbers; without a queue only that it is gone."""
+    """RQ's own metrics; if the queue is down, only that it is down."""
 
     def collect(self) -> Iterable[Metric]:
-        """Yield what django-rq does, and whether the queue answers."""
+        """Yield the metrics of django-rq, and whether the queue answers."""
         try:
             found = list(RQCollector().collect())
         except RedisError:
             found = []
-        yield GaugeMetricFamily("prm_queue_up", "1 where the queue answers", value=bool(found))
+        yield GaugeMetricFamily("prm_queue_up", "1 if the queue answers", value=bool(found))
         yield from found
 
 
 @cache
 def registry() -> CollectorRegistry:
-    """Return what is asked at each scrape."""
+    """Return the registry of the collectors that each scrape reads."""
     made = CollectorRegistry()
     made.register(ForestCollector())
     made.register(QueueCollector())
@@ -78,7 +78,7 @@ def registry() -> CollectorRegistry:
 
 
 _Values = Iterable[tuple[list[str], float]]
-"""Labels, the forest's name first, and the number."""
+"""Pairs of labels, with the forest's name first, and a number."""
 
 
 def _family(

@@ -1,4 +1,4 @@
-"""Whether what the site needs answers."""
+"""Readiness: whether database, queue and model server answer."""
 
 import asyncio
 import contextlib
@@ -25,11 +25,11 @@ log = structlog.stdlib.get_logger(__name__)
 
 SECONDS_TO_ANSWER = 2.0
 SECONDS_KEPT = 5.0
-"""Anybody may ask, which must not become many requests to the model server."""
+"""Results are cached this long: anybody may ask, and the model server must not be flooded."""
 
 
 class Readiness:
-    """Looks at each part, at most once in `SECONDS_KEPT`, and in one thread of the site at most."""
+    """Checks each part at most once in `SECONDS_KEPT`, in at most one thread of the site."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -39,8 +39,8 @@ class Readiness:
     def look(self) -> Sequence[tuple[str, bool]]:
         """Return the name of each part, and whether it answers.
 
-        While another thread looks, what was found last, if anything was: a part that hangs must not
-        hold all the threads of the site.
+        Returns the previous result, if any, while another thread checks: a part that hangs must not
+        block all threads of the site.
         """
         if self._lock.acquire(blocking=not self._found):
             try:
@@ -83,12 +83,12 @@ def _ask_backend() -> None:
 
 
 async def _list_models() -> None:
-    # Commands import this module with the site's addresses, and its library takes 0.6 s.
+    # Commands import this module with the site's URLs, and the backend's library takes 0.6 s.
     from rollouts.client.backend import Backend  # noqa: PLC0415
 
     server = Backend(policy_server(), timeout_seconds=SECONDS_TO_ANSWER, max_attempts=1)
-    async with server, asyncio.timeout(SECONDS_TO_ANSWER):  # the server's own is for each read
-        with contextlib.suppress(NoModelListError):  # it answers, which is what was asked
+    async with server, asyncio.timeout(SECONDS_TO_ANSWER):  # the other is for each read
+        with contextlib.suppress(NoModelListError):  # it answers, and that is enough
             await server.first_model()
 
 

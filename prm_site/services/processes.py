@@ -12,7 +12,7 @@ from pathlib import Path
 SECONDS_TO_STOP = 10.0
 
 _PR_SET_PDEATHSIG = 1
-# Loaded before any fork: the child may not take the loader's lock.
+# Load it before any fork: the child must not take the loader's lock.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -23,10 +23,10 @@ def start(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own, so that Ctrl-C reaches its parent only.
+    """Start a child in its own session, so that Ctrl-C reaches only the parent.
 
-    Linux ends the child when the parent dies, however that happens. (To Linux the parent is the
-    thread that calls this: call it from one that stays.)
+    On Linux the child ends when its parent dies, for any reason. Linux takes the calling thread as
+    the parent, so call this from a thread that stays alive.
     """
     parent = os.getpid()
 
@@ -53,7 +53,7 @@ def start(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a child to end, and kill it where it does not."""
+    """Ask a child to end, and kill it after `SECONDS_TO_STOP`."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -64,7 +64,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """Return a free port of this machine, the preferred one where that is free."""
+    """Return a free port of this machine: the preferred one if it is free."""
     for port in (preferred, 0):
         if port is None:
             continue

@@ -1,4 +1,4 @@
-"""Which embedded services run on a data directory: read by the settings, so no Django here."""
+"""Records of the embedded services on a data directory. The settings read it, so no Django here."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -15,13 +15,13 @@ class Entry:
 
     pid: int
     started: str
-    """Seconds from the boot to its start: a process id alone may come back as another process."""
+    """Seconds from boot to its start: the system may reuse the process id."""
     address: str
     port: int
 
     @classmethod
     def of(cls, pid: int, address: str, port: int) -> "Entry":
-        """Return the entry of a process that runs now."""
+        """Return the entry of a running process."""
         started = started_at(pid)
         return cls(pid, "" if started is None else f"{started:.2f}", address, port)
 
@@ -31,7 +31,7 @@ def services_directory(data_dir: Path) -> Path:
 
 
 def read_entry(data_dir: Path, service: str) -> Entry | None:
-    """Return what was last started, running or not; None where nothing was."""
+    """Return the last started service, running or not; None if it was never started."""
     try:
         return Entry(**json.loads(_path(data_dir, service).read_text()))
     except (OSError, ValueError, TypeError):
@@ -47,7 +47,7 @@ def write_entry(data_dir: Path, service: str, entry: Entry) -> None:
 
 
 def forget_process(data_dir: Path, service: str) -> None:
-    """Note that a service was stopped; its port is kept for the next start."""
+    """Record that a service was stopped, and keep its port for the next start."""
     if entry := read_entry(data_dir, service):
         write_entry(data_dir, service, replace(entry, pid=0, started=""))
 
@@ -61,7 +61,7 @@ def running_addresses(data_dir: Path) -> dict[str, str]:
 
 
 def is_running(entry: Entry) -> bool:
-    """Return whether the very process that was started is still there, and ours to stop."""
+    """Return whether the process of an entry is still alive, and not another with its id."""
     try:
         started = float(entry.started)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Start the embedded services on one data directory, keep them running, stop them."""
+"""Start the embedded services on a data directory, keep them running, and stop them."""
 
 import fcntl
 import os
@@ -18,17 +18,17 @@ from prm_site.services.definitions import Service
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_GET_LOCK = 0.5
 MAX_RESTARTS = 5
-"""Restarts of one service in a row before the supervisor gives up."""
+"""The supervisor gives up after this many restarts of one service in a row."""
 SECONDS_OF_HEALTH = 60.0
-"""A service that ran this long counts as healthy, and its restarts are forgotten."""
+"""A service that ran this long counts as healthy, which resets its restarts."""
 
 
 class ServiceError(UserError):
-    """A service cannot be started or kept running; the message is one line with the remedy."""
+    """A service does not start or stay running. The message is one line with the remedy."""
 
 
 def holder(data_dir: Path) -> str:
-    """Return the id of the process that supervises a data directory; empty where none does."""
+    """Return the id of the process that supervises a data directory; empty if there is none."""
     try:
         lock = _lock_file(data_dir).open()
     except FileNotFoundError:
@@ -42,7 +42,7 @@ def holder(data_dir: Path) -> str:
 
 
 def is_ready(data_dir: Path) -> bool:
-    """Return whether services run on a directory and can be used."""
+    """Return whether services run on a data directory and are ready."""
     process = holder(data_dir)
     try:
         return bool(process) and _ready_file(data_dir).read_text() == process
@@ -51,7 +51,7 @@ def is_ready(data_dir: Path) -> bool:
 
 
 class Supervisor:
-    """Use as a context manager: services run inside it. One for each data directory."""
+    """Context manager in which services run. Only one for each data directory."""
 
     def __init__(
         self, data_dir: Path, services: Sequence[Service], say: Callable[[str], None]
@@ -69,7 +69,7 @@ class Supervisor:
         """Start all services.
 
         Raises:
-            ServiceError: a supervisor is at work on this directory, or a service does not start.
+            ServiceError: another supervisor uses this directory, or a service does not start.
             MissingPackageError: a package is not installed.
         """
         self._take_lock()
@@ -91,21 +91,21 @@ class Supervisor:
         self._stop_all()
 
     def mark_ready(self) -> None:
-        """Tell those who wait that the services can be used."""
+        """Tell waiting processes that the services are ready."""
         _ready_file(self.data_dir).write_text(str(os.getpid()))
 
     def watch(self) -> None:
-        """Restart what dies, until interrupted.
+        """Restart services that die, until interrupted.
 
         Raises:
-            ServiceError: a service dies again and again.
+            ServiceError: a service keeps dying.
         """
         while True:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             self.restart_dead()
 
     def restart_dead(self) -> None:
-        """Restart, on its data and port, each service whose process has ended."""
+        """Restart each service whose process has ended, on the same data and port."""
         for service in self.services:
             status = self._running[service.name].poll()
             if status is None:
@@ -155,7 +155,7 @@ class Supervisor:
     def _take_lock(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _lock_file(self.data_dir).open("a+")
-        # Who asks for the holder has the lock for a moment too.
+        # `holder` takes the lock for a moment too.
         deadline = time.monotonic() + SECONDS_TO_GET_LOCK
         while True:
             try:
@@ -165,7 +165,7 @@ class Supervisor:
                 if time.monotonic() > deadline:
                     lock.close()
                     raise ServiceError(
-                        f"services are running on {self.data_dir} already "
+                        f"services already run on {self.data_dir} "
                         f"(process {holder(self.data_dir)}): use those, or stop them first"
                     ) from error
                 time.sleep(0.02)
@@ -175,7 +175,7 @@ class Supervisor:
         self._lock = lock
 
     def _end_leftover(self, service: Service) -> None:
-        """End a process whose supervisor was killed where the system did not end it with that."""
+        """End a service that outlived its killed supervisor; only Linux ends it by itself."""
         entry = registry.read_entry(self.data_dir, service.name)
         if entry is None or not registry.is_running(entry):
             return
@@ -188,7 +188,7 @@ class Supervisor:
                 time.sleep(0.1)
 
     def _stop_all(self) -> None:
-        """Stop in reverse order: what others use goes last."""
+        """Stop in reverse order, so that services used by others stop last."""
         for name in reversed(self._running):
             processes.stop(self._running[name])
             registry.forget_process(self.data_dir, name)
@@ -211,5 +211,5 @@ def _lock_file(data_dir: Path) -> Path:
 
 
 def _ready_file(data_dir: Path) -> Path:
-    """Return the file that names the supervisor whose services can be used."""
+    """Return the file with the process id of a supervisor whose services are ready."""
     return registry.services_directory(data_dir) / "ready"

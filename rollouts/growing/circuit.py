@@ -1,9 +1,9 @@
-"""Stop where every tree fails for the same reason: the settings are wrong, not the trees."""
+"""Circuit breaker: if all trees fail for the same reason, the settings are wrong, not the trees."""
 
 import re
 
 MAX_TREES = 3
-"""Different trees that may fail for one reason in a row, with no success between them."""
+"""Stop when this many different trees fail for one reason without a success between them."""
 
 _VARYING = re.compile(r"\d+|'[^']*'|\"[^\"]*\"")
 
@@ -19,9 +19,9 @@ class Circuit:
         self._trees.clear()
 
     def failed(self, tree: str, reason: str) -> bool:
-        """Return whether so many trees failed for this reason that others would too.
+        """Count a failure; return whether `MAX_TREES` trees have failed for this reason.
 
-        Numbers and quoted texts may differ from tree to tree.
+        Reasons that differ only in numbers or quoted texts are the same reason.
         """
         reason = _VARYING.sub("…", reason)
         if reason != self._reason:

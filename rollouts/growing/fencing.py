@@ -1,15 +1,15 @@
-"""Keep a late writer from changing a tree that another worker has taken.
+"""Fencing: keep a late writer from changing a tree that another worker has taken.
 
-A lease cannot stop a write that is already on its way: its writer may have been stopped, or its
-connection stalled, for longer than the lease. So each claim begins a new generation of the tree.
+A lease cannot stop a write that is already on its way: its process may have been suspended, or its
+connection stalled, for longer than the lease. So each claim starts a new generation of the tree.
 The new holder first moves the nodes to its generation, then reads them. An update names the
-generation of the node that it changes, and changes nothing in a later one. An insert of an older
-generation can still arrive: readers leave such nodes out, and the holder writes over them.
+generation of its node, and changes nothing if the node has a later one. An insert of an older
+generation can still arrive: readers skip such nodes, and the holder overwrites them.
 
-A tree begins with the time of the database in milliseconds as its generation, and each claim adds
-one. So the same holds for a writer whose forest was deleted and made again under its name.
+A tree's first generation is the database time in milliseconds, and each claim adds one. So fencing
+also works against a writer whose forest was deleted and created again under the same name.
 
-What arrives before the nodes are moved is part of the tree, as is what a killed worker wrote.
+Writes that arrive before the nodes are moved are part of the tree, like those of a killed worker.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ from rollouts.growing import leases
 def take_over(generations: Mapping[str, int], holder: str) -> set[str]:
     """Move the nodes of claimed trees to the generation of the claim.
 
-    Returns the trees that are still ours.
+    Returns the trees that the holder still has.
     """
     if not generations:
         return set()
@@ -60,7 +60,7 @@ def take_over(generations: Mapping[str, int], holder: str) -> set[str]:
 
 
 def take_over_unfinished(forest: Forest) -> None:
-    """Let no worker write into the unfinished trees of a forest that took them before now."""
+    """Fence off all workers that claimed unfinished trees of a forest before this call."""
     holder = leases.new_holder()
     unfinished = {"forest_id": forest.name, "status": {"$in": leases.UNFINISHED}}
     trees = [tree["_id"] for tree in collection(Tree).find(unfinished, {"_id": 1})]
@@ -75,14 +75,13 @@ GROWS_AGAIN = {
     "hit_max_nodes": False,
     "completed_at": None,
 }
-"""What a tree is that is to grow once more."""
+"""Fields of a tree that shall grow again from the root."""
 
 
 def forget_nodes(trees: Iterable[str], fields: Mapping[str, Any]) -> int:
-    """Leave trees without nodes and set fields of them, but for those that somebody holds.
+    """Empty the trees that nobody holds and set `fields` on them; return their number.
 
-    Returns how many these are. Their nodes are of an older generation from then on, and no part of
-    them. What they cost stays.
+    Their nodes keep an older generation, so readers skip them. The recorded costs stay.
     """
     number = 0
     for tree in trees:
@@ -113,11 +112,11 @@ def forget_nodes(trees: Iterable[str], fields: Mapping[str, Any]) -> int:
 
 
 def update_nodes(documents: Sequence[Document]) -> bool:
-    """Set all fields of nodes that are stored; return whether each was still of its generation."""
+    """Overwrite stored nodes; return whether each still had the expected generation."""
     result = collection(Node).bulk_write(
         [
             UpdateOne(
-                # A node that an older version wrote has none, until another worker takes its tree.
+                # Older versions wrote no generation; the next claim of the tree adds one.
                 {"_id": one["_id"], "generation": {"$in": [one["generation"], None]}},
                 {"$set": {name: value for name, value in one.items() if name != "_id"}},
             )
@@ -129,10 +128,10 @@ def update_nodes(documents: Sequence[Document]) -> bool:
 
 
 def insert_nodes(documents: Sequence[Document]) -> set[str]:
-    """Insert nodes in order, and return the trees that later holders have written in.
+    """Insert nodes in order, and return the trees into which later holders have written.
 
-    Of such a tree nothing more is written. A late node of an earlier holder is written over. A
-    write of our own that the driver repeats, as its answer got lost, meets its own nodes.
+    Nothing more is inserted into such a tree. A late node of an earlier holder is overwritten. If
+    the driver repeats a write because its answer got lost, the stored nodes are equal: no conflict.
     """
     lost: set[str] = set()
     rest = list(documents)
@@ -145,10 +144,10 @@ def insert_nodes(documents: Sequence[Document]) -> set[str]:
 
 
 def _before(generation: int, oldest: int) -> dict[str, Any]:
-    """Return the filter for the generations of nodes that are part of a tree until it is taken."""
+    """Return the filter for generations of nodes that belong to a tree before this claim."""
     if oldest:
         return {"$gte": oldest, "$lt": generation}
-    return {"$not": {"$gte": generation}}  # an older version wrote none
+    return {"$not": {"$gte": generation}}  # older versions wrote none
 
 
 def _oldest_generations(trees: Sequence[str]) -> dict[str, int]:
@@ -157,9 +156,9 @@ def _oldest_generations(trees: Sequence[str]) -> dict[str, int]:
 
 
 def _is_stored(document: Document) -> bool:
-    """Return whether exactly this node is stored, as it was when it was noted."""
+    """Return whether the database has exactly this document."""
     noted_at = document["created_at"]
-    milliseconds = noted_at.microsecond // 1000  # BSON has no finer ones
+    milliseconds = noted_at.microsecond // 1000  # the resolution of BSON
     stored_at = noted_at.replace(microsecond=milliseconds * 1000, tzinfo=None)
     found = collection(Node).find_one({"_id": document["_id"]})
     return found == document | {"created_at": stored_at}

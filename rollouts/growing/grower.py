@@ -1,4 +1,4 @@
-"""Grow many trees at once: keep the model server busy, record what comes, stop cleanly."""
+"""Grow many trees at once: keep the model server busy, record samples, stop cleanly."""
 
 import asyncio
 import contextlib
@@ -62,19 +62,19 @@ Result = TypeVar("Result")
 SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES = 2.0
 SECONDS_BETWEEN_LOOKS_AT_FOREST = 1.0
 MAX_CHARACTERS_OF_ERROR = 1_000
-"""Of what a tree says about its failure, which users' code may have written."""
+"""Longest failure message of a tree; users' code may have written it."""
 MAX_BYTES_OF_STEP = 12_000_000
-"""As UTF-8; the rest of a node's document is for its answer."""
+"""As UTF-8. The rest of a node's document is for its answer."""
 SECONDS_FOR_SAMPLES_AT_END = 5.0
-"""How long samples that have come are still looked through when growth is stopped: users' code may
-take longer than anybody who stops a worker wants to wait."""
+"""How long a stop waits for samples that are still being read: users' code may be slow."""
 MAX_WAITS_OF_REQUEST = 3
-"""How often the server may seem away to one request alone: a proxy may cut each of its answers."""
+"""Fail a request that alone finds the server down more often than this while others succeed: a
+proxy may be cutting its answers."""
 
 
 @dataclass(slots=True)
 class GrowthOutcome:
-    """What one call of `grow` did."""
+    """The result of one call of `grow`."""
 
     complete: int = 0
     failed: int = 0
@@ -82,21 +82,21 @@ class GrowthOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """What came of an attempt to take trees."""
+    """The result of an attempt to take trees."""
 
     trees: list[StoredTree]
-    """Those that are ours now."""
+    """Trees that this grower holds now."""
     busy: list[int]
-    """Those that somebody else is growing."""
+    """Indexes of trees that another grower holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Added:
-    """What came of samples."""
+    """The result of adding samples to a tree."""
 
     changes: Changes
     problem: str
-    """Why one of them cannot be stored; empty where all can."""
+    """Why a sample cannot be stored; empty if all can."""
 
 
 class ForestGrower:
@@ -114,12 +114,12 @@ class ForestGrower:
         """Return a grower.
 
         Args:
-            forest: whose trees are grown.
-            config: that of the forest.
-            client: what samples are drawn with.
-            num_requests: in flight.
-            budget: the one that `client` keeps to already, where something was asked before.
-            spent: what asking the servers has cost so far; the first tree counts it.
+            forest: the forest whose trees to grow.
+            config: the forest's config.
+            client: draws the samples.
+            num_requests: requests in flight.
+            budget: the budget that `client` already uses, if it has sent requests before.
+            spent: what probing the servers has cost so far; it is added to the first tree.
         """
         self.forest = forest
         self._spent = spent or Spending()
@@ -138,7 +138,7 @@ class ForestGrower:
         self._held: set[str] = set()
         self._growing: set[str] = set()
         self._thought_only: set[str] = set()
-        """Trees whose steps were found to be those of a thought."""
+        """Trees whose steps turned out to be part of a thought."""
         self._taking: asyncio.Future[_Taken] | None = None
         self._num_answered = 0
         self._slots = asyncio.Semaphore(num_requests)
@@ -149,8 +149,8 @@ class ForestGrower:
         )
         self._circuit = Circuit()
         self._shown_wait = ""
-        # One thread, since neither a config's methods nor trees need be safe in several; and none
-        # that others wait for, as both may take their time.
+        # A single thread, because configs and trees need not be thread-safe. Not a shared one,
+        # because users' code may be slow.
         self._tree_thread = ThreadPoolExecutor(1, thread_name_prefix="trees")
         self._patience_ends = math.inf
         self._lease_thread = ThreadPoolExecutor(1, thread_name_prefix="leases")
@@ -161,14 +161,13 @@ class ForestGrower:
     ) -> GrowthOutcome:
         """Grow these trees until each is complete or failed, or until `stop` is set.
 
-        Trees that others hold are waited for, unless `waits` says not to.
-
-        Whatever ends this, what has arrived is written and the leases are given back.
+        Also waits for trees that others hold, unless `waits` is False. However it ends, it first
+        writes the samples that have arrived and releases the leases.
 
         Raises:
-            BackendRefusedError: the server will not serve this forest as things are set.
-            NotForThisWorkerError: the server was away, and came back with another model.
-            LeaseLostError: another worker has taken a tree, as this process was away for long.
+            BackendRefusedError: the server does not serve this forest with its current settings.
+            NotForThisWorkerError: the server was down and returned with a different model.
+            LeaseLostError: another worker took a tree because this process paused for too long.
             pymongo.errors.PyMongoError: the database does not answer.
         """
         await self.budget.open()
@@ -189,7 +188,7 @@ class ForestGrower:
         finally:
             self._patience_ends = time.monotonic() + SECONDS_FOR_SAMPLES_AT_END
             await _cancel([*working, stopping])
-            if self._taking:  # what it gets must be given back
+            if self._taking:  # trees that it still claims must be released
                 await asyncio.gather(self._taking, return_exceptions=True)
             self._tree_thread.shutdown(wait=False, cancel_futures=True)
             try:
@@ -200,23 +199,23 @@ class ForestGrower:
                 self._lease_thread.shutdown(wait=False)
                 held = self._held | self.recorder.unwritten()
                 await asyncio.to_thread(leases.release, list(held), self.holder)
-                # Answers in them were graded, and a retry would build on them.
+                # Parts of their thoughts were graded as answers; a retry must not build on them.
                 await asyncio.to_thread(fencing.forget_nodes, self._thought_only, {})
                 await self._outages.end()
-                if held:  # others are told at once, not when the lease would have ended
+                if held:  # so that the forest's state changes now, not when the leases expire
                     await asyncio.to_thread(leave_forest, self.forest)
         return self.outcome
 
     async def _grow_all(self, indexes: list[int], *, waits: bool) -> None:
-        """Grow all, and those that others held when they let go."""
+        """Grow all trees, including those that others hold now, once they are released."""
         while (busy := await self._grow_free(indexes)) and waits:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES)
             indexes = busy
 
     async def _grow_free(self, indexes: list[int]) -> list[int]:
-        """Grow a sliding window of trees; return those that somebody else is growing."""
-        # More trees than there are slots: as some are taken or written, the others are asked. Half
-        # of the surplus is taken at once, as a tree alone costs the database as much as ten do.
+        """Grow a sliding window of trees; return those that others are growing."""
+        # More trees than slots keep the server busy while some trees are read or written. Take
+        # half of the surplus at once: reading one tree costs the database as much as reading ten.
         surplus = max(2, self.num_requests // 8)
         window = self.num_requests + surplus
         waiting, busy = deque(indexes), list[int]()
@@ -241,7 +240,7 @@ class ForestGrower:
     async def _take(self, indexes: list[int]) -> _Taken:
         ids = set(tree_ids(self.forest, indexes))
         self._held |= ids
-        # It runs in a thread and cannot be cancelled, so who cancels waits for it.
+        # A thread cannot be cancelled, so `grow` waits for it when it ends.
         self._taking = asyncio.ensure_future(
             asyncio.to_thread(_take, self.forest, indexes, self.holder)
         )
@@ -256,7 +255,7 @@ class ForestGrower:
         self._growing.add(stored.id)
         try:
             await self._grow_tree(growth)
-        except NotForThisWorkerError:  # the tree is not to blame
+        except NotForThisWorkerError:  # not the tree's fault
             raise
         except (RequestFailedError, ConfigError) as error:
             if isinstance(error, ThoughtEndedError):
@@ -290,7 +289,7 @@ class ForestGrower:
         try:
             added = await asyncio.shield(adding)
         except asyncio.CancelledError:
-            # The samples are paid for, and a thread cannot be stopped: who cancels waits for it.
+            # The samples are paid for, and a thread cannot be stopped: wait for it.
             with contextlib.suppress(ConfigError, _NoPatienceError):
                 self.recorder.note(growth, (await adding).changes)
             raise
@@ -314,7 +313,7 @@ class ForestGrower:
             try:
                 async with self._slots:
                     completions = await self.client.sample(request, growth.spending)
-            except LimitSpentError:  # growth ends soon, unless somebody raises the limit
+            except LimitSpentError:  # `_obey_forest` ends growth, unless the limit is raised
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
             except BackendUnavailableError as error:
                 is_answered_to_others = (
@@ -330,20 +329,20 @@ class ForestGrower:
                 self._circuit.succeeded()
                 return completions
             finally:
-                self.recorder.note(growth, Changes())  # what was spent, also by what failed
+                self.recorder.note(growth, Changes())  # the spending, also of failed requests
 
     def _stop_if_all_fail(self, tree: str, error: RequestFailedError | ConfigError) -> None:
-        """Raise `BackendRefusedError` where other trees failed just so, and none was answered."""
+        """Raise `BackendRefusedError` if other trees failed for this reason and none succeeded."""
         if not isinstance(error, RequestFailedError) or isinstance(error, PromptFlaggedError):
             return
         if not isinstance(error, PromptTooLongError) and self._circuit.failed(tree, str(error)):
             raise BackendRefusedError(
-                f"{error} (the server refuses tree after tree: mend the config or the server, then "
-                "run retry_failed for those that failed)"
+                f"{error} (the server refuses every tree: fix the config or the server, then "
+                "run retry_failed for the failed trees)"
             )
 
     async def _has_models(self) -> bool:
-        return bool(await self.client.list_models())  # FastChat without a worker lists none
+        return bool(await self.client.list_models())  # FastChat without a worker lists no models
 
     async def _show_wait(self, reason: str) -> None:
         shown, self._shown_wait = self._shown_wait, reason
@@ -354,7 +353,7 @@ class ForestGrower:
         try:
             await self._in_tree_thread(grader.grade_new, nodes)
         finally:
-            self.recorder.note(growth, changes)  # samples are kept where grading them fails
+            self.recorder.note(growth, changes)  # keep samples even if grading them fails
         await self.recorder.make_room()
 
     def _in_tree_thread(
@@ -369,7 +368,7 @@ class ForestGrower:
         return steps_to_answer(self.config, before, steps)
 
     def _keep_leases(self) -> None:
-        """Renew until growth is over, in a thread of its own: users' code may hold up all others.
+        """Renew leases until growth is over, in a separate thread: users' code may block others.
 
         Raises:
             LeaseLostError: another worker has taken a tree.
@@ -379,7 +378,7 @@ class ForestGrower:
             now = time.time()
             held = self._held.copy() | self.recorder.unwritten()
             lost = leases.renew(list(held), self.holder)
-            # What is being written may have ended its lease itself.
+            # A tree that is being written may be finished and have released its lease itself.
             lost &= self._growing.copy() | self.recorder.waiting()
             if lost:
                 self.recorder.leases_renewed_at = 0
@@ -387,9 +386,9 @@ class ForestGrower:
             self.recorder.leases_renewed_at = now
 
     async def _obey_forest(self, stop: asyncio.Event) -> None:
-        """Stop where the forest is paused, extended or gone, or its limit is spent.
+        """Stop if the forest is paused, extended or deleted, or a limit is spent.
 
-        Before it stops for a limit, all requests are answered.
+        If a limit is spent, first wait for the requests in flight.
         """
         while (
             (forest := await asyncio.to_thread(_growable, self.forest.name))
@@ -399,11 +398,11 @@ class ForestGrower:
             self.budget.is_limited = forest.limits.are_set
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
         stop.set()
-        await asyncio.Event().wait()  # until cancelled: ending is for `grow` to do
+        await asyncio.Event().wait()  # until cancelled: only `grow` ends growth
 
 
 def _storing_problem(steps: Iterable[TreeNode]) -> str:
-    """Return why a sample cannot be stored; empty where it can."""
+    """Return why a sample cannot be stored; empty if it can."""
     for step in steps:
         length = num_utf8_bytes(step.text)
         if length > MAX_BYTES_OF_STEP:
@@ -418,24 +417,25 @@ def _storing_problem(steps: Iterable[TreeNode]) -> str:
 
 
 class _NoPatienceError(Exception):
-    """Growth is over, and the samples that wait for users' code are given up."""
+    """Growth is over; samples that still wait for users' code are dropped."""
 
 
 def show_wait(forest_name: str, reason: str, shown: str) -> None:
-    """Say why this worker waits; an empty reason takes back what it has `shown`, and no other's."""
+    """Show why this worker waits. An empty reason removes only the text it has `shown` before."""
     sought = {"_id": forest_name} if reason else {"_id": forest_name, "backend_message": shown}
     collection(Forest).update_one(sought, {"$set": {"backend_message": reason}})
 
 
 def show_stop(forest_name: str, reason: str) -> None:
-    """Say why growth stopped; it stays until the operator runs a command that grows the forest."""
+    """Show why growth stopped, until somebody runs a command that grows the forest."""
     collection(Forest).update_one({"_id": forest_name}, {"$set": {"stop_reason": reason}})
 
 
 def mark_started(forest: Forest) -> None:
-    """Note that a worker grows a forest now, and when the first one began.
+    """Record that a worker grows a forest now, and when the first worker began.
 
-    A worker that was killed while it waited left its reason. Who still waits says so again soon.
+    Removes the waiting reason: a killed worker may have left it. Workers that still wait soon show
+    theirs again.
     """
     now = datetime.now(UTC)
     started = {} if forest.growth_started_at else {"growth_started_at": now}
@@ -444,7 +444,7 @@ def mark_started(forest: Forest) -> None:
 
 
 async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:
-    """Run all to the end, so that what arrives is recorded; then raise the first error."""
+    """Run all to the end, so that every answer is recorded; then raise the first error."""
     results = await asyncio.gather(*coroutines, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
@@ -459,10 +459,10 @@ async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
 
 
 def _take(forest: Forest, indexes: list[int], holder: str) -> _Taken:
-    """Take the leases of trees that nobody holds, read these, and delete what torn writes left.
+    """Claim the trees that nobody holds, read them, and delete what torn writes left.
 
-    None is taken where the forest was extended since it was read: by the settings of then its trees
-    would be complete.
+    Takes no tree if the forest was extended since it was read: with the old settings, growth would
+    call its trees complete.
     """
     trees = dict(zip(tree_ids(forest, indexes), indexes, strict=True))
     generations = leases.claim(list(trees), holder)
@@ -481,12 +481,12 @@ def _take(forest: Forest, indexes: list[int], holder: str) -> _Taken:
 
 
 def may_grow(forest_name: str) -> bool:
-    """Return whether a forest is there, neither paused nor half regraded, and within its limit."""
+    """Return whether a forest exists, is neither paused nor half regraded, and has budget left."""
     forest = _growable(forest_name)
     return forest is not None and not forest.spent_limit
 
 
 def _growable(forest_name: str) -> Forest | None:
-    """Return a forest as it is now; None where it is gone, paused or half regraded."""
+    """Return the current forest; None if it is deleted, paused or half regraded."""
     forest = Forest.objects.filter(pk=forest_name).first()
     return forest if forest and forest.is_graded and not forest.is_paused else None

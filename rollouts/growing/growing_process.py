@@ -1,4 +1,4 @@
-"""Grow trees of a forest in this process: what jobs of the queue and `rollout_worker` share."""
+"""Grow trees of a forest in this process. Queue jobs and `rollout_worker` share this code."""
 
 import asyncio
 import contextlib
@@ -54,12 +54,12 @@ SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """What one call of `grow_trees` did."""
+    """The result of one call of `grow_trees`."""
 
     complete: int = 0
     failed: int = 0
     is_stopped: bool = False
-    """Whether it ended early: by a signal, or as the forest may not grow now."""
+    """Whether it ended early: because of a signal, or because the forest may not grow now."""
 
 
 def grow_trees(
@@ -70,20 +70,20 @@ def grow_trees(
     waits: bool = True,
     parent: int | None = None,
 ) -> Grown:
-    """Grow those trees that nobody else grows.
+    """Grow the trees that nobody else is growing.
 
     Args:
-        forest: whose trees they are.
-        indexes: of trees that are neither complete nor failed.
-        num_requests: requests in flight; None: as the forest says, or its model server.
-        waits: whether to wait for trees that others hold, until they are finished or let go.
-        parent: the process with which this one ends; None: the one that started it.
+        forest: the forest of the trees.
+        indexes: indexes of trees that are neither complete nor failed.
+        num_requests: requests in flight. None: use the forest's setting, or the server's slots.
+        waits: whether to wait until trees held by others are finished or released.
+        parent: id of the process that this one must not outlive. None: the process that started it.
 
     Raises:
-        ConfigError: the forest takes no rollouts.
-        NotForThisWorkerError: this process has another config or model server than is needed.
-        BackendRefusedError: the model server refuses; the forest's page says so.
-        LeaseLostError: another worker has taken a tree, as this process was away for long.
+        ConfigError: the forest does not take rollouts.
+        NotForThisWorkerError: this process has a different config or model server.
+        BackendRefusedError: the model server refuses requests. The forest's page says so.
+        LeaseLostError: another worker took a tree because this process paused for too long.
         pymongo.errors.PyMongoError: the database does not answer.
     """
     if not may_grow(forest.name):
@@ -104,8 +104,8 @@ def grow_trees(
         show_stop(forest.name, str(error))
         raise
     finally:
-        # Until the last slice of a forest ends, its sums are settled by who watches it. Its trees
-        # say whether that is now: its own numbers are behind where a writer lost a tree.
+        # Settle the sums only after the last slice; before that, the watching command does so.
+        # Ask the trees: the forest's own counters lag if a writer lost a tree.
         left = Forest.objects.filter(pk=forest.name).first()
         if left is not None and next(all_unfinished(left), None) is None:
             settle_counters(left)
@@ -124,7 +124,7 @@ async def _grow(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Tests run jobs outside the main thread, where signals cannot be caught.
+        # Tests run jobs outside the main thread, where Python cannot install signal handlers.
         with contextlib.suppress(ValueError, RuntimeError):
             loop.add_signal_handler(number, stop.set)
     watching = asyncio.create_task(_stop_with_parent(stop, parent or os.getppid()))
@@ -147,7 +147,7 @@ async def _grow(
 
 
 async def _make_ready(forest: Forest, client: CompletionClient, prompt: Prompt | None) -> Spending:
-    """Compare the servers with the forest, ask what they do, and return what that cost."""
+    """Check the servers' models, probe the servers' abilities, and return what that cost."""
     await _begin_with_models(client)
     await asyncio.to_thread(mark_started, forest)
     try:
@@ -160,9 +160,9 @@ async def _make_ready(forest: Forest, client: CompletionClient, prompt: Prompt |
 
 
 def _answered_since(forest: Forest, moment: datetime) -> Iterator[str]:
-    """Yield the trees that have grown since then, and have answers before which no thought is.
+    """Yield the trees that grew since `moment` and have answers without a thought before them.
 
-    Those may be answers from inside a thought that nothing opened.
+    Such an answer may be part of a thought whose opening tag is missing.
     """
     for tree in collection(Tree).find({"forest_id": forest.name}, {"_id": 1}):
         ours = {"tree_id": tree["_id"]}
@@ -174,7 +174,7 @@ def _answered_since(forest: Forest, moment: datetime) -> Iterator[str]:
 
 
 async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
-    """Return what work returns; None where a stop comes first, which cancels it."""
+    """Return the result of `work`; None if a stop comes first and cancels it."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -186,15 +186,15 @@ async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Result]
 
 
 async def _begin_with_models(client: CompletionClient) -> None:
-    """Record or refuse the model before anything is asked of it; one that is away is waited for."""
+    """Record or refuse the model before the first request; skip a server that is down."""
     with contextlib.suppress(BackendUnavailableError, RequestFailedError):
         await client.begin_with_models()
 
 
 async def _find_abilities(client: CompletionClient, prompt: Prompt | None) -> Spending:
-    """Ask the servers what they do, and return what that cost.
+    """Probe the abilities of the servers, and return what that cost.
 
-    One that is away is waited for by the trees, and asked then.
+    A server that is down now is probed later: the trees wait for it.
     """
     spent = Spending()
     with contextlib.suppress(BackendUnavailableError, RequestFailedError, LimitSpentError):
@@ -203,7 +203,7 @@ async def _find_abilities(client: CompletionClient, prompt: Prompt | None) -> Sp
 
 
 async def _stop_with_parent(stop: asyncio.Event, parent: int) -> None:
-    """Stop where the process that started this one was killed: nobody would stop it later."""
+    """Stop if the parent process was killed: nobody else would stop this one."""
     while os.getppid() == parent:
         await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_PARENT)
     stop.set()
@@ -213,14 +213,14 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
     """Return the config of a forest.
 
     Raises:
-        OtherConfigError: this machine does not have the file, or not as it was when the forest was
-            seeded, or lacks the package of the growth strategy.
-        ConfigError: the forest takes no rollouts.
+        OtherConfigError: the file is missing on this machine or has changed since seeding, or the
+            package of the growth strategy is missing.
+        ConfigError: the forest does not take rollouts.
     """
     if forest.strategy == RESEGMENTED:
         raise ConfigError(
             f"forest {forest.name!r} holds solutions of another forest, cut into other steps, and "
-            "takes no rollouts: grow that one, and run resegment_forest with another suffix"
+            "takes no rollouts: grow that forest, then run resegment_forest with another suffix"
         )
     try:
         loaded = load_config(forest.config_name, settings.CONFIG_PATH)
@@ -245,9 +245,9 @@ def load_frozen_config(forest: Forest) -> LoadedConfig:
 def make_client(
     forest: Forest, config: RolloutConfig | None = None, allowed: Sequence[str] = ()
 ) -> CompletionClient:
-    """Return a client of a forest's settings; `config` is needed to draw single steps.
+    """Return a client with a forest's settings. Drawing single steps needs `config`.
 
-    `allowed`: models that may grow the forest beside those that it knows.
+    `allowed` names models that may grow the forest besides those that it has recorded.
     """
     worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
     address = policy_server(worker_config.base_urls)
@@ -257,9 +257,9 @@ def make_client(
 
 
 def unfinished_trees(forest: Forest, indexes: range) -> list[Document]:
-    """Return index, status and holder of the trees that are neither complete nor failed, in order.
+    """Return index, status and holder of the unfinished trees of a slice, ordered by index.
 
-    Of a slice alone, by their ids: however large the forest is, a job begins with as few reads.
+    Reads trees by id, so that the cost depends on the slice and not on the forest.
     """
     found: list[Document] = []
     for batch in in_batches(indexes):
@@ -278,7 +278,7 @@ def all_unfinished(forest: Forest) -> Iterator[Document]:
 
 
 def trees_with_status(forest: Forest, status: str) -> Iterable[Document]:
-    """Return what an index finds at once: index and lease of the trees with one status."""
+    """Return index and lease of the trees with one status. A database index serves the query."""
     return collection(Tree).find(
         {"forest_id": forest.name, "status": str(status)},
         {"index": 1, "lease_holder": 1, "lease_expires_at": 1},

@@ -1,4 +1,4 @@
-"""Which worker grows which tree: a lease on the tree, renewed while its holder lives."""
+"""Leases decide which worker grows a tree. A holder renews its leases while it lives."""
 
 import hashlib
 import os
@@ -27,9 +27,9 @@ UNFINISHED = [str(TreeStatus.PENDING), str(TreeStatus.GROWING)]
 
 
 def new_holder() -> str:
-    """Return a name to hold leases under: `<host>/<process space>/<random>/<pid>-<start>`.
+    """Return a new holder name: `<host>/<process space>/<random>/<pid>-<start>`.
 
-    The name alone says whose a tree is: two growers of one process are two holders.
+    Each name is unique, so two growers in one process are two holders.
     """
     started = started_at(os.getpid())
     process = f"{os.getpid()}" if started is None else f"{os.getpid()}-{started:.2f}"
@@ -37,10 +37,10 @@ def new_holder() -> str:
 
 
 def claim(trees: Sequence[str], holder: str) -> dict[str, int]:
-    """Take those trees that are unfinished and that nobody holds.
+    """Claim the unfinished trees that nobody holds.
 
-    Returns the generation of each tree that is ours now (see `fencing`). The server looks
-    at each tree again as it writes it, so of two workers one gets it.
+    Returns the generation of each tree that this holder has now (see `fencing`). The database
+    checks each tree again as it writes it, so only one of two competing workers gets the tree.
     """
     now = server_time()
     collection(Tree).update_many(
@@ -62,13 +62,13 @@ def claim(trees: Sequence[str], holder: str) -> dict[str, int]:
 
 
 def unfinished(trees: Sequence[str]) -> set[str]:
-    """Return those trees that are neither complete nor failed."""
+    """Return the trees that are neither complete nor failed."""
     sought = {"_id": {"$in": list(trees)}, "status": {"$in": UNFINISHED}}
     return {document["_id"] for document in collection(Tree).find(sought, {"_id": 1})}
 
 
 def renew(trees: Sequence[str], holder: str) -> set[str]:
-    """Prolong the leases; return the trees that are no longer held."""
+    """Renew the leases; return the trees that this holder has lost."""
     until = server_time() + timedelta(seconds=LEASE_SECONDS)
     ours = {"_id": {"$in": list(trees)}, "lease_holder": holder}
     result = collection(Tree).update_many(ours, {"$set": {"lease_expires_at": until}})
@@ -76,7 +76,7 @@ def renew(trees: Sequence[str], holder: str) -> set[str]:
 
 
 def release(trees: Sequence[str], holder: str) -> None:
-    """Give unfinished trees back, so that the next worker need not wait for the lease to end."""
+    """Release unfinished trees, so that the next worker need not wait for the lease to expire."""
     collection(Tree).update_many(
         {"_id": {"$in": list(trees)}, "lease_holder": holder},
         {
@@ -90,7 +90,7 @@ def release(trees: Sequence[str], holder: str) -> None:
 
 
 def release_dead(trees: Iterable[Document]) -> int:
-    """Give those trees back that processes of this machine hold which are gone; return how many."""
+    """Release the trees held by dead processes of this machine; return how many."""
     by_holder: dict[str, list[str]] = {}
     for document in trees:
         by_holder.setdefault(document["lease_holder"], []).append(document["_id"])
@@ -102,26 +102,26 @@ def release_dead(trees: Iterable[Document]) -> int:
 
 
 def held(trees: Sequence[str], holder: str) -> dict[str, int]:
-    """Return those trees that are ours now, and the generation of each."""
+    """Return the trees that this holder has now, with the generation of each."""
     ours = {"_id": {"$in": list(trees)}, "lease_holder": holder}
     found = collection(Tree).find(ours, {"generation": 1})
     return {tree["_id"]: tree["generation"] for tree in found}
 
 
 def is_dead(holder: str) -> bool:
-    """Return whether a holder is known to be gone: it was a process of this machine."""
+    """Return whether a holder was a process of this machine and has ended."""
     rest, _, process = holder.rpartition("/")
-    pid, _, started = process.partition("-")  # an older version wrote no start
+    pid, _, started = process.partition("-")  # older versions wrote no start time
     if rest.rpartition("/")[0] != _process_space() or not pid.isdecimal():
         return False
     return is_alive(int(pid), float(started) if started else None) is False
 
 
 def _process_space() -> str:
-    """Return what a process id must be read with: `<host>/<digest of boot and pid namespace>`.
+    """Return where a process id is valid: `<host>/<digest of boot and pid namespace>`.
 
-    Copies of a machine may share a host name and, as each begins with the same one, the number of
-    the namespace; containers share the boot. Linux tells which boot it is, others when it was.
+    Neither part is enough alone. Copies of a machine may share a host name and the number of the
+    namespace. Containers share the boot. Linux has an id of the boot, other systems only its time.
     """
     boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else f"{psutil.boot_time():.0f}"
     namespace = _PID_NAMESPACE.readlink().name if _PID_NAMESPACE.exists() else ""

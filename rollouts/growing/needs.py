@@ -1,7 +1,7 @@
-"""What a worker needs to grow a forest, and what becomes of jobs that it cannot do.
+"""What a worker needs to grow a forest, and what happens to jobs that it cannot do.
 
-A worker that has another config or another model server than a forest needs leaves the forest to
-others: it says so on the forest's page, and its jobs go back into the queue.
+A worker without the config or model server that a forest needs leaves the forest to other workers:
+it says so on the forest's page, and its jobs go back into the queue.
 """
 
 import socket
@@ -20,51 +20,51 @@ from forests.storage.trees import collection
 from rollouts.client.failures import NotForThisWorkerError
 
 MAX_CHARACTERS = 600
-"""Of a message: a config that cannot be imported may say a lot."""
+"""Longest worker message: errors of a config that cannot be imported may be long."""
 
 
 class OtherConfigError(NotForThisWorkerError, ConfigError):
-    """The config of the forest is not on this machine, or not as it was when it was seeded."""
+    """The forest's config is missing on this machine, or has changed since seeding."""
 
 
 class NoServerError(NotForThisWorkerError):
-    """The settings of this process name no model server."""
+    """The settings of this process do not name a model server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a job asks of its worker."""
+    """What a job requires of its worker."""
 
     config_sha256: str
     model: str | None
-    """None: any, as the forest names none."""
+    """None: the forest does not name one, so any model will do."""
     servers: tuple[str, ...]
-    """Addresses. Empty: those of the worker's settings."""
+    """Addresses. Empty: use those of the worker's settings."""
 
     @classmethod
     def of(cls, forest: Forest) -> "Needs":
-        """Return what a forest needs, as it is configured now."""
+        """Return what a forest needs with its current settings."""
         model, servers = (forest.worker_config.get(name) for name in ("model", "base_urls"))
         return cls(forest.config_sha256, model, tuple(servers or ()))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return them as JSON types: what a job carries."""
+        """Return the needs as JSON types, for the arguments of a job."""
         return asdict(self) | {"servers": list(self.servers)}
 
 
 def require_server(forest: Forest) -> None:
-    """Raise `NoServerError` where neither the forest nor the settings name a model server."""
+    """Raise `NoServerError` if neither the forest nor the settings name a model server."""
     require_server_among(Needs.of(forest).servers)
 
 
 def require_server_among(servers: Collection[str]) -> None:
-    """Raise `NoServerError` where there are none of a forest's own, and the settings name none."""
+    """Raise `NoServerError` if `servers` is empty and the settings do not name a model server."""
     if not servers and not settings.OPENAI_BASE_URL:
         raise NoServerError(NO_MODEL_SERVER)
 
 
 def show_worker_message(forest_name: str, error: NotForThisWorkerError) -> str:
-    """Say on a forest's page why a worker of this machine leaves it to others; return the line."""
+    """Show on a forest's page why a worker of this machine skips it; return the message."""
     message = one_line(
         f"a worker on {socket.gethostname()} cannot grow this forest, and leaves its jobs to "
         f"others: {error}",
@@ -76,7 +76,7 @@ def show_worker_message(forest_name: str, error: NotForThisWorkerError) -> str:
 
 
 def clear_worker_message(forest_name: str) -> None:
-    """Take the message away: a worker that can grow the forest does so."""
+    """Remove the message, because a worker grows the forest now."""
     collection(Forest).update_one(
         {"_id": forest_name, "worker_message": {"$nin": ["", None]}},
         {"$set": {"worker_message": "", "worker_message_at": None}},

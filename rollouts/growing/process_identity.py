@@ -1,30 +1,30 @@
-"""Which process is it: a process id alone comes back, one with its time of start does not."""
+"""Identify processes by id and start time: systems reuse ids, but not together with the start."""
 
 import os
 
 import psutil
 
 _TOLERANCE_SECONDS = 0.1
-"""Systems count in hundredths of a second."""
+"""Systems record start times in hundredths of a second."""
 
 
 def started_at(pid: int) -> float | None:
-    """Return when a process started, in seconds after the boot; None where none can be seen.
+    """Return when a process started, in seconds after boot; None if it is gone or hidden.
 
-    A process that has ended and waits for its parent (a zombie) counts as ended.
+    A zombie counts as gone.
     """
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
-        # After the boot, as setting the clock changes both times alike.
+        # Relative to boot: setting the clock shifts both times equally.
         return float(process.create_time() - psutil.boot_time())
     except psutil.Error:
         return None
 
 
 def is_alive(pid: int, started: float | None = None) -> bool | None:
-    """Return whether a process is there, and started then; None where the system hides it."""
+    """Return whether a process with this start time is alive; None if the system hides it."""
     found = started_at(pid)
     if found is None:
         return None if _is_hidden(pid) else False
@@ -32,7 +32,7 @@ def is_alive(pid: int, started: float | None = None) -> bool | None:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Return whether a process is another user's: some systems tell no more of it."""
+    """Return whether a process belongs to another user: some systems hide its details."""
     try:
         os.kill(pid, 0)
     except PermissionError:

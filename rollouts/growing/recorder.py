@@ -1,4 +1,4 @@
-"""Write what has grown: in batches, off the request path, in an order that survives a kill."""
+"""Write grown nodes in batches, off the request path, in an order that survives a kill."""
 
 import asyncio
 import time
@@ -31,11 +31,12 @@ from rollouts.strategies.base import Changes
 
 SECONDS_BETWEEN_WRITES = 0.25
 MAX_NOTED = 4000
-"""Nodes that wait for a write: with more, who notes waits, or a slow database fills the memory."""
+"""Backpressure: with this many unwritten nodes `make_room` waits for a write, so that a slow
+database cannot exhaust memory."""
 
 
 class LeaseLostError(Exception):
-    """Another worker may be growing our trees: what we have must not be written any more."""
+    """Another worker may be growing our trees, so we must not write them any more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,12 +46,12 @@ class Growth:
     stored: StoredTree
     spending: Spending
     reported: Mapping[str, float] = field(default_factory=dict)
-    """What the forest's sums have of this tree already, by their names there."""
+    """This tree's part of the forest's sums so far, by field name."""
     status: TreeStatus = TreeStatus.GROWING
     error: str = ""
     hit_max_nodes: bool = False
     lock: Lock = field(default_factory=Lock)
-    """Held while nodes come to the tree, and by others than their thread while they count them."""
+    """Held while nodes are added to the tree, and while another thread counts them."""
 
     @classmethod
     def of(cls, stored: StoredTree) -> "Growth":
@@ -68,18 +69,18 @@ class Growth:
         return growth
 
     def counters(self) -> dict[str, int]:
-        """Return the counters as they are now."""
+        """Return the current counters."""
         spent = {name: getattr(self.spending, name) for name in SPENT_COUNTERS}
         return {**count_tree(self.stored.tree), **spent}
 
     def models(self) -> dict[str, int]:
-        """Return the nodes by model, as they are now, as a document holds them."""
+        """Return the current numbers of nodes by model, in the form of the stored document."""
         return as_fields(count_models(self.stored.tree))
 
 
 @dataclass(slots=True)
 class _Batch:
-    """Documents as they were when noted, not yet written."""
+    """Noted documents that are not written yet."""
 
     inserts: dict[str, Document] = field(default_factory=dict)
     updates: dict[str, Document] = field(default_factory=dict)
@@ -98,10 +99,10 @@ class Recorder:
         self._batch = _Batch()
         self._lock = asyncio.Lock()
         self._failure: BaseException | None = None
-        self._taken = _Batch()  # until it is written
+        self._taken = _Batch()  # the batch that is being written
 
     def note(self, growth: Growth, changes: Changes) -> None:
-        """Remember nodes that came or changed, as they are now."""
+        """Copy new and changed nodes into the next batch."""
         tree, generation, now = growth.stored.id, growth.stored.generation, datetime.now(UTC)
         for node in (*changes.added.values(), *changes.changed.values()):
             document = node_document(self.forest_name, tree, node, now, generation)
@@ -110,41 +111,41 @@ class Recorder:
         self._batch.growths.add(growth)
 
     def finish(self, growth: Growth, status: TreeStatus, error: str = "") -> None:
-        """Remember that a tree is complete or failed."""
+        """Add to the next batch that a tree is complete or failed."""
         growth.status, growth.error = status, error
         self._batch.growths.add(growth)
 
     def unwritten(self) -> set[str]:
-        """Return the trees of which something may not have been written; from any thread."""
+        """Return the trees with changes that may be unwritten. Thread-safe."""
         return self.waiting() | {growth.stored.id for growth in tuple(self._taken.growths)}
 
     def waiting(self) -> set[str]:
-        """Return the trees of which something is not being written yet; from any thread."""
+        """Return the trees with changes whose write has not started. Thread-safe."""
         return {growth.stored.id for growth in tuple(self._batch.growths)}
 
     async def run(self) -> None:
-        """Write what has come, again and again, until cancelled."""
+        """Write a batch every `SECONDS_BETWEEN_WRITES` until cancelled."""
         while True:
             await asyncio.sleep(SECONDS_BETWEEN_WRITES)
             await self.write()
 
     async def make_room(self) -> None:
-        """Return at once while little is noted; else when it is written.
+        """Wait for a write if `MAX_NOTED` nodes are unwritten; else return at once.
 
-        Raises: as `write`.
+        Raises the same errors as `write`.
         """
         if self._is_full():
             async with self._lock:
-                if self._is_full():  # or who held the lock has written it
+                if self._is_full():  # the previous holder of the lock may have written
                     await self._write_noted()
 
     async def write(self) -> None:
-        """Write all that has come so far.
+        """Write all noted changes.
 
-        After a write that failed nothing more is written: what comes later builds on what is lost.
+        After a failed write nothing more is written: later nodes build on the lost ones.
 
         Raises:
-            LeaseLostError: others have a tree, or may have, as this process was away for long.
+            LeaseLostError: another worker has, or may have, a tree: this process paused too long.
             pymongo.errors.PyMongoError: the database does not answer.
         """
         async with self._lock:
@@ -161,7 +162,7 @@ class Recorder:
         if not batch.growths:
             return
         if time.time() - self.leases_renewed_at > LEASE_SECONDS:
-            self._failure = LeaseLostError("the leases ran out before they were renewed")
+            self._failure = LeaseLostError("the leases expired before they were renewed")
             raise self._failure
         states = [_TreeState.of(growth, self.estimator) for growth in batch.growths]
         used = self.budget.take() if self.budget else {}
@@ -169,7 +170,7 @@ class Recorder:
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
-            # A thread cannot be stopped, so who cancels waits for it.
+            # A thread cannot be stopped, so wait for it.
             (self._failure,) = await asyncio.gather(writing, return_exceptions=True)
             raise
         except Exception as error:
@@ -180,12 +181,12 @@ class Recorder:
                 self._taken = _Batch()
 
     def _write(self, batch: _Batch, states: list["_TreeState"], used: Mapping[str, int]) -> None:
-        """Counts before the nodes they announce, nodes before the sums, the sums before the trees.
+        """Write counts of existing nodes, then new nodes, then the forest's sums, then the trees.
 
         A writer killed in between leaves a tree that lacks samples, which growth draws again, or a
-        forest whose sums are ahead of its trees, or whose number of finished trees is behind them;
-        `settle_counters` mends both. As a finished tree's status comes after its sums, all of these
-        are in when all trees are finished.
+        forest whose sums are ahead of its trees, or whose number of finished trees is behind them.
+        `settle_counters` corrects both. A finished tree's status is written after its sums, so the
+        sums are whole once all trees are finished.
         """
         lost = self._update_nodes(list(batch.updates.values()))
         inserts = [one for one in batch.inserts.values() if one["tree_id"] not in lost]
@@ -197,7 +198,7 @@ class Recorder:
             raise LeaseLostError(f"another worker has taken {num_lost} of {len(states)} trees")
 
     def _update_nodes(self, documents: list[Document]) -> set[str]:
-        """Update nodes, and return the trees that are not ours any more."""
+        """Update nodes, and return the trees that this holder has lost."""
         if not documents or fencing.update_nodes(documents):
             return set()
         generations = {one["tree_id"]: one["generation"] for one in documents}
@@ -224,7 +225,7 @@ class Recorder:
         )
 
     def _write_trees(self, states: list["_TreeState"]) -> int:
-        """Write the trees that we hold, and return how many we do not hold."""
+        """Write the trees that we hold, and return how many we have lost."""
         if not states:
             return 0
         result = collection(Tree).bulk_write([state.update(self.holder) for state in states])
@@ -244,7 +245,7 @@ class Recorder:
 
 @dataclass(frozen=True, slots=True)
 class _TreeState:
-    """A tree when its batch was taken, and what its counters have grown by since the last one."""
+    """A tree's state in one batch, and how much its counters grew since the last batch."""
 
     tree_id: str
     generation: int
@@ -279,7 +280,7 @@ class _TreeState:
         )
 
     def update(self, holder: str) -> UpdateOne:
-        """Return what sets the counters of a tree that we hold, and ends it if it is finished."""
+        """Return the update of a tree that we hold; it releases the lease of a finished tree."""
         fields: Document = {
             **self.counters,
             "failures": self.failures,
@@ -302,7 +303,7 @@ class _TreeState:
 def _sums(
     counters: Mapping[str, int], models: Mapping[str, int], spending: Spending
 ) -> dict[str, float]:
-    """Return what a tree adds to the sums of its forest, by their names in its document."""
+    """Return a tree's part of the forest's sums, by field name of the forest's document."""
     return {
         **counters,
         **{f"nodes_by_model.{field}": number for field, number in models.items()},
@@ -313,11 +314,12 @@ def _sums(
 
 
 def settle_counters(forest: Forest) -> bool:
-    """Set a forest's counters to the sums over its trees; False where trees are still growing.
+    """Set a forest's counters to the sums over its trees; return False if trees are growing.
 
-    Sums drift by what a killed worker had not added yet. When no tree is growing nobody adds, so
-    the sums can be set. Two processes may do so at once, one with sums that it took too early: each
-    looks again after it has written. What killed workers had reserved is freed too.
+    A killed worker leaves sums that do not match its trees. While no tree is growing nobody else
+    changes the sums, so they can be replaced. Two processes may do so at once, one of them with
+    outdated sums, so each computes them again after it has written. Also frees the reservations of
+    killed workers.
     """
     growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
     written: Document = {}

@@ -1,11 +1,12 @@
-"""Reserve what requests may use before they are sent, across processes and machines.
+"""Reserve budget for requests before they are sent, across processes and machines.
 
-A forest's document holds a ledger: what its requests used, and what those in flight may use at
-most. Of the latter `reservations` says how much each holder of trees has. A request is sent while
-the ledger has not reached a limit: one conditional update looks and reserves, so of two processes
-only one gets the last request. When the answer is in, the reservation becomes what was used.
+A forest's document holds a ledger: the usage of answered requests plus the largest possible usage
+of those in flight. `reservations` holds the second part for each holder of trees. A request may be
+sent while the ledger is below every limit. One conditional update checks and reserves, so of two
+processes only one gets the last request. The actual usage replaces the reservation when the answer
+arrives.
 
-Without a limit nothing is reserved. What was used is then written along with the forest's counters.
+Without a limit nothing is reserved, and usage is written together with the forest's counters.
 """
 
 import asyncio
@@ -30,28 +31,28 @@ from rollouts.protocol.request_sizes import most_of, prompt_bytes
 log = structlog.stdlib.get_logger(__name__)
 
 SECONDS_BETWEEN_TRIES = 0.25
-"""How soon one asks again for room that others hold."""
+"""Pause before asking again for budget that other requests have reserved."""
 TRIES_BETWEEN_LOOKS_FOR_THE_DEAD = 8
 SECONDS_TO_MERGE = 0.05
-"""How long corrections wait for a request that they can be written with."""
+"""How long corrections wait for a new request, to be written together with it."""
 _MAX_TRIES = 10
 _NO_LIMIT = 1e300
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What one request may use."""
+    """The most that one request may use."""
 
     most: Usage
     num_bytes: int
-    """Of its prompt."""
+    """Bytes of its prompt."""
     is_held: bool
-    """Whether the database knows of it."""
+    """Whether the reservation is in the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What is to be added to the forest's document."""
+    """Amounts to add to the forest's document."""
 
     ledger: Usage = field(default_factory=Usage)
     reserved: Usage = field(default_factory=Usage)
@@ -65,7 +66,7 @@ class _Change:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """A request that waits for room."""
+    """A request that waits for budget."""
 
     most: Usage
     granted: asyncio.Future[None]
@@ -78,7 +79,7 @@ class ForestBudget:
         self.forest_name = forest.name
         self.holder = leases.new_holder()
         self.is_limited = forest.limits.are_set
-        """Whether requests are reserved; growth sets it as it looks at the forest."""
+        """Whether requests are reserved. The grower updates it each time it reads the forest."""
         self.num_in_flight = 0
         self._key = key_of(self.holder)
         self._is_open = forest.ledger is not None
@@ -93,15 +94,15 @@ class ForestBudget:
         self._writing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Begin the ledger of a forest that has none with what it has used so far."""
+        """Start the ledger, if the forest has none, with the usage so far."""
         if not self._is_open:
             await asyncio.to_thread(self._open)
 
     async def reserve(self, body: Mapping[str, Any]) -> Reservation:
-        """Return when a request may be sent.
+        """Wait until a request may be sent; return its reservation.
 
         Raises:
-            LimitSpentError: the forest has used what it may; nothing in flight changes that.
+            LimitSpentError: a limit is spent, and answers to requests in flight cannot change that.
             pymongo.errors.PyMongoError: the database does not answer.
         """
         most = most_of(body, self._tokens_per_byte or 1.0)
@@ -112,10 +113,9 @@ class ForestBudget:
         return reservation
 
     def settle(self, reservation: Reservation, used: Usage | None) -> None:
-        """Put what a request used in the place of its reservation.
+        """Replace a reservation by the usage of its request.
 
-        None: it was sent, and nobody knows what it used. Then it counts as the others did on
-        average.
+        None: the request was sent and its usage is unknown. It then counts with the average usage.
         """
         self.num_in_flight -= 1
         if used is None:
@@ -128,9 +128,9 @@ class ForestBudget:
         self._note(_Change(used - held, Usage() - held))
 
     def take(self) -> dict[str, int]:
-        """Return what the next write of the forest's counters is to add; it counts as written.
+        """Return increments for the next write of the forest's counters; they count as written.
 
-        Nothing while requests are reserved, as reservations are corrected by writes of their own.
+        Empty while requests are reserved: reservations are corrected by separate writes.
         """
         if self.is_limited or not self._is_open or self._change.reserved or self._held:
             return {}
@@ -138,7 +138,7 @@ class ForestBudget:
         return _increments(taken, "ledger")
 
     async def close(self) -> None:
-        """Write what is not written, and give back what is reserved.
+        """Write pending changes and free this holder's reservations.
 
         Raises:
             pymongo.errors.PyMongoError: the database does not answer.
@@ -158,7 +158,7 @@ class ForestBudget:
         try:
             await wish.granted
         except asyncio.CancelledError:
-            # It may have been granted, or refused, at this very moment.
+            # It may have been granted or refused just before the cancellation.
             is_answered = wish.granted.done() and not wish.granted.cancelled()
             if is_answered and wish.granted.exception() is None:
                 self._give_back(most)
@@ -178,7 +178,7 @@ class ForestBudget:
             self._writing = asyncio.create_task(self._write_all())
 
     async def _write_all(self) -> None:
-        """Write corrections and grant requests, as many at once as there are."""
+        """Write corrections and grant requests until none is left, as many as possible at once."""
         tries = 0
         while self._wishes or self._change:
             self._news.clear()
@@ -191,7 +191,7 @@ class ForestBudget:
                     self._write, change, [wish.most for wish in wishes]
                 )
             except (PyMongoError, DatabaseError) as error:
-                log.warning("what requests used was not written", error=str(error))
+                log.warning("usage of requests was not written", error=str(error))
                 self._change += self._taken
                 _refuse(wishes, error)
                 return
@@ -211,7 +211,7 @@ class ForestBudget:
                 wish.granted.set_result(None)
 
     async def _wait_for_others(self, tries: int) -> None:
-        """Wait for answers to requests in flight, and look for holders that are gone."""
+        """Wait for answers to requests in flight; now and then free what dead holders reserved."""
         await self._wait_for_news(SECONDS_BETWEEN_TRIES)
         if tries % TRIES_BETWEEN_LOOKS_FOR_THE_DEAD == 0:
             with contextlib.suppress(PyMongoError, DatabaseError):
@@ -226,7 +226,7 @@ class ForestBudget:
             await asyncio.wait_for(self._news.wait(), seconds)
 
     def _write(self, change: _Change, wanted: Sequence[Usage]) -> tuple[int, str]:
-        """Return how many requests have room, and the limit that is spent if none ever will."""
+        """Return how many requests were granted, and the spent limit if none can ever be."""
         self._taken = change
         if not self._is_open:
             self._open()
@@ -247,22 +247,25 @@ class ForestBudget:
         return 0, ""
 
     def _reserve(self, change: _Change, wanted: Sequence[Usage]) -> bool:
-        """Write a change and reserve for requests; False where there is no room for all."""
+        """Write a change and reserve for requests; return False if they do not all fit."""
         before = sum(wanted[:-1], change.ledger)
         reserved = sum(wanted, Usage())
         return self._add(change + _Change(reserved, reserved), _room(before))
 
     def _correct(self, change: _Change) -> None:
-        """Write a change that needs no room, and what others freed while we seemed to be dead."""
+        """Write a change that needs no budget, and restore what others freed by mistake.
+
+        Others free the reservations of a holder that was silent for as long as a lease lasts.
+        """
         ours = {"_id": self.forest_name, f"reservations.{self._key}": {"$exists": True}}
         if self._held and not collection(Forest).count_documents(ours, limit=1):
-            again = _Change(replace(self._held, requests=0), self._held)  # requests stayed
+            again = _Change(replace(self._held, requests=0), self._held)  # they are counted already
             self._held = Usage()
             change += again
         self._add(change, {})
 
     def _add(self, change: _Change, condition: Document) -> bool:
-        """Add to the ledger and to what we hold, if that is still there; return whether it was."""
+        """Add to the ledger and our reservation; False if `condition` fails or ours was freed."""
         ours = f"reservations.{self._key}"
         chosen = {"_id": self.forest_name, **condition}
         if self._held:
@@ -298,12 +301,12 @@ class ForestBudget:
 
 
 def key_of(holder: str) -> str:
-    """Return the name of a holder's reservations: hosts have dots, which fields may not have."""
+    """Return the field name of a holder's reservations; holder names may contain dots."""
     return hashlib.sha256(holder.encode()).hexdigest()[:16]
 
 
 def open_ledger(forest_name: str) -> None:
-    """Begin the ledger of a forest that has none with the sums over its trees."""
+    """Start the ledger of a forest, if it has none, with the sums over its trees."""
     forest = Forest.objects.filter(pk=forest_name).first()
     if forest is not None and forest.ledger is None:
         collection(Forest).update_one(
@@ -312,11 +315,11 @@ def open_ledger(forest_name: str) -> None:
 
 
 def free_dead(forest: Forest) -> int:
-    """Free what holders had reserved that are gone; return how many these were.
+    """Free the reservations of dead holders; return how many holders these were.
 
-    Their requests were sent, so each counts, with the tokens that requests of this forest took on
-    average. A holder is gone if its process is, or if it holds no tree and wrote nothing for as
-    long as a lease lasts.
+    Their requests were sent, so each counts, with the average tokens of this forest's requests. A
+    holder is dead if its process has ended, or if it holds no tree and has written nothing for the
+    length of a lease.
     """
     if not forest.reservations:
         return 0
@@ -337,7 +340,7 @@ def _is_gone(reservation: Document, living: set[str], now: datetime) -> bool:
 
 
 def _free(forest: Forest, key: str, reservation: Document) -> bool:
-    """Free what a holder has, unless somebody changed it meanwhile."""
+    """Free a holder's reservation, unless it has changed meanwhile."""
     held, ours = Usage.of(reservation), f"reservations.{key}"
     lost = forest.used.expected(held.requests, held)
     unchanged = {f"{ours}.{name}": reservation.get(name) for name in USAGE_FIELDS}
@@ -357,7 +360,7 @@ def _increments(usage: Usage, where: str) -> dict[str, int]:
 
 
 def _room(before: Usage) -> Document:
-    """Return what holds of a forest whose ledger, with `before` in it, has reached no limit."""
+    """Return the filter for a forest whose ledger, with `before` added, is below every limit."""
     requests = {"$add": ["$ledger.requests", before.requests]}
     prompt = {"$add": ["$ledger.prompt_tokens", before.prompt_tokens]}
     completion = {"$add": ["$ledger.completion_tokens", before.completion_tokens]}
@@ -367,7 +370,7 @@ def _room(before: Usage) -> Document:
             {"$multiply": [completion, {"$ifNull": ["$price_out", 0]}]},
         ]
     }
-    # A price that is not known limits nothing: commands refuse to set a limit without it.
+    # An unknown price means no cost limit: commands refuse to set one without prices.
     most_cost = {
         "$cond": [
             {"$in": [None, [{"$ifNull": [f"${name}", None]} for name in _OF_COST]]},

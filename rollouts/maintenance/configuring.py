@@ -1,4 +1,4 @@
-"""Change those settings of a seeded forest that change no sample."""
+"""Change the settings of a seeded forest that do not affect samples."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,18 @@ from rollouts.maintenance.larger_settings import settings_that_add
 
 
 def changeable_settings(forest: Forest) -> dict[str, Any]:
-    """Return the settings that may be changed, as they are."""
+    """Return the current values of the settings that may be changed."""
     values = RolloutWorkerConfig.from_dict(forest.worker_config).as_dict()
     return {name: values[name] for name in SAMPLE_FREE_SETTINGS}
 
 
 def configure_forest(forest: Forest, assignments: Sequence[str]) -> dict[str, Any]:
-    """Set settings, each given as `name=value`; jobs that begin later go by them.
+    """Apply assignments such as `concurrency=32`, all or none. Jobs that start later use them.
 
-    Returns all that may be changed, as it is now. Nothing is set where one cannot be.
+    Returns the new values of all settings that may be changed.
 
     Raises:
-        ConfigError: a setting is unknown, decides about samples, or cannot have the value.
+        ConfigError: a setting is unknown, affects samples, or has an invalid value.
     """
     wanted = dict(_read(assignment, forest) for assignment in assignments)
     old = RolloutWorkerConfig.from_dict(forest.worker_config)
@@ -38,10 +38,10 @@ def configure_forest(forest: Forest, assignments: Sequence[str]) -> dict[str, An
 def set_settings(
     forest: Forest, values: Mapping[str, Any], others: Mapping[str, Any] | None = None
 ) -> None:
-    """Set settings of a forest, and remember what it was seeded with where they differ from that.
+    """Set settings of a forest, and keep the seeded values of those that now differ.
 
-    The servers are not remembered: where they stand says nothing about samples. `others`: fields of
-    the forest to set at once with them.
+    Does not keep addresses of servers, as they do not affect samples. `others` holds fields of the
+    forest to set in the same update.
     """
     seeded = RolloutWorkerConfig.from_dict(forest.worker_config).as_dict()
     seeded |= forest.replaced_settings or {}
@@ -60,7 +60,7 @@ def set_settings(
 def _read(assignment: str, forest: Forest) -> tuple[str, Any]:
     name, sign, text = assignment.partition("=")
     if not sign:
-        raise ConfigError(f"{assignment!r} sets nothing: write name=value, as in concurrency=32")
+        raise ConfigError(f"{assignment!r} sets nothing: write name=value, such as concurrency=32")
     if name not in {field.name for field in fields(RolloutWorkerConfig)}:
         raise ConfigError(f"there is no setting {name!r}: {_MAY_BE_CHANGED}")
     if name in settings_that_add(forest.strategy):
@@ -70,7 +70,7 @@ def _read(assignment: str, forest: Forest) -> tuple[str, Any]:
         )
     if name not in SAMPLE_FREE_SETTINGS:
         raise ConfigError(
-            f"{name} decides which samples are drawn, and those of one forest must be of one "
+            f"{name} decides which samples are drawn, and all samples of a forest must be of one "
             f"kind: seed a new forest for another value. {_MAY_BE_CHANGED}"
         )
     if name == "base_urls":
@@ -85,7 +85,7 @@ _MAY_BE_CHANGED = f"{', '.join(SAMPLE_FREE_SETTINGS)} may be changed"
 
 
 def as_lines(values: Mapping[str, Any]) -> list[str]:
-    """Return the settings as `configure_forest` takes them."""
+    """Return the settings in the form that `configure_forest` reads, one a line."""
     return [
         f"{name}={','.join(value) if isinstance(value, list) else json.dumps(value)}"
         for name, value in values.items()

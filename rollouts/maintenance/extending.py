@@ -1,7 +1,7 @@
-"""Let trees that have grown grow further, with settings that ask for more samples.
+"""Extend a forest: let complete trees grow further with settings that ask for more samples.
 
-What is drawn stays. A strategy compares what a tree has with what the settings ask for, so larger
-settings and trees that are pending again are all it takes.
+All samples are kept. A strategy compares a tree with the settings, so it is enough to raise the
+settings and make the trees pending again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +22,17 @@ from rollouts.strategies import STRATEGIES
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """What larger settings mean for a forest."""
+    """The effect of larger settings on a forest."""
 
     changes: Mapping[str, tuple[Any, Any]]
-    """The settings that become larger: what they were, and what they are. Empty where an extension
-    that was interrupted is finished."""
+    """Old and new value of each setting that becomes larger. Empty if the call finished an
+    interrupted extension."""
     num_trees: int
-    """Complete trees that lack samples now."""
+    """Complete trees that now lack samples."""
     num_unfinished: int
-    """Trees that were unfinished before, and grow by the same settings."""
+    """Trees that were unfinished before, and will grow with the new settings."""
     num_samples: int
-    """Samples that the complete ones lack at least."""
+    """The least number of samples that the complete trees lack."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class _Found:
     """Trees by their ids."""
 
     lacking: dict[str, int] = field(default_factory=dict)
-    """Complete ones that lack samples, and how many at least."""
+    """Complete trees that lack samples, each with the least number that it lacks."""
     unfinished: list[str] = field(default_factory=list)
 
 
@@ -51,15 +51,15 @@ def extend_forest(
     is_dry_run: bool = False,
     report: Callable[[int], None] = lambda _: None,
 ) -> Extension:
-    """Make settings larger, and the complete trees pending that lack samples by them.
+    """Raise settings, and make complete trees pending that then lack samples.
 
-    A dry run only looks. `report` gets the trees looked at. Interrupted, the same call finishes the
-    rest: until the settings are set, a tree that is pending without need is complete again without
-    a request.
+    A dry run changes nothing. Calls `report` with the number of trees checked. After an
+    interruption, the same call finishes the rest. A tree made pending before the settings changed
+    becomes complete again without a request.
 
     Raises:
-        ConfigError: the forest takes no rollouts or is being grown, a setting cannot become what is
-            wanted, or nothing would grow.
+        ConfigError: the forest does not take rollouts or is growing, a setting cannot have the
+            wanted value, or no tree would grow.
     """
     _require_extendable(forest)
     old = RolloutWorkerConfig.from_dict(forest.worker_config)
@@ -77,8 +77,8 @@ def extend_forest(
 def _require_extendable(forest: Forest) -> None:
     if forest.strategy not in STRATEGIES and forest.strategy != RESEGMENTED:
         raise ConfigError(
-            f"forest {forest.name!r} was {forest.strategy} and takes no rollouts: seed a forest of "
-            "its items to grow one"
+            f"forest {forest.name!r} was {forest.strategy} and takes no rollouts: seed a forest "
+            "from its items to grow one"
         )
     load_frozen_config(forest)
     if forest.is_paused:
@@ -107,26 +107,26 @@ def _require_growth(
     changes: Mapping[str, tuple[Any, Any]],
     found: _Found,
 ) -> None:
-    if found.lacking or (found.unfinished and not changes):  # nothing is left to do for the latter
+    if found.lacking or (found.unfinished and not changes):  # unfinished trees grow anyway
         return
     if not changes:
         raise ConfigError(
-            f"forest {forest.name!r} is grown with these settings already ({_told(wanted)}): "
+            f"forest {forest.name!r} has these settings already ({_told(wanted)}): "
             "give a larger number"
         )
     if not (found.unfinished or forest.num_failed):
         raise ConfigError(
             f"no tree of forest {forest.name!r} would grow further with {_told(wanted)}: each has "
-            "all that its strategy asks for, or no room for more below max_nodes"
+            "all samples that its strategy wants, or has reached max_nodes"
         )
 
 
 def _extend(forest: Forest, settings: Mapping[str, Any], found: _Found) -> None:
-    """Make trees pending, then set the settings.
+    """Make trees pending, then change the settings.
 
-    The other way round, a kill in between would leave a forest that says it is finished, with fewer
-    samples than its settings tell. A worker that began before the settings were set takes no tree
-    once they are, and stops; what it called complete until then is pending again.
+    In the opposite order, a kill in between would leave a forest that seems finished, with fewer
+    samples than its settings say. A worker that started before the change takes no more trees after
+    it, and stops. Trees that it completed until then become pending again.
     """
     lacking = list(found.lacking)
     _count_as_pending(forest, len(lacking))
@@ -141,16 +141,16 @@ def _extend(forest: Forest, settings: Mapping[str, Any], found: _Found) -> None:
 
 
 def _count_as_pending(forest: Forest, number: int) -> None:
-    """Let the forest be unfinished before its first tree is; the counters are settled later."""
+    """Show the forest as unfinished before its first tree is; counters are settled later."""
     if number:
         left = max(0, forest.num_complete - number)
-        # Nobody works on it, however lately the last worker wrote.
+        # Clear `worked_at`: a recent write would make the forest look as if it were growing.
         fields = {"num_complete": left, "growth_finished_at": None, "worked_at": None}
         collection(Forest).update_one({"_id": forest.name}, {"$set": fields})
 
 
 def _make_pending(trees: Sequence[str]) -> int:
-    """Make those trees pending again that are complete; return how many."""
+    """Make the complete ones of these trees pending again; return their number."""
     fields = {
         "status": str(TreeStatus.PENDING),
         "error": "",

@@ -1,4 +1,4 @@
-"""Which settings of a forest can be made larger, so that its trees grow further."""
+"""The settings of a forest that can be raised, so that its trees grow further."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,20 +15,20 @@ from forests.core.tree import ReasoningTree
 from rollouts.strategies.base import GrowthStrategy
 
 _COMMON = ("max_nodes",)
-"""What adds whatever the strategy is: `GrowthStrategy.plan` obeys it."""
+"""Settings that add samples with any strategy: `GrowthStrategy.plan` obeys them."""
 _NEW_FOREST = "seed a new forest with another --forest_name_suffix for another value"
 
 
 def settings_that_add(strategy: str) -> tuple[str, ...]:
-    """Return the settings of which a larger value adds samples and changes none."""
+    """Return the settings that, when raised, add samples and leave existing ones unchanged."""
     return SETTINGS_THAT_ADD.get(strategy, _COMMON)
 
 
 def extended(config: RolloutWorkerConfig, wanted: Mapping[str, Any]) -> RolloutWorkerConfig:
-    """Return a config with settings that are as large as before or larger.
+    """Return the config with the wanted settings.
 
     Raises:
-        ConfigError: a setting does more than add samples, cannot have its value, or asks for fewer
+        ConfigError: a setting does more than add samples, has an invalid value, or asks for fewer
             samples than before.
     """
     for name in wanted:
@@ -41,13 +41,13 @@ def extended(config: RolloutWorkerConfig, wanted: Mapping[str, Any]) -> RolloutW
         if not _asks_for_as_much(name, config, new):
             raise ConfigError(
                 f"{name} is {_shown(getattr(config, name))} and can only become larger, not "
-                f"{_shown(getattr(new, name))}: samples that are drawn stay"
+                f"{_shown(getattr(new, name))}: drawn samples stay"
             )
     return new
 
 
 def why_not_extended(strategy: str, name: str) -> str:
-    """Return why a setting cannot be made larger, with the remedy; empty where it can."""
+    """Return why a setting cannot be raised, with the remedy; empty if it can."""
     adding = settings_that_add(strategy)
     if name in adding:
         return ""
@@ -60,19 +60,19 @@ def why_not_extended(strategy: str, name: str) -> str:
         )
     if name in LIMITS_OF_SOLUTIONS:
         return (
-            f"{name} has cut solutions that are in the forest, and would not cut the same ones "
-            f"later: {_NEW_FOREST}"
+            f"{name} has cut solutions in the forest, and a larger value would not repair them: "
+            f"{_NEW_FOREST}"
         )
     return (
-        f"{name} decides what is drawn, and the samples of one forest must be of one kind: "
+        f"{name} decides what is drawn, and all samples of a forest must be of one kind: "
         f"{_NEW_FOREST}"
     )
 
 
 def num_lacking(strategy: GrowthStrategy, tree: ReasoningTree) -> int:
-    """Return how many samples a tree lacks at least: those that can be asked for already.
+    """Return the least number of samples that a tree lacks: those that can be requested now.
 
-    More may follow from them, such as the completions that annotate a new solution.
+    They may lead to more, such as completions that annotate a new solution.
     """
     return sum(expansion.num_samples for expansion in strategy.plan(tree))
 

@@ -1,4 +1,4 @@
-"""Apply a changed grader to a forest without drawing anything anew."""
+"""Apply a changed grader to a forest, without new samples."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -25,21 +25,21 @@ _UNGRADED = "not graded"
 
 @dataclass(slots=True)
 class Regrading:
-    """What a changed grader changes, in leaves and trees."""
+    """Numbers of leaves and trees that a changed grader affects."""
 
     leaves: int = 0
     answers_changed: int = 0
     voted_answers_changed: int = 0
-    """Leaves whose votes are counted under another answer than before."""
+    """Leaves whose votes now count under a different answer."""
     uncompared: int = 0
-    """Leaves that still have no result, as nobody could compare their answers."""
+    """Leaves that still have no result, because their answers could not be compared."""
     grades: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Leaves whose grade changed, by the old and the new one."""
+    """Leaves whose grade changed, by old and new grade."""
     trees_changed: int = 0
     """Trees with a leaf whose answer, grade or voted answer changed."""
 
     def note(self, before: TreeNode, leaf: TreeNode) -> bool:
-        """Count a leaf as it was and as it is; return whether anything about it changed."""
+        """Count the old and new state of a leaf; return whether anything changed."""
         old = _UNGRADED if before.grade is None else str(before.grade)
         self.leaves += 1
         self.answers_changed += before.answer != leaf.answer
@@ -57,12 +57,11 @@ def regrade_forest(
     is_dry_run: bool = False,
     report: Callable[[int], None] = lambda _: None,
 ) -> Regrading:
-    """Grade all finished leaves with the config as it is now, and return what changed.
+    """Grade all finished leaves with the given config, and return what changed.
 
-    The groups of their answers are found from the beginning, in the order of the paths.
-
-    From then on the forest belongs to that config. Interrupted, it must be repeated before the
-    forest can be grown or measured; a dry run writes nothing. `report` gets the trees done.
+    Regroups equal answers from scratch, in the order of the paths. Afterwards the forest belongs to
+    that config. After an interruption the call must be repeated before the forest can grow or be
+    measured. A dry run writes nothing. Calls `report` with the number of trees done.
 
     Raises:
         ConfigError: the forest is growing, or a method of the config failed for a leaf.
@@ -71,7 +70,7 @@ def regrade_forest(
         raise ConfigError(f"forest {forest.name!r} is growing: stop its workers or pause it first")
     if not is_dry_run:
         collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_graded": False}})
-        wait_for_workers(forest)  # one may have begun at this moment; it stops within a second
+        wait_for_workers(forest)  # one may have started just now; it stops within a second
         take_over_unfinished(forest)
     regrading = Regrading()
     for done, stored in enumerate(iter_trees(forest), start=1):
@@ -88,7 +87,7 @@ def regrade_forest(
 def _regrade_tree(
     stored: StoredTree, config: RolloutConfig, regrading: Regrading
 ) -> list[TreeNode]:
-    """Set answers, grades and voted answers of a tree's leaves and return those that changed."""
+    """Set answers, grades and voted answers of a tree's leaves; return the changed leaves."""
     changed = []
     grader = TreeGrader(config, stored.label, stored.tree)
     for leaf in sorted(stored.tree.leaves(), key=lambda leaf: leaf.path):
@@ -99,7 +98,7 @@ def _regrade_tree(
             grader.grade(leaf)
         except ConfigError as error:
             raise ConfigError(
-                f"{error} for node {node_id(stored.id, leaf.path)}: mend the config and run "
+                f"{error} for node {node_id(stored.id, leaf.path)}: fix the config and run "
                 "regrade_forest again"
             ) from error
         if regrading.note(before, leaf):

@@ -1,4 +1,4 @@
-"""Make a forest of the solutions of another one, cut into other steps."""
+"""Make a new forest from the solutions of another one, cut into other steps."""
 
 import hashlib
 import json
@@ -46,21 +46,21 @@ _OF_ITSELF: Document = {
     "worker_message_at": None,
     "worked_at": None,
 }
-"""What a forest does not have of the one whose solutions it holds."""
+"""Fields that a new forest does not copy from the forest of its solutions."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewSteps:
-    """Where the steps of the new forest end."""
+    """The rule for steps of the new forest, with the settings to store."""
 
     rule: StepRule
     settings: RolloutWorkerConfig
-    """Settings that say the same, as far as settings can."""
+    """Settings that describe the rule, as far as settings can."""
     splitter: str = ""
-    """Config whose `split_steps` cuts, with its SHA-256; empty where settings say it all."""
+    """Config whose `split_steps` cuts, with its SHA-256; empty if settings describe the rule."""
 
     def stored(self) -> Document:
-        """Return the settings of the new forest that tell its steps."""
+        """Return the settings of the new forest that describe its steps."""
         told = self.settings.as_dict()
         delimiter = {"split_steps": self.splitter} if self.splitter else told["step_delimiter"]
         return {"step_delimiter": delimiter, "keep_blocks": told["keep_blocks"]}
@@ -68,16 +68,16 @@ class NewSteps:
 
 @dataclass(slots=True)
 class Resegmentation:
-    """What came of it."""
+    """The result of `resegment_forest`."""
 
     forest_name: str
     trees: int = 0
     """Complete trees, whose solutions were cut."""
     failed: int = 0
-    """Failed trees, which the new forest has without nodes."""
+    """Failed trees, which have no nodes in the new forest."""
     samples: int = 0
     left_out: int = 0
-    """Rollouts drawn from inner nodes: they belong to steps that are not there any more."""
+    """Rollouts drawn from inner nodes: they belong to steps that the new forest does not have."""
     nodes_before: int = 0
     nodes: int = 0
 
@@ -87,10 +87,10 @@ def resegment_forest(
 ) -> Resegmentation:
     """Write the solutions of a finished forest, cut by a rule, into a new one.
 
-    All trees are checked before anything is written. Interrupted, the same call continues.
+    Checks all trees before it writes anything. After an interruption, the same call continues.
 
     Raises:
-        ConfigError: the name is taken or unusable, the forest is growing or not all grown, its
+        ConfigError: the name is taken or unusable, the forest is growing or unfinished, its
             solutions cannot be cut again, or the rule failed.
     """
     name = _new_name(forest, suffix)
@@ -121,13 +121,13 @@ def _require_finished(forest: Forest) -> None:
         raise ConfigError(
             f"{forest.strategy} draws forest {forest.name!r} step by step, so its solutions are "
             "not independent samples and values of other steps would be biased: resegment a "
-            f"forest of {', '.join(RESEGMENTABLE)}"
+            f"forest with strategy {', '.join(RESEGMENTABLE)}"
         )
     if is_held(forest):
         raise ConfigError(f"forest {forest.name!r} is growing: stop its workers or pause it first")
     if forest.num_pending:
         raise ConfigError(
-            f"{forest.num_pending} trees of forest {forest.name!r} are not grown: run "
+            f"{forest.num_pending} trees of forest {forest.name!r} are unfinished: run "
             f"rollout_worker --forest_name {forest.name} first"
         )
 
@@ -135,7 +135,10 @@ def _require_finished(forest: Forest) -> None:
 def _resegmented(
     stored: StoredTree, rule: StepRule, forest: Forest
 ) -> tuple[ReasoningTree, int, int]:
-    """Return the new tree, its samples and the rollouts left out; empty for a failed tree."""
+    """Return the new tree, and the numbers of samples kept and rollouts left out.
+
+    For a failed tree all three are empty.
+    """
     if stored.status != TreeStatus.COMPLETE:
         return ReasoningTree(), 0, 0
     rule_of_thoughts = rule if forest.worker_config.get("reasoning") == "grow" else None
@@ -159,13 +162,13 @@ def _start_forest(forest: Forest, name: str, steps: NewSteps) -> Forest:
     new.created_at = datetime.now(UTC)
     for field, value in _OF_ITSELF.items():
         setattr(new, field, value)
-    delete_forest(Forest(name=name))  # what a deletion that was interrupted has left
+    delete_forest(Forest(name=name))  # the rest of an interrupted deletion
     new.save(force_insert=True)
     return new
 
 
 def _digest(forest: Forest, steps: NewSteps) -> str:
-    """Return what tells this resegmentation from any other."""
+    """Return a digest that identifies this resegmentation."""
     told = [
         forest.name, str(forest.created_at), str(forest.graded_at), forest.num_trees, steps.stored()
     ]  # fmt: skip

@@ -26,24 +26,25 @@ SECONDS_TO_STOP = 30.0
 SECONDS_TO_END_UNASKED = 5.0
 SECONDS_BEFORE_REPLACING = 2.0
 MAX_LOST_IN_A_ROW = 5
-"""Processes that may end before their work is done without a tree being finished meanwhile."""
+"""Stop when more processes than this end early without a tree being finished between them."""
 _MAX_BYTES_OF_REPORT = 65_536
 
 
 class WorkerFailedError(UserError):
-    """A worker process cannot go on, and so no other can; the message is one line."""
+    """A worker process cannot continue, so no other can. The message is one line."""
 
 
 def grow_with_processes(
     forest: Forest, requests: Sequence[int], stderr: OutputWrapper
 ) -> GrowthSummary:
-    """Grow a forest with one child process for each number of requests; return the final state.
+    """Grow a forest with one child process for each entry of `requests`; return the final state.
 
-    A process that is killed is replaced after a pause. What it held is free again at once.
+    Each entry is the number of requests in flight of one process. A killed process is replaced
+    after a pause. Its trees are free again at once.
 
     Raises:
-        WorkerFailedError: a process cannot grow the forest, or one after the other is killed.
-        KeyboardInterrupt: on SIGINT or SIGTERM, after all have written what had arrived.
+        WorkerFailedError: a process cannot grow the forest, or processes are killed repeatedly.
+        KeyboardInterrupt: on SIGINT or SIGTERM, after all processes have written their samples.
     """
     children = _Children(forest.name, requests)
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -65,7 +66,7 @@ def grow_with_processes(
 class _Child:
     process: subprocess.Popen[bytes]
     report: int
-    """Pipe from which the reason for its end is read."""
+    """Pipe for the reason why the process ended."""
 
     @classmethod
     def start(cls, forest_name: str, share: int, requests: Sequence[int]) -> "_Child":
@@ -77,13 +78,13 @@ class _Child:
             cwd=settings.BASE_DIR,
             stdin=subprocess.DEVNULL,
             pass_fds=[writing],
-            start_new_session=True,  # Ctrl-C is for the parent, which passes a stop on
+            start_new_session=True,  # Ctrl-C reaches only the parent, which stops its children
         )
         os.close(writing)
         return cls(process, reading)
 
     def read_report(self) -> str:
-        """Return why it could not go on, in one line; empty where it did not say. Once."""
+        """Return why the process could not continue, in one line; empty if unknown. Call once."""
         try:
             written = os.read(self.report, _MAX_BYTES_OF_REPORT)
         except BlockingIOError:
@@ -100,15 +101,15 @@ class _Children:
         self.requests = requests
         self.running: dict[int, _Child] = {}
         self._due: dict[int, float] = dict.fromkeys(range(len(requests)), 0.0)
-        """Shares without a process, and from when on one may be started."""
+        """Shares without a process, each with the earliest time to start one."""
         self._num_lost = 0
         self._num_pending: int | None = None
 
     def look_after(self) -> bool:
-        """Start processes that are due; return whether any is there or will be.
+        """Start processes that are due; return whether any is running or due.
 
         Raises:
-            WorkerFailedError: one said that it cannot go on, or too many have died.
+            WorkerFailedError: a process cannot continue, or too many have died.
         """
         for share, child in list(self.running.items()):
             if child.process.poll() is not None:
@@ -124,7 +125,7 @@ class _Children:
         if message := child.read_report():
             raise WorkerFailedError(message)
         if not may_grow(self.forest_name) or (status == 0 and self.running):
-            return  # nothing is left, or the others grow it
+            return  # no work is left, or the other processes do it
         forest = Forest.objects.get(pk=self.forest_name)
         settle_counters(forest)
         forest.refresh_from_db()
@@ -137,15 +138,15 @@ class _Children:
         if self._num_lost > MAX_LOST_IN_A_ROW:
             raise WorkerFailedError(
                 f"{self._num_lost} worker processes ended before a tree was finished, and the last "
-                f"{how}: where memory is short, use fewer processes"
+                f"{how}: if memory is short, use fewer processes"
             )
         log.warning("worker process replaced", how=how, process=child.process.pid)
         self._due[share] = time.monotonic() + SECONDS_BEFORE_REPLACING
 
     def end(self, seconds: float) -> None:
-        """Stop all after a while, and settle what the forest says of them.
+        """Stop all processes after `seconds`, and settle the forest's counters.
 
-        In this time processes that find no unfinished tree end by themselves.
+        The pause lets processes without unfinished trees end by themselves.
         """
         self._wait(seconds)
         self._stop()
@@ -153,7 +154,7 @@ class _Children:
             settle_counters(forest)
             forest.refresh_from_db()
             if forest.num_pending:
-                leave_forest(forest)  # also for workers that were killed
+                leave_forest(forest)  # killed workers did not do this
 
     def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -162,7 +163,7 @@ class _Children:
             time.sleep(0.1)
 
     def _stop(self) -> None:
-        """Ask all to write what has arrived and end; kill those that do not."""
+        """Ask all processes to write their samples and end; kill those that do not."""
         processes = [child.process for child in self.running.values()]
         for process in processes:
             if process.poll() is None:

@@ -1,7 +1,7 @@
-"""What a worker process of `rollout_worker` does: grow one forest until no tree of it is left.
+"""A worker process of `rollout_worker`: grow one forest until all its trees are finished.
 
-It needs no queue: leases in the database say which process grows which tree. So processes of other
-commands and machines, and jobs of the queue, may grow trees of the same forest beside it.
+It does not use the queue: leases in the database decide which process grows which tree. So
+processes of other commands and machines, and queue jobs, may grow the same forest at once.
 """
 
 import json
@@ -24,17 +24,17 @@ from rollouts.growing.recorder import LeaseLostError
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_CHARACTERS_OF_ERROR = 1_000
-"""So that it fits into a pipe, and nobody has to read for it to be written."""
+"""Short enough for the pipe's buffer, so that writing never waits for a reader."""
 
 
 def grow_forest(name: str, *, share: int, num_shares: int, num_requests: int, parent: int) -> None:
     """Grow trees of a forest until none is unfinished, or the forest may not grow now.
 
-    It begins with every `num_shares`-th unfinished tree, so that processes which start together
-    seldom want the same, and then takes what others have left.
+    Starts with every `num_shares`-th unfinished tree, so that processes that start together rarely
+    compete for one. Then takes any tree that is left.
 
     Raises:
-        CommandError, ConfigError, pymongo.errors.PyMongoError: growth cannot go on.
+        CommandError, ConfigError, pymongo.errors.PyMongoError: growth cannot continue.
     """
     trees = _unfinished(name)[share::num_shares]
     grown = Grown()
@@ -56,7 +56,7 @@ def grow_forest(name: str, *, share: int, num_shares: int, num_requests: int, pa
 
 
 def _unfinished(name: str) -> Sequence[Document]:
-    """Return index and lease of the unfinished trees, those of dead processes given back."""
+    """Release trees of dead processes; return index and lease of all unfinished trees."""
     forest = Forest.objects.filter(pk=name).first()
     if forest is None:
         raise CommandError(f"forest {name!r} was deleted")
@@ -65,7 +65,7 @@ def _unfinished(name: str) -> Sequence[Document]:
 
 
 class Command(ProjectCommand):
-    """What `main` runs; no command that a person calls."""
+    """The command that `main` runs; not for users."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("forest_name")
@@ -78,9 +78,9 @@ class Command(ProjectCommand):
 
 
 def main() -> None:
-    """Grow as the arguments say; where that fails, write why to the pipe that they name first."""
+    """Grow the forest that the arguments name; write a failure to the pipe in the first one."""
     report, *arguments = sys.argv[1:]
-    os.set_inheritable(int(report), False)  # processes of users' code must not hold it open
+    os.set_inheritable(int(report), False)  # child processes of users' code must not keep it open
     try:
         call_command(Command(), *arguments)
     except CommandError as error:

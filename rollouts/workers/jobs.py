@@ -1,4 +1,4 @@
-"""What the queue holds: slices of forests. The database knows what is left to do in each."""
+"""Queue jobs: slices of forests. The database knows what is left to do in each."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -35,9 +35,9 @@ from rollouts.growing.reservations import free_dead
 log = structlog.stdlib.get_logger(__name__)
 
 PROCESS_OF_WORKER = "process"
-"""Field in which a worker's record in the queue's server says which process it is."""
+"""Field of a worker's record in Redis that identifies its process."""
 LEFT_BY = "left_by"
-"""Among the notes of a job in the queue: which workers have put it back, and when."""
+"""Key in a job's metadata: which workers have put it back, and when."""
 MAX_LEFT_BY = 20
 _ANY_NUMBER_OF_TIMES = 10**9
 _BEGINNING_OF_ID = "grow_"
@@ -49,16 +49,16 @@ def grow_slice(
 ) -> dict[str, int] | Retry:
     """Job: grow the unfinished trees with indexes from `start` to before `stop`.
 
-    Returns how many trees it completed and how many failed. Where this worker has another config,
-    model or server than the forest needs, it returns what puts the job back into the queue.
+    Returns how many trees it completed and how many failed. If this worker has a different config,
+    model or server than the forest needs, returns a `Retry`, which puts the job back.
 
-    `needs` is what the forest needed when it was enqueued (see `needs`). The database says
-    what it needs now. An older version enqueued jobs without.
+    `needs` is what the forest needed when the job was enqueued (see `needs`). The database has the
+    current needs. Older versions enqueued jobs without it.
 
     Raises:
-        ConfigError: the forest is gone, or takes no rollouts.
-        NotForThisWorkerError: this process does not work for the queue: no job is put back.
-        BackendRefusedError: the model server refuses; the forest's page says so.
+        ConfigError: the forest was deleted, or does not take rollouts.
+        NotForThisWorkerError: the same, but outside the queue: there is no job to put back.
+        BackendRefusedError: the model server refuses requests. The forest's page says so.
     """
     close_inherited_connections()
     job = get_current_job()
@@ -92,7 +92,7 @@ def _grow_slice(
 
 
 def _put_back(forest_name: str, job: Job, error: NotForThisWorkerError) -> Retry:
-    """Say why this worker leaves the forest to others, and return what RQ puts a job back for."""
+    """Show why this worker skips the forest, and return the `Retry` that puts its job back."""
     log.warning("job put back", reason=show_worker_message(forest_name, error))
     left = [*job.meta.get(LEFT_BY, {}).items(), (job.worker_name, time.time())]
     job.meta[LEFT_BY] = dict(left[-MAX_LEFT_BY:])
@@ -101,19 +101,18 @@ def _put_back(forest_name: str, job: Job, error: NotForThisWorkerError) -> Retry
 
 
 def is_left_by(job: Job, worker_name: str, since: float) -> bool:
-    """Return whether a worker that has taken a job has put it back since then."""
+    """Return whether a worker has put a job back since `since`, in seconds since the epoch."""
     left: Mapping[str, float] = job.get_meta().get(LEFT_BY, {})
     return left.get(worker_name, 0.0) >= since
 
 
 def enqueue_forest(forest: Forest, trees_per_job: int) -> int:
-    """Put slices with unfinished trees into the queue and return how many were put there.
+    """Enqueue slices with unfinished trees; return their number.
 
-    Slices that are in the queue, or in the hands of a living worker, are left alone, so this may be
-    repeated at any time, also after the queue was lost. A worker that was killed on this machine is
-    known to be dead at once, one elsewhere when its heartbeat has been missing for 90 s. Where no
-    slice is unfinished the forest's counters are settled, as a worker may have been killed before
-    it counted its last trees.
+    Skips slices that are in the queue or held by a living worker, so it may be repeated any time,
+    also after the queue was lost. A killed worker counts as dead at once on this machine, and
+    elsewhere after 90 s without a heartbeat. If no slice is unfinished, settles the forest's
+    counters, because a worker may have been killed before it counted its last trees.
     """
     leases.release_dead(trees_with_status(forest, TreeStatus.GROWING))
     now = server_time()
@@ -136,7 +135,7 @@ def job_id_of(forest_name: str, start: int, stop: int) -> str:
 
 
 def forest_of(job_id: str) -> str:
-    """Return which forest a job is for, by its id."""
+    """Return the forest name in a job id."""
     return job_id.removeprefix(_BEGINNING_OF_ID).rpartition("_")[0]
 
 
@@ -145,7 +144,7 @@ def rollout_queue() -> Queue:
 
 
 def close_inherited_connections() -> None:
-    """Drop a connection opened before a fork: a pymongo client does not survive one."""
+    """Drop connections opened before a fork: a pymongo client does not survive a fork."""
     cast(DatabaseWrapper, connection).close_pool()
 
 
@@ -160,13 +159,13 @@ def _enqueue_batch(
     for job in known:
         status = job.get_status(refresh=False)
         is_waiting = status is JobStatus.QUEUED and job.id in queued
-        # Until its process has begun, a job that a worker has taken is still called queued.
+        # RQ calls a job queued until its process starts, even after a worker has taken it.
         is_at_work = status in (JobStatus.QUEUED, JobStatus.STARTED) and job.id in at_work
         if is_waiting or is_at_work:
             del spans[job.id]
-        else:  # finished, failed, or taken by a worker that is dead
+        else:  # finished, failed, or taken by a dead worker
             job.delete()
-            queue.intermediate_queue.remove(job.id)  # where it stays, RQ would call it stuck
+            queue.intermediate_queue.remove(job.id)  # else RQ would report it as stuck
     queue.enqueue_many(
         Queue.prepare_data(
             grow_slice,
@@ -183,7 +182,7 @@ def _enqueue_batch(
 
 
 def _jobs_at_work(queue: Queue) -> set[str]:
-    """Return the jobs that living workers have taken, also before they claim a tree."""
+    """Return the ids of jobs that living workers have taken, even if they hold no tree yet."""
     workers = Worker.all(queue=queue, serializer=queue.serializer)
     return {
         execution.job_id
@@ -194,15 +193,15 @@ def _jobs_at_work(queue: Queue) -> set[str]:
 
 
 def _is_dead(worker: BaseWorker) -> bool:
-    """Return whether a worker is known to be dead; its record goes when its heartbeat is missed."""
+    """Return whether a worker is known to be dead. Its record expires if its heartbeat stops."""
     process = cast("bytes", worker.connection.hget(worker.key, PROCESS_OF_WORKER) or b"")
     return worker.death_date is not None or leases.is_dead(process.decode())
 
 
 def _known_jobs(queue: Queue, ids: list[str]) -> list[Job]:
-    """Return those jobs that the queue's server has, and delete what is no whole job.
+    """Return the jobs that are in Redis, and delete incomplete ones.
 
-    A worker that goes on while the queue is lost writes its heartbeat where the job has been.
+    If the queue is lost, a working worker still writes its heartbeat into the lost job's key.
     """
     while True:
         try:
@@ -215,7 +214,7 @@ def _known_jobs(queue: Queue, ids: list[str]) -> list[Job]:
 
 
 def _delete_torn(redis: Redis, key: str) -> None:
-    """Delete a job without data, unless somebody puts a whole one there at this moment."""
+    """Delete a job without data, unless a whole job is stored under its key meanwhile."""
 
     def delete(pipeline: Pipeline) -> None:
         is_torn = pipeline.exists(key) and not pipeline.hexists(key, "data")

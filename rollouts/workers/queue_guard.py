@@ -1,9 +1,9 @@
-"""RQ, made to read nothing but JSON, and to call nothing but our job, wherever we meet the queue.
+"""Harden RQ: JSON only, and no callable but `grow_slice`.
 
-RQ unpickles what stands in the queue's server, calls what a job there names as its function or its
-callbacks, and asks what it names as webhooks. Its settings change that for queues and workers; the
-registries, and the pages of django-rq, go by RQ's own classes. So these are changed themselves, in
-each process of the site and of its workers, when it starts.
+By default RQ unpickles what it reads from Redis, calls the function and callbacks that a job names,
+and requests its webhooks. RQ's settings change that for queues and workers, but its registries and
+the pages of django-rq use RQ's own classes. So patch those classes when each process of the site
+and its workers starts.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ _restore = Job.restore
 
 def _function(job: Job) -> Any:
     if job.instance or job.func_name not in _FUNCTIONS:
-        raise ValueError(f"job {job.id} calls {job.func_name}, which is no job of this site")
+        raise ValueError(f"job {job.id} calls {job.func_name}, which is not a job of this site")
     return _FUNCTIONS[job.func_name]
 
 

@@ -1,4 +1,4 @@
-"""RQ's worker for rollouts: `rqworker rollouts` uses it through the setting RQ."""
+"""The RQ worker for rollouts. `rqworker rollouts` uses it because of the setting RQ."""
 
 import contextlib
 import ctypes
@@ -16,20 +16,20 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
-import rollouts.client.backend  # noqa: F401  before the forks, of which each would import its library
+import rollouts.client.backend  # noqa: F401  import its library once, before the forks
 from rollouts.growing import leases
 from rollouts.workers import queue_guard
 from rollouts.workers.jobs import PROCESS_OF_WORKER, forest_of, is_left_by
 
 SECONDS_BETWEEN_LOOKS_AT_STOP = 10
 SECONDS_TO_LEAVE_ALONE = 60.0
-"""How long a worker takes no job of a forest that it could not grow: its settings may change."""
+"""How long a worker skips jobs of a forest that it could not grow: settings may change."""
 SECONDS_BETWEEN_LOOKS_AT_OTHERS_JOBS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
 def _stop_with_pool() -> None:
-    """Be told to stop when the pool that started this worker dies."""
+    """Ask the kernel for SIGTERM when the pool that started this worker dies."""
     pool = multiprocessing.parent_process()
     if pool is None:
         return
@@ -40,32 +40,32 @@ def _stop_with_pool() -> None:
 
 
 class RolloutWorker(Worker):
-    """Forks a process for each job, and passes a stop on to it.
+    """Forks a process for each job, and forwards a stop to it.
 
-    RQ's own worker lets the job run to its end; ours ends when what has arrived is written.
+    RQ's own worker lets the job finish. This one ends as soon as the job has written its samples.
 
-    A job that this worker cannot do, as it has another config or model server, goes back to the end
-    of the queue, and for a while the worker takes no job of that forest.
+    A job that this worker cannot do, because its config or model server differs, goes back to the
+    end of the queue. For a while the worker skips jobs of that forest.
     """
 
     preloaded = queue_guard  # imported before the fork, not once in each job
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # The commands of django-rq pass their default, which is not the queue's.
+        # The commands of django-rq pass their own default, not the queue's serializer.
         super().__init__(*args, **(kwargs | {"serializer": JSONSerializer}))
         self._left_until: dict[str, float] = {}
-        """Forests to leave to others, and until when on the monotonic clock."""
+        """Forests to skip, each with the end of the pause on the monotonic clock."""
 
     def serialize(self) -> dict[str, Any]:
-        """Return what the queue's server keeps of this worker, and which process it is."""
+        """Return this worker's record in Redis, with the identity of its process."""
         return super().serialize() | {PROCESS_OF_WORKER: leases.new_holder()}
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
-        """Work until stopped, without the scheduler of RQ: no job of ours waits for a time.
+        """Work until stopped, without RQ's scheduler: our jobs are never scheduled for a time.
 
-        RQ's pool starts one, and waits for it forever where it is stopped at that moment.
+        RQ's pool starts a scheduler, and hangs if it is stopped at that moment.
         """
-        # RQ does so after it has told that the worker is there.
+        # RQ installs them only after it has registered the worker.
         self._install_signal_handlers()  # type: ignore[no-untyped-call]
         _stop_with_pool()
         try:
@@ -77,10 +77,10 @@ class RolloutWorker(Worker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Return the next job, or None when the worker is to end.
+        """Return the next job, or None when the worker shall end.
 
-        Of a stop RQ tells by an exception in the midst of anything, which what it meets there, such
-        as logging, may catch: so the worker looks itself, again and again.
+        RQ signals a stop by raising wherever the code happens to be. A broad `except` there can
+        swallow it, for example in logging, so poll the flag too.
         """
         idle_since = time.monotonic()
         while not self._stop_requested:
@@ -101,7 +101,7 @@ class RolloutWorker(Worker):
         return None
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Let a process do the job, and see whether it has put it back."""
+        """Let a process do the job, and skip its forest for a while if the job was put back."""
         began = time.time()
         super().execute_job(job, queue)
         with contextlib.suppress(NoSuchJobError):  # the queue was emptied
@@ -113,10 +113,10 @@ class RolloutWorker(Worker):
         return self._left_until.get(forest_name, 0.0) > time.monotonic()
 
     def _has_only_others_jobs(self) -> bool:
-        """Return whether the queues hold jobs, and none that this worker may take.
+        """Return whether the queues hold jobs, but none that this worker may take.
 
-        Those before the first that it may take go to the end: each move is one step of the server,
-        so that a worker which is killed meanwhile loses none.
+        Moves jobs before the first that it may take to the end. Each move is atomic in Redis, so a
+        killed worker loses no job.
         """
         if not any(map(self._leaves, self._left_until)):
             return False
@@ -131,20 +131,20 @@ class RolloutWorker(Worker):
         return num_others > 0
 
     def _put_back(self, job: Job, queue: Queue) -> None:
-        """Put a job to the end of the queue that came to the front while this worker took one."""
+        """Return a job to the end of the queue: it came to the front while this worker took one."""
         with self.connection.pipeline() as pipeline:
             queue.push_job_id(job.id, pipeline=pipeline)
             pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
             pipeline.execute()
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """Fork the job's process, and stop it where a stop came while its id was not known yet."""
+        """Fork the job's process, and stop it if a stop arrived before its id was known."""
         super().fork_work_horse(job, queue)
         if self._stop_requested:
             self._stop_horse()
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """Do the job in its own process, unless a stop came before it could be told of one."""
+        """Do the job in its own process, unless a stop arrived before its signal handlers."""
         self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
         if self._stop_requested:
             os._exit(1)
@@ -157,7 +157,7 @@ class RolloutWorker(Worker):
             self._stop_horse()
 
     def _stop_horse(self) -> None:
-        # Not its process group, as RQ does: until it has made one, that is ours.
+        # RQ signals the process group. Until the child has its own, that would be ours.
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.horse_pid, signal.SIGTERM)
 

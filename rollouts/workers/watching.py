@@ -1,4 +1,4 @@
-"""Watch a forest grow from a terminal or a log."""
+"""Show the progress of a growing forest in a terminal or a log."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,21 +20,21 @@ _SECONDS_BETWEEN_PLAIN_LINES = 10.0
 
 @dataclass(frozen=True, slots=True)
 class GrowthSummary:
-    """A forest's progress at one moment, and its speed since watching began."""
+    """A forest's progress at one moment, and its speed since the command started watching."""
 
     forest_name: str
     state: str
     reason: str
-    """Why it is in this state; empty where the state says it all."""
+    """Why it is in this state; empty if the state needs no reason."""
     num_trees: int
     num_complete: int
     num_failed: int
     num_hit_max_nodes: int
-    """Trees that lack samples, as `max_nodes` left no room for them."""
+    """Trees that lack samples because they reached `max_nodes`."""
     num_nodes: int
     num_leaves: int
     num_uncompared: int
-    """Samples that ended too, but have no result: see `forests.core.counting`."""
+    """Finished samples without a result, not in `num_leaves`: see `forests.core.counting`."""
     requests: int
     retries: int
     failures: Mapping[str, int]
@@ -42,19 +42,19 @@ class GrowthSummary:
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
-    """In the currency of the forest's prices; None where these are not known."""
+    """In the currency of the forest's prices; None if these are unknown."""
     max_requests: int | None
     max_tokens_total: int | None
     max_cost: float | None
     spent_limit: str
-    """The limit that is spent, in words; empty where none is."""
+    """The spent limit, in words; empty if none is spent."""
     seconds: float
     leaves_per_second: float
     tokens_per_second: float
 
 
 def node_limit_note(summary: GrowthSummary) -> str:
-    """Return what to tell of trees that reached `max_nodes`; empty where none did."""
+    """Return a note on the trees that reached `max_nodes`; empty if none did."""
     number = summary.num_hit_max_nodes
     if not number:
         return ""
@@ -63,7 +63,7 @@ def node_limit_note(summary: GrowthSummary) -> str:
 
 
 def spending_note(summary: GrowthSummary) -> str:
-    """Return what growing used and cost, in words."""
+    """Return the usage and cost of growing, in words."""
     return (
         f"{summary.requests:,} requests, {summary.prompt_tokens:,} prompt and "
         f"{summary.completion_tokens:,} completion tokens, {money(summary.cost)}"
@@ -77,10 +77,10 @@ def watch_growth(
     goes_on: Callable[[Forest], bool],
     at_end: Callable[[], None] = lambda: None,
 ) -> GrowthSummary:
-    """Show progress until no tree is unfinished or `goes_on` says no; return the last state.
+    """Show progress until no tree is unfinished or `goes_on` returns False; return the last state.
 
-    A terminal gets a moving bar, a log a line now and then. `at_end` is called before the forest is
-    read for the last time.
+    Shows a progress bar in a terminal, and a line every 10 seconds in a log. Calls `at_end` before
+    it reads the forest for the last time.
     """
     began = time.monotonic()
     first = last = Forest.objects.get(pk=forest_name)
@@ -147,7 +147,7 @@ def _num_ended(forest: Forest) -> int:
 
 
 def _told(summary: GrowthSummary, standing: Standing) -> str:
-    """Return the state, and what was done where that says more than the state does."""
+    """Return the state, with speed and counts unless the forest waits or has ended."""
     if standing.state is ForestState.WAITING or standing.state in ENDS_WATCHING:
         return str(standing)
     facts = [

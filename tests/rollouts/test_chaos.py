@@ -220,7 +220,7 @@ class Config(Demo):
         return "{name}"
 """
 MAX_REQUESTS = 40
-"""Of the second forest, until its operator lifts the limit: about a third of what it takes."""
+"""Of the second forest, until its operator removes the limit: about a third of what it takes."""
 
 
 def with_model(name: str) -> OpenAIServer:

@@ -154,7 +154,7 @@ def test_a_forest_stops_at_its_limit_and_goes_on_with_a_larger_one(
     status, _, err = finish(start(model_server, *command, limit, "9"))
 
     assert status == 3, err
-    assert "raise the limit to go on" in err
+    assert "raise the limit to continue" in err
     assert reread(forest).num_pending > 0
     assert finish(start(model_server, *command))[0] == 1  # the limit is remembered
     assert finish(start(model_server, *command, "--no_limit"))[0] == 0
@@ -168,7 +168,7 @@ def test_populate_forest_fills_the_queue_once(queue, model_server: OpenAIServer)
     _, again = run("populate_forest", "--forest_name", forest.name, "--trees_per_job", "2")
 
     assert json.loads(out)["jobs"] == 3
-    assert again.startswith("0 jobs put into the queue")
+    assert again.startswith("0 jobs enqueued")
 
 
 def test_a_plain_rqworker_grows_what_populate_forest_enqueued(queue, model_server: OpenAIServer):
@@ -260,7 +260,9 @@ def test_verify_config_warns_where_no_answer_is_found(model_server: OpenAIServer
     out, _ = run("verify_config", *words)
 
     (warning,) = [line for line in out.splitlines() if line.startswith("warn")]
-    assert warning.startswith(f"warn answer: the rollout ends {text.strip()!r}, in which no answer")
+    assert warning.startswith(
+        f"warn answer: there is no answer in the rollout, which ends {text.strip()!r}"
+    )
     assert r"`#### x`, `\boxed{x}` or `The answer is x`" in warning
     assert "docs/answers.md" in warning
     checks = json.loads(run("verify_config", *words, "--json")[0])["checks"]
@@ -385,7 +387,7 @@ def test_verify_config_warns_where_the_prompt_would_be_taken_for_the_question(tm
     lines = verified(tmp_path, settings)
     (warning,) = [line for line in lines if line.startswith("warn")]
     assert warning.startswith("warn question: the prompt seems to hold more than the question")
-    assert "give the config a get_question" in warning
+    assert "add get_question to the config" in warning
 
     methods = "def get_question(self, item): return item['text']"
     lines = verified(tmp_path, settings, methods=methods)

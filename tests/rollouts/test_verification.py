@@ -67,9 +67,9 @@ def test_a_solution_that_max_depth_would_cut_is_told_with_limits_that_fit(
     assert checks["max_depth"]["is_warning"]
     assert checks["max_depth"]["detail"] == (
         "4 of 4 solutions would be cut: max_depth is 12, and the longest has 31 steps; set "
-        "max_depth to some 62"
+        "max_depth to about 62"
     )
-    assert "may need 248 nodes, and max_nodes is 100" in checks["max_nodes"]["detail"]
+    assert "may need 248 nodes, but max_nodes is 100" in checks["max_nodes"]["detail"]
     assert "answer" not in checks
     (request,) = model_server.requests
     assert request["n"] == 4
@@ -92,7 +92,7 @@ def test_samples_that_the_token_limits_cut_are_told(model_server: OpenAIServer, 
     sampled = checks_of(strategy="sampled", num_rollouts=2, max_tokens_per_rollout=6)
 
     assert checks["max_tokens_per_step"]["detail"] == (
-        "6 of 6 steps were cut: max_tokens_per_step is 4; set it to some 8"
+        "6 of 6 steps were cut: max_tokens_per_step is 4; set it to about 8"
     )
     assert "raise max_tokens_per_rollout, now 6" in sampled["answer"]["detail"]
 

@@ -12,8 +12,8 @@ from prm_site.access.roles import OPERATOR, ROLES
 
 class Command(ProjectCommand):
     help = (
-        "Make a user with one role, or give a user another role. A new user's password is printed "
-        "as JSON, once; the user changes it on the site (Password), or `changepassword` does."
+        "Make a user with one role, or change a user's role. Prints a new user's password once, as "
+        "JSON. Users change it on the site (Password); `changepassword` changes it too."
     )
     examples = "python manage.py add_user --username ada --role reviewer"
 
@@ -23,8 +23,8 @@ class Command(ProjectCommand):
             "--role",
             required=True,
             choices=list(ROLES),
-            help="viewer: reads; reviewer: also judges pairs; operator: also pauses, resumes, "
-            "retries and deletes forests, in the admin",
+            help="viewer: reads pages; reviewer: also judges pairs; operator: also pauses, "
+            "resumes, retries and deletes forests, in the admin",
         )
 
     def handle(self, *, username: str, role: str, **options: Any) -> None:

@@ -13,8 +13,8 @@ DEFAULT_LIMIT = 10
 
 class Command(ProjectCommand):
     help = (
-        "The whole flow with a real small model: start the services, seed, populate, measure, "
-        "create and export preferences, then serve the site."
+        "Run the whole flow with a real small model: start the services, seed and populate a "
+        "forest, measure it, create and export preferences, then serve the site."
     )
     needs_database = False
     examples = """
@@ -23,7 +23,7 @@ manage.py demo --exit --limit 4
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--exit", action="store_true", help="end after the export")
+        parser.add_argument("--exit", action="store_true", help="exit after the export")
         parser.add_argument(
             "--limit",
             type=positive_integer,

@@ -12,7 +12,7 @@ USERNAME = "demo"
 
 
 class Command(ProjectCommand):
-    help = "Make the demo's user, with a password of its own, and print both as JSON."
+    help = "Make the demo's user with a random password, and print both as JSON."
 
     def handle(self, **options: Any) -> None:
         path = settings.DATA_DIR / "demo_password"

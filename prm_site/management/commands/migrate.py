@@ -8,9 +8,9 @@ from django_mongodb_backend.schema import DatabaseSchemaEditor
 
 class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate, also where an interrupted run, or a command before the first, left collections.
+        """Migrate, even if an interrupted run or an earlier command left collections.
 
-        MongoDB has no transaction around a migration, so what it has made stays when it is killed.
+        MongoDB runs migrations without a transaction, so a killed one leaves its collections.
         """
         database = cast("DatabaseWrapper", connections[options["database"]])
         database.SchemaEditorClass = RepeatableSchemaEditor
@@ -18,13 +18,13 @@ class Command(migrate.Command):
 
 
 class RepeatableSchemaEditor(DatabaseSchemaEditor):
-    """Completes a collection that is there, instead of refusing to make it."""
+    """Completes an existing collection instead of refusing to create it."""
 
     def create_model(self, model: Any) -> None:
         if model._meta.db_table not in self.connection.introspection.table_names():  # noqa: SLF001
             super().create_model(model)
             return
-        # MongoDB leaves the indexes that are there as they are.
+        # MongoDB ignores requests for indexes that exist.
         self._create_model_indexes(model)  # type: ignore[no-untyped-call]
         for field in model._meta.local_many_to_many:  # noqa: SLF001
             through = field.remote_field.through

@@ -5,10 +5,10 @@ from common.storage_problems import STORAGE_ERRORS, is_of_storage, storage_probl
 
 class Command(runserver.Command):
     def check_migrations(self) -> None:
-        """Start without a database, too: pages say that it is away, until it is there."""
+        """Start even without a database: pages answer 503 until it is up."""
         try:
             super().check_migrations()
         except STORAGE_ERRORS as error:
             if not is_of_storage(error):
                 raise
-            self.stderr.write(f"{storage_problem(error)}; pages answer 503 until it is there")
+            self.stderr.write(f"{storage_problem(error)}; pages answer 503 until it is up")

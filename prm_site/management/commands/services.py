@@ -19,7 +19,7 @@ from prm_site.services.supervisor import ServiceError, Supervisor
 class Command(ProjectCommand):
     help = (
         "Run the embedded services (MongoDB, queue, model server) until stopped. "
-        "What .env names a server for is not started, only checked."
+        "A service whose server .env names is not started, only checked."
     )
     needs_database = False
     examples = """
@@ -29,7 +29,9 @@ manage.py services --only mongodb,queue --json
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--only", default="", help="comma-separated, of mongodb, queue, model (default: all)"
+            "--only",
+            default="",
+            help="services to run, separated by commas: mongodb, queue, model (default: all)",
         )
         parser.add_argument("--json", action="store_true", help="print the addresses as JSON")
 
@@ -48,10 +50,10 @@ manage.py services --only mongodb,queue --json
             supervisor.watch()
 
     def _check(self, service: Service) -> None:
-        """Look whether what .env names is there; without a model server, pages can be read.
+        """Check the servers that .env names; a missing model server is only a warning.
 
         Raises:
-            CommandError: the database or the queue that it names does not answer.
+            CommandError: the named database or queue does not answer.
         """
         for address in service.named_addresses(os.environ):
             if service.is_ready(address):
@@ -85,13 +87,13 @@ def _chosen(names: str) -> list[Service]:
     wanted = [name.strip() for name in names.split(",") if name.strip()] or list(known)
     if unknown := [name for name in wanted if name not in known]:
         raise CommandError(
-            f"--only names {', '.join(unknown)}: choose of {', '.join(known)}", returncode=2
+            f"--only: unknown service {', '.join(unknown)}; use {', '.join(known)}", returncode=2
         )
     return [service for service in ALL if service.name in wanted]
 
 
 def _migrate() -> None:
-    """Prepare the database in a process of its own, whose settings see the running service."""
+    """Prepare the database in a new process, whose settings see the running service."""
     done = subprocess.run(  # noqa: S603
         module_command("prm_site", "migrate", "-v", "0"),
         cwd=settings.BASE_DIR,

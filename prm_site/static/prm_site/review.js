@@ -1,7 +1,7 @@
 // Keys for judging pairs. Every form works without them.
 "use strict";
 
-let judged = null; // the pair whose review is under way, if a key asked for it
+let judged = null; // the pair whose review a key has just sent
 
 const allPairs = () => [...document.querySelectorAll("article.pair")];
 const pairInHand = () => document.activeElement.closest("article.pair");

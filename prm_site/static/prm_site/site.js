@@ -1,4 +1,4 @@
-// Comforts that every page shares; every page works without them.
+// Conveniences of every page; all pages work without them.
 "use strict";
 
 document.documentElement.classList.add("scripts");
@@ -13,7 +13,7 @@ function say(words) {
   say.timer = setTimeout(() => { said.textContent = ""; }, 2500);
 }
 
-// Without a clipboard (it needs HTTPS or localhost) the link leads to the plain text itself.
+// Without a clipboard (it needs HTTPS or localhost) the link opens the plain text.
 async function copy(link) {
   try {
     const answer = link.dataset.copy === "link" ? null : await fetch(link.href);

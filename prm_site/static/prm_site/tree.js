@@ -1,4 +1,4 @@
-// Keys, folding and places of a tree's page. What is in view is what an open <details> shows.
+// Keys, folding and targets of a tree's page. A step is in view if all <details> around it are open.
 "use strict";
 
 const inTree = (selector) => [...document.querySelectorAll(`.steps.root ${selector}`)];
@@ -57,7 +57,7 @@ function jump(name) {
   if (!link) return;
   const step = document.getElementById(new URL(link.href).hash.slice(1));
   if (step) reveal(step);
-  else link.click(); // the server opens the way to it
+  else link.click(); // the server sends the page with it opened
 }
 
 function nextHit(by) {
@@ -72,7 +72,7 @@ function nextHit(by) {
   reveal(hits.at(((next % hits.length) + hits.length) % hits.length));
 }
 
-// What is not in the page yet is not loaded piece by piece: the server sends it opened.
+// A step that is not in the page yet is not loaded piece by piece: the server sends it opened.
 function foldAll(isOpen) {
   if (isOpen && document.querySelector(".rest, .gap")) return false;
   let here = currentHead() && stepOf(currentHead());
@@ -114,7 +114,7 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (event.target.closest("input, textarea, select, dialog")) return;
   const isPlace = /^(Arrow|Home|End)/.test(event.key);
-  // Before the first arrow inside the tree, Home, End and sideways keys move the page.
+  // Until an arrow key enters the tree, Home, End and sideways keys move the page.
   if (isPlace && !currentHead() && !/^Arrow(Up|Down)$/.test(event.key)) return;
   if (isPlace && event.target.closest("svg, .tools, header")) return;
   if (!Object.hasOwn(KEYS, event.key) || !document.querySelector(".steps.root")) return;
@@ -127,10 +127,10 @@ document.addEventListener("click", (event) => {
   if (control && foldAll(control.dataset.steps === "open")) event.preventDefault();
   const place = event.target.closest('a[href^="#node-"]');
   const step = place && document.getElementById(place.getAttribute("href").slice(1));
-  if (step) reveal(step); // also where the address names it already
+  if (step) reveal(step); // even if the URL names it already
 });
 
-// The step in hand is marked in the picture too.
+// Mark the current step in the picture too.
 document.addEventListener("focusin", (event) => {
   const step = event.target.closest(".steps.root .step");
   for (const point of document.querySelectorAll(".picture a.here")) point.classList.remove("here");
@@ -144,7 +144,7 @@ function showTarget() {
 
 addEventListener("hashchange", showTarget);
 addEventListener("DOMContentLoaded", showTarget);
-addEventListener("load", showTarget); // the browser has gone to the target by itself, and taken the focus
+addEventListener("load", showTarget); // after the browser's own jump to the target, which takes the focus
 addEventListener("beforeprint", () => {
   for (const details of inTree(".step > details:not(:has(> .rest))")) details.open = true;
 });

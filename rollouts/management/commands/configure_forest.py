@@ -8,7 +8,7 @@ from rollouts.maintenance.configuring import as_lines, changeable_settings, conf
 
 
 class Command(ProjectCommand):
-    help = "Change settings of a forest that change no sample; without --set, list them."
+    help = "Change settings of a forest that do not affect samples; without --set, list them."
     examples = """
 manage.py configure_forest --forest_name gsm8k_baseline-test-first \\
     --set concurrency=32 request_timeout_seconds=600
@@ -21,7 +21,7 @@ manage.py configure_forest --forest_name gsm8k_baseline-test-first \\
             nargs="+",
             default=[],
             metavar="NAME=VALUE",
-            help="settings to change; base_urls takes addresses with commas between, or none",
+            help="settings to change; base_urls takes addresses separated by commas, or nothing",
         )
         add_json_argument(parser)
 
@@ -37,4 +37,4 @@ manage.py configure_forest --forest_name gsm8k_baseline-test-first \\
         for line in as_lines(values):
             self.show(line)
         if options["set"]:
-            self.say("jobs that begin from now on go by this")
+            self.say("jobs that start from now on use these settings")

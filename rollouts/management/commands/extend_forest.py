@@ -19,15 +19,15 @@ from rollouts.maintenance.larger_settings import settings_that_add, why_not_exte
 NUMBERS = {
     "num_rollouts": "complete rollouts from the root, or solutions to annotate",
     "rollouts_per_state": "rollouts from each annotated prefix",
-    "num_searches": "most binary searches in a tree",
-    "max_nodes": "nodes below the root that a tree may have: full trees grow further",
+    "num_searches": "maximum number of binary searches in a tree",
+    "max_nodes": "maximum number of nodes below the root: trees that reached it grow further",
 }
 
 
 class Command(ProjectCommand):
     help = (
-        "Let trees that have grown grow further: make settings larger that only add samples. "
-        "Nothing is drawn twice. rollout_worker or populate_forest then draws what is missing."
+        "Let complete trees grow further: raise settings that only add samples. Existing samples "
+        "are kept. Run rollout_worker or populate_forest afterwards to draw the missing ones."
     )
     examples = """
 manage.py extend_forest --forest_name gsm8k_baseline-test-first --branching 8,2,1 --dry_run
@@ -43,12 +43,12 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
         parser.add_argument(
             "--branching",
             type=_numbers,
-            help="samples from a node at depth 0, 1, …, with commas between (branching)",
+            help="samples from a node at depth 0, 1, …, separated by commas (branching)",
         )
         for name in _other_settings():
             parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
         parser.add_argument(
-            "--dry_run", action="store_true", help="tell what would grow, and change nothing"
+            "--dry_run", action="store_true", help="show what would grow, and change nothing"
         )
         add_json_argument(parser)
 
@@ -62,7 +62,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
         }
         if not wanted:
             adding = ", ".join(f"--{name}" for name in settings_that_add(forest.strategy))
-            raise CommandError(f"say what becomes larger: {adding}", returncode=EXIT_BAD_USAGE)
+            raise CommandError(f"name a setting to raise: {adding}", returncode=EXIT_BAD_USAGE)
         with shown_progress("trees", total=forest.num_trees) as report:
             extension = extend_forest(forest, wanted, is_dry_run=dry_run, report=report)
         self._show(forest, extension, is_dry_run=dry_run, as_json=options["json"])
@@ -87,18 +87,18 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
                 }
             )
         changed = [f"{name} {old} -> {new}" for name, (old, new) in extension.changes.items()]
-        told = "; ".join(changed) or "the settings are set already"
+        told = "; ".join(changed) or "the forest has these settings already"
         number = extension.num_trees
         trees = "1 complete tree" if number == 1 else f"{number} complete trees"
         self.say(
-            f"{told}: {trees} {'would grow' if is_dry_run else 'to grow'} further, with at least "
-            f"{extension.num_samples} samples more"
+            f"{told}: {trees} {'would' if is_dry_run else 'will'} grow further, with at least "
+            f"{extension.num_samples} more samples"
         )
         if extension.num_unfinished:
-            self.say(f"{extension.num_unfinished} trees were unfinished, and grow as far")
+            self.say(f"{extension.num_unfinished} unfinished trees grow with the same settings")
         self._say_limits(forest, extension)
         if is_dry_run:
-            self.say("nothing is changed: run it without --dry_run")
+            self.say("nothing was changed: run it without --dry_run to extend the forest")
             return
         self._say_what_is_older(forest, number)
         self.say(f"{standing}{standing.hint}")
@@ -116,11 +116,11 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
         if not num_trees:
             return
         self.say(
-            "metric runs and preference sets made before keep the values of fewer samples: when "
+            "existing metric runs and preference sets keep the values of fewer samples: when "
             "the trees have grown, run beam_search and create_preferences --replace again"
         )
         if names := scorer_names(forest):
-            self.say(f"new steps have no scores of {', '.join(names)}: run score_nodes again")
+            self.say(f"new steps have no scores from {', '.join(names)}: run score_nodes again")
 
 
 def _other_settings() -> list[str]:
@@ -133,5 +133,5 @@ def _strategies(name: str) -> str:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """Return numbers with commas between, for `type=` of an argument."""
+    """Return numbers that are separated by commas, for `type=` of an argument."""
     return tuple(positive_integer(number.strip()) for number in text.split(","))

@@ -50,9 +50,7 @@ manage.py rqworker-pool rollouts --num_workers 4
         number = enqueue_forest(forest, options["trees_per_job"])
         forest.refresh_from_db()  # its counters may have been settled
         standing = read_standing_of(forest)
-        self.say(
-            f"{number} jobs put into the queue, {forest.num_pending} trees unfinished; {standing}"
-        )
+        self.say(f"{number} jobs enqueued, {forest.num_pending} trees unfinished; {standing}")
         if not options["watch"]:
             if options["json"]:
                 told = {"forest_name": forest.name, "jobs": number, "state": str(standing.state)}
@@ -74,7 +72,7 @@ manage.py rqworker-pool rollouts --num_workers 4
 
 
 def _refiller(trees_per_job: int) -> Callable[[Forest], bool]:
-    """Return what keeps the queue filled while one watches, as workers and queues may be lost."""
+    """Return a callback that refills the queue while watching: jobs and workers may be lost."""
     next_time = time.monotonic() + SECONDS_BETWEEN_REFILLS
 
     def goes_on(forest: Forest) -> bool:

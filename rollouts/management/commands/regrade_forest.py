@@ -12,8 +12,8 @@ from rollouts.maintenance.regrading import Regrading, regrade_forest
 
 class Command(ProjectCommand):
     help = (
-        "Extract and grade the answers of a forest again, with its config as the file is now. "
-        "Nothing is drawn anew; prompts, labels and worker settings stay as they were seeded."
+        "Extract and grade the answers of a forest again, with the current file of its config. "
+        "Draws no samples; prompts, labels and worker settings stay as they were seeded."
     )
     examples = """
 manage.py regrade_forest --forest_name gsm8k_baseline-test-first --dry_run
@@ -35,13 +35,13 @@ manage.py regrade_forest --forest_name gsm8k_baseline-test-first
         self._show(regrading, as_json=options["json"])
         if regrading.uncompared:
             self.say(
-                f"{regrading.uncompared} leaves have no result, as nobody could compare their "
-                "answers with the label: run regrade_forest again when the machine is less busy, "
-                "or mend is_correct"
+                f"{regrading.uncompared} leaves have no result, because their answers could not "
+                "be compared with the label: run regrade_forest again when the machine is less "
+                "busy, or fix is_correct"
             )
         if regrading.trees_changed and not dry_run:
             self.say(
-                "metric runs and preference sets made before hold the old grades: run beam_search "
+                "existing metric runs and preference sets keep the old grades: run beam_search "
                 "and create_preferences --replace again"
             )
 
@@ -64,11 +64,11 @@ manage.py regrade_forest --forest_name gsm8k_baseline-test-first
         if changes:
             self.show_table(("grade was", "is", "leaves"), changes)
         self.say(
-            f"of {regrading.leaves} leaves {sum(regrading.grades.values())} changed their grade "
+            f"of {regrading.leaves} leaves, {sum(regrading.grades.values())} changed their grade "
             f"and {regrading.answers_changed} their answer, in {regrading.trees_changed} trees"
         )
         if regrading.voted_answers_changed:
             self.say(
-                f"the votes of {regrading.voted_answers_changed} leaves are counted under another "
-                "answer than before"
+                f"the votes of {regrading.voted_answers_changed} leaves now count under a "
+                "different answer"
             )

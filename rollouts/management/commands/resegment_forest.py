@@ -20,8 +20,9 @@ from rollouts.steps.rules import StepRule
 
 class Command(ProjectCommand):
     help = (
-        "Cut the solutions of a finished forest into other steps, into a new forest, without new "
-        "rollouts. Of math_shepherd and omega_prm only the solutions drawn from the root are taken."
+        "Make a new forest from the solutions of a finished one, cut into other steps, without new "
+        "rollouts. From math_shepherd and omega_prm forests it takes only solutions drawn from the "
+        "root."
     )
     examples = r"""
 manage.py resegment_forest --forest_name gsm8k_baseline-test-first --forest_name_suffix paragraphs --step_delimiter '\n\n' --keep_blocks
@@ -43,14 +44,14 @@ manage.py resegment_forest --forest_name gsm8k_baseline-test-first --forest_name
         )
         rule.add_argument(
             "--step_regex",
-            help="regular expression that ends a step, or one by its name: "
+            help="regular expression that ends a step, or the name of one: "
             + ", ".join(NAMED_DELIMITERS),
         )
-        rule.add_argument("--config_name", help="config whose steps are taken")
+        rule.add_argument("--config_name", help="config whose rule for steps to use")
         parser.add_argument(
             "--keep_blocks",
             action="store_true",
-            help="let no step end inside code, a table or a displayed formula",
+            help="never end a step inside code, a table or a displayed formula",
         )
         add_json_argument(parser)
 
@@ -68,19 +69,19 @@ manage.py resegment_forest --forest_name gsm8k_baseline-test-first --forest_name
         if done.left_out:
             self.say(
                 f"{done.left_out} rollouts that {forest.strategy} drew from inner steps are left "
-                "out: they tell the values of steps that the new forest does not have"
+                "out: they estimate values of steps that the new forest does not have"
             )
         if done.failed:
             self.say(f"{done.failed} failed trees have no nodes in the new forest")
         if scorer_names(forest):
-            self.say("scores are not taken over, as they belong to steps: run score_nodes again")
+            self.say("scores are not copied, because they belong to steps: run score_nodes again")
 
 
 def _new_steps(forest: Forest, options: dict[str, Any]) -> NewSteps:
-    """Return how the options ask to cut.
+    """Return the rule for steps that the options name.
 
     Raises:
-        CommandError, ConfigError: they name nothing by which steps can be cut.
+        CommandError, ConfigError: the options do not name a usable rule.
     """
     known = RolloutWorkerConfig.from_dict(
         forest.worker_config | {"step_delimiter": "\n", "keep_blocks": False}

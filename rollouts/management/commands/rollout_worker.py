@@ -19,7 +19,7 @@ from rollouts.workers.watching import node_limit_note, spending_note
 
 
 class Command(ProjectCommand):
-    help = "Grow a forest with worker processes of this machine, until each tree is finished."
+    help = "Grow a forest with worker processes on this machine until all trees are finished."
     examples = """
 manage.py rollout_worker --num_processes 12 --forest_name gsm8k_baseline-test-first
 manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_total 1000000
@@ -55,7 +55,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first --max_tokens_to
         check_outcome(forest.name)
 
     def _divide(self, in_flight: InFlight, forest: Forest, num_processes: int) -> list[int]:
-        """Return the requests in flight of each process; there are no more processes than trees."""
+        """Return the requests in flight of each process, for at most one process a tree."""
         requests = shares(in_flight.number, min(num_processes, max(1, forest.num_pending)))
         told = f"{in_flight.number} requests in flight ({in_flight.reason})"
         if len(requests) < num_processes:

@@ -1,4 +1,4 @@
-"""Store what a served reward model thinks of the steps of a forest."""
+"""Score the steps of a forest with a served reward model."""
 
 import argparse
 import asyncio
@@ -28,15 +28,15 @@ from rollouts.scoring.score_requests import (
 TIMEOUT_SECONDS = 120.0
 MAX_ATTEMPTS = 6
 SCORING_FIELDS = ("logprobs", "top_logprobs")
-"""Fields that a score is read from the answer to."""
+"""Request fields that scoring needs: the score is in the answer to them."""
 
 
 class Command(ProjectCommand):
     help = (
-        "Ask a served process reward model for a score of every step of the complete trees of a "
-        "forest, and keep them under a name. Run again, it scores what has no scores yet. "
-        "beam_search --value_function_option prm goes by them; evaluate_scorer says how good they "
-        "are."
+        "Score every step of a forest's complete trees with a served process reward model, and "
+        "keep the scores under a name. A second run scores only trees without scores. "
+        "beam_search --value_function_option prm uses the scores; evaluate_scorer shows how good "
+        "they are."
     )
     examples = """
 python manage.py score_nodes --forest_name F --scorer shepherd --model math-shepherd-prm
@@ -47,18 +47,18 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_forest_argument(parser)
-        parser.add_argument("--scorer", required=True, help="name under which scores are kept")
+        parser.add_argument("--scorer", required=True, help="name to keep the scores under")
         parser.add_argument(
             "--kind",
             choices=KINDS,
             default="logprobs",
-            help="logprobs: a causal model says --good or --bad after each step; pooling: vLLM's "
+            help="logprobs: a causal model writes --good or --bad after each step; pooling: vLLM's "
             "pooling endpoint with STEP pooling; score: a score endpoint (default: %(default)s)",
         )
         parser.add_argument(
             "--layout",
             choices=LAYOUTS,
-            help="how question and steps are written: math_shepherd (numbered steps), plain, chat "
+            help="format of question and steps: math_shepherd (numbered steps), plain, chat "
             "(the assistant's message), turns (a turn for each step) (default: math_shepherd for "
             "logprobs, chat for pooling)",
         )
@@ -67,16 +67,19 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
             help="text after each step (default: ки for math_shepherd, <extra_0> for chat, a line "
             "break for plain)",
         )
-        parser.add_argument("--good", default="+", help="verdict on a right step (default: +)")
+        parser.add_argument("--good", default="+", help="verdict on a correct step (default: +)")
         parser.add_argument("--bad", default="-", help="verdict on a wrong step (default: -)")
         parser.add_argument(
-            "--good_index", type=int, default=1, help="class that means right (default: 1)"
+            "--good_index",
+            type=int,
+            default=1,
+            help="index of the class that means correct, from 0 (default: 1)",
         )
         parser.add_argument(
             "--top_logprobs",
             type=positive_integer,
             default=20,
-            help="tokens that the server is to list with their probability (default: 20)",
+            help="number of likely tokens that the server lists with probabilities (default: 20)",
         )
         parser.add_argument("--model", help="model to ask for (default: the server's first)")
         parser.add_argument(
@@ -94,7 +97,7 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
             "--replace",
             action=argparse.BooleanOptionalAction,
             default=False,
-            help="forget earlier scores of this name first",
+            help="delete earlier scores of this name first",
         )
         add_json_argument(parser)
 
@@ -129,14 +132,14 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
             self.say(
                 f"{scoring.nodes} steps of {scoring.trees} trees scored with {spent.requests} "
                 f"requests ({spent.retries} retries); {scoring.nodes_without_score} steps have no "
-                f"score; {scoring.trees_scored_before} trees were scored before, "
+                f"score; {scoring.trees_scored_before} trees had scores already, "
                 f"{scoring.trees_not_complete} are not complete"
             )
         if scoring.trees and not scoring.nodes:
             raise CommandError(
                 "no step has a score: the model answers neither --good nor --bad with any of its "
                 f"{scorer.parameters['top_logprobs']} most likely tokens; set --good, --bad and "
-                "--layout as it was trained, and give --replace",
+                "--layout as in its training, and add --replace",
                 returncode=EXIT_PARTLY_FAILED,
             )
         if scoring.failures:
@@ -148,15 +151,15 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
 
 
 def _fields(counts: Scoring | Spending) -> dict[str, Any]:
-    """Return the fields by name; `asdict` of Python 3.11 makes tuples of a counter's keys."""
+    """Return the fields by name. In Python 3.11 `asdict` turns a counter's keys into tuples."""
     return {field.name: getattr(counts, field.name) for field in fields(counts)}
 
 
 def server_address(text: str) -> str:
-    """Return the address of a server; the message leaves out what may be a password."""
+    """Return the address of a server. The error message omits it: it may hold a password."""
     if not is_server_address(text) or has_user(text):
         raise argparse.ArgumentTypeError(
-            "expected http://HOST:PORT/v1 without a user; the key is that of the settings"
+            "expected http://HOST:PORT/v1 without a user; the key comes from the settings"
         )
     return text
 
@@ -173,7 +176,7 @@ def _address(options: dict[str, Any]) -> ServerAddress:
 def _scorer_options(options: dict[str, Any], model: str) -> ScorerOptions:
     layout = options["layout"] or KINDS[options["kind"]].layout
     if layout == "turns" and options["kind"] != "logprobs":
-        raise CommandError("--layout turns is for --kind logprobs: give another layout")
+        raise CommandError("--layout turns works only with --kind logprobs: give another layout")
     if options["good_index"] < 0:
         raise CommandError(f"--good_index {options['good_index']}: classes are counted from 0")
     tag = USUAL_TAGS[layout] if options["step_tag"] is None else options["step_tag"]

@@ -12,7 +12,7 @@ from rollouts.strategies.packages import with_package
 
 
 class Command(ProjectCommand):
-    help = "Make a forest: one tree for each item of a dataset split, its root the prompt."
+    help = "Make a forest: one tree for each item of a dataset split, with the prompt as its root."
     examples = """
 manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test \\
     --forest_name_suffix first --limit 20
@@ -32,12 +32,12 @@ manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test 
             "--limit", type=positive_integer, help="only the first LIMIT items (default: all)"
         )
         parser.add_argument(
-            "--model", help="model to ask for, in place of the one that the config names"
+            "--model", help="model to request, instead of the one that the config names"
         )
         parser.add_argument(
             "--base_url",
             action="append",
-            help="address of a server with the model, with /v1; may be repeated "
+            help="address of a server of the model, including /v1; may be repeated "
             "(default: the config's, then OPENAI_BASE_URL of the worker)",
         )
         parser.add_argument("--json", action="store_true", help="print the forest as JSON")
@@ -66,4 +66,4 @@ manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test 
             self.show_json({"forest_name": forest.name, "num_trees": forest.num_trees})
         else:
             self.stdout.write(f"forest_name: {forest.name}")
-            self.say(f"{forest.num_trees} trees; look at them at {forest.get_absolute_url()}")
+            self.say(f"{forest.num_trees} trees, shown at {forest.get_absolute_url()}")

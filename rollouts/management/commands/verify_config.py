@@ -29,7 +29,7 @@ FAILURES = (ConfigError, BackendError)
 
 
 class Command(ProjectCommand):
-    help = "Check a config before anything is written: one line for each check."
+    help = "Check a config without writing anything: one line for each check."
     needs_database = False
     examples = """
 manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with_backend
@@ -43,13 +43,13 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
         parser.add_argument(
             "--with_backend",
             action="store_true",
-            help="also ask what the model server does, grow a few samples, and show them",
+            help="also probe the model server, grow a few samples, and show them",
         )
         parser.add_argument(
             "--estimate",
             type=positive_integer,
             metavar="N",
-            help=f"also grow {TREES_OF_ESTIMATE} whole trees, and tell what N items will need",
+            help=f"also grow {TREES_OF_ESTIMATE} whole trees, and estimate what N items will need",
         )
         parser.add_argument(
             "--price_in",
@@ -65,7 +65,7 @@ manage.py verify_config --config_name gsm8k_baseline --dataset_split test --with
 
     def handle(self, **options: Any) -> None:
         if options["estimate"] and not options["with_backend"]:
-            raise CommandError("--estimate asks the model server: add --with_backend")
+            raise CommandError("--estimate needs the model server: add --with_backend")
         verification, loaded = verify(
             options["config_name"], settings.CONFIG_PATH, options["dataset_split"]
         )
@@ -163,11 +163,11 @@ def _client(config: RolloutConfig, memory: Memory | None = None) -> CompletionCl
 
 
 def _told(found: GrowthEstimate, used: Usage, prices: Prices) -> str:
-    """Return an estimate as one line, and what it cost itself."""
+    """Return an estimate and the cost of estimating, in one line."""
     lines = ", ".join(f"{name.lower()} {words}" for name, words in estimate_lines(found).items())
     return (
         f"{found.num_items:,} items need {lines}; 95 % intervals (Student's t) from "
-        f"{found.num_trees} trees, the time with {found.concurrency} requests in flight. The trees "
+        f"{found.num_trees} trees; time for {found.concurrency} requests in flight. The trees "
         f"took {used.requests:,} requests, {used.prompt_tokens:,} prompt and "
         f"{used.completion_tokens:,} completion tokens, {money(prices.cost(used))}"
     )

@@ -90,4 +90,4 @@ def test_a_query_that_the_database_refuses_is_told_from_a_database_that_is_away(
     answer = staff.get("/admin/auth/user/?username__regex=(")
 
     assert answer.status_code == 400
-    assert "cannot be answered" in answer.text
+    assert "is not supported" in answer.text

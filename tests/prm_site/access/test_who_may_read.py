@@ -99,7 +99,7 @@ class TestPassword:
         response = self.change(client, made, PASSWORD)
 
         assert response.redirect_chain == [("/", 302)]
-        assert "The password is changed." in response.text
+        assert "Your password was changed." in response.text
         client.logout()
         assert log_in(client, "ada", made).status_code == 200
         assert log_in(client, "ada", PASSWORD).status_code == 302

@@ -37,7 +37,7 @@ def test_production_refuses_to_start_without_a_needed_setting(missing: str):
     done = check(**(PRODUCTION | {missing: ""}))
 
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{missing} is not set, and PRM_PRODUCTION=1 needs it")
+    assert done.stderr.startswith(f"{missing} is not set, but PRM_PRODUCTION=1 needs it")
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -322,7 +322,7 @@ class TestWhoseFault:
     def test_the_same_unknown_refusal_of_tree_after_tree_stops_the_forest(
         self, server: DialectServer, error: Fault
     ):
-        with pytest.raises(BackendRefusedError, match=r"refuses tree after tree.*retry_failed"):
+        with pytest.raises(BackendRefusedError, match=r"refuses every tree.*retry_failed"):
             grow(server, lambda _: error, trees=12, concurrency=1)
 
         assert statuses(Forest.objects.get()) == {"failed": 2, "pending": 10}

@@ -222,6 +222,6 @@ def test_verify_config_shows_how_a_rollout_is_cut(model_server: OpenAIServer, co
     assert r"step 3 of 7: '```\na = 1\n\nb = 2\n```\n\n'" in lines
     assert "step … and 2 more" in lines
     assert (
-        r"ok   steps: they end with '\n\n', blocks stay whole; servers cannot stop at that, so "
+        r"ok   steps: they end with '\n\n', blocks stay whole; servers cannot stop there, so "
         "each step is drawn to max_tokens_per_step and cut" in lines
     )

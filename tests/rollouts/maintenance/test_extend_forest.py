@@ -227,8 +227,8 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(server: OpenAIServer):
     dry, said = extend(forest, "--dry_run", num_rollouts="9")
 
     assert dry["num_samples_at_least"] == NUM_TREES * 5
-    assert "2 complete trees would grow further, with at least 10 samples more" in said
-    assert "nothing is changed: run it without --dry_run" in said
+    assert "2 complete trees would grow further, with at least 10 more samples" in said
+    assert "nothing was changed: run it without --dry_run" in said
     assert state(forest) is ForestState.FINISHED
     assert reread(forest).worker_config == forest.worker_config
     assert shape(forest) == before
@@ -468,7 +468,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({}, "say what becomes larger: --num_rollouts, --max_nodes"),
+            ({}, "name a setting to raise: --num_rollouts, --max_nodes"),
             ({"num_rollouts": "4"}, r"already \(num_rollouts 4\): give a larger number"),
             ({"num_rollouts": "3"}, "num_rollouts is 4 and can only become larger, not 3"),
             ({"max_nodes": "20000"}, "no tree of forest .* would grow further with max_nodes"),
@@ -523,7 +523,7 @@ def test_more_nodes_than_fit_are_said(server: OpenAIServer):
 
     _, said = extend(forest, num_rollouts="100")
 
-    assert "may need 500 nodes a tree with these settings, and max_nodes is 30" in said
+    assert "may need 500 nodes a tree with these settings, but max_nodes is 30" in said
 
 
 def seed(limit: int) -> Forest:
@@ -653,7 +653,7 @@ class TestWhatWasMadeBefore:
             num_nodes = forest.num_nodes
             assert Scorer.objects.get().num_nodes == num_nodes
             _, said = extend(forest, num_rollouts="60")
-            assert "new steps have no scores of judge: run score_nodes again" in said
+            assert "new steps have no scores from judge: run score_nodes again" in said
             grow(forest)
             assert reread(forest).num_nodes > num_nodes
 

@@ -198,7 +198,7 @@ def test_a_failed_tree_stays_failed_and_has_no_nodes(forest: Forest):
 
 def test_the_new_forest_takes_no_rollouts_and_may_be_cut_again(forest: Forest, model_server):
     resegmented(forest, "--step_delimiter", "x")
-    with pytest.raises(CommandError, match="takes no rollouts: grow that one"):
+    with pytest.raises(CommandError, match="takes no rollouts: grow that forest"):
         call_command("rollout_worker", "--forest_name", NEW)
 
     resegmented(Forest.objects.get(pk=NEW), "--step_delimiter", r"\n", suffix="back")
@@ -256,7 +256,7 @@ def test_a_forest_that_cannot_be_cut_again_says_why(model_server: OpenAIServer, 
         resegmented(branching, "--step_delimiter", "x")
     waiting = seeded(2, "d", strategy="sampled")
     with pytest.raises(
-        CommandError, match=r"2 trees of forest .* are not grown: run rollout_worker"
+        CommandError, match=r"2 trees of forest .* are unfinished: run rollout_worker"
     ):
         resegmented(waiting, "--step_delimiter", "x")
     assert not Forest.objects.filter(pk=NEW).exists()

@@ -201,7 +201,10 @@ def test_a_name_stands_for_one_way_to_ask(forest, server):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--kind", "pooling", "--layout", "turns"], "--layout turns is for --kind logprobs"),
+        (
+            ["--kind", "pooling", "--layout", "turns"],
+            "--layout turns works only with --kind logprobs",
+        ),
         (["--good_index", "-1"], "classes are counted from 0"),
         (["--scorer", "My PRM"], "scorer 'My PRM' cannot be part of an address"),
         (["--base_url", "http://127.0.0.1:9/v1"], "check SCORER_BASE_URL"),

@@ -47,7 +47,9 @@ def test_a_job_with_another_function_fails_and_calls_nothing(
     assert job.get_status() is JobStatus.FAILED
     result = job.latest_result()
     assert result is not None
-    assert f"job {job.id} calls {name}, which is no job of this site" in (result.exc_string or "")
+    assert f"job {job.id} calls {name}, which is not a job of this site" in (
+        result.exc_string or ""
+    )
 
 
 def test_a_job_that_an_earlier_version_put_into_the_queue_is_done(
