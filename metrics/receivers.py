@@ -1,4 +1,4 @@
-"""What metrics do when a forest goes."""
+"""Deletes the metrics of a forest that is deleted."""
 
 from typing import Any
 

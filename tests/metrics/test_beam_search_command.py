@@ -126,12 +126,12 @@ def tree_without_logprobs():
         (
             ["--num_beam_values", "0,x"],
             "argument --num_beam_values: '0,x' is not allowed: give whole numbers from 1 to 1024 "
-            "with commas between, such as 1,5",
+            "separated by commas, such as 1,5",
         ),
         (
             ["--num_beam_values", ""],
             "argument --num_beam_values: '' is not allowed: give whole numbers from 1 to 1024 "
-            "with commas between, such as 1,5",
+            "separated by commas, such as 1,5",
         ),
         (
             ["--aggregation", "mean,median"],
