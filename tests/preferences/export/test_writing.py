@@ -189,7 +189,7 @@ def test_card_and_manifest_tell_what_the_forest_used_and_cost(forest, request_of
     manifest = write(request, overwrite=True)
 
     assert manifest["forest"]["cost"] == pytest.approx(1.2)
-    assert "| Cost | $1.20 ($0.50 for a million prompt" in (request.output / "README.md").read_text(
+    assert "| Cost | $1.20 ($0.50 per million prompt" in (request.output / "README.md").read_text(
         "utf-8"
     )
 

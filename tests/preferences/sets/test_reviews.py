@@ -110,8 +110,8 @@ class TestRecreation:
 
         assert said == (
             "deleted preference set mine with 18 pairs\n"
-            "2 reviews are of pairs that the set does not have now; they are kept, and hold again "
-            "where such a pair comes again\n"
+            "2 reviews belong to pairs that are not in the set; they are kept, and re-attached "
+            "if such a pair reappears\n"
         )
         assert counts(preference_set) == (0, 0, 12)
         assert shown(reviewer, "?review=accepted") == []
@@ -174,12 +174,12 @@ class TestExport:
         assert "rita" not in self.card + json.dumps(self.manifest)
 
         assert len(self.rows(tmp_path, "not_rejected")) == 17
-        assert "all pairs but those that reviewers rejected" in self.card
+        assert "all pairs except those that reviewers rejected" in self.card
         assert self.manifest["left_out"] == {"pairs_rejected_by_reviewers": 1}
 
         assert len(self.rows(tmp_path, "all")) == 18
         assert (
-            "1 of the pairs were rejected by reviewers: --reviewed not_rejected leaves them out"
+            "reviewers rejected 1 of the pairs: --reviewed not_rejected leaves them out"
         ) in self.said.getvalue()
         assert "| Reviewed |" not in self.card
 
