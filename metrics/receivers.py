@@ -1,4 +1,4 @@
-"""Deletes the metrics of a forest that is deleted."""
+"""Counts and deletes the metrics of a forest that is to be deleted."""
 
 from typing import Any
 

@@ -50,7 +50,7 @@ def test_the_table_shows_searches_and_baselines_and_says_it_is_an_oracle(forest,
     assert ["pass@1", "40.0", "%", "(6.3-86.8)", "2"] in lines
     assert {"pass@5", "maj@5"} <= {line[0] for line in lines if line}
     assert "trees used: 2 of 5" in out
-    assert "an oracle, an upper bound" in err
+    assert "an oracle: an upper bound" in err
     assert "trees left out: 1 failed, 1 no leaf with a result, 1 not complete" in err
 
 

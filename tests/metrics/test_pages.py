@@ -59,7 +59,7 @@ def test_each_result_is_a_table_with_its_warning(reader, forest):
     )
     html = page(reader)
     assert html.index("over labelled_held_out values") < html.index("over labelled values")
-    assert "Labelled values know the answers: this search is an oracle" in html
+    assert "Labelled values know the answers, so this search is an oracle" in html
     assert '<th scope="row">beam search</th><td class="number">min</td>' in html
     assert (
         '<th scope="row">pass@5</th><td class="number">97.6 % <small>(32.6-100.0)</small>' in html
