@@ -244,4 +244,4 @@ def test_what_has_no_result_and_what_votes_by_its_text_is_said_with_what_to_run(
     assert html.count("3 samples have no result, as nobody could compare their answers") == 2
     assert html.count("1 sample was graded by an older version") == 2
     assert f"run <code>regrade_forest --forest_name {forest.name}</code>." in html
-    assert "odd" not in html
+    assert "<bdi>odd" not in html  # a token of the page may contain the letters
