@@ -478,7 +478,7 @@ def test_samples_that_could_not_be_compared_are_shown_with_what_to_run(reader):
     html = text_of(reader, FOREST)
     assert "<dt>Uncompared</dt><dd>1,200" in html
     assert "<dt>Samples</dt><dd>1</dd>" in html
-    assert "regrade_forest --forest_name ducks-test-first</code> tries again" in html
+    assert "run <code>regrade_forest --forest_name ducks-test-first</code> when" in html
     assert "1 of 1 <small>and 1,200 uncompared</small>" in html
     assert "all correct" in outcomes(dict(Tree.objects.values().get()))
 

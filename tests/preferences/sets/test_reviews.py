@@ -168,7 +168,7 @@ class TestExport:
         facts = self.manifest["preference_set"]
         assert (facts["num_pairs"], facts["num_accepted"], facts["num_rejected"]) == (18, 1, 1)
         assert (
-            "| Reviewed | only pairs that reviewers accepted; of the set's 18 pairs they "
+            "| Reviewed | only pairs that reviewers accepted; of the set's 18 pairs, reviewers "
             "accepted 1 and rejected 1 |"
         ) in self.card
         assert "rita" not in self.card + json.dumps(self.manifest)
@@ -194,7 +194,7 @@ class TestExport:
 
     def test_nothing_accepted_is_nothing_to_write(self, preference_set, tmp_path):
         with pytest.raises(
-            CommandError, match=r"no row to write \(18 pairs that no reviewer accepted"
+            CommandError, match=r"no rows to write \(18 pairs that no reviewer accepted"
         ):
             self.rows(tmp_path, "accepted")
 
