@@ -391,7 +391,7 @@ def test_of_very_many_siblings_those_around_are_listed(reader, wide_forest):
     assert 'nodes/0.300/">0.300</a>' in html
     assert "Only the 200 around this one are listed." in html
     root = text_of(reader, f"{TREE}nodes/0/")
-    assert "The first 200" in root
+    assert "Only the first 200" in root
 
 
 # Plain text
