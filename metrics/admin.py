@@ -1,4 +1,4 @@
-"""Results of beam searches in the admin: to look at, since the command makes them."""
+"""Read-only admin of metric runs and scorer reports, which commands write."""
 
 from django.contrib import admin
 

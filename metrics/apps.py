@@ -8,4 +8,4 @@ class MetricsConfig(AppConfig):
     verbose_name = "Metrics"
 
     def ready(self) -> None:
-        importlib.import_module("metrics.receivers")  # needs the models, so not before
+        importlib.import_module("metrics.receivers")  # it needs the models

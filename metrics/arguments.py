@@ -1,4 +1,4 @@
-"""Options that several commands about values and metrics have."""
+"""Command-line options that several commands share."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -26,9 +26,8 @@ def add_value_arguments(parser: CommandParser) -> None:
         "--estimator",
         choices=(AUTO, *ESTIMATORS),
         default=AUTO,
-        help="how the value of a node follows from the leaves under it; auto: as the forest's "
-        "strategy asks, own_rollouts for math_shepherd and omega_prm, leaf_mean for the others "
-        "(default: %(default)s)",
+        help="how to estimate the value of a node from the leaves below it; auto: own_rollouts for "
+        "forests of math_shepherd and omega_prm, leaf_mean for others (default: %(default)s)",
     )
     parser.add_argument(
         "--ungraded",
@@ -39,10 +38,10 @@ def add_value_arguments(parser: CommandParser) -> None:
 
 
 def estimator_for(forest: Forest, wanted: EstimatorChoice, command: ProjectCommand) -> Estimator:
-    """Return the estimator to use, and say what is to be known of it.
+    """Return the estimator to use, after a caution about it on stderr if there is one.
 
     Raises:
-        EstimatorError: it means nothing for the forest's strategy.
+        EstimatorError: the estimator does not apply to the forest's strategy.
     """
     estimator = choose_estimator(forest.strategy, wanted)
     if words := caution(forest.strategy, estimator):
@@ -53,7 +52,7 @@ def estimator_for(forest: Forest, wanted: EstimatorChoice, command: ProjectComma
 def add_search_arguments(
     parser: CommandParser, *, num_beam_values: tuple[int, ...], procedures: tuple[str, ...]
 ) -> None:
-    """Add how trees are searched, with these defaults."""
+    """Add the options of a search, with these defaults."""
     numbers, names = ",".join(map(str, num_beam_values)), ",".join(procedures)
     parser.add_argument(
         "--num_beam_values",
@@ -69,7 +68,7 @@ def add_search_arguments(
         default=procedures,
         metavar="NAME,NAME",
         help="how to search: beam (beam search), dvts (diverse verifier tree search), "
-        f"best_of_n (whole samples); several with commas between (default: {names})",
+        f"best_of_n (whole samples); separate several with commas (default: {names})",
     )
 
 
@@ -88,13 +87,13 @@ def add_aggregation_argument(parser: CommandParser) -> None:
         action="append",
         type=names_among(AGGREGATIONS),
         metavar="NAME,NAME",
-        help="how a path's value follows from those of its steps: "
-        f"{', '.join(AGGREGATIONS)}; several at once (default: mean)",
+        help="how to combine the values of a path's steps into one value: "
+        f"{', '.join(AGGREGATIONS)}; separate several with commas (default: mean)",
     )
 
 
 def chosen_aggregations(given: Sequence[Sequence[str]] | None) -> tuple[str, ...]:
-    """Return the names of all `--aggregation` options, each once."""
+    """Return the names of all `--aggregation` options, without duplicates."""
     return tuple(dict.fromkeys(name for names in given or [["mean"]] for name in names))
 
 
@@ -105,7 +104,7 @@ def add_print_arguments(parser: CommandParser) -> None:
         default="table",
         help="how to print the numbers (default: %(default)s)",
     )
-    # Earlier versions called it so; exports have an `--output` that names a directory.
+    # The option's name in earlier versions; `--output` of exports names a directory.
     parser.add_argument(
         "--output",
         dest="print_as",
@@ -124,14 +123,14 @@ def add_print_arguments(parser: CommandParser) -> None:
 
 
 def numbers_up_to(largest: int) -> Callable[[str], tuple[int, ...]]:
-    """Return a reader of whole numbers with commas between, in order, for `type=`."""
+    """Return a `type=` of argparse that reads comma-separated whole numbers, sorted."""
 
     def read(text: str) -> tuple[int, ...]:
         parts = [part.strip() for part in text.split(",")]
         if not all(part.isdecimal() and 1 <= int(part) <= largest for part in parts):
             raise argparse.ArgumentTypeError(
-                f"{text!r} is not allowed: give whole numbers from 1 to {largest} with commas "
-                "between, such as 1,5"
+                f"{text!r} is not allowed: give whole numbers from 1 to {largest} separated "
+                "by commas, such as 1,5"
             )
         return tuple(sorted({int(part) for part in parts}))
 
@@ -139,7 +138,7 @@ def numbers_up_to(largest: int) -> Callable[[str], tuple[int, ...]]:
 
 
 def share(text: str) -> float:
-    """Return a number from 0 to below 1, for `type=` of an argument."""
+    """Return a number from 0 to below 1; a `type=` of argparse."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Results of searches and of scorers as MongoDB documents; references are plain."""
+"""Results of searches and of scorers, as MongoDB documents without foreign key constraints."""
 
 from django.db import models
 from django.urls import reverse
@@ -8,11 +8,11 @@ from forests.models import Forest
 
 
 class MetricRun(models.Model):
-    """What one choice of parameters gave for a forest, the last time it was tried."""
+    """Latest result of one choice of parameters on one forest."""
 
     id = models.CharField(primary_key=True, max_length=180, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
-    forest_created_at = models.DateTimeField()  # tells an earlier forest of the same name
+    forest_created_at = models.DateTimeField()  # an earlier forest may have had the same name
     parameters = models.JSONField()
     rows = models.JSONField()  # see metrics.core.evaluation.Row
     distribution = models.JSONField(default=dict)  # see metrics.core.statistics.distributions
@@ -21,9 +21,9 @@ class MetricRun(models.Model):
     num_uncompared = models.IntegerField(default=0)  # samples without a result
     num_ungrouped = models.IntegerField(default=0)  # samples that an older version graded
     left_out = models.JSONField(default=dict)  # trees by reason: see metrics.core.evaluation
-    nodes_by_model = models.JSONField(default=dict)  # of the complete trees, at that time
-    items_sha256 = models.CharField(max_length=64, default="", blank=True)  # "": not known
-    forest_cost = models.FloatField(null=True)  # what growing had cost by then; None: not known
+    nodes_by_model = models.JSONField(default=dict)  # in the complete trees, at that time
+    items_sha256 = models.CharField(max_length=64, default="", blank=True)  # "": unknown
+    forest_cost = models.FloatField(null=True)  # cost of growth until then; None: unknown
     created_at = models.DateTimeField()
 
     class Meta:
@@ -37,12 +37,12 @@ class MetricRun(models.Model):
 
     @property
     def models_in_words(self) -> str:
-        """Who wrote the nodes when it was computed; empty where nobody noted it."""
+        """Models that wrote the nodes by then, with their counts; empty if none is recorded."""
         return in_words(from_fields(self.nodes_by_model))
 
     @property
     def key(self) -> str:
-        """What tells it from the forest's other runs."""
+        """The part of the id that is unique within the forest."""
         return self.id.rpartition("/")[2]
 
     @property
@@ -51,15 +51,15 @@ class MetricRun(models.Model):
 
 
 class ScorerReport(models.Model):
-    """How good a scorer is on a forest, the last time it was judged."""
+    """Latest evaluation of one scorer on one forest."""
 
     id = models.CharField(primary_key=True, max_length=260, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
-    forest_created_at = models.DateTimeField()  # tells an earlier forest of the same name
+    forest_created_at = models.DateTimeField()  # an earlier forest may have had the same name
     scorer = models.CharField(max_length=120)
     parameters = models.JSONField()
     quality = models.JSONField()  # see metrics.core.scorers.scorer_quality
-    nodes_by_model = models.JSONField(default=dict)  # of the complete trees, at that time
+    nodes_by_model = models.JSONField(default=dict)  # in the complete trees, at that time
     searches = models.JSONField()  # rows of metrics.core.evaluation by value function
     num_trees = models.IntegerField()
     num_trees_used = models.IntegerField()
@@ -78,7 +78,7 @@ class ScorerReport(models.Model):
 
     @property
     def models_in_words(self) -> str:
-        """Who wrote the nodes when it was computed; empty where nobody noted it."""
+        """Models that wrote the nodes by then, with their counts; empty if none is recorded."""
         return in_words(from_fields(self.nodes_by_model))
 
     @property

@@ -1,4 +1,4 @@
-"""What metrics do when a forest goes."""
+"""Counts and deletes the metrics of a forest that is to be deleted."""
 
 from typing import Any
 

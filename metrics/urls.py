@@ -1,4 +1,4 @@
-"""Addresses of the metric pages and their pictures."""
+"""URLs of the metrics pages and their pictures."""
 
 from django.urls import path
 

@@ -1,5 +1,5 @@
-# ruff: noqa: ARG002  Django gives more than is needed
-"""Preference sets and pairs in the admin: to look at, since commands make them."""
+# ruff: noqa: ARG002  Django passes arguments that these methods do not need
+"""Read-only admin of preference sets, pairs and reviews."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class PreferenceSetAdmin(StoredAdmin):
 
 @admin.register(Preference)
 class PreferenceAdmin(StoredAdmin):
-    """Pairs are found by their id, or all those of a tree by its key."""
+    """Searches by the id of a pair, or by the key of a tree in a set."""
 
     list_display = ["id", "page", "margin", "chosen_value", "rejected_value", "depth"]
     search_help_text = "id of a pair, or of a tree in a set: <forest>/<set>/<tree, 7 digits>"
@@ -38,18 +38,18 @@ class PreferenceAdmin(StoredAdmin):
         return queryset.filter(**{"pk" if is_pair else "tree_key": term}), False
 
     def view_on_site(self, obj: Preference) -> str:
-        """Return the page of the prefix that both sides continue."""
+        """Return the URL of the prefix that both sides continue."""
         return reverse("node", args=[obj.forest_id, obj.tree_index, path_of_node(obj.prefix_id)])
 
 
 @admin.register(Review)
 class ReviewAdmin(StoredAdmin):
-    """Pairs are reviewed on their page."""
+    """Shows reviews; the page of the pairs edits them."""
 
     list_display = ["id", "page", "state", "reviewer", "note", "reviewed_at"]
     list_filter = [ForestFilter]
 
     def view_on_site(self, obj: Review) -> str:
-        """Return the page of reviewed pairs with this state."""
+        """Return the URL of the pairs with this review state."""
         name = obj.preference_set_id.rpartition("/")[2]
         return reverse("preferences", args=[obj.forest_id]) + f"?set={name}&review={obj.state}"

@@ -8,4 +8,4 @@ class PreferencesConfig(AppConfig):
     verbose_name = "Preferences"
 
     def ready(self) -> None:
-        importlib.import_module("preferences.receivers")  # needs the models, so not before
+        importlib.import_module("preferences.receivers")  # it needs the models

@@ -1,4 +1,4 @@
-"""How commands choose the values of pairs and labels."""
+"""Command-line options for the values of pairs and labels."""
 
 import argparse
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ def add_source_arguments(parser: CommandParser) -> None:
         "--values",
         type=_scorer_of,
         metavar=f"{LABELS}|{SCORER_PREFIX}NAME",
-        help=f"where values come from: {LABELS}, Monte Carlo from the graded leaves; "
-        f"{SCORER_PREFIX}NAME, the scores that a scorer gave, such as "
+        help=f"source of the values: {LABELS}, Monte Carlo values from graded leaves; "
+        f"{SCORER_PREFIX}NAME, the scores of a scorer, such as "
         f"{SCORER_PREFIX}{IMPORTED_SCORER} for the values of imported trees (default: {LABELS})",
     )
     add_value_arguments(parser)
@@ -34,7 +34,7 @@ def choose_source(
 
     Raises:
         CommandError: the options contradict each other, or the scorer has no scores.
-        ConfigError: there is no such scorer.
+        ConfigError: the forest has no such scorer.
     """
     scorer = options["values"]
     if not scorer:
@@ -43,7 +43,7 @@ def choose_source(
         return ValueSource(estimator=estimator, ungraded=options["ungraded"])
     if options["estimator"] != AUTO or options["ungraded"] != ValueSource().ungraded:
         raise CommandError(
-            "--estimator and --ungraded say how values follow from graded leaves: leave them out, "
+            "--estimator and --ungraded are for values from graded leaves: leave them out, "
             f"or leave out --values {SCORER_PREFIX}{scorer}",
             returncode=2,
         )
@@ -55,11 +55,11 @@ def choose_source(
 def hint_at_imported_values(
     forest: Forest, options: Mapping[str, Any], command: ProjectCommand
 ) -> None:
-    """Say that the file's own values are there, where nothing was said of values."""
+    """Say that an imported forest also has values of its own, unless `--values` is given."""
     if options["values"] is None and IMPORTED_SCORER in scorer_names(forest):
         command.say(
-            "the values are estimated from the leaves in the forest; the file it was imported from "
-            f"has values of its own: --values {SCORER_PREFIX}{IMPORTED_SCORER} takes those"
+            "the values are estimated from the leaves of the forest; to use those of the imported "
+            f"file, give --values {SCORER_PREFIX}{IMPORTED_SCORER}"
         )
 
 

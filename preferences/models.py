@@ -1,4 +1,4 @@
-"""Preference sets and their pairs as MongoDB documents; references are plain, as in a forest."""
+"""Preference sets, pairs and reviews, as MongoDB documents without foreign key constraints."""
 
 from django.db import models
 from django.urls import reverse
@@ -9,17 +9,17 @@ PAIRS_PER_PAGE = 10
 
 
 class PreferenceSet(models.Model):
-    """The pairs that one choice of parameters gives in one forest."""
+    """The pairs of one choice of parameters in one forest."""
 
     id = models.CharField(primary_key=True, max_length=250, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
-    forest_created_at = models.DateTimeField()  # tells an earlier forest of the same name
+    forest_created_at = models.DateTimeField()  # an earlier forest may have had the same name
     name = models.CharField(max_length=120)
     parameters = models.JSONField()
 
-    writer = models.CharField(max_length=32, blank=True)  # of the command that may change it
+    writer = models.CharField(max_length=32, blank=True)  # id of the command that may change it
     is_complete = models.BooleanField(default=False)
-    next_tree = models.IntegerField(default=0)  # where an interrupted command goes on
+    next_tree = models.IntegerField(default=0)  # where an interrupted command resumes
     num_pairs = models.IntegerField(default=0)
     num_trees_used = models.IntegerField(default=0)
     num_trees_with_pairs = models.IntegerField(default=0)
@@ -28,10 +28,10 @@ class PreferenceSet(models.Model):
     sum_of_margins = models.FloatField(default=0)
     chosen_characters = models.BigIntegerField(default=0)
     rejected_characters = models.BigIntegerField(default=0)
-    num_chosen_longer = models.IntegerField(default=0)  # by characters
+    num_chosen_longer = models.IntegerField(default=0)  # in characters
     num_chosen_shorter = models.IntegerField(default=0)
-    dropped = models.JSONField(default=dict)  # how many by reason: see core.pairing.REASONS
-    num_accepted = models.IntegerField(default=0)  # of its pairs, by reviewers
+    dropped = models.JSONField(default=dict)  # numbers by reason: see core.pairing.REASONS
+    num_accepted = models.IntegerField(default=0)  # current pairs that reviewers accepted
     num_rejected = models.IntegerField(default=0)
 
     created_at = models.DateTimeField()
@@ -107,7 +107,7 @@ class Preference(models.Model):
 
     @property
     def place(self) -> str:
-        """What tells it from the set's other pairs, for the ids of elements."""
+        """Name that is unique within the set, for ids of HTML elements."""
         return f"{self.tree_index}-{self.number}"
 
 
@@ -118,7 +118,7 @@ class ReviewState(models.TextChoices):
 
 
 class Review(models.Model):
-    """What the last reviewer thought of a pair: see `preferences.sets.reviews`."""
+    """Latest review of a pair: see `preferences.sets.reviews`."""
 
     id = models.CharField(primary_key=True, max_length=900, db_column="_id")
     preference_set = models.ForeignKey(
@@ -126,7 +126,7 @@ class Review(models.Model):
     )
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
     tree_index = models.IntegerField()
-    tree_key = models.CharField(max_length=270, default="")  # as of its pair
+    tree_key = models.CharField(max_length=270, default="")  # the same as that of its pair
     state = models.CharField(max_length=10, choices=ReviewState.choices)
     state_key = models.CharField(max_length=270)  # <set>/<state>, or <set>/absent
     note = models.TextField(blank=True)

@@ -1,4 +1,4 @@
-"""What preferences do when a forest goes."""
+"""Counts and deletes the preference sets of a forest that is to be deleted."""
 
 from typing import Any
 

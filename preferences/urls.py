@@ -1,4 +1,4 @@
-"""Addresses of the preference pages."""
+"""URLs of the preference pages."""
 
 from django.urls import path
 

@@ -1,7 +1,7 @@
-r"""LaTeX in a text: where it is, and as MathML.
+r"""LaTeX formulas in a text: find them and convert them to MathML.
 
-`$…$`, `$$…$$`, `\(…\)`, `\[…\]` and the common display environments are formulas. Prices
-("$2 per egg and $3") and GSM8K's calculator notes (`<<48/2=24>>`) are not.
+Formulas are `$…$`, `$$…$$`, `\(…\)`, `\[…\]` and the common display environments. Prices
+("$2 per egg and $3") and GSM8K's calculator notes (`<<48/2=24>>`) are not formulas.
 """
 
 import re
@@ -12,7 +12,7 @@ from math_core import LatexError, LatexToMathML
 
 MAX_LENGTH = 4000
 MAX_NESTING_UNITS = 250
-"""Commands and braces in one formula: the converter recurses, and a deep one ends the process."""
+"""Most commands and braces in a formula: the converter recurses, and deep nesting crashes it."""
 
 _ENVIRONMENTS = "align|aligned|equation|gather|gathered|multline|cases|array|[bpvBV]?matrix"
 _NO_DELIMITER = r"(?:\\[^()\[\]]|[^\\])++"
@@ -33,7 +33,7 @@ TOKEN = re.compile(
     """,
     re.VERBOSE | re.MULTILINE | re.DOTALL,
 )
-"""What of a text Markdown must not read: code, formulas, and marks that mean something else."""
+"""Parts of a text that Markdown must not parse: code, formulas, and marks with another meaning."""
 
 _DISPLAY = ("dollars", "brackets", "environment")
 _INLINE = ("parentheses", "dollar")
@@ -42,8 +42,8 @@ _converter = LatexToMathML(fancy_error=False, max_expansions=100)
 _DEFINITION = re.compile(
     r"\\(?:(?:re|provide)?newcommand|[gex]?def|let|DeclareMathOperator)(?![a-zA-Z])"
 )
-_ROW_SPACE = re.compile(r"\\\\\[-?[\d.]+ ?[a-z]{2}\]")  # `\\[2pt]`, which is taken for text
-# What MATH and the models use and the converter does not know, as what it knows.
+_ROW_SPACE = re.compile(r"\\\\\[-?[\d.]+ ?[a-z]{2}\]")  # `\\[2pt]`: the converter takes it for text
+# Commands that MATH and models use and the converter does not know.
 _ALIAS = re.compile(
     r"""(?<!\\)\\ (?:
         (?P<text> text(?:bf|it|rm|sf|tt|normal|up) | emph | mbox | hbox ) (?![a-zA-Z])
@@ -75,7 +75,7 @@ _ATTRIBUTES = frozenset(
         "width",
     }
 )  # fmt: skip
-# The converter writes style attributes, which the site's Content-Security-Policy refuses.
+# The site's Content-Security-Policy refuses the style attributes that the converter writes.
 _CLASS_OF_STYLE = {
     "width: 100%": "m-wide",
     "width: 50%": "m-half",
@@ -92,7 +92,7 @@ _CLASS_OF_STYLE = {
 
 
 def tokens(text: str) -> Iterator[re.Match[str]]:
-    """Yield each `TOKEN` of a text; the dollar sign of a price is none."""
+    """Yield each `TOKEN` of a text, without the dollar signs of prices."""
     position = 0
     while match := TOKEN.search(text, position):
         if match["dollar"] and _is_about_money(match["dollar"]):
@@ -103,7 +103,7 @@ def tokens(text: str) -> Iterator[re.Match[str]]:
 
 
 def formula_of(match: re.Match[str]) -> tuple[str, bool] | None:
-    """Return the LaTeX of one of `tokens`, and whether it is displayed; None where it is none."""
+    """Return the LaTeX of a `TOKEN`, and whether it is displayed; None if it is not a formula."""
     kind = match.lastgroup if match["environment"] is None else "environment"
     if kind in _DISPLAY:
         return match[kind], True
@@ -113,7 +113,7 @@ def formula_of(match: re.Match[str]) -> tuple[str, bool] | None:
 
 
 def to_mathml(latex: str, *, display: bool) -> str | None:
-    """Return MathML Core without style, id or link; None where the formula is not understood."""
+    """Return MathML Core without style, id or link; None if the formula cannot be converted."""
     if len(latex) > MAX_LENGTH or _DEFINITION.search(latex):
         return None
     if len(_NESTING_UNIT.findall(latex)) > MAX_NESTING_UNITS:
@@ -131,7 +131,7 @@ def to_mathml(latex: str, *, display: bool) -> str | None:
 
 
 def _known(match: re.Match[str]) -> str:
-    """Return an `_ALIAS` in commands that the converter knows."""
+    """Return the replacement of an `_ALIAS`, in commands that the converter knows."""
     if match["tag"] is not None:
         return rf"\qquad\text{{({match['tag']})}}"
     if match["lines"] is not None:
@@ -142,7 +142,7 @@ def _known(match: re.Match[str]) -> str:
 
 
 def as_source(text: str) -> str:
-    """Return a formula that is not understood as it was written, as HTML."""
+    """Return the source of a formula that cannot be converted, as HTML."""
     return f'<code class="formula">{escape(text)}</code>'
 
 

@@ -1,7 +1,7 @@
-"""The part of Markdown that a model's text is read as: no HTML, no links, no images.
+"""The subset of Markdown for a model's text: no HTML, no links, no images.
 
-A model's angle brackets are text, an address it made up is better read than followed, and the
-patterns left out here are those whose time is more than linear in a hostile text.
+A model's angle brackets are text, and nobody should follow a URL that it made up. The patterns left
+out also take more than linear time on a hostile text.
 """
 
 from markdown import Extension, Markdown
@@ -13,7 +13,7 @@ _LEFT_OUT_PATTERNS = (
 
 
 class MarkdownSubset(Extension):
-    """Take out of Python-Markdown what makes a link, loads an image or passes HTML through."""
+    """Removes links, images and HTML from Python-Markdown."""
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
         md.preprocessors.deregister("html_block")

@@ -1,8 +1,8 @@
-"""The one way in which a text of a model or a dataset becomes HTML.
+"""The only way to turn a text of a model or a dataset into HTML.
 
-Formulas are taken out before Markdown reads the text and put back as MathML after bleach has
-cleaned its output, under marks that nobody who wrote the text can guess. So neither undoes the
-other, and nothing of the text itself reaches the page unclean.
+Placeholders replace the formulas before Markdown parses the text. After bleach has cleaned the
+output, MathML replaces the placeholders. The author of a text cannot guess them, so no part of the
+text itself reaches the page without cleaning.
 """
 
 import html as entities
@@ -25,45 +25,45 @@ from forests.core.prefix import is_prompt
 from forests.markup.latex import as_source, formula_of, to_mathml, tokens
 
 MAX_MARKDOWN_LENGTH = 5_000
-"""Characters of one text read as Markdown, whose cost is not linear in all; the rest is raw."""
+"""Most characters of a text parsed as Markdown, which can be slower than linear; others are raw."""
 MAX_MARKS = 700
-"""Marks of one text read as Markdown: each costs up to 50 microseconds, and words cost little."""
+"""Most marks of a text parsed as Markdown: each takes up to 50 microseconds, words hardly any."""
 MAX_TEXTS_OF_CHAT = 3
-"""How many texts' worth of Markdown one chat may have; its other messages are shown raw."""
+"""Markdown budget of one chat, in texts; its other messages are shown raw."""
 MAX_TEXTS_OF_PAGE = 40
-"""How many texts' worth a page of many texts may have: see `PageTexts`."""
+"""Markdown budget of a page of many texts, in texts: see `PageTexts`."""
 MAX_SHOWN_LENGTH = 100_000
-"""Characters of one text or chat on a page; the admin has the whole of it."""
+"""Most characters of a text or chat on a page; the admin shows all of it."""
 MAX_ROLE_LENGTH = 100
 
-# What Markdown reads as more than words, once formulas and the like are taken out.
+# Markdown syntax in a text without its formulas and the like.
 _SYNTAX = re.compile(
     r"[\\`_#|~] | [^\S\x20\n] | (?<!\x20)\* | \*(?!\x20)"
     r"| ^\x20{0,3} (?:[-+*>=] | \d+[.)]) | ^\x20{4} | \n\x20*(?:\n|\Z) | \x20\n",
     re.MULTILINE | re.VERBOSE,
 )
-# What Markdown, or the cleaning of its output, spends time on.
+# Characters on which Markdown, or the cleaning of its output, spends time.
 _MARK = re.compile(r"[^\w\s.,;:!?'\"()$/%] | \n | \d[.)]", re.VERBOSE)
 _ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _TAG_OR_FORMULA = re.compile(r"(<math\b.*?</math>|<[^<>]*>)", re.DOTALL)
 
 
 def render_markdown(text: object) -> SafeString:
-    """Return a text as Markdown with formulas, in bounded time whatever it holds."""
+    """Return a text rendered as Markdown with formulas, in bounded time for any text."""
     return SafeString("") if text is None else _render_within(str(text), _Room())
 
 
 @dataclass(slots=True)
 class _Room:
-    """How much of what is to come may be read as Markdown."""
+    """The budget left for Markdown: characters and marks."""
 
     length: int = MAX_MARKDOWN_LENGTH
     marks: int = MAX_MARKS
 
     def take(self, text: str) -> int:
-        """Return how much of a text to read as Markdown; to a line's end, where it is cut."""
+        """Return how many characters to parse as Markdown, up to a line end, and charge them."""
         most_marks = min(self.marks, MAX_MARKS)
-        if len(text) <= min(most_marks, self.length):  # as most texts are: formulas need no search
+        if len(text) <= min(most_marks, self.length):  # most texts: skip the search for formulas
             self.length -= len(text)
             self.marks -= len(_MARK.findall(text))
             return len(text)
@@ -84,7 +84,7 @@ class _Room:
         return end
 
     def part(self, texts: int) -> "_Room":
-        """Take as much as so many texts may have, and return it; `give_back` what is left of it."""
+        """Take a budget for this many texts and return it; `give_back` returns what is left."""
         part = _Room(
             min(self.length, texts * MAX_MARKDOWN_LENGTH), min(self.marks, texts * MAX_MARKS)
         )
@@ -102,7 +102,7 @@ def _room_of(texts: int) -> _Room:
 
 
 def _words_between(text: str) -> Iterator[tuple[int, int]]:
-    """Yield from where to where a text is read as Markdown: not in formulas and blocks of code."""
+    """Yield start and stop of each stretch to parse as Markdown: not formulas and code blocks."""
     begun = 0
     for match in tokens(text):
         yield begun, match.start()
@@ -122,9 +122,9 @@ def _render_within(whole: str, room: _Room) -> SafeString:
 
 
 class PageTexts:
-    """Renders the texts of one page, whose Markdown shares a budget; the rest is shown raw.
+    """Renders the texts of one page with a shared budget for Markdown; the rest is shown raw.
 
-    By what the texts hold, not by time, so that a page looks the same whenever it is asked for.
+    The budget counts characters and marks, not time, so a page looks the same at each request.
     """
 
     def __init__(self) -> None:
@@ -140,14 +140,14 @@ class PageTexts:
 
 
 def render_raw(text: object) -> SafeString:
-    """Return a text character by character as it was written."""
+    """Return a text exactly as it was written, as HTML."""
     whole = str(text)
     html = format_html('<pre class="raw" dir="auto">{}</pre>', printable(whole[:MAX_SHOWN_LENGTH]))
     return html + _what_is_missing(whole)
 
 
 def render_prefix(prompt: str, steps: str) -> SafeString:
-    """Return a prefix character by character, with what the model wrote of it marked."""
+    """Return a prefix exactly as it was written, with the model's part marked, as HTML."""
     missing = max(0, len(prompt) + len(steps) - MAX_SHOWN_LENGTH)
     html = format_html(
         '<pre class="raw" dir="auto">{}<span class="written">{}</span></pre>',
@@ -161,7 +161,7 @@ def render_prefix(prompt: str, steps: str) -> SafeString:
 
 
 def render_prompt(prompt: Any) -> SafeString:
-    """Return a root prompt: a text, or a list of chat messages with their roles."""
+    """Return a root prompt, a text or a list of chat messages, as HTML."""
     return _render_prompt_within(prompt, _room_of(MAX_TEXTS_OF_CHAT))
 
 
@@ -186,19 +186,19 @@ def _render_prompt_within(prompt: Any, page: _Room) -> SafeString:
 
 
 def one_line(text: object, length: int) -> str:
-    """Return the beginning of a text on one line, not marked as safe."""
+    """Return the beginning of a text on one line of at most `length` characters, not escaped."""
     words = printable(str(text)[: 4 * length]).split()
     line = " ".join(words)
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
 def without_addresses(text: str) -> str:
-    """Return a text without the addresses of servers that it names, for readers without a login."""
+    """Return a text without URLs, for readers who are not logged in."""
     return _ADDRESS.sub("…", text)
 
 
 def excerpt(text: object, length: int, pattern: re.Pattern[str] | None = None) -> SafeString:
-    """Return a text on one line, from shortly before what a pattern finds, with that marked."""
+    """Return one line of a text, from shortly before the first match of a pattern, marked."""
     whole = printable(str(text)[: MAX_SHOWN_LENGTH if pattern else 4 * length])
     found = pattern.search(whole) if pattern else None
     if found and found.start() > length // 2:
@@ -208,9 +208,9 @@ def excerpt(text: object, length: int, pattern: re.Pattern[str] | None = None) -
 
 
 def highlighted(html: SafeString, pattern: re.Pattern[str]) -> SafeString:
-    """Mark what a pattern finds in the words of rendered HTML; tags and formulas stay as they are.
+    """Mark the matches of a pattern in the words of rendered HTML, not in tags and formulas.
 
-    What begins in one element and ends in another is not marked.
+    A match that spans several elements is not marked.
     """
     parts = _TAG_OR_FORMULA.split(html)
     parts[::2] = [_highlighted_words(entities.unescape(part), pattern) for part in parts[::2]]
@@ -242,14 +242,14 @@ def _rendered(text: str) -> SafeString:
     try:
         html = _rendered_words(text)
         return _rendered_markdown(text) if html is None else html
-    except Exception:  # noqa: BLE001  a text that the parser fails on must not hide its page
+    except Exception:  # noqa: BLE001  a text that breaks the parser must not break the page
         return format_html('<pre class="raw">{}</pre>', text)
 
 
 def _rendered_words(text: str) -> SafeString | None:
-    """Return what Markdown makes of plain sentences and formulas, a hundred times faster.
+    """Return the HTML of plain sentences and formulas, a hundred times faster than Markdown.
 
-    None where the text holds anything else.
+    None if the text contains anything else.
     """
     if not (stripped := text.strip("\n")).strip():
         return SafeString("")
@@ -275,7 +275,7 @@ def _escaped_words(text: str) -> str:
 
 
 def _html_of(match: re.Match[str]) -> str:
-    """Return a `TOKEN` that is no code as HTML."""
+    """Return a `TOKEN` that is not code as HTML."""
     if (formula := formula_of(match)) is None:
         return entities.escape("$" if match["escaped"] == "$" else match[0], quote=False)
     return to_mathml(formula[0], display=formula[1]) or as_source(match[0])
@@ -303,11 +303,12 @@ def _rendered_markdown(text: str) -> SafeString:
 
 
 def _escaped(match: re.Match[str]) -> str:
-    """Return a `TOKEN` that is no formula so that Markdown shows it as it was written."""
+    """Escape a `TOKEN` that is not a formula, so that Markdown shows it as it was written."""
     if match["entity"]:
         return "&amp;"
     if match["escaped"] == "$":
         return "$"
-    # GSM8K's answer mark is no heading, `3*4*5` has no emphasis, a lone delimiter keeps its sign.
+    # Without the escape GSM8K's answer mark is a heading, `3*4*5` has emphasis, and a single
+    # delimiter loses its backslash.
     is_mark = match["answer"] or match["times"] or match["escaped"]
     return f"\\{match[0]}" if is_mark else match[0]

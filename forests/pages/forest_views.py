@@ -1,4 +1,4 @@
-"""The forests, and one forest."""
+"""Views of the list of forests and of one forest."""
 
 from typing import Any
 
@@ -33,13 +33,13 @@ from forests.progress.reading import (
 
 PROGRESS_PART = "progress"
 TREES_PART = "trees"
-"""Ids of the parts of a forest's page that are replaced: by the clock, and by a filter."""
+"""Ids of the parts of a forest's page that a timer and a filter replace."""
 
 
 @require_safe
 @vary_on_headers("HX-Request")
 def forest_list(request: HtmxRequest) -> HttpResponse:
-    """All forests; asked by htmx, only the list."""
+    """Render all forests; for htmx, only the list."""
     template = "forests/_forests.html" if request.htmx else "forests/forests.html"
     progresses = read_progress(list_forests())
     seconds = min((one.seconds_between_looks for one in progresses), default=15)
@@ -50,7 +50,7 @@ def forest_list(request: HtmxRequest) -> HttpResponse:
 @require_safe
 @vary_on_headers("HX-Request", "HX-Target")
 def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
-    """A forest with some of its trees; asked by htmx, only its progress or only the trees."""
+    """Render a forest with some of its trees; for htmx, only its progress or only the trees."""
     found = get_forest(forest_name)
     if (jump := request.GET.get("tree")) is not None:
         return _jump(request, found, jump)
@@ -83,7 +83,7 @@ def _progress(found: Forest) -> dict[str, Any]:
 def _jump(request: HtmxRequest, found: Forest, text: str) -> HttpResponseRedirect:
     index = read_number(text)
     if index is None or index >= found.num_trees:
-        raise Http404(f"forest {found.name!r} has {found.num_trees} trees, none of them {text!r}")
+        raise Http404(f"forest {found.name!r} has {found.num_trees} trees and no tree {text!r}")
     address = reverse("tree", args=[found.name, index])
     return HttpResponseRedirect(json_address(address) if asks_for_json(request) else address)
 
@@ -100,5 +100,5 @@ def _tree_page(found: Forest, wanted: TreeFilter, page: str) -> TreePage:
         return read_filtered(found, wanted)
     number = read_number(page)
     if not number or number > num_pages(found):
-        raise Http404(f"no page {page!r}: forest {found.name!r} has {num_pages(found)}")
+        raise Http404(f"there is no page {page!r}: forest {found.name!r} has {num_pages(found)}")
     return read_tree_page(found, number)

@@ -1,4 +1,4 @@
-"""What every view of the forests asks of its request."""
+"""Helpers with which views of forests read their requests."""
 
 from django.http import Http404, HttpRequest
 from django_htmx.middleware import HtmxDetails
@@ -21,7 +21,7 @@ def get_forest(name: str) -> Forest:
     """Return a forest.
 
     Raises:
-        Http404: there is none of this name.
+        Http404: there is no forest of this name.
     """
     try:
         return Forest.objects.get(pk=name)
@@ -30,6 +30,6 @@ def get_forest(name: str) -> Forest:
 
 
 def read_number(text: str) -> int | None:
-    """Return a whole number that an address may hold, else None."""
+    """Return a whole number from a URL; None if the text is not one."""
     is_number = text.isascii() and text.isdecimal() and len(text) < _MAX_DIGITS
     return int(text) if is_number else None

@@ -1,9 +1,9 @@
-"""The trees of a forest as its page lists them, in bounded time however many there are.
+"""The list of trees on a forest's page, in bounded time for forests of any size.
 
-Without a filter the trees of a page are found by their computed ids. One status is followed through
-the index on (forest, status, index), in windows that grow until a page is full. What no index
-knows (outcome, a text, an order) is looked for among a bounded number of trees, and the page says
-which; it goes on from there.
+Without a filter, the trees of a page have computable ids. A filter by status reads the index on
+(forest, status, index) in windows that grow until a page is full. Other filters (outcome, phrase,
+order) have no index: they scan a bounded number of trees. The page says which trees it scanned, and
+the next page continues from there.
 """
 
 import re
@@ -20,7 +20,7 @@ from forests.storage.trees import Document, collection
 
 TREES_PER_PAGE = 50
 TREES_LOOKED_AT = 2000
-"""Most trees that one page reads to find what no index knows."""
+"""Most trees that one page scans for a filter without an index."""
 MAX_PHRASE_LENGTH = 200
 _FIRST_WINDOW, _MAX_TREES_OF_WINDOW, _MAX_WINDOWS = 64, 8192, 150
 
@@ -36,7 +36,7 @@ _Choice = TypeVar("_Choice", bound=StrEnum | TreeStatus)
 
 
 class TreeOutcome(StrEnum):
-    """What the finished samples of a tree came to."""
+    """Outcome of the finished samples of a tree."""
 
     SOME_CORRECT = "some correct"
     ALL_CORRECT = "all correct"
@@ -54,7 +54,7 @@ class Order(StrEnum):
 
 
 class ListingError(ValueError):
-    """An address asks for trees in a way that there is not; the message says which there are."""
+    """Invalid filter in the URL. The message lists the valid values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +64,17 @@ class TreeFilter:
     status: TreeStatus | None = None
     outcome: TreeOutcome | None = None
     phrase: str = ""
-    """Text to find in the items; a few-shot prompt is much the same in all trees."""
+    """Text to find in the items. Prompts are not searched: all trees share the few-shot part."""
     order: Order = Order.DATASET
     start: int = 0
-    """The tree at which looking begins."""
+    """Index of the tree at which the list starts."""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> "TreeFilter":
-        """Return what the parameters of an address ask for.
+        """Return the filter that the parameters of a URL ask for.
 
         Raises:
-            ListingError: a value is none of those there are.
+            ListingError: a value is invalid.
         """
         return cls(
             status=_choice(TreeStatus, parameters.get("status", ""), "status"),
@@ -86,7 +86,7 @@ class TreeFilter:
 
     @property
     def is_indexed(self) -> bool:
-        """Whether an index finds all of these trees and no others."""
+        """Whether an index finds exactly these trees."""
         return not (self.outcome or self.phrase) and self.order is Order.DATASET
 
     @property
@@ -98,7 +98,7 @@ class TreeFilter:
         return phrase_pattern(self.phrase)
 
     def test(self) -> Callable[[Document], bool]:
-        """Return whether a tree is one of these, as far as no index knows."""
+        """Return a predicate for the parts of the filter that have no index."""
         pattern = self.pattern
 
         def is_wanted(tree: Document) -> bool:
@@ -111,17 +111,17 @@ class TreeFilter:
 
 @dataclass(frozen=True, slots=True)
 class TreePage:
-    """Trees of a forest."""
+    """One page of the list of trees."""
 
     rows: Sequence[Document]
     number: int = 1
     num_pages: int = 1
     looked_at: range | None = None
-    """The trees among which these were looked for; None where an index knows them all."""
+    """The trees that were scanned; None if an index found the rows."""
     num_matches: int = 0
-    """How many of those looked at fit, where fewer may be listed."""
+    """Number of scanned trees that match; the page may list fewer."""
     next_start: int | None = None
-    """Where to go on; None at the end of the forest."""
+    """Index of the tree at which the next page starts; None at the end of the forest."""
 
     @property
     def previous(self) -> int | None:
@@ -137,7 +137,7 @@ class TreePage:
 
 
 def outcomes(tree: Document) -> set[TreeOutcome]:
-    """Return what a tree's finished samples came to, in all words that hold."""
+    """Return all outcomes that apply to a tree's finished samples."""
     correct, leaves = tree["num_correct"], tree["num_leaves"]
     if not leaves:
         return {TreeOutcome.NO_RESULT}
@@ -152,14 +152,14 @@ def num_pages(forest: Forest) -> int:
 
 
 def read_tree_page(forest: Forest, number: int) -> TreePage:
-    """Return the trees of a page of all, found by their ids."""
+    """Return a page of the unfiltered list; the first page is 1."""
     start = (number - 1) * TREES_PER_PAGE
     indexes = range(start, min(start + TREES_PER_PAGE, forest.num_trees))
     return TreePage(_rows(forest, indexes), number=number, num_pages=num_pages(forest))
 
 
 def read_filtered(forest: Forest, wanted: TreeFilter) -> TreePage:
-    """Return the next trees that a filter finds, in its order."""
+    """Return the next trees that match a filter, in its order."""
     if not (wanted.is_indexed and wanted.status):
         return _looked_for(forest, wanted)
     found, stop = _of_status(forest, wanted.status, wanted.start, TREES_PER_PAGE + 1)
@@ -172,7 +172,7 @@ def read_filtered(forest: Forest, wanted: TreeFilter) -> TreePage:
 
 
 def _looked_for(forest: Forest, wanted: TreeFilter) -> TreePage:
-    """Return the trees that fit among the next `TREES_LOOKED_AT`."""
+    """Return the matches among the next `TREES_LOOKED_AT` trees."""
     fields = (*_SEARCHED_FIELDS, *(["item"] if wanted.phrase else []))
     if wanted.status:
         trees, stop = _of_status(
@@ -207,11 +207,11 @@ def _of_status(
     *,
     fields: Sequence[str] = ("index",),
 ) -> tuple[list[Document], int]:
-    """Return the first `number` trees of a status from `start` on, and where looking ended.
+    """Return the first `number` trees of a status from `start` on, and where the scan ended.
 
-    A window is twice as long as the last as long as it finds little, so three trees in a million
-    take a hundred quick queries. It has an end, as the embedded server reads all that a query
-    matches before it stops at a limit.
+    The window doubles while it finds few trees, so finding three trees in a million takes a hundred
+    quick queries. Windows are bounded because the embedded server reads all matches of a query
+    before it applies the limit.
     """
     length = max(_FIRST_WINDOW, number)
     trees: list[Document] = []
@@ -230,7 +230,7 @@ def _of_status(
 def _window(
     forest: Forest, status: TreeStatus, window: range, fields: Sequence[str]
 ) -> list[Document]:
-    """Return the trees of a status in a window, in order: one range of the index."""
+    """Return the trees of a status in a window, in order, from one range of the index."""
     query = {
         "forest_id": forest.name,
         "status": str(status),
@@ -241,7 +241,7 @@ def _window(
 
 
 def _rows(forest: Forest, indexes: Sequence[int]) -> list[Document]:
-    """Return what the list shows of these trees, in the order given."""
+    """Return the listed fields of these trees, in the given order."""
     ids = [tree_id(forest.name, index) for index in indexes]
     if not ids:
         return []
@@ -252,7 +252,7 @@ def _rows(forest: Forest, indexes: Sequence[int]) -> list[Document]:
 
 def _order_of(order: Order) -> Callable[[Document], tuple[Any, ...]]:
     def by_value(sign: int) -> Callable[[Document], tuple[Any, ...]]:
-        """Trees without a result come last in either order."""
+        """Return a sort key that puts trees without a result last in either order."""
         return lambda tree: (
             tree["root_value"] is None,
             sign * (tree["root_value"] or 0),
@@ -270,17 +270,17 @@ def _order_of(order: Order) -> Callable[[Document], tuple[Any, ...]]:
 
 
 def _choice(kind: type[_Choice], text: str, what: str) -> _Choice | None:
-    """Return the member whose value, with dashes for blanks, an address holds; None without."""
+    """Return the member that a URL names, with dashes for spaces; None for an empty text."""
     if not text:
         return None
     words = text.replace("-", " ")
     values = [str(one.value) for one in kind]
     if words not in values:
-        raise ListingError(f"no {what} {text!r}: trees are {', '.join(values)}")
+        raise ListingError(f"unknown {what} {text!r}: use {', '.join(values)}")
     return kind(words)
 
 
 def _start(text: str) -> int:
     if (number := read_number(text)) is None:
-        raise ListingError(f"no tree {text!r} to begin with: trees have numbers")
+        raise ListingError(f"there is no tree {text!r} to start from: give the number of a tree")
     return number

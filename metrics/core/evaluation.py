@@ -1,4 +1,4 @@
-"""SearchSpace procedures over the trees of a forest, one tree at a time."""
+"""Evaluation of search procedures over the trees of a forest, one tree at a time."""
 
 import hashlib
 from collections import defaultdict
@@ -25,17 +25,17 @@ LEFT_OUT = {
     "no_result": "no leaf with a result",
     "no_value": "no node with a value",
 }
-"""Why a tree has no part in the numbers, in words."""
+"""Reasons why a tree is left out of the numbers, as shown."""
 
 
 _HASHES = 2**256
 _CHOOSING = ("accuracy", "weighted_vote")
-"""Accuracies of one answer that the values chose."""
+"""The accuracies in which the values choose one answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """Everything that decides the numbers of a forest."""
+    """All parameters that determine the numbers of a forest."""
 
     procedures: tuple[str, ...] = ("beam",)
     num_beam_values: tuple[int, ...] = (1, 5)
@@ -57,10 +57,10 @@ class EvaluationOptions:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number of a forest, with its 95 % interval; None where no tree gives a result."""
+    """One number of a forest, with its 95 % interval; None if no tree gives a result."""
 
     procedure: str | None
-    """None for a baseline, which needs no search."""
+    """None for a baseline, which does not search."""
     metric: str
     aggregation: str | None
     """None for a baseline."""
@@ -71,13 +71,13 @@ class Row:
     high: float | None
     trees: int
     no_result: int
-    """Trees used that have no result for this number."""
+    """Number of used trees without a result for this number."""
     tokens: float | None
-    """Completion tokens that the procedure would have drawn, as a mean over trees; None for a
+    """Completion tokens that the procedure would have drawn, on average over trees; None for a
     baseline."""
     gain: float | None = None
-    """By how much this is more often right than a majority vote of k samples of the same tree; for
-    the ways to choose one answer."""
+    """Share correct minus that of a majority vote of k samples of the same tree; only for metrics
+    that choose one answer."""
     gain_low: float | None = None
     gain_high: float | None = None
 
@@ -95,18 +95,18 @@ class _Key:
 
 
 class Evaluation:
-    """Adds up what each tree gives; needs memory for its rows only."""
+    """Sums over trees; memory grows with the number of rows, not of trees."""
 
     def __init__(self, options: EvaluationOptions) -> None:
         self.options = options
         self.trees_used = 0
         self.num_uncompared = 0
-        """Samples without a result, as nobody could compare their answers."""
+        """Samples without a result, because nobody could compare their answers with the label."""
         self.num_ungrouped = 0
-        """Samples whose votes go by the text of their answers: see `forests.core.voting`."""
+        """Samples that vote by the text of their answers: see `forests.core.voting`."""
         self.left_out: dict[str, int] = {}
         self.items_sum = 0
-        """Of the hashes of the items used."""
+        """Sum of the hashes of the used items."""
         self.distribution = ValueDistribution()
         self.means: dict[_Key, TreeMean] = {key: TreeMean() for key in _keys(options)}
         self.tokens: defaultdict[_Choice, TreeMean] = defaultdict(TreeMean)
@@ -115,11 +115,10 @@ class Evaluation:
     def add(
         self, tree_id: str, tree: ReasoningTree, searches: Sequence[SearchSpace], item: str = ""
     ) -> None:
-        """SearchSpace a complete tree, or leave it out where it has nothing to search by.
+        """Search a complete tree, or leave it out if it has no result or no value.
 
-        `item` tells the problem from others, whatever forest the tree is of.
-
-        The results of several searches are averaged, each with the samples of its tree as weight.
+        `item` identifies the problem across forests. The results of several searches are averaged,
+        weighted by the samples that each one searches.
         """
         self.num_uncompared += count_tree(tree)["num_uncompared"]
         self.num_ungrouped += num_ungrouped(tree)
@@ -148,11 +147,11 @@ class Evaluation:
         return None
 
     def leave_out(self, reason: str) -> None:
-        """Count a tree that has no part in the numbers; `reason` is one of `LEFT_OUT`."""
+        """Count a tree that is left out; `reason` is a key of `LEFT_OUT`."""
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
 
     def merge(self, other: "Evaluation") -> None:
-        """Add what an evaluation with the same options found on other trees."""
+        """Add an evaluation of other trees with the same options."""
         self.trees_used += other.trees_used
         self.items_sum += other.items_sum
         self.num_uncompared += other.num_uncompared
@@ -169,7 +168,7 @@ class Evaluation:
 
     @property
     def items_sha256(self) -> str:
-        """What tells the items used from others, whatever their order."""
+        """Hash of the used items, independent of their order, as 64 hexadecimal digits."""
         return f"{self.items_sum % _HASHES:064x}"
 
     def rows(self) -> list[Row]:

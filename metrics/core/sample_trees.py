@@ -1,4 +1,4 @@
-"""Samples that came from elsewhere as a tree, so that the same numbers can be had from them."""
+"""Conversion of samples from elsewhere to a tree, so that the same metrics apply to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ class GradedSample:
     answer: str | None
     grade: Grade
     scores: Sequence[float] = ()
-    """One for each step, or one for the whole; none where nobody scored it."""
+    """One score for each step, or one for the whole sample; empty if the sample has no score."""
 
 
 def search_of(samples: Sequence[GradedSample], is_same: IsSame) -> SearchSpace:
-    """Return a tree with a branch for each sample, and the scores as values of its steps.
+    """Return a tree with a branch for each sample, and the scores as values of the steps.
 
-    A sample has as many steps as scores, at least one; the last one is the leaf. `is_same` finds
-    the samples that vote together.
+    A sample has one step for each score, and at least one; the last step is the leaf. Samples whose
+    answers are the same by `is_same` vote together.
     """
     nodes = [TreeNode(ROOT)]
     groups = AnswerGroups(is_same)

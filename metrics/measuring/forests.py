@@ -1,4 +1,4 @@
-"""Evaluate a forest, and keep the result."""
+"""Evaluation of a forest, and its stored results."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from metrics.models import MetricRun, ScorerReport
 Stored = TypeVar("Stored", MetricRun, ScorerReport)
 
 TREES_PER_PART = 256
-"""Trees that one process adds up before it hands over what it has."""
+"""Trees that are summed at once, in one process."""
 
 
 def evaluate_forest(
@@ -29,10 +29,10 @@ def evaluate_forest(
     report: Callable[[int], None],
     processes: int = 1,
 ) -> Evaluation:
-    """Search every complete tree of a forest in one pass; `report` is told the trees done.
+    """Return the evaluation of all complete trees of a forest; `report` gets the trees done.
 
-    The same trees are added up together whatever the number of processes, so the numbers are the
-    same to the last digit.
+    Sums are formed over the same parts for any number of processes, so the result is identical to
+    the last digit.
     """
     evaluation = Evaluation(options)
     starts = range(0, forest.num_trees, TREES_PER_PART)
@@ -67,7 +67,7 @@ def _evaluate_part(forest: Forest, options: EvaluationOptions, start: int) -> Ev
 
 
 def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
-    """Return the result as a document, not saved yet; the same parameters give the same id."""
+    """Return the result as an unsaved document; the same parameters give the same id."""
     parameters = evaluation.options.as_dict()
     text = json.dumps(parameters, sort_keys=True)
     return MetricRun(
@@ -90,16 +90,16 @@ def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
 
 
 def runs_of(forest: Forest) -> list[MetricRun]:
-    """Return the stored results of a forest, the latest first."""
+    """Return the stored results of a forest, latest first."""
     return sorted(_current(MetricRun, forest), key=lambda run: run.created_at, reverse=True)
 
 
 def reports_of(forest: Forest) -> list[ScorerReport]:
-    """Return the stored reports of a forest by the names of the scorers."""
+    """Return the stored reports of a forest, sorted by scorer."""
     return sorted(_current(ScorerReport, forest), key=lambda report: report.scorer)
 
 
 def _current(kind: type[Stored], forest: Forest) -> list[Stored]:
-    """Return what is stored for this forest and not for an earlier one of its name."""
+    """Return documents of this forest, without those of an earlier forest of the same name."""
     found = kind.objects.filter(forest_id=forest.name).order_by()
     return [one for one in found if one.forest_created_at == forest.created_at]

@@ -1,6 +1,6 @@
-"""Processes that share the work on a large forest.
+"""Worker processes for the evaluation of a large forest.
 
-Nothing here imports models: a new process reads this before it has set Django up.
+This module must not import models: a new process imports it before it sets up Django.
 """
 
 import signal
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 def map_in_processes(
     work: Callable[[Task], Result], tasks: Iterable[Task], processes: int
 ) -> Iterator[Result]:
-    """Yield what each task gives, in their order."""
+    """Yield the result of each task, in order."""
     # Forked children would share this process's connection to the database.
     pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start)
     try:
@@ -28,5 +28,5 @@ def map_in_processes(
 
 
 def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its children
     django.setup()

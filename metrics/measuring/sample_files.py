@@ -1,4 +1,4 @@
-"""Read files of samples that did not come from a forest, and grade them."""
+"""Reading and grading of files of samples that are not from a forest."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,22 +13,23 @@ from metrics.core.sample_trees import GradedSample
 
 
 class SampleFileError(UserError):
-    """A file cannot be used; the message names the line and says what it needs."""
+    """A file cannot be used. The message names the line and the remedy."""
 
 
 class _BadLineError(Exception):
-    """What is wrong with a line."""
+    """A line is invalid."""
 
 
 def read_samples(path: Path, grader: Grader) -> Iterator[list[GradedSample]]:
     """Yield the graded samples of each problem, one line at a time.
 
-    A line is a JSON object with `label`, with `answers` or `texts` (whole solutions, from which the
-    grader extracts the answer), and perhaps with `scores`: for each sample a number, or a list of
-    one for each step. An answer may be null: the sample gives none.
+    A line is a JSON object with `label` and either `answers` or `texts` (whole solutions, from
+    which the grader extracts the answers). Optional `scores` has an entry for each sample: a
+    number, or a list with a number for each step. A null in `answers` is a sample without an
+    answer.
 
     Raises:
-        SampleFileError: a line is not that, or the file cannot be read; all lines before are given.
+        SampleFileError: a line is invalid, or the file cannot be read. Earlier lines are yielded.
     """
     try:
         for number, line in read_json_lines(path):
@@ -45,10 +46,10 @@ def _graded(line: Any, grader: Grader) -> list[GradedSample]:
         raise _BadLineError("not a JSON object")
     label = _label(line)
     if ("answers" in line) == ("texts" in line):
-        raise _BadLineError("needs `answers` or `texts`, one of them")
+        raise _BadLineError("needs either `answers` or `texts`")
     found = line.get("answers", line.get("texts"))
     if not isinstance(found, list) or not found:
-        raise _BadLineError("`answers` or `texts` must be a list of at least one sample")
+        raise _BadLineError("`answers` or `texts` must be a list with at least one sample")
     scores = _scores(line.get("scores"), len(found))
     grade, item = _grade_text if "texts" in line else _grade_answer, ItemGrader(grader, label)
     return [
@@ -62,7 +63,7 @@ def _label(line: Mapping[str, Any]) -> str:
     if isinstance(label, bool) or not isinstance(label, str | int | float):
         raise _BadLineError("needs `label`, a text or a number")
     if not str(label).strip():
-        raise _BadLineError("`label` is blank: give the right answer, or leave the line out")
+        raise _BadLineError("`label` is blank: give the correct answer, or remove the line")
     return str(label)
 
 

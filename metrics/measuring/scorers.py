@@ -1,4 +1,4 @@
-"""Judge a scorer of a forest by the Monte Carlo values, and keep the result."""
+"""Evaluation of a scorer against the Monte Carlo values of a forest."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -16,16 +16,16 @@ from metrics.core.search.value_functions import ValueFunctionName, value_functio
 from metrics.models import ScorerReport
 
 COMPARED: tuple[ValueFunctionName, ...] = ("prm", "labelled", "random")
-"""The scorer between the oracle and the floor."""
+"""Value functions to compare: the scorer, the oracle and the floor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgingOptions:
-    """Everything that decides what is said of a scorer."""
+    """All parameters that determine the report on a scorer."""
 
     scorer: str
     label_threshold: float = 0.0
-    """A step is good where its Monte Carlo value is above."""
+    """A step is good if its Monte Carlo value is above this."""
     searches: EvaluationOptions = field(default_factory=EvaluationOptions)
 
     def as_dict(self) -> dict[str, Any]:
@@ -40,9 +40,9 @@ class JudgingOptions:
 def judge_scorer(
     forest: Forest, options: JudgingOptions, report: Callable[[int], None]
 ) -> ScorerReport:
-    """Return what the trees with scores say of a scorer, not saved yet, in one pass.
+    """Return an unsaved report on a scorer from the complete trees that have its scores.
 
-    `report` is told the trees done.
+    `report` gets the number of trees done.
     """
     given = options.searches.values
     quality = ScorerQuality(options.label_threshold, given.ungraded)

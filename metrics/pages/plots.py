@@ -1,6 +1,6 @@
-"""Pictures of metrics, drawn by matplotlib as SVG.
+"""Plots of metrics, drawn by matplotlib as SVG.
 
-No text of a model or a dataset goes into a picture: what it names stands in the table beside it.
+Plots contain no text of a model or a dataset; the table beside a plot names what it shows.
 """
 
 import io
@@ -18,7 +18,7 @@ from metrics.tables.run_tables import PROCEDURES
 from metrics.tables.scorer_tables import VALUES
 
 _INK = "#010203"
-"""Stands for the reader's text colour, which follows light and dark."""
+"""Placeholder for the text colour, which depends on the reader's light or dark mode."""
 _STYLE = (
     "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#dfe3e8}}</style></svg>"
 )
@@ -46,7 +46,7 @@ mpl.rcParams.update(
 
 
 def value_histogram(distribution: Mapping[str, Any]) -> bytes:
-    """Return nodes by value."""
+    """Return a histogram of node values."""
 
     def draw(axes: Axes) -> None:
         axes.bar(BINS, distribution["bins"], color=_BLUE)
@@ -58,7 +58,7 @@ def value_histogram(distribution: Mapping[str, Any]) -> bytes:
 
 
 def value_by_depth(distribution: Mapping[str, Any]) -> bytes:
-    """Return the mean value by depth, over the number of nodes."""
+    """Return a plot of the mean value and the number of nodes by depth."""
 
     def draw(axes: Axes) -> None:
         depths = [one for one in distribution["depths"] if one["mean"] is not None]
@@ -78,32 +78,32 @@ def value_by_depth(distribution: Mapping[str, Any]) -> bytes:
 
 
 def accuracy_by_beams(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return the accuracy of the best beam over the number of beams, with 95 % intervals."""
+    """Return a plot of the best beam's accuracy over the number of beams, with 95 % intervals."""
     named = _named(rows)
     return _accuracy(named, "k", "beams, or samples", _scale_beams(named), apart=0.02)
 
 
 def accuracy_by_tokens(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return the accuracy of the best beam over the tokens that a search would have drawn."""
-    return _accuracy(_named(rows), "tokens", "completion tokens a tree", lambda _: None)
+    """Return a plot of the best beam's accuracy over the tokens that a search would have drawn."""
+    return _accuracy(_named(rows), "tokens", "completion tokens per tree", lambda _: None)
 
 
 def roc(quality: Mapping[str, Any]) -> bytes:
-    """Return the share of good steps over that of bad ones that a score threshold lets through."""
+    """Return the ROC curve: the share of good steps over that of bad steps above a threshold."""
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--")
         if quality["roc"]:
             axes.plot(*zip(*quality["roc"], strict=True), color=_BLUE)
-        axes.set_xlabel("bad steps let through")
-        axes.set_ylabel("good steps let through")
+        axes.set_xlabel("bad steps above threshold")
+        axes.set_ylabel("good steps above threshold")
         axes.set_aspect("equal")
 
     return _svg(draw)
 
 
 def calibration(quality: Mapping[str, Any]) -> bytes:
-    """Return the mean Monte Carlo value of steps over their mean score, by tenths of the steps."""
+    """Return a plot of mean Monte Carlo value over mean score, for each decile of the scores."""
 
     def draw(axes: Axes) -> None:
         points = quality["calibration"]
@@ -122,7 +122,7 @@ def calibration(quality: Mapping[str, Any]) -> bytes:
 
 
 def accuracy_by_values(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
-    """Return the accuracy of the best answer by each kind of values, and of a majority vote."""
+    """Return a plot of the best answer's accuracy by kind of values, and of a majority vote."""
     named = [
         (f"{VALUES[name]}: {PROCEDURES[row['procedure']]}, {row['aggregation']}", row)
         for name, rows in searches.items()
@@ -134,7 +134,7 @@ def accuracy_by_values(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> b
 
 
 def answers(shares: Sequence[AnswerShare]) -> bytes:
-    """Return the answers of one tree by samples, numbered as in their table."""
+    """Return a bar chart of the answers of one tree, numbered as in their table."""
 
     def draw(axes: Axes) -> None:
         places = list(range(1, len(shares) + 1))
@@ -145,7 +145,7 @@ def answers(shares: Sequence[AnswerShare]) -> bytes:
         )
         for bar, one in zip(bars, shares, strict=True):
             if one.is_correct:
-                bar.set_hatch("//")  # told apart without colours too
+                bar.set_hatch("//")  # also visible without colours
         axes.set_yticks(places)
         axes.invert_yaxis()
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -156,7 +156,7 @@ def answers(shares: Sequence[AnswerShare]) -> bytes:
 
 
 _NamedRow: TypeAlias = tuple[str, Mapping[str, Any]]
-"""The line to which a row belongs, and the row."""
+"""Name of the line to which a row belongs, and the row."""
 
 
 def _named(rows: Sequence[Mapping[str, Any]]) -> list[_NamedRow]:
@@ -185,7 +185,7 @@ def _accuracy(
     scale: Callable[[Axes], None],
     apart: float = 0.0,
 ) -> bytes:
-    """Draw the lines; `apart` is by what share each is moved from the one before, to be seen."""
+    """Draw one line for each name, each shifted by the share `apart` so that none is hidden."""
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for name, row in rows:
         if row["value"] is not None and row[over] is not None:
@@ -203,7 +203,7 @@ def _accuracy(
                 ],
                 label=name,
                 color=_LINES[number % len(_LINES)],
-                # Where the colours begin again, other markers go with them.
+                # When the colours repeat, use other markers with them.
                 marker=_MARKERS[(number + number // len(_LINES)) % len(_MARKERS)],
                 capsize=3,
             )
@@ -211,7 +211,7 @@ def _accuracy(
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlabel(label)
-        axes.set_ylabel("trees answered rightly")
+        axes.set_ylabel("trees answered correctly")
         if lines:
             axes.figure.legend(loc="outside upper center", ncols=2, fontsize="small")
 

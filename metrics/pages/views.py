@@ -1,4 +1,4 @@
-"""What the searches of a forest gave, as tables and pictures."""
+"""Views of a forest's metrics: tables and plots."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -32,9 +32,9 @@ from metrics.tables.run_tables import (
 from metrics.tables.scorer_tables import command_of_report, comparison_table, quality_table
 
 MAX_COMPARED = 4
-"""Runs that stand side by side where none is named."""
+"""Number of latest runs that are compared by default."""
 MAX_ANSWERS = 20
-"""Answers of a tree that are shown; the rarer ones are counted."""
+"""Most answers of a tree that are listed; rarer ones are only counted."""
 
 _PICTURES = {
     "accuracy": ("accuracy_by_beams", "rows"),
@@ -42,20 +42,20 @@ _PICTURES = {
     "values": ("value_histogram", "distribution"),
     "depths": ("value_by_depth", "distribution"),
 }
-"""What draws a picture, and of which field of a run."""
+"""Function that draws a picture, and the field of a run that it draws."""
 _SCORER_PICTURES = {
     "roc": ("roc", "quality"),
     "calibration": ("calibration", "quality"),
     "accuracy": ("accuracy_by_values", "searches"),
 }
-"""The same of a report on a scorer."""
+"""The same for a report on a scorer."""
 
 
 @require_safe
 def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
-    """All stored results, the latest first; `?tree=3` shows the answers to that item.
+    """Render all stored results, latest first; `?tree=3` shows the answers to that item.
 
-    Of several runs those named by `?run=` stand side by side, or the latest.
+    The page compares the runs that `?run=` names, or the latest ones.
     """
     forest = get_forest(forest_name)
     runs = runs_of(forest)
@@ -76,10 +76,10 @@ def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
 def run_picture(_: HttpRequest, forest_name: str, key: str, picture: str) -> HttpResponse:
     run = get_object_or_404(MetricRun, pk=f"{forest_name}/{key}")
     if picture not in _PICTURES:
-        raise Http404(f"no picture {picture!r}: there are {', '.join(_PICTURES)}")
+        raise Http404(f"there is no picture {picture!r}: use {', '.join(_PICTURES)}")
     drawn_by, field = _PICTURES[picture]
     if not getattr(run, field):
-        raise Http404("this run has no values of nodes: run beam_search again")
+        raise Http404("this run has no node values: run beam_search again")
     return _svg(getattr(_plots(), drawn_by)(getattr(run, field)))
 
 
@@ -87,7 +87,7 @@ def run_picture(_: HttpRequest, forest_name: str, key: str, picture: str) -> Htt
 def scorer_picture(_: HttpRequest, forest_name: str, scorer: str, picture: str) -> HttpResponse:
     report = get_object_or_404(ScorerReport, pk=scorer_id(forest_name, scorer))
     if picture not in _SCORER_PICTURES:
-        raise Http404(f"no picture {picture!r}: there are {', '.join(_SCORER_PICTURES)}")
+        raise Http404(f"there is no picture {picture!r}: use {', '.join(_SCORER_PICTURES)}")
     drawn_by, field = _SCORER_PICTURES[picture]
     return _svg(getattr(_plots(), drawn_by)(getattr(report, field)))
 
@@ -128,10 +128,10 @@ def _shown(run: MetricRun) -> dict[str, Any]:
 
 
 def _answers(forest: Forest, text: str) -> dict[str, Any]:
-    """Return what the page shows of one tree; nothing where the forest has no tree yet."""
+    """Return the page's context for one tree; empty if the forest has no trees."""
     index = read_number(text)
     if index is None:
-        raise Http404(f"{text!r} is no number of a tree")
+        raise Http404(f"{text!r} is not the number of a tree")
     if not forest.num_trees and not index:
         return {}
     stored = _tree(forest, index)
@@ -150,17 +150,17 @@ def _answers(forest: Forest, text: str) -> dict[str, Any]:
 def _tree(forest: Forest, index: int) -> StoredTree:
     stored = read_tree(forest, index)
     if stored is None:
-        raise Http404(f"forest {forest.name!r} has {forest.num_trees} trees, none of them {index}")
+        raise Http404(f"forest {forest.name!r} has {forest.num_trees} trees and no tree {index}")
     return stored
 
 
 def _plots() -> Any:
-    # Half a second and 30 MiB, which every command and worker would spend on its addresses.
+    # Loaded late: matplotlib takes half a second and 30 MiB, in every command and worker.
     return import_module("metrics.pages.plots")
 
 
 def _svg(picture: bytes) -> HttpResponse:
-    # A picture has its own style in it, and nothing else to load or run.
+    # A picture contains its own style and loads nothing else.
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     headers = {"Content-Security-Policy": policy}
     return HttpResponse(picture, content_type="image/svg+xml", headers=headers)

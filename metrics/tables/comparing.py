@@ -1,4 +1,4 @@
-"""Stored runs side by side."""
+"""Comparison of stored runs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 from metrics.models import MetricRun
 from metrics.tables.run_tables import METRICS, PROCEDURES, Cell, Table, cell_of
 
-_NO_DIFFERENCE = "the differences in brackets compare items too, not only searches or models"
+_NO_DIFFERENCE = (
+    "the differences in brackets also come from the items, not only from searches or models"
+)
 SHOWN = ("accuracy", "majority_vote", "weighted_vote", "coverage", "pass", "majority")
 
 
 def name_run(run: MetricRun, among: Sequence[MetricRun]) -> str:
-    """Return what tells a run from the others: its forest, values, and parameters that differ."""
+    """Return a name for a run from its values and from what differs among the runs."""
     forest = run.forest_id if len({one.forest_id for one in among}) > 1 else ""
     values = run.parameters["value_function"]
     if scorer := run.parameters.get("scorer"):
@@ -25,10 +27,10 @@ def name_run(run: MetricRun, among: Sequence[MetricRun]) -> str:
 
 
 def comparison(runs: Sequence[MetricRun], metrics: Sequence[str] = SHOWN) -> list[dict[str, Any]]:
-    """Return a row for each number that any of the runs has, with the runs' rows in their order.
+    """Return a row for each number that any of the runs has.
 
-    Keys: `procedure`, `metric`, `aggregation`, `k`, and `found`, where a run without this number
-    has None.
+    Keys: `procedure`, `metric`, `aggregation`, `k`, and `found`: the row of each run, in order, or
+    None for a run without this number.
     """
     by_run = [
         {(row["procedure"], row["metric"], row["aggregation"], row["k"]): row for row in run.rows}
@@ -48,7 +50,7 @@ def comparison(runs: Sequence[MetricRun], metrics: Sequence[str] = SHOWN) -> lis
 
 
 def compared_table(runs: Sequence[MetricRun], metrics: Sequence[str] = SHOWN) -> Table:
-    """Return the runs as columns; a run after the first shows how far it is from the first."""
+    """Return a table with a column for each run; later runs show the difference from the first."""
     rows = [
         (
             _search(row),
@@ -74,20 +76,21 @@ def compared_table(runs: Sequence[MetricRun], metrics: Sequence[str] = SHOWN) ->
 
 
 def difference_of_items(runs: Sequence[MetricRun]) -> str:
-    """Return why the numbers of runs cannot be subtracted; empty where all are of the same items.
+    """Return why the numbers of runs are not comparable; empty if all runs used the same items.
 
-    Of runs of an older version it is known only where they have the same forest and trees.
+    Runs of an older version did not record their items; they count as the same only if forest and
+    trees are the same.
     """
     trees = " and ".join(dict.fromkeys(f"{run.num_trees_used} trees" for run in runs))
     if all(run.items_sha256 for run in runs):
         is_same = len({run.items_sha256 for run in runs}) == 1
-        return "" if is_same else f"the runs are of different items ({trees}): {_NO_DIFFERENCE}"
+        return "" if is_same else f"the runs used different items ({trees}): {_NO_DIFFERENCE}"
     told = {(one.forest_id, one.num_trees_used, str(one.left_out)) for one in runs}
     if len(told) == 1:
         return ""
     return (
-        f"the runs may be of different items ({trees}), as an older version computed some of them: "
-        "run beam_search again"
+        f"the runs may have used different items ({trees}), because an older version computed some "
+        "of them: run beam_search again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Print numbers as a command was asked to: as a table, JSON, CSV or Markdown."""
+"""Output of numbers as a table, JSON, CSV or Markdown."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,7 @@ def show_numbers(
     rows: Sequence[Mapping[str, Any]],
     tables: Sequence[Table],
 ) -> None:
-    """Write numbers to the command's stdout: `data` as JSON, `rows` as CSV, or `tables`.
-
-    Tables without rows are left out.
-    """
+    """Write numbers to stdout: `data` as JSON, `rows` as CSV, or the non-empty `tables`."""
     filled = [table for table in tables if table.rows]
     if print_as == "json":
         command.show_json(data)

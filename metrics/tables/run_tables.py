@@ -1,4 +1,4 @@
-"""The numbers of a run as tables for a terminal and a page."""
+"""Tables of a run's numbers, for terminals and pages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ _BASELINES = {"pass": "pass@{k}", "majority": "maj@{k}"}
 
 _NOTES = {
     "labelled": (
-        "labelled values know the answers: this search is an oracle, an upper bound and no "
+        "labelled values know the answers, so this search is an oracle: an upper bound, not an "
         "estimate of a reward model; compare coverage and the baselines, or use "
         "--value_function_option labelled_held_out"
     ),
     "labelled_held_out": (
-        "one half of each tree's leaves votes and the other half is searched, then the other way "
-        "round: no leaf votes for itself, and each search has half the leaves"
+        "values from one half of each tree's leaves guide a search of the other half, and vice "
+        "versa: no leaf votes for itself, and each search sees half the leaves"
     ),
     "logprob": "values are the model's own mean token probability along the path",
     "random": "values are random: this search is the floor",
-    "prm": "values are the scores of a reward model, which evaluate_scorer judges",
+    "prm": "values are the scores of a reward model; evaluate_scorer measures its quality",
 }
 
 
@@ -50,24 +50,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Headings, and rows of the same length."""
+    """Column headings, and rows of the same length."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
 
 
 def note(run: MetricRun) -> str:
-    """Return what one must know to read the numbers."""
+    """Return a note that helps to read the numbers."""
     return _NOTES[run.parameters["value_function"]]
 
 
 def left_out(run: MetricRun) -> list[str]:
-    """Return how many trees have no part in the numbers, and why."""
+    """Return the number of trees left out, for each reason."""
     return [f"{number} {LEFT_OUT[reason]}" for reason, number in sorted(run.left_out.items())]
 
 
 def search_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return what each search gave, from rows as `metrics.core.evaluation.Row`."""
+    """Return a table of search results; `rows` are as `metrics.core.evaluation.Row`."""
     searches: dict[tuple[str, str, int], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         if row["procedure"] is not None:
@@ -90,7 +90,7 @@ def search_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def baseline_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return what the same samples give without a search."""
+    """Return a table of what the same samples give without a search."""
     return Table(
         ("baseline", "share of trees", "trees"),
         [
@@ -102,7 +102,7 @@ def baseline_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def command_of(run: MetricRun) -> str:
-    """Return the command that measures the forest again as in this run."""
+    """Return the command that repeats this run."""
     given = run.parameters
     arguments = {
         "forest_name": run.forest_id,
@@ -125,7 +125,7 @@ def command_of(run: MetricRun) -> str:
 
 
 def command_line(name: str, arguments: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    """Return how a command is typed, without the arguments that have their usual values."""
+    """Return a command line without the arguments that have their default values."""
     words = (f"--{key} {value}" for key, value in arguments.items() if value != usual.get(key))
     return to_type(f"{name} {' '.join(words)}")
 

@@ -1,4 +1,4 @@
-"""What is said of a scorer as tables for a terminal and a page."""
+"""Tables of a scorer's report, for terminals and pages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ VALUES = {"prm": "scorer", "labelled": "Monte Carlo (oracle)", "random": "random
 
 
 def quality_table(quality: Mapping[str, Any]) -> Table:
-    """Return figures of `metrics.core.scorers.scorer_quality`, with what each one means."""
+    """Return a table of the figures of `metrics.core.scorers.scorer_quality`."""
     errors = quality["first_error"]
     thresholds = " and ".join(f"{one:.3g}" for one in errors["thresholds"] if one is not None)
     return Table(
@@ -20,12 +20,12 @@ def quality_table(quality: Mapping[str, Any]) -> Table:
             (
                 "first error found",
                 cell_of(errors["wrong"]),
-                f"{errors['wrong_solutions']} wrong solutions",
+                f"{errors['wrong_solutions']} incorrect solutions",
             ),
             (
                 "no error found",
                 cell_of(errors["right"]),
-                f"{errors['solutions'] - errors['wrong_solutions']} right solutions",
+                f"{errors['solutions'] - errors['wrong_solutions']} correct solutions",
             ),
             (
                 "F1 of both",
@@ -37,7 +37,7 @@ def quality_table(quality: Mapping[str, Any]) -> Table:
 
 
 def comparison_table(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    """Return what each search gives by the scorer, by the Monte Carlo values and at random."""
+    """Return a table of searches by the scorer, by the Monte Carlo values and at random."""
     rows: list[tuple[object, ...]] = []
     for name, found in searches.items():
         by_search: dict[tuple[str, str, int], dict[str, Mapping[str, Any]]] = {}
@@ -63,7 +63,7 @@ def comparison_table(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tab
 
 
 def command_of_report(report: ScorerReport) -> str:
-    """Return the command that judges the scorer again as in this report."""
+    """Return the command that repeats this report."""
     given = report.parameters
     arguments = {
         "forest_name": report.forest_id,
@@ -80,7 +80,7 @@ def command_of_report(report: ScorerReport) -> str:
 
 
 def gain_of(row: Mapping[str, Any]) -> Cell:
-    """Return by how many points a search is more often right than a majority vote."""
+    """Return the gain of a search over a majority vote, in percentage points."""
     if row.get("gain") is None:
         return Cell("-")
     low, high = row["gain_low"], row["gain_high"]

@@ -1,7 +1,7 @@
-"""As many pairs whose chosen side is the longer as pairs whose chosen side is the shorter.
+"""Balance of pairs whose chosen side is longer with pairs whose chosen side is shorter.
 
-Trainers learn length where it tells the better side. Here it does not: of the more frequent kind
-as many pairs are kept as there are of the other, drawn at random, and pairs of equal length stay.
+If length predicts the chosen side, models learn to prefer length. So keep equally many pairs of
+both kinds: all of the rarer kind, and a random sample of the other. Pairs of equal length stay.
 """
 
 from collections import Counter
@@ -11,16 +11,17 @@ from preferences.core.pairing import Pair
 
 
 def kind_of(pair: Pair) -> int:
-    """Return 1 where the chosen side is the longer in characters, -1 the shorter, 0 neither."""
+    """Return 1 if the chosen side is longer in characters, -1 if it is shorter, otherwise 0."""
     chosen, rejected = len(pair.chosen.text), len(pair.rejected.text)
     return (chosen > rejected) - (chosen < rejected)
 
 
 class LengthBalance:
-    """Says of each pair in turn whether it is kept, once it is known how many come of each kind.
+    """Decides for each pair in turn whether to keep it, given the number of pairs of each kind.
 
-    Keeps exactly as many as there are of the rarer kind, each choice of them equally likely
-    (selection sampling; Knuth, The Art of Computer Programming 2, 3.4.2, algorithm S).
+    Of the more frequent kind it keeps exactly as many as there are of the rarer one. All subsets
+    are equally likely (selection sampling; Knuth, The Art of Computer Programming 2, 3.4.2,
+    algorithm S).
     """
 
     def __init__(self, counts: Counter[int], seed: int) -> None:
@@ -30,7 +31,7 @@ class LengthBalance:
         self._random = Random(seed)
 
     def keeps(self, pair: Pair) -> bool:
-        """Return whether this pair is kept; each pair that was counted is asked for once."""
+        """Return whether to keep this pair. Call it exactly once for each counted pair."""
         kind = kind_of(pair)
         is_kept = self._random.random() * self._left[kind] < self._wanted[kind]
         self._left[kind] -= 1

@@ -1,9 +1,8 @@
-"""Tell prompts that hold a question of a benchmark.
+"""Detection of prompts that contain a question of a benchmark.
 
-A question is found by its words alone, whatever their case, punctuation and spacing: one of at
-least n words by any n of them in a row (GPT-3, 2005.14165, appendix C, with n = 13), a shorter one
-as a whole. One of fewer than `MIN_WORDS` words only counts as the whole prompt, as it would be
-found in many.
+Only words count, not case, punctuation or spacing. A question of at least n words matches by any of
+its n-grams (GPT-3, 2005.14165, appendix C, with n = 13), a shorter one as a whole. A question of
+fewer than `MIN_WORDS` words must be the whole prompt, because many prompts would contain it.
 """
 
 import re
@@ -19,7 +18,7 @@ Gram: TypeAlias = tuple[str, ...]
 
 
 class Benchmark:
-    """Questions that a dataset must not hold; needs memory for their words."""
+    """Questions that a dataset must not contain. Memory grows with their words."""
 
     def __init__(self, questions: Iterable[str], ngram: int = USUAL_NGRAM) -> None:
         self.num_questions = 0
@@ -35,7 +34,7 @@ class Benchmark:
                 self._grams[length].update(grams_of(words, length))
 
     def is_in(self, prompt: str) -> bool:
-        """Return whether a prompt holds one of the questions."""
+        """Return whether a prompt contains one of the questions."""
         words = words_of(prompt)
         return tuple(words) in self._whole or any(
             not known.isdisjoint(grams_of(words, length)) for length, known in self._grams.items()
@@ -47,5 +46,5 @@ def words_of(text: str) -> list[str]:
 
 
 def grams_of(words: Sequence[str], length: int) -> set[Gram]:
-    """Return all runs of so many words; none where there are fewer words."""
+    """Return all n-grams of this length; empty if there are fewer words."""
     return {tuple(words[start : start + length]) for start in range(len(words) - length + 1)}

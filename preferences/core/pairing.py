@@ -1,8 +1,8 @@
-"""Choose preference pairs in a tree: two continuations of the same prefix, the better one chosen.
+"""Selection of preference pairs in a tree: two continuations of a prefix, the better one chosen.
 
-`best_vs_worst`, `adjacent` and `all_pairs` differ in how many pairs a prefix gives: 1, n - 1 and
-n (n - 1) / 2 for n continuations of different value. Pairs whose sides have equal values, equal
-texts, too small a margin or too little evidence are left out, and counted by reason.
+For n continuations of different value, `best_vs_worst` gives 1 pair, `adjacent` n - 1 pairs and
+`all_pairs` n (n - 1) / 2 pairs. Pairs with equal values, equal texts, too small a margin or too
+little evidence are left out and counted by reason.
 """
 
 from collections import Counter
@@ -24,49 +24,49 @@ REASONS = {
     "nodes_without_result": "continuations with no result under them",
     "nodes_with_too_few_leaves": "continuations with fewer leaves than --min_leaves",
     "nodes_with_blank_text": "ends of a solution that add no text",
-    "nodes_with_repeated_text": "continuations whose text a sibling has too",
+    "nodes_with_repeated_text": "continuations with the same text as a sibling",
     "pairs_with_equal_values": "pairs with equal values",
     "pairs_below_min_margin": "pairs with a margin below --min_margin",
     "pairs_with_the_same_answer": "pairs whose sides end with the same answer",
-    "pairs_without_end": "pairs with a side whose steps further on have no value",
-    "pairs_with_equal_texts": "pairs whose sides have the same text in the end",
-    "pairs_repeated": "pairs with the texts of another pair",
+    "pairs_without_end": "pairs with a side whose later steps have no value",
+    "pairs_with_equal_texts": "pairs whose continued sides have the same text",
+    "pairs_repeated": "pairs with the same texts as another pair",
     "pairs_over_prefix_cap": "pairs beyond --max_pairs_per_prefix",
     "pairs_over_tree_cap": "pairs beyond --max_pairs_per_tree",
     "trees_without_scores": "complete trees without scores of the scorer",
 }
-"""Why something was left out, as counted and as said."""
+"""Reasons why something is left out, as shown."""
 
-# Shares such as 0.7 and 0.2 are no exact binary numbers; their difference is still 0.5.
+# Shares such as 0.7 and 0.2 are not exact in binary; their difference must still be 0.5.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairingOptions:
-    """Which pairs are wanted; the same options give the same pairs of a tree."""
+    """Options of pair selection; the same options give the same pairs of a tree."""
 
     pairing: str = "best_vs_worst"
     min_margin: float = 0.0
-    """Least difference of the two values; the values must differ in any case."""
+    """Least difference of the two values; equal values never make a pair."""
     min_leaves: int = 1
-    """Least number of leaves that the value of each side rests on."""
+    """Least number of leaves behind the value of each side."""
     level: str = "step"
-    """`step`: next steps of a prefix. `step_to_end`: the same steps with the same values, each with
-    a continuation to its end: the best one of the chosen step, the worst one of the rejected step,
-    as its best might be right and must not be called worse. `trajectory`: whole solutions of the
-    root prompt."""
+    """`step`: next steps of a prefix. `step_to_end`: the same steps and values, each with a
+    continuation to the end: the best one of the chosen step, and the worst one of the rejected
+    step, because its best continuation may be correct. `trajectory`: whole solutions of the root
+    prompt."""
     drop_same_answer: bool = False
-    """Whether pairs go whose sides end with the same answer, however they came to it."""
+    """Whether to leave out pairs whose sides end with the same answer."""
     max_pairs_per_tree: int | None = None
     max_pairs_per_prefix: int | None = None
     seed: int = 0
-    """Which pairs are kept where a cap bites."""
+    """Seed of the choice of pairs that a cap keeps."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used.
+        """Check the options.
 
         Raises:
-            ValueError: with one line for the first such option.
+            ValueError: an option is invalid. The message names the first one, on one line.
         """
         caps = (self.max_pairs_per_tree, self.max_pairs_per_prefix)
         rules = (
@@ -83,7 +83,7 @@ class PairingOptions:
     def as_dict(self) -> dict[str, Any]:
         values = asdict(self)
         if not self.drop_same_answer:
-            del values["drop_same_answer"]  # sets made before the option was there have their names
+            del values["drop_same_answer"]  # keeps the names of sets older than this option
         return values
 
 
@@ -117,7 +117,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PairSelection:
-    """The pairs of a tree in the order of their prefixes, and what was left out by reason."""
+    """The pairs of a tree in the order of their prefixes, and counts of what was left out."""
 
     pairs: list[Pair] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -133,12 +133,12 @@ def select_pairs(
     """Return the preference pairs of a tree.
 
     Args:
-        tree: a tree that has been grown.
-        values: the value of each node; a node without one is no side of a pair.
-        options: which pairs are wanted.
-        key: name of the tree, so that caps sample other positions in each tree.
+        tree: a complete tree.
+        values: the value of each node; a node without a value is never a side of a pair.
+        options: which pairs to select.
+        key: name of the tree; caps then sample different positions in each tree.
     """
-    random = Random(f"{options.seed}/{key}")  # a text seeds alike on every machine
+    random = Random(f"{options.seed}/{key}")  # a text gives the same seed on every machine
     dropped: Counter[str] = Counter()
     pairs: list[Pair] = []
     for prefix, nodes in _continuations(tree, options.level):
@@ -148,7 +148,7 @@ def select_pairs(
             ended = [_to_end(tree, values, pair) for pair in found]
             longer = [pair for pair in ended if pair is not None]
             dropped["pairs_without_end"] += len(ended) - len(longer)
-            # Steps that differ may go on so that the whole is the same.
+            # Different steps can have continuations that make the whole text the same.
             found = [pair for pair in longer if pair.chosen.text != pair.rejected.text]
             dropped["pairs_with_equal_texts"] += len(longer) - len(found)
         if options.drop_same_answer:
@@ -184,10 +184,10 @@ def _usable_sides(
     options: PairingOptions,
     dropped: Counter[str],
 ) -> list[Side]:
-    """Return the continuations that may be compared, the best first.
+    """Return the continuations that can be compared, best first.
 
-    Of continuations with one text the one with most leaves stays: as both sides of different
-    pairs the text would be called better and worse than the same sibling.
+    Of several continuations with the same text, the one with most leaves stays. Otherwise different
+    pairs could call the same text both better and worse than one sibling.
     """
     by_text: dict[str, Side] = {}
     for path in nodes:
@@ -233,7 +233,7 @@ def _pairs_of(
 def _to_end(tree: ReasoningTree, values: Mapping[NodePath, NodeValue], pair: Pair) -> Pair | None:
     """Return the pair with both steps continued to a leaf.
 
-    None where no step after one of them has a value: a scorer may have left steps out.
+    None if no step after one of them has a value, because a scorer skipped them.
     """
 
     def continued(side: Side, sign: int) -> Side | None:
@@ -277,7 +277,7 @@ def _candidates(ranked: Sequence[Side], pairing: str) -> Iterable[tuple[Side, Si
 
 
 def _sample(pairs: list[Pair], cap: int | None, random: Random) -> list[Pair]:
-    """Return at most `cap` of the pairs, in their order."""
+    """Return a random sample of at most `cap` pairs, in their order."""
     if cap is None or len(pairs) <= cap:
         return pairs
     return [pairs[position] for position in sorted(random.sample(range(len(pairs)), cap))]

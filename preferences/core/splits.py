@@ -1,4 +1,4 @@
-"""Divide an exported dataset so that no prompt is in two splits."""
+"""Division of an exported dataset into splits that share no prompts."""
 
 import hashlib
 import json
@@ -8,10 +8,10 @@ TRAIN, TEST = "train", "test"
 
 
 def split_of(prompt: Any, test_fraction: float, seed: int) -> str:
-    """Return the split to which everything under a prompt belongs.
+    """Return the split of all rows with this prompt.
 
-    It hangs on the prompt and not on the tree: datasets repeat questions, and two trees with one
-    prompt must not be divided.
+    It depends on the prompt, not on the tree: datasets repeat questions, and two trees with the
+    same prompt must be in the same split.
     """
     text = json.dumps([seed, prompt], sort_keys=True, ensure_ascii=True)
     digest = hashlib.sha256(text.encode()).digest()

@@ -1,4 +1,4 @@
-"""What a dataset of pairs is like, added up pair by pair."""
+"""Statistics of a dataset of pairs, accumulated pair by pair."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class PairStatistics:
     pairs: int = 0
     sum_of_margins: float = 0.0
     margins: Counter[int] = field(default_factory=Counter)
-    """By tenth: 0 for margins up to 0.1, 9 for those above 0.9."""
+    """Counts by bin: 0 for margins up to 0.1, 9 for margins above 0.9."""
     chosen_characters: int = 0
     rejected_characters: int = 0
     kinds: Counter[int] = field(default_factory=Counter)
@@ -53,6 +53,6 @@ class PairStatistics:
 
 
 def bin_of_margin(margin: float) -> int:
-    """Return the tenth of a margin above 0, up to 1."""
-    tenths = round(margin * MARGIN_BINS, 6)  # 0.3 times 10 is a little more than 3
+    """Return the bin of a margin above 0 and up to 1."""
+    tenths = round(margin * MARGIN_BINS, 6)  # 0.3 * 10 is slightly more than 3
     return max(0, min(MARGIN_BINS - 1, -int(-tenths // 1) - 1))

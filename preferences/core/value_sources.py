@@ -1,4 +1,4 @@
-"""Where the values of pairs and labels come from."""
+"""Sources of the values of pairs and labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,40 +14,40 @@ from forests.core.values import (
 )
 
 LABELS = "labels"
-"""Values that are estimated from the graded leaves."""
+"""Name of the source that estimates values from the graded leaves."""
 SCORER_PREFIX = "scorer:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueSource:
-    """Graded leaves, or a scorer."""
+    """Source of values: graded leaves, or a scorer."""
 
     estimator: Estimator = "leaf_mean"
     ungraded: Ungraded = "incorrect"
-    """Both say how values follow from graded leaves."""
+    """`estimator` and `ungraded` apply to graded leaves only."""
     scorer: str = ""
-    """Whose scores are the values; empty where graded leaves give them."""
+    """The scorer whose scores are the values; empty for graded leaves."""
 
     @classmethod
     def from_dict(cls, parameters: Mapping[str, Any]) -> "ValueSource":
-        """Return what `as_dict` wrote, perhaps among other parameters."""
+        """Return the source that `as_dict` wrote; other parameters are ignored."""
         names = ("estimator", "ungraded", "scorer")
         return cls(**{name: parameters[name] for name in names if name in parameters})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what decides the values, as JSON types."""
+        """Return the parameters that determine the values, as JSON types."""
         if self.scorer:
             return {"scorer": self.scorer}
         return {"estimator": self.estimator, "ungraded": self.ungraded}
 
     @property
     def kind(self) -> str:
-        """As `--values` names it."""
+        """The source as `--values` names it."""
         return f"{SCORER_PREFIX}{self.scorer}" if self.scorer else LABELS
 
     @property
     def name(self) -> str:
-        """What tells it from other ways to find values: the scorer, or the estimator."""
+        """Name of the scorer or of the estimator."""
         return self.kind if self.scorer else self.estimator
 
     def is_missing(self, scores: Scores) -> bool:

@@ -22,19 +22,19 @@ PICTURE = "margins.png"
 
 _REVIEWED = {
     "accepted": "only pairs that reviewers accepted",
-    "not_rejected": "all pairs but those that reviewers rejected",
+    "not_rejected": "all pairs except those that reviewers rejected",
 }
 
 _SOLUTIONS = {
     "all": "all rollouts",
-    "annotated": "what the strategy annotated, without the rollouts drawn for that",
+    "annotated": "only what the strategy annotated, without the rollouts that it drew for that",
 }
 
 
 def dataset_card(
     manifest: Mapping[str, Any], schema: pa.Schema, task: str, files: Mapping[str, str]
 ) -> str:
-    """Return the card; `files` is the path of each split, for `datasets.load_dataset`."""
+    """Return the text of the card; `files` maps splits to paths, for `datasets.load_dataset`."""
     forest = manifest["forest"]
     data = DatasetCardData(
         license=forest["dataset_licence"] or None,
@@ -47,7 +47,7 @@ def dataset_card(
             }
         ],
     )
-    # Explicit types: a label that is read back as a number, or a text as a date, trains wrongly.
+    # Explicit types: a reader might guess that a label is a number, or a text a date.
     info = DatasetInfo(features=Features.from_arrow_schema(schema))
     DatasetInfosDict({"default": info}).to_dataset_card_data(data)
     return f"---\n{data.to_yaml()}\n---\n\n{_body(manifest, schema)}"
@@ -83,7 +83,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         facts["Solutions"] = words
     if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):
         facts["Reviewed"] = (
-            f"{words}; of the set's {chosen['num_pairs']} pairs they accepted "
+            f"{words}; of the set's {chosen['num_pairs']} pairs, reviewers accepted "
             f"{chosen['num_accepted']} and rejected {chosen['num_rejected']}"
         )
     parameters = {**(chosen["parameters"] if chosen else {}), **manifest["parameters"]}
@@ -94,7 +94,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         _table(("", ""), facts.items()),
         "## Splits",
         _table(("split", "rows"), manifest["rows"].items()),
-        "No prompt is in two splits.",
+        "Splits share no prompts.",
         "## Columns",
         _table(("column", "type"), ((column.name, f"`{column.type}`") for column in schema)),
         "## Parameters",
@@ -116,19 +116,19 @@ def _used(used: Mapping[str, int]) -> str:
 
 
 def _cost(forest: Mapping[str, Any]) -> str:
-    """Return what the forest cost, and the prices by which it did."""
+    """Return the cost of the forest, and the prices behind it."""
     cost, currency = forest["cost"], forest["currency"]
     if cost is None:
         return format_money(None, currency)
     prices = [format_money(forest["prices"][name], currency) for name in ("in", "out")]
     return (
-        f"{format_money(cost, currency)} ({prices[0]} for a million prompt tokens, {prices[1]} "
-        "for a million completion tokens)"
+        f"{format_money(cost, currency)} ({prices[0]} per million prompt tokens, {prices[1]} "
+        "per million completion tokens)"
     )
 
 
 def _origin(parameters: Mapping[str, Any]) -> str:
-    """Return where the values of the steps come from, as a clause."""
+    """Return the source of the values of steps, as a clause."""
     if scorer := parameters.get("scorer"):
         return f"the value of a step is the score that `{scorer}` gave it."
     return "the value of a step is estimated from the solutions below it."
@@ -146,8 +146,8 @@ def _statistics(by_split: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "mean_margin": "mean margin",
         "mean_chosen_characters": "mean characters of the chosen side",
         "mean_rejected_characters": "mean characters of the rejected side",
-        "chosen_longer": "pairs whose chosen side is the longer",
-        "chosen_shorter": "pairs whose chosen side is the shorter",
+        "chosen_longer": "pairs whose chosen side is longer",
+        "chosen_shorter": "pairs whose chosen side is shorter",
     }
     figures = [
         (words, *(_figure(found[name]) for found in by_split.values()))
@@ -185,7 +185,7 @@ def _changed_settings(forest: Mapping[str, Any]) -> dict[str, str]:
         f"{name} {json.dumps(forest['worker_config'].get(name))}, seeded with {json.dumps(old)}"
         for name, old in (forest["replaced_settings"] or {}).items()
     )
-    return {"Settings changed since it was seeded": told} if told else {}
+    return {"Settings changed since seeding": told} if told else {}
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -198,7 +198,7 @@ def _cell(value: object) -> str:
 
 
 def forest_facts(forest: Forest) -> dict[str, Any]:
-    """Return what a dataset says of the forest that it comes from."""
+    """Return the facts about a forest for the manifest of its datasets."""
     names = (
         "name", "config_name", "config_sha256", "config_git_commit", "config_git_branch",
         "dataset_split", "dataset_source", "dataset_licence", "worker_config", "replaced_settings",
@@ -206,7 +206,7 @@ def forest_facts(forest: Forest) -> dict[str, Any]:
         "num_uncompared",
     )  # fmt: skip
     facts = {name: getattr(forest, name) for name in names}
-    # Where the servers stand says nothing about the samples, and is nobody else's business.
+    # Addresses of servers are private and say nothing about the samples.
     of_a_model = ("model", "chat_template_sha256", "answered_as")
     grown_by = [{key: one.get(key) for key in of_a_model} for one in entries_of(forest)]
     return facts | {

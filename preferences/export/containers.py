@@ -1,4 +1,4 @@
-"""Write rows to files of one kind, in bounded memory; a split's file begins with its first row."""
+"""Containers: writers of rows to files of one kind, in bounded memory."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from preferences.export.formats.pairs import Row
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of one split, as they are and as a table."""
+    """Rows of one split, as dictionaries and as a table."""
 
     rows: list[Row]
     table: pa.Table
@@ -28,7 +28,7 @@ class Container(ABC):
 
     name: str
     pattern: str
-    """Path of a split's files from the root, with `{split}`."""
+    """Path of a split's files relative to the root, with `{split}`."""
 
     def __init__(self, root: Path, schema: pa.Schema) -> None:
         self.directory = root / self.name
@@ -38,10 +38,10 @@ class Container(ABC):
 
     @abstractmethod
     def write(self, split: str, batch: Batch) -> None:
-        """Append rows to a split."""
+        """Append rows to a split; its first rows create its file."""
 
     def close(self) -> None:
-        """Finish the files; without it they are not readable."""
+        """Finish the files, which are not readable before."""
         self.files.close()
 
 
@@ -80,7 +80,7 @@ class Parquet(Container):
 
 
 class DatasetDirectory(Container):
-    """A `datasets.DatasetDict` as `save_to_disk` writes it, from Arrow files that it maps."""
+    """A `datasets.DatasetDict` in the layout of `save_to_disk`, from memory-mapped Arrow files."""
 
     name = "dataset"
     pattern = "dataset/{split}/*.arrow"
@@ -113,4 +113,4 @@ class DatasetDirectory(Container):
 CONTAINERS: dict[str, type[Container]] = {
     kind.name: kind for kind in (Parquet, JsonLines, DatasetDirectory)
 }
-"""By name; the first of those written is what the dataset card points to."""
+"""Containers by name; the dataset card points to the first of those written."""

@@ -1,4 +1,4 @@
-"""Read what an export is made of, a few trees at a time."""
+"""Reading of the items of an export, a few trees at a time."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ Reviewed: TypeAlias = Literal["all", "not_rejected", "accepted"]
 REVIEWED: tuple[Reviewed, ...] = get_args(Reviewed)
 
 Solutions: TypeAlias = Literal["all", "annotated"]
-"""Of which solutions the steps are labelled: see `preferences.export.formats.annotation`."""
+"""Which solutions have labelled steps: see `preferences.export.formats.annotation`."""
 SOLUTIONS: tuple[Solutions, ...] = get_args(Solutions)
 
 
@@ -38,7 +38,7 @@ def iter_pair_items(
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each tree that has pairs, in the order of the dataset.
 
-    Pairs that reviewers left out are counted in `left_out`.
+    Adds the pairs that reviews exclude to `left_out`.
     """
     for indexes in in_batches(range(forest.num_trees)):
         found = pairs_by_tree(preference_set, indexes)
@@ -77,7 +77,7 @@ def iter_tree_items(
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each complete tree, in the order of the dataset.
 
-    Trees to which the scorer of the values gave none are counted in `left_out`.
+    Adds trees without scores of the scorer to `left_out`.
     """
     kind = ANNOTATES[forest.strategy] if solutions == "annotated" else None
     for stored, scores in iter_scored_trees(forest, source.scorer):
@@ -104,15 +104,15 @@ def iter_tree_items(
 
 
 def usual_solutions(forest: Forest, source: ValueSource) -> Solutions:
-    """Return which solutions are the dataset of the strategy that grew a forest.
+    """Return the default `Solutions` for a forest's strategy and a source of values.
 
-    A scorer knows all steps, so with its values all solutions are.
+    With a scorer it is all solutions, because a scorer can value every step.
     """
     return "annotated" if forest.strategy in ANNOTATES and not source.scorer else "all"
 
 
 def _timestamp(moment: datetime) -> str:
-    """Return a time as PRM800K writes it: UTC without saying so, and always six digits."""
+    """Return a time as in PRM800K: UTC without a time zone, with six digits of microseconds."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
@@ -128,7 +128,7 @@ def _common(forest: Forest, tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _trees_with_thoughts(forest: Forest, indexes: Sequence[int]) -> dict[int, ReasoningTree]:
-    """Return those of these trees that have thoughts, by index; most forests have none."""
+    """Return the trees with thoughts among these, by index; most forests have none."""
     if not indexes:
         return {}
     query = {"tree_id": {"$in": tree_ids(forest, indexes)}, "is_thought": True}

@@ -1,4 +1,4 @@
-"""Which pairs and trees go into a dataset, beside what reviewers say."""
+"""Filters of the pairs and trees of a dataset, apart from reviews."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,28 +24,28 @@ Items: TypeAlias = Iterator[tuple[Any, Item]]
 
 
 class FilterError(UserError):
-    """A file or tokenizer cannot be used; the message is one line with the remedy."""
+    """A file or tokenizer cannot be used. The message names the remedy on one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """What is left out of a dataset, in the order of the fields."""
+    """Filters of a dataset, applied in the order of the fields."""
 
     benchmark: Benchmark | None = None
-    """Trees whose prompt holds a question of it are left out."""
+    """Leave out trees whose prompt contains one of these questions."""
     max_length: int | None = None
-    """Most tokens of prompt, prefix and the longer side."""
+    """Most tokens of prompt, prefix and longer side together."""
     count_tokens: CountTokens | None = None
     balance_length: bool = False
     seed: int = 0
 
     def apply(self, items: Callable[[Counter[str]], Items], left_out: Counter[str]) -> Items:
-        """Yield the items with the pairs that stay; what goes is counted by reason.
+        """Yield the items with the pairs that remain.
 
         Args:
-            items: begins anew at each call; called twice where lengths are balanced, with a
-                counter for what it leaves out itself.
-            left_out: numbers by reason.
+            items: returns all items, and counts what it leaves out itself in its argument. Called
+                twice if lengths are balanced.
+            left_out: gets the numbers of what is left out, by reason.
         """
         kept = self._kept(items(left_out), left_out)
         if not self.balance_length:
@@ -85,14 +85,14 @@ def read_benchmark(path: Path, ngram: int = USUAL_NGRAM) -> Benchmark:
     """Return the questions of a file: JSON lines, or a text on each line.
 
     Raises:
-        FilterError: it cannot be read, or has no question.
+        FilterError: the file cannot be read, or contains no question.
     """
     try:
         benchmark = Benchmark(_questions(path), ngram)
     except JsonFileError as error:
         raise FilterError(str(error)) from error
     if not benchmark.num_questions:
-        raise FilterError(f"{path} has no question: give one a line")
+        raise FilterError(f"{path} has no question: give one per line")
     return benchmark
 
 
@@ -102,7 +102,7 @@ def _questions(path: Path) -> Iterator[str]:
         if text.startswith("{"):
             yield _question(parse_line(path, number, text), f"{path} line {number}")
         elif text in ("[", "]") or text.startswith(("[{", '["')):
-            raise FilterError(f"{path} line {number} is a JSON list: give one JSON object a line")
+            raise FilterError(f"{path} line {number} is a JSON list: give one JSON object per line")
         elif text:
             yield text
 
@@ -116,7 +116,9 @@ def _question(row: Any, place: str) -> str:
 
 
 def token_counter(name: str) -> CountTokens:
-    """Return what counts tokens with a tokenizer: a `tokenizer.json`, its directory, or a name.
+    """Return a function that counts the tokens of a text.
+
+    `name` is the path of a `tokenizer.json`, of its directory, or a name on the hub.
 
     Raises:
         FilterError: there is no such tokenizer.
@@ -128,7 +130,7 @@ def token_counter(name: str) -> CountTokens:
             tokenizer = Tokenizer.from_file(str(file))
         else:
             tokenizer = Tokenizer.from_pretrained(name)
-    except Exception as error:  # the library raises bare exceptions
+    except Exception as error:  # the library raises plain `Exception`s
         raise FilterError(
             f"no tokenizer {name!r}: give a tokenizer.json, its directory, or a name on the hub"
         ) from error

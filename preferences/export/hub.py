@@ -1,4 +1,4 @@
-"""Put an exported dataset on the Hugging Face hub."""
+"""Upload of an exported dataset to the Hugging Face hub."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from common.storage_problems import first_line
 
 
 class HubError(UserError):
-    """The hub cannot be used; the message is one line with the remedy."""
+    """The hub cannot be used. The message names the remedy on one line."""
 
 
 def check_hub() -> None:
-    """Refuse before anything is written where an upload cannot work.
+    """Check before an export that an upload can work.
 
     Raises:
         HubError: the hub is switched off, or there is no token.
@@ -26,10 +26,10 @@ def check_hub() -> None:
 
 
 def push_to_hub(directory: Path, repository: str) -> str:
-    """Upload a directory to a dataset repository, private where it is new; return its address.
+    """Upload a directory to a dataset repository, and return its URL. New repositories are private.
 
     Raises:
-        HubError: the hub refused or could not be reached.
+        HubError: the hub refused the upload or could not be reached.
     """
     api = HfApi()
     try:
@@ -39,6 +39,6 @@ def push_to_hub(directory: Path, repository: str) -> str:
         reason = first_line(error)
         raise HubError(
             f"{repository} could not be pushed: {reason} ({directory} is complete: "
-            f"`hf upload {repository} {directory} --repo-type dataset` sends it)"
+            f"upload it with `hf upload {repository} {directory} --repo-type dataset`)"
         ) from error
     return str(url)

@@ -1,4 +1,4 @@
-"""A picture of a dataset's margins for its card."""
+"""Histogram of a dataset's margins, for its card."""
 
 import io
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _BLUE = "#3b82c4"
 
 
 def margins_picture(by_split: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Return a PNG of the pairs of all splits by margin; the same figures give the same file."""
+    """Return a PNG histogram of all splits by margin; the same figures give the same bytes."""
     pairs = [
         sum(found["margins"][number] for found in by_split.values())
         for number in range(MARGIN_BINS)

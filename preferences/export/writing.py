@@ -1,4 +1,4 @@
-"""Write a preference dataset: aside first, then moved, so that nothing half-written remains."""
+"""Writing of datasets: to a temporary directory that is then moved, so never half-written."""
 
 import json
 from collections import Counter, defaultdict
@@ -51,35 +51,35 @@ ROWS_PER_WRITE = 1000
 
 
 class ExportError(OutputError):
-    """There is nothing to write; the message is one line with the reasons."""
+    """There are no rows to write. The message gives the reasons on one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
-    """What is to be written, and where."""
+    """What to write, and where."""
 
     forest: Forest
     format: Format
     containers: tuple[str, ...]
     output: Path
     preference_set: PreferenceSet | None
-    """Where formats of pairs find them; other formats read the trees."""
+    """The set for formats of pairs; None for formats that read the trees."""
     options: RowOptions
     estimator: Estimator
     ungraded: Ungraded
     scorer: str = ""
-    """Formats of steps: whose scores are the values; empty where graded leaves give them."""
+    """For formats of steps: the scorer whose scores are the values; empty for graded leaves."""
     test_fraction: float = 0.0
     split_seed: int = 0
     reviewed: Reviewed = "all"
-    """Which pairs reviewers let through."""
+    """Which pairs to write, by their reviews."""
     solutions: Solutions = "all"
-    """Of which solutions formats of steps take the steps."""
+    """For formats of steps: the solutions whose steps to write."""
     thoughts: Thoughts | None = None
-    """Whether texts hold thoughts; None: as the format's readers want it."""
+    """Whether to keep thoughts in texts; None: the default of the format."""
     filters: Filters = field(default_factory=Filters)
     filter_words: Mapping[str, Any] = field(default_factory=dict)
-    """The filters as they were asked for, for the manifest."""
+    """The filter options as given, for the manifest."""
 
     @property
     def is_chat(self) -> bool:
@@ -91,7 +91,7 @@ class ExportRequest:
 
     @property
     def handling(self) -> Thoughts:
-        """Whether texts hold thoughts."""
+        """Whether to keep thoughts in texts."""
         return self.thoughts or self.format.thoughts
 
     @property
@@ -100,7 +100,7 @@ class ExportRequest:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What decides which rows there are, beside the preference set."""
+        """The parameters that determine the rows, apart from the preference set."""
         given: dict[str, Any] = {
             "test_fraction": self.test_fraction,
             "split_seed": self.split_seed,
@@ -120,7 +120,7 @@ Report = Callable[[int], None]
 
 
 def output_of(directory: Path, *, overwrite: bool) -> Output:
-    """Return where a dataset goes; it may replace datasets, of whatever format."""
+    """Return the output of a dataset, which may replace a dataset of any format."""
     return Output(directory, frozenset(FORMATS), overwrite)
 
 
@@ -128,17 +128,16 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
     """Write the dataset and return its manifest.
 
     Raises:
-        OutputError: the output is there already, another export writes there, or there is nothing
-            to write.
-        FormatError: the format cannot hold what is in the forest.
-        OSError: the disk is full, or the directory cannot be written; nothing is left behind.
+        OutputError: the output exists, another export writes there, or there are no rows.
+        FormatError: the format cannot represent the forest's prompts.
+        OSError: the disk is full, or the directory is not writable; nothing is left behind.
     """
     with written_aside(output_of(request.output, overwrite=overwrite)) as directory:
         written = _write_rows(request, directory, report)
         rows, left_out, statistics = written.rows, written.left_out, written.statistics
         if not rows:
             reasons = ", ".join(f"{count} {words_of(reason)}" for reason, count in left_out.items())
-            raise ExportError(f"there is no row to write{f' ({reasons})' if reasons else ''}")
+            raise ExportError(f"there are no rows to write{f' ({reasons})' if reasons else ''}")
         manifest = _manifest(request, written)
         if request.format.source == "pairs":
             manifest["statistics"] = {split: statistics[split].as_dict() for split in rows}
@@ -227,7 +226,7 @@ def _stored_items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tu
 
 
 class _Sink:
-    """Collects rows by split and hands them to every container in batches."""
+    """Collects rows by split and passes them to every container in batches."""
 
     def __init__(self, containers: Sequence[Container], schema: pa.Schema, report: Report) -> None:
         self.containers = containers

@@ -1,4 +1,4 @@
-"""What differs between two texts, word by word."""
+"""Word-by-word difference of two texts."""
 
 import re
 from collections import Counter
@@ -8,15 +8,15 @@ from difflib import SequenceMatcher
 
 MAX_WORDS = 1500
 MAX_EQUAL_WORDS = 50_000
-"""Pairs of equal words of two texts. With more of them, or of words, texts are not compared: the
-time may grow with the cube of their lengths."""
+"""Most pairs of equal words in two texts. Texts with more pairs, or with more words, are not
+compared: the time can grow with the cube of their lengths."""
 
 _WORDS = re.compile(r"(?:\w+|[^\w\s])[^\S\n]*|\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of text: in both texts, or in one of them only."""
+    """A part that is in both texts, or in only one of them."""
 
     kind: str
     """`same`, `chosen` or `rejected`."""
@@ -24,9 +24,10 @@ class Span:
 
 
 def difference(chosen: str, rejected: str) -> list[Span] | None:
-    """Return the stretches of both texts in reading order, or None where that would take long.
+    """Return the spans of both texts in reading order; None if that would take too long.
 
-    The spans that are not `rejected` spell the chosen text, those not `chosen` the rejected one.
+    The chosen text is all spans except `rejected` ones, and the rejected text all except `chosen`
+    ones.
     """
     left, right = _WORDS.findall(rejected), _WORDS.findall(chosen)
     if max(len(left), len(right)) > MAX_WORDS or _equal_words(left, right) > MAX_EQUAL_WORDS:

@@ -1,7 +1,7 @@
-"""The pairs on one page, with and without filters: the same work in a set of any size.
+"""The pairs of one page, with and without filters, in bounded time for sets of any size.
 
-Margin and depth have no index: they are looked for page by page, through a bounded number of
-pages, and the list says where it stopped. Pairs that were reviewed are listed by their reviews.
+Margin and depth have no index: a filter scans a bounded number of pages, and the list says where it
+stopped. Reviewed pairs are found through their reviews.
 """
 
 from collections import defaultdict
@@ -17,9 +17,9 @@ from preferences.sets.reviews import review_id, reviewed_trees, states_in
 from preferences.sets.storage import pairs_by_tree, read_page
 
 PAGES_LOOKED_AT = 200
-"""Pages that a filtered list goes through at most before it offers to go on."""
+"""Most pages that a filtered list scans before it offers to continue."""
 _PAGES_PER_READ = 20
-_REVIEWED_PAGES_PER_READ = 3  # each pair may be of another tree, and the query names the trees
+_REVIEWED_PAGES_PER_READ = 3  # each pair may be from another tree, and the query lists the trees
 
 _SEARCHED_FIELDS = (
     "page_key", "tree_index", "margin", "depth", "tree_key", "chosen_id", "rejected_id",
@@ -27,31 +27,31 @@ _SEARCHED_FIELDS = (
 
 
 class PairFilterError(ValueError):
-    """An address asks for pairs in a way that there is not; the message says which there are."""
+    """Invalid filter in the URL. The message lists the valid values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairFilter:
-    """Which pairs are shown."""
+    """Filter of the shown pairs."""
 
     min_margin: float = 0.0
     depth: int | None = None
-    """Of the prefix."""
+    """Depth of the prefix."""
     state: ReviewState | None = None
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> "PairFilter":
-        """Return what the parameters of an address ask for.
+        """Return the filter that the parameters of a URL ask for.
 
         Raises:
-            PairFilterError: a value is none of those there are.
+            PairFilterError: a value is invalid.
         """
         margin, depth, state = (
             parameters.get(name, "").strip() for name in ("min_margin", "depth", "review")
         )
         if state and state not in ReviewState.values:
             known = ", ".join(ReviewState.values)
-            raise PairFilterError(f"no pair is {state[:40]!r} by its review: they are {known}")
+            raise PairFilterError(f"unknown review state {state[:40]!r}: use {known}")
         return cls(
             min_margin=_margin(margin) if margin else 0.0,
             depth=_depth(depth) if depth else None,
@@ -64,7 +64,7 @@ class PairFilter:
 
     @property
     def query(self) -> str:
-        """The filter as a part of an address."""
+        """The filter as query parameters."""
         given: dict[str, Any] = {}
         if self.min_margin:
             given["min_margin"] = f"{self.min_margin:g}"
@@ -75,17 +75,17 @@ class PairFilter:
         return urlencode(given)
 
     def matches(self, pair: Document) -> bool:
-        """Return whether a document's margin and depth are as asked."""
+        """Return whether a document's margin and depth match."""
         return bool(pair["margin"] >= self.min_margin and self.depth in (None, pair["depth"]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairPage:
-    """Some pairs, and where the list goes on; pages begin with 1."""
+    """One page of pairs, and where the list continues; the first page is 1."""
 
     pairs: list[Preference]
     page: int
-    """The first page that was looked at: of the whole set, or of its pairs with a review."""
+    """The first scanned page, of the whole set or of its reviewed pairs."""
     num_pages: int
     next_page: int | None = None
     is_limited: bool = False
@@ -97,7 +97,7 @@ def num_pages(preference_set: PreferenceSet) -> int:
 
 
 def list_pairs(preference_set: PreferenceSet, wanted: PairFilter, page: int) -> PairPage:
-    """Return the pairs of a page, or those that a filter finds from it on."""
+    """Return the pairs of a page, or the matches of a filter from that page on."""
     pages = num_pages(preference_set)
     if wanted.is_empty:
         following = page + 1 if page < pages else None
@@ -113,11 +113,11 @@ def list_pairs(preference_set: PreferenceSet, wanted: PairFilter, page: int) -> 
 
 
 _Matches: TypeAlias = Callable[[range], Mapping[int, list[str]]]
-"""Returns the ids of the pairs that fit, by the number of their page; there, pages begin with 0."""
+"""Takes page numbers from 0; returns the ids of the matching pairs by page number."""
 
 
 def _searched(matches: _Matches, page: int, pages: int, pages_per_read: int) -> PairPage:
-    """Look through the pages from this one on, until the list is full or enough was looked at."""
+    """Scan pages from this one on, until the list is full or the limit is reached."""
     last = min(pages, page - 1 + PAGES_LOOKED_AT)
     found: list[str] = []
     looked = page - 1
@@ -127,7 +127,7 @@ def _searched(matches: _Matches, page: int, pages: int, pages_per_read: int) -> 
         by_page = matches(numbers)
         for number in numbers:
             here = by_page.get(number, [])
-            # Whole pages only, so that the next list begins where this one ended.
+            # Whole pages only, so that the next list starts where this one ended.
             if is_full := len(found) + len(here) > PAIRS_PER_PAGE or len(found) == PAIRS_PER_PAGE:
                 break
             found += here
@@ -142,7 +142,7 @@ def _searched(matches: _Matches, page: int, pages: int, pages_per_read: int) -> 
 
 
 def _stored(preference_set: PreferenceSet, wanted: PairFilter) -> _Matches:
-    """Look among all pairs of a set."""
+    """Return a search in all pairs of a set."""
 
     def matches(numbers: range) -> Mapping[int, list[str]]:
         keys = {page_key(preference_set.id, number): number for number in numbers}
@@ -164,7 +164,7 @@ def _stored(preference_set: PreferenceSet, wanted: PairFilter) -> _Matches:
 def _reviewed(
     preference_set: PreferenceSet, wanted: PairFilter, reviewed: Mapping[str, int]
 ) -> _Matches:
-    """Look among the pairs with these reviews, which are given with their trees."""
+    """Return a search in the pairs with these reviews; `reviewed` maps review ids to trees."""
     ids = list(reviewed)
 
     def matches(numbers: range) -> Mapping[int, list[str]]:
@@ -192,11 +192,11 @@ def _margin(text: str) -> float:
     except ValueError:
         margin = -1.0
     if not 0 <= margin <= 1:
-        raise PairFilterError(f"no margin is {text[:40]!r}: they are numbers from 0 to 1")
+        raise PairFilterError(f"no margin {text[:40]!r}: give a number from 0 to 1")
     return margin
 
 
 def _depth(text: str) -> int:
     if (depth := read_number(text)) is None:
-        raise PairFilterError(f"no depth is {text[:40]!r}: they are numbers from 0 on")
+        raise PairFilterError(f"no depth {text[:40]!r}: give a whole number from 0")
     return depth

@@ -10,7 +10,7 @@ from preferences.pages.difference import Span
 
 
 class ShownPiece(NamedTuple):
-    """A stretch of a text as HTML."""
+    """A part of a text as HTML."""
 
     html: SafeString
     is_thought: bool
@@ -19,24 +19,24 @@ class ShownPiece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ShownPair:
-    """A pair with what stands before it."""
+    """A pair with its prompt and prefix, as shown."""
 
     preference: Preference
     prompt: Any
     """A text, or a list of chat messages."""
     prompt_html: SafeString
     before: list[ShownPiece]
-    """The steps before, in stretches, as `chosen` and `rejected` are."""
+    """The prefix, in parts, as `chosen` and `rejected` are."""
     chosen: list[ShownPiece]
     rejected: list[ShownPiece]
     spans: list[Span] | None
     review: Review | None
     stamp: str
-    """Tells the review that is shown from later ones."""
+    """Identifies the shown review, so that a later one is noticed."""
     step: str
-    """Where the tree's page opens the chosen step."""
+    """Relative URL of the chosen step on the tree's page."""
 
     @property
     def has_thoughts(self) -> bool:
-        """Whether one of the sides has a thought."""
+        """Whether a side contains a thought."""
         return any(piece.is_thought for piece in [*self.chosen, *self.rejected])

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 Piece: TypeAlias = tuple[str, bool]
-"""A stretch of a text, and whether it is thought."""
+"""A part of a text, and whether it is a thought."""
 
 
 def split_at_thoughts(
     prefix: str, text: str, thoughts: Iterable[str]
 ) -> tuple[list[Piece], list[Piece]]:
-    """Return a prefix and what follows it in pieces, and of each piece whether it is thought.
+    """Return the pieces of a prefix and those of the text that follows it.
 
-    `thoughts`: the texts of the steps of thoughts in both, in their order.
+    `thoughts` are the texts of the steps of thoughts in both, in order.
     """
     whole, position, cut = prefix + text, 0, len(prefix)
     spans: list[tuple[int, int]] = []
@@ -29,7 +29,7 @@ def split_at_thoughts(
 
 
 def _pieces(whole: str, spans: Sequence[tuple[int, int]], start: int, end: int) -> list[Piece]:
-    """Return a stretch of a text in pieces; `spans` are those of its thoughts."""
+    """Return the pieces of a part of a text; `spans` are those of its thoughts."""
     pieces: list[Piece] = []
     for span in spans:
         first, last = max(start, span[0]), min(end, span[1])

@@ -1,4 +1,4 @@
-"""The pairs of a preference set, side by side, and what reviewers think of them."""
+"""Views of the pairs of a preference set, and of their reviews."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -80,9 +80,9 @@ def preferences(request: HttpRequest, forest_name: str) -> HttpResponse:
 def review(
     request: HtmxRequest, forest_name: str, set_name: str, tree_index: int, number: int
 ) -> HttpResponse:
-    """Store a review; htmx gets the form as it is then, a browser without it its page again."""
+    """Store a review; return the updated form to htmx, and redirect other browsers to the page."""
     if not may_review(request.user):
-        raise PermissionDenied("your login may not review pairs: ask for `review_preference`")
+        raise PermissionDenied("reviewing needs the permission `review_preference`")
     chosen = get_object_or_404(PreferenceSet, pk=set_id(forest_name, set_name))
     pair = get_object_or_404(Preference, pk=f"{tree_key(chosen.id, tree_index)}/{number}")
     state, note = request.POST.get("state", ""), _note(request.POST.get("note", ""))
@@ -94,7 +94,7 @@ def review(
         return _form_again(request, chosen, pair, problem, note)
     if problem:
         messages.warning(request, problem)
-    # Read and written again, so that an address is all that it can be.
+    # Parsed and encoded again, so that it can only be a query string.
     back = QueryDict(request.POST.get("back", ""), mutable=True)
     back["set"] = set_name
     address = reverse("preferences", args=[forest_name])
@@ -102,26 +102,26 @@ def review(
 
 
 def may_review(user: object) -> bool:
-    """Return whether a user may judge pairs; a site open to all is open for reading only."""
+    """Return whether a user may review pairs; anonymous users of a public site can only read."""
     return isinstance(user, User) and user.has_perm("preferences.review_preference")
 
 
 def _note(text: str) -> str:
-    """Return a note without blanks around it, and with the line ends that it was typed with."""
+    """Return a note stripped of whitespace, with plain line ends."""
     return text.replace("\r\n", "\n").strip()
 
 
 def _record(
     chosen: PreferenceSet, pair: Preference, state: ReviewState, note: str, request: HtmxRequest
 ) -> str:
-    """Store a review, or return in words why that is not done."""
+    """Store a review; return why it was not stored, or an empty text."""
     if not chosen.is_complete:
         return "Not stored: the set is being made. Review it when it is complete."
     try:
         reviewer = request.user.get_username()
         record_review(pair, state, note, reviewer, seen=request.POST.get("seen"))
     except ReviewConflictError:
-        return "Not stored: somebody reviewed this pair since you saw it. This is what they said."
+        return "Not stored: somebody reviewed this pair since you saw it. This is their review."
     return ""
 
 
@@ -143,21 +143,21 @@ def _form_again(
 
 
 def _chosen_set(sets: list[PreferenceSet], name: str | None) -> PreferenceSet | None:
-    """Return the set of this name, or the latest where none is named."""
+    """Return the set of this name, or the latest set without a name."""
     found = next((one for one in sets if name in (None, one.name)), None)
     if found is None and name is not None:
-        raise Http404(f"no preference set {name!r}")
+        raise Http404(f"there is no preference set {name!r}")
     return found
 
 
 def _page_of(chosen: PreferenceSet, parameters: QueryDict) -> dict[str, Any]:
     try:
-        wanted = PairFilter.read(parameters.dict())  # type: ignore[arg-type]  # texts, read so
+        wanted = PairFilter.read(parameters.dict())  # type: ignore[arg-type]  # reads only texts
     except PairFilterError as error:
         raise Http404(str(error)) from error
     page = read_number(parameters.get("page", "1"))
     if page is None or not 1 <= page <= num_pages(chosen):
-        raise Http404(f"no page {parameters.get('page')!r}: there are {num_pages(chosen)}")
+        raise Http404(f"there is no page {parameters.get('page')!r} of {num_pages(chosen)}")
     found = list_pairs(chosen, wanted, page)
     dropped = [(REASONS.get(reason, reason), count) for reason, count in chosen.dropped.items()]
     return {
@@ -222,7 +222,7 @@ def _shown_pair(
 
 
 def _thoughts_of(pairs: list[Preference]) -> dict[str, str]:
-    """Return the texts of the steps of thoughts in some pairs, by their ids: one query."""
+    """Return the texts of the steps of thoughts in these pairs, by id, with one query."""
     steps = {
         step for pair in pairs for side in (pair.chosen_id, pair.rejected_id)
         for step in _steps_to(pair, side)
@@ -232,7 +232,7 @@ def _thoughts_of(pairs: list[Preference]) -> dict[str, str]:
 
 
 def _steps_to(pair: Preference, side_id: str) -> list[str]:
-    """Return the ids of the steps from the root to the last one of a side."""
+    """Return the ids of the steps from the root to the end of a side."""
     path: NodePath = path_of_node(side_id)
     tree = tree_id(pair.forest_id, pair.tree_index)
     return [node_id(tree, path[:depth]) for depth in range(1, len(path) + 1)]

@@ -1,4 +1,4 @@
-"""Make a preference set from the complete trees of a forest."""
+"""Creation of preference sets from the complete trees of a forest."""
 
 import hashlib
 import json
@@ -40,18 +40,18 @@ TREES_PER_WRITE = 256
 
 
 class SetMismatchError(UserError):
-    """A set of this name cannot be continued; the message says why."""
+    """A set of this name cannot be continued. The message says why."""
 
 
 @dataclass(frozen=True)
 class SetParameters:
-    """Everything that decides which pairs a forest gives."""
+    """All parameters that determine the pairs of a forest."""
 
     options: PairingOptions = field(default_factory=PairingOptions)
     estimator: Estimator = "leaf_mean"
     ungraded: Ungraded = "incorrect"
     scorer: str = ""
-    """Whose scores are the values; empty where they are estimated from the graded leaves."""
+    """The scorer whose scores are the values; empty for graded leaves."""
 
     @property
     def source(self) -> ValueSource:
@@ -62,7 +62,7 @@ class SetParameters:
 
     @property
     def default_name(self) -> str:
-        """Name that says the pairing and tells the other parameters apart."""
+        """The pairing, and a hash of all parameters."""
         text = json.dumps(self.as_dict(), sort_keys=True)
         return f"{self.options.pairing}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -74,20 +74,19 @@ Report = Callable[[int], None]
 def create_preferences(
     forest: Forest, name: str, parameters: SetParameters, report: Report
 ) -> PreferenceSet:
-    """Make a preference set, or go on with it, and return it complete.
+    """Create or continue a preference set, and return it when it is complete.
 
-    A set that is complete gains the pairs of trees that were completed since, and nothing else
-    changes: what was there keeps its id and its place. What reviewers said under this name holds
-    for the pairs that it said it of.
+    A complete set gains the pairs of trees that were completed since. Existing pairs keep their ids
+    and places. Reviews under this name are attached to the pairs that they judged.
 
-    Of several commands that make one set at once, the last to begin finishes it, and the
-    others are refused.
+    If several commands create one set at the same time, the last one to start finishes it, and the
+    others fail.
 
     Raises:
-        SetMismatchError: the forest has a set of this name with other parameters, or with values
-            of old grades or scores; or another command makes it now.
+        SetMismatchError: the set exists with other parameters or with values from old grades or
+            scores, or another command is creating it.
         ConfigError: the forest has no such scorer.
-        ForestNameError: the name cannot be part of an address.
+        ForestNameError: the name cannot be part of a URL.
     """
     check_slug(name, "set name")
     try:
@@ -96,8 +95,8 @@ def create_preferences(
         _complete(forest, preference_set, parameters, report)
     except SetTakenError as error:
         raise SetMismatchError(
-            f"another command makes or deletes preference set {name!r} of {forest.name} now: wait "
-            "for its end, and run this one again if the set is not complete"
+            f"another command makes or deletes preference set {name!r} of {forest.name}: wait "
+            "until it ends, and run this one again if the set is not complete"
         ) from error
     return preference_set
 
@@ -105,12 +104,12 @@ def create_preferences(
 def _complete(
     forest: Forest, preference_set: PreferenceSet, parameters: SetParameters, report: Report
 ) -> None:
-    """Write what a set lacks.
+    """Write the missing pairs of a set.
 
     Raises:
         SetTakenError: another command has claimed, deleted or replaced the set.
     """
-    # An older version let two commands spoil a set, which says then that it has fewer pairs.
+    # In an older version two commands could spoil a set; its count of pairs is then too low.
     is_counted = preference_set.num_pairs == count_pairs(preference_set)
     if preference_set.is_complete:
         if preference_set.num_trees_used == forest.num_complete and is_counted:
@@ -131,11 +130,11 @@ def _complete(
 
 
 def _find_or_start(forest: Forest, name: str, parameters: SetParameters) -> PreferenceSet:
-    """Return the set as it is in the database.
+    """Return the stored set, or create it.
 
     Raises:
-        SetMismatchError: it cannot be continued.
-        SetTakenError: another command has just begun it.
+        SetMismatchError: the set cannot be continued.
+        SetTakenError: another command has just created it.
     """
     id_ = set_id(forest.name, name)
     known = PreferenceSet.objects.filter(pk=id_).first()
@@ -185,7 +184,7 @@ def _refuse_other_parameters(known: PreferenceSet, parameters: SetParameters) ->
     if different:
         what = ", ".join(f"{key} is {there.get(key)}, not {wanted.get(key)}" for key in different)
         raise SetMismatchError(
-            f"preference set {known.name!r} of {known.forest_id} is there with other parameters "
+            f"preference set {known.name!r} of {known.forest_id} exists with other parameters "
             f"({what}): choose another --set_name, or --replace it"
         )
 
@@ -207,10 +206,10 @@ def _from_the_start() -> dict[str, Any]:
 
 
 class _Writer:
-    """Goes through the trees and writes pairs and progress together.
+    """Selects the pairs of all trees, and writes pairs and progress in batches.
 
-    Progress is noted after the pairs, so a killed writer repeats at most one batch, and pairs that
-    are there already are recognised by their ids.
+    It writes progress after the pairs. After a kill, at most one batch is repeated, and pairs that
+    already exist are recognised by their ids.
     """
 
     def __init__(
@@ -220,7 +219,7 @@ class _Writer:
         self.set = preference_set
         self.parameters = parameters
         self.was_disturbed = False
-        """Whether somebody else inserted pairs under our ids, perhaps other ones."""
+        """Whether another command inserted pairs with the same ids, which may differ."""
         self.documents: list[Document] = []
         self.counts: Counter[str] = Counter()
         self.margins = 0.0

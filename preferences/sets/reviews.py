@@ -1,7 +1,7 @@
-"""What reviewers think of pairs: kept beside the pairs, under what the pair compares.
+"""Reviews of pairs, stored under the nodes that a pair compares.
 
-A set that is made anew thus finds the reviews of pairs that come again, and a pair whose sides
-changed places is another pair. Reviews of pairs that do not come again are kept as absent.
+A rebuilt set therefore keeps the reviews of pairs that reappear. A pair with swapped sides is a
+different pair. Reviews of pairs that do not reappear are kept, in the state absent.
 """
 
 from collections import Counter, defaultdict
@@ -31,7 +31,7 @@ _COUNTERS = {ReviewState.ACCEPTED: "num_accepted", ReviewState.REJECTED: "num_re
 
 
 class ReviewConflictError(Exception):
-    """Somebody judged the pair since the reviewer last saw it, so nothing was stored."""
+    """Somebody reviewed the pair after the reviewer last saw it. Nothing was stored."""
 
 
 def review_id(pair: Mapping[str, Any]) -> str:
@@ -51,17 +51,17 @@ def review_id_of(pair: Preference) -> str:
 def record_review(
     pair: Preference, state: ReviewState, note: str, reviewer: str, *, seen: str | None = None
 ) -> Review:
-    """Store what a reviewer thinks now, in place of what was there; count and return it.
+    """Store a review in place of an earlier one, update the counts and return the review.
 
     Args:
-        pair: what is judged.
-        state: what the reviewer thinks of it.
-        note: in their words, at most `MAX_NOTE_LENGTH` characters.
-        reviewer: their user name.
-        seen: `stamp_of` the review that the reviewer saw; None where any may be replaced.
+        pair: the reviewed pair.
+        state: the verdict.
+        note: text of at most `MAX_NOTE_LENGTH` characters.
+        reviewer: user name.
+        seen: `stamp_of` the review that the reviewer saw; None to replace any review.
 
     Raises:
-        ReviewConflictError: another review came between.
+        ReviewConflictError: somebody else stored a review in between.
     """
     id_, now = review_id_of(pair), datetime.now(UTC)
     stored = Review.objects.filter(pk=id_).first()
@@ -84,12 +84,12 @@ def record_review(
 
 
 def stamp_of(review: Review | None) -> str:
-    """Return what tells a review from the one before and after it; "" for none."""
+    """Return a stamp that differs for each version of a review; "" for None."""
     return "" if review is None else review.reviewed_at.isoformat()
 
 
 def reviews_of(pairs: Iterable[Preference]) -> dict[str, Review]:
-    """Return the reviews of these pairs by the pair's id: one query, so keep the list short."""
+    """Return the reviews of these pairs by the pair's id, with one query: keep the list short."""
     ids = {review_id_of(pair): pair.id for pair in pairs}
     return {ids[review.id]: review for review in Review.objects.filter(pk__in=list(ids))}
 
@@ -106,14 +106,14 @@ def states_in(preference_set: PreferenceSet, indexes: Iterable[int]) -> dict[str
 
 
 def reviewed_trees(preference_set: PreferenceSet, state: ReviewState) -> dict[str, int]:
-    """Return the reviews with a state: their ids, in order, and the trees of their pairs."""
+    """Return the ids of the reviews with a state, in order, with the trees of their pairs."""
     query = {"state_key": state_key(preference_set.id, state)}
     found = collection(Review).find(query, {"tree_index": 1})
     return dict(sorted((review["_id"], review["tree_index"]) for review in found))
 
 
 def apply_reviews(preference_set: PreferenceSet) -> None:
-    """Count the reviews of a set's pairs anew, and set those apart whose pair it does not have."""
+    """Recount the reviews of a set's pairs, and mark those without a pair as absent."""
     by_tree: defaultdict[int, list[Document]] = defaultdict(list)
     query = {"forest_id": preference_set.forest_id, "preference_set_id": preference_set.id}
     for review in collection(Review).find(query, dict.fromkeys(_APPLIED_FIELDS, 1)):
@@ -126,7 +126,7 @@ def apply_reviews(preference_set: PreferenceSet) -> None:
 
 
 def count_absent(preference_set: PreferenceSet) -> int:
-    """Return how many reviews are of pairs that the set does not have now."""
+    """Return the number of reviews whose pair is not in the set."""
     query = {"state_key": state_key(preference_set.id, _ABSENT)}
     return collection(Review).count_documents(query)
 
@@ -145,7 +145,7 @@ _APPLIED_FIELDS = ("tree_index", "state", "state_key")
 def _apply(
     preference_set: PreferenceSet, indexes: Sequence[int], by_tree: Mapping[int, list[Document]]
 ) -> Counter[str]:
-    """Set the keys of the reviews in a few trees; return how many there are by state."""
+    """Set the keys of the reviews in a few trees; return their numbers by state."""
     pairs = pairs_by_tree(preference_set, indexes)
     there = {review_id(pair) for of_tree in pairs.values() for pair in of_tree}
     states: Counter[str] = Counter()
@@ -159,10 +159,10 @@ def _apply(
 
 
 def _replace(stored: Review | None, document: Document) -> None:
-    """Write a review where the stored one is still the last.
+    """Write a review if `stored` is still the latest one.
 
     Raises:
-        ReviewConflictError: it is not.
+        ReviewConflictError: it is not the latest.
     """
     if stored is None:
         try:

@@ -1,4 +1,4 @@
-"""Reads and writes of preferences that must be fast: keys that an index answers, small batches."""
+"""Fast reads and writes of preferences: by indexed keys, in small batches."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ from preferences.models import PAIRS_PER_PAGE, Preference, PreferenceSet, page_k
 
 
 class SetTakenError(Exception):
-    """Another command changes the set now, or has deleted it."""
+    """Another command is changing the set, or has deleted it."""
 
 
 def sets_of(forest: Forest) -> list[PreferenceSet]:
-    """Return the sets of this forest, the latest first, without those of an earlier namesake."""
+    """Return the sets of this forest, latest first, without those of an earlier namesake."""
     found = PreferenceSet.objects.filter(forest_id=forest.name)
     mine = [one for one in found if one.forest_created_at == forest.created_at]
     return sorted(mine, key=lambda one: one.created_at, reverse=True)
@@ -34,7 +34,7 @@ def sets_of(forest: Forest) -> list[PreferenceSet]:
 def preference_document(
     preference_set: PreferenceSet, tree: str, index: int, number: int, pair: Pair
 ) -> Document:
-    """Return the document of the pair that has this number in its tree; its page comes later."""
+    """Return the document of a pair with this number in its tree, still without its page."""
     key = tree_key(preference_set.id, index)
     return {
         "_id": f"{key}/{number}",
@@ -59,7 +59,7 @@ def preference_document(
 
 
 def pair_of_document(document: Document) -> Pair:
-    """Return the pair that a document of `Preference` holds."""
+    """Return the pair in a document of `Preference`."""
     chosen = Side(
         path_of_node(document["chosen_id"]),
         document["chosen"],
@@ -78,10 +78,10 @@ def pair_of_document(document: Document) -> Pair:
 def insert_preferences(
     preference_set: PreferenceSet, documents: Sequence[Document]
 ) -> tuple[int, int]:
-    """Insert those pairs that are not there, each in the next free place on the pages.
+    """Insert the missing pairs, each in the next free place on the pages.
 
     Returns:
-        How many were inserted, and how many somebody else inserted at the same moment.
+        The number of inserted pairs, and the number that another command inserted meanwhile.
     """
     fresh = _missing(preference_set, documents)
     for number, document in enumerate(fresh, start=preference_set.num_pairs):
@@ -91,14 +91,14 @@ def insert_preferences(
 
 
 def count_pairs(preference_set: PreferenceSet) -> int:
-    """Return how many pairs a set has in the database, and mend their places on the pages.
+    """Return the number of a set's pairs in the database, and repair their places on the pages.
 
-    Two commands that made the set at once may have given a place twice, and left pairs of a set
-    that one of them replaced.
+    Two commands that created the set at the same time may have used a place twice, and left pairs
+    of a set that one of them replaced.
 
     Raises:
-        SetTakenError: such pairs may be those of a later set, as another command has claimed this
-            one.
+        SetTakenError: another command has claimed the set, so these pairs may be those of a later
+            set.
     """
     query = {"tree_key": ids_below(preference_set.id)}
     _delete_strangers(preference_set, query)
@@ -115,7 +115,7 @@ def count_pairs(preference_set: PreferenceSet) -> int:
 
 
 def _place_in_order(preference_set: PreferenceSet) -> None:
-    """Number the places of all pairs again, in the order of trees and of the pairs in them."""
+    """Renumber the places of all pairs, in the order of trees and of the pairs in them."""
     query = {"tree_key": ids_below(preference_set.id)}
     found = collection(Preference).find(query, {"tree_index": 1, "page_key": 1})
     pairs = sorted(
@@ -132,7 +132,7 @@ def _place_in_order(preference_set: PreferenceSet) -> None:
 
 
 def claim_set(preference_set: PreferenceSet, writer: str) -> None:
-    """Make a command the one that may change a set: the one before is refused from now on.
+    """Claim a set for a command; the command that claimed it before can no longer change it.
 
     Raises:
         SetTakenError: the set was deleted or replaced meanwhile.
@@ -145,7 +145,7 @@ def claim_set(preference_set: PreferenceSet, writer: str) -> None:
 
 
 def update_set(preference_set: PreferenceSet, **changes: Any) -> None:
-    """Change fields of a set, here and in the database, as one write.
+    """Change fields of a set in the database, with one write, and in memory.
 
     Raises:
         SetTakenError: another command has claimed, deleted or replaced the set; nothing changed.
@@ -158,7 +158,7 @@ def update_set(preference_set: PreferenceSet, **changes: Any) -> None:
 
 
 def delete_late(preference_set: PreferenceSet, documents: Sequence[Document]) -> None:
-    """Delete what a writer inserted after its set was deleted or replaced."""
+    """Delete the pairs that a writer inserted after its set was deleted or replaced."""
     ids = [document["_id"] for document in documents]
     is_mine = {"_id": preference_set.id, "created_at": preference_set.created_at}
     if ids and not collection(PreferenceSet).count_documents(is_mine, limit=1):
@@ -175,7 +175,7 @@ def read_page(preference_set: PreferenceSet, page: int) -> list[Preference]:
 def pairs_by_tree(
     preference_set: PreferenceSet, indexes: Sequence[int]
 ) -> dict[int, list[Document]]:
-    """Return the documents of the pairs of a few trees, each tree's in their order."""
+    """Return the documents of the pairs of a few trees, by tree and in order."""
     keys = [tree_key(preference_set.id, index) for index in indexes]
     found = defaultdict(list)
     for document in collection(Preference).find({"tree_key": {"$in": keys}}):
@@ -186,7 +186,7 @@ def pairs_by_tree(
 
 
 def delete_set(preference_set: PreferenceSet) -> int:
-    """Delete a set with its pairs, the set last; return how many pairs went."""
+    """Delete a set and its pairs, the set last; return the number of deleted pairs."""
     pairs = collection(Preference)
     found = pairs.find({"tree_key": ids_below(preference_set.id)}, {"tree_key": 1, "_id": 0})
     keys = sorted({one["tree_key"] for one in found})
@@ -198,7 +198,7 @@ def delete_set(preference_set: PreferenceSet) -> int:
 
 
 def _missing(preference_set: PreferenceSet, documents: Sequence[Document]) -> list[Document]:
-    """Return those documents that the database does not have yet."""
+    """Return the documents that are not in the database."""
     keys = list({document["tree_key"] for document in documents})
     there: set[str] = set()
     for start in range(0, len(keys), TREES_PER_READ):
@@ -209,16 +209,16 @@ def _missing(preference_set: PreferenceSet, documents: Sequence[Document]) -> li
 
 
 def _delete_strangers(preference_set: PreferenceSet, query: Mapping[str, Any]) -> None:
-    """Delete pairs of an earlier set of this name, which its writer inserted too late.
+    """Delete pairs that the writer of an earlier set of this name inserted too late.
 
     Raises:
-        SetTakenError: they may be those of a later set, as another command has claimed this one.
+        SetTakenError: another command has claimed the set, so they may be those of a later set.
     """
     is_other = {**query, "created_at": {"$ne": preference_set.created_at}}
     found = defaultdict(list)
     for document in collection(Preference).find(is_other, {"created_at": 1}):
         found[document["created_at"]].append(document["_id"])
-    # They were found before this look, so they are not those of whoever claims the set after it.
+    # They were found before this check, so a command that claims the set later did not write them.
     if found and not collection(PreferenceSet).count_documents(_claimed(preference_set), limit=1):
         raise SetTakenError
     for created_at, ids in found.items():
@@ -227,5 +227,5 @@ def _delete_strangers(preference_set: PreferenceSet, query: Mapping[str, Any]) -
 
 
 def _claimed(preference_set: PreferenceSet) -> dict[str, Any]:
-    """Return what finds a set as long as no other command has claimed it."""
+    """Return a query that finds a set unless another command has claimed it."""
     return {"_id": preference_set.id, "writer": preference_set.writer}

@@ -108,7 +108,7 @@ def test_the_picture_leads_to_a_step(tree: Page):
 def test_a_link_to_a_step_opens_the_way_there(reader: Page, forest):
     reader.goto(f"{TREE}nodes/0.0.1.0/")
     expect(reader.get_by_role("heading", name="Step 0.0.1.0")).to_be_visible()
-    reader.get_by_role("link", name="In its tree").click()
+    reader.get_by_role("link", name="Show in tree").click()
     expect(head(reader, "0.0.1.0")).to_be_focused()
     expect(head(reader, "0.0.1.0")).to_be_in_viewport()
 

@@ -50,7 +50,7 @@ def test_the_table_shows_searches_and_baselines_and_says_it_is_an_oracle(forest,
     assert ["pass@1", "40.0", "%", "(6.3-86.8)", "2"] in lines
     assert {"pass@5", "maj@5"} <= {line[0] for line in lines if line}
     assert "trees used: 2 of 5" in out
-    assert "an oracle, an upper bound" in err
+    assert "an oracle: an upper bound" in err
     assert "trees left out: 1 failed, 1 no leaf with a result, 1 not complete" in err
 
 
@@ -126,12 +126,12 @@ def tree_without_logprobs():
         (
             ["--num_beam_values", "0,x"],
             "argument --num_beam_values: '0,x' is not allowed: give whole numbers from 1 to 1024 "
-            "with commas between, such as 1,5",
+            "separated by commas, such as 1,5",
         ),
         (
             ["--num_beam_values", ""],
             "argument --num_beam_values: '' is not allowed: give whole numbers from 1 to 1024 "
-            "with commas between, such as 1,5",
+            "separated by commas, such as 1,5",
         ),
         (
             ["--aggregation", "mean,median"],

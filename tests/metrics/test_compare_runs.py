@@ -179,7 +179,7 @@ class TestModelsAndItems:
 
         out, words = self.compared(capsys, "--print_as", "md")
 
-        assert "warning: the runs may be of different items" in words
+        assert "warning: the runs may have used different items" in words
         assert "| models | - | - | - |" in out
 
     def test_the_page_warns_too(self, forest, client):
@@ -190,7 +190,7 @@ class TestModelsAndItems:
 
         html = client.get(f"/{NAME}/metrics/").content.decode()
 
-        assert "The runs are of different items" in html
+        assert "The runs used different items" in html
         assert "trees used" in html
 
     def test_a_run_keeps_the_models_of_its_time(self, forest, client):

@@ -130,8 +130,8 @@ def test_a_problem_with_too_few_samples_has_no_result_and_is_not_wrong(evaluate)
     [
         ([], "not a JSON object"),
         ({"answers": ["4"]}, "needs `label`"),
-        ({"label": "4"}, "needs `answers` or `texts`"),
-        ({"label": "4", "answers": ["4"], "texts": ["4"]}, "one of them"),
+        ({"label": "4"}, "needs either `answers` or `texts`"),
+        ({"label": "4", "answers": ["4"], "texts": ["4"]}, "needs either"),
         ({"label": "4", "answers": []}, "at least one sample"),
         ({"label": "4", "answers": [["4"]]}, "each of `answers` must be"),
         ({"label": "4", "texts": [4]}, "each of `texts` must be"),

@@ -153,7 +153,7 @@ def test_a_page_without_a_database_is_a_503_and_one_line_in_the_log(
     response = admin_client.get("/")
 
     assert response.status_code == 503
-    assert "Not at the moment" in response.text
+    assert "Temporarily unavailable" in response.text
     assert NOBODY not in response.text
     (record,) = caplog.records
     assert f"failed: {NOBODY}: Connection refused" in record.getMessage()
@@ -171,6 +171,6 @@ def test_a_page_that_fails_through_a_fault_of_ours_is_a_500_with_its_traceback(
     response = admin_client.get("/")
 
     assert response.status_code == 500
-    assert "Something failed" in response.text
+    assert "Something went wrong" in response.text
     (record,) = caplog.records
     assert record.exc_info is not None

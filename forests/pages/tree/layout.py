@@ -1,4 +1,4 @@
-"""Where the points of a tree stand in a small picture of the whole, and which points it shows."""
+"""Layout of a tree's overview picture, and the choice of the points that it shows."""
 
 import heapq
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +9,7 @@ from forests.core.tree import ROOT, NodePath, ReasoningTree
 
 @dataclass(frozen=True, slots=True)
 class Dendrogram:
-    """Points by depth and by their place among the leaves, in leaf slots from 0."""
+    """Positions of nodes across the tree, in leaf slots from 0."""
 
     slots: Mapping[NodePath, float]
     num_leaves: int
@@ -17,11 +17,11 @@ class Dendrogram:
 
 
 def dendrogram(paths: Collection[NodePath]) -> Dendrogram:
-    """Return the layout of these nodes, which must hold the parent of each of them.
+    """Return the layout of these nodes, which must include the parent of each of them.
 
-    Leaves take one slot each in the order of reading, so that the picture runs beside the text; a
-    parent stands in the middle between its first and its last child. Points of one depth are at
-    least one slot apart, and edges do not cross. Linear but for one sort.
+    Each leaf takes one slot, in reading order, so that the picture runs in parallel with the text.
+    A parent is halfway between its first and its last child. Points of one depth are at least one
+    slot apart, and edges do not cross. Takes linear time after one sort.
     """
     order = sorted(paths)
     ends: dict[NodePath, tuple[float, float]] = {}
@@ -44,7 +44,7 @@ def dendrogram(paths: Collection[NodePath]) -> Dendrogram:
 
 
 def subtree_sizes(tree: ReasoningTree) -> dict[NodePath, int]:
-    """Return how many nodes hang under each node, itself included."""
+    """Return the number of nodes in each node's subtree, the node itself included."""
     sizes: dict[NodePath, int] = {}
     for node in tree.bottom_up():
         sizes[node.path] = 1 + sum(sizes[child.path] for child in tree.children(node.path))
@@ -56,9 +56,9 @@ def thinned(
 ) -> set[NodePath]:
     """Return about `at_most` nodes that show the shape of a tree, with the parent of each.
 
-    The largest subtrees are unfolded first, so what is left out is small everywhere; of more
-    children than there is room for, some are taken at equal distances. The paths to the nodes in
-    `keep` are shown in any case, beyond `at_most` if need be.
+    The largest subtrees are expanded first, so every omitted subtree is small. If a node has too
+    many children, evenly spaced ones are chosen. The paths to the nodes in `keep` are always shown,
+    even beyond `at_most`.
     """
     if len(tree) <= at_most:
         return set(tree.nodes)
@@ -76,7 +76,7 @@ def thinned(
 
 
 def evenly(items: Sequence[NodePath], number: int) -> list[NodePath]:
-    """Return so many of these items, at equal distances; all where there are no more."""
+    """Return `number` evenly spaced items, or all if there are fewer."""
     if number >= len(items):
         return list(items)
     return [items[index * len(items) // number] for index in range(number)]

@@ -1,4 +1,4 @@
-"""A tree as one small picture: a point for each step, in the order of the rows beside it."""
+"""The overview picture of a tree: a point for each step, in the order of the rows beside it."""
 
 from collections import defaultdict
 from collections.abc import Set as AbstractSet
@@ -11,31 +11,31 @@ from forests.pages.tree.rows import TreeReading, tone_of
 
 MAX_POINTS = 600
 WIDTH = 320
-"""Of the drawing, in its own units."""
+"""Width of the drawing, in its own units."""
 _MARGIN = 12
 _HEIGHT = 900
 _SLOT_HEIGHTS = (1.6, 18.0)
 _LEVEL_WIDTHS = (6.0, 48.0)
 _RADII = (1.2, 4.5)
 _MANY_SAMPLES = (2, 5, 15)
-"""From so many samples on an edge is drawn thicker."""
+"""Numbers of samples from which an edge is drawn one step thicker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     x: float
-    """Centre of a circle, or left side of a square; so `y`."""
+    """Centre of a circle, or left side of a square; the same for `y`, with the top side."""
     y: float
     css: str
     address: str
     title: str
     is_bundle: bool
-    """Steps below it are left out of the picture."""
+    """Whether the picture leaves out steps below it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """Edges drawn alike."""
+    """Edges that share a style."""
 
     css: str
     d: str
@@ -49,7 +49,7 @@ class Picture:
     points: list[Point]
     edges: list[Edges]
     best: str
-    """The best path, as the `d` of an SVG path; empty where there is none."""
+    """The best path, as the `d` of an SVG path; empty if the tree has none."""
     worst: str
     num_points: int
     num_nodes: int
@@ -64,7 +64,7 @@ class Picture:
 
 
 class _Scale:
-    """From slots and depths to the units of the drawing."""
+    """Converts slots and depths to units of the drawing."""
 
     def __init__(self, plan: Dendrogram) -> None:
         self.slot = _between(_SLOT_HEIGHTS, (_HEIGHT - 2 * _MARGIN) / plan.num_leaves)
@@ -90,7 +90,7 @@ class _Scale:
 
 
 def picture_of(reading: TreeReading, anchors: AbstractSet[str]) -> Picture:
-    """Return the picture of a whole tree; `anchors` are the rows that the page holds."""
+    """Return the picture of a whole tree; `anchors` are those of the rows on the page."""
     tree = reading.tree
     sizes = subtree_sizes(tree)
     ends = [path[-1] for path in (reading.best, reading.worst) if path]
@@ -148,7 +148,7 @@ def _point(
 
 
 def _edge_css(reading: TreeReading, path: NodePath) -> str:
-    """Return the classes of the edge to a node: its value, and how many samples went along."""
+    """Return the CSS classes of the edge to a node: for its value and its number of samples."""
     count = max(reading.tree.nodes[path].count, reading.shares[path].leaves)
     width = sum(count >= many for many in _MANY_SAMPLES)
     off = " off" if _is_off(reading, path) else ""
@@ -156,7 +156,7 @@ def _edge_css(reading: TreeReading, path: NodePath) -> str:
 
 
 def _is_off(reading: TreeReading, path: NodePath) -> bool:
-    """Return whether a search has left this node out."""
+    """Return whether a search excludes this node."""
     return reading.selection is not None and path not in reading.selection.shown
 
 

@@ -1,4 +1,4 @@
-"""What a reader asks of a tree's page, as it stands in the address."""
+"""The query parameters of a tree's page."""
 
 import re
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from forests.pages.tree.selection import LeafKind, phrase_pattern
 
 MAX_PHRASE_LENGTH = 200
 NODE_PATH = rf"0(?:\.(?:0|[1-9][0-9]{{0,6}})){{0,{MAX_DEPTH}}}"
-"""The path of a node in an address."""
+"""Pattern of a node's path in a URL."""
 
 
 class QueryError(ValueError):
-    """An address asks for what no page has; the message says what there is."""
+    """Invalid query in the URL. The message lists the valid values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +28,23 @@ class TreeQuery:
     is_raw: bool = False
     is_all_open: bool = False
     shows_thoughts: bool = False
-    """Whether thoughts are shown as other steps are; else they are folded."""
+    """Whether thoughts are shown like other steps; otherwise they are folded."""
     opened: NodePath | None = None
-    """A step that is in view whatever else is."""
+    """A step that the page always shows."""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> "TreeQuery":
-        """Return what the parameters of an address ask for.
+        """Return the query that the parameters of a URL ask for.
 
         Raises:
-            QueryError: they ask for a kind of leaf or a step that cannot be.
+            QueryError: the kind of leaf or the path of the step is invalid.
         """
         kind = parameters.get("ends", "")
         if kind and kind not in list(LeafKind):
-            raise QueryError(f"no solution ends as {kind!r}: they are {', '.join(LeafKind)}")
+            raise QueryError(f"no solution ends as {kind!r}: use {', '.join(LeafKind)}")
         opened = parameters.get("open")
         if opened is not None and not re.fullmatch(NODE_PATH, opened):
-            raise QueryError(f"no step is named {opened[:40]!r}: they are numbers such as 0.2.1")
+            raise QueryError(f"no step is named {opened[:40]!r}: paths look like 0.2.1")
         return cls(
             phrase=" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()),
             kind=LeafKind(kind) if kind else None,
@@ -64,17 +64,17 @@ class TreeQuery:
 
     @property
     def carried(self) -> str:
-        """The part of the address that the parts of a page loaded later must know, with its "?"."""
+        """Query string, with its "?", for parts of the page that are loaded later."""
         kept = {"q": self.phrase, "ends": self.kind} | self._look
         return "?" + urlencode({name: value for name, value in kept.items() if value})
 
     def leads_to(self, path: NodePath) -> str:
-        """Return the address, within the tree's page, of a step that may not be on it."""
+        """Return the query string of the tree's page on which this step is in view."""
         return "?" + urlencode({"open": format_path(path)} | self._look)
 
     @property
     def look(self) -> str:
-        """The part of an address that says how steps look, to be put behind another part."""
+        """Query parameters for how steps look, each with a leading "&"."""
         return "".join(f"&{name}={value}" for name, value in self._look.items())
 
     @property

@@ -1,4 +1,4 @@
-"""A tree as the flat list of rows that its page draws."""
+"""The rows of a tree's page, as a flat list."""
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,14 +18,14 @@ from forests.pages.tree.step_texts import MAX_STEP_LENGTH, StepTexts
 from forests.pages.tree.unfolding import Gap, chunked, unfolded
 
 MAX_OPEN_NODES = 200
-"""Nodes of a tree that is shown with all steps open; a larger one opens its first levels."""
+"""Largest tree, in nodes, that is shown with all steps open; others open their first levels."""
 MAX_LOADED_NODES = 800
-"""Nodes that a page holds all of, open or not; of more, closed steps are loaded when opened."""
+"""Largest tree, in nodes, that is sent whole; closed steps of others load when they are opened."""
 ROWS_AT_FIRST = 300
 ROWS_AT_MOST = 1500
-"""Rows opened on request."""
+"""Most rows that "Expand all" or a search opens."""
 ROWS_BELOW = 40
-"""Rows that come with a step loaded on demand."""
+"""Most rows below a step that are loaded with it."""
 _OPEN_DEPTH = 2
 
 _NO_PATHS: frozenset[NodePath] = frozenset()
@@ -34,32 +34,32 @@ _Item: TypeAlias = NodePath | Gap
 
 @dataclass(frozen=True, slots=True)
 class TreeRow:
-    """One step, with what the page says about it.
+    """One step as the page shows it.
 
-    Rows come in the order of reading: a node, then its descendants, then its next sibling.
+    Rows are in reading order: a node, then its descendants, then its next sibling.
     """
 
     node: TreeNode
     share: NodeValue
-    """Its value, a share of samples, with their number."""
+    """Its value, and the number of samples behind it."""
     num_children: int
-    """Those shown: all, or the ones that a search leads to."""
+    """Number of children shown: all, or those that a search finds."""
     is_leaf: bool
     is_on_best: bool
     is_on_worst: bool
     is_hit: bool
     is_unfolded: bool
     is_loaded: bool
-    """Whether its text and the steps below are in the page, if only folded away."""
+    """Whether its text and the steps below are in the page, even if folded."""
     is_only_child: bool
-    """Not indented below its parent, so that long solutions stay readable on a phone."""
+    """An only child is not indented, so that long solutions stay readable on a phone."""
     closes: range
-    """As many parents end with this row."""
+    """One item for each parent whose list ends with this row."""
     preview: SafeString
     body: SafeString
-    """The step as HTML, or its beginning; empty where it is not loaded, or a folded thought."""
+    """The step, or its beginning, as HTML; empty if it is not loaded or is a folded thought."""
     is_folded_thought: bool
-    """Whether its text is loaded when it is opened."""
+    """Whether the row is a thought whose text loads when it is opened."""
 
     gap = None
 
@@ -77,7 +77,7 @@ class TreeRow:
 
     @property
     def is_open(self) -> bool:
-        """Whether growth has not come to this node yet."""
+        """Whether the node is not expanded yet."""
         return self.is_leaf and not self.node.is_finished
 
     @property
@@ -108,7 +108,7 @@ class GapRow:
 
     @property
     def address(self) -> str:
-        """Where they are shown without a script."""
+        """URL that shows these children without JavaScript."""
         return f"{self.query.leads_to(self.gap.first)}#{node_anchor(self.gap.first)}"
 
 
@@ -123,12 +123,12 @@ def tone_of(value: float | None) -> str:
 
 
 def mean_logprob(node: TreeNode) -> float | None:
-    """Return the mean log-probability of a step's tokens, where both are known."""
+    """Return the mean log-probability of a step's tokens; None if either is unknown."""
     return node.logprob / node.tokens if node.logprob is not None and node.tokens else None
 
 
 class TreeReading:
-    """A tree as one reader looks at it: with values, paths, and what a search leaves of it."""
+    """A tree as one query shows it: with values, best and worst path, and the search applied."""
 
     def __init__(self, tree: ReasoningTree, query: TreeQuery, estimator: Estimator) -> None:
         self.tree = tree
@@ -153,7 +153,7 @@ class TreeReading:
         self._unfolded: AbstractSet[NodePath] = _NO_PATHS
 
     def rows(self) -> list[Row]:
-        """Return the rows of the page, those below the root."""
+        """Return the rows of the page: the steps below the root."""
         at_most = ROWS_AT_MOST if self.query.is_all_open else ROWS_AT_FIRST
         if self.selection is not None:
             at_most = ROWS_AT_MOST
@@ -170,7 +170,7 @@ class TreeReading:
         return self._rows(ROOT, self._parts(ROOT))
 
     def rows_below(self, base: NodePath, *, start: int = 0, stop: int = -1) -> list[Row]:
-        """Return the rows of the children of a node, from one position up to another."""
+        """Return the rows of a node's children from position `start` up to `stop`."""
         self.is_loaded_whole = False
         self._unfolded = unfolded(
             self.children,
@@ -183,13 +183,13 @@ class TreeReading:
         return self._rows(base, iter(parts))
 
     def row(self, path: NodePath, *, with_text: bool) -> TreeRow:
-        """Return a row by itself."""
+        """Return a single row."""
         self.is_loaded_whole = False
         self._unfolded = frozenset({path}) if with_text else _NO_PATHS
         return self._tree_row(path, range(0))
 
     def children(self, path: NodePath) -> Sequence[NodePath]:
-        """Return the children that are shown, in order."""
+        """Return the shown children of a node, in order."""
         if path not in self._children:
             shown = None if self.selection is None else self.selection.shown
             self._children[path] = [
@@ -272,7 +272,7 @@ class TreeReading:
 def best_and_worst(
     tree: ReasoningTree, shares: dict[NodePath, NodeValue]
 ) -> tuple[list[NodePath], list[NodePath]]:
-    """Return both paths; two empty ones where all samples are worth the same."""
+    """Return the best and the worst path; two empty ones if both end at the same value."""
     best = steepest_path(tree, shares, best=True)
     worst = steepest_path(tree, shares, best=False)
     if best and shares[best[-1]].value == shares[worst[-1]].value:

@@ -1,4 +1,4 @@
-"""What a reader looks for in a tree: steps with a text, on the way to leaves of a kind."""
+"""Search in a tree: steps that contain a text, on paths to leaves of one kind."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ _ESCAPED_MARKS = (r"\*", "_", "`")
 
 
 class LeafKind(StrEnum):
-    """How a solution ended. A truncated one is also of the kind of its grade, never correct."""
+    """How a solution ended. A truncated one also has the kind of its grade, but never correct."""
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
@@ -23,16 +23,16 @@ class LeafKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The part of a tree that answers a question."""
+    """The part of a tree that a search finds."""
 
     shown: AbstractSet[NodePath]
-    """Without the root; with each node all its ancestors."""
+    """Nodes to show: each with all its ancestors, without the root."""
     hits: AbstractSet[NodePath]
-    """Steps that hold the text, or the leaves of the kind where no text is looked for."""
+    """Steps that contain the text; without a text, the leaves of the kind."""
     opened: AbstractSet[NodePath]
-    """Steps on the way to a hit."""
+    """Ancestors of the hits."""
     num_leaves: int
-    """Leaves that the shown paths lead to."""
+    """Number of leaves of the shown paths."""
 
 
 def is_of_kind(node: TreeNode, kind: LeafKind) -> bool:
@@ -45,9 +45,9 @@ def is_of_kind(node: TreeNode, kind: LeafKind) -> bool:
 
 
 def select(tree: ReasoningTree, *, kind: LeafKind | None, phrase: str) -> Selection:
-    """Return the paths that end in a leaf of this kind and hold this text in one of their steps.
+    """Return the paths that end in a leaf of this kind and contain this text in one of their steps.
 
-    None and an empty text ask for nothing. Letters match in either case.
+    A kind of None matches all leaves, and an empty text all paths. Case does not matter.
     """
     pattern = phrase_pattern(phrase)
     found = {node.path for node in tree if node.path and phrase and pattern.search(node.text)}
@@ -65,10 +65,11 @@ def select(tree: ReasoningTree, *, kind: LeafKind | None, phrase: str) -> Select
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:
-    """Return what finds a text; a blank in it stands for blanks, line ends and Markdown's marks.
+    """Return a pattern that finds a phrase, ignoring case.
 
-    Before a word that begins with a mark it stands for blanks alone, so that nothing found between
-    words is ever given back: the time is that of the searched text times the phrase at most.
+    Whitespace in the phrase matches any run of whitespace and Markdown marks; before a word that
+    begins with a mark, whitespace only. Possessive quantifiers, so that the pattern never
+    backtracks: it takes at most the length of the text times that of the phrase.
     """
     first, *words = map(re.escape, phrase.split() or [""])
     between = (r"\s++" if word.startswith(_ESCAPED_MARKS) else r"[\s*_`]++" for word in words)
@@ -77,7 +78,7 @@ def phrase_pattern(phrase: str) -> re.Pattern[str]:
 
 
 def _with_all_below(tree: ReasoningTree, found: AbstractSet[NodePath]) -> set[NodePath]:
-    """Return these nodes, and those below them."""
+    """Return these nodes and all their descendants."""
     behind: set[NodePath] = set()
     for node in tree:  # parents come first
         if node.path in found or (node.path and node.path[:-1] in behind):
@@ -86,7 +87,7 @@ def _with_all_below(tree: ReasoningTree, found: AbstractSet[NodePath]) -> set[No
 
 
 def _all_above(paths: Iterable[NodePath]) -> set[NodePath]:
-    """Return the nodes above these, without the root; each is looked at once."""
+    """Return the ancestors of these nodes, without the root. Visits each node once."""
     above: set[NodePath] = set()
     for path in paths:
         parent = path[:-1]

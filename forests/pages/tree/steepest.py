@@ -1,4 +1,4 @@
-"""The paths through a tree that take the best, or the worst, child at each step."""
+"""The best and the worst path of a tree, found greedily."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,10 @@ from forests.core.values import NodeValue
 def steepest_path(
     tree: ReasoningTree, values: Mapping[NodePath, NodeValue], *, best: bool
 ) -> list[NodePath]:
-    """Return the nodes of the path that takes the best (worst) child at each step.
+    """Return the path that takes the best (or worst) child at each step.
 
-    Among equal children the one with more samples goes first, then the earlier. Nodes without a
-    value are passed over, so the path may end before a leaf; it is empty where the tree has none.
+    Ties go to the child with more samples, then to the earlier one. Nodes without a value are
+    skipped, so the path may end before a leaf. It is empty if the tree has no values.
     """
     sign = 1 if best else -1
     path: list[NodePath] = []

@@ -1,4 +1,4 @@
-"""The texts of the steps of one page, rendered in bounded time for all of them together."""
+"""Rendering of all step texts of one page, within one time budget."""
 
 import re
 import time
@@ -8,14 +8,14 @@ from django.utils.safestring import SafeString
 from forests.markup.rendering import excerpt, highlighted, render_markdown, render_raw
 
 MAX_STEP_LENGTH = 2000
-"""Characters of a step on the page of its tree; the rest is loaded on demand."""
+"""Most characters of a step on the page of its tree; the rest is loaded on demand."""
 MAX_SECONDS = 1.0
-"""Processor time that a page spends on Markdown; what comes later is shown as written."""
+"""Processor time that a page spends on Markdown; later steps are shown as raw text."""
 _PREVIEW_LENGTH = 90
 
 
 class StepTexts:
-    """Renders steps: as Markdown or raw, with what was searched for marked."""
+    """Renders steps, as Markdown or raw, and marks what a search found."""
 
     def __init__(self, *, is_raw: bool, pattern: re.Pattern[str] | None) -> None:
         self.is_raw = is_raw
@@ -24,11 +24,11 @@ class StepTexts:
 
     @property
     def is_spent(self) -> bool:
-        """Whether some texts are raw because reading all of them as Markdown takes too long."""
+        """Whether the time budget is used up, so that further steps are raw."""
         return self._seconds_left <= 0
 
     def body(self, text: str, *, is_hit: bool) -> SafeString:
-        """Return the beginning of a step, see `MAX_STEP_LENGTH`."""
+        """Return the first `MAX_STEP_LENGTH` characters of a step as HTML."""
         shown = text[:MAX_STEP_LENGTH]
         if self.is_raw or self.is_spent:
             html = render_raw(shown)
@@ -39,5 +39,5 @@ class StepTexts:
         return highlighted(html, self.pattern) if self.pattern and is_hit else html
 
     def preview(self, text: str, *, is_hit: bool) -> SafeString:
-        """Return a step on one short line."""
+        """Return the beginning of a step as one short line of HTML."""
         return excerpt(text, _PREVIEW_LENGTH, self.pattern if is_hit else None)

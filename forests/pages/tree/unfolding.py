@@ -1,4 +1,4 @@
-"""Which rows of a large tree a page holds: it opens as many as are read at one sitting."""
+"""Choice of the rows of a large tree that a page opens."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -9,14 +9,14 @@ from typing import TypeAlias
 from forests.core.tree import NodePath
 
 CHUNK = 100
-"""Children of one node that are shown at once."""
+"""Most children of one node that are shown at once."""
 
 Children: TypeAlias = Callable[[NodePath], Sequence[NodePath]]
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Children of a node that a page leaves out: from `start` up to, not including, `stop`."""
+    """Children of a node that a page leaves out: from `start` up to but not including `stop`."""
 
     parent: NodePath
     start: int
@@ -36,10 +36,11 @@ def unfolded(
     wanted: AbstractSet[NodePath] | None,
     at_most: int,
 ) -> set[NodePath]:
-    """Return the nodes whose children a page shows, `base` among them.
+    """Return the nodes whose children a page shows, including `base`.
 
-    Level by level as long as no more than `at_most` rows come of it, and those in `first`, which
-    holds whole paths from `base`, in any case. None but those in `wanted`, where it is given.
+    Opens the tree level by level until it would show more than `at_most` rows. The nodes in
+    `first`, which contains whole paths from `base`, are always open. If `wanted` is given, no
+    other nodes are opened.
     """
     opened = {base} | first
     rows = sum(min(len(children(path)), CHUNK) for path in opened)
@@ -63,9 +64,10 @@ def unfolded(
 def chunked(
     below: Sequence[NodePath], first: AbstractSet[NodePath], *, start: int = 0, stop: int = -1
 ) -> Iterator[NodePath | Gap]:
-    """Yield the children from `start` up to `stop` (to the end where it is negative).
+    """Yield the children from `start` up to `stop` (a negative one means the end).
 
-    The first `CHUNK` of them, and the chunks that hold one of `first`; between them, gaps.
+    Yields the first `CHUNK` children and the chunks that contain one of `first`. Gaps replace the
+    others.
     """
     end = len(below) if stop < 0 else min(stop, len(below))
     skipped = end

@@ -1,4 +1,4 @@
-"""One tree, one step of it, and the parts of both that are loaded on demand."""
+"""Views of one tree, of one step, and of the parts of both that are loaded on demand."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,15 +26,15 @@ from forests.progress.reading import read_standing_of
 from forests.storage.trees import StoredTree, read_path, read_prompt, read_tree
 
 STEPS_PART = "steps"
-"""Id of the part of a tree's page that a filter or a search replaces."""
+"""Id of the part of a tree's page that a search replaces."""
 MAX_LISTED = 200
-"""Children, and siblings, that the page of a step lists."""
+"""Most children, and most siblings, that the page of a step lists."""
 
 
 @require_safe
 @vary_on_headers("HX-Request", "HX-Target")
 def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
-    """A tree with its steps; asked by htmx for its steps, only those."""
+    """Render a tree with its steps; for htmx, only the steps."""
     forest = get_forest(forest_name)
     stored = _get_tree(forest, index)
     query = _read_query(request)
@@ -69,7 +69,7 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
 
 @require_safe
 def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
-    """A step with all that led to it, its siblings and its children."""
+    """Render a step with its prefix, path, siblings and children."""
     forest = get_forest(forest_name)
     stored = _get_tree(forest, index)
     reading = TreeReading(stored.tree, _read_query(request), forest.estimator)
@@ -109,7 +109,7 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
 
 @require_safe
 def node_inside(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
-    """What a closed row of a large tree holds: its text and the steps below."""
+    """Render the inside of a closed row of a large tree: its text and the steps below."""
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
     forest = get_forest(forest_name)
@@ -126,13 +126,13 @@ def node_inside(request: HtmxRequest, forest_name: str, index: int, path: NodePa
 
 @require_safe
 def node_steps(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
-    """The children of a step from one position up to another, `?from=` and `?to=`."""
+    """Render the children of a step from position `?from=` up to `?to=`."""
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
     start = read_number(request.GET.get("from", ""))
     stop = read_number(request.GET.get("to", ""))
     if start is None or stop is None or start >= stop:
-        raise Http404("steps are listed from one position up to another, such as ?from=100&to=200")
+        raise Http404("give the positions of the steps to list, such as ?from=100&to=200")
     forest = get_forest(forest_name)
     tree = _get_tree(forest, index).tree
     reading = TreeReading(tree, _read_query(request), forest.estimator)
@@ -143,7 +143,7 @@ def node_steps(request: HtmxRequest, forest_name: str, index: int, path: NodePat
 
 @require_safe
 def node_text(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
-    """The whole text of a long step."""
+    """Render the whole text of a long step."""
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
     found = _get_path(get_forest(forest_name), index, path)[-1]
@@ -155,7 +155,7 @@ def node_text(request: HtmxRequest, forest_name: str, index: int, path: NodePath
 def node_details(
     request: HtmxRequest, forest_name: str, index: int, path: NodePath
 ) -> HttpResponse:
-    """How a step was sampled."""
+    """Render how a step was sampled."""
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
     forest = get_forest(forest_name)
@@ -172,7 +172,7 @@ def node_details(
 
 @require_safe
 def prompt_text(_request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
-    """The root prompt as it is, as plain text; of a chat, the JSON of its messages."""
+    """Return the root prompt as plain text; for a chat, the JSON of its messages."""
     return _plain_text(get_forest(forest_name), index, ())
 
 
@@ -180,7 +180,7 @@ def prompt_text(_request: HtmxRequest, forest_name: str, index: int) -> HttpResp
 def prefix_text(
     _request: HtmxRequest, forest_name: str, index: int, path: NodePath
 ) -> HttpResponse:
-    """The prompt and all steps up to a node, as the model was given them, as plain text."""
+    """Return a node's prefix as plain text, exactly as the model got it."""
     return _plain_text(get_forest(forest_name), index, path)
 
 
@@ -196,13 +196,13 @@ def _plain_text(forest: Forest, index: int, path: NodePath) -> HttpResponse:
 def _to_node(
     request: HtmxRequest, forest_name: str, index: int, path: NodePath
 ) -> HttpResponseRedirect:
-    """Lead from the part of a page to the page that says all about a step."""
+    """Redirect to the page of a step, for a part of a page that was requested without htmx."""
     address = reverse("node", args=[forest_name, index, path])
     return HttpResponseRedirect(json_address(address) if asks_for_json(request) else address)
 
 
 def _way_to(reading: TreeReading, path: list[NodePath], anchors: set[str]) -> str:
-    """Return the address of the end of a path, from the tree's page."""
+    """Return the URL of a path's end, relative to the tree's page; empty without a path."""
     if not path:
         return ""
     anchor = node_anchor(path[-1])
@@ -210,7 +210,7 @@ def _way_to(reading: TreeReading, path: list[NodePath], anchors: set[str]) -> st
 
 
 def _listed(reading: TreeReading, paths: list[NodePath], place: int) -> list[TreeRow]:
-    """Return the rows of the nodes around a place, at most `MAX_LISTED`."""
+    """Return the rows of the nodes around a position, at most `MAX_LISTED`."""
     start = max(0, min(place - MAX_LISTED // 2, len(paths) - MAX_LISTED))
     return [reading.row(path, with_text=False) for path in paths[start : start + MAX_LISTED]]
 
@@ -241,7 +241,7 @@ def _get_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode]:
 
 
 def _no_tree(forest: Forest, index: int) -> str:
-    return f"forest {forest.name!r} has {forest.num_trees} trees, none of them {index}"
+    return f"forest {forest.name!r} has {forest.num_trees} trees and no tree {index}"
 
 
 def _no_node(path: NodePath) -> str:

@@ -1,4 +1,4 @@
-"""The first wrong step of a solution, as ProcessBench (2412.06559) asks for it."""
+"""Detection of the first wrong step of a solution, as in ProcessBench (2412.06559)."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ THRESHOLDS_TRIED = 101
 
 
 def first_below(scores: Numbers, start: Whole, threshold: float) -> Whole:
-    """Return for each solution its first step with a score below the threshold, or `NO_ERROR`."""
+    """Return the first step of each solution with a score below the threshold, or `NO_ERROR`."""
     if not len(start):
         return start
     positions = np.where(scores < threshold, np.arange(len(scores)), len(scores))
@@ -26,12 +26,12 @@ def best_threshold(
     first_error: Whole,
     among: Flags,
 ) -> float | None:
-    """Return the score threshold with the best F1 among these solutions; None without any."""
+    """Return the score threshold with the best F1 among these solutions; None without solutions."""
     if not among.any():
         return None
     lengths = np.diff(np.append(start, len(scores)))
     known = scores[np.repeat(among, lengths)]
-    # Of different scores, so that a rare one between two crowds is tried too.
+    # Quantiles of the distinct scores, so that rare scores between frequent ones are tried too.
     tried = np.unique(np.quantile(np.unique(known), np.linspace(0, 1, THRESHOLDS_TRIED)))
     is_wrong = first_error != NO_ERROR
 

@@ -1,4 +1,4 @@
-"""How good the scores of a reward model are, by the Monte Carlo values of the same nodes."""
+"""Quality of a reward model's scores, against the Monte Carlo values of the same nodes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,7 +30,7 @@ class _Steps:
 
 @dataclass(slots=True)
 class _Solutions:
-    """The step scores of whole solutions one after the other, and where each begins."""
+    """The step scores of whole solutions, concatenated, and where each solution starts."""
 
     tree: list[int] = field(default_factory=list)
     first_error: list[int] = field(default_factory=list)
@@ -39,7 +39,7 @@ class _Solutions:
 
 
 class ScorerQuality:
-    """Collects nodes and solutions tree by tree; needs some bytes for each."""
+    """Collects nodes and solutions tree by tree; memory grows by some bytes for each of them."""
 
     def __init__(self, label_threshold: float = 0.0, ungraded: Ungraded = "incorrect") -> None:
         self.label_threshold = label_threshold
@@ -54,7 +54,7 @@ class ScorerQuality:
         values: Mapping[NodePath, float | None],
         scores: Mapping[NodePath, float],
     ) -> None:
-        """Take the nodes of a complete tree that have both a value and a score."""
+        """Add the nodes of a complete tree that have both a value and a score."""
         for path, score in scores.items():
             value = values.get(path)
             if path and value is not None:
@@ -73,10 +73,10 @@ class ScorerQuality:
         self.trees += 1
 
     def _first_error(self, values: Sequence[float | None], is_correct: bool) -> int:
-        """Return the first step that is wrong; of a wrong solution at the latest its last one.
+        """Return the first wrong step of a solution, at the latest the last one if it is incorrect.
 
-        A step is wrong where its Monte Carlo value is not above the threshold. What a right
-        solution holds is right: its own leaf is under each of its steps.
+        A step is wrong if its Monte Carlo value is not above the threshold. All steps of a correct
+        solution are correct, because its own correct leaf is below each of them.
         """
         if is_correct:
             return NO_ERROR
@@ -88,8 +88,8 @@ class ScorerQuality:
 
         `auroc`: the chance that a good step has a higher score than a bad one, ties counting half.
         `first_error`: how often the first step below a score threshold is the first error, among
-        wrong solutions (`wrong`) and right ones (`right`), and their harmonic mean (`f1`). The
-        threshold of each half of the trees is the one that is best for the other half. `roc` and
+        incorrect solutions (`wrong`) and correct ones (`right`), and their harmonic mean (`f1`).
+        Each half of the trees uses the threshold that is best for the other half. `roc` and
         `calibration` are points to draw.
         """
         steps = self._steps

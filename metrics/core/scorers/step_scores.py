@@ -1,4 +1,4 @@
-"""How scores of steps go with what is known of the steps."""
+"""AUROC, ROC curve and calibration of step scores."""
 
 from typing import TypeAlias
 
@@ -16,13 +16,14 @@ BINS = 10
 def auroc(score: Numbers, good: Flags, weight: Numbers) -> float | None:
     """Return the area under the ROC curve; None without a good or without a bad step.
 
-    The chance that a good step is scored higher than a bad one, ties counting half (Mann-Whitney).
+    It is the chance that a good step has a higher score than a bad one; ties count half
+    (Mann-Whitney).
     """
     return auroc_of_ranks(np.unique(score, return_inverse=True)[1], good, weight)
 
 
 def auroc_of_ranks(rank: Whole, good: Flags, weight: Numbers) -> float | None:
-    """Return `auroc` from the ranks of the scores, equal ones for equal scores."""
+    """Return `auroc` from the ranks of the scores; equal scores must have equal ranks."""
     positives = np.bincount(rank, weight * good)
     negatives = np.bincount(rank, weight * ~good)
     total = positives.sum() * negatives.sum()
@@ -31,7 +32,7 @@ def auroc_of_ranks(rank: Whole, good: Flags, weight: Numbers) -> float | None:
 
 
 def roc_curve(score: Numbers, good: Flags) -> list[tuple[float, float]]:
-    """Return at most `CURVE_POINTS` points (share of bad steps, share of good ones) let through."""
+    """Return at most `CURVE_POINTS` points (share of bad steps, share of good steps)."""
     if not good.any() or good.all():
         return []
     levels, rank = np.unique(-score, return_inverse=True)
@@ -42,7 +43,7 @@ def roc_curve(score: Numbers, good: Flags) -> list[tuple[float, float]]:
 
 
 def calibration(score: Numbers, value: Numbers) -> list[dict[str, float]]:
-    """Return mean score and mean Monte Carlo value of the steps in each tenth, by score."""
+    """Return mean score and mean Monte Carlo value of the steps in each decile of the scores."""
     order = np.argsort(score, kind="stable")
     return [
         {

@@ -1,4 +1,4 @@
-"""Whether the beams of one tree give the right answer."""
+"""Correctness of the answer that the beams of one tree give."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from forests.core.voting import counted_answer
 from metrics.core.search.beam_search import Beam
 
 ACCURACIES = ("accuracy", "majority_vote", "weighted_vote", "coverage")
-"""What `score_beams` tells."""
+"""Keys of `score_beams`."""
 
 
 def score_beams(beams: Sequence[Beam], ungraded: Ungraded) -> dict[str, bool | None]:
-    """Return whether each way to choose an answer is right; None where it has no result.
+    """Return whether each way to choose an answer is correct; None if it has no result.
 
     `accuracy`: the top beam. `majority_vote`: the answer that most beams give. `weighted_vote`: the
-    answer whose beams have the highest sum of overall values. `coverage`: any beam. Beams come best
-    first; ties go to the answer of the better beam.
+    answer whose beams have the highest sum of overall values. `coverage`: any beam. Beams must be
+    sorted, best first; ties go to the answer of the better beam.
     """
     results = [leaf_result(beam.leaf, ungraded) for beam in beams]
     return {
@@ -28,7 +28,7 @@ def score_beams(beams: Sequence[Beam], ungraded: Ungraded) -> dict[str, bool | N
 
 
 def vote_of(leaf: TreeNode) -> str | None:
-    """Return the answer that a leaf votes for; None where it gives none or was cut."""
+    """Return the answer that a leaf votes for; None if it has no answer or is truncated."""
     return None if leaf.truncated else counted_answer(leaf)
 
 
@@ -43,7 +43,7 @@ def _vote(
             votes[answer] = votes.get(answer, 0.0) + weight
             result_of.setdefault(answer, result)
     if not votes:
-        return _any(results)  # nobody votes: wrong, or no result where no leaf has one
+        return _any(results)  # nobody votes: incorrect, or no result if no leaf has one
     return result_of[max(votes, key=lambda answer: votes[answer])]
 
 

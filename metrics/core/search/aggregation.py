@@ -1,4 +1,4 @@
-"""One number for a beam, from the values of its nodes."""
+"""Aggregation of the values of a path to one number."""
 
 from collections.abc import Callable, Sequence
 from math import fsum, prod
@@ -23,10 +23,10 @@ AGGREGATIONS: dict[str, Aggregate] = {
     "max": max,
     "sum": fsum,
 }
-"""By name. Each takes the values from the first step to the last, at least one."""
+"""Aggregations by name. Each takes at least one value, from the first step to the last."""
 
 
 def aggregate_path(values: Sequence[float | None], aggregate: Aggregate) -> float | None:
-    """Return the overall value of a path; nodes without a value have no part in it."""
+    """Return the overall value of a path; None if no node has a value. Skips nodes without one."""
     known = [value for value in values if value is not None]
     return aggregate(known) if known else None

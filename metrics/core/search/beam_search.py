@@ -1,4 +1,4 @@
-"""Searches over a tree whose nodes are all there, by the values of the paths to them."""
+"""Beam search and DVTS over a tree that is already grown, by the values of paths."""
 
 from collections.abc import Callable, Mapping
 from math import inf
@@ -8,7 +8,7 @@ from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 from metrics.core.search.aggregation import Aggregate, aggregate_path
 
 Overall: TypeAlias = Mapping[NodePath, float | None]
-"""Overall value of the path to each node; None where no node of the path has a value."""
+"""Overall value of the path to each node; None if no node of the path has a value."""
 
 
 class Beam(NamedTuple):
@@ -16,16 +16,16 @@ class Beam(NamedTuple):
 
     leaf: TreeNode
     value: float | None
-    """Overall value; None where no node of the path has a value."""
+    """Overall value; None if no node of the path has a value."""
 
 
 class Found(NamedTuple):
-    """What a search ends with."""
+    """Result of a search."""
 
     beams: list[Beam]
     """Best first."""
     expanded: list[NodePath]
-    """Nodes whose children were looked at: a search that samples would have drawn these."""
+    """Nodes whose children the search looked at; a live search would have sampled these."""
 
     def tokens(self, tree: ReasoningTree) -> int:
         """Return the tokens of all samples of the expanded nodes."""
@@ -51,9 +51,9 @@ def overall_values(
 def beam_search(tree: ReasoningTree, overall: Overall, num_beams: int) -> Found:
     """Return the finished beams.
 
-    In each round the candidates are the children of every live beam and the beams that are
-    finished; the `num_beams` of highest overall value are kept, until all are finished. Paths
-    without a value come last, and ties go to the path that comes first, so runs repeat exactly.
+    In each round the candidates are the children of all live beams and the finished beams. The
+    search keeps the `num_beams` candidates with the highest overall value, until all are finished.
+    Paths without a value come last, and ties go to the first path, so results are reproducible.
     """
     rank = _rank(overall)
     finished: list[NodePath] = []
@@ -68,11 +68,11 @@ def beam_search(tree: ReasoningTree, overall: Overall, num_beams: int) -> Found:
 
 
 def diverse_search(tree: ReasoningTree, overall: Overall, num_beams: int) -> Found:
-    """Return one beam from each of `num_beams` subtrees that are searched without each other.
+    """Return one beam from each of `num_beams` subtrees that are searched independently.
 
     Diverse verifier tree search (DVTS; Beeching et al. 2024, Scaling test-time compute with open
-    models): the first steps are dealt out to the subtrees in turn, and in each the best child is
-    taken step by step. A root with fewer children than beams gives as many as it has children.
+    models): the first steps are dealt out to the subtrees in turn, and each search follows the best
+    child at every step. A root with fewer children than `num_beams` gives one beam for each child.
     """
     rank = _rank(overall)
     first = [child.path for child in tree.children(ROOT)]
@@ -88,7 +88,7 @@ def diverse_search(tree: ReasoningTree, overall: Overall, num_beams: int) -> Fou
 
 
 def _rank(overall: Overall) -> Callable[[NodePath], tuple[float, NodePath]]:
-    """Return a sort key: the best first, paths without a value last, ties by path."""
+    """Return a sort key: best first, paths without a value last, ties by path."""
 
     def rank(path: NodePath) -> tuple[float, NodePath]:
         value = overall.get(path)

@@ -1,7 +1,7 @@
-"""A tree in two halves, so that one can be searched by what the other one knows.
+"""Split of a tree into two halves, so that the values of one can guide a search of the other.
 
-Whole leaves are dealt out: the samples that were merged into one leaf have one grade, so a leaf in
-both halves would vote for itself (docs/decisions/003-held-out-values.md).
+Each leaf goes to one half as a whole: all samples of a leaf share one grade, so a leaf in both
+halves would vote for itself (docs/decisions/003-held-out-values.md).
 """
 
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from typing import TypeAlias
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 
 _Samples: TypeAlias = dict[int, int]
-"""Samples that ended under a node: all of them (`_ALL`), and by the depth they were drawn from."""
+"""Samples that ended below a node: all (`_ALL`), and by the depth they were drawn from."""
 _ALL = -1
 
 
 def halves(tree: ReasoningTree) -> tuple[ReasoningTree, ReasoningTree]:
-    """Return two trees that share the leaves between them, each with the nodes above its leaves.
+    """Return two trees that divide the leaves, each with the ancestors of its leaves.
 
-    Under every node they differ by the samples of its largest leaf at most. A tree of one leaf
-    leaves one half empty. Grades have no part in this.
+    Below every node, the halves differ at most by the samples of its largest leaf. If the tree has
+    one leaf, one half is empty. The split does not depend on grades.
     """
     half_of = _dealt(tree)
     samples: tuple[dict[NodePath, _Samples], dict[NodePath, _Samples]] = ({}, {})
@@ -43,13 +43,13 @@ def halves(tree: ReasoningTree) -> tuple[ReasoningTree, ReasoningTree]:
 def _dealt(tree: ReasoningTree) -> dict[NodePath, int]:
     """Return the half of each leaf.
 
-    Node by node from the bottom, the subtrees of a node are laid together, the most uneven first,
-    each the way round that makes up for those before it.
+    Works from the leaves up. At each node it adds the subtrees one by one, the most uneven first,
+    and swaps the halves of a subtree if that makes up for the ones before it.
     """
     lead: dict[NodePath, int] = {}
-    """By how many samples one half of a subtree is larger than the other."""
+    """Difference between the halves of a subtree, in samples."""
     turned: set[NodePath] = set()
-    """Subtrees whose larger half lies in the smaller half of their parent."""
+    """Subtrees whose larger half belongs to the smaller half of their parent."""
     for node in tree.bottom_up():
         children = sorted(tree.children(node.path), key=lambda child: -lead[child.path])
         if not children:
@@ -81,9 +81,10 @@ def _sum_of_children(
 
 
 def _part_of(node: TreeNode, here: _Samples, there: _Samples) -> TreeNode:
-    """Return an inner node with as many of its samples as a half holds.
+    """Return an inner node with its samples in one half.
 
-    A rollout is where its leaf is. A single step that goes on in both halves is in both.
+    A rollout belongs to the half of its leaf. A single step that continues in both halves belongs
+    to both.
     """
 
     def part(number: int, depth: int) -> int:

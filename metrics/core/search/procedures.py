@@ -1,4 +1,4 @@
-"""Ways to choose an answer from a tree with N beams or samples, and what each would have cost."""
+"""Ways to choose an answer from a tree with N beams or samples, and their cost in tokens."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -14,23 +14,23 @@ from metrics.core.search.beam_search import Beam, Found, Overall, beam_search, d
 from metrics.core.statistics.baselines import majority_at_k, pass_at_k, samples_of
 
 MAX_DRAWS = 64
-"""Subsets of samples over which a weighted vote is averaged, where there are more of them."""
+"""Most subsets of samples over which a weighted vote is averaged."""
 
 
 class ProcedureResult(NamedTuple):
-    """What one procedure gives on one tree."""
+    """Result of one procedure on one tree."""
 
     accuracies: Mapping[str, Fraction | None]
-    """By the names of `ACCURACIES`, exact, so that equal chances stay equal; None where there is no
-    result."""
+    """Chance of a correct answer by the names of `ACCURACIES`; exact, so that equal chances stay
+    equal. None without a result."""
     tokens: float | None
-    """Completion tokens that it would have drawn; None where it needs more samples than there are.
+    """Completion tokens that it would have drawn; None if it needs more samples than the tree has.
     """
 
 
 Procedure: TypeAlias = Callable[[ReasoningTree, Overall, int, Ungraded, str], ProcedureResult]
-"""From a tree, its overall values, the number of beams or samples, what an ungraded leaf counts as,
-and the tree's id, which seeds whatever is drawn."""
+"""Takes a tree, its overall values, the number of beams or samples, what an ungraded leaf counts
+as, and the tree's id, which seeds random draws."""
 
 
 def _searching(search: Callable[[ReasoningTree, Overall, int], Found]) -> Procedure:
@@ -48,12 +48,12 @@ def _searching(search: Callable[[ReasoningTree, Overall, int], Found]) -> Proced
 def best_of_n(
     tree: ReasoningTree, overall: Overall, n: int, ungraded: Ungraded, tree_id: str
 ) -> ProcedureResult:
-    """Return the expectations over n of the tree's samples, drawn without putting back.
+    """Return expected results for n of the tree's samples, drawn without replacement.
 
-    `accuracy`: the sample of the highest overall value (best-of-N). `majority_vote`: most samples.
-    `weighted_vote`: the highest sum of overall values (weighted best-of-N, 2206.02336), estimated
-    from `MAX_DRAWS` subsets where there are more and no shortcut is exact. `coverage`: any of them
-    (pass@N). A tree with fewer than n samples has no result.
+    `accuracy`: the sample with the highest overall value (best-of-N). `majority_vote`: the most
+    frequent answer. `weighted_vote`: the answer with the highest sum of overall values (weighted
+    best-of-N, 2206.02336), estimated from `MAX_DRAWS` subsets unless an exact result is cheap.
+    `coverage`: any of the n samples (pass@N). A tree with fewer than n samples has no result.
     """
     leaves = [leaf for leaf in tree.leaves() if leaf_result(leaf, ungraded) is not None]
     total = sum(leaf.count for leaf in leaves)
@@ -75,21 +75,21 @@ PROCEDURES: dict[str, Procedure] = {
     "dvts": _searching(diverse_search),
     "best_of_n": best_of_n,
 }
-"""By name: beam search, diverse verifier tree search, and choosing among whole samples."""
+"""Beam search, diverse verifier tree search, and best-of-N over whole samples, by name."""
 
 
 def _first_is_correct(
     ranked: Sequence[TreeNode], others: Sequence[TreeNode], n: int, ungraded: Ungraded
 ) -> Fraction:
-    """Return the chance that of n samples the first in the ranking is correct.
+    """Return the chance that the highest ranked of n samples is correct.
 
-    Where all n are of `others`, which have no place in it, one correct sample is enough.
+    If all n are from the unranked `others`, one correct sample is enough.
     """
     left = total = sum(leaf.count for leaf in (*ranked, *others))
     subsets = 0
     for leaf in ranked:
         if leaf_result(leaf, ungraded):
-            # The subsets without an earlier sample, less those without this one either.
+            # The subsets without earlier samples, minus those that lack this one too.
             subsets += comb(left, n) - comb(left - leaf.count, n)
         left -= leaf.count
     correct = sum(leaf.count for leaf in others if leaf_result(leaf, ungraded))
@@ -113,7 +113,7 @@ def _weighted_vote(
 
 
 def _first_wins(ranked: Sequence[TreeNode], overall: Overall, n: int) -> bool:
-    """Return whether the first voter of any n samples outvotes the others together."""
+    """Return whether the first voter of any n samples outweighs the other voters combined."""
     weights = [overall.get(leaf.path) or 0.0 for leaf in ranked]
     if n > 1 and any(first < second for first, second in pairwise(weights)):
         return False  # a path without a value comes last, but outweighs a negative one
@@ -123,10 +123,10 @@ def _first_wins(ranked: Sequence[TreeNode], overall: Overall, n: int) -> bool:
 
 
 def _subsets(total: int, n: int, tree_id: str) -> Iterator[Sequence[int]]:
-    """Yield all subsets of n in ascending order, or `MAX_DRAWS` of them, other ones in each tree.
+    """Yield all subsets of size n in ascending order, or a random `MAX_DRAWS` of them.
 
-    The same subsets in all trees would be the same ranks of their samples, so their error would not
-    become smaller with more trees.
+    Each tree gets other random subsets. With the same ones, all trees would use samples of the same
+    ranks, and more trees would not reduce the error.
     """
     if comb(total, n) <= MAX_DRAWS:
         yield from combinations(range(total), n)

@@ -1,4 +1,4 @@
-"""What a beam search goes by: values of nodes, and which leaves it may end in."""
+"""Value functions of searches: the values of nodes, and the leaves that a search may reach."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,37 +18,37 @@ VALUE_FUNCTIONS: tuple[ValueFunctionName, ...] = get_args(ValueFunctionName)
 
 @dataclass(frozen=True, kw_only=True)
 class ValueOptions:
-    """How values are found."""
+    """Parameters of a value function."""
 
     value_function: ValueFunctionName = "labelled"
     estimator: Estimator = "leaf_mean"
-    """`labelled`, `labelled_held_out`: see `estimate_values`."""
+    """For `labelled` and `labelled_held_out`: see `estimate_values`."""
     ungraded: Ungraded = "incorrect"
     seed: int = 0
-    """`random`: together with the tree's id, what the values follow from."""
+    """For `random`: seeds the values, together with the tree's id."""
     scorer: str = ""
-    """`prm`: whose scores are the values."""
+    """For `prm`: the scorer whose scores are the values."""
 
 
 class SearchSpace(NamedTuple):
-    """A tree to search, and the values to go by; None where a node has none."""
+    """A tree to search, and the values of its nodes; None for a node without a value."""
 
     tree: ReasoningTree
     values: Mapping[NodePath, float | None]
 
 
 ValueFunction: TypeAlias = Callable[[str, ReasoningTree, Scores], list[SearchSpace]]
-"""From the id of a tree, the tree and its scores to searches, whose results are averaged with the
-samples that each one searches as weight."""
+"""Takes the id of a tree, the tree and its scores; returns searches whose results are averaged,
+weighted by the samples that each one searches."""
 
 
 def value_function(options: ValueOptions) -> ValueFunction:
-    """Return the value function of this name.
+    """Return the value function that the options name.
 
-    `labelled`: Monte Carlo values from all leaves, those that the search ends in included: an
-    oracle. `labelled_held_out`: one half of the leaves votes and the other half is searched, then
-    the other way round. `logprob`: the model's own confidence in the path. `random`: the floor.
-    `prm`: the scores of a reward model.
+    `labelled`: Monte Carlo values from all leaves, including those that the search reaches: an
+    oracle. `labelled_held_out`: Monte Carlo values from one half of the leaves guide a search of
+    the other half, and vice versa. `logprob`: the model's own confidence in the path. `random`: the
+    floor. `prm`: the scores of a reward model.
     """
     functions: dict[ValueFunctionName, ValueFunction] = {
         "labelled": partial(_labelled, options),
@@ -69,10 +69,10 @@ def _labelled(
 def _labelled_held_out(
     options: ValueOptions, _tree_id: str, tree: ReasoningTree, _scores: Scores
 ) -> list[SearchSpace]:
-    """Return two searches in which no leaf votes for itself; one without leaves is left out.
+    """Return two searches in which no leaf votes for itself, without a half that has no leaves.
 
-    To leave out only a beam's own leaf would not do: under a common parent a right leaf then sees
-    one right vote less than its wrong sibling, and the search would prefer the wrong one.
+    Leaving out only the leaf itself would be biased: below a common parent, a correct leaf would
+    get one correct vote fewer than its wrong sibling, and the search would prefer the wrong one.
     """
     one, other = halves(tree)
     return [
@@ -90,7 +90,7 @@ def _estimates(options: ValueOptions, tree: ReasoningTree) -> dict[NodePath, flo
 def _logprob(_tree_id: str, tree: ReasoningTree, _scores: Scores) -> list[SearchSpace]:
     """Return the geometric mean of the token probabilities on the path up to each node.
 
-    Nodes below a step whose tokens have no log-probabilities have no value.
+    A step without log-probabilities has no value, and neither has any node below it.
     """
     sums: dict[NodePath, tuple[float, int] | None] = {tree.root.path: (0.0, 0)}
     values: dict[NodePath, float | None] = {}

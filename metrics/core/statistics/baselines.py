@@ -1,8 +1,8 @@
-"""What the same leaves give without a search: pass@1, pass@k and majority vote of k samples.
+"""Baselines from the same leaves without a search: pass@1, pass@k and majority@k.
 
-All are exact expectations over k samples drawn from a tree's leaves without putting back. Leaves of
-one tree share prefixes, so where a strategy branches they stand for k rollouts of that tree, not
-for k independent ones; `sampled` forests have independent rollouts.
+All are exact expectations over k samples, drawn from a tree's leaves without replacement. Where a
+strategy branches, leaves share prefixes: the figures describe k rollouts of that tree, not k
+independent ones. Rollouts of `sampled` forests are independent.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ class Samples:
     total: int
     correct: int
     groups: Sequence[AnswerGroup]
-    """By answer; samples without an answer are in none."""
+    """One group for each answer; samples without an answer belong to none."""
 
 
 def samples_of(tree: ReasoningTree, ungraded: Ungraded) -> Samples:
@@ -55,7 +55,7 @@ def samples_of(tree: ReasoningTree, ungraded: Ungraded) -> Samples:
 def pass_at_k(samples: Samples, k: int) -> Fraction | None:
     """Return the chance that one of k samples is correct (Codex, 2107.03374, eq. 1).
 
-    None where the tree has fewer than k samples.
+    None if the tree has fewer than k samples.
     """
     if samples.total < k:
         return None
@@ -63,10 +63,10 @@ def pass_at_k(samples: Samples, k: int) -> Fraction | None:
 
 
 def majority_at_k(samples: Samples, k: int) -> Fraction | None:
-    """Return the chance that the answer that most of k samples give is correct.
+    """Return the chance that the most frequent answer of k samples is correct.
 
-    Ties are broken at random. Of k samples without any answer one correct sample is enough, as in
-    `score_beams`. None where the tree has fewer than k samples.
+    Ties are broken at random. If none of the k samples has an answer, one correct sample is enough,
+    as in `score_beams`. None if the tree has fewer than k samples.
     """
     if samples.total < k:
         return None
@@ -82,11 +82,11 @@ def majority_at_k(samples: Samples, k: int) -> Fraction | None:
 
 
 def _chance_to_win(size: int, rivals: Sequence[int], total: int, k: int) -> Fraction:
-    """Return the chance that a group has the most of k samples out of `total`."""
-    draws: Counter[int] = Counter()  # by the number of rivals with as many votes
+    """Return the chance that a group wins the vote of k samples out of `total`."""
+    draws: Counter[int] = Counter()  # by number of tied rivals
     for votes in range(1, min(size, k) + 1):
         strong = [rival for rival in rivals if rival >= votes]
-        harmless = total - size - sum(strong)  # samples that cannot reach as many votes
+        harmless = total - size - sum(strong)  # samples of groups too small for this many votes
         room = k - votes
         for (used, ties), ways in _ways_not_to_win(strong, votes, room).items():
             draws[ties] += comb(size, votes) * ways * comb(harmless, room - used)
@@ -95,7 +95,7 @@ def _chance_to_win(size: int, rivals: Sequence[int], total: int, k: int) -> Frac
 
 
 def _ways_not_to_win(rivals: Iterable[int], votes: int, room: int) -> dict[tuple[int, int], int]:
-    """Return in how many ways rivals have at most `votes`, by samples used and number of ties."""
+    """Return the number of ways in which no rival exceeds `votes`, by samples used and by ties."""
     ways = {(0, 0): 1}
     for rival in rivals:
         longer: dict[tuple[int, int], int] = {}

@@ -1,4 +1,4 @@
-"""Intervals of what has no formula: trees drawn again and again."""
+"""Bootstrap confidence intervals, resampling whole trees."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,10 @@ RESAMPLES = 200
 
 
 def over_trees(trees: int, measure: Callable[[Numbers], list[float | None]]) -> list[Figure]:
-    """Return what `measure` gives for the trees, with the interval of a bootstrap over them.
+    """Return the figures that `measure` gives for all trees, with 95 % bootstrap intervals.
 
-    Nodes of one tree hang together, so trees are drawn and not nodes. `measure` takes the weight of
-    each tree.
+    Nodes of one tree are correlated, so the bootstrap resamples trees, not nodes. `measure` takes a
+    weight for each tree.
     """
     whole = measure(np.ones(trees))
     numbers = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""How the values of a forest's nodes are spread, in all and by depth, and its answers."""
+"""Distribution of node values, overall and by depth, and of a tree's answers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from forests.core.tree import NodePath, ReasoningTree
 from metrics.core.search.accuracy import vote_of
 
 BINS = ("0", *(f"{low / 10:.1f}-{(low + 1) / 10:.1f}" for low in range(10)), "1")
-"""Exact 0 and 1 stand alone: there every sample is wrong, or right."""
+"""Exactly 0 and exactly 1 have bins of their own: all samples are incorrect, or all correct."""
 DEEPEST = 64
-"""Deeper nodes are counted here, so that the numbers of a forest stay few."""
+"""Deeper nodes count as this depth, which bounds the size of the result."""
 
 
 @dataclass(slots=True)
@@ -23,10 +23,10 @@ class _Depth:
 
 @dataclass(slots=True)
 class ValueDistribution:
-    """Adds up the nodes of a forest, search by search.
+    """Counts the nodes of a forest, search by search.
 
-    Each node counts once, whatever its samples; where a tree is searched in halves, once for each
-    half that it is in.
+    Each node counts once, however many samples it has. If a tree is searched in halves, it counts
+    once in each half that contains it.
     """
 
     bins: Counter[str] = field(default_factory=Counter)
@@ -71,7 +71,7 @@ class ValueDistribution:
 
 
 def bin_of(value: float) -> str:
-    """Return the bin of a value; those below 0 or above 1 go to the ends."""
+    """Return the bin of a value; values outside 0 to 1 belong to the first or last bin."""
     if value <= 0:
         return BINS[0]
     if value >= 1:
@@ -83,17 +83,16 @@ class AnswerShare(NamedTuple):
     """One answer to one item."""
 
     answer: str | None
-    """As the first sample of its group spelled it; None for samples without an answer."""
+    """The text of the first sample with this answer; None for samples without an answer."""
     samples: int
     share: float
     is_correct: bool
 
 
 def answer_shares(tree: ReasoningTree) -> Sequence[AnswerShare]:
-    """Return the answers of a tree's finished samples, the most frequent first.
+    """Return the answers of a tree's finished samples, most frequent first.
 
-    Answers that mean the same are one, as in a majority vote. Samples whose answer nobody could
-    compare have no part in it.
+    Answers that mean the same are merged, as in a majority vote. Uncompared samples are left out.
     """
     samples: Counter[str | None] = Counter()
     correct: set[str | None] = set()

@@ -1,4 +1,4 @@
-"""Means over trees, with how sure they are."""
+"""Means over trees, with 95 % intervals."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,7 +23,7 @@ class TreeMean:
             self.total += float(result)
 
     def merge(self, other: "TreeMean") -> None:
-        """Add what was found on other trees."""
+        """Add the results of other trees."""
         self.trees += other.trees
         self.no_result += other.no_result
         self.total += other.total
@@ -41,14 +41,14 @@ class TreeMean:
 def wilson_interval(successes: float, trials: int, z: float = Z_95) -> tuple[float, float]:
     """Return Wilson's score interval (1927) for a proportion; `trials` is at least 1.
 
-    Exact enough for few trees and for shares near 0 and 1. Where each trial gives a number between
-    0 and 1 instead of one of them, the interval is wider than it need be, never narrower.
+    It is also accurate for few trees and for shares near 0 and 1. If trials give numbers between 0
+    and 1, the interval is conservative: it is wider than necessary, never narrower.
     """
     share = successes / trials
     centre = share + z * z / (2 * trials)
     half = z * sqrt(max(0.0, share * (1 - share)) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
-    # Rounding must not leave the share itself outside.
+    # Rounding must not push the share itself out of the interval.
     return max(0.0, min(share, (centre - half) / scale)), min(
         1.0, max(share, (centre + half) / scale)
     )
@@ -56,7 +56,7 @@ def wilson_interval(successes: float, trials: int, z: float = Z_95) -> tuple[flo
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number with its 95 % interval over trees; None where there is nothing to tell it from."""
+    """A number with its 95 % interval over trees; None if there is no data for it."""
 
     value: float | None
     low: float | None = None
@@ -65,7 +65,7 @@ class Figure:
 
 @dataclass(slots=True)
 class PairedGain:
-    """The mean over trees of one result minus another of the same tree."""
+    """The mean over trees of the difference between two results of the same tree."""
 
     trees: int = 0
     total: float = 0.0
@@ -79,13 +79,13 @@ class PairedGain:
             self.squares += gain * gain
 
     def merge(self, other: "PairedGain") -> None:
-        """Add what was found on other trees."""
+        """Add the results of other trees."""
         self.trees += other.trees
         self.total += other.total
         self.squares += other.squares
 
     def figure(self) -> Figure:
-        """Return the mean with its 95 % interval, as normally distributed."""
+        """Return the mean with its 95 % interval (normal approximation)."""
         if not self.trees:
             return Figure(None)
         mean = self.total / self.trees

@@ -1,4 +1,4 @@
-"""Preliminary metrics by beam search over the values of a forest."""
+"""Command that searches a forest by its values and reports accuracies."""
 
 from typing import Any
 
@@ -33,8 +33,8 @@ from metrics.tables.run_tables import baseline_table, left_out, note, search_tab
 
 class Command(ProjectCommand):
     help = (
-        "Search each complete tree of a forest by the values of its nodes, and show how often the "
-        "beams found give the right answer, beside what the same leaves give without a search."
+        "Search each complete tree of a forest by the values of its nodes. Show how often the "
+        "beams give the correct answer, and what the same leaves give without a search."
     )
     examples = """
 python manage.py beam_search --num_beam_values 1,5 --value_function_option labelled \
@@ -49,14 +49,14 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             "--value_function_option",
             choices=VALUE_FUNCTIONS,
             default="labelled",
-            help="labelled: Monte Carlo values, an oracle; labelled_held_out: those of one half "
-            "of the leaves for a search of the other; logprob: the model's confidence; "
-            "random: the floor; prm: the scores of a --scorer (default: %(default)s)",
+            help="labelled: Monte Carlo values, an oracle; labelled_held_out: Monte Carlo values "
+            "from one half of the leaves, for a search of the other half; logprob: the model's "
+            "confidence; random: the floor; prm: the scores of --scorer (default: %(default)s)",
         )
-        parser.add_argument("--scorer", default="", help="name that score_nodes was given, for prm")
+        parser.add_argument("--scorer", default="", help="for prm: the name given to score_nodes")
         add_search_arguments(parser, num_beam_values=(1, 5), procedures=("beam",))
         add_value_arguments(parser)
-        parser.add_argument("--seed", type=int, default=0, help="of random values (default: 0)")
+        parser.add_argument("--seed", type=int, default=0, help="seed for random (default: 0)")
         parser.add_argument(
             "--processes",
             type=positive_integer,
@@ -97,8 +97,8 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
 def _check_scorer(options: dict[str, Any]) -> None:
     if (options["value_function_option"] == "prm") != bool(options["scorer"]):
         raise CommandError(
-            "--value_function_option prm and --scorer go together: name the scorer that "
-            "score_nodes was given"
+            "--value_function_option prm and --scorer go together: give both, with the name that "
+            "score_nodes got"
         )
 
 

@@ -1,4 +1,4 @@
-"""Stored results of beam_search side by side."""
+"""Command that compares stored runs of beam_search."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ from metrics.tables.run_tables import Table, command_of
 
 class Command(ProjectCommand):
     help = (
-        "List the stored runs of beam_search of one or more forests, or show some of them side by "
-        "side: a run after the first shows in brackets by how many points it differs from it."
+        "List or compare the stored runs of beam_search of one or more forests. Brackets show the "
+        "difference from the first run in percentage points."
     )
     examples = """
 python manage.py compare_runs --forest_name F --list
@@ -36,18 +36,18 @@ python manage.py compare_runs --forest_name F,G --metrics accuracy,coverage --pr
             "--forest_name",
             required=True,
             metavar="NAME,NAME",
-            help="names of forests, with commas between",
+            help="names of forests, separated by commas",
         )
         parser.add_argument(
-            "--runs", default="", metavar="KEY,KEY", help="keys of runs, as --list shows them"
+            "--runs", default="", metavar="KEY,KEY", help="keys of the runs, as shown by --list"
         )
-        parser.add_argument("--list", action="store_true", help="show the runs and no numbers")
+        parser.add_argument("--list", action="store_true", help="show the runs without numbers")
         parser.add_argument(
             "--metrics",
             type=names_among(SHOWN),
             default=SHOWN,
             metavar="NAME,NAME",
-            help=f"which numbers: {', '.join(SHOWN)} (default: all)",
+            help=f"numbers to show: {', '.join(SHOWN)} (default: all)",
         )
         add_print_arguments(parser)
 
@@ -79,7 +79,7 @@ def _runs(forest_names: str, keys: str) -> list[MetricRun]:
     forests = [get_forest(name.strip()) for name in dict.fromkeys(forest_names.split(","))]
     known = [run for forest in forests for run in reversed(runs_of(forest))]
     if not known:
-        raise CommandError(f"no run of {forest_names} is stored: run beam_search first")
+        raise CommandError(f"{forest_names} has no stored run: run beam_search first")
     if not keys:
         return known
     by_key = {run.key: run for run in known}

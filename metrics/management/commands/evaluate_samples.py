@@ -1,4 +1,4 @@
-"""The same metrics on samples that did not come from a forest."""
+"""Command that computes the metrics of samples from a file."""
 
 import itertools
 from dataclasses import asdict
@@ -32,9 +32,9 @@ MAX_SAMPLES = 4096
 
 class Command(ProjectCommand):
     help = (
-        "Measure samples from a file, one JSON object a line: `label`, `answers` or `texts`, and "
-        "perhaps `scores` (a number or a list of step scores for each). Reports pass@k and "
-        "majority vote, and with scores best-of-N and weighted best-of-N."
+        "Compute metrics of samples from a file with one JSON object per line: `label`, `answers` "
+        "or `texts`, and optionally `scores` (for each sample a number or a list of step scores). "
+        "Reports pass@k and majority vote; with scores, also best-of-N and weighted best-of-N."
     )
     examples = """
 python manage.py evaluate_samples samples.jsonl --num_samples 1,8,64
@@ -72,7 +72,7 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
         with shown_progress("problems", total=None) as report:
             first = list(itertools.islice(searches, 1))
             if not first:
-                raise CommandError(f"{file} has no problem: give one JSON object a line")
+                raise CommandError(f"{file} has no problems: give one JSON object per line")
             has_scores = any(value is not None for value in first[0].values.values())
             evaluation = Evaluation(_options(options, has_scores=has_scores))
             for done, search in enumerate(itertools.chain(first, searches), start=1):

@@ -1,4 +1,4 @@
-"""How good a scorer is, by the Monte Carlo values of a forest."""
+"""Command that evaluates a scorer against the Monte Carlo values of a forest."""
 
 from typing import Any
 
@@ -33,9 +33,10 @@ from metrics.tables.scorer_tables import comparison_table, quality_table
 
 class Command(ProjectCommand):
     help = (
-        "Judge the scores that score_nodes stored by the Monte Carlo values of the same steps: "
-        "AUROC, first errors found as in ProcessBench, and what searches by the scores gain over a "
-        "majority vote, beside the same searches by Monte Carlo values (an oracle) and at random."
+        "Compare the scores from score_nodes with the Monte Carlo values of the same steps. "
+        "Reports AUROC, first errors found as in ProcessBench, and the gain of searches by the "
+        "scores over a majority vote, beside searches by Monte Carlo values (an oracle) and at "
+        "random."
     )
     examples = """
 python manage.py evaluate_scorer --forest_name F --scorer shepherd
@@ -45,13 +46,13 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_forest_argument(parser)
-        parser.add_argument("--scorer", required=True, help="name that score_nodes was given")
+        parser.add_argument("--scorer", required=True, help="the name given to score_nodes")
         add_search_arguments(parser, num_beam_values=(1, 2, 4, 8), procedures=("best_of_n", "beam"))
         parser.add_argument(
             "--label_threshold",
             type=share,
             default=0.0,
-            help="a step is good where its Monte Carlo value is above (default: 0, as "
+            help="a step is good if its Monte Carlo value is above this (default: 0, as in "
             "Math-Shepherd's hard labels)",
         )
         add_value_arguments(parser)
@@ -95,7 +96,7 @@ python manage.py evaluate_scorer --forest_name F --scorer qwen --num_beam_values
         )
         self.say(
             f"{found.num_trees_used} of {found.num_trees} trees have scores; searches by Monte "
-            "Carlo values know the answers: they are an upper bound"
+            "Carlo values know the answers, so they are an upper bound"
         )
         self.say(f"models: {found.models_in_words or 'not known'}")
         say_uncompared(self, found.num_uncompared, found.forest_id)

@@ -1,11 +1,11 @@
-"""What a strategy annotated in a tree: the dataset that its paper makes of it.
+"""The annotated part of a tree: the dataset as the paper of its strategy defines it.
 
 Math-Shepherd (2312.08935, section 3.3) labels every step of the solutions drawn from the root by
-completions drawn from the step. The completions are evidence, and no solutions of the dataset.
+completions drawn from the step. These completions are evidence, not solutions of the dataset.
 
-OmegaPRM (2406.06592, section 3.3) labels states: prefixes from which k rollouts were drawn. An edge
-between two states is one step or several in a row, as its binary search does not look at each. So
-several steps are one labelled step there, and nothing after a path's last state has a label.
+OmegaPRM (2406.06592, section 3.3) labels states: prefixes from which k rollouts were drawn. Its
+binary search skips steps, so an edge between two states can span several steps. These steps become
+one labelled step, and nothing after the last state of a path has a label.
 """
 
 from collections import Counter
@@ -19,16 +19,16 @@ from forests.core.values import NodeValue
 Kind: TypeAlias = Literal["solutions", "states"]
 
 ANNOTATES: Mapping[str, Kind] = {"math_shepherd": "solutions", "omega_prm": "states"}
-"""Strategies that annotate, and what."""
+"""Strategies that annotate, and what they annotate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """Which steps of a tree have evidence of their own."""
+    """The steps of a tree that have evidence of their own."""
 
     kind: Kind
     steps: Set[NodePath]
-    """Prefixes from which rollouts were drawn to their end."""
+    """Prefixes from which whole rollouts were drawn."""
 
     @classmethod
     def of(cls, kind: Kind, tree: ReasoningTree) -> "Annotation":
@@ -48,7 +48,7 @@ def annotated_part(
     annotation: Annotation,
     left_out: Counter[str],
 ) -> tuple[ReasoningTree, Mapping[NodePath, NodeValue]]:
-    """Return a tree of the annotated steps alone, with their values; count what is left out."""
+    """Return a tree of only the annotated steps, with their values; count what is left out."""
     if annotation.kind == "solutions":
         return _annotated_solutions(tree, annotation.steps, left_out), values
     left_out["rollouts_that_only_annotate"] += sum(1 for leaf in tree.leaves() if leaf.path)
@@ -62,9 +62,9 @@ def is_drawn_from_root(leaf: TreeNode) -> bool:
 def _annotated_solutions(
     tree: ReasoningTree, steps: Set[NodePath], left_out: Counter[str]
 ) -> ReasoningTree:
-    """Return the solutions from the root of which every step is annotated.
+    """Return the solutions drawn from the root whose steps are all annotated.
 
-    The last one needs no rollouts: it is the end, and its own grade is its value.
+    The last step needs no rollouts, because the grade of the solution is its value.
     """
     kept: set[NodePath] = {ROOT}
     for leaf in tree.leaves():
@@ -83,7 +83,7 @@ def _annotated_solutions(
 def _state_tree(
     tree: ReasoningTree, values: Mapping[NodePath, NodeValue], states: Set[NodePath]
 ) -> tuple[ReasoningTree, Mapping[NodePath, NodeValue]]:
-    """Return the tree of states: each holds the steps from the state before it."""
+    """Return the tree of states; each node contains all steps since the previous state."""
     part = ReasoningTree.from_nodes([tree.root])
     place: dict[NodePath, NodePath] = {ROOT: ROOT}
     found = {ROOT: values[ROOT]}

@@ -1,7 +1,7 @@
-"""Preference and reward datasets in the forms that trainers read.
+"""Formats of preference and reward datasets, as trainers read them.
 
-A format turns what is known of one tree into rows of one schema. Nothing is trimmed, translated or
-dropped unless the format cannot hold it, and then it is counted with the reason.
+A format converts one tree to rows of one schema. It trims, converts or drops nothing unless the
+format cannot represent it; then it counts that with the reason.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from preferences.export.formats.prompts import as_messages, exact_text, message
 Row: TypeAlias = dict[str, Any]
 
 Thoughts: TypeAlias = Literal["keep", "drop"]
-"""Whether texts hold the thoughts of a reasoning model: see `formats.thought_marks`."""
+"""Whether to keep the thoughts of a reasoning model in texts: see `formats.thought_marks`."""
 
 TEXT = pa.string()
 MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
@@ -30,47 +30,47 @@ MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What an exporter knows of one tree; formats of pairs read `pairs`, others `tree`.
+    """The input of a format from one tree: formats of pairs read `pairs`, others read `tree`.
 
-    With pairs, the tree is there where it has thoughts.
+    If `pairs` is set, `tree` is set only if it has thoughts.
     """
 
     prompt: Prompt
-    """As the model saw it."""
+    """The prompt as the model saw it."""
     label: str
     dataset: str
     index: int = 0
-    """Of the tree in its forest."""
+    """Index of the tree in its forest."""
     timestamp: str = ""
     pairs: Sequence[Pair] = ()
     tree: ReasoningTree = field(default_factory=ReasoningTree)
     values: Mapping[NodePath, NodeValue] = field(default_factory=dict)
     question: str = ""
-    """As stored with the tree; see `asked`."""
+    """The question as stored with the tree; see `asked`."""
     num_thoughts: int = 0
-    """Thoughts in its texts."""
+    """Number of thoughts in the texts."""
     num_inside_thoughts: int = 0
-    """Pairs with a side that ends in the middle of a thought."""
+    """Number of pairs with a side that ends in the middle of a thought."""
     annotation: Annotation | None = None
-    """Which steps may be labelled; None: all that have a value."""
+    """Steps that may be labelled; None: all steps with a value."""
 
     @property
     def asked(self) -> str:
-        """What was asked, without the instructions and examples of the prompt."""
+        """The question without the instructions and examples of the prompt."""
         return self.question or question_of_prompt(self.prompt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
     label_threshold: float
-    """A step is good where its value is above this: papers differ (> 0, > 0.5, = 1)."""
+    """A step is good if its value is above this; papers differ (> 0, > 0.5, = 1)."""
     with_values: bool = False
-    """Whether `trl_stepwise` has the soft values beside the labels."""
+    """Whether `trl_stepwise` has a column of soft values beside the labels."""
     cut_at_first_error: bool = False
     """Whether `trl_stepwise` and `math_shepherd` end a solution at its first step that is not good,
-    as PRM800K does: what follows an error is neither right nor wrong."""
+    as PRM800K does: steps after an error are neither correct nor incorrect."""
     labeler: str = ""
-    """Who labelled, for `prm800k`."""
+    """Id of the labeler, for `prm800k`."""
 
     def is_good(self, value: float) -> bool:
         return value > self.label_threshold
@@ -82,18 +82,17 @@ SchemaOf: TypeAlias = Callable[[bool, RowOptions], pa.Schema]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of dataset: where its rows come from, and their columns."""
+    """A dataset format: the source of its rows, and their columns."""
 
     name: str
     source: Literal["pairs", "trees"]
     rows: Rows
     schema: SchemaOf
-    """Columns for (prompts are chats, options)."""
+    """Returns the columns; takes whether prompts are chats, and the options."""
     default_threshold: float | None = None
-    """Label threshold unless one is given; None where rows have no labels."""
+    """Default label threshold; None if rows have no labels."""
     thoughts: Thoughts = "keep"
-    """Unless something else is asked for. Who trains a model on texts wants them whole; who labels
-    steps wants those of the answer."""
+    """Default for thoughts. Training on texts needs them; labels are for the steps of answers."""
     task: str = "text-generation"
     """Task category for the dataset card."""
 
@@ -109,11 +108,11 @@ def _trl(item: Item, _options: RowOptions, _dropped: Counter[str]) -> Iterator[R
 
 
 def _trl_conversational(item: Item, _options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
-    """Yield rows whose assistant turns begin with the prefix that both sides share.
+    """Yield rows whose assistant turns start with the prefix that both sides share.
 
-    TRL (f2cd577, `DPOTrainer`) opens a new assistant turn after the prompt, so a prefix in a
-    message of its own would be followed by the end of a turn that the model never saw. What both
-    sides share cancels in DPO's difference of log-ratios.
+    TRL (f2cd577, `DPOTrainer`) opens a new assistant turn after the prompt. A prefix
+    in a message of its own would get an end of turn that the model never saw. The shared prefix
+    cancels in DPO's difference of log-ratios.
     """
     prompt = as_messages(item.prompt)
     for pair in item.pairs:
@@ -125,7 +124,7 @@ def _trl_conversational(item: Item, _options: RowOptions, _dropped: Counter[str]
 
 
 def _trl_unpaired(item: Item, options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
-    """Yield each continuation of the pairs once, labelled by its own value."""
+    """Yield each continuation in the pairs once, labelled by its own value."""
     sides = {
         (pair.prefix_text, side.text): side.value
         for pair in item.pairs
@@ -167,7 +166,7 @@ def _unpaired_schema(is_chat: bool, _options: RowOptions) -> pa.Schema:
 
 
 def of_texts(*names: str) -> SchemaOf:
-    """Return a schema of text columns, whatever the prompts are."""
+    """Return a schema of text columns, for prompts of any kind."""
     return lambda _is_chat, _options: _columns(*names)
 
 

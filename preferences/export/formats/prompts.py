@@ -1,4 +1,4 @@
-"""A prompt as the model saw it, and as text for formats that know only text."""
+"""Prompts as the model saw them, and as text for formats without chats."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ Message = dict[str, str]
 
 
 class FormatError(UserError):
-    """What is in a forest cannot be written in the wanted format; the message names another."""
+    """A forest does not fit the format. The message names another format."""
 
 
 def as_seen(prompt: Any, api: str) -> Prompt:
-    """Return what the model was given: over the chat API a text is the message of a user."""
+    """Return a prompt as the model saw it: over the chat API, a text is a user message."""
     seen = prefix_of(prompt, "", api)
     if isinstance(seen, str):
         return seen
@@ -26,21 +26,21 @@ def message(role: str, content: str) -> Message:
 
 
 def as_messages(prompt: Prompt) -> list[Message]:
-    """Return a prompt as messages; a text is the message of a user."""
+    """Return a prompt as messages; a text becomes a user message."""
     if isinstance(prompt, str):
         return [message("user", prompt)]
     return [dict(part) for part in prompt]
 
 
 def exact_text(prompt: Prompt) -> str:
-    """Return a prompt that was a text.
+    """Return a prompt that is a text.
 
     Raises:
-        FormatError: it was a chat, whose text only the model's chat template knows.
+        FormatError: it is a chat; only the model's chat template knows its text.
     """
     if isinstance(prompt, str):
         return prompt
     raise FormatError(
-        "format trl holds texts, and the prompts of this forest are chats: "
+        "format trl needs prompts that are texts, and those of this forest are chats: "
         "use --format trl_conversational"
     )

@@ -17,11 +17,11 @@ from preferences.export.formats.annotation import annotated_part, is_drawn_from_
 from preferences.export.formats.pairs import TEXT, Format, Item, Row, RowOptions, of_texts
 
 Solution: TypeAlias = list[tuple[str, float]]
-"""Each step with its value."""
+"""The steps of a solution, each with its value."""
 
 
 def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Solution]:
-    """Yield each solution once, cut where that is asked for."""
+    """Yield each solution once, cut at the first error if the options say so."""
     seen: set[tuple[str, ...]] = set()
     annotated = _annotated(item, dropped)
     for _, solution in _whole_solutions(annotated, dropped) if annotated else ():
@@ -35,7 +35,7 @@ def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterat
 
 
 def _whole_solutions(item: Item, dropped: Counter[str]) -> Iterator[tuple[TreeNode, Solution]]:
-    """Yield each leaf with its steps, without the blank end that a sample may have."""
+    """Yield each leaf with its steps, without blank ones."""
     for leaf, steps in _written(item.tree, dropped):
         values = [item.values[node.path].value for node in steps]
         known = [value for value in values if value is not None]
@@ -46,7 +46,7 @@ def _whole_solutions(item: Item, dropped: Counter[str]) -> Iterator[tuple[TreeNo
 
 
 def _annotated(item: Item, dropped: Counter[str]) -> Item | None:
-    """Return the item with the steps alone that may be labelled; None where there are none."""
+    """Return the item with only the steps that may be labelled; None without such steps."""
     if item.annotation is None:
         return item
     tree, values = annotated_part(item.tree, item.values, item.annotation, dropped)
@@ -59,7 +59,7 @@ def _annotated(item: Item, dropped: Counter[str]) -> Item | None:
 def _written(
     tree: ReasoningTree, dropped: Counter[str]
 ) -> Iterator[tuple[TreeNode, list[TreeNode]]]:
-    """Yield each leaf with the steps on its path in which something is written."""
+    """Yield each leaf with the steps on its path that are not blank."""
     has_steps = False
     for leaf in tree.leaves():
         steps = [node for node in tree.path_nodes(leaf.path) if node.text.strip()]
@@ -73,7 +73,7 @@ def _written(
 
 
 def _until_first_error(solution: Solution, options: RowOptions) -> Solution:
-    """Return the steps up to the first that is not good, and this one."""
+    """Return the steps up to and including the first that is not good."""
     good = list(takewhile(lambda step: options.is_good(step[1]), solution))
     return solution[: len(good) + 1]
 
@@ -102,7 +102,7 @@ def _stepwise_schema(_is_chat: bool, options: RowOptions) -> pa.Schema:
 
 
 def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    """Yield rows for readers that find the first step at the only `Step 1:`."""
+    """Yield rows for readers that find the first step by the only `Step 1:`."""
     question = item.asked
     seen: set[str] = set()
     for solution in _solutions(item, options, dropped):
@@ -112,7 +112,7 @@ def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> It
             dropped["solutions_with_step_tag"] += 1
             continue
         written = tagged_solution(question, steps, [STEP_TAG] * len(steps))
-        if written in seen:  # they differed in blanks, which this format does not keep
+        if written in seen:  # they differed in whitespace, which this format drops
             dropped["solutions_repeated"] += 1
             continue
         seen.add(written)
@@ -122,14 +122,14 @@ def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> It
 
 
 def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    """Yield each solution with its first wrong step, or -1, as ProcessBench (2412.06559) has them.
+    """Yield each solution with the number of its first wrong step, as in ProcessBench (2412.06559).
 
-    A right solution has no wrong step. A wrong one has its error at the first step that is not
-    good, at the latest in its last one. There steps stand without the blanks around them.
+    The number is -1 for a correct solution. In an incorrect one the first step that is not good is
+    wrong, at the latest the last step. Steps are stripped of whitespace.
     """
     seen: set[tuple[str, ...]] = set()
     for leaf, steps in _written(item.tree, dropped):
-        is_right = leaf_result(leaf)  # not its value, which may be a scorer's
+        is_right = leaf_result(leaf)  # not its value, which may be from a scorer
         if not _is_in_dataset(item, leaf, is_right):
             dropped["rollouts_that_only_annotate"] += 1
             continue
@@ -156,9 +156,9 @@ def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Ite
 
 
 def _is_in_dataset(item: Item, leaf: TreeNode, is_right: float | None) -> bool:
-    """Return whether a rollout is a solution of the dataset, and not only evidence.
+    """Return whether a rollout is a solution of the dataset, not only evidence.
 
-    OmegaPRM searches wrong rollouts of any state: which ones, `_first_error` tells.
+    OmegaPRM searches incorrect rollouts from any state; `_first_error` finds out which ones.
     """
     if item.annotation is None or is_drawn_from_root(leaf):
         return True
@@ -168,10 +168,10 @@ def _is_in_dataset(item: Item, leaf: TreeNode, is_right: float | None) -> bool:
 def _first_error(
     item: Item, leaf: TreeNode, steps: Sequence[TreeNode], options: RowOptions
 ) -> int | None:
-    """Return the number of the first step of a wrong solution that is not good, from 0.
+    """Return the number, from 0, of the first step of an incorrect solution that is not good.
 
-    None where the step before it has no value, so that the error may lie there; and where all
-    rollouts were drawn after the error, so that they tell nothing about where it is.
+    None if the previous step has no value, because the error may be there; also None if all
+    rollouts were drawn after the error, because they do not show where it is.
     """
     is_known_good = True
     for number, step in enumerate(steps):
@@ -204,18 +204,18 @@ _PROCESSBENCH = pa.schema(
 
 
 def labeler_id(values: str) -> str:
-    """Return who labels in PRM800K's rows: there it is a UUID, and OpenR reads nothing else.
+    """Return the labeler of PRM800K rows, a UUID: OpenR accepts nothing else.
 
-    `values` is the name of their source, an estimator or a scorer.
+    `values` is the name of the source of values, an estimator or a scorer.
     """
     return str(uuid5(NAMESPACE_URL, f"prm_site/{values}"))
 
 
 def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    """Yield a labelling session: the best path, with every alternative beside it rated.
+    """Yield a labelling session: the best path, with ratings of all alternatives beside it.
 
-    As in PRM800K it ends at the solution, or where no alternative is right, and steps stand without
-    the blanks around them.
+    As in PRM800K, it ends at the solution, or where no alternative is good. Steps are stripped of
+    whitespace.
     """
     steps, reason = [], "solution"
     path: NodePath = ROOT
@@ -256,7 +256,7 @@ def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator
 
 
 def _alternatives(item: Item, path: NodePath, dropped: Counter[str]) -> list[TreeNode]:
-    """Return the next steps after a prefix; of those that read the same, the best one."""
+    """Return the next steps after a prefix; of those equal but for whitespace, the best."""
     by_text: dict[str, TreeNode] = {}
     for node in item.tree.children(path):
         if not (text := node.text.strip()):
@@ -275,7 +275,7 @@ def _rank(item: Item, node: TreeNode) -> tuple[float, int, int]:
 
 
 def _rating(item: Item, node: TreeNode, options: RowOptions) -> int | None:
-    """Return 1 for a value above the threshold, -1 for 0, 0 for one between, None for none."""
+    """Return 1 for a value above the threshold, -1 for 0, 0 in between; None without a value."""
     value = item.values[node.path].value
     if value is None:
         return None

@@ -1,8 +1,8 @@
-"""Thoughts of reasoning models in datasets: written with their marks, or left out.
+"""Thoughts of reasoning models in datasets: kept with their marks, or dropped.
 
-A server may give a thought in a field of its own, without marks. Trainers and chat templates know a
-thought by `<think>` and `</think>`, so these are put where a thought has none of its own. Nothing
-that the model wrote is changed for that.
+A server may return a thought in a field of its own, without marks. Trainers and chat templates
+recognise a thought by `<think>` and `</think>`, so these are added if a thought has no marks. The
+model's own text stays unchanged.
 """
 
 from collections import Counter
@@ -34,9 +34,9 @@ _Texts: TypeAlias = Mapping[NodePath, str]
 
 
 def with_thoughts(item: Item, thoughts: Thoughts, left_out: Counter[str]) -> Item:
-    """Return an item whose texts hold the thoughts with their marks, or hold no thoughts.
+    """Return an item whose texts contain the thoughts with their marks, or no thoughts.
 
-    The item's tree must be there where it has pairs too. What goes is counted by reason.
+    The item must include its tree, even if it has pairs. What is left out is counted by reason.
     """
     number = _num_thoughts(item)
     if not number:
@@ -56,7 +56,7 @@ def with_thoughts(item: Item, thoughts: Thoughts, left_out: Counter[str]) -> Ite
 
 
 def _num_thoughts(item: Item) -> int:
-    """Return how many thoughts begin in what an item's rows are made of."""
+    """Return the number of thoughts that start in the texts of an item's rows."""
     tree = item.tree
     if not item.pairs:
         return sum(begins_thought(tree, node) for node in tree)
@@ -84,7 +84,7 @@ def _ends_inside_thought(pair: Pair) -> bool:
 
 
 def _marked(tree: ReasoningTree, prompt: Prompt) -> _Texts:
-    """Return the text of each node, with the marks that its thought lacks."""
+    """Return the text of each node, with marks added to thoughts without marks."""
     texts = {node.path: node.text for node in tree}
     is_closed: dict[NodePath, bool] = {}
     for node in tree:
@@ -102,14 +102,14 @@ def _marked(tree: ReasoningTree, prompt: Prompt) -> _Texts:
 
 
 def _is_opened(first: TreeNode, prompt: Prompt) -> bool:
-    """Return whether a thought has an opening mark: its own, or that of the prompt."""
+    """Return whether a thought has an opening mark, its own or that of the prompt."""
     return opens_with_thought(first.text) or (first.depth == 1 and is_thinking(_last(prompt)))
 
 
 def _close(tree: ReasoningTree, last: TreeNode, texts: dict[NodePath, str]) -> None:
-    """Put the closing mark where an answer follows the last step of a thought.
+    """Add the closing mark between the last step of a thought and an answer.
 
-    It ends this step. Where other samples continue the thought, it begins the answer.
+    It ends the step; but if other samples continue the thought, it starts the answer.
     """
     below = tree.children(last.path)
     answers = [child for child in below if not child.is_thought]
@@ -126,7 +126,7 @@ def _close(tree: ReasoningTree, last: TreeNode, texts: dict[NodePath, str]) -> N
 
 
 def _lines(before: str, after: str, wanted: int) -> str:
-    """Return the line ends that are missing between two texts."""
+    """Return the line ends to add between two texts so that there are `wanted`."""
     there = len(before) - len(before.rstrip("\n")) + len(after) - len(after.lstrip("\n"))
     return "\n" * max(0, wanted - there)
 
@@ -135,7 +135,7 @@ def _lines(before: str, after: str, wanted: int) -> str:
 
 
 def _answers(tree: ReasoningTree) -> _Texts:
-    """Return the text of each node: of thoughts none, of answers without the line ends before."""
+    """Return the text of each node: empty for thoughts; for answers, without leading line ends."""
     texts = {}
     for node in tree:
         follows = bool(node.path) and tree.nodes[node.path[:-1]].is_thought
@@ -157,7 +157,7 @@ def _distinct(pairs: Iterable[Pair], left_out: Counter[str]) -> list[Pair]:
 
 
 def _without_thoughts(item: Item, left_out: Counter[str]) -> Item:
-    """Return an item whose steps after a thought follow the step before it."""
+    """Return an item without thoughts: the steps after one follow the step before it."""
     tree, texts = item.tree, _answers(item.tree)
     stays = _staying(tree, left_out)
     part = ReasoningTree.from_nodes([replace(tree.root)])
@@ -173,7 +173,7 @@ def _without_thoughts(item: Item, left_out: Counter[str]) -> Item:
         path = place[node.path] = (*parent, part.next_position(parent))
         drawn: Counter[int] = Counter()
         for depth, number in node.drawn.items():
-            # What was drawn after a thought is still evidence, no solution drawn from the root.
+            # Samples drawn after a thought remain evidence; they are not solutions from the root.
             drawn[max(min(depth, 1), len(place[node.path[:depth]]))] += number
         part.add(replace(node, path=path, text=texts[node.path], drawn=dict(drawn)))
         values[path] = item.values[node.path]
@@ -187,7 +187,7 @@ def _without_thoughts(item: Item, left_out: Counter[str]) -> Item:
 
 
 def _staying(tree: ReasoningTree, left_out: Counter[str]) -> set[NodePath]:
-    """Return the nodes on the way to an end that is not in the middle of a thought."""
+    """Return the nodes on paths that do not end in the middle of a thought."""
     stays = {ROOT}
     for node in tree.bottom_up():
         below = tree.children(node.path)
@@ -199,7 +199,7 @@ def _staying(tree: ReasoningTree, left_out: Counter[str]) -> set[NodePath]:
 
 
 def _without_opening(prompt: Prompt) -> Prompt:
-    """Return a prompt without the mark at its end that opens a thought."""
+    """Return a prompt without an opening mark at its end."""
     if not ends_with_opening(last := _last(prompt)):
         return prompt
     rest = without_open_thought(last)
@@ -209,7 +209,7 @@ def _without_opening(prompt: Prompt) -> Prompt:
 
 
 def _last(prompt: Prompt) -> str:
-    """Return the text that the model continues: the prompt, or what the assistant said last."""
+    """Return the text that the model continues: the prompt, or the last assistant message."""
     if isinstance(prompt, str):
         return prompt
     return prompt[-1]["content"] if prompt and prompt[-1]["role"] == "assistant" else ""

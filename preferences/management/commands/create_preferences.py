@@ -1,4 +1,4 @@
-"""Make synthetic preferences from the values of a forest."""
+"""Command that makes synthetic preferences from the values of a forest."""
 
 from dataclasses import fields
 from typing import Any
@@ -30,8 +30,8 @@ from preferences.sets.storage import delete_set
 class Command(ProjectCommand):
     help = (
         "Make a preference set: pairs of continuations of the same prefix, the one with the higher "
-        "value chosen. The same parameters on the same forest give the same set; run again after "
-        "an interruption, it goes on, and after more trees are complete it adds their pairs."
+        "value chosen. The same parameters on the same forest give the same set. Run the command "
+        "again to continue after an interruption, or to add the pairs of newly complete trees."
     )
     examples = """
 python manage.py create_preferences --forest_name gsm8k_baseline-test-first
@@ -43,13 +43,13 @@ python manage.py create_preferences --forest_name F --values scorer:imported
     def add_arguments(self, parser: CommandParser) -> None:
         add_forest_argument(parser)
         parser.add_argument(
-            "--set_name", help="name of the set; default: from the pairing and the parameters"
+            "--set_name", help="name of the set; default: the pairing and a hash of the parameters"
         )
         parser.add_argument(
             "--replace",
             action="store_true",
-            help="delete the set of this name first; what reviewers said of its pairs is kept, and "
-            "holds again for those that come again",
+            help="rebuild the set of this name; reviews are kept and re-attached to pairs that "
+            "reappear",
         )
         _add_pairing_arguments(parser)
         add_source_arguments(parser)
@@ -83,13 +83,13 @@ python manage.py create_preferences --forest_name F --values scorer:imported
         self._say_left_out(forest, made)
         if absent := count_absent(made):
             self.say(
-                f"{absent} reviews are of pairs that the set does not have now; they are kept, and "
-                "hold again where such a pair comes again"
+                f"{absent} reviews belong to pairs that are not in the set; they are kept, and "
+                "re-attached if such a pair reappears"
             )
         if not made.num_pairs:
             self.say(
-                "no pair was found: see what was left out, and grow more rollouts, lower "
-                "--min_margin or --min_leaves, or use a model that is sometimes right"
+                "no pair was found: see what was left out, then grow more rollouts, lower "
+                "--min_margin or --min_leaves, or use a model that is sometimes correct"
             )
 
     def _say_left_out(self, forest: Forest, made: PreferenceSet) -> None:
@@ -122,7 +122,7 @@ def _add_pairing_arguments(parser: CommandParser) -> None:
         "--pairing",
         choices=PAIRINGS,
         default=default.pairing,
-        help="which continuations of a prefix are paired (default: %(default)s)",
+        help="which continuations of a prefix to pair (default: %(default)s)",
     )
     parser.add_argument(
         "--level",
@@ -140,18 +140,18 @@ def _add_pairing_arguments(parser: CommandParser) -> None:
         "--min_margin",
         type=float,
         default=default.min_margin,
-        help="least difference of the values, 0 to 1 (default: %(default)s: they differ)",
+        help="least difference of the values, 0 to 1 (default: %(default)s, any difference)",
     )
     parser.add_argument(
         "--min_leaves",
         type=int,
         default=default.min_leaves,
-        help="least number of leaves under each side (default: %(default)s)",
+        help="least number of leaves below each side (default: %(default)s)",
     )
     parser.add_argument("--max_pairs_per_tree", type=int, help="default: no limit")
     parser.add_argument("--max_pairs_per_prefix", type=int, help="default: no limit")
     parser.add_argument(
-        "--seed", type=int, default=default.seed, help="which pairs a limit keeps (default: 0)"
+        "--seed", type=int, default=default.seed, help="seed of the limits' choice (default: 0)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Write a preference dataset for trainers."""
+"""Command that exports datasets for trainers."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -40,8 +40,8 @@ FILTER_OPTIONS = (
 
 class Command(ProjectCommand):
     help = (
-        "Write a preference set, or the labelled steps of a forest, as a dataset with card and "
-        "manifest. It is written aside and moved, so an interrupted export leaves nothing behind."
+        "Export a preference set, or the labelled steps of a forest, as a dataset with card and "
+        "manifest. An interrupted export leaves nothing behind."
     )
     examples = """
 python manage.py export_preferences --forest_name F --format trl --container parquet --output out
@@ -56,8 +56,8 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
         parser.add_argument(
             "--set",
             dest="set_name",
-            help="preference set: its name, or <forest>/<name>; default: the forest's only one "
-            "(formats of steps take its values)",
+            help="preference set: its name, or <forest>/<name>; default: the forest's only set "
+            "(formats of steps use its values)",
         )
         parser.add_argument("--format", choices=FORMATS, default="trl", help="default: %(default)s")
         parser.add_argument(
@@ -65,9 +65,9 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             type=names_among(CONTAINERS),
             default=("parquet",),
             metavar="NAME,NAME",
-            help=f"kinds of files, of {', '.join(CONTAINERS)} (default: parquet)",
+            help=f"kinds of files: {', '.join(CONTAINERS)} (default: parquet)",
         )
-        parser.add_argument("--output", required=True, type=Path, help="directory to be made")
+        parser.add_argument("--output", required=True, type=Path, help="directory to create")
         parser.add_argument(
             "--overwrite", action="store_true", help="replace an earlier export in the directory"
         )
@@ -75,38 +75,36 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             "--test_fraction",
             type=float,
             default=0.0,
-            help="share of the prompts that go to the split test, 0 to below 1 (default: 0)",
+            help="share of the prompts in the split test, 0 to below 1 (default: 0)",
         )
-        parser.add_argument(
-            "--seed", type=int, default=0, help="divides the prompts into splits (default: 0)"
-        )
+        parser.add_argument("--seed", type=int, default=0, help="seed of the splits (default: 0)")
         parser.add_argument(
             "--label_threshold",
             type=float,
-            help="a label is positive where the value is above this "
+            help="a label is positive if the value is above this "
             "(default: 0 for steps, 0.5 for trl_unpaired)",
         )
         parser.add_argument(
             "--reviewed",
             choices=REVIEWED,
             default="all",
-            help="which pairs to write, by what reviewers said of them on the forest's page of "
-            "preferences: all; not_rejected, which leaves out what they rejected; accepted, which "
-            "takes only what they accepted (default: %(default)s)",
+            help="which pairs to write, by their reviews: all; not_rejected, all except those "
+            "that reviewers rejected; accepted, only those that reviewers accepted "
+            "(default: %(default)s)",
         )
         parser.add_argument(
             "--solutions",
             choices=("auto", *SOLUTIONS),
             default="auto",
-            help="formats of steps: all rollouts; annotated, which takes what math_shepherd or "
-            "omega_prm annotated, and not the rollouts that they drew for that; auto: annotated "
-            "where the forest's strategy annotates, else all (default: %(default)s)",
+            help="for formats of steps: all, all rollouts; annotated, only what math_shepherd or "
+            "omega_prm annotated, without the rollouts that they drew for that; auto, annotated "
+            "if the forest's strategy annotates, else all (default: %(default)s)",
         )
         parser.add_argument(
             "--thoughts",
             choices=THOUGHTS,
-            help="of reasoning models: keep, in the text between <think> and </think>; drop, which "
-            "leaves texts and labels of the answers alone (default: keep for formats of pairs, "
+            help="thoughts of reasoning models: keep, between <think> and </think>; drop, which "
+            "leaves only texts and labels of the answers (default: keep for formats of pairs, "
             "drop for formats of steps)",
         )
         parser.add_argument(
@@ -123,7 +121,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
         parser.add_argument(
             "--push_to_hub",
             metavar="REPO",
-            help="then upload to this dataset repository of the Hugging Face hub",
+            help="also upload to this dataset repository of the Hugging Face hub",
         )
         add_source_arguments(parser)
         add_json_argument(parser)
@@ -162,13 +160,13 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
         if manifest["pairs_inside_thoughts"] and _is_of_chats(manifest):
             self.say(
                 f"{manifest['pairs_inside_thoughts']} pairs end in the middle of a thought, and "
-                "many chat templates put an end to it or move it: look at what yours makes of "
-                "them, or choose --level trajectory or step_to_end in create_preferences"
+                "many chat templates close or move it: check the output of your template, or "
+                "use --level trajectory or step_to_end in create_preferences"
             )
         if _has_rejected(manifest):
             self.say(
-                f"{manifest['preference_set']['num_rejected']} of the pairs were rejected by "
-                "reviewers: --reviewed not_rejected leaves them out"
+                f"reviewers rejected {manifest['preference_set']['num_rejected']} of the pairs: "
+                "--reviewed not_rejected leaves them out"
             )
         for reason, count in manifest["left_out"].items():
             self.say(f"left out: {count} {words_of(reason)}")
@@ -176,13 +174,13 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
 
 
 def _has_rejected(manifest: dict[str, Any]) -> bool:
-    """Return whether the dataset holds pairs that reviewers rejected."""
+    """Return whether the dataset contains pairs that reviewers rejected."""
     chosen, parameters = manifest["preference_set"], manifest["parameters"]
     return bool(chosen and chosen["num_rejected"] and parameters.get("reviewed") == "all")
 
 
 def _is_of_chats(manifest: dict[str, Any]) -> bool:
-    """Return whether a chat template comes between the dataset and the model."""
+    """Return whether trainers apply a chat template to the dataset."""
     is_chat = bool(manifest["forest"]["worker_config"].get("api") == "chat")
     name = str(manifest["format"])
     return name == "trl_conversational" or (name == "trl_unpaired" and is_chat)
@@ -266,30 +264,30 @@ def _add_filter_arguments(parser: CommandParser) -> None:
         "--decontaminate",
         type=Path,
         metavar="FILE",
-        help="leave out trees whose prompt holds a question of this file: JSON lines with prompt, "
-        "question, problem or text, or a question on each line",
+        help="leave out trees whose prompt contains a question of this file: JSON lines with "
+        "prompt, question, problem or text, or one question per line",
     )
     parser.add_argument(
         "--ngram",
         type=positive_integer,
         default=USUAL_NGRAM,
-        help="words in a row that make a question known (default: %(default)s)",
+        help="n-gram length used to match benchmark questions (default: %(default)s)",
     )
     parser.add_argument(
         "--max_length",
         type=positive_integer,
-        help="leave out pairs with more tokens in prompt, prefix and a side, without what a chat "
-        "template adds; needs --tokenizer",
+        help="leave out pairs with more tokens in prompt, prefix and either side, not counting "
+        "what a chat template adds; needs --tokenizer",
     )
     parser.add_argument(
         "--tokenizer",
-        help="a tokenizer.json, its directory, or a name on the hub, for --max_length",
+        help="for --max_length: a tokenizer.json, its directory, or a name on the hub",
     )
     parser.add_argument(
         "--balance_length",
         action="store_true",
-        help="take as many pairs whose chosen side is the longer as pairs where it is the shorter; "
-        "--seed draws them",
+        help="avoid length bias: keep equally many pairs whose chosen side is longer and shorter, "
+        "sampled with --seed",
     )
 
 
@@ -318,24 +316,24 @@ def _source_of_set(
     options: dict[str, Any],
     command: ProjectCommand,
 ) -> ValueSource:
-    """Return where the values of a set come from.
+    """Return the source of a set's values.
 
     Raises:
         CommandError: the options name another source.
-        ConfigError: its scorer is gone, and the steps need its scores.
+        ConfigError: the steps need the scores of a scorer that no longer exists.
     """
     source = ValueSource.from_dict(preference_set.parameters)
     name = preference_set.name
     if options["values"] not in (None, source.scorer):
         raise CommandError(
             f"preference set {name!r} has values of {source.kind}: leave --values out, or make "
-            "another set by create_preferences --values",
+            "another set with create_preferences --values",
             returncode=2,
         )
     if options["estimator"] not in (AUTO, source.estimator):
         raise CommandError(
             f"preference set {name!r} has values by {source.name}: leave --estimator out, or make "
-            "another set by create_preferences --estimator",
+            "another set with create_preferences --estimator",
             returncode=2,
         )
     if not source.scorer:
@@ -348,13 +346,13 @@ def _source_of_set(
 def _forest_and_set(
     options: dict[str, Any], *, needs_set: bool
 ) -> tuple[Forest, PreferenceSet | None]:
-    """Return the forest and, where one is named or needed, its preference set."""
+    """Return the forest and, if named or needed, its preference set."""
     forest_name, set_name = options["forest_name"], options["set_name"]
     if set_name and "/" in set_name:
         named_forest, _, set_name = set_name.partition("/")
         if forest_name not in (None, named_forest):
             raise CommandError(
-                f"--set names forest {named_forest!r} and --forest_name {forest_name!r}",
+                f"--set names forest {named_forest!r} but --forest_name {forest_name!r}: give one",
                 returncode=2,
             )
         forest_name = named_forest
@@ -367,7 +365,7 @@ def _forest_and_set(
 
 
 def _preference_set(forest: Forest, name: str | None, scorer: str | None) -> PreferenceSet:
-    """Return the set of this name; without a name the only one, of those by `scorer` if given."""
+    """Return the set of this name; without a name, the only set (with values of `scorer`)."""
     sets = sets_of(forest)
     if name is None and scorer is not None:
         kind = ValueSource(scorer=scorer).kind
@@ -384,7 +382,7 @@ def _preference_set(forest: Forest, name: str | None, scorer: str | None) -> Pre
     if not found:
         raise CommandError(f"forest {forest.name!r} has no preference set {name!r}; known: {known}")
     if len(found) > 1:
-        raise CommandError(f"forest {forest.name!r} has several sets; name one by --set: {known}")
+        raise CommandError(f"forest {forest.name!r} has several sets; choose one by --set: {known}")
     if not found[0].is_complete:
         raise CommandError(
             f"preference set {found[0].name!r} is not complete: run the same create_preferences "

@@ -198,7 +198,7 @@ def test_live_leases_tell_how_many_workers_are_alive(reader):
     assert "<dt>Workers alive</dt><dd>3</dd>" in text_of(reader, "/")
     html = text_of(reader, FOREST)
     assert "<dt>Workers alive</dt><dd>3 <small>on 2 machines</small></dd>" in html
-    assert "<dt>Trees in work</dt><dd>4</dd>" in html
+    assert "<dt>Trees being grown</dt><dd>4</dd>" in html
     assert state_of(html) == "growing"  # however long its requests take
     Tree.objects.update(lease_expires_at=now - timedelta(seconds=1))
     html = text_of(reader, FOREST)
@@ -273,10 +273,10 @@ def test_a_growing_forest_estimates_the_rest_from_its_first_trees(reader):
 
     html = text_of(reader, FOREST)
 
-    assert "The 997 unfinished trees will need about" in html
+    assert "Estimate for the 997 unfinished trees" in html
     assert re.search(r"<dt>Requests</dt><dd>9,970 \([\d,]+ to [\d,]+\)</dd>", html)
     assert re.search(r"<dt>Cost</dt><dd>\$1\.99 \(\$[\d.]+ to \$[\d.]+\)</dd>", html)
-    assert "From 3 of the first trees" in html
+    assert "Estimated from 3 of the first trees" in html
 
 
 @pytest.mark.parametrize(("number", "words"), [(1, "failed tree another"), (2, "2 failed trees")])
@@ -337,9 +337,9 @@ def test_a_forest_that_does_not_grow_shows_no_time_left(reader, make):
 @pytest.mark.parametrize(
     ("lease", "told"),
     [
-        (timedelta(seconds=20), "A worker grows this tree now."),
-        (timedelta(seconds=-1), "No worker holds this tree now. Its forest is no worker"),
-        (None, "No worker holds this tree now. Its forest is no worker"),
+        (timedelta(seconds=20), "A worker is growing this tree."),
+        (timedelta(seconds=-1), "No worker is growing this tree. State of the forest: no worker"),
+        (None, "No worker is growing this tree. State of the forest: no worker"),
     ],
 )
 def test_an_unfinished_tree_says_whether_a_worker_holds_it(reader, lease, told):
@@ -385,16 +385,16 @@ def test_going_to_a_tree_by_its_number(reader, forest):
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("/no-such-forest/", "there is no forest named &#x27;no-such-forest&#x27;"),
-        ("/no-such-forest/trees/0/", "there is no forest named"),
-        (f"{FOREST}trees/7/", "has 1 trees, none of them 7"),
+        ("/no-such-forest/", "There is no forest named &#x27;no-such-forest&#x27;"),
+        ("/no-such-forest/trees/0/", "There is no forest named"),
+        (f"{FOREST}trees/7/", "has 1 trees and no tree 7"),
         (f"{FOREST}trees/{'9' * 30}/", "has 1 trees"),
         (f"{FOREST}?tree=1", "has 1 trees"),
         (f"{FOREST}?tree=x", "has 1 trees"),
-        (f"{FOREST}?page=2", "no page &#x27;2&#x27;"),
-        (f"{FOREST}?page=0", "no page"),
-        (f"{FOREST}?page={'9' * 5000}", "no page"),
-        (f"{FOREST}?status=lost", "no status &#x27;lost&#x27;: trees are pending"),
+        (f"{FOREST}?page=2", "There is no page &#x27;2&#x27;"),
+        (f"{FOREST}?page=0", "There is no page"),
+        (f"{FOREST}?page={'9' * 5000}", "There is no page"),
+        (f"{FOREST}?status=lost", "Unknown status &#x27;lost&#x27;: use pending"),
         ("/nothing/at/all/", "There is no page at this address."),
     ],
 )
@@ -478,7 +478,7 @@ def test_samples_that_could_not_be_compared_are_shown_with_what_to_run(reader):
     html = text_of(reader, FOREST)
     assert "<dt>Uncompared</dt><dd>1,200" in html
     assert "<dt>Samples</dt><dd>1</dd>" in html
-    assert "regrade_forest --forest_name ducks-test-first</code> tries again" in html
+    assert "run <code>regrade_forest --forest_name ducks-test-first</code> when" in html
     assert "1 of 1 <small>and 1,200 uncompared</small>" in html
     assert "all correct" in outcomes(dict(Tree.objects.values().get()))
 

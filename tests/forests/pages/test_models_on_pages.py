@@ -73,7 +73,7 @@ def test_servers_are_shown_to_those_who_have_logged_in_alone(mixed, client, sett
 
 
 def test_a_forest_of_two_models_says_what_that_means(mixed, reader):
-    assert "More than one model is in this forest" in text_of(reader, FOREST)
+    assert "More than one model grew this forest" in text_of(reader, FOREST)
 
     Forest.objects.filter(pk=NAME).update(
         nodes_by_model=as_fields({"strong.8b": 36}), grown_by=[entry("strong.8b")]
@@ -88,7 +88,7 @@ def test_an_alias_is_shown_beside_the_name_that_answers_give(reader):
 
     html = " ".join(text_of(reader, FOREST).split())
 
-    assert "<bdi>gpt-2024-08-06</bdi> <small>asked for as <bdi>gpt</bdi></small>" in html
+    assert "<bdi>gpt-2024-08-06</bdi> <small>requested as <bdi>gpt</bdi></small>" in html
     assert html.count('<th scope="row"><bdi>gpt') == 1
 
 
@@ -107,7 +107,7 @@ def test_a_document_without_the_fields_is_shown(mixed, reader):
 
     for address in PAGES:
         assert "not counted by model" in " ".join(text_of(reader, address).split()) or (
-            address == FOREST and "did not count by model" in text_of(reader, address)
+            address == FOREST and "did not count nodes by model" in text_of(reader, address)
         )
 
 

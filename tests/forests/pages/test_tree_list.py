@@ -152,7 +152,8 @@ def test_trees_are_filtered_by_what_their_samples_came_to(reader, outcome, index
     mixed_forest()
     html = text_of(reader, f"{FOREST}?outcome={outcome}")
     assert listed(html) == indexes
-    assert f"{len(indexes)} that fit among trees 0 to 4." in html
+    matches = "match" if len(indexes) == 1 else "matches"
+    assert f"{len(indexes)} {matches} among trees 0 to 4." in html
 
 
 @pytest.mark.parametrize("make", [duck_tree, open_tree, tree_of])
@@ -180,8 +181,8 @@ def test_items_are_searched_and_what_was_found_is_marked(reader):
 def test_a_search_that_finds_nothing_says_among_what(reader):
     mixed_forest()
     html = text_of(reader, f"{FOREST}?q=platypus&status=complete")
-    assert "0 that fit among those that are complete of trees 0 to 4." in html
-    assert "None of the trees looked at fits." in html
+    assert "0 matches among the complete trees from 0 to 4." in html
+    assert "No tree matches." in html
 
 
 @pytest.mark.parametrize(
@@ -251,10 +252,10 @@ def test_a_filter_is_kept_in_its_form(reader):
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
-        ("status=lost", "no status &#x27;lost&#x27;: trees are pending, growing, complete, failed"),
-        ("outcome=good", "no outcome &#x27;good&#x27;: trees are some correct, all correct"),
-        ("sort=name", "no order &#x27;name&#x27;: trees are dataset order, highest value"),
-        ("status=complete&from=x", "no tree &#x27;x&#x27; to begin with"),
+        ("status=lost", "Unknown status &#x27;lost&#x27;: use pending, growing, complete, failed"),
+        ("outcome=good", "Unknown outcome &#x27;good&#x27;: use some correct, all correct"),
+        ("sort=name", "Unknown order &#x27;name&#x27;: use dataset order, highest value"),
+        ("status=complete&from=x", "There is no tree &#x27;x&#x27; to start from"),
         ("status=complete&from=²", "no tree"),
     ],
 )

@@ -47,7 +47,7 @@ def keep(forest: Forest, server: str, abilities: dict[str, Any], model: str = "q
 
 def facts(html: str) -> dict[str, str]:
     """Return what the page says of its servers, by name."""
-    told = html.partition("What the server does with")[2].partition("</section>")[0]
+    told = html.partition("Abilities of the server with")[2].partition("</section>")[0]
     pairs = [one.partition("</dt><dd>") for one in told.split("<dt>")[1:]]
     return {name: text.partition("</dd>")[0] for name, _, text in pairs}
 
@@ -62,9 +62,9 @@ def test_the_page_tells_what_a_server_does(reader: Client, forest: Forest, part:
 
     html = reader.get(FOREST, headers=part).content.decode()
 
-    assert "What the server does with <bdi>qwen</bdi>" in html
+    assert "Abilities of the server with <bdi>qwen</bdi>" in html
     told = facts(html)
-    assert "2026-11-02 09:30 UTC" in told.pop("Asked")
+    assert "2026-11-02 09:30 UTC" in told.pop("Probed")
     assert told == {
         "Server": shown(SERVER),
         "Continues messages": shown("by continue_final_message"),
@@ -95,7 +95,7 @@ def test_addresses_are_for_those_who_are_logged_in(client: Client, forest: Fores
 
     html = text_of(client, FOREST)
 
-    assert "What the server does with" in html
+    assert "Abilities of the server with" in html
     assert "gpu-7" not in html
 
 
@@ -103,17 +103,17 @@ def test_only_servers_that_grew_the_forest_with_its_settings_are_shown(
     reader: Client, forest: Forest
 ):
     keep(forest, SERVER, KNOWN.as_dict())
-    assert "What the server does with" not in text_of(reader, FOREST)  # nothing grew yet
+    assert "Abilities of the server with" not in text_of(reader, FOREST)  # nothing grew yet
 
     grown_by(forest, SERVER, model="another")
-    assert "What the server does with" not in text_of(reader, FOREST)
+    assert "Abilities of the server with" not in text_of(reader, FOREST)
 
     grown_by(forest, f"{SERVER}/")
-    assert "What the server does with" in text_of(reader, FOREST)
+    assert "Abilities of the server with" in text_of(reader, FOREST)
 
     forest.worker_config["api"] = "chat"
     grown_by(forest, SERVER)
-    assert "What the server does with" not in text_of(reader, FOREST)
+    assert "Abilities of the server with" not in text_of(reader, FOREST)
 
 
 @pytest.mark.parametrize("abilities", [{}, {"no": 1}, KNOWN.as_dict() | {"end_told": "by a bell"}])
@@ -122,7 +122,7 @@ def test_a_record_of_another_version_is_not_shown(
 ):
     keep(grown_by(forest, SERVER), SERVER, abilities)
 
-    assert "What the server does with" not in text_of(reader, FOREST)
+    assert "Abilities of the server with" not in text_of(reader, FOREST)
 
 
 def test_however_many_servers_there_were_it_is_one_bounded_read(
@@ -136,5 +136,5 @@ def test_however_many_servers_there_were_it_is_one_bounded_read(
 
     html = text_of(reader, FOREST)
 
-    assert html.count("What the server does with") == MAX_SERVERS
+    assert html.count("Abilities of the server with") == MAX_SERVERS
     assert reads.count("forests_modelserver") == 1

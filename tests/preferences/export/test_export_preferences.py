@@ -99,7 +99,9 @@ def test_one_of_several_sets_has_to_be_named(with_set, tmp_path):
     create_preferences(with_set, "strict", other, report=lambda _trees: None)
     output = ("--output", tmp_path / "out")
     several = str(refused("--forest_name", with_set.name, *output))
-    assert several == ("forest 'sums-test-first' has several sets; name one by --set: strict, mine")
+    assert several == (
+        "forest 'sums-test-first' has several sets; choose one by --set: strict, mine"
+    )
     unknown = str(refused("--forest_name", with_set.name, "--set", "lax", *output))
     assert unknown == "forest 'sums-test-first' has no preference set 'lax'; known: strict, mine"
     run("--forest_name", with_set.name, "--set", "strict", *output)

@@ -86,7 +86,7 @@ def test_pairs_with_too_many_tokens_are_left_out(forest, tmp_path, tokenizer):
     longest = len(f"{prompt}The long right answer 0.".split())
     rows, _ = exported(tmp_path / "all", *words, str(longest))
     assert len(rows) == 6
-    with pytest.raises(CommandError, match=r"no row to write \(6 pairs with more than --max"):
+    with pytest.raises(CommandError, match=r"no rows to write \(6 pairs with more than --max"):
         exported(tmp_path / "none", *words, str(longest - 1))
 
 
@@ -136,7 +136,7 @@ def test_bad_filters_are_one_line_and_write_nothing(forest, tmp_path, arguments,
         (b'  {"question": NaN}\n', "line 1: NaN is not JSON"),
         (b'{"question": ' + b"[" * 5000 + b"\n", "line 1: its brackets are nested too deeply"),
         (b'{"question": " "}\n', "line 1 has none of prompt"),
-        (b'[{"question": "How many?"}]\n', "line 1 is a JSON list: give one JSON object a line"),
+        (b'[{"question": "How many?"}]\n', "line 1 is a JSON list: give one JSON object per line"),
         (b'[\n  {"question": "How many?"}\n]\n', "line 1 is a JSON list"),
         (b"\x1f\x8b\x08", "is compressed: unpack it first"),
         (b'fine\n{"a": 1}\n', "line 2 has none of prompt, question, problem, text"),

@@ -189,7 +189,7 @@ def test_card_and_manifest_tell_what_the_forest_used_and_cost(forest, request_of
     manifest = write(request, overwrite=True)
 
     assert manifest["forest"]["cost"] == pytest.approx(1.2)
-    assert "| Cost | $1.20 ($0.50 for a million prompt" in (request.output / "README.md").read_text(
+    assert "| Cost | $1.20 ($0.50 per million prompt" in (request.output / "README.md").read_text(
         "utf-8"
     )
 
@@ -298,7 +298,7 @@ def test_what_a_finished_run_had_replaced_is_deleted(request_of, tmp_path):
 
 def test_an_export_without_a_row_is_refused_with_the_reasons(make_forest, request_of):
     russian = make_forest("russian-test-first", [tree_of({"0.0": ("сутки", RIGHT)})])
-    with pytest.raises(OutputError, match=r"no row to write \(1 solutions"):
+    with pytest.raises(OutputError, match=r"no rows to write \(1 solutions"):
         write(request_of("math_shepherd", of=russian))
 
 

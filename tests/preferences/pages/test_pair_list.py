@@ -58,12 +58,12 @@ def test_a_filter_reads_what_it_writes():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"min_margin": "much"}, "no margin is 'much': they are numbers from 0 to 1"),
-        ({"min_margin": "-0.1"}, "no margin is '-0.1': they are numbers from 0 to 1"),
-        ({"depth": "1.5"}, "no depth is '1.5': they are numbers from 0 on"),
+        ({"min_margin": "much"}, "no margin 'much': give a number from 0 to 1"),
+        ({"min_margin": "-0.1"}, "no margin '-0.1': give a number from 0 to 1"),
+        ({"depth": "1.5"}, "no depth '1.5': give a whole number from 0"),
         (
             {"review": "maybe"},
-            "no pair is 'maybe' by its review: they are open, accepted, rejected",
+            "unknown review state 'maybe': use open, accepted, rejected",
         ),
     ],
 )

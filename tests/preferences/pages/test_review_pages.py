@@ -125,7 +125,7 @@ class TestPermission:
 
         assert "fine" in html
         assert "<textarea" not in html
-        assert "your login needs the permission" in html
+        assert "your account needs the permission" in html
 
     def test_a_reader_may_not_judge(self, reader, preference_set):
         assert review(reader, 0, 0).status_code == 403
@@ -215,7 +215,7 @@ class TestFilters:
 
         html = reviewer.get(f"{ADDRESS}?min_margin=0.99&review=open").content.decode()
 
-        assert "pairs were looked at; the list goes on with the next" in html
+        assert "pairs were searched; the next page continues the search" in html
         assert "page=2&amp;min_margin=0.99&amp;review=open" in html
 
     def test_reviewed_pairs_are_found_by_margin_on_any_page(self, reviewer, preference_set):
@@ -233,7 +233,7 @@ class TestFilters:
 
     def test_a_filter_that_finds_nothing_leads_back_to_all(self, reviewer, preference_set):
         html = reviewer.get(f"{ADDRESS}?depth=7").content.decode()
-        assert "None of the pairs looked at fits." in html
+        assert "No pair matches." in html
         assert '<a href="?set=mine">Show all pairs</a>' in html
 
     def test_a_pair_leads_to_its_step_in_the_tree(self, reviewer, preference_set):

@@ -110,8 +110,8 @@ class TestRecreation:
 
         assert said == (
             "deleted preference set mine with 18 pairs\n"
-            "2 reviews are of pairs that the set does not have now; they are kept, and hold again "
-            "where such a pair comes again\n"
+            "2 reviews belong to pairs that are not in the set; they are kept, and re-attached "
+            "if such a pair reappears\n"
         )
         assert counts(preference_set) == (0, 0, 12)
         assert shown(reviewer, "?review=accepted") == []
@@ -130,7 +130,7 @@ class TestRecreation:
 
         with pytest.raises(CommandError, match="made before the forest was regraded: --replace"):
             call_command("create_preferences", "--forest_name", forest.name, "--set_name", "mine")
-        assert "its values are of the old grades" in reviewer.get(ADDRESS).content.decode()
+        assert "its values come from the old grades" in reviewer.get(ADDRESS).content.decode()
 
     def test_reviews_go_with_their_forest(self, reviewer, preference_set, forest):
         review(reviewer, 0, 0)
@@ -168,18 +168,18 @@ class TestExport:
         facts = self.manifest["preference_set"]
         assert (facts["num_pairs"], facts["num_accepted"], facts["num_rejected"]) == (18, 1, 1)
         assert (
-            "| Reviewed | only pairs that reviewers accepted; of the set's 18 pairs they "
+            "| Reviewed | only pairs that reviewers accepted; of the set's 18 pairs, reviewers "
             "accepted 1 and rejected 1 |"
         ) in self.card
         assert "rita" not in self.card + json.dumps(self.manifest)
 
         assert len(self.rows(tmp_path, "not_rejected")) == 17
-        assert "all pairs but those that reviewers rejected" in self.card
+        assert "all pairs except those that reviewers rejected" in self.card
         assert self.manifest["left_out"] == {"pairs_rejected_by_reviewers": 1}
 
         assert len(self.rows(tmp_path, "all")) == 18
         assert (
-            "1 of the pairs were rejected by reviewers: --reviewed not_rejected leaves them out"
+            "reviewers rejected 1 of the pairs: --reviewed not_rejected leaves them out"
         ) in self.said.getvalue()
         assert "| Reviewed |" not in self.card
 
@@ -194,7 +194,7 @@ class TestExport:
 
     def test_nothing_accepted_is_nothing_to_write(self, preference_set, tmp_path):
         with pytest.raises(
-            CommandError, match=r"no row to write \(18 pairs that no reviewer accepted"
+            CommandError, match=r"no rows to write \(18 pairs that no reviewer accepted"
         ):
             self.rows(tmp_path, "accepted")
 

@@ -172,8 +172,8 @@ def test_a_query_is_read_from_an_address_and_carried_on():
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
-        ({"ends": "well"}, "no solution ends as 'well': they are correct, incorrect, unanswered"),
-        ({"open": "0.x"}, "no step is named '0.x': they are numbers such as 0.2.1"),
+        ({"ends": "well"}, "no solution ends as 'well': use correct, incorrect, unanswered"),
+        ({"open": "0.x"}, "no step is named '0.x': paths look like 0.2.1"),
         ({"open": ""}, "no step is named ''"),
         ({"open": "0.01"}, "no step is named '0.01'"),
         ({"open": "0." + "9" * 5000}, "no step is named '0.99999"),

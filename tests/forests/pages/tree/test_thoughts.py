@@ -137,7 +137,7 @@ def test_a_thought_has_a_page_of_its_own(reader):
     assert "<h2>Thought</h2>" in html
     below = text_of(reader, f"{TREE}nodes/0.0.0/")
     assert "<h2>Text</h2>" in below
-    way = below[below.index("The way here") :]
+    way = below[below.index("Path</h2>") :]
     assert '<span class="badge thought">thought</span> <bdi>Let me see' in way
 
 
@@ -159,7 +159,7 @@ def test_many_large_thoughts_do_not_slow_a_page(reader):
     assert time.thread_time() - began < 5
     assert len(html) < 300_000
     assert html.count('<details class="thought">') == 60
-    assert "Reading all these steps as Markdown takes long" not in html
+    assert "Rendering all these steps as Markdown" not in html
 
 
 def test_the_page_of_a_forest_tells_how_much_is_thought(reader):
@@ -168,9 +168,7 @@ def test_the_page_of_a_forest_tells_how_much_is_thought(reader):
 
     html = text_of(reader, FOREST)
 
-    assert (
-        "<dt>Thoughts</dt><dd>1.00 of the tokens, 3 of 6 steps <small>looked at in 1 tree" in html
-    )
+    assert "<dt>Thoughts</dt><dd>1.00 of the tokens, 3 of 6 steps <small>counted in 1 tree" in html
 
 
 def test_a_forest_without_thoughts_tells_nothing_of_them(reader):

@@ -97,13 +97,13 @@ def test_a_tree_without_steps_says_why(reader):
     assert "rollout_worker --num_processes 4 --forest_name" in text_of(reader, TREE)
     failed = text_of(reader, f"{FOREST}trees/1/")
     assert "the model said &lt;no&gt;" in failed
-    assert "No step was written before growth gave up." in failed
+    assert "This tree failed before a step was stored." in failed
 
 
 def test_a_growing_tree_shows_no_result_as_no_result(reader):
     add_trees(make_forest(), [open_tree()], status=TreeStatus.GROWING)
     html = text_of(reader, TREE)
-    assert html.count("not grown yet") == 2
+    assert html.count("not expanded yet") == 2
     assert "0.00" not in html
     assert "best path" not in html
 
@@ -201,7 +201,7 @@ def test_a_search_marks_what_it_found_and_opens_the_way_there(reader, forest):
     assert steps.rows == {"node-0-0", "node-0-0-1", "node-0-0-1-0", "node-0-0-1-1"}
     assert steps.opened >= {"node-0-0", "node-0-0-1"}
     assert "At $2 <mark>per egg</mark> and 9 eggs" in html
-    assert "1 step with “<bdi>per EGG</bdi>”, on the way to 2 ends. 4 of 12 steps are shown" in html
+    assert "1 step with “<bdi>per EGG</bdi>”, leading to 2 ends. 4 of 12 steps are shown" in html
 
 
 def test_a_search_with_a_filter_in_raw_text(reader, forest):
@@ -214,9 +214,9 @@ def test_a_search_with_a_filter_in_raw_text(reader, forest):
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ("q=platypus", "No step holds “<bdi>platypus</bdi>”."),
-        ("q=%3Cb%3E&ends=correct", "No step holds “<bdi>&lt;b&gt;</bdi>” on the way to a solution "
-         "that is correct."),
+        ("q=platypus", "No step contains “<bdi>platypus</bdi>”."),
+        ("q=%3Cb%3E&ends=correct", "No step contains “<bdi>&lt;b&gt;</bdi>” and leads to a "
+         "solution that is correct."),
     ],
 )  # fmt: skip
 def test_a_search_that_finds_nothing_says_so(reader, forest, parameters, words):
@@ -369,7 +369,7 @@ def test_a_step_has_a_page_with_its_prefix_value_siblings_and_children(reader, f
 def test_the_root_has_a_page_too(reader, forest):
     html = text_of(reader, f"{TREE}nodes/0/")
     assert f'<a href="{TREE}nodes/0.1/">0.1</a>' in html
-    assert "The root prompt, as the model was given it." in html
+    assert "The root prompt, exactly as the model gets it." in html
     assert "Siblings" not in html
 
 
@@ -389,9 +389,9 @@ def test_of_very_many_siblings_those_around_are_listed(reader, wide_forest):
     html = text_of(reader, f"{TREE}nodes/0.300/")
     assert html.count('<th scope="row"><a') == 200 + 2
     assert 'nodes/0.300/">0.300</a>' in html
-    assert "The 200 around this one." in html
+    assert "Only the 200 around this one are listed." in html
     root = text_of(reader, f"{TREE}nodes/0/")
-    assert "The first 200" in root
+    assert "Only the first 200" in root
 
 
 # Plain text
@@ -421,17 +421,17 @@ def test_hostile_plain_text_stays_plain(reader):
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        (f"{TREE}nodes/0.9/", "the tree has no step 0.9"),
-        (f"{TREE}nodes/0.9/prefix.txt", "the tree has no step 0.9"),
+        (f"{TREE}nodes/0.9/", "The tree has no step 0.9"),
+        (f"{TREE}nodes/0.9/prefix.txt", "The tree has no step 0.9"),
         (f"{TREE}nodes/1.0/", "There is no page at this address."),
         (f"{TREE}nodes/0.{'9' * 40}/", "There is no page at this address."),
-        (f"{TREE}nodes/0{'.0' * 2000}/prefix.txt", "the tree has no step 0.0"),
+        (f"{TREE}nodes/0{'.0' * 2000}/prefix.txt", "The tree has no step 0.0"),
         (f"{TREE}nodes/0{'.0' * 2001}/prefix.txt", "There is no page at this address."),
-        (f"{TREE}?open=0{'.0' * 2001}", "no step is named &#x27;0.0"),
-        (f"{FOREST}trees/7/prompt.txt", "has 1 trees, none of them 7"),
-        (f"{FOREST}trees/7/nodes/0.0/", "has 1 trees, none of them 7"),
-        (f"{TREE}?ends=well", "no solution ends as &#x27;well&#x27;"),
-        (f"{TREE}?open=x", "no step is named &#x27;x&#x27;"),
+        (f"{TREE}?open=0{'.0' * 2001}", "No step is named &#x27;0.0"),
+        (f"{FOREST}trees/7/prompt.txt", "has 1 trees and no tree 7"),
+        (f"{FOREST}trees/7/nodes/0.0/", "has 1 trees and no tree 7"),
+        (f"{TREE}?ends=well", "No solution ends as &#x27;well&#x27;"),
+        (f"{TREE}?open=x", "No step is named &#x27;x&#x27;"),
     ],
 )
 def test_a_step_that_is_not_there_is_a_404_that_says_so(reader, forest, address, reason):
