@@ -78,7 +78,7 @@ class RolloutWorkerConfig:
     """Name of a growth strategy: see `rollouts.strategies`."""
     strategy_package: str = ""
     """Package and version that the strategy comes from, such as "prm-two-by-two 1.0"; empty for one
-    of ours. `seed_forest` notes what is installed, and growth goes by that alone. A config that
+    of ours. `seed_forest` notes what is installed, and growth uses that alone. A config that
     names it itself refuses any other."""
 
     step_delimiter: StepDelimiter = "\n"

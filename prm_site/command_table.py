@@ -48,7 +48,7 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
         Entry("export_forest", "write a whole forest, to read or import it elsewhere"),
     ],
     "Look after forests": [
-        Entry("regrade_forest", "grade all answers again with the config as it is now"),
+        Entry("regrade_forest", "grade all answers again with the current config"),
         Entry("resegment_forest", "cut the solutions into other steps, in a new forest"),
         Entry("recount_forest", "rebuild a forest's counters from its nodes"),
         Entry("delete_forest", "delete a forest with its trees and nodes"),

@@ -110,9 +110,7 @@ def test_an_error_names_an_option_as_help_does(capsys):
     status, _, err = run(capsys, "seed", "--dataset-config-name", "x", "--forest-name-suffix", "y")
 
     assert status == 2
-    assert err == (
-        "Error: the following arguments are required: --dataset_split (--help tells more)\n"
-    )
+    assert err == ("Error: the following arguments are required: --dataset_split (see --help)\n")
 
 
 def test_commands_of_others_take_both_spellings_too(capsys):

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.django_db
 
 NAME = "ducks-test-first"
 GIB = 2**30
+STATUS = Path("/proc/self/status")
 
 
 @pytest.fixture
@@ -90,6 +91,13 @@ def bomb(row: dict[str, Any], schema: pa.Schema, column: str, text: str, number:
     return pa.Table.from_arrays(columns, schema.names)
 
 
+def peak_kilobytes() -> int:
+    """Return the most memory that this process has held."""
+    (line,) = (one for one in STATUS.read_text().splitlines() if one.startswith("VmHWM:"))
+    return int(line.split()[1])
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="only Linux tells the peak of a process")
 def test_a_text_that_thousands_of_rows_share_is_not_unpacked_without_bound(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -99,9 +107,10 @@ def test_a_text_that_thousands_of_rows_share_is_not_unpacked_without_bound(
     replace(out, "trees", table, compression="zstd", store_schema=False, use_dictionary=["item"])
     change(out, forest={"num_trees": 2000})
     assert (out / "trees.parquet").stat().st_size < 50_000
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of earlier tests
+    before = peak_kilobytes()
     refused(out, "takes more than 1 GiB of memory when it is unpacked")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GIB // 1024
+    assert peak_kilobytes() - before < 1.1 * GIB // 1024
 
 
 def test_a_part_that_says_that_it_is_huge_is_not_unpacked_at_all(

@@ -238,7 +238,7 @@ def test_what_cannot_be_opened_is_refused_in_one_line(archive: Path, tmp_path: P
     assert f"it has {NAME}" in refused("ducks-test-second")
     assert "no scorer 'other', it has judge" in refused(archive, scorer="other")
     assert "leave out scorer" in refused(archive, scorer="judge", estimator="any")
-    assert "estimator own_rollouts means nothing" in refused(archive, estimator="own_rollouts")
+    assert "estimator own_rollouts has no meaning" in refused(archive, estimator="own_rollouts")
     assert "choose one of incorrect, exclude" in refused(archive, ungraded="include")
 
 
