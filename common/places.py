@@ -13,6 +13,9 @@ CODE_DIR = Path(__file__).resolve().parent.parent
 HOME_DIR = Path(os.environ.get("PRM_HOME") or Path.cwd()).expanduser().resolve()
 """The folder of `.env` and `data/`: the current one, for `manage.py` that of the checkout."""
 
+if os.environ.get("PRM_HOME"):
+    os.environ["PRM_HOME"] = str(HOME_DIR)  # child processes start in other folders
+
 _RUN_MODULE = Path(__file__).with_name("run_module.py")
 IN_CHECKOUT = HOME_DIR == CODE_DIR and (CODE_DIR / "manage.py").is_file()
 

@@ -21,6 +21,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from common.errors import UserError
 from common.places import to_type
 from forests.models import Activity, Forest, Node, Tree
 from forests.progress.reading import read_standing_of, read_standings
@@ -166,7 +167,11 @@ def recount(
             command = to_type(f"recount_forest --forest_name {forest}")
             messages.error(request, f"A page cannot read all nodes of {forest}: {command}")
         else:
-            differences = recount_forest(forest)
+            try:
+                differences = recount_forest(forest)
+            except UserError as error:
+                messages.error(request, f"{forest} was not recounted: {error}")
+                continue
             words = [f"{name} {old} is {new}" for name, (old, new) in differences.items()]
             said = ", ".join(words) or "all counters were correct"
             model_admin.log_change(request, forest, f"recounted: {said}")

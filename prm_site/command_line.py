@@ -58,10 +58,11 @@ class CommandLine(ManagementUtility):
             self.argv[0] = self.prog_name = "prm"
 
     def fetch_command(self, subcommand: str) -> BaseCommand:
-        command = super().fetch_command(_full_name(subcommand))
+        name = _full_name(subcommand)
+        command = super().fetch_command(name)
         options = command.create_parser(self.prog_name, subcommand)._option_string_actions  # noqa: SLF001
         self.argv[2:] = as_declared(self.argv[2:], options)
-        if subcommand in _WORKERS and not _ASKS_FOR_HELP & set(self.argv):
+        if name in _WORKERS and not _ASKS_FOR_HELP & set(self.argv):
             _require_what_workers_need()
         return command
 

@@ -36,7 +36,8 @@ def serve_site(base_dir: Path, port: int, welcome: Callable[[str], None]) -> NoR
     try:
         while child.poll() is None and not _accepts(port):
             time.sleep(0.2)
-        welcome(f"http://127.0.0.1:{port}")
+        if child.poll() is None:
+            welcome(f"http://127.0.0.1:{port}")
         status = child.wait()
     finally:
         processes.stop(child)

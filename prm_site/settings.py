@@ -32,8 +32,10 @@ if env_file := env.str("PRM_ENV_FILE", default=str(BASE_DIR / ".env")):
 PRODUCTION = env.switch("PRM_PRODUCTION", default=False)
 DEBUG = env.switch("PRM_DEBUG", default=False)
 PUBLIC = env.switch("PRM_PUBLIC", default=False)
-DATA_DIR = Path(env.str("PRM_DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
-CONFIG_PATH = [Path(p) for p in env.str("PRM_CONFIG_PATH", default="").split(":") if p]
+DATA_DIR = (BASE_DIR / Path(env.str("PRM_DATA_DIR", default="data")).expanduser()).resolve()
+CONFIG_PATH = [
+    BASE_DIR / Path(p).expanduser() for p in env.str("PRM_CONFIG_PATH", default="").split(":") if p
+]
 
 if (engine := env.str("DATABASE_ENGINE", default="django_mongodb_backend")) != (
     "django_mongodb_backend"

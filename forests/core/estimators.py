@@ -41,10 +41,27 @@ def estimators_of(strategy: str) -> tuple[Estimator, ...]:
     All of them for a strategy that is not known here, or whose package does not load.
     """
     if strategy not in STRATEGY_ESTIMATORS and strategy in _PLUGINS:
-        with suppress(PluginError):
+        with suppress(PluginError, AttributeError):
             found: tuple[Estimator, ...] = _PLUGINS[strategy].estimators
-            return found
+            return found or ESTIMATORS
     return STRATEGY_ESTIMATORS.get(strategy, ESTIMATORS)
+
+
+def require_own_estimator(strategy: str) -> None:
+    """Refuse a strategy whose own estimator is not known here.
+
+    Raises:
+        EstimatorError: the package of the strategy is not installed, or does not load.
+    """
+    if strategy in STRATEGY_ESTIMATORS:
+        return
+    with suppress(KeyError, PluginError, AttributeError):
+        if _PLUGINS[strategy].estimators:
+            return
+    raise EstimatorError(
+        f"strategy {strategy!r} comes from a package that is not installed here, or does not load: "
+        "install it, or name an --estimator"
+    )
 
 
 class EstimatorError(UserError, ValueError):
@@ -62,9 +79,10 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
     """Return the wanted estimator; for `auto`, the strategy's own.
 
     Raises:
-        EstimatorError: it has no meaning for this strategy.
+        EstimatorError: it has no meaning for this strategy, or the strategy is not installed.
     """
     if wanted == AUTO:
+        require_own_estimator(strategy)
         return own_estimator(strategy)
     known = estimators_of(strategy)
     if wanted not in known:

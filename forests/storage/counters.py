@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pymongo import UpdateOne
 
 from forests.core.counting import count_tree, mend_counts
+from forests.core.estimators import require_own_estimator
 from forests.core.model_counts import as_fields, count_models, from_fields
 from forests.core.naming import node_id
 from forests.core.tree import ReasoningTree
@@ -33,6 +34,7 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
 
     Run it while no worker grows the forest: new samples would be counted twice or not at all.
     """
+    require_own_estimator(forest.strategy)
     updates, num_mended = [], 0
     for stored in iter_trees(forest):
         delete_orphans(stored)

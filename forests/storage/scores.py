@@ -118,6 +118,18 @@ def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
     collection(Scorer).update_one({"_id": scorer.id}, {"$inc": deltas})
 
 
+def delete_scores_of_tree(tree: str) -> None:
+    """Delete and uncount the scores of a tree, by all scorers."""
+    for scorer in collection(Scorer).find({"forest_id": tree.rpartition("/")[0]}):
+        deleted = collection(TreeScores).find_one_and_delete(
+            {"_id": tree_scores_id(tree, scorer["name"])}
+        )
+        if deleted:
+            num_nodes = len(deleted["scores"].keys() - {format_path(ROOT)})
+            deltas = {"num_trees": -1, "num_nodes": -num_nodes}
+            collection(Scorer).update_one({"_id": scorer["_id"]}, {"$inc": deltas})
+
+
 def delete_scores(forest: Forest, name: str) -> None:
     """Delete a scorer and its scores. The scorer goes last, so that this can be repeated."""
     for batch in in_batches(range(forest.num_trees)):

@@ -90,9 +90,11 @@ class ArchiveSource:
         rows = sorted(self._trees.rows(batch), key=lambda row: int(row["index"]))
         if [row["index"] for row in rows] != list(batch):
             raise ValueError(f"trees {batch.start} to {batch.stop - 1} are not all in it")
+        trees = {row["index"]: connected(nodes[row["index"]]) for row in rows}
+        if any(orphans for _, orphans in trees.values()):
+            raise ValueError("it has steps without their parents")
         return [
-            _read_tree(row, connected(nodes[row["index"]])[0], scores.get(row["index"], {}))
-            for row in rows
+            _read_tree(row, trees[row["index"]][0], scores.get(row["index"], {})) for row in rows
         ]
 
 

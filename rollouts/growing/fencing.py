@@ -18,6 +18,7 @@ from typing import Any
 from pymongo import UpdateMany, UpdateOne
 
 from forests.models import LEAF_COUNTERS, Forest, Node, Tree, TreeStatus
+from forests.storage.scores import delete_scores_of_tree
 from forests.storage.trees import (
     Document,
     collection,
@@ -74,40 +75,40 @@ GROWS_AGAIN = {
     "error": "",
     "hit_max_nodes": False,
     "completed_at": None,
+    "lease_holder": "",
+    "lease_expires_at": None,
 }
 """Fields of a tree that shall grow again from the root."""
 
 
-def forget_nodes(trees: Iterable[str], fields: Mapping[str, Any]) -> int:
-    """Empty the trees that nobody holds and set `fields` on them; return their number.
+def forget_nodes(
+    trees: Iterable[tuple[str, int]], fields: Mapping[str, Any], *, also_held: bool = False
+) -> int:
+    """Empty trees, delete their scores and set `fields` on them; return their number.
 
     Their nodes keep an older generation, so readers skip them. The recorded costs stay.
+
+    Args:
+        trees: ids with the generation that each must still have: another worker may have taken it.
+        fields: what changes besides.
+        also_held: whether to empty trees that a worker holds. It loses them at its next write.
     """
+    free = {} if also_held else {"lease_expires_at": {"$not": {"$gt": server_time()}}}
     number = 0
-    for tree in trees:
-        found = collection(Tree).find_one({"_id": tree}, {"generation": 1}) or {}
-        generation = found.get("generation") or 0
-        number += (
-            collection(Tree)
-            .update_one(
-                {
-                    "_id": tree,
-                    "generation": generation,
-                    "lease_expires_at": {"$not": {"$gt": server_time()}},
-                },
-                {
-                    "$set": {
-                        "generation": generation + 1,
-                        "oldest_generation": generation + 1,
-                        **dict.fromkeys(LEAF_COUNTERS, 0),
-                        "nodes_by_model": {},
-                        "root_value": None,
-                        **fields,
-                    }
-                },
-            )
-            .modified_count
-        )
+    for tree, generation in trees:
+        changes = {
+            "generation": generation + 1,
+            "oldest_generation": generation + 1,
+            **dict.fromkeys(LEAF_COUNTERS, 0),
+            "nodes_by_model": {},
+            "root_value": None,
+            **fields,
+        }
+        # Older versions wrote no generation.
+        ours = {"_id": tree, "generation": {"$in": [generation, generation or None]}}
+        if collection(Tree).update_one({**ours, **free}, {"$set": changes}).modified_count:
+            delete_scores_of_tree(tree)
+            number += 1
     return number
 
 

@@ -137,8 +137,8 @@ class ForestGrower:
         self.outcome = GrowthOutcome()
         self._held: set[str] = set()
         self._growing: set[str] = set()
-        self._thought_only: set[str] = set()
-        """Trees whose steps turned out to be part of a thought."""
+        self._thought_only: dict[str, int] = {}
+        """Generations of the trees whose steps turned out to be part of a thought."""
         self._taking: asyncio.Future[_Taken] | None = None
         self._num_answered = 0
         self._slots = asyncio.Semaphore(num_requests)
@@ -199,12 +199,18 @@ class ForestGrower:
                 self._lease_thread.shutdown(wait=False)
                 held = self._held | self.recorder.unwritten()
                 await asyncio.to_thread(leases.release, list(held), self.holder)
-                # Parts of their thoughts were graded as answers; a retry must not build on them.
-                await asyncio.to_thread(fencing.forget_nodes, self._thought_only, {})
+                await self._forget_thoughts()
                 await self._outages.end()
                 if held:  # so that the forest's state changes now, not when the leases expire
                     await asyncio.to_thread(leave_forest, self.forest)
         return self.outcome
+
+    async def _forget_thoughts(self) -> None:
+        """Empty trees in which parts of thoughts were graded: a retry must not build on them."""
+        trees = list(self._thought_only.items())
+        await asyncio.to_thread(fencing.forget_nodes, trees, {})
+        for tree, _ in trees:
+            self._thought_only.pop(tree, None)
 
     async def _grow_all(self, indexes: list[int], *, waits: bool) -> None:
         """Grow all trees, including those that others hold now, once they are released."""
@@ -259,12 +265,15 @@ class ForestGrower:
             raise
         except (RequestFailedError, ConfigError) as error:
             if isinstance(error, ThoughtEndedError):
-                self._thought_only.add(stored.id)
+                self._thought_only[stored.id] = stored.generation
             self._stop_if_all_fail(stored.id, error)
             message = one_line(str(error), MAX_CHARACTERS_OF_ERROR)
             self.recorder.finish(growth, TreeStatus.FAILED, message)
             self.outcome.failed += 1
             log.warning("tree failed", tree=stored.id, error=message)
+            if stored.id in self._thought_only:
+                await self.recorder.write()
+                await self._forget_thoughts()
         else:
             self.recorder.finish(growth, TreeStatus.COMPLETE)
             self.outcome.complete += 1

@@ -15,7 +15,7 @@ from django.conf import settings
 from experiment_configs.interfaces import ConfigError, Prompt, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.core.estimators import IMPORTED, RESEGMENTED
-from forests.models import Forest, Node, Tree
+from forests.models import Forest, Node, Tree, TreeStatus
 from forests.storage.trees import (
     Document,
     collection,
@@ -96,7 +96,9 @@ def grow_trees(
         require_server(forest)
         return asyncio.run(_grow(forest, loaded, indexes, num_requests, parent, waits=waits))
     except UnopenedThoughtError as error:
-        number = fencing.forget_nodes(_answered_since(forest, began), fencing.GROWS_AGAIN)
+        # Other processes may be growing trees inside such thoughts too: these trees end as well.
+        trees = _answered_since(forest, began)
+        number = fencing.forget_nodes(trees, fencing.GROWS_AGAIN, also_held=True)
         settle_counters(forest)
         show_stop(forest.name, f"{error}; {number} trees will grow again from the start")
         raise
@@ -159,18 +161,24 @@ async def _make_ready(forest: Forest, client: CompletionClient, prompt: Prompt |
     return spent
 
 
-def _answered_since(forest: Forest, moment: datetime) -> Iterator[str]:
-    """Yield the trees that grew since `moment` and have answers without a thought before them.
+def _answered_since(forest: Forest, moment: datetime) -> Iterator[tuple[str, int]]:
+    """Yield id and generation of trees that have answers without a thought before them.
 
-    Such an answer may be part of a thought whose opening tag is missing.
+    Such an answer may be part of a thought whose opening tag is missing. Trees that have not grown
+    since `moment` are left out. Those that grow now are included, whatever is written of them.
     """
-    for tree in collection(Tree).find({"forest_id": forest.name}, {"_id": 1}):
+    fields = {"status": 1, "generation": 1}
+    for tree in collection(Tree).find({"forest_id": forest.name}, fields):
+        found = tree["_id"], tree.get("generation") or 0
+        if tree["status"] == TreeStatus.GROWING:
+            yield found
+            continue
         ours = {"tree_id": tree["_id"]}
         said = {**ours, "depth": 1, "is_thought": {"$ne": True}}
         if collection(Node).find_one({**ours, "created_at": {"$gte": moment}}, {"_id": 1}) and (
             collection(Node).find_one(said, {"_id": 1})
         ):
-            yield tree["_id"]
+            yield found
 
 
 async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:

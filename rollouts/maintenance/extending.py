@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
-from forests.core.estimators import RESEGMENTED
+from forests.core.estimators import IMPORTED
 from forests.models import Forest, Tree, TreeStatus
 from forests.storage.trees import collection, in_batches, is_held, iter_trees, wait_for_workers
 from rollouts.growing.growing_process import load_frozen_config
@@ -75,7 +75,7 @@ def extend_forest(
 
 
 def _require_extendable(forest: Forest) -> None:
-    if forest.strategy not in STRATEGIES and forest.strategy != RESEGMENTED:
+    if forest.strategy == IMPORTED:
         raise ConfigError(
             f"forest {forest.name!r} was {forest.strategy} and takes no rollouts: seed a forest "
             "from its items to grow one"

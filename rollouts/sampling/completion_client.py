@@ -223,6 +223,8 @@ class CompletionClient:
         """Whether to probe each server before its first sample."""
         self._prompt: Prompt | None = None
         """The prompt that shows whether a chat template opens thoughts; None: do not test that."""
+        self._opening: set[Endpoint] = set()
+        """Servers whose template opened a thought when last probed: holds during a new probe."""
         self._opening_nothing: set[Endpoint] = set()
         """Servers whose template opened no thought when probed."""
         self._contradicted: set[Endpoint] = set()
@@ -439,8 +441,11 @@ class CompletionClient:
             await asyncio.to_thread(self._memory.keep_learnt, key, endpoint.abilities)
         if endpoint.abilities.thought != UNOPENED:
             self._opening_nothing.add(endpoint)
+            self._opening.discard(endpoint)
         elif endpoint in self._opening_nothing:
             raise _unopened(endpoint)
+        else:
+            self._opening.add(endpoint)
 
     async def _recall(self, endpoint: Endpoint, model: str) -> None:
         """Take recent abilities from the memory, except those that would cause a refusal.
@@ -562,7 +567,7 @@ class CompletionClient:
             return list(drawn)
         if closes_thought(steps):
             return list(drawn)
-        opens = endpoint.abilities.thought == UNOPENED
+        opens = endpoint in self._opening
         contradicting = [one for one in drawn if _contradicts(one, steps, opens=opens)]
         is_asked_again = endpoint in self._known and endpoint in self._contradicted
         if contradicting and not is_asked_again:

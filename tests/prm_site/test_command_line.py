@@ -1,6 +1,9 @@
 """What every command line has in common, as `prm` and as `manage.py`."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,3 +132,25 @@ def test_the_version_is_that_of_the_project(words, capsys, monkeypatch):
     told = re.search(r'^version = "(.+)"$', Path("pyproject.toml").read_text(), re.MULTILINE)
     assert told is not None
     assert capsys.readouterr().out == f"prm {told[1]}\n"
+
+
+def test_a_relative_home_is_the_same_folder_for_child_processes(tmp_path: Path):
+    code = (
+        "import os, subprocess, sys\n"
+        "from common.places import HOME_DIR\n"
+        "os.makedirs(HOME_DIR, exist_ok=True)\n"
+        "child = 'from common.places import HOME_DIR; print(HOME_DIR)'\n"
+        "print(HOME_DIR, flush=True)\n"
+        "subprocess.run([sys.executable, '-c', child], cwd=HOME_DIR, check=True)"
+    )
+    here = str(Path.cwd())
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PRM_HOME": "work", "PYTHONPATH": here},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+
+    assert told == [str(tmp_path / "work")] * 2

@@ -157,11 +157,16 @@ class TestChoiceOfAnEstimator:
         [
             ("branching", "leaf_mean"), ("sampled", "leaf_mean"), ("imported", "leaf_mean"),
             ("math_shepherd", "own_rollouts"), ("omega_prm", "own_rollouts"),
-            ("of_another_version", "leaf_mean"),
         ],
     )  # fmt: skip
     def test_a_strategy_has_one_of_its_own(self, strategy, estimator):
         assert own_estimator(strategy) == choose_estimator(strategy, "auto") == estimator
+
+    def test_that_of_a_strategy_whose_package_is_missing_is_not_guessed(self):
+        assert own_estimator("two_by_two") == "leaf_mean", "pages still show something"
+        with pytest.raises(EstimatorError, match=r"not installed.*name an --estimator"):
+            choose_estimator("two_by_two", "auto")
+        assert choose_estimator("two_by_two", "any") == "any"
 
     @pytest.mark.parametrize("strategy", STRATEGY_ESTIMATORS)
     def test_one_that_means_nothing_is_refused_with_those_that_do(self, strategy):
