@@ -111,7 +111,9 @@ def _own_rollout_values(tree: ReasoningTree, ungraded: Ungraded) -> dict[NodePat
             if result is not None and depth < leaf.depth:
                 drawn[leaf.path[:depth]] += number
                 correct[leaf.path[:depth]] += number * result
-    return {path: NodeValue(correct[path] / number, number) for path, number in drawn.items()}
+    return {
+        path: NodeValue(correct[path] / number, number) for path, number in drawn.items() if number
+    }
 
 
 def leaf_result(leaf: TreeNode, ungraded: Ungraded = "incorrect") -> bool | None:

@@ -1,6 +1,7 @@
 """The pages of all forests, and of one forest with its trees, as JSON."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpRequest
@@ -98,6 +99,7 @@ def forest_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
                 for one in servers
             ],
             "estimate": dict(estimate.lines) if estimate else {},
+            "thoughts": asdict(context["thoughts"]) if context["thoughts"] else None,
             "next_commands": [
                 {"purpose": one.purpose, "command": one.command} for one in next_commands
             ],
@@ -121,7 +123,9 @@ def _trees_data(
     return {
         "trees": [_row_data(request, forest, row) for row in trees.rows],
         "num_pages": trees.num_pages if wanted.is_plain else None,
-        "looked_at": looked_at and {"first": looked_at.start, "last": trees.last_looked_at},
+        "looked_at": None
+        if not looked_at
+        else {"first": looked_at.start, "last": trees.last_looked_at},
         "num_matches": None if looked_at is None else trees.num_matches,
         "next": _next_address(request, forest, trees, wanted),
     }

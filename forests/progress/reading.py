@@ -13,7 +13,15 @@ from forests.models import Activity, Forest, ModelServer, Node, Tree, TreeStatus
 from forests.progress.facts import Progress, Workers, facts_of
 from forests.progress.states import ForestState, Standing, standing_of
 from forests.progress.throughput import WINDOW_MINUTES, MinuteOfWork, throughput
-from forests.storage.trees import Document, collection, has_live_lease, is_current, server_time
+from forests.storage.trees import (
+    TREES_PER_READ,
+    Document,
+    collection,
+    has_live_lease,
+    is_current,
+    server_time,
+    tree_ids,
+)
 
 MAX_LEASES = 5000
 """Most leases that one page reads."""
@@ -127,9 +135,11 @@ def read_thoughts(forest: Forest) -> ThoughtShare | None:
     Returns None if no thought begins at the first step of one of these trees: two queries.
     Otherwise one more query for each of these trees.
     """
-    complete = {"forest_id": forest.name, "status": str(TreeStatus.COMPLETE)}
-    found = collection(Tree).find(complete, {"oldest_generation": 1}) if forest.num_nodes else None
-    trees = list(found.sort("index").limit(TREES_LOOKED_AT)) if found else []
+    # By their ids: some servers read all matches of another query before they limit them.
+    ids = tree_ids(forest, range(min(TREES_PER_READ, forest.num_trees))) if forest.num_nodes else []
+    complete = {"_id": {"$in": ids}, "status": str(TreeStatus.COMPLETE)}
+    found = collection(Tree).find(complete, {"oldest_generation": 1}) if ids else ()
+    trees = sorted(found, key=lambda tree: str(tree["_id"]))[:TREES_LOOKED_AT]
     firsts = [node_id(tree["_id"], (0,)) for tree in trees]
     if not collection(Node).find_one({"_id": {"$in": firsts}, "is_thought": True}, {"_id": 1}):
         return None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pymongo.errors import BulkWriteError, InvalidDocument, PyMongoError
+from pymongo.errors import BulkWriteError, InvalidDocument, PyMongoError, WriteError
 
 from common.bounded_memory import bounded_memory
 from common.directories import MANIFEST, Output, checksum, checksums, written_aside
@@ -71,6 +71,7 @@ ROWS_PER_READ = 2000
 BYTES_PER_READ = 2**26
 BYTES_PER_GROUP = 2**27
 _TOO_LARGE = 10334  # MongoDB's BSONObjectTooLarge
+_TOO_LARGE_AFTER_UPDATE = 17419
 
 Report = Callable[[int], None]
 """Called with the number of finished trees."""
@@ -196,6 +197,8 @@ def _why(error: Exception) -> str:
 
 def _is_of_a_document(error: Exception) -> bool:
     """Return whether a document caused the error, and not the database or the disk."""
+    if isinstance(error, WriteError):
+        return error.code in (_TOO_LARGE, _TOO_LARGE_AFTER_UPDATE)
     if isinstance(error, BulkWriteError):
         return any(one["code"] == _TOO_LARGE for one in error.details["writeErrors"])
     return isinstance(error, InvalidDocument)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.commands import ProjectCommand
+from common.text import printable
 from metrics.tables.run_tables import Table
 
 PRINTED_AS = ("table", "json", "csv", "md")
@@ -25,7 +26,11 @@ def show_numbers(
     elif print_as == "csv":
         writer = csv.DictWriter(command.stdout, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            cells = {
+                name: printable(one) if isinstance(one, str) else one for name, one in row.items()
+            }
+            writer.writerow(cells)
     elif print_as == "md":
         command.stdout.write("\n".join(map(_markdown, filled)))
     else:
@@ -39,4 +44,4 @@ def _markdown(table: Table) -> str:
 
 
 def _cell(cell: object) -> str:
-    return "-" if cell is None else str(cell).replace("|", "\\|")
+    return "-" if cell is None else " ".join(printable(cell).split()).replace("|", "\\|")

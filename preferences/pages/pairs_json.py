@@ -6,7 +6,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from forests.core.naming import path_of_node
+from forests.core.prefix import is_prompt
 from forests.core.tree import format_path
+from forests.markup.rendering import MAX_SHOWN_LENGTH
 from forests.models import Forest
 from forests.pages.json_twin import json_address, shown_to
 from preferences.models import PreferenceSet
@@ -47,19 +49,19 @@ def _pair_data(request: HttpRequest, forest: Forest, shown: ShownPair) -> dict[s
         "tree": pair.tree_index,
         "number": pair.number,
         "page": json_address(reverse("tree", args=[forest.name, pair.tree_index])),
-        "prompt": shown.prompt,
-        "prefix": pair.prefix,
+        "prompt": _cut_prompt(shown.prompt),
+        "prefix": pair.prefix[:MAX_SHOWN_LENGTH],
         "prefix_path": format_path(path_of_node(pair.prefix_id)),
         "depth": pair.depth,
         "margin": pair.margin,
         "chosen": {
-            "text": pair.chosen,
+            **_text_data(pair.chosen),
             "value": pair.chosen_value,
             "num_leaves": pair.chosen_leaves,
             "path": format_path(path_of_node(pair.chosen_id)),
         },
         "rejected": {
-            "text": pair.rejected,
+            **_text_data(pair.rejected),
             "value": pair.rejected_value,
             "num_leaves": pair.rejected_leaves,
             "path": format_path(path_of_node(pair.rejected_id)),
@@ -72,6 +74,28 @@ def _pair_data(request: HttpRequest, forest: Forest, shown: ShownPair) -> dict[s
             "reviewed_at": review.reviewed_at,
         },
     }
+
+
+def _text_data(text: str) -> dict[str, Any]:
+    """Return as much of a text as its page shows."""
+    return {
+        "text": text[:MAX_SHOWN_LENGTH],
+        "num_characters_missing": max(0, len(text) - MAX_SHOWN_LENGTH),
+    }
+
+
+def _cut_prompt(prompt: Any) -> Any:
+    if isinstance(prompt, str):
+        return prompt[:MAX_SHOWN_LENGTH]
+    if not is_prompt(prompt):
+        return None
+    room, shown = MAX_SHOWN_LENGTH, []
+    for message in prompt:
+        shown.append({**message, "content": message["content"][:room]})
+        room -= len(shown[-1]["content"])
+        if room <= 0:
+            break
+    return shown
 
 
 def _next_address(

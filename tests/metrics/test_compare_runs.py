@@ -15,7 +15,7 @@ from forests.models import Forest, Tree
 from metrics.measuring import forests as runs_module
 from metrics.measuring.forests import evaluate_forest, runs_of
 from metrics.models import MetricRun
-from tests.forests.factories import add_trees, make_forest
+from tests.forests.factories import add_trees, duck_tree, make_forest
 from tests.metrics.trees import coin_tree
 from tests.processes import on_test_database
 
@@ -205,3 +205,18 @@ class TestModelsAndItems:
         client.force_login(User.objects.create_superuser("reader"))
         html = client.get(f"/{NAME}/metrics/").content.decode()
         assert f"<bdi>{run.models_in_words}</bdi>" in html
+
+
+def test_runs_of_two_forests_with_the_same_options_have_a_column_each(forest, capsys):
+    other = add_trees(make_forest("ducks-test-other"), [duck_tree()] * 2)
+    call_command(
+        "beam_search", "--forest_name", other.name, "--value_function_option", "labelled", "--json"
+    )
+    key = runs_of(other)[0].key
+    both = f"{NAME},{other.name}"
+    capsys.readouterr()
+
+    call_command("compare_runs", "--forest_name", both, "--runs", key, "--print_as", "csv")
+
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {f"{NAME}/{key}", f"{other.name}/{key}"} <= rows[0].keys()

@@ -162,10 +162,10 @@ def test_a_program_logs_in_as_the_documents_say(forest, settings):
         ("/nothing-test-here/", "no forest named"),
         (f"{FOREST}trees/9/", "has 5 trees"),
         (f"{TREE}nodes/0.9/", "no step 0.9"),
-        (f"{FOREST}?status=ripe", "no status 'ripe'"),
+        (f"{FOREST}?status=ripe", "unknown status 'ripe'"),
         (f"{FOREST}?page=9", "no page '9'"),
         (f"{TREE}?ends=well", "no solution ends"),
-        (f"{METRICS}?tree=x", "no number of a tree"),
+        (f"{METRICS}?tree=x", "not the number of a tree"),
         (f"{PREFERENCES}?set=other", "no preference set 'other'"),
         (f"{PREFERENCES}?min_margin=2", "no margin"),
         ("/no/such/page/at/all/", "no page at this address"),
@@ -255,6 +255,12 @@ def test_lists_come_in_portions_that_lead_on(reader, parameters):
     assert len(reader.get(first).json()["trees"]) == TREES_PER_PAGE
     found = [row["index"] for row in followed(reader, first, "trees")]
     assert found == list(range(forest.num_trees))
+
+
+def test_a_filter_that_looks_at_no_tree_is_answered(reader, forest):
+    data = reader.get(f"{FOREST}?outcome=mixed&from=999999&format=json").json()
+
+    assert (data["trees"], data["looked_at"]) == ([], None)
 
 
 def test_a_jump_to_a_tree_keeps_the_form(reader, forest):

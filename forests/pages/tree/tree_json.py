@@ -1,5 +1,6 @@
 """The pages of a tree and of one step as JSON."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpRequest
@@ -32,6 +33,7 @@ def tree_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "num_nodes": context["num_nodes"],
         "max_depth": context["max_depth"],
         "num_uncompared": context["uncompared"],
+        "thoughts": asdict(context["thoughts"]),
         "spent": dict(stored.spent),
         "failures": dict(stored.failures),
         "best": path_or_none(reading.best[-1] if reading.best else None),

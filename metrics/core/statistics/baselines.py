@@ -70,6 +70,11 @@ def majority_at_k(samples: Samples, k: int) -> Fraction | None:
     """
     if samples.total < k:
         return None
+    if k == samples.total and samples.groups:  # nothing is left to chance but ties
+        most = max(group.size for group in samples.groups)
+        tied = [group for group in samples.groups if group.size == most]
+        shares = (Fraction(group.correct, group.size) for group in tied)
+        return sum(shares, Fraction(0)) / len(tied)
     silent = samples.total - sum(group.size for group in samples.groups)
     correct = samples.correct - sum(group.correct for group in samples.groups)
     chance = Fraction(comb(silent, k) - comb(silent - correct, k), comb(samples.total, k))

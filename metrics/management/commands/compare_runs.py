@@ -82,13 +82,15 @@ def _runs(forest_names: str, keys: str) -> list[MetricRun]:
         raise CommandError(f"{forest_names} has no stored run: run beam_search first")
     if not keys:
         return known
-    by_key = {run.key: run for run in known}
+    by_key: dict[str, list[MetricRun]] = {}
+    for run in known:  # runs of two forests with the same options have the same key
+        by_key.setdefault(run.key, []).append(run)
     wanted = [key.strip() for key in keys.split(",")]
     if unknown := [key for key in wanted if key not in by_key]:
         raise CommandError(
             f"no run {', '.join(unknown)} of {forest_names}; known: {', '.join(by_key)}"
         )
-    return [by_key[key] for key in wanted]
+    return [run for key in wanted for run in by_key[key]]
 
 
 def _described(run: MetricRun, among: list[MetricRun]) -> dict[str, Any]:
@@ -104,11 +106,15 @@ def _described(run: MetricRun, among: list[MetricRun]) -> dict[str, Any]:
 
 
 def _flat(runs: list[MetricRun], metrics: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return a row per number; the columns of runs of several forests name the forest too."""
+    is_of_one_forest = len({run.forest_id for run in runs}) == 1
     return [
         {
             **{name: row[name] for name in ("procedure", "metric", "aggregation", "k")},
             **{
-                run.key: None if found is None else found["value"]
+                (run.key if is_of_one_forest else f"{run.forest_id}/{run.key}"): (
+                    None if found is None else found["value"]
+                )
                 for run, found in zip(runs, row["found"], strict=True)
             },
         }

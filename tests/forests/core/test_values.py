@@ -250,3 +250,11 @@ def test_a_leaf_that_could_not_be_compared_changes_no_value(estimator, ungraded)
 @pytest.mark.parametrize(("ungraded", "result"), [("incorrect", False), ("exclude", None)])
 def test_a_cut_leaf_is_what_it_was_before_whatever_its_answer(ungraded, result):
     assert leaf_result(leaf((0,), UNCOMPARED, truncated=True), ungraded) is result
+
+
+def test_a_depth_from_which_no_sample_was_drawn_is_not_divided_by():
+    tree = ReasoningTree.from_nodes(
+        [TreeNode(()), TreeNode((0,), "4", terminal=True, grade=Grade.CORRECT, drawn={0: 0})]
+    )
+
+    assert {found.value for found in estimate_values(tree, "own_rollouts").values()} == {1.0}

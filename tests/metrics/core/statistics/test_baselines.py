@@ -1,4 +1,5 @@
 from collections import Counter
+from fractions import Fraction
 from itertools import combinations
 
 import pytest
@@ -100,3 +101,8 @@ def test_many_samples_take_little_time_and_no_float_overflows():
     answers = [chr(97 + n % 26) if n % 3 else "a" for n in range(1500)]
     assert majority_at_k(samples(answers), 64) == pytest.approx(1.0, abs=1e-5)
     assert float(pass_at_k(samples(answers), 700) or 0) == 1.0
+    assert majority_at_k(samples([*answers, *"ab" * 2000]), 5500) == 1
+
+
+def test_a_vote_of_all_samples_is_the_largest_group_and_ties_share():
+    assert majority_at_k(samples("aabbc"), 5) == Fraction(1, 2)
