@@ -8,6 +8,7 @@ on. Tests empty them, so a Redis database that holds something is refused.
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -19,6 +20,9 @@ from redis.connection import parse_url
 from prm_site.services.definitions import MONGODB, QUEUE
 from prm_site.services.registry import running_addresses
 from prm_site.services.supervisor import Supervisor
+
+# A shell's background job ignores Ctrl-C, and so would all processes that tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _directory = Path(tempfile.mkdtemp(prefix="prm-tests-"))
 _services = (MONGODB, QUEUE)

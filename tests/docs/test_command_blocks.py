@@ -64,6 +64,8 @@ NOT_RUN = {
     "cp /opt/": "changes the machine",
     "cd /opt/": "changes the machine",
     "PRM_ENV_FILE=/etc/": "changes the machine",
+    "SITE=": "tests/prm_site/test_json.py runs this login",
+    "TOKEN=": "the same",
     "curl ": "asks what systemd started: tests/deployment starts it itself",
     "systemctl ": "changes the machine: tests/deployment reads the units",
     "mongodump ": "no package of it can be installed here",

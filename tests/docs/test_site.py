@@ -120,7 +120,7 @@ def test_the_reference_covers_the_whole_workflow(site: Path):
 
     assert len(reference) > 15
     assert reference["beam_search"]["--num_beam_values"][1] == "1,5"
-    assert reference["create_preferences"]["--min_margin"][1] == "0.0: they differ"
+    assert reference["create_preferences"]["--min_margin"][1] == "0.0, any difference"
     assert reference["create_preferences"]["--forest_name"][1] == "required"
     assert reference["score_nodes"]["--top_logprobs"][1] == "20"
 

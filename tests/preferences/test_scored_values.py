@@ -175,7 +175,7 @@ class TestScores:
 
 class TestHint:
     def test_it_is_given_where_the_file_had_values_and_nothing_was_said_of_them(self, imported):
-        hint = "--values scorer:imported takes those"
+        hint = "to use those of the imported file, give --values scorer:imported"
         assert hint in run("create_preferences", imported)[1]
         assert hint not in run("create_preferences", imported, "--values", "labels")[1]
         assert hint not in run("create_preferences", imported, "--values", "scorer:imported")[1]
@@ -249,9 +249,9 @@ class TestExport:
         assert steps["parameters"]["scorer"] == "imported"
         assert manifest["preference_set"]["name"] == "file"
         assert len(pairs) == 2
-        assert "scorer:imported takes those" not in err
+        assert "those of the imported file" not in err
         assert (
-            "scorer:imported takes those"
+            "those of the imported file"
             in self.rows(imported, "trl", tmp_path / "c", "--set", "leaves")[2]
         )
 

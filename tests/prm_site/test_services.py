@@ -68,7 +68,7 @@ def test_services_start_keep_their_data_and_stop(tmp_path: Path):
 def test_a_directory_has_one_supervisor(tmp_path: Path):
     with (
         Supervisor(tmp_path, (), say),
-        pytest.raises(ServiceError, match=f"running on {tmp_path} already .process {os.getpid()}"),
+        pytest.raises(ServiceError, match=f"already run on {tmp_path} .process {os.getpid()}"),
         Supervisor(tmp_path, (), say),
     ):
         pytest.fail("two supervisors on one directory")

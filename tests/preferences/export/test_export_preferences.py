@@ -169,7 +169,7 @@ def test_a_forest_of_math_shepherd_gives_what_was_annotated_unless_all_is_asked_
     assert manifest["rows"] == {"train": 1}
     assert manifest["left_out"] == {"rollouts_that_only_annotate": 3}
     card = (tmp_path / "auto" / "README.md").read_text("utf-8")
-    assert "| Solutions | what the strategy annotated" in card
+    assert "| Solutions | only what the strategy annotated" in card
 
     out, _ = run(*steps, "--output", tmp_path / "all", "--solutions", "all")
     assert json.loads(out)["parameters"]["solutions"] == "all"

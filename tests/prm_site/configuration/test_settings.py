@@ -222,6 +222,7 @@ class Interrupt:
             raise KeyboardInterrupt
 
 sys.meta_path.insert(0, Interrupt())
+sys.argv = ["manage.py", "check"]
 runpy.run_path("manage.py", run_name="__main__")
 """
     done = subprocess.run(

@@ -309,7 +309,7 @@ class TestWhereTheUserLooks:
 
         page = admin_client.get(forest.get_absolute_url()).text
 
-        assert page.count("cannot grow this forest and leaves its jobs to other workers") == 1
+        assert page.count("cannot grow this forest, and leaves its jobs to others") == 1
         assert "no config named &#x27;own&#x27;" in page
 
     def test_the_page_names_no_machine_to_everybody(

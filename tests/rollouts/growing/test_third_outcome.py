@@ -166,7 +166,7 @@ def test_regrading_tries_such_leaves_again_and_says_what_became_of_them(
     out, err = run("regrade_forest", forest, "--json")
     told = json.loads(out)
     assert (told["uncompared"], told["grades_changed"]) == (len(odd), [])
-    assert f"{len(odd)} leaves have no result, as nobody could compare" in err
+    assert f"{len(odd)} leaves have no result, because their answers could not be compared" in err
 
     config_with(SURE)
     told = json.loads(run("regrade_forest", forest, "--json")[0])

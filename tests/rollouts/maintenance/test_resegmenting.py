@@ -245,7 +245,7 @@ class Config(Demo):
 
 
 def test_a_forest_that_cannot_be_cut_again_says_why(model_server: OpenAIServer, forest: Forest):
-    with pytest.raises(CommandError, match="a forest named 'demo_arithmetic-train-a' is there"):
+    with pytest.raises(CommandError, match="'demo_arithmetic-train-a' exists already"):
         resegmented(forest, "--step_delimiter", "x", suffix="a")
     with pytest.raises(CommandError, match="cannot be part of an address"):
         resegmented(forest, "--step_delimiter", "x", suffix="A b")

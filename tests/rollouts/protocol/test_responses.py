@@ -138,7 +138,7 @@ BAD: dict[str, dict[str, Any]] = {
     "tool": {"message": {"content": None, "tool_calls": [{}]}, "finish_reason": "tool_calls"},
     "no text": {"message": {"content": None}, "finish_reason": "stop"},
     "abort": {"text": "", "finish_reason": "abort"},
-    "broke": {"text": "half", "finish_reason": "cancelled"},
+    "cancelled": {"text": "half", "finish_reason": "cancelled"},
     "busy": {"text": "half", "finish_reason": "error", "error": {"code": 502, "message": "busy"}},
 }
 
