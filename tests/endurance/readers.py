@@ -68,7 +68,7 @@ def test_readers(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
         server = stack.enter_context(NotingServer(0.2))
         variables = production(
             OPENAI_BASE_URL=server.url,
-            PRM_SECRET_KEY=settings.SECRET_KEY,
+            PRM_SECRET_KEY=str(settings.SECRET_KEY),
             PRM_LOG_LEVEL="ERROR",
         )
         with process("manage.py", "collectstatic", "--noinput", "-v", "0", **variables) as made:

@@ -301,7 +301,7 @@ def test_soak(
         server.misbehave = lambda: maybe_a_fault(chance)
         variables = production(
             OPENAI_BASE_URL=server.url,
-            PRM_SECRET_KEY=settings.SECRET_KEY,
+            PRM_SECRET_KEY=str(settings.SECRET_KEY),
             PRM_LOG_LEVEL="ERROR",
         )
         with process(
