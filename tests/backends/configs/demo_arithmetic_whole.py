@@ -35,6 +35,7 @@ class Config(demo_arithmetic.Config):
         strategy="sampled",
         num_rollouts=6,
         max_tokens_per_rollout=96,
+        max_depth=40,
         reasoning="fold",
     )
 
