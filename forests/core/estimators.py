@@ -3,7 +3,7 @@
 The strategies themselves are in `rollouts.strategies`, which pages and metrics do not import.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
@@ -35,16 +35,22 @@ STRATEGY_ESTIMATORS: Mapping[str, tuple[Estimator, ...]] = {
 _PLUGINS: Registry[Any] = Registry("prm.strategies", "growth strategy", {}, lambda *_: "")
 
 
-def estimators_of(strategy: str) -> tuple[Estimator, ...]:
+def _known_estimators(strategy: str) -> Sequence[Estimator]:
+    """Return the estimators of a strategy, its own first; none if its package does not load."""
+    if strategy in STRATEGY_ESTIMATORS:
+        return STRATEGY_ESTIMATORS[strategy]
+    with suppress(KeyError, PluginError, AttributeError):
+        found: Sequence[Estimator] = _PLUGINS[strategy].estimators
+        return found
+    return ()
+
+
+def estimators_of(strategy: str) -> Sequence[Estimator]:
     """Return the estimators that mean something for a strategy, its own first.
 
     All of them for a strategy that is not known here, or whose package does not load.
     """
-    if strategy not in STRATEGY_ESTIMATORS and strategy in _PLUGINS:
-        with suppress(PluginError, AttributeError):
-            found: tuple[Estimator, ...] = _PLUGINS[strategy].estimators
-            return found or ESTIMATORS
-    return STRATEGY_ESTIMATORS.get(strategy, ESTIMATORS)
+    return _known_estimators(strategy) or ESTIMATORS
 
 
 def require_own_estimator(strategy: str) -> None:
@@ -53,11 +59,8 @@ def require_own_estimator(strategy: str) -> None:
     Raises:
         EstimatorError: the package of the strategy is not installed, or does not load.
     """
-    if strategy in STRATEGY_ESTIMATORS:
+    if _known_estimators(strategy):
         return
-    with suppress(KeyError, PluginError, AttributeError):
-        if _PLUGINS[strategy].estimators:
-            return
     raise EstimatorError(
         f"strategy {strategy!r} comes from a package that is not installed here, or does not load: "
         "install it, or name an --estimator"

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from common.commands import ProjectCommand, add_port_argument
 from common.places import to_type
 from prm_site.services.definitions import MONGODB
-from prm_site.serving import SiteError, demo_login, serve_site
+from prm_site.serving import demo_login, serve_site
 
 
 class Command(ProjectCommand):
@@ -25,10 +25,7 @@ class Command(ProjectCommand):
                 "the site as docs/deployment.md says"
             )
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            serve_site(settings.BASE_DIR, port, self._welcome)
-        except SiteError as error:
-            raise CommandError(str(error)) from error
+        serve_site(settings.BASE_DIR, port, self._welcome)
 
     def _welcome(self, address: str) -> None:
         self.say(f"The forests: {address}{settings.URL_PREFIX}/")
