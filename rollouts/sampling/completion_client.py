@@ -223,10 +223,9 @@ class CompletionClient:
         """Whether to probe each server before its first sample."""
         self._prompt: Prompt | None = None
         """The prompt that shows whether a chat template opens thoughts; None: do not test that."""
-        self._opening: set[Endpoint] = set()
-        """Servers whose template opened a thought when last probed: holds during a new probe."""
-        self._opening_nothing: set[Endpoint] = set()
-        """Servers whose template opened no thought when probed."""
+        self._opens: dict[Endpoint, bool] = {}
+        """Whether each server's template opened a thought when last probed; holds until the next
+        probe has ended."""
         self._contradicted: set[Endpoint] = set()
         """Servers probed again because a sample contradicted the result about thoughts."""
         self._closings: defaultdict[Endpoint, ClosingWatch] = defaultdict(ClosingWatch)
@@ -439,13 +438,10 @@ class CompletionClient:
             self._kept[endpoint] = endpoint.abilities.as_dict()
             key = self._key(endpoint, model)
             await asyncio.to_thread(self._memory.keep_learnt, key, endpoint.abilities)
-        if endpoint.abilities.thought != UNOPENED:
-            self._opening_nothing.add(endpoint)
-            self._opening.discard(endpoint)
-        elif endpoint in self._opening_nothing:
+        opens = endpoint.abilities.thought == UNOPENED
+        if opens and self._opens.get(endpoint) is False:
             raise _unopened(endpoint)
-        else:
-            self._opening.add(endpoint)
+        self._opens[endpoint] = opens
 
     async def _recall(self, endpoint: Endpoint, model: str) -> None:
         """Take recent abilities from the memory, except those that would cause a refusal.
@@ -567,7 +563,7 @@ class CompletionClient:
             return list(drawn)
         if closes_thought(steps):
             return list(drawn)
-        opens = endpoint in self._opening
+        opens = self._opens.get(endpoint, False)
         contradicting = [one for one in drawn if _contradicts(one, steps, opens=opens)]
         is_asked_again = endpoint in self._known and endpoint in self._contradicted
         if contradicting and not is_asked_again:
