@@ -1,13 +1,20 @@
-"""Say in plain words what a pydantic model refuses.
+"""Say in plain words what pydantic refuses.
 
-The rule of a field is told from the model's JSON Schema, so that a message and the documents agree.
+The rule of a field is told from the JSON Schema of its type, so messages and documents agree.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 Place: TypeAlias = tuple[str | int, ...]
@@ -18,7 +25,7 @@ STRICT = ConfigDict(
     regex_engine="python-re",  # it knows the same blanks as `str.strip`
     use_attribute_docstrings=True,
 )
-"""For models: no type is converted to another. True is no number, 1.0 no whole number."""
+"""No type is converted to another. True is no number, 1.0 no whole number."""
 
 JSON_WORDS: Mapping[str, str] = {
     "array": "a list",
@@ -44,37 +51,62 @@ def _number(value: object) -> object:
     return value
 
 
+def any_of(*types: str) -> dict[str, Any]:
+    """Return the JSON Schema of a value of one of these types."""
+    return {"anyOf": [{"type": one} for one in types]}
+
+
+def _as_written(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise PydanticCustomError("not_written", "neither a text nor a number")
+    return str(value)
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank: give the correct answer")
+    return text
+
+
 IS_NUMBER = BeforeValidator(_number)
 """For a float: pydantic alone would also take what turns into one, as the ints of NumPy do."""
+
+Written: TypeAlias = Annotated[
+    Any, AfterValidator(_as_written), WithJsonSchema(any_of("string", "number"))
+]
+"""A text, or a number as the file spells it, which becomes a text."""
+Label: TypeAlias = Annotated[Written, AfterValidator(_not_blank)]
+"""The correct answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One value that a model refuses."""
+    """One value that a type refuses."""
 
     place: Place
     problem: str
     """What is wrong, after the name of the value: "must be a whole number of at least 1"."""
 
+    @property
+    def name(self) -> str:
+        """Return the field and the positions in it; "it" for the whole value."""
+        entries = "".join(f"[{key}]" for key in self.place if isinstance(key, int))
+        return f"`{self.place[0]}{entries}`" if self.place else "it"
+
 
 def refusals(
-    model: type[BaseModel],
-    value: object,
+    error: ValidationError,
+    kind: TypeAdapter[Any],
     words: Mapping[str, str] = JSON_WORDS,
     *,
     levels: int | None = None,
 ) -> list[Refusal]:
-    """Return what a model refuses of a value, in the order of its fields; empty if nothing.
+    """Return what a type has refused, in the order of its fields.
 
     `levels`: longest place that is told; with 1, a refusal tells the rule of a whole field.
     """
-    try:
-        model.model_validate(value)
-    except ValidationError as error:
-        schema = model.model_json_schema()
-        found = error.errors(include_url=False, include_input=False)
-    else:
-        return []
+    schema = kind.json_schema()
+    found = error.errors(include_url=False, include_input=False)
     told: dict[Place, str] = {}
     for one in found:
         place, part = _found_at(schema, one["loc"], levels)
@@ -88,8 +120,8 @@ def _problem(
 ) -> str:
     context = error.get("ctx", {})
     if error["type"] == "value_error":
-        return f"must be {str(context['error']).removeprefix('it must be ')}"
-    if error["type"] == "string_too_long":
+        return str(context["error"])
+    if error["type"] in ("string_too_long", "too_long"):
         return f"has more than {context['max_length']} characters"
     if error["type"] == "string_unicode":
         return "holds a lone surrogate: write the whole character"
@@ -99,24 +131,23 @@ def _problem(
 def _found_at(
     schema: Mapping[str, Any], location: Place, levels: int | None
 ) -> tuple[Place, Mapping[str, Any]]:
-    """Return the place of an error, without the names of a union's members, and its schema."""
+    """Return the place of an error and its schema.
+
+    It has no names of a union's members, and ends where a file chose the keys itself.
+    """
     place: list[str | int] = []
     part = schema
     for key in location:
         if len(place) == levels:
             break
         for member in _members(part, schema):
-            inner = member.get("items") if isinstance(key, int) else _field(member, str(key))
+            fields = member.get("properties", {})
+            inner = member.get("items") if isinstance(key, int) else fields.get(key)
             if inner is not None:
                 place.append(key)
                 part = inner
                 break
     return tuple(place), part
-
-
-def _field(part: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    found: Mapping[str, Any] | None = part.get("properties", {}).get(name)
-    return found
 
 
 def _members(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -131,7 +162,9 @@ def _members(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Map
 
 def _in_words(part: Mapping[str, Any], schema: Mapping[str, Any], words: Mapping[str, str]) -> str:
     told = [_one_in_words(member, schema, words) for member in _members(part, schema)]
-    return ", or ".join(filter(None, (", ".join(told[:-1]), told[-1])))
+    # Short words need no comma before the last.
+    last = " or " if all(len(one.split()) <= 2 for one in told) else ", or "  # noqa: PLR2004
+    return last.join(filter(None, (", ".join(told[:-1]), told[-1])))
 
 
 def _one_in_words(
@@ -144,8 +177,12 @@ def _one_in_words(
         blank = {"pattern": "blank", "minLength": "empty"}
         return word + next((f" that is not {blank[key]}" for key in blank if key in part), "")
     if part["type"] == "array":
-        each = f", each entry {_in_words(part['items'], schema, words)}" if part["items"] else ""
+        each = (
+            f", each entry {_in_words(part['items'], schema, words)}" if part.get("items") else ""
+        )
         return f"{word} with at least one entry{each}" if "minItems" in part else word + each
+    if part.get("additionalProperties"):
+        return f"{word}, each value {_in_words(part['additionalProperties'], schema, words)}"
     return word + _range(part)
 
 

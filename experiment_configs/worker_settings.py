@@ -8,9 +8,18 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    with_config,
+)
+from typing_extensions import TypedDict
 
-from common.validation import IS_NUMBER, PYTHON_WORDS, STRICT, refusals
+from common.validation import IS_NUMBER, PYTHON_WORDS, STRICT, any_of, refusals
 from experiment_configs.interfaces import Api, Reasoning
 from experiment_configs.server_addresses import has_secret, is_server_address
 from experiment_configs.step_delimiters import read_delimiter
@@ -21,14 +30,14 @@ MOST_SHOWN = 200
 
 def _json_mapping(value: object) -> object:
     if not isinstance(value, Mapping) or _not_json(value):
-        raise ValueError("a mapping of JSON types")
+        raise ValueError("must be a mapping of JSON types")
     return value
 
 
 def _addresses(values: object) -> object:
     if not isinstance(values, tuple) or not all(map(_may_be_kept, values)):
         raise ValueError(
-            "a tuple of addresses that start with http:// or https://, without user or key"
+            "must be a tuple of addresses that start with http:// or https://, without user or key"
         )
     return values
 
@@ -43,17 +52,16 @@ Share: TypeAlias = Annotated[float, Field(gt=0, le=1), IS_NUMBER]
 Delimiter: TypeAlias = Annotated[
     Any,
     AfterValidator(read_delimiter),
-    WithJsonSchema({"type": ["string", "array", "object"]}),
+    WithJsonSchema(any_of("string", "array", "object")),
 ]
 JsonMapping: TypeAlias = Annotated[
     Any, AfterValidator(_json_mapping), WithJsonSchema({"type": "object"})
 ]
 
 
-class WorkerSettings(BaseModel):
+@with_config(STRICT)
+class WorkerSettings(TypedDict):
     """The settings of a `RolloutWorkerConfig`, which describes them."""
-
-    model_config = STRICT
 
     model: Name | None
     api: Api
@@ -89,13 +97,21 @@ class WorkerSettings(BaseModel):
     base_urls: Annotated[tuple[str, ...], BeforeValidator(_addresses)]
 
 
+SETTINGS = TypeAdapter(WorkerSettings)
+
+
 def problems_of(settings: Mapping[str, Any]) -> list[str]:
     """Return one line for each invalid setting; empty if all are valid."""
-    found = refusals(WorkerSettings, settings, PYTHON_WORDS, levels=1)
+    try:
+        SETTINGS.validate_python(settings)
+    except ValidationError as error:
+        found = refusals(error, SETTINGS, PYTHON_WORDS, levels=1)
+    else:
+        return []
+    told = [(str(refusal.place[0]), refusal.problem.removeprefix("it ")) for refusal in found]
     return [
-        f"rollout_worker_config.{name} {_shown(name, settings[name])}: it {refusal.problem}"
-        for refusal in found
-        if (name := str(refusal.place[0]))
+        f"rollout_worker_config.{name} {_shown(name, settings[name])}: it {problem}"
+        for name, problem in told
     ]
 
 
