@@ -89,9 +89,9 @@ class Refusal:
 
     @property
     def name(self) -> str:
-        """Return the field and the positions in it; "it" for the whole value."""
-        entries = "".join(f"[{key}]" for key in self.place if isinstance(key, int))
-        return f"`{self.place[0]}{entries}`" if self.place else "it"
+        """Return the keys and positions, such as `a.b[2]`; "it" for the whole value."""
+        parts = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.place)
+        return f"`{''.join(parts).removeprefix('.')}`" if self.place else "it"
 
 
 def refusals(
