@@ -25,7 +25,7 @@ STRICT = ConfigDict(
     regex_engine="python-re",  # it knows the same blanks as `str.strip`
     use_attribute_docstrings=True,
 )
-"""No type is converted to another. True is no number, 1.0 no whole number."""
+"""No type is converted to another. True is not a number, and 1.0 not a whole number."""
 
 JSON_WORDS: Mapping[str, str] = {
     "array": "a list",

@@ -69,7 +69,7 @@ class WorkerSettings(TypedDict):
     strategy_package: str
     step_delimiter: Delimiter
     keep_blocks: bool
-    stop: tuple[Name, ...]
+    stop: Annotated[tuple[Name, ...], Field(fail_fast=True)]
     stop_at_answer: bool | None
     reasoning: Reasoning
     temperature: Annotated[float, Field(ge=0, le=2), IS_NUMBER]
@@ -80,7 +80,7 @@ class WorkerSettings(TypedDict):
     max_tokens_field: Name
     num_rollouts: Count
     rollouts_per_state: Count
-    branching: Annotated[tuple[Count, ...], Field(min_length=1)]
+    branching: Annotated[tuple[Count, ...], Field(min_length=1, fail_fast=True)]
     num_searches: Count
     omega_alpha: Share
     omega_beta: Share
