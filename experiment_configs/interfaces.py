@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 from common.errors import UserError
@@ -17,7 +18,6 @@ from experiment_configs.answers import (
     is_thinking,
 )
 from experiment_configs.questions import question_of_prompt
-from experiment_configs.server_addresses import has_secret, is_server_address
 from experiment_configs.step_delimiters import StepDelimiter, read_delimiter, stored_delimiter
 
 ChatMessage: TypeAlias = Mapping[str, str]
@@ -57,8 +57,6 @@ Reasoning: TypeAlias = Literal["grow", "fold", "drop"]
 
 DEFAULT_CONCURRENCY = 16
 """Requests in flight if neither the config nor the server gives a number."""
-APIS: tuple[Api, ...] = ("chat", "completions")
-REASONINGS: tuple[Reasoning, ...] = ("grow", "fold", "drop")
 CHAT_ROLES = ("system", "user", "assistant")
 
 
@@ -206,67 +204,9 @@ class RolloutWorkerConfig:
 
     def problems(self) -> list[str]:
         """Return one line for each invalid setting; empty if all are valid."""
-        return [
-            f"rollout_worker_config.{name} {self._shown(name)}: it must be {rule}"
-            for name, rule, good in self._rules()
-            if not good
-        ]
-
-    def _shown(self, name: str) -> str:
-        # An address may hold a password.
-        return "cannot be used" if name == "base_urls" else f"is {getattr(self, name)!r}"
-
-    def _rules(self) -> list[tuple[str, str, bool]]:
-        positive_integers = (
-            "num_rollouts", "max_depth", "max_nodes", "max_tokens_per_step",
-            "max_tokens_per_rollout", "samples_per_request",
-            "rollouts_per_state", "num_searches", "omega_length", "max_attempts",
-        )  # fmt: skip
-        rules = [
-            (name, "a whole number of at least 1", _is_positive_integer(getattr(self, name)))
-            for name in positive_integers
-        ]
-        return [
-            *rules,
-            (
-                "concurrency",
-                "a whole number of at least 1, or None",
-                self.concurrency is None or _is_positive_integer(self.concurrency),
-            ),
-            ("model", "a name or None", self.model is None or _is_text(self.model)),
-            ("stop_at_answer", "True, False or None", self.stop_at_answer in (None, True, False)),
-            ("logprobs", "True or False", isinstance(self.logprobs, bool)),
-            ("max_tokens_field", "the name of a field", _is_text(self.max_tokens_field)),
-            ("extra_body", "a mapping of JSON types", _is_json_mapping(self.extra_body)),
-            (
-                "base_urls",
-                "a tuple of addresses that start with http:// or https://, without user or key",
-                _all_of(self.base_urls, _may_be_kept),
-            ),
-            ("api", "one of " + ", ".join(APIS), self.api in APIS),
-            ("reasoning", "one of " + ", ".join(REASONINGS), self.reasoning in REASONINGS),
-            ("strategy", "the name of a growth strategy", _is_text(self.strategy)),
-            ("strategy_package", "a text", isinstance(self.strategy_package, str)),
-            ("step_delimiter", *_judged(self.step_delimiter)),
-            ("keep_blocks", "True or False", isinstance(self.keep_blocks, bool)),
-            ("stop", "a tuple of texts", _all_of(self.stop, _is_text)),
-            ("temperature", "a number from 0 to 2", _is_between(self.temperature, 0, 2)),
-            ("top_p", "a number above 0, up to 1", _is_between(self.top_p, 1e-9, 1)),
-            ("seed", "a whole number", isinstance(self.seed, int)),
-            ("omega_alpha", "a number above 0, up to 1", _is_between(self.omega_alpha, 1e-9, 1)),
-            ("omega_beta", "a number above 0, up to 1", _is_between(self.omega_beta, 1e-9, 1)),
-            ("omega_c_puct", "a number of at least 0", _is_between(self.omega_c_puct, 0, 1e9)),
-            (
-                "branching",
-                "a tuple of whole numbers of at least 1",
-                bool(self.branching) and _all_of(self.branching, _is_positive_integer),
-            ),
-            (
-                "request_timeout_seconds",
-                "a number above 0",
-                _is_between(self.request_timeout_seconds, 1e-9, float("inf")),
-            ),
-        ]
+        rules = import_module("experiment_configs.worker_settings")
+        problems: list[str] = rules.problems_of(vars(self))
+        return problems
 
 
 class Grader:
@@ -352,39 +292,3 @@ class RolloutConfig(Grader, ABC):
         if type(self).extract_answer is Grader.extract_answer:
             return has_final_answer(solution)
         return self.extract_answer(solution) is not None
-
-
-def _is_positive_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _may_be_kept(address: object) -> bool:
-    return is_server_address(address) and not has_secret(str(address))
-
-
-def _judged(delimiter: object) -> tuple[str, bool]:
-    """Return the rule for a delimiter, and whether this one follows it."""
-    try:
-        read_delimiter(delimiter)
-    except ValueError as error:
-        return str(error).removeprefix("it must be "), False
-    return "", True
-
-
-def _is_between(value: object, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_json_mapping(value: object) -> bool:
-    try:
-        return isinstance(value, Mapping) and json.loads(json.dumps(dict(value))) == dict(value)
-    except (TypeError, ValueError):
-        return False
-
-
-def _all_of(values: object, test: Any) -> bool:
-    return isinstance(values, tuple) and all(test(value) for value in values)

@@ -8,9 +8,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand
 from forests.core.estimators import AUTO
+from forests.core.naming import IMPORTED_SCORER
 from forests.models import Forest
 from forests.storage.scores import get_scorer, scorer_names
-from forests.transfer.importing import SCORER as IMPORTED_SCORER
 from metrics.arguments import add_value_arguments, estimator_for
 from preferences.core.value_sources import LABELS, SCORER_PREFIX, ValueSource
 

@@ -17,6 +17,8 @@ RESERVED_NAMES = frozenset(
     }
 )  # fmt: skip
 MAX_NAME_LENGTH = 120
+IMPORTED_SCORER = "imported"
+"""Name of the scorer that keeps the values in a file of `import_trees`."""
 MAX_DEPTH = 2000
 """Most levels above a node. Pages read all of them, and imports accept no more."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")

@@ -133,11 +133,9 @@ def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
 def forest_document(found: Mapping[str, Any]) -> Document:
     row = {**FOREST.row_when_missing, **found}
     try:
-        FOREST.check_types(row)
         for column in FOREST.schema:
             if pa.types.is_timestamp(column.type) and row[column.name] is not None:
                 row[column.name] = read_time(row[column.name])
-        (row,) = pa.Table.from_pylist([row], schema=FOREST.schema).to_pylist()
         document = FOREST.document(row)
         # A server from an imported file must not receive this site's keys.
         if "base_urls" in document["worker_config"]:

@@ -3,37 +3,65 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from django.db import models
+from pydantic import (
+    AfterValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    with_config,
+)
+from typing_extensions import TypedDict
 
-from common.json_lines import JsonError, is_number, parse_json
+from common.json_lines import MAX_NUMBER, JsonError, parse_json
 from common.storable import storing_problem
+from common.validation import STRICT, refusals
 from forests.storage.trees import Document
 from forests.transfer.archive_files import ADDED
 
-_TYPES = {
-    "BooleanField": pa.bool_(),
-    "IntegerField": pa.int64(),
-    "BigIntegerField": pa.int64(),
-    "FloatField": pa.float64(),
-    "DateTimeField": pa.timestamp("ms"),  # UTC, as MongoDB keeps it
-    "JSONField": pa.string(),
-    "CharField": pa.string(),
-    "TextField": pa.string(),
+
+def _year_checked(moment: datetime) -> datetime:
+    # Pages can show these in any time zone: the ends of the calendar overflow in some.
+    if moment.year not in range(1970, 9999):
+        raise ValueError(f"is {moment}, which is out of range")
+    return moment
+
+
+def _parsed(text: str) -> Any:
+    try:
+        value = parse_json(text, float)
+    except JsonError as error:
+        raise ValueError(f"is not usable: {error}") from error
+    if problem := storing_problem(value):
+        raise ValueError(problem)
+    return value
+
+
+_TYPES: Mapping[str, tuple[pa.DataType, Any]] = {
+    "BooleanField": (pa.bool_(), bool),
+    "IntegerField": (pa.int64(), Annotated[int, Field(ge=1 - 2**31, le=2**31 - 1)]),
+    "BigIntegerField": (pa.int64(), Annotated[int, Field(ge=1 - 2**63, le=2**63 - 1)]),
+    "FloatField": (pa.float64(), Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]),
+    "DateTimeField": (
+        pa.timestamp("ms"),  # UTC, as MongoDB keeps it
+        Annotated[datetime, AfterValidator(_year_checked), WithJsonSchema({"type": "string"})],
+    ),
+    "JSONField": (
+        pa.string(),
+        Annotated[
+            str,
+            AfterValidator(_parsed),
+            WithJsonSchema({"type": "string", "contentMediaType": "application/json"}),
+        ],
+    ),
+    "CharField": (pa.string(), str),
+    "TextField": (pa.string(), str),
 }
-_JSON_TYPES: Mapping[pa.DataType, set[type]] = {
-    pa.bool_(): {bool},
-    pa.int64(): {int},
-    pa.float64(): {int, float},
-    pa.timestamp("ms"): {str},
-    pa.string(): {str},
-}
-"""Type of a column's values before Arrow converts them."""
-_MAX_NUMBERS = {"IntegerField": 2**31 - 1, "BigIntegerField": 2**63 - 1}
-_YEARS = range(1970, 9999)
-"""Years that pages can show in any time zone: the ends of the calendar overflow in some."""
+"""By the kind of a field: the type of its column, and what a value must be."""
 
 
 class Columns:
@@ -48,14 +76,13 @@ class Columns:
         }
         kinds = {name: field.get_internal_type() for name, field in fields.items()}
         self.names = list(kinds)
-        self._rules = {
-            name: (field.null, field.max_length, dict(field.choices or ()))
-            for name, field in fields.items()
-        }
-        self._largest = {
-            name: _MAX_NUMBERS[kind] for name, kind in kinds.items() if kind in _MAX_NUMBERS
-        }
-        self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in kinds.items()])
+        self.schema = pa.schema([(name, _TYPES[kind][0]) for name, kind in kinds.items()])
+        self.rows: TypeAdapter[Document] = TypeAdapter(
+            with_config(STRICT)(
+                TypedDict(model.__name__, {name: _type_of(one) for name, one in fields.items()})  # type: ignore[operator]
+            )
+        )
+        """What the values of a row must be."""
         self._json = {name for name, kind in kinds.items() if kind == "JSONField"}
         self._when_missing = {name: ADDED[name] for name in fields if name in ADDED}
         self.row_when_missing = {
@@ -74,17 +101,6 @@ class Columns:
             for name in self.names
         }
 
-    def check_types(self, row: Mapping[str, Any]) -> None:
-        """Refuse values from JSON that Arrow would silently convert to numbers or texts.
-
-        Raises:
-            TypeError: there is one.
-        """
-        for column in self.schema:
-            value, kind = row[column.name], _JSON_TYPES[column.type]
-            if value is not None and type(value) not in kind:
-                raise TypeError(f"{column.name} is {value!r:.40}, not {column.type}")
-
     def document(self, row: Mapping[str, Any]) -> Document:
         """Return the values of a row in the form that a document has.
 
@@ -93,40 +109,21 @@ class Columns:
                 not a number, or cannot be stored.
         """
         row = {**self.row_when_missing, **row}
-        self._check_rules(row)
-        document = {
-            name: _parsed(name, row[name]) if name in self._json else row[name]
-            for name in self.names
-        }
-        for name, value in document.items():
-            if name in self._json and (problem := storing_problem(value)):
-                raise ValueError(f"{name} {problem}")
-            if not _is_in_range(value, self._largest.get(name)):
-                raise ValueError(f"{name} is {value}, which is out of range")
-        return document
-
-    def _check_rules(self, row: Mapping[str, Any]) -> None:
-        for name, (may_be_none, longest, choices) in self._rules.items():
-            value = row[name]
-            if value is None and not may_be_none:
-                raise ValueError(f"no {name}")
-            if choices and value not in choices:
-                raise ValueError(f"{name} {value!r} is not one of {', '.join(choices)}")
-            if longest and value and len(value) > longest:
-                raise ValueError(f"{name} has {len(value)} characters: at most {longest}")
+        try:
+            return self.rows.validate_python(row)
+        except ValidationError as error:
+            refusal = refusals(error, self.rows)[0]
+            name, problem = refusal.place[0], refusal.problem
+            if problem.startswith("must"):
+                problem = f"is {row.get(str(name))!r:.40}: it {problem}"
+            raise ValueError(f"{name} {problem}") from error
 
 
-def _parsed(name: str, text: str) -> Any:
-    try:
-        return parse_json(text, float)
-    except JsonError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def _is_in_range(value: Any, largest: int | None) -> bool:
-    """Return whether sums, documents and pages can hold a value of a column."""
-    if largest is not None:
-        return value is None or abs(value) <= largest
-    if isinstance(value, float):
-        return is_number(value)
-    return not isinstance(value, datetime) or value.year in _YEARS
+def _type_of(field: Any) -> Any:
+    """Return what a value of a field of a model must be."""
+    found = _TYPES[field.get_internal_type()][1]
+    if field.choices:
+        found = Literal[tuple(name for name, _ in field.choices)]
+    elif field.max_length:
+        found = Annotated[found, Field(max_length=field.max_length)]
+    return found | None if field.null else found

@@ -1,27 +1,31 @@
 """Convert trees that other programs made.
 
 `openr`: the output of OpenR's OmegaPRM (github.com/openreasoner/openr, data/omegaPRM_v2, at commit
-110e970): `question`, `final_answer`, and `reasoning_steps`, the root. Each node has `text`,
-`mc_value` and `children`. The steps were written with blank lines between them, which are not in
-the file.
+110e970). The steps were written with blank lines between them, which are not in the file.
 
-`jsonl`: `prompt` (a text or chat messages), `label`, `children`, and optionally `item` (Markdown)
-and `question` (what the prompt asks, without its examples and instructions). Each node has `text`,
-exactly as the model wrote it, and optionally `children`, `count` (samples that gave this step),
-`drawn` (the same samples by the depth of the ancestor from which they were drawn), and `value`, or
-instead of `value` `rollouts` and `correct` as whole numbers. A leaf may have `answer` and `correct`
-(true or false). The line itself may have the value of the root in the same fields.
+`jsonl`: our own, which a `JsonlLine` describes.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Required, TypeAlias, TypeVar
 
-from common.json_lines import is_number
+from pydantic import (
+    Field,
+    SkipValidation,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    with_config,
+)
+from typing_extensions import TypedDict
+
+from common.json_lines import MAX_NUMBER
 from common.plugins import Registry
 from common.storable import storing_problem
 from common.text import describe
+from common.validation import STRICT, Label, any_of, refusals
 from experiment_configs.questions import question_of_prompt
 from forests.core.prefix import is_prompt
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
@@ -59,6 +63,101 @@ class ForeignTree:
     """The grades of leaves that turn out to state no answer."""
 
 
+Text: TypeAlias = Annotated[str, Field(pattern=r"\S", max_length=MAX_CHARACTERS)]
+ShortLabel: TypeAlias = Annotated[Label, Field(max_length=MAX_CHARACTERS)]
+Samples: TypeAlias = Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
+Value: TypeAlias = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None
+Correct: TypeAlias = bool | Annotated[int, Field(ge=0, le=MAX_SAMPLES)] | None
+if TYPE_CHECKING:  # mypy 2.4 fails on types that hold themselves
+    _OpenrChild: TypeAlias = Any
+    _JsonlChild: TypeAlias = Any
+else:  # `_walk` checks each child, within bounds
+    _OpenrChild = Annotated["OpenrNode", SkipValidation]
+    _JsonlChild = Annotated["JsonlNode", SkipValidation]
+
+
+@with_config(STRICT)
+class OpenrNode(TypedDict, total=False):
+    """A step of an `openr` tree."""
+
+    text: Required[Text]
+    mc_value: Value
+    """The share of its rollouts that were correct."""
+    children: list[_OpenrChild] | None
+
+
+@with_config(STRICT)
+class OpenrRoot(TypedDict, total=False):
+    """The prompt of an `openr` tree."""
+
+    mc_value: Value
+    """The share of its rollouts that were correct."""
+    children: list[_OpenrChild] | None
+
+
+@with_config(STRICT)
+class OpenrLine(TypedDict, total=False):
+    """A tree in the format `openr`."""
+
+    question: Required[Text]
+    final_answer: Required[ShortLabel]
+    reasoning_steps: Required[OpenrRoot]
+
+
+@with_config(STRICT)
+class JsonlValue(TypedDict, total=False):
+    """The other program's value of a step, or of the prompt."""
+
+    value: Value
+    rollouts: Samples | None
+    """Instead of `value`: the number of rollouts from here, with `correct`."""
+    correct: Correct
+    """The number of correct rollouts, or whether a leaf is correct."""
+
+
+@with_config(STRICT)
+class JsonlNode(JsonlValue, total=False):
+    """A step of a `jsonl` tree."""
+
+    text: Required[Text]
+    """The step, exactly as the model wrote it."""
+    children: list[_JsonlChild] | None
+    count: Samples
+    """Samples that gave this step. Left out: those of `drawn`, or 1."""
+    drawn: Annotated[dict[str, Samples], Field(fail_fast=True)] | None
+    """The same samples by the depth of the ancestor from which they were drawn: {"0": 3}."""
+    answer: Annotated[str, Field(max_length=MAX_CHARACTERS)] | None
+    """The answer of a leaf."""
+
+
+@with_config(STRICT)
+class JsonlLine(JsonlValue, total=False):
+    """A tree in the format `jsonl`."""
+
+    prompt: Required[Annotated[Any, WithJsonSchema(any_of("string", "array"))]]
+    """What the model was asked: a text, or chat messages with `role` and `content`."""
+    label: Required[ShortLabel]
+    """The correct answer."""
+    children: list[_JsonlChild] | None
+    item: Annotated[str, Field(max_length=MAX_CHARACTERS)]
+    """Markdown that pages show. Left out: the prompt, or its last message."""
+    question: Text
+    """What the prompt asks, without its examples and instructions."""
+
+
+@with_config(STRICT)
+class _TextsOfAPlugin(TypedDict):
+    label: Text
+    item: Text
+    question: Text
+
+
+OPENR_LINE, JSONL_LINE = TypeAdapter(OpenrLine), TypeAdapter(JsonlLine)
+_OPENR_NODE, _JSONL_NODE = TypeAdapter(OpenrNode), TypeAdapter(JsonlNode)
+_TEXTS_OF_A_PLUGIN = TypeAdapter(_TextsOfAPlugin)
+_Read = TypeVar("_Read")
+
+
 def read_openr(row: Any) -> ForeignTree:
     """Return the tree of one object.
 
@@ -68,29 +167,23 @@ def read_openr(row: Any) -> ForeignTree:
     Raises:
         ForeignTreeError: the object is not in OpenR's format.
     """
-    row = _mapping(row, "the line")
-    question = _text(row, "question")
-    root = _mapping(row.get("reasoning_steps"), "reasoning_steps")
+    line = _checked(OPENR_LINE, row)
+    question, root = line["question"], line["reasoning_steps"]
     found = ForeignTree(
-        prompt=question, label=_label(row, "final_answer"), item=question, question=question.strip()
+        prompt=question + _OPENR_DELIMITER,
+        label=line["final_answer"],
+        item=question,
+        question=question.strip(),
     )
-    for path, node in _walk(_children(root)):
-        text = _text(node, "text")
+    for path, node in _walk(_OPENR_NODE, root.get("children")):
         is_leaf = not node.get("children")
-        value = _number(node, "mc_value")
-        found.tree.add(
-            TreeNode(
-                path,
-                text=text if is_leaf else text + _OPENR_DELIMITER,
-                terminal=is_leaf,
-            )
-        )
-        if value is not None:
+        text = node["text"] if is_leaf else node["text"] + _OPENR_DELIMITER
+        found.tree.add(TreeNode(path, text=text, terminal=is_leaf))
+        if (value := node.get("mc_value")) is not None:
             found.values[path] = value
             if is_leaf:
                 found.presumed[path] = value > 0.5  # noqa: PLR2004  most of its rollouts
-    found.prompt = question + _OPENR_DELIMITER
-    if (value := _number(root, "mc_value")) is not None:
+    if (value := root.get("mc_value")) is not None:
         found.values[ROOT] = value
     return found
 
@@ -99,22 +192,20 @@ def read_jsonl(row: Any) -> ForeignTree:
     """Return the tree of one object.
 
     Raises:
-        ForeignTreeError: the object is not in the format described above.
+        ForeignTreeError: the object is not what a `JsonlLine` describes.
     """
-    row = _mapping(row, "the line")
-    prompt = _prompt(row.get("prompt"))
-    item = row.get("item", prompt if isinstance(prompt, str) else prompt[-1]["content"])
-    if not isinstance(item, str):
-        raise ForeignTreeError("`item` must be a text")
-    _check_length(item, "item")
-    question = _text(row, "question") if "question" in row else question_of_prompt(prompt)
+    line = _checked(JSONL_LINE, row)
+    prompt = _prompt(line["prompt"])
     found = ForeignTree(
-        prompt=prompt, label=_label(row, "label"), item=item, question=question.strip()
+        prompt=prompt,
+        label=line["label"],
+        item=line.get("item", prompt if isinstance(prompt, str) else prompt[-1]["content"]),
+        question=(line.get("question") or question_of_prompt(prompt)).strip(),
     )
-    for path, node in _walk(_children(row)):
+    for path, node in _walk(_JSONL_NODE, line.get("children")):
         found.tree.add(_jsonl_node(node, path))
         _note_worth(found, node, path)
-    _note_worth(found, row, ROOT)
+    _note_worth(found, line, ROOT)
     if sum(node.count for node in found.tree) > MAX_SAMPLES:
         raise ForeignTreeError(f"the `count`s of its nodes add up to more than {MAX_SAMPLES}")
     _check_drawn(found.tree)
@@ -163,18 +254,19 @@ def _check_tree(found: object) -> None:
     if sum(node.count for node in found.tree) > MAX_SAMPLES:
         raise ForeignTreeError(f"the counts of its nodes add up to more than {MAX_SAMPLES}")
     found.prompt = _prompt(found.prompt)
-    for name in ("label", "item", "question"):
-        _text({name: getattr(found, name)}, name)
+    _checked(
+        _TEXTS_OF_A_PLUGIN, {key: getattr(found, key) for key in ("label", "item", "question")}
+    )
     for node in found.tree:
         if node.depth > MAX_DEPTH:
             raise ForeignTreeError(f"more than {MAX_DEPTH} steps on a path")
         if node.path:
-            _text({"text": node.text}, "text")
+            _checked(_OPENR_NODE, {"text": node.text}, node.path)
 
 
-def _walk(first: list[Any]) -> Iterator[tuple[NodePath, Mapping[str, Any]]]:
+def _walk(kind: TypeAdapter[_Read], first: list[Any] | None) -> Iterator[tuple[NodePath, _Read]]:
     """Yield each node with its path, parents first, siblings in order."""
-    waiting: list[tuple[NodePath, list[Any]]] = [(ROOT, first)]
+    waiting: list[tuple[NodePath, list[Any]]] = [(ROOT, first or [])]
     number = 0
     while waiting:
         path, children = waiting.pop()
@@ -184,98 +276,52 @@ def _walk(first: list[Any]) -> Iterator[tuple[NodePath, Mapping[str, Any]]]:
             number += 1
             if number > MAX_NODES:
                 raise ForeignTreeError(f"more than {MAX_NODES} nodes")
-            node = _mapping(child, f"node {[*path, position]}")
-            yield (*path, position), node
-            waiting.append(((*path, position), _children(node)))
+            below = (*path, position)
+            yield below, _checked(kind, child, below)
+            waiting.append((below, child.get("children") or []))
 
 
-def _children(node: Mapping[str, Any]) -> list[Any]:
-    children = node.get("children") or []
-    if not isinstance(children, list):
-        raise ForeignTreeError("`children` must be a list")
-    return children
+def _checked(kind: TypeAdapter[_Read], value: object, path: NodePath = ROOT) -> _Read:
+    """Return a line, or the node at a path. Its children are still to be checked.
+
+    Raises:
+        ForeignTreeError: it is not of this kind.
+    """
+    try:
+        return kind.validate_python(value)
+    except ValidationError as error:
+        refusal = refusals(error, kind)[0]
+        what = f"node {list(path)}" if path else "the line"
+        if refusal.place:
+            what = f"{refusal.name} of {what}" if path else refusal.name
+        raise ForeignTreeError(f"{what} {refusal.problem}") from error
 
 
-def _mapping(value: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ForeignTreeError(f"{what} must be a JSON object")
-    return value
-
-
-def _text(node: Mapping[str, Any], key: str) -> str:
-    text = node.get(key)
-    if not isinstance(text, str) or not text.strip():
-        raise ForeignTreeError(f"`{key}` must be a text that is not blank")
-    _check_length(text, key)
-    return text
-
-
-def _check_length(text: str, key: str) -> None:
-    if len(text) > MAX_CHARACTERS:
-        raise ForeignTreeError(f"`{key}` has more than {MAX_CHARACTERS} characters")
-
-
-def _label(row: Mapping[str, Any], key: str) -> str:
-    label = row.get(key)
-    if isinstance(label, bool) or not isinstance(label, str | int | float):
-        raise ForeignTreeError(f"`{key}` must be a text or a number")
-    if not str(label).strip():
-        raise ForeignTreeError(f"`{key}` is blank: give the correct answer")
-    _check_length(str(label), key)
-    return str(label)
-
-
-def _number(node: Mapping[str, Any], key: str) -> float | None:
-    value = node.get(key)
-    if value is None:
-        return None
-    if not is_number(value):
-        raise ForeignTreeError(f"`{key}` must be a number")
-    return float(value)
-
-
-def _whole_number(
-    node: Mapping[str, Any], path: NodePath, key: str, default: int | None, *, at_least: int
-) -> int:
-    number = node.get(key, default)
-    if type(number) is not int or not at_least <= number <= MAX_SAMPLES:
-        raise ForeignTreeError(
-            f"`{key}` of node {list(path)} must be a whole number from {at_least} to {MAX_SAMPLES}"
-        )
-    return number
-
-
-def _jsonl_node(node: Mapping[str, Any], path: NodePath) -> TreeNode:
+def _jsonl_node(node: JsonlNode, path: NodePath) -> TreeNode:
     drawn = _drawn(node, path)
-    count = _whole_number(node, path, "count", sum(drawn.values()) or 1, at_least=1)
+    count = node.get("count") or sum(drawn.values()) or 1
     if drawn and count != sum(drawn.values()):
         raise ForeignTreeError(
             f"`drawn` of node {list(path)} has {sum(drawn.values())} samples, and `count` {count}: "
             "they must be the same"
         )
-    answer = node.get("answer")
-    if answer is not None and not isinstance(answer, str):
-        raise ForeignTreeError(f"`answer` of node {list(path)} must be a text")
-    _check_length(answer or "", "answer")
     return TreeNode(
         path,
-        text=_text(node, "text"),
+        text=node["text"],
         count=count,
         drawn=drawn,
         terminal=not node.get("children"),
-        answer=answer,
+        answer=node.get("answer"),
     )
 
 
-def _note_worth(found: ForeignTree, node: Mapping[str, Any], path: NodePath) -> None:
+def _note_worth(found: ForeignTree, node: JsonlNode | JsonlLine, path: NodePath) -> None:
     """Keep the file's value of a node and, at a leaf, whether it is correct."""
     is_leaf = bool(path) and not node.get("children")
-    value, has_rollouts = _value(node, path)
-    correct = node.get("correct")
-    if value is not None:
-        found.values[path] = value
-    if has_rollouts:
-        if is_leaf and value is not None:
+    value, rollouts, correct = node.get("value"), node.get("rollouts"), node.get("correct")
+    if rollouts is not None:
+        value = _share(value, rollouts, correct, path)
+        if is_leaf:
             found.presumed[path] = value > 0.5  # noqa: PLR2004  most of its rollouts
     elif path and correct is not None:
         if not isinstance(correct, bool):
@@ -284,15 +330,16 @@ def _note_worth(found: ForeignTree, node: Mapping[str, Any], path: NodePath) -> 
             )
         if is_leaf:
             found.correct[path] = correct
+    if value is not None:
+        found.values[path] = value
 
 
-def _value(node: Mapping[str, Any], path: NodePath) -> tuple[float | None, bool]:
-    """Return the value of a node, and whether the file gives it as counts of rollouts."""
-    value = _number(node, "value")
-    if node.get("rollouts") is None:
-        return value, False
-    rollouts = _whole_number(node, path, "rollouts", None, at_least=1)
-    correct = _whole_number(node, path, "correct", None, at_least=0)
+def _share(value: float | None, rollouts: int, correct: int | None, path: NodePath) -> float:
+    """Return the share of correct rollouts, which is the value that the file may give, too."""
+    if correct is None or isinstance(correct, bool):
+        raise ForeignTreeError(
+            f"`correct` of node {list(path)} must be a whole number from 0 to {MAX_SAMPLES}"
+        )
     if correct > rollouts:
         raise ForeignTreeError(
             f"`correct` of node {list(path)} is {correct}, more than its {rollouts} `rollouts`"
@@ -303,21 +350,21 @@ def _value(node: Mapping[str, Any], path: NodePath) -> tuple[float | None, bool]
             f"`value` of node {list(path)} is {value:g}, and `correct` of `rollouts` {share:g}: "
             "they must be the same, or leave one out"
         )
-    return share, True
+    return share
 
 
-def _drawn(node: Mapping[str, Any], path: NodePath) -> dict[int, int]:
+def _drawn(node: JsonlNode, path: NodePath) -> dict[int, int]:
     """Return the samples of a node by the depth from which they were drawn; empty if not given."""
     drawn = node.get("drawn")
     if drawn is None:
         return {}
     depths = {str(depth): depth for depth in range(len(path))}
-    if not isinstance(drawn, Mapping) or not drawn or not drawn.keys() <= depths.keys():
+    if not drawn or not drawn.keys() <= depths.keys():
         raise ForeignTreeError(
             f"`drawn` of node {list(path)} must give samples by depths from 0 to {len(path) - 1}, "
             'such as {"0": 3}'
         )
-    return {depths[depth]: _whole_number(drawn, path, depth, None, at_least=1) for depth in drawn}
+    return {depths[depth]: number for depth, number in drawn.items()}
 
 
 def _check_drawn(tree: ReasoningTree) -> None:
@@ -343,5 +390,6 @@ def _prompt(prompt: Any) -> Any:
     if problem := storing_problem(prompt):
         raise ForeignTreeError(f"`prompt` {problem}")
     written = json.dumps(prompt, ensure_ascii=False)
-    _check_length(written, "prompt")
+    if len(written) > MAX_CHARACTERS:
+        raise ForeignTreeError(f"`prompt` has more than {MAX_CHARACTERS} characters")
     return json.loads(written)  # plain numbers, which the database accepts

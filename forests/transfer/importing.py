@@ -15,7 +15,7 @@ from experiment_configs.interfaces import Api, Grader, RolloutWorkerConfig
 from forests.core.counting import count_tree
 from forests.core.estimators import IMPORTED
 from forests.core.model_counts import as_fields, count_models
-from forests.core.naming import tree_id
+from forests.core.naming import IMPORTED_SCORER, tree_id
 from forests.core.tree import Grade
 from forests.core.voting import AnswerGroups
 from forests.grading import ItemGrader, same_by
@@ -35,8 +35,6 @@ from forests.transfer.foreign_trees import READERS, ForeignTree, ForeignTreeErro
 from forests.transfer.resuming import import_refusal
 
 IMPORTER = "import_trees"
-SCORER = "imported"
-"""Name of the scorer that keeps the file's own values of nodes."""
 TREES_PER_WRITE = 32
 
 Report = Callable[[int], None]
@@ -90,7 +88,9 @@ def import_trees(request: ImportRequest, report: Report = lambda _: None) -> For
         if len(batch) == TREES_PER_WRITE or index == number - 1:
             _write(forest, batch)
             if any(one.values for _, one in batch):
-                scorer = scorer or start_scorer(forest, SCORER, {"file": forest.dataset_source})
+                scorer = scorer or start_scorer(
+                    forest, IMPORTED_SCORER, {"file": forest.dataset_source}
+                )
                 write_scores(
                     scorer,
                     {tree_id(forest.name, index): one.values for index, one in batch if one.values},

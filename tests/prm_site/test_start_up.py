@@ -1,4 +1,4 @@
-"""What processes import before they do anything: each of these libraries takes 0.1 s to 0.7 s."""
+"""What processes import before they do anything: each of these libraries takes 0.06 s to 0.7 s."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = (
     "aiohttp", "datasets", "django.contrib.gis", "huggingface_hub", "matplotlib", "openai",
-    "pandas", "pyarrow", "sympy", "tokenizers",
+    "pandas", "pyarrow", "pydantic", "sympy", "tokenizers",
 )  # fmt: skip
 _FOUND = f"import sys; print(*(name for name in {HEAVY!r} if name in sys.modules))"
 
@@ -51,9 +51,9 @@ def test_a_worker_process_imports_no_more_than_it_asks_the_model_with():
         "import rollouts.workers.child_worker, experiment_configs.rollout.gsm8k_baseline\n"
         "import rollouts.client.backend"
     )
-    assert _imported_by(code) == {"aiohttp", "openai"}
+    assert _imported_by(code) == {"aiohttp", "openai", "pydantic"}
 
 
 def test_a_worker_of_the_queue_imports_that_once_and_not_in_each_fork():
     code = "import django\ndjango.setup()\nimport rollouts.workers.rq_worker"
-    assert _imported_by(code) == {"aiohttp", "openai"}
+    assert _imported_by(code) == {"aiohttp", "openai", "pydantic"}

@@ -9,11 +9,11 @@ from common.progress_bar import shown_progress
 from common.storage_problems import first_line
 from experiment_configs.interfaces import Grader
 from experiment_configs.loading import load_config
-from forests.core.naming import forest_name
+from forests.core.naming import IMPORTED_SCORER, forest_name
 from forests.forest_arguments import say_uncompared
 from forests.storage.scores import scorer_names
 from forests.transfer.foreign_trees import READERS
-from forests.transfer.importing import SCORER, ImportRequest, import_trees
+from forests.transfer.importing import ImportRequest, import_trees
 
 
 class Command(ProjectCommand):
@@ -72,9 +72,9 @@ python manage.py import_trees trees.jsonl --forest_name_suffix mine --dataset_co
             for name, value in facts.items():
                 self.stdout.write(f"{name}: {value}")
         say_uncompared(self, forest.num_uncompared, forest.name)
-        if SCORER in scorer_names(forest):
+        if IMPORTED_SCORER in scorer_names(forest):
             self.say(
                 "the file's own values are kept: create_preferences and export_preferences "
-                f"--values scorer:{SCORER} use them, and so does beam_search "
-                f"--value_function_option prm --scorer {SCORER}"
+                f"--values scorer:{IMPORTED_SCORER} use them, and so does beam_search "
+                f"--value_function_option prm --scorer {IMPORTED_SCORER}"
             )

@@ -286,12 +286,21 @@ def _changed(**changes: Any) -> dict[str, Any]:
         (_changed(item=3), "`item` must be a text"),
         (_changed(children="x"), "`children` must be a list"),
         (_changed(children=["x"]), r"node \[0\] must be a JSON object"),
-        (_changed(children=[{"text": " "}]), "`text` must be a text that is not blank"),
+        (
+            _changed(children=[{"text": " "}]),
+            r"`text` of node \[0\] must be a text that is not blank",
+        ),
         (_changed(children=[{"text": "a", "count": 0}]), "must be a whole number from 1"),
         (_changed(children=[{"text": "a", "correct": 1}]), "must be true or false"),
         (_changed(children=[{"text": "a", "answer": 4}]), r"`answer` of node \[0\] must be a text"),
-        (_changed(children=[{"text": "a", "value": "x"}]), "`value` must be a number"),
-        (_changed(children=[{"text": "a", "value": 10**400}]), "`value` must be a number"),
+        (
+            _changed(children=[{"text": "a", "value": "x"}]),
+            r"`value` of node \[0\] must be a number",
+        ),
+        (
+            _changed(children=[{"text": "a", "value": 10**400}]),
+            r"`value` of node \[0\] must be a number",
+        ),
         (_changed(children=[{"text": "a", "value": float("inf")}]), "Infinity is not JSON"),
         (_changed(children=[{"text": "a", "value": float("nan")}]), "NaN is not JSON: write null"),
         (_changed(prompt=[CHAT | {"a\0": 1}]), "`prompt` has a key that is not a text, or that"),
@@ -299,7 +308,7 @@ def _changed(**changes: Any) -> dict[str, Any]:
         (_changed(prompt=[CHAT | {"tools": DEEP}]), "`prompt` has more than 50 levels"),
         (_changed(children=[{"text": "a", "count": 10**10}]), "a whole number from 1 to 1000000"),
         (_changed(value="x"), "`value` must be a number"),
-        (_changed(rollouts=0, correct=0), "`rollouts` of node .. must be a whole number from 1"),
+        (_changed(rollouts=0, correct=0), "`rollouts` must be a whole number from 1"),
         (
             _changed(children=[{"text": "a", "rollouts": 4}]),
             "`correct` of node .0. must be a whole",
@@ -317,7 +326,10 @@ def _changed(**changes: Any) -> dict[str, Any]:
             "is 0.5, and `correct` of `rollouts` 0.25: they must be the same",
         ),
         (_changed(children=[{"text": "a", "correct": 3}]), "true or false, or come with"),
-        (_changed(children=[{"text": "a", "drawn": 3}]), "samples by depths from 0 to 0"),
+        (
+            _changed(children=[{"text": "a", "drawn": 3}]),
+            "each value a whole number from 1 to 1000000",
+        ),
         (_changed(children=[{"text": "a", "drawn": {}}]), "samples by depths from 0 to 0"),
         (_changed(children=[{"text": "a", "drawn": {"1": 3}}]), "by depths from 0 to 0, such as"),
         (_changed(children=[{"text": "a", "drawn": {"0": 0}}]), "a whole number from 1"),
@@ -346,7 +358,10 @@ def _changed(**changes: Any) -> dict[str, Any]:
         (_changed(item="x" * 1_000_001), "`item` has more than 1000000 characters"),
         (_changed(label="x" * 1_000_001), "`label` has more than"),
         (_changed(prompt=[{"role": "user", "content": "x" * 10**6}]), "`prompt` has more than"),
-        (_changed(children=[{"text": "a", "answer": "x" * 1_000_001}]), "`answer` has more than"),
+        (
+            _changed(children=[{"text": "a", "answer": "x" * 1_000_001}]),
+            "`answer` of node .0. has more than",
+        ),
     ],
 )
 def test_a_bad_line_is_named_and_nothing_is_written(db, tmp_path, row, message):

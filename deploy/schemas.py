@@ -1,0 +1,79 @@
+"""Write the JSON Schemas of configs and file formats, from the types that check them.
+
+python -m deploy.schemas
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import django
+from pydantic import ConfigDict, TypeAdapter, with_config
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
+django.setup()
+
+from experiment_configs.interfaces import RolloutWorkerConfig  # noqa: E402
+from experiment_configs.worker_settings import SETTINGS  # noqa: E402
+from forests.transfer.archive_files import ADDED, FORMAT, READ_VERSIONS  # noqa: E402
+from forests.transfer.archive_format import FOREST, SCORERS  # noqa: E402
+from forests.transfer.foreign_trees import JSONL_LINE, OPENR_LINE  # noqa: E402
+from metrics.measuring.sample_files import SAMPLE_LINE  # noqa: E402
+
+DIRECTORY = Path(__file__).parents[1] / "docs" / "reference" / "schemas"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+
+def schemas() -> Mapping[str, Schema]:
+    """Return each schema by the name of its file."""
+    found = {
+        "worker_config": worker_config(),
+        "import_trees_jsonl": JSONL_LINE.json_schema(),
+        "import_trees_openr": OPENR_LINE.json_schema(),
+        "samples": SAMPLE_LINE.json_schema(),
+        "forest_manifest": forest_manifest(),
+    }
+    return {name: {"$schema": DIALECT} | schema for name, schema in found.items()}
+
+
+def worker_config() -> Schema:
+    """Return the schema of the settings as a forest stores them, with defaults and meanings."""
+    documented = with_config(ConfigDict(use_attribute_docstrings=True))(RolloutWorkerConfig)
+    meanings = TypeAdapter(documented).json_schema()["properties"]
+    schema = SETTINGS.json_schema()
+    for name, default in RolloutWorkerConfig().as_dict().items():
+        meaning = meanings[name].get("description")
+        described = {"description": meaning} if meaning else {}
+        schema["properties"][name] |= {**described, "default": default}
+    del schema["required"]
+    return schema | {"additionalProperties": False}
+
+
+def forest_manifest() -> Schema:
+    """Return the schema of the manifest that `export_forest` writes."""
+    forest, scorer = FOREST.rows.json_schema(), SCORERS.rows.json_schema()
+    forest["properties"] = {"name": {"type": "string"}} | forest["properties"]
+    forest["required"] = ["name", *(key for key in forest["required"] if key not in ADDED)]
+    scorer["properties"]["parameters"] = {"type": "object"}  # text only in tables
+    scorer["required"] = ["name", "parameters", "created_at"]
+    parts = {
+        "format": {"const": FORMAT},
+        "version": {"enum": list(READ_VERSIONS)},
+        "forest": forest,
+        "scorers": {"type": "array", "items": scorer},
+        "files": {"type": "object", "additionalProperties": {"type": "object"}},
+    }
+    return {"title": "Manifest", "type": "object", "properties": parts, "required": list(parts)}
+
+
+def written(schema: Schema) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for name, schema in schemas().items():
+        (DIRECTORY / f"{name}.json").write_text(written(schema), encoding="utf-8")
