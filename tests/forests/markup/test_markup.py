@@ -18,7 +18,6 @@ from forests.markup import rendering as markup
 from forests.markup.latex import to_mathml
 from forests.markup.rendering import (
     MAX_MARKDOWN_LENGTH,
-    MAX_MARKS,
     MAX_SHOWN_LENGTH,
     MAX_TEXTS_OF_CHAT,
     MAX_TEXTS_OF_PAGE,
@@ -482,31 +481,6 @@ def test_definitions_and_endless_macros_are_refused():
     assert to_mathml(r"\newcommand{\a}{\a\a}\a", display=False) is None
     assert to_mathml(r"\def\a{b}\a", display=False) is None
     assert to_mathml(r"\deg 5", display=False) is not None
-
-
-# Plain sentences take a short cut; what it shows must be what Markdown shows.
-
-_WORDS = st.sampled_from(
-    ["a", "b ", "1", "2.", " ", "\n", "$", "$x$", "\\$", "*", "* ", "<", ">", "&", "&lt;", "=", "-",
-     "+", "#### 5", "(", ")", "[", "]", "!", "'", '"', ":", "\\(y\\)", "\\[z\\]", "{", "}",
-     "https://a.b", "<<1+1=2>>", "**", "\t", "\u00a0", "\u2028", "\r", "x*y", "%", "/", "$2 "]
-)  # fmt: skip
-
-
-@settings(max_examples=1000, deadline=None)
-@given(st.lists(_WORDS, max_size=9).map("".join))
-def test_the_short_cut_for_plain_sentences_shows_what_markdown_shows(text):
-    shown = markup._rendered_words(text)
-    assert shown is None or shown == markup._rendered_markdown(text)
-
-
-def test_most_steps_of_gsm8k_take_the_short_cut():
-    for text in (
-        " She eats 3 eggs, and 9 * 2 = $<<9*2=18>>18 are left.\n",
-        "He pays 3*$5 + 4*$5 = $35 (and \\$2 more).\n#### 35",
-        "Let $x$ be the price, so $\\frac{x}{2} < 4$.",
-    ):
-        assert markup._rendered_words(text) is not None
 
 
 # Searching
