@@ -4,13 +4,13 @@ A model's angle brackets are text, and nobody should follow a URL that it made u
 the text, and this module writes the HTML: from the tags below, escaped text and allowed MathML.
 """
 
+import html
 import re
 from collections.abc import Iterator
 
-from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock, heading, table
+from markdown_it.rules_block import StateBlock, blockquote, heading, table
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline import escape as escaped_mark
@@ -20,8 +20,8 @@ from forests.markup.latex import as_html, formula_at, is_formula, spans
 
 MAX_NESTING = 20
 """Levels of lists (two each) and quotes; the parser leaves out what lies deeper."""
-MAX_CELLS = 2_500
-"""Columns times lines of a table: the parser adds the cells that a short row leaves out."""
+MAX_CELLS = 1_200
+"""Cells of a text's tables: the parser fills up each short row."""
 
 _RULES = (
     "table", "code", "fence", "blockquote", "hr", "list", "heading",
@@ -34,6 +34,7 @@ _TAGS = frozenset(
     }
 )  # fmt: skip
 _ANSWER = re.compile(r"#{4}[ ]*+[-$]?\d")  # of GSM8K
+_CELL_END = re.compile(r"(?<!\\)\|")
 _TIMES = re.compile(r"(?<=[\w)\]$%])\*(?=[\w($\\])")
 _ESCAPED = frozenset("\\`*_#+-.>|~$%&<\n")
 """What a backslash can escape; before other marks it belongs to a command of LaTeX."""
@@ -55,8 +56,7 @@ def to_html(text: str) -> SafeString:
     tokens = _PARSER.parse(text)
     if any(token.level >= MAX_NESTING - 1 for token in tokens):
         raise TooDeepError
-    html = "".join(_html_of(tokens)).rstrip("\n")
-    return mark_safe(html)  # noqa: S308  allowed tags, escaped text, allowed MathML
+    return mark_safe("".join(_html_of(tokens)).rstrip("\n"))  # noqa: S308  allowed tags, escaped text, allowed MathML
 
 
 def _html_of(tokens: list[Token]) -> Iterator[str]:
@@ -77,22 +77,17 @@ def _tag_of(token: Token) -> str:
 
 
 def _content_of(token: Token) -> str:
+    if token.type in ("softbreak", "hardbreak", "hr"):
+        return "<hr>\n" if token.type == "hr" else "<br>\n"
     text = token.content.translate(_AS_WRITTEN)
-    match token.type:
-        case "softbreak" | "hardbreak":
-            return "<br>\n"
-        case "hr":
-            return "<hr>\n"
-        case "code_inline":
-            return f"<code>{escape(text)}</code>"
-        case "code_block" if formula := _only_formula(text):
-            return f"<p>{formula}</p>\n"
-        case "code_block" | "fence":
-            return f"<pre><code>{escape(text)}</code></pre>\n"
-        case "formula":
-            return _only_formula(text) or escape(text)
-        case _:
-            return escape(text)
+    escaped = html.escape(text, quote=False)
+    if token.type == "code_inline":
+        return f"<code>{escaped}</code>"
+    if token.type in ("formula", "code_block") and (formula := _only_formula(text)):
+        return formula if token.type == "formula" else f"<p>{formula}</p>\n"
+    if token.type in ("code_block", "fence"):
+        return f"<pre><code>{escaped}</code></pre>\n"
+    return escaped
 
 
 def _only_formula(text: str) -> str | None:
@@ -153,19 +148,47 @@ def _heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return not is_answer and heading(state, start, end, silent)
 
 
+def _quote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Read a quote that ends at the first line without its mark.
+
+    In CommonMark such lines may belong to the quote, and each level of quotes looks at all of them.
+    """
+    stop = start
+    while stop < end and state.src.startswith(">", state.bMarks[stop] + state.tShift[stop]):
+        stop += 1
+    outer, state.lineMax = state.lineMax, stop
+    is_quote = stop > start and blockquote(state, start, stop, silent)
+    state.lineMax = outer
+    return is_quote
+
+
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    if start + 1 >= end:
+    state.env["columns"] = _num_cells(state, start)
+    return table(state, start, end, silent)
+
+
+def _end_of_table(state: StateBlock, line: int, _end: int, silent: bool) -> bool:
+    """End a table at a line of more cells: the parser leaves out what the columns cannot hold."""
+    if not silent or state.parentType != "table":
         return False
-    columns = state.src.count("|", state.bMarks[start + 1], state.eMarks[start + 1]) + 1
-    return columns * (end - start) <= MAX_CELLS and table(state, start, end, silent)
+    columns = state.env["columns"]
+    state.env["cells"] = state.env.get("cells", 0) + columns
+    return not 0 < _num_cells(state, line) <= columns or state.env["cells"] > MAX_CELLS
+
+
+def _num_cells(state: StateBlock, line: int) -> int:
+    row = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].rstrip()
+    ends = [end.start() for end in _CELL_END.finditer(row)]
+    return len(ends) + 1 - (0 in ends) - (len(row) - 1 in ends) if ends else 0
 
 
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("zero", {"maxNesting": MAX_NESTING}).enable(_RULES)
-    interrupts = {"alt": ["paragraph", "blockquote"]}
     parser.core.ruler.after("normalize", "hide_structure", _hide_structure)
-    parser.block.ruler.at("heading", _heading, interrupts)
+    parser.block.ruler.at("heading", _heading, {"alt": ["paragraph", "blockquote"]})
+    parser.block.ruler.at("blockquote", _quote, {"alt": ["paragraph", "blockquote", "list"]})
     parser.block.ruler.at("table", _table, {"alt": ["paragraph"]})
+    parser.block.ruler.before("table", "end_of_table", _end_of_table, {"alt": ["blockquote"]})
     parser.inline.ruler.at("escape", _escape)
     parser.inline.ruler.before("escape", "formula", _formula)
     parser.inline.ruler.before("emphasis", "times", _times)
