@@ -30,6 +30,7 @@ from forests.markup.rendering import (
     render_prompt,
     render_raw,
 )
+from tests.browser.xss import CORPUS
 
 ALLOWED_TAGS = {
     "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol",
@@ -282,6 +283,37 @@ def test_markdown_is_rendered():
         "<td>1</td>",
     ):
         assert part in html
+
+
+@pytest.mark.parametrize("text", CORPUS.values(), ids=CORPUS)
+@pytest.mark.parametrize("frame", ["{}", "> {}", "- {}", "| a |\n|---|\n| {} |", "$x$ {}"])
+def test_the_attacks_of_the_browser_tests_are_inert(text, frame):
+    assert_inert(render_markdown(frame.replace("{}", text)))
+
+
+def test_a_list_below_a_line_of_text_is_a_list_and_keeps_its_numbers():
+    assert "<li>a</li>" in render_markdown("We know:\n- a\n- b")
+    assert '<ol start="2"><li>Add.</li>' in render_markdown("2. Add.\n3. Divide.")
+
+
+def test_bars_of_formulas_and_code_are_no_cells():
+    html = render_markdown("| $|x|$ | `a|b` |\n|---|---|\n| $P(A|B)$ | 2 |")
+    assert html.count("<td>") == html.count("<th>") == 2
+    assert "<code>a|b</code>" in html
+
+
+def test_lines_of_a_formula_are_no_lists_or_headings():
+    html = render_markdown("So \\[\nx\n= 2\n- 3\n\n| 4\n\\] holds")
+    assert set(Reading(html.partition("<math")[0]).tags) == {"div", "p"}
+    assert html.count("<p>") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["> " * 30 + "deep", "- " * 30 + "deep", "| a |\n|---|\n| 1 | deep |", "| a |\n|---|\ndeep"],
+)
+def test_what_the_parser_would_leave_out_is_shown(text):
+    assert "deep" in assert_inert(render_markdown(text)).text
 
 
 def test_text_in_other_scripts_is_isolated_and_kept():
