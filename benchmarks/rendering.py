@@ -1,7 +1,7 @@
 """CPU time of rendering hostile Markdown and LaTeX, for one text and for a page of many.
 
-The number of marks in a text bounds the work (docs/decisions/006-sanitising.md), and tests count
-that. This benchmark measures the time on a machine, with a goal of 50 ms for a text.
+The length of a text bounds the work (docs/decisions/007-one-parser.md), and tests count that. This
+benchmark measures the time on a machine, with a goal of 50 ms for a text.
 
 usage: python benchmarks/rendering.py [--quick] [--json]
 """
@@ -9,7 +9,7 @@ usage: python benchmarks/rendering.py [--quick] [--json]
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -24,9 +24,22 @@ UNITS = (
     "|\n|-\n", "a|b\n-|-\n", "\n- ", "a\n---\n", "|a|b|\n|-|-|\n", "\\```_a ", "* * > ", ">",
     "# a\n", "`*", "---\n", "> > ", "_{`a`", "*_", "1. ", "***a", "~~~\n", "``", "- a\n  ",
     "\\begin{align}", "$x$ ", "$$", "\\(", "*a*", "a*b", "&amp;", "[x](", "<b>", "\n\n", "\t",
-    "$\\frac", "{", "é*", "~", "`",
+    "$\\frac", "{", "é*", "~", "`", "+\n-\n", "- a\n", "- a\n - b\n", "1. a\n", "a\n\n", "a\n",
+    "**a** ", "**a*", "_*a", "[", "![", "\n- **", "$_x$",
 )  # fmt: skip
 """Pieces that are repeated to hostile texts: the most expensive of thousands of candidates."""
+SHAPES = {
+    "lines below nested quotes": "> " * 18 + "a\n" + "b\n" * 50_000,
+    "tables below nested quotes": "> - " * 6 + "a\n" + "b|c\n-|-\n" * 10_000,
+    "nested lists": ("- " * 9 + "a\n") * 3_000,
+    "lists that go in": "".join("  " * level + "- a\n" for level in range(9)) * 600,
+    "rows without cells": "|a" * 99 + "\n" + "|-" * 99 + "\n" + "a|\n" * 17_000,
+    "runs of backticks": "".join("`" * length + "a" for length in range(320)),
+    "fences that nothing ends": "".join("`" * length + "a\n" for length in range(320, 2, -1)),
+    "environments that nothing ends": "\\begin{align}\\begin{gather}\\begin{cases}" * 1_200,
+    "brackets": "[" * 25_000 + "](" * 13_000,
+}
+"""Texts of 50,000 characters in which a mark makes work of what is far from it."""
 
 
 def main() -> None:
@@ -35,7 +48,7 @@ def main() -> None:
     import django  # noqa: PLC0415  the settings read the environment
 
     django.setup()
-    found = measure(UNITS[::5] if options.quick else UNITS)
+    found = measure(quick=options.quick)
     if options.json:
         print_json("rendering", found)
         return
@@ -43,7 +56,13 @@ def main() -> None:
         print(f"{one.case:<24}{one.figure:10.1f} ms, {one.note}; goal {one.baseline_figure:.0f} ms")
 
 
-def measure(units: Sequence[str]) -> list[Measure]:
+def hostile_texts(length: int) -> dict[str, str]:
+    """Return each hostile text of at most this many characters, by its unit or name."""
+    texts = {repr(unit): unit * (length // len(unit) + 1) for unit in UNITS} | SHAPES
+    return {name: text[:length] for name, text in texts.items()}
+
+
+def measure(*, quick: bool) -> list[Measure]:
     """Return the times of the slowest texts in milliseconds, each the least of three."""
     from forests.markup.rendering import MAX_TEXTS_OF_PAGE, PageTexts, render_markdown  # noqa: PLC0415
 
@@ -52,18 +71,20 @@ def measure(units: Sequence[str]) -> list[Measure]:
         for number in range(TEXTS_OF_A_PAGE):
             texts.markdown(f"{number} {text}")  # else the rest would come from the cache
 
+    step = 5 if quick else 1
     found = [
-        _dearest(f"a text of {length:,}", units, length, render_markdown, GOAL_SECONDS)
+        _dearest(f"a text of {length:,}", length, step, render_markdown, GOAL_SECONDS)
         for length in LENGTHS
     ]
     goal = GOAL_SECONDS * MAX_TEXTS_OF_PAGE
-    return [*found, _dearest("a page of pairs", units, LENGTHS[0], show_page, goal)]
+    return [*found, _dearest("a page of pairs", LENGTHS[0], step, show_page, goal)]
 
 
 def _dearest(
-    case: str, units: Sequence[str], length: int, show: Callable[[str], object], goal: float
+    case: str, length: int, step: int, show: Callable[[str], object], goal: float
 ) -> Measure:
-    times = {unit: _seconds(show, (unit * length)[:length]) for unit in units}
+    texts = list(hostile_texts(length).items())[::step]
+    times = {name: _seconds(show, text) for name, text in texts}
     dearest = max(times, key=times.__getitem__)
     return Measure(
         case=case,
@@ -72,7 +93,7 @@ def _dearest(
         figure=round(1000 * times[dearest], 1),
         baseline_figure=1000 * goal,
         at_most=1.0,
-        note=f"of {dearest!r}, again and again",
+        note=f"of {dearest}",
     )
 
 

@@ -110,7 +110,6 @@ INSTALLED_APPS = [
     "prm_site.apps.MongoDjangoRqConfig",
     "prm_site.apps.MongoAxesConfig",
     "django_htmx",
-    "markdownify.apps.MarkdownifyConfig",
     "forests",
     "rollouts",
     "metrics",
@@ -274,22 +273,3 @@ LOGGING = logging_settings(
 )
 # Prometheus sends it to read /metrics. Without a token, only readers of the pages may read it.
 METRICS_TOKEN: str = env.str("PRM_METRICS_TOKEN", default="")
-
-# The Markdown of models that reaches a browser: see forests/markup/rendering.py.
-MARKDOWNIFY = {
-    "default": {
-        "MARKDOWN_EXTENSIONS": [
-            "fenced_code", "tables", "sane_lists", "nl2br",
-            "forests.markup.markdown_subset:MarkdownSubset",
-        ],
-        "WHITELIST_TAGS": [
-            "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol",
-            "p", "pre", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
-        ],
-        "WHITELIST_ATTRS": {},
-        "WHITELIST_STYLES": [],
-        "WHITELIST_PROTOCOLS": [],
-        "STRIP": False,
-        "LINKIFY_TEXT": {"PARSE_URLS": False},
-    },
-}  # fmt: skip

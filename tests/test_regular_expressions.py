@@ -42,7 +42,6 @@ BOUNDED = {
     "experiment_configs.answers.extraction.cleaning._LATEX_SPACE": "the same",
     "experiment_configs.answers.extraction.statements._EXPLANATION": "the same",
     "experiment_configs.step_delimiters.NUMBERED_STEPS": "a process of its own, with a time limit",
-    "forests.markup.latex.TOKEN": "the 5,000 characters of a text that are read as Markdown",
 }
 """Patterns that take more than linear time, and what bounds the texts that they meet.
 

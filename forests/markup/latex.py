@@ -16,24 +16,26 @@ MAX_NESTING_UNITS = 250
 
 _ENVIRONMENTS = "align|aligned|equation|gather|gathered|multline|cases|array|[bpvBV]?matrix"
 _NO_DELIMITER = r"(?:\\[^()\[\]]|[^\\])++"
-
-TOKEN = re.compile(
-    rf"""
-    (?P<fence> ^[ ]{{0,3}} (?P<bar>`{{3,}}+|~{{3,}}+) [^\n]*\n .*? ^[ ]{{0,3}} (?P=bar) [ ]*$ )
-  | (?P<code> (?<!`) (?P<ticks>`+) (?!`) (?:(?!\n\n).)+? (?<!`) (?P=ticks) (?!`) )
-  | (?P<answer> ^\#{{4}} (?=[ ]*[-$]?\d) )
-  | (?P<times> (?<=[\w)\]$%]) \* (?=[\w($\\]) )
-  | (?P<entity> & (?=\#?\w+;) )
-  | \$\$ (?P<dollars> (?:\\.|[^$\\])++ ) \$\$
+_FORMULA = rf"""
+    \$\$ (?P<dollars> (?:\\.|[^$\\])++ ) \$\$
   | \\\[ (?P<brackets> {_NO_DELIMITER} ) \\\]
   | \\\( (?P<parentheses> {_NO_DELIMITER} ) \\\)
-  | (?P<environment> \\begin\{{ (?P<name>(?:{_ENVIRONMENTS})\*?) \}} .*? \\end\{{ (?P=name) \}} )
+  | (?P<environment> \\begin\{{ (?P<name>(?:{_ENVIRONMENTS})\*?) \}}
+      (?:[^\\] | \\(?!(?:begin|end)\{{(?P=name)\}}) )*+ \\end\{{ (?P=name) \}} )
   | \$ (?!\s) (?P<dollar> (?:\\.|[^$\\\n]|\n(?!\n))++ ) (?<!\s) \$ (?![\d<])
-  | \\ (?P<escaped> [$()\[\]{{}}] )
+"""
+FORMULA = re.compile(_FORMULA, re.VERBOSE | re.DOTALL)
+SPAN = re.compile(
+    rf"""
+    (?P<fence> ^[ ]{{0,3}} (?P<bar>(?P<mark>[`~])(?P=mark){{2,}}+) [^\n`]*+ \n
+      .*? (?: ^[ ]{{0,3}} (?P=bar) (?P=mark)*+ [ ]*+ $ | \Z ) )
+  | (?P<code> (?<!`) (?P<ticks>`++) (?:(?!\n\n).)+? (?<!`) (?P=ticks) (?!`) )
+  | {_FORMULA}
+  | \\ [\\`$()\[\]{{}}]
     """,
     re.VERBOSE | re.MULTILINE | re.DOTALL,
 )
-"""Parts of a text that Markdown must not parse: code, formulas, and marks with another meaning."""
+"""Parts of a text that say nothing about its lines and tables: code, formulas, escaped marks."""
 
 _DISPLAY = ("dollars", "brackets", "environment")
 _INLINE = ("parentheses", "dollar")
@@ -91,25 +93,37 @@ _CLASS_OF_STYLE = {
 }
 
 
-def tokens(text: str) -> Iterator[re.Match[str]]:
-    """Yield each `TOKEN` of a text, without the dollar signs of prices."""
+def spans(text: str) -> Iterator[re.Match[str]]:
+    """Yield each `SPAN` of a text, without the dollar signs of prices."""
     position = 0
-    while match := TOKEN.search(text, position):
-        if match["dollar"] and _is_about_money(match["dollar"]):
+    while match := SPAN.search(text, position):
+        if is_price(match):
             position = match.start() + 1
         else:
             yield match
             position = match.end()
 
 
-def formula_of(match: re.Match[str]) -> tuple[str, bool] | None:
-    """Return the LaTeX of a `TOKEN`, and whether it is displayed; None if it is not a formula."""
-    kind = match.lastgroup if match["environment"] is None else "environment"
-    if kind in _DISPLAY:
-        return match[kind], True
-    if kind in _INLINE:
-        return match[kind], False
-    return None
+def formula_at(text: str, position: int) -> re.Match[str] | None:
+    """Return the `FORMULA` that begins at a position; None if there is none, or a price."""
+    match = FORMULA.match(text, position)
+    return None if match is None or is_price(match) else match
+
+
+def is_formula(span: re.Match[str]) -> bool:
+    return any(span[kind] for kind in (*_DISPLAY, *_INLINE))
+
+
+def is_price(match: re.Match[str]) -> bool:
+    """Return whether dollar signs stand for money, and the text between them is prose."""
+    return match["dollar"] is not None and _is_about_money(match["dollar"])
+
+
+def as_html(formula: re.Match[str]) -> str:
+    """Return the MathML of a `FORMULA`; its source as HTML if it cannot be converted."""
+    kind = next(kind for kind in (*_DISPLAY, *_INLINE) if formula[kind])
+    html = to_mathml(formula[kind], display=kind in _DISPLAY)
+    return html or f'<code class="formula">{escape(formula[0])}</code>'
 
 
 def to_mathml(latex: str, *, display: bool) -> str | None:
@@ -139,11 +153,6 @@ def _known(match: re.Match[str]) -> str:
     if match["split"]:
         return rf"\{match['split']}{{aligned}}"
     return r"\text" if match["text"] else r"\boldsymbol" if match["bold"] else r"\quad "
-
-
-def as_source(text: str) -> str:
-    """Return the source of a formula that cannot be converted, as HTML."""
-    return f'<code class="formula">{escape(text)}</code>'
 
 
 def _is_about_money(text: str) -> bool:

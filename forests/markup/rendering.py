@@ -1,33 +1,23 @@
-"""The only way to turn a text of a model or a dataset into HTML.
-
-Placeholders replace the formulas before Markdown parses the text. After bleach has cleaned the
-output, MathML replaces the placeholders. The author of a text cannot guess them, so no part of the
-text itself reaches the page without cleaning.
-"""
+"""The only way to turn a text of a model or a dataset into HTML, in bounded time."""
 
 import html as entities
 import json
 import re
-import secrets
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import Any
 
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from markdownify.templatetags.markdownify import markdownify
 
 from common.text import printable
 from forests.core.prefix import is_prompt
-from forests.markup.latex import as_source, formula_of, to_mathml, tokens
+from forests.markup.markdown import to_html
 
 MAX_MARKDOWN_LENGTH = 5_000
-"""Most characters of a text parsed as Markdown, which can be slower than linear; others are raw."""
-MAX_MARKS = 700
-"""Most marks of a text parsed as Markdown: each takes up to 50 microseconds, words hardly any."""
+"""Most characters of a text read as Markdown: a mark takes up to 10 microseconds."""
 MAX_TEXTS_OF_CHAT = 3
 """Markdown budget of one chat, in texts; its other messages are shown raw."""
 MAX_TEXTS_OF_PAGE = 40
@@ -36,14 +26,6 @@ MAX_SHOWN_LENGTH = 100_000
 """Most characters of a text or chat on a page; the admin shows all of it."""
 MAX_ROLE_LENGTH = 100
 
-# Markdown syntax in a text without its formulas and the like.
-_SYNTAX = re.compile(
-    r"[\\`_#|~] | [^\S\x20\n] | (?<!\x20)\* | \*(?!\x20)"
-    r"| ^\x20{0,3} (?:[-+*>=] | \d+[.)]) | ^\x20{4} | \n\x20*(?:\n|\Z) | \x20\n",
-    re.MULTILINE | re.VERBOSE,
-)
-# Characters on which Markdown, or the cleaning of its output, spends time.
-_MARK = re.compile(r"[^\w\s.,;:!?'\"()$/%] | \n | \d[.)]", re.VERBOSE)
 _ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _TAG_OR_FORMULA = re.compile(r"(<math\b.*?</math>|<[^<>]*>)", re.DOTALL)
 
@@ -55,61 +37,29 @@ def render_markdown(text: object) -> SafeString:
 
 @dataclass(slots=True)
 class _Room:
-    """The budget left for Markdown: characters and marks."""
+    """The budget left for Markdown, in characters."""
 
     length: int = MAX_MARKDOWN_LENGTH
-    marks: int = MAX_MARKS
 
     def take(self, text: str) -> int:
-        """Return how many characters to parse as Markdown, up to a line end, and charge them."""
-        most_marks = min(self.marks, MAX_MARKS)
-        if len(text) <= min(most_marks, self.length):  # most texts: skip the search for formulas
-            self.length -= len(text)
-            self.marks -= len(_MARK.findall(text))
-            return len(text)
-        end, marks = 0, 0
-        limited = text[: min(self.length, MAX_MARKDOWN_LENGTH)]
-        for start, stop in _words_between(limited):
-            room = list(islice(_MARK.finditer(limited, start, stop), most_marks - marks + 1))
-            marks += len(room)
-            if marks > most_marks:
-                end = room[-1].start()
-                marks = most_marks
-                break
-            end = stop
-        if end < len(text):
-            end = text.rfind("\n", 0, end) + 1 or end
+        """Return how many characters to read as Markdown, up to a line end, and charge them."""
+        end = min(self.length, MAX_MARKDOWN_LENGTH)
+        end = len(text) if end >= len(text) else text.rfind("\n", 0, end) + 1 or end
         self.length -= end
-        self.marks -= marks
         return end
 
     def part(self, texts: int) -> "_Room":
         """Take a budget for this many texts and return it; `give_back` returns what is left."""
-        part = _Room(
-            min(self.length, texts * MAX_MARKDOWN_LENGTH), min(self.marks, texts * MAX_MARKS)
-        )
+        part = _Room(min(self.length, texts * MAX_MARKDOWN_LENGTH))
         self.length -= part.length
-        self.marks -= part.marks
         return part
 
     def give_back(self, part: "_Room") -> None:
         self.length += part.length
-        self.marks += part.marks
 
 
 def _room_of(texts: int) -> _Room:
-    return _Room(texts * MAX_MARKDOWN_LENGTH, texts * MAX_MARKS)
-
-
-def _words_between(text: str) -> Iterator[tuple[int, int]]:
-    """Yield start and stop of each stretch to parse as Markdown: not formulas and code blocks."""
-    begun = 0
-    for match in tokens(text):
-        yield begun, match.start()
-        is_code = match["fence"] is not None
-        begun = match.end() - len("```") if is_code else match.start()
-        begun = begun if formula_of(match) is None else match.end()
-    yield begun, len(text)
+    return _Room(texts * MAX_MARKDOWN_LENGTH)
 
 
 def _render_within(whole: str, room: _Room) -> SafeString:
@@ -124,7 +74,7 @@ def _render_within(whole: str, room: _Room) -> SafeString:
 class PageTexts:
     """Renders the texts of one page with a shared budget for Markdown; the rest is shown raw.
 
-    The budget counts characters and marks, not time, so a page looks the same at each request.
+    The budget counts characters, not time, so a page looks the same at each request.
     """
 
     def __init__(self) -> None:
@@ -240,75 +190,6 @@ def _note_on_missing(count: int, what: str) -> SafeString:
 @lru_cache(maxsize=4096)
 def _rendered(text: str) -> SafeString:
     try:
-        html = _rendered_words(text)
-        return _rendered_markdown(text) if html is None else html
+        return to_html(text)
     except Exception:  # noqa: BLE001  a text that breaks the parser must not break the page
         return format_html('<pre class="raw">{}</pre>', text)
-
-
-def _rendered_words(text: str) -> SafeString | None:
-    """Return the HTML of plain sentences and formulas, a hundred times faster than Markdown.
-
-    None if the text contains anything else.
-    """
-    if not (stripped := text.strip("\n")).strip():
-        return SafeString("")
-    html: list[str] = []
-    words: list[str] = []
-    end = 0
-    for match in tokens(stripped):
-        if match["fence"] or match["code"]:
-            return None
-        words += [stripped[end : match.start()], "x"]
-        html += [_escaped_words(words[-2]), _html_of(match)]
-        end = match.end()
-    words.append(stripped[end:])
-    html.append(_escaped_words(words[-1]))
-    if _SYNTAX.search("".join(words)):
-        return None
-    body = "".join(html).lstrip(" ")
-    return mark_safe(f"<p>{body}</p>")  # noqa: S308  escaped, then MathML
-
-
-def _escaped_words(text: str) -> str:
-    return entities.escape(text, quote=False).replace("\n", "<br>\n")
-
-
-def _html_of(match: re.Match[str]) -> str:
-    """Return a `TOKEN` that is not code as HTML."""
-    if (formula := formula_of(match)) is None:
-        return entities.escape("$" if match["escaped"] == "$" else match[0], quote=False)
-    return to_mathml(formula[0], display=formula[1]) or as_source(match[0])
-
-
-def _rendered_markdown(text: str) -> SafeString:
-    mark = f"M{secrets.token_hex(8)}N"
-    formulas: list[str] = []
-
-    pieces: list[str] = []
-    end = 0
-    for match in tokens(text):
-        pieces.append(text[end : match.start()])
-        end = match.end()
-        if formula_of(match) is None:
-            pieces.append(_escaped(match))
-        else:
-            pieces.append(f"{mark}{len(formulas)}E")
-            formulas.append(_html_of(match))
-    source = "".join(pieces) + text[end:]
-    html = markdownify(source)  # type: ignore[no-untyped-call]  # no types
-    put_back = re.compile(f"{mark}([0-9]+)E")
-    html = put_back.sub(lambda match: formulas[int(match[1])], html)
-    return mark_safe(html)  # noqa: S308  cleaned by bleach, then MathML by an allow-list
-
-
-def _escaped(match: re.Match[str]) -> str:
-    """Escape a `TOKEN` that is not a formula, so that Markdown shows it as it was written."""
-    if match["entity"]:
-        return "&amp;"
-    if match["escaped"] == "$":
-        return "$"
-    # Without the escape GSM8K's answer mark is a heading, `3*4*5` has emphasis, and a single
-    # delimiter loses its backslash.
-    is_mark = match["answer"] or match["times"] or match["escaped"]
-    return f"\\{match[0]}" if is_mark else match[0]

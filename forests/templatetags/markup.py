@@ -12,7 +12,7 @@ register = template.Library()
 
 
 @register.filter
-def render_markdown(text: object) -> SafeString:
+def markdownify(text: object) -> SafeString:
     return markup.render_markdown(text)
 
 

@@ -3,7 +3,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from forests.markup.rendering import MAX_MARKS, MAX_TEXTS_OF_PAGE
+from forests.markup.rendering import MAX_MARKDOWN_LENGTH, MAX_TEXTS_OF_PAGE
 from forests.models import Tree
 from preferences.core.pairing import PairingOptions
 from preferences.models import Preference, PreferenceSet, ReviewState
@@ -53,7 +53,8 @@ def test_pairs_stand_side_by_side_with_what_differs(reader, forest):
 
 def test_a_page_of_hostile_pairs_reads_part_of_them_as_markdown_and_shows_the_rest(reader, forest):
     create(forest)
-    hostile = "|\n|-\n" * 800
+    table = "a|b\n-|-\n\n"
+    hostile = table * 800
     Preference.objects.update(chosen=hostile, rejected=hostile, prefix=hostile)
     chat = [{"role": "user", "content": hostile}] * 5
     Tree.objects.update(prompt=chat)
@@ -65,7 +66,7 @@ def test_a_page_of_hostile_pairs_reads_part_of_them_as_markdown_and_shows_the_re
     assert len(tables) == 10
     assert tables[0] > 0
     assert tables[-1] == 0
-    assert sum(tables) <= MAX_TEXTS_OF_PAGE * MAX_MARKS // 4
+    assert sum(tables) <= MAX_TEXTS_OF_PAGE * MAX_MARKDOWN_LENGTH // len(table)
     assert html.count('<pre class="raw"') >= 10 * 8
 
 
