@@ -1,6 +1,6 @@
 """CPU time of rendering hostile Markdown and LaTeX, for one text and for a page of many.
 
-The length of a text bounds the work (docs/decisions/007-one-parser.md), and tests count that. This
+The length of a text bounds the work (docs/decisions/008-one-parser.md), and tests count that. This
 benchmark measures the time on a machine, with a goal of 50 ms for a text.
 
 usage: python benchmarks/rendering.py [--quick] [--json]
