@@ -299,12 +299,14 @@ class Node(models.Model):
 
 
 class Scorer(models.Model):
-    """A judge of steps whose scores a forest keeps: a served reward model or an imported one."""
+    """A source of scores of steps: a served reward model, a judge model, people, or a file."""
 
     id = models.CharField(primary_key=True, max_length=260, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
     name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=20, blank=True, default="")  # see forests.core.verdicts
     parameters = models.JSONField(default=dict)  # what it was asked, to tell runs apart
+    spent = models.JSONField(default=dict)  # by a judge: requests, tokens, unread replies
     num_trees = models.IntegerField(default=0)  # trees with scores
     num_nodes = models.IntegerField(default=0)  # nodes with a score
     created_at = models.DateTimeField()
@@ -321,6 +323,8 @@ class TreeScores(models.Model):
 
     id = models.CharField(primary_key=True, max_length=280, db_column="_id")
     scores = models.JSONField()  # by path, such as {"0-2-1": 0.7}; nodes without a score are absent
+    rationales = models.JSONField(default=dict)  # why, by path: texts of a model or a person
+    votes = models.JSONField(default=dict)  # by path: how many are right, neutral and wrong
 
     class Meta:
         verbose_name_plural = "tree scores"

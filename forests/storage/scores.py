@@ -4,6 +4,7 @@ One document holds the scores of one tree, so scores are read like trees: in bat
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,16 +12,51 @@ from pymongo import ReplaceOne
 
 from experiment_configs.interfaces import ConfigError
 from forests.core.naming import check_slug, scorer_id, tree_scores_id
-from forests.core.tree import ROOT, Scores, format_path, parse_path
+from forests.core.tree import ROOT, NodePath, Scores, format_path, parse_path
+from forests.core.verdicts import GIVE_VERDICTS, Verdict, verdict_of
+from forests.costs.budgets import Usage
 from forests.models import Forest, Scorer, TreeScores
 from forests.storage.trees import StoredTree, collection, in_batches, read_trees, tree_ids
 
 
-def start_scorer(forest: Forest, name: str, parameters: Mapping[str, Any]) -> Scorer:
-    """Return the scorer of this name: a new one, or a known one with the same parameters.
+@dataclass(frozen=True, slots=True)
+class JudgedTree:
+    """What a scorer says of the nodes of one tree."""
+
+    scores: Scores = field(default_factory=dict)
+    rationales: Mapping[NodePath, str] = field(default_factory=dict)
+    """Why, by node; that of the root is about the whole tree."""
+    votes: Mapping[NodePath, Sequence[int]] = field(default_factory=dict)
+    """How many votes say right, neutral and wrong, if there are several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one scorer says of one node."""
+
+    scorer: str
+    kind: str
+    """One of `forests.core.verdicts.SCORER_KINDS`; empty if it is not known."""
+    score: float | None
+    rationale: str
+    votes: Sequence[int]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the score stands for; None without a score, or if the scorer gives no verdicts."""
+        is_verdict = self.score is not None and self.kind in GIVE_VERDICTS
+        return verdict_of(self.score) if is_verdict and self.score is not None else None
+
+
+def start_scorer(
+    forest: Forest, name: str, parameters: Mapping[str, Any], kind: str = ""
+) -> Scorer:
+    """Return the scorer of this name: a new one, or a known one of this kind and these parameters.
+
+    A scorer whose kind is not known, as of an earlier version, takes the kind.
 
     Raises:
-        ConfigError: the scorer is known with other parameters.
+        ConfigError: the scorer is known with another kind or other parameters.
         ForestNameError: the name cannot be part of an id.
     """
     check_slug(name, "scorer")
@@ -30,8 +66,14 @@ def start_scorer(forest: Forest, name: str, parameters: Mapping[str, Any]) -> Sc
             id=scorer_id(forest.name, name),
             forest_id=forest.name,
             name=name,
+            kind=kind,
             parameters=dict(parameters),
             created_at=datetime.now(UTC),
+        )
+    if known.kind and known.kind != kind:
+        raise ConfigError(
+            f"scorer {name!r} of {forest.name} is of the kind {known.kind!r}, not {kind!r}: choose "
+            "another --scorer, or --replace its scores"
         )
     if known.parameters != parameters:
         different = [
@@ -43,6 +85,9 @@ def start_scorer(forest: Forest, name: str, parameters: Mapping[str, Any]) -> Sc
             f"scorer {name!r} of {forest.name} has other parameters ({', '.join(different)}): "
             "choose another --scorer, or --replace its scores"
         )
+    if kind and not known.kind:
+        known.kind = kind
+        known.save(update_fields=["kind"])
     return known
 
 
@@ -69,12 +114,42 @@ def read_scores(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int
     """Return the scores of these trees by index, in one query; trees without scores are absent."""
     ids = {tree_scores_id(tree, scorer): index for tree, index in _trees(forest, indexes)}
     found = collection(TreeScores).find({"_id": {"$in": list(ids)}})
+    return {ids[document["_id"]]: _by_path(document["scores"]) for document in found}
+
+
+def read_judged(forest: Forest, index: int) -> dict[str, tuple[str, JudgedTree]]:
+    """Return what each scorer says of a tree, with the scorer's kind, by its name."""
+    scorers = {one["name"]: one for one in collection(Scorer).find({"forest_id": forest.name})}
+    [tree] = tree_ids(forest, [index])
+    names = {tree_scores_id(tree, name): name for name in sorted(scorers)}
+    found = {one["_id"]: one for one in collection(TreeScores).find({"_id": {"$in": list(names)}})}
     return {
-        ids[document["_id"]]: {
-            parse_path(path.replace("-", ".")): score for path, score in document["scores"].items()
-        }
-        for document in found
+        name: (
+            scorers[name].get("kind") or "",
+            JudgedTree(
+                _by_path(found[id_]["scores"]),
+                _by_path(found[id_].get("rationales") or {}),
+                _by_path(found[id_].get("votes") or {}),
+            ),
+        )
+        for id_, name in names.items()
+        if id_ in found
     }
+
+
+def read_judgements(forest: Forest, index: int, path: NodePath) -> list[Judgement]:
+    """Return what the scorers of a forest say of one node, by name."""
+    return [
+        Judgement(
+            name,
+            kind,
+            judged.scores.get(path),
+            judged.rationales.get(path, ""),
+            judged.votes.get(path, ()),
+        )
+        for name, (kind, judged) in read_judged(forest, index).items()
+        if path in judged.scores or path in judged.rationales
+    ]
 
 
 def iter_scored_trees(
@@ -91,18 +166,23 @@ def iter_scored_trees(
 
 
 def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
-    """Store and count the scores of trees, by tree id; existing scores are replaced.
+    """Store and count the scores of trees, by tree id; existing scores are replaced."""
+    write_judged(scorer, {tree: JudgedTree(one) for tree, one in scores.items()})
+
+
+def write_judged(scorer: Scorer, judged: Mapping[str, JudgedTree]) -> None:
+    """Store and count what a scorer says of trees, by tree id; what it said before is replaced.
 
     The counts are computed from what is stored, so repeating a write counts nothing twice.
     """
-    ids = {tree_scores_id(tree, scorer.name): one for tree, one in scores.items()}
+    ids = {tree_scores_id(tree, scorer.name): one for tree, one in judged.items()}
     if not ids:
         return
     found = collection(TreeScores).find({"_id": {"$in": list(ids)}})
     before = {one["_id"]: len(one["scores"].keys() - {format_path(ROOT)}) for one in found}
     result = collection(TreeScores).bulk_write(
         [
-            ReplaceOne({"_id": id_}, {"_id": id_, "scores": _document(one)}, upsert=True)
+            ReplaceOne({"_id": id_}, {"_id": id_, **_document(one)}, upsert=True)
             for id_, one in ids.items()
         ]
     )
@@ -110,12 +190,26 @@ def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
     deltas = {
         "num_trees": len(new),
         "num_nodes": sum(
-            len(one.keys() - {ROOT}) - before.get(id_, 0)
+            len(one.scores.keys() - {ROOT}) - before.get(id_, 0)
             for id_, one in ids.items()
             if id_ in new or id_ in before
         ),
     }
     collection(Scorer).update_one({"_id": scorer.id}, {"$inc": deltas})
+
+
+def add_spent(scorer: Scorer, used: Usage, unread: int) -> None:
+    """Add to what a judge has spent, and to the replies that it could not read."""
+    numbers = {**used.as_dict(), "unread": unread}
+    added = {f"spent.{name}": number for name, number in numbers.items() if number}
+    if added:
+        collection(Scorer).update_one({"_id": scorer.id}, {"$inc": added})
+
+
+def read_spent(scorer: Scorer) -> Usage:
+    """Return what all runs of a judge have spent."""
+    found = collection(Scorer).find_one({"_id": scorer.id}) or {}
+    return Usage.of(found.get("spent") or {})
 
 
 def delete_scores_of_tree(tree: str) -> None:
@@ -143,6 +237,18 @@ def _trees(forest: Forest, indexes: Iterable[int]) -> Iterator[tuple[str, int]]:
     return zip(tree_ids(forest, indexes), indexes, strict=True)
 
 
-def _document(scores: Scores) -> dict[str, float]:
+def _document(judged: JudgedTree) -> dict[str, Any]:
+    return {
+        "scores": _by_key(judged.scores),
+        "rationales": _by_key(judged.rationales),
+        "votes": _by_key({path: list(votes) for path, votes in judged.votes.items()}),
+    }
+
+
+def _by_key(values: Mapping[NodePath, Any]) -> dict[str, Any]:
     # MongoDB would read a dot in a key as a path.
-    return {format_path(path).replace(".", "-"): score for path, score in scores.items()}
+    return {format_path(path).replace(".", "-"): value for path, value in values.items()}
+
+
+def _by_path(document: Mapping[str, Any]) -> dict[NodePath, Any]:
+    return {parse_path(key.replace("-", ".")): value for key, value in document.items()}
