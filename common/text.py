@@ -30,3 +30,8 @@ def describe(error: BaseException) -> str:
 def as_percent(share: float | None) -> str:
     """Return "41.7 %", or a dash for no result."""
     return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 tree", "2 trees": a noun whose plural ends with s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

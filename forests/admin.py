@@ -23,6 +23,7 @@ from django.utils.safestring import SafeString
 
 from common.errors import UserError
 from common.places import to_type
+from common.text import counted
 from forests.models import Activity, Forest, Node, Tree
 from forests.progress.reading import read_standing_of, read_standings
 from forests.progress.states import Standing
@@ -135,9 +136,10 @@ def retry(
 ) -> None:
     for forest in chosen:
         number = retry_failed(forest)
-        model_admin.log_change(request, forest, f"{number} failed trees made pending")
+        model_admin.log_change(request, forest, f"{counted(number, 'failed tree')} made pending")
         messages.success(
-            request, f"{number} trees of {forest} made pending. Now run populate_forest for it."
+            request,
+            f"{counted(number, 'tree')} of {forest} made pending. Now run populate_forest for it.",
         )
 
 

@@ -9,6 +9,7 @@ on. Tests empty them, so a Redis database that holds something is refused.
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -20,6 +21,10 @@ from redis.connection import parse_url
 from prm_site.services.definitions import MONGODB, QUEUE
 from prm_site.services.registry import running_addresses
 from prm_site.services.supervisor import Supervisor
+
+# Else each of the hundreds of processes that tests start compiles all our modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell's background job ignores Ctrl-C, and so would all processes that tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,13 +5,14 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from forests.core.estimators import own_estimator
-from forests.models import Forest, Scorer
+from forests.models import Forest, Scorer, Tree
 from forests.storage.scores import read_scores
 from preferences.export.writing import FORMATS
 from rollouts.growing.growing_process import load_frozen_config
@@ -98,6 +99,27 @@ def test_a_strategy_of_a_package_grows_a_forest_that_notes_it(grown: Forest, exa
     assert own_estimator("two_by_two") == STRATEGIES["two_by_two"].estimators[0]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("return ['the root']", "AttributeError: 'str' object has no attribute 'to_end'"),
+    ],
+)
+def test_a_strategy_of_a_package_that_fails_fails_its_tree_and_names_the_package(
+    grown: Forest, examples: str, monkeypatch: pytest.MonkeyPatch, wanted: str, said: str
+):
+    code: dict[str, Any] = {}
+    exec(f"def wanted(self, tree):\n    {wanted}", code)  # noqa: S102
+    monkeypatch.setattr(STRATEGIES["two_by_two"], "wanted", code["wanted"])
+    Tree.objects.filter(index=1).update(status="pending")
+
+    assert grow_slice(grown.name, 1, 2) == {"complete": 0, "failed": 1}
+
+    error = Tree.objects.get(index=1).error
+    assert error == f"strategy 'two_by_two' of {examples} failed: {said}"
+
+
 def test_a_forest_is_not_grown_by_another_version_of_its_strategy(
     grown: Forest, examples: str, folder: Path
 ):
@@ -117,6 +139,19 @@ def test_a_forest_is_not_grown_by_another_version_of_its_strategy(
         f"strategy 'two_by_two' is to come from {examples}, and here it comes from prm-examples "
         "1.1: install that package in that version, or seed a new forest"
     )
+
+
+@pytest.mark.parametrize("command", ["recount_forest", "regrade_forest"])
+def test_values_of_a_strategy_whose_package_is_missing_are_not_written(
+    grown: Forest, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    before = list(Tree.objects.values())
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(folder)])
+
+    message = refused(command, "--forest_name", grown.name)
+
+    assert "strategy 'two_by_two' comes from a package that is not installed here" in message
+    assert list(Tree.objects.values()) == before
 
 
 def test_a_format_of_a_package_writes_a_dataset_that_notes_it(

@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from common.text import counted
 from forests.models import Forest, TreeStatus
 from forests.pages.forest_json import forest_data, forests_data
 from forests.pages.json_twin import asks_for_json, json_address, respond
@@ -83,7 +84,9 @@ def _progress(found: Forest) -> dict[str, Any]:
 def _jump(request: HtmxRequest, found: Forest, text: str) -> HttpResponseRedirect:
     index = read_number(text)
     if index is None or index >= found.num_trees:
-        raise Http404(f"forest {found.name!r} has {found.num_trees} trees and no tree {text!r}")
+        raise Http404(
+            f"forest {found.name!r} has {counted(found.num_trees, 'tree')} and no tree {text!r}"
+        )
     address = reverse("tree", args=[found.name, index])
     return HttpResponseRedirect(json_address(address) if asks_for_json(request) else address)
 

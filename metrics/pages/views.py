@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
+from common.text import counted
 from forests.core.counting import count_tree
 from forests.core.naming import scorer_id
 from forests.core.voting import num_ungrouped
@@ -150,7 +151,9 @@ def _answers(forest: Forest, text: str) -> dict[str, Any]:
 def _tree(forest: Forest, index: int) -> StoredTree:
     stored = read_tree(forest, index)
     if stored is None:
-        raise Http404(f"forest {forest.name!r} has {forest.num_trees} trees and no tree {index}")
+        raise Http404(
+            f"forest {forest.name!r} has {counted(forest.num_trees, 'tree')} and no tree {index}"
+        )
     return stored
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from common.text import counted
 from forests.core.estimators import AUTO, EstimatorChoice, EstimatorError, choose_estimator
 from forests.core.reading import ForestSource, ForestSummary, ReadError
 from forests.core.values import UNGRADED, Ungraded
@@ -31,7 +32,8 @@ class OpenForest:
         self._values = _value_source(source.summary, estimator, ungraded, scorer)
 
     def __repr__(self) -> str:
-        return f"<forest {self.name}: {len(self)} trees, {self.counts['num_nodes']} nodes>"
+        nodes = counted(self.counts["num_nodes"], "node")
+        return f"<forest {self.name}: {counted(len(self), 'tree')}, {nodes}>"
 
     @property
     def name(self) -> str:
@@ -111,7 +113,9 @@ class OpenForest:
         """
         found = next(self.trees(index, index + 1), None) if 0 <= index < len(self) else None
         if found is None:
-            raise ReadError(f"forest {self.name!r} has {len(self)} trees, none of them {index!r}")
+            raise ReadError(
+                f"forest {self.name!r} has {counted(len(self), 'tree')}, none of them {index!r}"
+            )
         return found
 
     def pairs(self, **options: Unpack[PairingArguments]) -> Iterator[TreePair]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Unpack
 
+from common.text import counted
 from forests.core.counting import count_tree, share_correct
 from forests.core.reading import COMPLETE, ReadError, ReadTree
 from forests.core.tree import (
@@ -79,7 +80,7 @@ class OpenTree:
         self._source = source
 
     def __repr__(self) -> str:
-        return f"<tree {self.index}: {self.status}, {len(self)} nodes>"
+        return f"<tree {self.index}: {self.status}, {counted(len(self), 'node')}>"
 
     @property
     def index(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 from django.conf import settings
 
+from common.text import counted
 from experiment_configs.interfaces import ConfigError, Prompt, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
 from forests.core.estimators import IMPORTED, RESEGMENTED
@@ -100,7 +101,7 @@ def grow_trees(
         trees = _answered_since(forest, began)
         number = fencing.forget_nodes(trees, fencing.GROWS_AGAIN, also_held=True)
         settle_counters(forest)
-        show_stop(forest.name, f"{error}; {number} trees will grow again from the start")
+        show_stop(forest.name, f"{error}; {counted(number, 'tree')} will grow again from the start")
         raise
     except BackendRefusedError as error:
         show_stop(forest.name, str(error))

@@ -11,6 +11,7 @@ from pymongo import UpdateOne
 from experiment_configs.interfaces import ConfigError, RolloutConfig
 from experiment_configs.loading import LoadedConfig
 from forests.core.counting import count_tree
+from forests.core.estimators import require_own_estimator
 from forests.core.naming import node_id
 from forests.core.tree import Grade, TreeNode
 from forests.core.values import Estimator, root_value
@@ -65,7 +66,9 @@ def regrade_forest(
 
     Raises:
         ConfigError: the forest is growing, or a method of the config failed for a leaf.
+        EstimatorError: the package of the forest's strategy, which names its estimator, is missing.
     """
+    require_own_estimator(forest.strategy)
     if is_held(forest):
         raise ConfigError(f"forest {forest.name!r} is growing: stop its workers or pause it first")
     if not is_dry_run:

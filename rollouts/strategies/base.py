@@ -14,6 +14,7 @@ from functools import cache, partial
 from itertools import takewhile
 from typing import TypeAlias
 
+from common.text import describe
 from experiment_configs.answers import (
     closes_thought,
     closes_with_thought,
@@ -21,7 +22,7 @@ from experiment_configs.answers import (
     split_thoughts,
     without_thoughts,
 )
-from experiment_configs.interfaces import RolloutWorkerConfig
+from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import ESTIMATORS, Estimator
 from rollouts.steps.completions import Completion, Ending, TokenLogprobs
@@ -106,8 +107,20 @@ class GrowthStrategy(ABC):
         return None
 
     def plan(self, tree: ReasoningTree) -> list[Expansion]:
-        """Return the wanted expansions that fit within `max_nodes`; an empty list ends growth."""
-        return list(_that_fit(self.config, tree, self.wanted(tree)))
+        """Return the wanted expansions that fit within `max_nodes`; an empty list ends growth.
+
+        Raises:
+            ConfigError: the strategy comes from a package, and failed. That fails its tree alone.
+        """
+        try:
+            return list(_that_fit(self.config, tree, self.wanted(tree)))
+        except Exception as error:
+            if isinstance(error, ConfigError) or not self.config.strategy_package:
+                raise
+            raise ConfigError(
+                f"strategy {self.config.strategy!r} of {self.config.strategy_package} failed: "
+                f"{describe(error)}"
+            ) from error
 
     def hit_max_nodes(self, tree: ReasoningTree) -> bool:
         """Return whether `max_nodes` alone ended growth."""

@@ -9,6 +9,7 @@ from django.core.management.base import OutputWrapper
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from common.text import counted
 from forests.costs.money import money
 from forests.models import Forest
 from forests.progress.reading import read_standing_of
@@ -58,8 +59,7 @@ def node_limit_note(summary: GrowthSummary) -> str:
     number = summary.num_hit_max_nodes
     if not number:
         return ""
-    trees = "1 tree" if number == 1 else f"{number} trees"
-    return f"{trees} reached max_nodes and lack samples that the strategy wanted"
+    return f"{counted(number, 'tree')} reached max_nodes and lack samples that the strategy wanted"
 
 
 def spending_note(summary: GrowthSummary) -> str:

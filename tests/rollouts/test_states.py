@@ -184,7 +184,7 @@ def test_what_stopped_growth_stays_until_the_operator_goes_on(
 
     said = StringIO()
     call_command("populate_forest", forest_name=forest.name, stderr=said)
-    assert "1 jobs enqueued, 1 trees unfinished; no worker" in said.getvalue()
+    assert "1 job enqueued, 1 tree unfinished; no worker" in said.getvalue()
     assert reread(forest).stop_reason == ""
 
 

@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand
+from common.text import counted
 from forests.forest_arguments import add_forest_argument, get_forest
 from forests.storage.trees import delete_forest
 
@@ -19,7 +20,8 @@ class Command(ProjectCommand):
         forest = get_forest(options["forest_name"])
         if not options["yes"]:
             raise CommandError(
-                f"{forest.name!r} has {forest.num_trees} trees and {forest.num_nodes} nodes: "
+                f"{forest.name!r} has {counted(forest.num_trees, 'tree')} and "
+                f"{counted(forest.num_nodes, 'node')}: "
                 "add --yes to delete them"
             )
         gone = delete_forest(forest)

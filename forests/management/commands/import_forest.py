@@ -6,6 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 from common.commands import ProjectCommand, add_json_argument
 from common.progress_bar import shown_progress
 from common.storage_problems import first_line
+from common.text import counted
 from forests.core.naming import forest_name
 from forests.transfer.archiving import import_forest, read_manifest
 
@@ -41,4 +42,6 @@ python manage.py import_forest backups/first --forest_name_suffix copy
             self.show_json({"forest_name": forest.name, "trees": forest.num_trees})
         else:
             self.stdout.write(f"forest_name: {forest.name}")
-        self.say(f"{forest.num_trees} trees with {forest.num_nodes} steps imported")
+        self.say(
+            f"{counted(forest.num_trees, 'tree')} with {counted(forest.num_nodes, 'step')} imported"
+        )

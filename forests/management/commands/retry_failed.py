@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand
+from common.text import counted
 from forests.core.estimators import RESEGMENTED
 from forests.forest_arguments import add_forest_argument, get_seeded_forest
 from forests.progress.reading import read_standing_of
@@ -30,5 +31,4 @@ class Command(ProjectCommand):
         if options["json"]:
             told = {"forest_name": forest.name, "retried": number, "state": str(standing.state)}
             self.show_json(told)
-        trees = "1 tree" if number == 1 else f"{number} trees"
-        self.say(f"{trees} made pending; {standing}{standing.hint}")
+        self.say(f"{counted(number, 'tree')} made pending; {standing}{standing.hint}")

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from common.text import counted
 from forests.core.counting import count_tree
 from forests.core.naming import node_anchor
 from forests.core.prefix import as_plain_text, prefix_of
@@ -241,7 +242,7 @@ def _get_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode]:
 
 
 def _no_tree(forest: Forest, index: int) -> str:
-    return f"forest {forest.name!r} has {forest.num_trees} trees and no tree {index}"
+    return f"forest {forest.name!r} has {counted(forest.num_trees, 'tree')} and no tree {index}"
 
 
 def _no_node(path: NodePath) -> str:

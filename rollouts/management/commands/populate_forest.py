@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from common.commands import ProjectCommand, positive_integer
+from common.text import counted
 from forests.forest_arguments import say_uncompared
 from forests.models import Forest
 from forests.progress.reading import read_standing_of
@@ -50,7 +51,10 @@ manage.py rqworker-pool rollouts --num_workers 4
         number = enqueue_forest(forest, options["trees_per_job"])
         forest.refresh_from_db()  # its counters may have been settled
         standing = read_standing_of(forest)
-        self.say(f"{number} jobs enqueued, {forest.num_pending} trees unfinished; {standing}")
+        self.say(
+            f"{counted(number, 'job')} enqueued, {counted(forest.num_pending, 'tree')} unfinished; "
+            f"{standing}"
+        )
         if not options["watch"]:
             if options["json"]:
                 told = {"forest_name": forest.name, "jobs": number, "state": str(standing.state)}
@@ -62,7 +66,8 @@ manage.py rqworker-pool rollouts --num_workers 4
         if options["json"]:
             self.show_json(asdict(summary))
         self.say(
-            f"{summary.state}: {summary.num_complete} trees complete, {summary.num_failed} failed; "
+            f"{summary.state}: {counted(summary.num_complete, 'tree')} complete, "
+            f"{summary.num_failed} failed; "
             f"{spending_note(summary)}"
         )
         if note := node_limit_note(summary):

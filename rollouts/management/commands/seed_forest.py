@@ -5,6 +5,7 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 
 from common.commands import ProjectCommand, positive_integer
+from common.text import counted
 from experiment_configs.loading import load_config
 from forests.seeding import seed_forest
 from rollouts.config_checks import check_strategy
@@ -60,10 +61,10 @@ manage.py seed_forest --dataset_config_name gsm8k_baseline --dataset_split test 
             options["dataset_split"],
             options["forest_name_suffix"],
             limit=options["limit"],
-            report=lambda number: self.say(f"{number} trees seeded"),
+            report=lambda number: self.say(f"{counted(number, 'tree')} seeded"),
         )
         if options["json"]:
             self.show_json({"forest_name": forest.name, "num_trees": forest.num_trees})
         else:
             self.stdout.write(f"forest_name: {forest.name}")
-            self.say(f"{forest.num_trees} trees, shown at {forest.get_absolute_url()}")
+            self.say(f"{counted(forest.num_trees, 'tree')}, shown at {forest.get_absolute_url()}")
