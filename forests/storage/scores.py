@@ -15,7 +15,7 @@ from forests.core.naming import check_slug, scorer_id, tree_scores_id
 from forests.core.tree import ROOT, NodePath, Scores, format_path, parse_path
 from forests.core.verdicts import GIVE_VERDICTS, Verdict, verdict_of
 from forests.costs.budgets import Usage
-from forests.models import Forest, Scorer, TreeScores
+from forests.models import Forest, Scorer, TreeLabels, TreeScores
 from forests.storage.trees import StoredTree, collection, in_batches, read_trees, tree_ids
 
 
@@ -182,7 +182,7 @@ def write_judged(scorer: Scorer, judged: Mapping[str, JudgedTree]) -> None:
     before = {one["_id"]: len(one["scores"].keys() - {format_path(ROOT)}) for one in found}
     result = collection(TreeScores).bulk_write(
         [
-            ReplaceOne({"_id": id_}, {"_id": id_, **_document(one)}, upsert=True)
+            ReplaceOne({"_id": id_}, {"_id": id_, **scores_document(one)}, upsert=True)
             for id_, one in ids.items()
         ]
     )
@@ -213,7 +213,8 @@ def read_spent(scorer: Scorer) -> Usage:
 
 
 def delete_scores_of_tree(tree: str) -> None:
-    """Delete and uncount the scores of a tree, by all scorers."""
+    """Delete and uncount the scores of a tree, by all scorers, and what people said of its steps."""
+    collection(TreeLabels).delete_many({"tree_id": tree})
     for scorer in collection(Scorer).find({"forest_id": tree.rpartition("/")[0]}):
         deleted = collection(TreeScores).find_one_and_delete(
             {"_id": tree_scores_id(tree, scorer["name"])}
@@ -237,7 +238,8 @@ def _trees(forest: Forest, indexes: Iterable[int]) -> Iterator[tuple[str, int]]:
     return zip(tree_ids(forest, indexes), indexes, strict=True)
 
 
-def _document(judged: JudgedTree) -> dict[str, Any]:
+def scores_document(judged: JudgedTree) -> dict[str, Any]:
+    """Return the fields of a document of `TreeScores` that say what a scorer said."""
     return {
         "scores": _by_key(judged.scores),
         "rationales": _by_key(judged.rationales),

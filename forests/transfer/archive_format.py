@@ -68,6 +68,8 @@ NEVER_TAKEN = {
     "lease_expires_at": None,
     "generation": 0,
     "oldest_generation": 0,
+    "disagreement": None,
+    "disagreements": [],
 }
 TREES = Columns(Tree, without=["id", "forest", *NEVER_TAKEN])
 NODES = Columns(
