@@ -48,7 +48,8 @@ def disagreements_of(
     Args:
         tree: the tree.
         intervals: the 95 % interval of each Monte Carlo value; nodes without one are left out.
-        scores: the scores of each scorer, from 0 to 1.
+        scores: the scores of each scorer. Those that are not from 0 to 1 are left out: what they
+            say of a step is not known.
     """
     found = []
     for path in tree.nodes:
@@ -70,7 +71,11 @@ def largest(
 def _on_step(
     path: NodePath, intervals: Mapping[NodePath, Interval], scores: Mapping[str, Scores]
 ) -> Iterator[Disagreement]:
-    said = {name: given[path] for name, given in sorted(scores.items()) if path in given}
+    said = {
+        name: given[path]
+        for name, given in sorted(scores.items())
+        if path in given and 0 <= given[path] <= 1
+    }
     for name, score in said.items():
         size = _from_value(score, intervals.get(path), intervals.get(path[:-1]))
         yield Disagreement(path, size, name, MONTE_CARLO)
