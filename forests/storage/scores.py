@@ -213,7 +213,7 @@ def read_spent(scorer: Scorer) -> Usage:
 
 
 def delete_scores_of_tree(tree: str) -> None:
-    """Delete and uncount the scores of a tree, by all scorers, and what people said of its steps."""
+    """Delete and uncount the scores of a tree, by all scorers, and delete its labels."""
     collection(TreeLabels).delete_many({"tree_id": tree})
     for scorer in collection(Scorer).find({"forest_id": tree.rpartition("/")[0]}):
         deleted = collection(TreeScores).find_one_and_delete(

@@ -45,7 +45,7 @@ def test_the_largest_disagreements_of_a_forest_are_found_without_reading_its_nod
 
     Node.objects.all().delete()
     found = read_largest(forest, 10)
-    assert [(index, one.path) for index, one in found] == [(1, A), (1, B), (2, A), (0, A)]
+    assert [(index, one.path) for index, one in found] == [(1, A), (2, A), (1, B), (0, A)]
     assert all(one.one == "judge" and one.other == MONTE_CARLO for _, one in found)
     sizes = [one.size for _, one in found]
     assert sizes == sorted(sizes, reverse=True)
