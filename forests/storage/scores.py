@@ -4,30 +4,20 @@ One document holds the scores of one tree, so scores are read like trees: in bat
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import ReplaceOne
 
 from experiment_configs.interfaces import ConfigError
+from forests.core.judged import JudgedTree
 from forests.core.naming import check_slug, scorer_id, tree_scores_id
 from forests.core.tree import ROOT, NodePath, Scores, format_path, parse_path
 from forests.core.verdicts import GIVE_VERDICTS, Verdict, verdict_of
 from forests.costs.budgets import Usage
 from forests.models import Forest, Scorer, TreeLabels, TreeScores
 from forests.storage.trees import StoredTree, collection, in_batches, read_trees, tree_ids
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedTree:
-    """What a scorer says of the nodes of one tree."""
-
-    scores: Scores = field(default_factory=dict)
-    rationales: Mapping[NodePath, str] = field(default_factory=dict)
-    """Why, by node; that of the root is about the whole tree."""
-    votes: Mapping[NodePath, Sequence[int]] = field(default_factory=dict)
-    """How many votes say right, neutral and wrong, if there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +105,15 @@ def read_scores(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int
     ids = {tree_scores_id(tree, scorer): index for tree, index in _trees(forest, indexes)}
     found = collection(TreeScores).find({"_id": {"$in": list(ids)}})
     return {ids[document["_id"]]: _by_path(document["scores"]) for document in found}
+
+
+def scored_indexes(forest: Forest, scorer: str) -> set[int]:
+    """Return the trees that have scores of a scorer, some of which may be empty."""
+    return {
+        index
+        for batch in in_batches(range(forest.num_trees))
+        for index in read_scores(forest, scorer, batch)
+    }
 
 
 def read_judged(forest: Forest, index: int) -> dict[str, tuple[str, JudgedTree]]:

@@ -157,15 +157,11 @@ def _score_rows(ids: Sequence[str], scorers: Sequence[str]) -> list[Document]:
     for scorer in scorers:
         by_id = {tree_scores_id(tree, scorer): index_of_tree(tree) for tree in ids}
         for document in collection(TreeScores).find({"_id": {"$in": list(by_id)}}):
-            rows.append(
-                {
-                    "tree": by_id[document["_id"]],
-                    "scorer": scorer,
-                    "scores": json.dumps(document["scores"]),
-                    "rationales": json.dumps(document.get("rationales") or {}, ensure_ascii=False),
-                    "votes": json.dumps(document.get("votes") or {}),
-                }
-            )
+            said = {
+                name: json.dumps(document.get(name) or {}, ensure_ascii=False)
+                for name in ("scores", *_SAID)
+            }
+            rows.append({"tree": by_id[document["_id"]], "scorer": scorer, **said})
     return rows
 
 
