@@ -14,6 +14,7 @@ The probabilities hold whichever two siblings are compared, so also for the best
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ _CONCENTRATIONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 _EQUAL_SHARE = 0.5
 """First guess of the share of prefixes after which all steps are equally good."""
 _ROUNDS = 60
-_LEAST_WEIGHT = 1e-5
+_LEAST_WEIGHT = 1e-4
 
 
 class _Components:
@@ -87,7 +88,8 @@ def _beta(a: float, b: float) -> Array:
     # The points are equally dense in arcsin(sqrt(v)), which takes half a power from each factor.
     logs = (a - 0.5) * np.log(inner) + (b - 0.5) * np.log1p(-inner)
     masses[1:-1] = np.exp(logs - logs.max())
-    return masses / masses.sum()
+    found: Array = masses / masses.sum()
+    return found
 
 
 _ALL = _Components()
@@ -186,8 +188,9 @@ class SiblingPrior:
     def _group_weights(self, siblings: Iterable[Evidence], depth: int) -> Array:
         """Return how likely each distribution is for a group, given the samples of all siblings."""
         with np.errstate(divide="ignore"):
-            logs = np.log(self._weights_of(depth))
-            logs = logs + sum(np.log(_likelihoods(one)) for one in siblings)
+            logs: Array = np.log(self._weights_of(depth))
+            for one in siblings:
+                logs = logs + np.log(_likelihoods(one))
         weights = np.exp(logs - logs.max())
         found: Array = weights / weights.sum()
         return found
@@ -301,6 +304,7 @@ def _powers(one: Evidence) -> Array:
     return powers
 
 
+@lru_cache(maxsize=4096)
 def _likelihoods(one: Evidence) -> Array:
     """Return the likelihood of a step's samples under each component, scaled.
 
@@ -312,6 +316,7 @@ def _likelihoods(one: Evidence) -> Array:
     return found
 
 
+@lru_cache(maxsize=64)  # a quarter of a megabyte each
 def _posteriors(one: Evidence) -> Array:
     """Return the distribution of a step's true value under each component.
 

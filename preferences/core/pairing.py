@@ -15,6 +15,7 @@ from typing import Any
 from forests.core.tree import ROOT, NodePath, ReasoningTree
 from forests.core.values import NodeValue
 from forests.core.voting import counted_answer
+from preferences.core.confidence import Confidence
 
 PAIRINGS = ("best_vs_worst", "adjacent", "all_pairs")
 LEVELS = ("step", "step_to_end", "trajectory")
@@ -27,6 +28,7 @@ REASONS = {
     "nodes_with_repeated_text": "continuations with the same text as a sibling",
     "pairs_with_equal_values": "pairs with equal values",
     "pairs_below_min_margin": "pairs with a margin below --min_margin",
+    "pairs_below_min_confidence": "pairs with a confidence below --min_confidence",
     "pairs_with_the_same_answer": "pairs whose sides end with the same answer",
     "pairs_without_end": "pairs with a side whose later steps have no value",
     "pairs_with_equal_texts": "pairs whose continued sides have the same text",
@@ -50,6 +52,9 @@ class PairingOptions:
     """Least difference of the two values; equal values never make a pair."""
     min_leaves: int = 1
     """Least number of leaves behind the value of each side."""
+    min_confidence: float = 0.0
+    """Least probability that the chosen side is truly better; pairs for which nobody knows it
+    stay."""
     level: str = "step"
     """`step`: next steps of a prefix. `step_to_end`: the same steps and values, each with a
     continuation to the end: the best one of the chosen step, and the worst one of the rejected
@@ -73,6 +78,7 @@ class PairingOptions:
             (self.pairing in PAIRINGS, f"pairing must be one of {', '.join(PAIRINGS)}"),
             (self.level in LEVELS, f"level must be one of {', '.join(LEVELS)}"),
             (0 <= self.min_margin <= 1, "min_margin must be a number from 0 to 1"),
+            (0 <= self.min_confidence <= 1, "min_confidence must be a number from 0 to 1"),
             (self.min_leaves >= 1, "min_leaves must be at least 1"),
             (all(cap is None or cap >= 1 for cap in caps), "a cap on pairs must be at least 1"),
         )
@@ -84,6 +90,8 @@ class PairingOptions:
         values = asdict(self)
         if not self.drop_same_answer:
             del values["drop_same_answer"]  # keeps the names of sets older than this option
+        if not self.min_confidence:
+            del values["min_confidence"]  # the same
         return values
 
 
@@ -105,6 +113,8 @@ class Pair:
     prefix_text: str
     chosen: Side
     rejected: Side
+    confidence: float | None = None
+    """Probability that the chosen side is truly better; None if nobody knows it."""
 
     @property
     def margin(self) -> float:
@@ -123,11 +133,16 @@ class PairSelection:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
+def _unknown(_one: NodePath, _other: NodePath) -> float | None:
+    return None
+
+
 def select_pairs(
     tree: ReasoningTree,
     values: Mapping[NodePath, NodeValue],
     options: PairingOptions,
     *,
+    confidence: Confidence = _unknown,
     key: str = "",
 ) -> PairSelection:
     """Return the preference pairs of a tree.
@@ -136,6 +151,7 @@ def select_pairs(
         tree: a complete tree.
         values: the value of each node; a node without a value is never a side of a pair.
         options: which pairs to select.
+        confidence: how sure it is that one node is better than another.
         key: name of the tree; caps then sample different positions in each tree.
     """
     random = Random(f"{options.seed}/{key}")  # a text gives the same seed on every machine
@@ -143,7 +159,11 @@ def select_pairs(
     pairs: list[Pair] = []
     for prefix, nodes in _continuations(tree, options.level):
         sides = _usable_sides(tree, prefix, nodes, values, options, dropped)
-        found = _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped)
+        found = [
+            replace(pair, confidence=confidence(pair.chosen.path, pair.rejected.path))
+            for pair in _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped)
+        ]
+        found = _sure_enough(found, options, dropped)
         if options.level == "step_to_end":
             ended = [_to_end(tree, values, pair) for pair in found]
             longer = [pair for pair in ended if pair is not None]
@@ -228,6 +248,18 @@ def _pairs_of(
         else:
             pairs.append(Pair(prefix, prefix_text, chosen, rejected))
     return pairs
+
+
+def _sure_enough(
+    pairs: Sequence[Pair], options: PairingOptions, dropped: Counter[str]
+) -> list[Pair]:
+    sure = [
+        pair
+        for pair in pairs
+        if pair.confidence is None or pair.confidence >= options.min_confidence - _ROUNDING
+    ]
+    dropped["pairs_below_min_confidence"] += len(pairs) - len(sure)
+    return sure
 
 
 def _to_end(tree: ReasoningTree, values: Mapping[NodePath, NodeValue], pair: Pair) -> Pair | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from forests.core.evidence import Evidence, evidence_of
 from forests.core.tree import NodePath, ReasoningTree, Scores
 from forests.core.values import (
     Estimator,
@@ -59,3 +60,11 @@ class ValueSource:
         if self.scorer:
             return scored_values(tree, scores)
         return estimate_values(tree, self.estimator, self.ungraded)
+
+    def evidence_of(
+        self, tree: ReasoningTree, values: Mapping[NodePath, NodeValue]
+    ) -> dict[NodePath, Evidence]:
+        """Return the evidence of these values of a tree; none for scores, which have no samples."""
+        if self.scorer:
+            return {}
+        return evidence_of(tree, values, self.estimator, self.ungraded)

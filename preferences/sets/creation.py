@@ -13,12 +13,14 @@ from django.db import IntegrityError
 
 from common.errors import UserError
 from forests.core.naming import check_slug
+from forests.core.sibling_prior import PriorEstimator, SiblingPrior
 from forests.core.tree import Scores
 from forests.core.values import Estimator, Ungraded
 from forests.core.voting import num_ungrouped
 from forests.models import Forest, TreeStatus
 from forests.storage.scores import get_scorer, iter_scored_trees
 from forests.storage.trees import Document, StoredTree
+from preferences.core.confidence import confidence_in, has_confidence
 from preferences.core.pairing import Pair, PairingOptions, select_pairs
 from preferences.core.statistics import PairStatistics
 from preferences.core.value_sources import ValueSource
@@ -77,7 +79,8 @@ def create_preferences(
     """Create or continue a preference set, and return it when it is complete.
 
     A complete set gains the pairs of trees that were completed since. Existing pairs keep their ids
-    and places. Reviews under this name are attached to the pairs that they judged.
+    and places, and the set keeps what it learnt about siblings when it was made, so that its
+    confidences stay comparable. Reviews under this name are attached to the pairs that they judged.
 
     If several commands create one set at the same time, the last one to start finishes it, and the
     others fail.
@@ -169,10 +172,23 @@ def _find_or_start(forest: Forest, name: str, parameters: SetParameters) -> Pref
             name=name,
             parameters=parameters.as_dict(),
             created_at=datetime.now(UTC),
+            **_prior_of(forest, parameters.source),
             **_from_the_start(),
         )
     except IntegrityError as error:
         raise SetTakenError from error
+
+
+def _prior_of(forest: Forest, source: ValueSource) -> dict[str, Any]:
+    """Return how much siblings differ in the complete trees of a forest, as fields of a set."""
+    if not has_confidence(source):
+        return {}
+    estimator, num_trees = PriorEstimator(source.estimator, source.ungraded), 0
+    for stored, scores in iter_scored_trees(forest, ""):
+        if stored.status == TreeStatus.COMPLETE:
+            estimator.add(stored.tree, source.values_of(stored.tree, scores))
+            num_trees += 1
+    return {"prior": estimator.prior().as_dict(), "num_trees_in_prior": num_trees}
 
 
 def _refuse_other_parameters(known: PreferenceSet, parameters: SetParameters) -> None:
@@ -218,6 +234,8 @@ class _Writer:
         self.forest = forest
         self.set = preference_set
         self.parameters = parameters
+        prior = preference_set.prior
+        self.prior = None if prior is None else SiblingPrior.from_dict(prior)
         self.was_disturbed = False
         """Whether another command inserted pairs with the same ids, which may differ."""
         self.documents: list[Document] = []
@@ -246,7 +264,13 @@ class _Writer:
             self.dropped["trees_without_scores"] += 1
             return
         values = source.values_of(stored.tree, scores)
-        chosen = select_pairs(stored.tree, values, self.parameters.options, key=f"{stored.index}")
+        chosen = select_pairs(
+            stored.tree,
+            values,
+            self.parameters.options,
+            confidence=confidence_in(stored.tree, values, source, self.prior),
+            key=f"{stored.index}",
+        )
         self.dropped += chosen.dropped
         self.margins += sum(pair.margin for pair in chosen.pairs)
         self.counts.update(_lengths(chosen.pairs))

@@ -57,7 +57,15 @@ def forest() -> Forest:
         "--value_function_option", "labelled", "--aggregation", "mean",
     )  # fmt: skip
     call_command(
-        "create_preferences", "--forest_name", NAME, "--set_name", "all", "--pairing", "all_pairs"
+        "create_preferences",
+        "--min_confidence",
+        "0",
+        "--forest_name",
+        NAME,
+        "--set_name",
+        "all",
+        "--pairing",
+        "all_pairs",
     )
     return Forest.objects.get(pk=NAME)
 
@@ -347,7 +355,15 @@ def test_a_judged_scorer_comes_with_its_numbers(reader, forest):
 def test_pairs_come_with_their_filters_page_by_page(reader, forest):
     add_trees(forest, [duck_tree()] * 4)
     call_command(
-        "create_preferences", "--forest_name", NAME, "--set_name", "more", "--min_margin", "0.1"
+        "create_preferences",
+        "--min_confidence",
+        "0",
+        "--forest_name",
+        NAME,
+        "--set_name",
+        "more",
+        "--min_margin",
+        "0.1",
     )
     data = data_of(reader, PREFERENCES)
 
