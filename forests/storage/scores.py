@@ -138,16 +138,21 @@ def read_judged(forest: Forest, index: int) -> dict[str, tuple[str, JudgedTree]]
 
 def read_judgements(forest: Forest, index: int, path: NodePath) -> list[Judgement]:
     """Return what the scorers of a forest say of one node, by name."""
+    return judgements_at(read_judged(forest, index), path)
+
+
+def judgements_at(judged: Mapping[str, tuple[str, JudgedTree]], path: NodePath) -> list[Judgement]:
+    """Return what scorers say of one node, from what they say of its tree, by name."""
     return [
         Judgement(
             name,
             kind,
-            judged.scores.get(path),
-            judged.rationales.get(path, ""),
-            judged.votes.get(path, ()),
+            said.scores.get(path),
+            said.rationales.get(path, ""),
+            said.votes.get(path, ()),
         )
-        for name, (kind, judged) in read_judged(forest, index).items()
-        if path in judged.scores or path in judged.rationales
+        for name, (kind, said) in judged.items()
+        if path in said.scores or path in said.rationales
     ]
 
 

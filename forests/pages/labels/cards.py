@@ -15,7 +15,7 @@ from forests.core.values import NodeValue, estimate_values
 from forests.labels.storage import Label, LabelledTree, StepLabels, read_labels
 from forests.markup.rendering import PageTexts
 from forests.models import Forest, TreeStatus
-from forests.storage.scores import JudgedTree, Judgement, read_judged
+from forests.storage.scores import JudgedTree, Judgement, judgements_at, read_judged
 from forests.storage.trees import StoredTree, iter_trees, read_trees
 
 Place = tuple[int, NodePath]
@@ -145,17 +145,7 @@ class _LabelTree:
             text=self.texts.markdown(node.text),
             value=self._values[path],
             interval=evidence.interval if evidence else None,
-            judgements=[
-                Judgement(
-                    name,
-                    kind,
-                    judged.scores.get(path),
-                    judged.rationales.get(path, ""),
-                    judged.votes.get(path, ()),
-                )
-                for name, (kind, judged) in self._judged.items()
-                if path in judged.scores or path in judged.rationales
-            ],
+            judgements=judgements_at(self._judged, path),
             labels=labels,
             mine=mine,
             is_blind=is_blind and mine is None,

@@ -6,7 +6,6 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -16,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from experiment_configs.interfaces import ConfigError
 from forests.core.agreement import fleiss_kappa, kappa_of_pairs
 from forests.core.disagreements import Disagreement
-from forests.core.naming import index_of_tree
+from forests.core.naming import index_of_tree, node_anchor
 from forests.core.tree import NodePath
 from forests.core.verdicts import Verdict
 from forests.labels.disagreeing import read_largest, update_disagreements
@@ -25,11 +24,15 @@ from forests.models import Forest, Scorer
 from forests.pages.json_twin import respond
 from forests.pages.labels.cards import LabelCard, Place, cards_of, next_solution
 from forests.pages.labels.labels_json import labels_data
+from forests.pages.labels.permissions import may_decide, may_label
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number
+from forests.storage.scores import read_judgements
 from forests.storage.trees import read_path
 
 CARDS_PER_PAGE = 10
 MAX_PAGE = 100
+SCORES_PART = "scores-"
+"""Beginning of the id of the part of a tree's page that shows the scores of a step."""
 TAKE_BACK = "none"
 """Stands for a verdict in a request that takes a label back."""
 
@@ -102,6 +105,9 @@ def label(request: HtmxRequest, forest_name: str, index: int, path: NodePath) ->
     except ConfigError as error:
         return HttpResponse(str(error), "text/plain", status=HTTPStatus.CONFLICT)
     update_disagreements(forest, [index])
+    if (request.htmx.target or "").startswith(SCORES_PART):
+        row = {"anchor": node_anchor(path), "judgements": read_judgements(forest, index, path)}
+        return render(request, "forests/_scores.html", {"row": row})
     if request.htmx:
         [card] = cards_of(forest, [(index, path)], request.user.get_username())
         context = {
@@ -112,16 +118,6 @@ def label(request: HtmxRequest, forest_name: str, index: int, path: NodePath) ->
         }
         return render(request, "forests/_label.html", context)
     return HttpResponseRedirect(reverse("node", args=[forest.name, index, path]) + "#labels")
-
-
-def may_label(user: object) -> bool:
-    """Return whether a user may label steps; anonymous users of a public site can only read."""
-    return isinstance(user, User) and user.has_perm("forests.label_step")
-
-
-def may_decide(user: object) -> bool:
-    """Return whether a user may decide where people disagree."""
-    return isinstance(user, User) and user.has_perm("forests.decide_label")
 
 
 def _solution(

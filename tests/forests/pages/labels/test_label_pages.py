@@ -221,3 +221,42 @@ def test_a_queue_or_page_that_is_not_there_is_not_found(client: Client, judged: 
     log_in(client, VIEWER)
 
     assert client.get(f"{PAGE}?{query}").status_code == 404
+
+
+TREE = "/ducks-test-first/trees/1/"
+
+
+def test_the_page_of_a_tree_shows_scores_intervals_and_disagreements(
+    client: Client, judged: Forest
+):
+    log_in(client, REVIEWER)
+
+    html = client.get(TREE).content.decode()
+
+    assert '<span class="badge said-wrong">strict wrong</span>' in html
+    assert '<span class="badge said-right">strict right</span>' in html
+    assert '<span class="interval" title="95 % interval">' in html
+    assert html.count('<span class="mark disputed">') == 1
+    assert 'data-jump="disputed"' in html
+
+
+def test_a_label_from_the_page_of_a_tree_brings_the_scores_of_its_step(
+    client: Client, judged: Forest
+):
+    log_in(client, REVIEWER)
+    headers = {"HX-Request": "true", "HX-Target": "scores-node-0-0"}
+
+    part = client.post(f"{TREE}nodes/0.0/label/", {"verdict": "right"}, headers=headers)
+
+    assert part.content.decode().strip() == (
+        '<span class="scores" id="scores-node-0-0"><span class="badge said-right">human right'
+        '</span><span class="badge said-wrong">strict wrong</span></span>'
+    )
+
+
+def test_only_a_person_who_may_label_can_do_so_by_key(client: Client, judged: Forest):
+    log_in(client, VIEWER)
+    assert "data-labels" not in client.get(TREE).content.decode()
+    client.logout()
+    log_in(client, REVIEWER, "bob")
+    assert "data-labels" in client.get(TREE).content.decode()
