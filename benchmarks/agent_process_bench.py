@@ -4,8 +4,8 @@
 
 CHECKOUT is a copy of github.com/RUCBM/AgentProcessBench. Writes `trees.jsonl`, `people.jsonl` (the
 human labels) and a file for each published run of a judge: `docs/judges.md` says what to do with
-them. A tree is a trajectory: its prompt is what comes before the first message of the assistant, and
-each further message is a step. Labels are of the assistant's steps.
+them. A tree is a trajectory: its prompt is what comes before the first message of the assistant,
+and each further message is a step. Labels are of the assistant's steps.
 """
 
 import argparse
@@ -72,10 +72,9 @@ def text_of(message: Mapping[str, Any]) -> str:
     """Return what a message says, and the tools that it calls."""
     content = message.get("content") or ""
     said = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-    calls = [
-        json.dumps(call["function"], ensure_ascii=False) for call in message.get("tool_calls") or ()
-    ]
-    text = "\n".join(filter(None, (said, *calls)))
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    written = (json.dumps(call, ensure_ascii=False) for call in calls)
+    text = "\n".join(filter(None, (said, *written)))
     return (text if text.strip() else f"(an empty message of {message['role']})")[:MAX_TEXT] + "\n"
 
 
@@ -137,11 +136,9 @@ def read(file: Path) -> Iterator[Row]:
 
 
 def write(file: Path, rows: Iterable[Row]) -> None:
-    number = 0
-    with file.open("w", encoding="utf-8") as opened:
-        for number, row in enumerate(rows, start=1):
-            opened.write(json.dumps(row, ensure_ascii=False) + "\n")
-    print(f"{file}: {number} lines")
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    file.write_text("".join(lines), encoding="utf-8")
+    print(f"{file}: {len(lines)} lines")
 
 
 if __name__ == "__main__":

@@ -45,13 +45,10 @@ def _agreement_rows(found: Mapping[str, Any] | None) -> list[tuple[object, ...]]
     """Return the figures of `metrics.core.scorers.agreement`; nothing without labels."""
     if found is None:
         return []
+    steps, solutions = found["steps"], found["solutions"]
     return [
-        ("StepAcc", cell_of(found["step_acc"]), f"{found['steps']} labelled steps"),
-        (
-            "FirstErrAcc",
-            cell_of(found["first_err_acc"]),
-            f"{found['solutions']} labelled solutions",
-        ),
+        ("StepAcc", cell_of(found["step_acc"]), f"{steps} labelled steps"),
+        ("FirstErrAcc", cell_of(found["first_err_acc"]), f"{solutions} labelled solutions"),
     ]
 
 

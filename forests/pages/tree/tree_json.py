@@ -14,6 +14,7 @@ from forests.models import Forest
 from forests.pages.json_twin import json_address, path_or_none, shown_to
 from forests.pages.tree.rows import GapRow, Row, TreeReading, TreeRow
 from forests.pages.tree.step_texts import MAX_STEP_LENGTH
+from forests.storage.scores import Judgement, read_judged
 from forests.storage.trees import StoredTree
 
 _PREVIEW_LENGTH = 90
@@ -38,6 +39,7 @@ def tree_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "failures": dict(stored.failures),
         "best": path_or_none(reading.best[-1] if reading.best else None),
         "worst": path_or_none(reading.worst[-1] if reading.worst else None),
+        "judgements": _judgements_of_tree(forest, stored.index),
         "num_shown": reading.num_shown,
         "steps": [_row_data(forest, stored, row) for row in context["rows"]],
         "previous": _tree_address(forest, context["previous"]),
@@ -62,6 +64,7 @@ def node_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "seed": node.seed,
         "is_on_best": context["is_on_best"],
         "is_on_worst": context["is_on_worst"],
+        "judgements": [_judgement_data(one) for one in context["judgements"]],
         "prefix": as_plain_text(context["prefix"]),
         "ancestors": [_line_data(forest, stored, row) for row in context["ancestors"]],
         "num_siblings": context["num_siblings"],
@@ -137,6 +140,30 @@ def _node_data(node: TreeNode) -> dict[str, Any]:
         "grade": None if node.grade is None else str(node.grade),
         "tokens": node.tokens,
         "logprob": node.logprob,
+    }
+
+
+def _judgement_data(one: Judgement) -> dict[str, Any]:
+    return {
+        "scorer": one.scorer,
+        "kind": one.kind,
+        "score": one.score,
+        "verdict": None if one.verdict is None else str(one.verdict),
+        "votes": list(one.votes),
+        "rationale": one.rationale,
+    }
+
+
+def _judgements_of_tree(forest: Forest, index: int) -> dict[str, Any]:
+    """Return what each scorer says of a tree, by its name; scores and rationales by path."""
+    return {
+        name: {
+            "kind": kind,
+            "scores": {format_path(path): one for path, one in judged.scores.items()},
+            "rationales": {format_path(path): one for path, one in judged.rationales.items()},
+            "votes": {format_path(path): list(one) for path, one in judged.votes.items()},
+        }
+        for name, (kind, judged) in read_judged(forest, index).items()
     }
 
 

@@ -1,11 +1,11 @@
 """Agreement of a scorer's verdicts with those of a reference, as AgentProcessBench (2603.14465).
 
-StepAcc is the share of the labelled steps whose verdict is the reference's. FirstErrAcc is the share
-of the labelled solutions whose first wrong step, or none, is the reference's. Missing verdicts count
-as in its evaluation: a labelled step without a score does not agree, and a step without a score is
-not wrong, so a solution without any score counts as one in which no error was found. Steps that the
-reference does not label count in neither share. Both figures are over all labels together, so trees
-with many steps weigh more.
+StepAcc is the share of the labelled steps whose verdict is the reference's. FirstErrAcc is the
+share of the labelled solutions whose first wrong step, or none, is the reference's. Missing
+verdicts count as in the benchmark's evaluation: a labelled step without a score does not agree. A
+step without a score is not wrong, so a solution without any score counts as one in which no error
+was found. Steps that the reference does not label are not in StepAcc, and are not wrong in it. Both
+figures are over all labels together, so trees with many steps weigh more.
 """
 
 from collections.abc import Sequence

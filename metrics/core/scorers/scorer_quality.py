@@ -124,8 +124,9 @@ class ScorerQuality:
         self._solutions.named.append(named)
 
     def _named(self, steps: Sequence[TreeNode], scores: Scores, needed: Sequence[NodePath]) -> int:
-        """Return the first wrong step by the verdicts; `UNJUDGED` if a needed step before it, or
-        any needed step if none is wrong, has no score.
+        """Return the first wrong step by the verdicts; `UNJUDGED` if the scores cannot tell it.
+
+        They cannot if a needed step has no score, unless an earlier step is wrong.
         """
         found = first_error(steps, scores) if self.gives_verdicts else NO_ERROR
         end = None if found == NO_ERROR else steps[found].path

@@ -35,9 +35,9 @@ from metrics.tables.scorer_tables import comparison_table, quality_table
 
 class Command(ProjectCommand):
     help = (
-        "Compare the scores of score_nodes or import_scores with the Monte Carlo values of the same "
-        "steps, or with the labels of another scorer: then also StepAcc and FirstErrAcc, as in "
-        "AgentProcessBench. "
+        "Compare the scores of score_nodes or import_scores with the Monte Carlo values of the "
+        "same steps. With --against, compare them with the labels of another scorer, and report "
+        "StepAcc and FirstErrAcc as in AgentProcessBench. "
         "Reports AUROC, first errors found as in ProcessBench, and the gain of searches by the "
         "scores over a majority vote, beside searches by Monte Carlo values (an oracle) and at "
         "random."
@@ -125,8 +125,8 @@ def _check_reference(forest: Forest, options: dict[str, Any]) -> None:
     reference = get_scorer(forest, options["against"])
     if reference.kind not in GIVE_VERDICTS:
         raise CommandError(
-            f"the scores of {reference.name!r} are not labels: give a scorer of people, of a judge, "
-            "or from import_scores"
+            f"the scores of {reference.name!r} are not labels: give a scorer of people, of a "
+            "judge, or from import_scores"
         )
 
 
