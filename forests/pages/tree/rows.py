@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from django.utils.safestring import SafeString
 
+from forests.core.evidence import evidence_of, with_evidence
 from forests.core.naming import node_anchor
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import Estimator, NodeValue, estimate_values
@@ -134,7 +135,8 @@ class TreeReading:
         self.tree = tree
         self.query = query
         self.texts = StepTexts(is_raw=query.is_raw, pattern=query.pattern)
-        self.shares = estimate_values(tree, estimator)
+        shares = estimate_values(tree, estimator)
+        self.shares = with_evidence(shares, evidence_of(tree, shares, estimator))
         self.best, self.worst = best_and_worst(tree, self.shares)
         self.on_best, self.on_worst = frozenset(self.best), frozenset(self.worst)
         self.selection = (
