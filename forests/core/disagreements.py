@@ -38,7 +38,7 @@ class Disagreement(NamedTuple):
 
 def disagreements_of(
     tree: ReasoningTree,
-    intervals: Mapping[NodePath, Interval],
+    intervals: Mapping[NodePath, Interval | None],
     scores: Mapping[str, Scores],
 ) -> list[Disagreement]:
     """Return the largest disagreement on each step of a tree, the largest first.
@@ -47,7 +47,7 @@ def disagreements_of(
 
     Args:
         tree: the tree.
-        intervals: the 95 % interval of each Monte Carlo value; nodes without one are left out.
+        intervals: the 95 % interval of each Monte Carlo value; None, or absent, without one.
         scores: the scores of each scorer. Those that are not from 0 to 1 are left out: what they
             say of a step is not known.
     """
@@ -69,7 +69,7 @@ def largest(
 
 
 def _on_step(
-    path: NodePath, intervals: Mapping[NodePath, Interval], scores: Mapping[str, Scores]
+    path: NodePath, intervals: Mapping[NodePath, Interval | None], scores: Mapping[str, Scores]
 ) -> Iterator[Disagreement]:
     said = {
         name: given[path]

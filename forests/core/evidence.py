@@ -98,6 +98,29 @@ def evidence_of(
     return found
 
 
+class SupportedValue(NodeValue):
+    """A value that also has its evidence; it equals the value without."""
+
+    evidence: Evidence
+
+
+def with_evidence(
+    values: Mapping[NodePath, NodeValue], evidence: Mapping[NodePath, Evidence]
+) -> dict[NodePath, NodeValue]:
+    """Return the values, with their evidence where they have any."""
+    found = dict(values)
+    for path, known in evidence.items():
+        value = SupportedValue(*values[path])
+        value.evidence = known
+        found[path] = value
+    return found
+
+
+def known_interval(value: NodeValue) -> tuple[float, float] | None:
+    """Return the 95 % interval of a value that has its evidence; None for others."""
+    return value.evidence.interval if isinstance(value, SupportedValue) else None
+
+
 def value_interval(value: NodeValue) -> tuple[float, float] | None:
     """Return the 95 % interval of a value whose samples are independent; None without a value.
 

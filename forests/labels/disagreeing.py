@@ -71,8 +71,6 @@ def _change(stored: StoredTree, estimator: Estimator, scores: Mapping[str, Score
 def _disagreements(
     stored: StoredTree, estimator: Estimator, scores: Mapping[str, Scores]
 ) -> Iterable[Disagreement]:
-    values = estimate_values(stored.tree, estimator)
-    evidence = evidence_of(stored.tree, values, estimator)
-    return disagreements_of(
-        stored.tree, {path: one.interval for path, one in evidence.items()}, scores
-    )
+    evidence = evidence_of(stored.tree, estimate_values(stored.tree, estimator), estimator)
+    intervals = {path: one.interval for path, one in evidence.items()}
+    return disagreements_of(stored.tree, intervals, scores)

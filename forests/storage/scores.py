@@ -119,6 +119,8 @@ def scored_indexes(forest: Forest, scorer: str) -> set[int]:
 def read_judged(forest: Forest, index: int) -> dict[str, tuple[str, JudgedTree]]:
     """Return what each scorer says of a tree, with the scorer's kind, by its name."""
     scorers = {one["name"]: one for one in collection(Scorer).find({"forest_id": forest.name})}
+    if not scorers:
+        return {}
     [tree] = tree_ids(forest, [index])
     names = {tree_scores_id(tree, name): name for name in sorted(scorers)}
     found = {one["_id"]: one for one in collection(TreeScores).find({"_id": {"$in": list(names)}})}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
+from forests.core.evidence import with_evidence
 from forests.core.naming import index_of_tree
 from forests.core.tree import ReasoningTree
 from forests.models import Forest, Node, Tree, TreeStatus
@@ -86,6 +87,7 @@ def iter_tree_items(
         if source.is_missing(scores):
             left_out["trees_without_scores"] += 1
             continue
+        values = source.values_of(stored.tree, scores)
         document = {
             "prompt": stored.prompt,
             "question": stored.question,
@@ -97,7 +99,7 @@ def iter_tree_items(
             Item(
                 **_common(forest, document),
                 tree=stored.tree,
-                values=source.values_of(stored.tree, scores),
+                values=with_evidence(values, source.evidence_of(stored.tree, values)),
                 annotation=Annotation.of(kind, stored.tree) if kind else None,
             ),
         )

@@ -285,7 +285,12 @@ def test_a_tree_has_its_steps_with_values_and_texts(reader, forest):
     assert {row["path"]: row["text"] for row in data["steps"]} == {
         path: node.text for path, node in expected.items()
     }
-    assert data["root"] == {"value": 4 / 10, "num_leaves": 10, "num_correct": 4}
+    root = data["root"]
+    assert (root["value"], root["num_leaves"], root["num_correct"]) == (4 / 10, 10, 4)
+    assert 0 < root["low"] < 4 / 10 < root["high"] < 1
+    ends = [row for row in data["steps"] if row["is_leaf"] and row["value"] is not None]
+    assert ends
+    assert all(row["low"] == row["value"] == row["high"] for row in ends)
     row = next(row for row in data["steps"] if row["path"] == "0.0")
     assert (row["value"], row["num_leaves"], row["num_samples"]) == (4 / 5, 5, 3)
     assert data["prompt"].startswith("Question:")

@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from experiment_configs.questions import question_of_prompt
 from forests.core.disagreements import Disagreement
-from forests.core.evidence import evidence_of
+from forests.core.evidence import evidence_of, known_interval, with_evidence
 from forests.core.naming import node_anchor, tree_id
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import NodeValue, estimate_values
@@ -125,8 +125,9 @@ class _LabelTree:
         self.texts = texts
         self._stored = stored
         self._person = person
-        self._values = estimate_values(stored.tree, forest.estimator)
-        self._evidence = evidence_of(stored.tree, self._values, forest.estimator)
+        values = estimate_values(stored.tree, forest.estimator)
+        evidence = evidence_of(stored.tree, values, forest.estimator)
+        self._values = with_evidence(values, evidence)
         self._judged: Mapping[str, tuple[str, JudgedTree]] = read_judged(forest, stored.index)
         self._labels: LabelledTree = read_labels(tree_id(forest.name, stored.index))
 
@@ -135,7 +136,6 @@ class _LabelTree:
         node = self.tree.nodes[path]
         labels = self._labels.steps.get(path, StepLabels())
         mine = labels.by(self._person)
-        evidence = self._evidence.get(path)
         return LabelCard(
             index=stored.index,
             node=node,
@@ -144,7 +144,7 @@ class _LabelTree:
             before=self.texts.markdown(self.tree.steps_text(path[:-1])),
             text=self.texts.markdown(node.text),
             value=self._values[path],
-            interval=evidence.interval if evidence else None,
+            interval=known_interval(self._values[path]),
             judgements=judgements_at(self._judged, path),
             labels=labels,
             mine=mine,

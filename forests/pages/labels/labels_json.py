@@ -66,11 +66,8 @@ def _card_data(forest: Forest, card: LabelCard) -> dict[str, Any]:
 
 
 def _what_others_say(card: LabelCard) -> dict[str, Any]:
-    low, high = card.interval or (None, None)
     return {
         **value_data(card.value),
-        "low": low,
-        "high": high,
         "labels": {
             "right": card.labels.counts[0],
             "neutral": card.labels.counts[1],

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from django.utils.safestring import SafeString
 
 from forests.core.disagreements import disagreements_of
-from forests.core.evidence import Evidence, evidence_of
+from forests.core.evidence import evidence_of, known_interval, with_evidence
 from forests.core.naming import node_anchor
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import Estimator, NodeValue, estimate_values
@@ -31,7 +31,7 @@ ROWS_BELOW = 40
 """Most rows below a step that are loaded with it."""
 _OPEN_DEPTH = 2
 
-LARGE_DISAGREEMENT = 0.3
+LARGE_DISAGREEMENT = 0.2
 """Size from which a disagreement is marked at its step."""
 
 _NO_PATHS: frozenset[NodePath] = frozenset()
@@ -48,8 +48,6 @@ class TreeRow:
     node: TreeNode
     share: NodeValue
     """Its value, and the number of samples behind it."""
-    evidence: Evidence | None
-    """What the value rests on; None without a value, or if it is not a share of samples."""
     judgements: Sequence[Judgement]
     """What scorers say of the step."""
     is_disputed: bool
@@ -96,6 +94,11 @@ class TreeRow:
     def num_missing(self) -> int:
         """Characters of the step that are not shown."""
         return max(0, len(self.node.text) - MAX_STEP_LENGTH)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the value; None without one."""
+        return known_interval(self.share)
 
     @property
     def tone(self) -> str:
@@ -153,8 +156,8 @@ class TreeReading:
         self.tree = tree
         self.query = query
         self.texts = StepTexts(is_raw=query.is_raw, pattern=query.pattern)
-        self.shares = estimate_values(tree, estimator)
-        self.evidence = evidence_of(tree, self.shares, estimator)
+        shares = estimate_values(tree, estimator)
+        self.shares = with_evidence(shares, evidence_of(tree, shares, estimator))
         self.judged = judged or {}
         self.disputed = self._disputed()
         self.best, self.worst = best_and_worst(tree, self.shares)
@@ -177,8 +180,10 @@ class TreeReading:
     def _disputed(self) -> list[NodePath]:
         """Return the steps about which two sources disagree much, those of the largest first."""
         scores = {name: judged.scores for name, (_, judged) in self.judged.items()}
-        intervals = {path: one.interval for path, one in self.evidence.items()} if scores else {}
-        found = disagreements_of(self.tree, intervals, scores) if scores else []
+        if not scores:
+            return []
+        intervals = {path: known_interval(value) for path, value in self.shares.items()}
+        found = disagreements_of(self.tree, intervals, scores)
         return [one.path for one in found if one.size >= LARGE_DISAGREEMENT]
 
     def rows(self) -> list[Row]:
@@ -281,7 +286,6 @@ class TreeReading:
         return TreeRow(
             node=node,
             share=self.shares[path],
-            evidence=self.evidence.get(path),
             judgements=judgements_at(self.judged, path),
             is_disputed=path in self.disputed,
             num_children=len(self.children(path)),

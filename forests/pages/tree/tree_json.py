@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+from forests.core.evidence import known_interval
 from forests.core.prefix import as_plain_text
 from forests.core.tree import TreeNode, format_path
 from forests.core.values import NodeValue
@@ -75,8 +76,15 @@ def node_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def value_data(value: NodeValue) -> dict[str, Any]:
-    """Return a value with the samples that it rests on."""
-    return {"value": value.value, "num_leaves": value.leaves, "num_correct": value.correct}
+    """Return a value with the samples that it rests on, and its 95 % interval."""
+    low, high = known_interval(value) or (None, None)
+    return {
+        "value": value.value,
+        "low": low,
+        "high": high,
+        "num_leaves": value.leaves,
+        "num_correct": value.correct,
+    }
 
 
 def _about(request: HttpRequest, forest: Forest, stored: StoredTree) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from forests.pages.tree.rows import TreeReading, TreeRow, mean_logprob, tone_of
 from forests.pages.tree.selection import LeafKind
 from forests.pages.tree.tree_json import node_data, tree_data
 from forests.progress.reading import read_standing_of
-from forests.storage.scores import read_judged, read_judgements
+from forests.storage.scores import judgements_at, read_judged, read_judgements
 from forests.storage.trees import StoredTree, read_path, read_prompt, read_tree
 
 STEPS_PART = "steps"
@@ -109,7 +109,7 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "previous": siblings[place - 1] if place else None,
         "next": siblings[place + 1] if place + 1 < len(siblings) else None,
     }
-    context["judgements"] = read_judgements(forest, index, path)
+    context["judgements"] = judgements_at(reading.judged, path)
     return respond(request, "forests/node.html", context, lambda: node_data(request, context))
 
 

@@ -115,7 +115,9 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
         parser.add_argument(
             "--with_values",
             action="store_true",
-            help="trl_stepwise: a column `values` beside the labels",
+            help="trl_stepwise: columns `values`, `n` (samples), `low` and `high` (95 %% interval) "
+            "beside the labels; trl, trl_conversational, step_dpo: values, leaves, margin and "
+            "confidence of each pair",
         )
         _add_filter_arguments(parser)
         parser.add_argument(
