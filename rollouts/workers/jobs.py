@@ -17,7 +17,6 @@ from rq.job import Job, JobStatus, get_current_job
 from rq.queue import Queue
 from rq.worker import BaseWorker
 
-from experiment_configs.interfaces import ConfigError
 from forests.models import Forest, TreeStatus
 from forests.storage.trees import has_live_lease, server_time
 from rollouts.client.failures import NotForThisWorkerError
@@ -55,8 +54,10 @@ def grow_slice(
     `needs` is what the forest needed when the job was enqueued (see `needs`). The database has the
     current needs. Older versions enqueued jobs without it.
 
+    A job whose forest was deleted after a worker took it has nothing to do, and ends.
+
     Raises:
-        ConfigError: the forest was deleted, or does not take rollouts.
+        ConfigError: the forest does not take rollouts.
         NotForThisWorkerError: the same, but outside the queue: there is no job to put back.
         BackendRefusedError: the model server refuses requests. The forest's page says so.
     """
@@ -77,7 +78,8 @@ def _grow_slice(
 ) -> dict[str, int]:
     forest = Forest.objects.filter(pk=forest_name).first()
     if forest is None:
-        raise ConfigError(f"no forest named {forest_name!r}")
+        log.info("the forest was deleted")
+        return {"complete": 0, "failed": 0}
     began = time.monotonic()
     log.info("job started", start=start, stop=stop)
     if needs is not None and dict(needs) != Needs.of(forest).as_dict():

@@ -9,6 +9,7 @@ from pymongo.errors import AutoReconnect
 from redis.client import Pipeline
 from rq import SimpleWorker
 from rq.job import JobStatus
+from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
 from experiment_configs.interfaces import ConfigError
@@ -614,3 +615,17 @@ def test_a_forest_that_is_deleted_while_it_grows_leaves_nothing(model_server: Op
     deleting.join()
 
     assert (Forest.objects.count(), Tree.objects.count(), Node.objects.count()) == (0, 0, 0)
+
+
+def test_a_job_whose_forest_is_deleted_before_it_begins_leaves_no_failure(
+    model_server: OpenAIServer, queue: Queue
+):
+    forest = seeded(4)
+    enqueue_forest(forest, trees_per_job=2)
+    Forest.objects.all().delete()  # a worker has taken the jobs, so they are not deleted with it
+
+    worker = SimpleWorker([queue], connection=queue.connection, serializer=JSONSerializer)
+    worker.work(burst=True)
+
+    assert queue.failed_job_registry.get_job_ids() == []
+    assert len(queue.finished_job_registry.get_job_ids()) == 2
