@@ -122,7 +122,7 @@ python manage.py create_preferences --forest_name F --values scorer:imported
         least = made.parameters.get("min_confidence", 0.0)
         if not has_confidence(ValueSource.from_dict(made.parameters)):
             self.say(
-                "the confidence of these pairs is unknown, because their values are no shares of "
+                "the confidence of these pairs is unknown, because their values are not shares of "
                 "samples: --min_confidence does not apply to them"
             )
         elif made.prior is None:
