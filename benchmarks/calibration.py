@@ -67,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     num_forests, num_trees = (1, 100) if options.quick else (5, 200)
     found: dict[str, Found] = {}
-    measures = []
+    measures: list[Measure] = []
     for shape, branching in SHAPES.items():
         for policy, concentration in POLICIES.items():
             pairs = Found()
@@ -207,8 +207,8 @@ def picture(found: Iterable[Found]) -> bytes:
         "naive: uniform prior": defaultdict(list),
     }
     for pairs in found:
-        for name, rows in zip(bins, (pairs.model, pairs.naive), strict=True):
-            for chance, right in rows:
+        for name, judged in zip(bins, (pairs.model, pairs.naive), strict=True):
+            for chance, right in judged:
                 bins[name][min(9, int(chance * 10))].append(right)
     figure = Figure(figsize=(5.2, 4.4), layout="constrained")
     FigureCanvasAgg(figure)

@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 
 from forests.models import Forest
 from preferences.models import Preference
+from tests.preferences.conftest import MakeForest
 from tests.preferences.trees import RIGHT, WRONG, tree_of
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +20,7 @@ def leaves(right: int, wrong: int):
 
 
 @pytest.fixture
-def graded(make_forest) -> Forest:
+def graded(make_forest: MakeForest) -> Forest:
     """Return a forest with the pass rates 0.1, 0.2, 0.5 and 0.9."""
     return make_forest(trees=[leaves(1, 9), leaves(1, 4), leaves(2, 2), leaves(9, 1)])
 

@@ -414,7 +414,7 @@ def test_near_duplicates_are_left_out_and_counted():
 def test_unsure_pairs_are_left_out_and_unknown_ones_stay():
     tree = tree_of({"0.0": ("a", RIGHT), "0.1": ("b", WRONG), "0.2": ("c", WRONG)})
     values = estimate_values(tree)
-    chances = {(1,): 0.79, (2,): None}
+    chances: dict[NodePath, float | None] = {(1,): 0.79, (2,): None}
 
     found = select_pairs(
         tree,
