@@ -87,7 +87,7 @@ def evidence_of(
 ) -> dict[NodePath, Evidence]:
     """Return the evidence of the values that `estimate_values` gave with the same parameters.
 
-    Nodes without a value have none. Nor have values that are no share of samples: with the
+    Nodes without a value have none. Nor have values that are not a share of samples: with the
     estimator `any`, only the ends of solutions have evidence.
     """
     found = {}

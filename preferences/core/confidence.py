@@ -19,7 +19,7 @@ Confidence: TypeAlias = Callable[[NodePath, NodePath], float | None]
 def has_confidence(source: ValueSource) -> bool:
     """Return whether values of this source are shares of samples.
 
-    A scorer gives no samples, and the values of `any` are no shares, so how sure they are is not
+    A scorer gives no samples, and the values of `any` are not shares, so how sure they are is not
     known.
     """
     return not source.scorer and source.estimator != "any"
@@ -34,7 +34,7 @@ def confidence_in(
     """Return what gives the confidence of the pairs of a tree.
 
     Steps after one prefix are compared by the prior of their forest. Whole solutions are correct or
-    incorrect for certain. Without a prior, or for values that are no shares of samples, the
+    incorrect for certain. Without a prior, or for values that are not shares of samples, the
     confidence is unknown.
     """
     if prior is None or not has_confidence(source):

@@ -15,7 +15,9 @@ from typing import Any
 from forests.core.tree import ROOT, NodePath, ReasoningTree
 from forests.core.values import NodeValue
 from forests.core.voting import counted_answer
+from metrics.core.tree_filters import TREES_LEFT_OUT
 from preferences.core.confidence import Confidence
+from preferences.core.edit_distance import relative_edit_distance
 
 PAIRINGS = ("best_vs_worst", "adjacent", "all_pairs")
 LEVELS = ("step", "step_to_end", "trajectory")
@@ -29,6 +31,7 @@ REASONS = {
     "pairs_with_equal_values": "pairs with equal values",
     "pairs_below_min_margin": "pairs with a margin below --min_margin",
     "pairs_below_min_confidence": "pairs with a confidence below --min_confidence",
+    "pairs_below_min_edit_distance": "pairs of texts that differ by less than --min_edit_distance",
     "pairs_with_the_same_answer": "pairs whose sides end with the same answer",
     "pairs_without_end": "pairs with a side whose later steps have no value",
     "pairs_with_equal_texts": "pairs whose continued sides have the same text",
@@ -36,6 +39,7 @@ REASONS = {
     "pairs_over_prefix_cap": "pairs beyond --max_pairs_per_prefix",
     "pairs_over_tree_cap": "pairs beyond --max_pairs_per_tree",
     "trees_without_scores": "complete trees without scores of the scorer",
+    **TREES_LEFT_OUT,
 }
 """Reasons why something is left out, as shown."""
 
@@ -55,6 +59,8 @@ class PairingOptions:
     min_confidence: float = 0.0
     """Least probability that the chosen side is truly better; pairs for which nobody knows it
     stay."""
+    min_edit_distance: float = 0.0
+    """Least edit distance of the two steps, as a share of the longer one."""
     level: str = "step"
     """`step`: next steps of a prefix. `step_to_end`: the same steps and values, each with a
     continuation to the end: the best one of the chosen step, and the worst one of the rejected
@@ -79,6 +85,7 @@ class PairingOptions:
             (self.level in LEVELS, f"level must be one of {', '.join(LEVELS)}"),
             (0 <= self.min_margin <= 1, "min_margin must be a number from 0 to 1"),
             (0 <= self.min_confidence <= 1, "min_confidence must be a number from 0 to 1"),
+            (0 <= self.min_edit_distance <= 1, "min_edit_distance must be a number from 0 to 1"),
             (self.min_leaves >= 1, "min_leaves must be at least 1"),
             (all(cap is None or cap >= 1 for cap in caps), "a cap on pairs must be at least 1"),
         )
@@ -90,8 +97,9 @@ class PairingOptions:
         values = asdict(self)
         if not self.drop_same_answer:
             del values["drop_same_answer"]  # keeps the names of sets older than this option
-        if not self.min_confidence:
-            del values["min_confidence"]  # the same
+        for later in ("min_confidence", "min_edit_distance"):  # the same
+            if not values[later]:
+                del values[later]
         return values
 
 
@@ -159,9 +167,12 @@ def select_pairs(
     pairs: list[Pair] = []
     for prefix, nodes in _continuations(tree, options.level):
         sides = _usable_sides(tree, prefix, nodes, values, options, dropped)
+        found = _different_enough(
+            _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped), options, dropped
+        )
         found = [
             replace(pair, confidence=confidence(pair.chosen.path, pair.rejected.path))
-            for pair in _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped)
+            for pair in found
         ]
         found = _sure_enough(found, options, dropped)
         if options.level == "step_to_end":
@@ -248,6 +259,22 @@ def _pairs_of(
         else:
             pairs.append(Pair(prefix, prefix_text, chosen, rejected))
     return pairs
+
+
+def _different_enough(
+    pairs: list[Pair], options: PairingOptions, dropped: Counter[str]
+) -> list[Pair]:
+    """Return the pairs without near-duplicates."""
+    least = options.min_edit_distance - _ROUNDING
+    if least <= 0:
+        return pairs
+    different = [
+        pair
+        for pair in pairs
+        if relative_edit_distance(pair.chosen.text, pair.rejected.text) >= least
+    ]
+    dropped["pairs_below_min_edit_distance"] += len(pairs) - len(different)
+    return different
 
 
 def _sure_enough(

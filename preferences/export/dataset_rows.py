@@ -18,6 +18,7 @@ from forests.storage.trees import (
     read_trees,
     tree_ids,
 )
+from metrics.core.tree_filters import TreeFilter
 from preferences.core.value_sources import ValueSource
 from preferences.export.formats.annotation import ANNOTATES, Annotation
 from preferences.export.formats.pairs import Item
@@ -33,16 +34,28 @@ Solutions: TypeAlias = Literal["all", "annotated"]
 """Which solutions have labelled steps: see `preferences.export.formats.annotation`."""
 SOLUTIONS: tuple[Solutions, ...] = get_args(Solutions)
 
+ALL_TREES = TreeFilter()
+
 
 def iter_pair_items(
-    forest: Forest, preference_set: PreferenceSet, reviewed: Reviewed, left_out: Counter[str]
+    forest: Forest,
+    preference_set: PreferenceSet,
+    reviewed: Reviewed,
+    left_out: Counter[str],
+    wanted: TreeFilter = ALL_TREES,
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each tree that has pairs, in the order of the dataset.
 
-    Adds the pairs that reviews exclude to `left_out`.
+    Adds the pairs that reviews exclude, and the trees that are not wanted, to `left_out`.
     """
+    ungraded = ValueSource.from_dict(preference_set.parameters).ungraded
     for indexes in in_batches(range(forest.num_trees)):
         found = pairs_by_tree(preference_set, indexes)
+        if wanted.is_active:
+            for stored in read_trees(forest, sorted(found)):
+                if reason := wanted.reason_against(stored.tree, ungraded):
+                    left_out[reason] += 1
+                    del found[stored.index]
         if reviewed != "all":
             states = states_in(preference_set, found)
             found = _as_reviewed(found, states, reviewed, left_out)
@@ -74,11 +87,15 @@ def _as_reviewed(
 
 
 def iter_tree_items(
-    forest: Forest, source: ValueSource, left_out: Counter[str], solutions: Solutions = "all"
+    forest: Forest,
+    source: ValueSource,
+    left_out: Counter[str],
+    solutions: Solutions = "all",
+    wanted: TreeFilter = ALL_TREES,
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each complete tree, in the order of the dataset.
 
-    Adds trees without scores of the scorer to `left_out`.
+    Adds trees without scores of the scorer, and those that are not wanted, to `left_out`.
     """
     kind = ANNOTATES[forest.strategy] if solutions == "annotated" else None
     for stored, scores in iter_scored_trees(forest, source.scorer):
@@ -86,6 +103,9 @@ def iter_tree_items(
             continue
         if source.is_missing(scores):
             left_out["trees_without_scores"] += 1
+            continue
+        if reason := wanted.reason_against(stored.tree, source.ungraded):
+            left_out[reason] += 1
             continue
         values = source.values_of(stored.tree, scores)
         document = {

@@ -219,10 +219,14 @@ def _items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any
 
 def _stored_items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
     if request.format.source == "trees":
-        return iter_tree_items(request.forest, request.source, left_out, request.solutions)
+        return iter_tree_items(
+            request.forest, request.source, left_out, request.solutions, request.filters.trees
+        )
     if request.preference_set is None:
         raise ExportError(f"format {request.format.name} needs a preference set")
-    return iter_pair_items(request.forest, request.preference_set, request.reviewed, left_out)
+    return iter_pair_items(
+        request.forest, request.preference_set, request.reviewed, left_out, request.filters.trees
+    )
 
 
 class _Sink:

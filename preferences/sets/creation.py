@@ -20,6 +20,7 @@ from forests.core.voting import num_ungrouped
 from forests.models import Forest, TreeStatus
 from forests.storage.scores import get_scorer, iter_scored_trees
 from forests.storage.trees import Document, StoredTree
+from metrics.core.tree_filters import TreeFilter
 from preferences.core.confidence import confidence_in, has_confidence
 from preferences.core.pairing import Pair, PairingOptions, select_pairs
 from preferences.core.statistics import PairStatistics
@@ -54,13 +55,15 @@ class SetParameters:
     ungraded: Ungraded = "incorrect"
     scorer: str = ""
     """The scorer whose scores are the values; empty for graded leaves."""
+    trees: TreeFilter = field(default_factory=TreeFilter)
+    """The trees to make pairs of; the confidences follow from all complete trees."""
 
     @property
     def source(self) -> ValueSource:
         return ValueSource(estimator=self.estimator, ungraded=self.ungraded, scorer=self.scorer)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**self.source.as_dict(), **self.options.as_dict()}
+        return {**self.source.as_dict(), **self.options.as_dict(), **self.trees.as_dict()}
 
     @property
     def default_name(self) -> str:
@@ -262,6 +265,9 @@ class _Writer:
         source = self.parameters.source
         if source.is_missing(scores):
             self.dropped["trees_without_scores"] += 1
+            return
+        if reason := self.parameters.trees.reason_against(stored.tree, source.ungraded):
+            self.dropped[reason] += 1
             return
         values = source.values_of(stored.tree, scores)
         chosen = select_pairs(

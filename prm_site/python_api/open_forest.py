@@ -143,9 +143,9 @@ class OpenForest:
 
         Args:
             **options: `pairing`, `min_margin`, `min_leaves`, `level`, `drop_same_answer`,
-                `min_confidence`, `max_pairs_per_tree`, `max_pairs_per_prefix`, `seed`: see
-                `preferences.core.pairing.PairingOptions`. Without `min_confidence` no pair is left
-                out for its confidence.
+                `min_confidence`, `min_edit_distance`, `max_pairs_per_tree`, `max_pairs_per_prefix`,
+                `seed`: see `preferences.core.pairing.PairingOptions`. Without `min_confidence` no
+                pair is left out for its confidence.
 
         Raises:
             ReadError: an option cannot be used, or the forest cannot be read.

@@ -15,6 +15,7 @@ class PairingArguments(TypedDict, total=False):
     min_margin: float
     min_leaves: int
     min_confidence: float
+    min_edit_distance: float
     level: str
     drop_same_answer: bool
     max_pairs_per_tree: int | None

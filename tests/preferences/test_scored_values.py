@@ -59,7 +59,7 @@ def imported(db, tmp_path) -> Forest:
 
 
 UNKNOWN = (
-    "the confidence of these pairs is unknown, because their values are no shares of samples: "
+    "the confidence of these pairs is unknown, because their values are not shares of samples: "
     "--min_confidence does not apply to them\n"
 )
 

@@ -14,6 +14,8 @@ from forests.forest_arguments import (
     say_ungrouped,
 )
 from forests.models import Forest
+from metrics.arguments import add_tree_filter_arguments, tree_filter
+from metrics.core.tree_filters import TreeFilter
 from preferences.arguments import add_source_arguments, choose_source
 from preferences.core.confidence import USUAL_CONFIDENCE, has_confidence
 from preferences.core.pairing import LEVELS, PAIRINGS, REASONS, PairingOptions
@@ -54,6 +56,7 @@ python manage.py create_preferences --forest_name F --values scorer:imported
         )
         _add_pairing_arguments(parser)
         add_source_arguments(parser)
+        add_tree_filter_arguments(parser)
         add_json_argument(parser)
 
     def handle(
@@ -65,7 +68,7 @@ python manage.py create_preferences --forest_name F --values scorer:imported
         source = choose_source(forest, options, self)
         usual = USUAL_CONFIDENCE if has_confidence(source) else 0.0
         pairing = _pairing(options | {"min_confidence": usual if given is None else given})
-        parameters = _parameters(pairing, source)
+        parameters = _parameters(pairing, source, tree_filter(options))
         name = set_name or parameters.default_name
         if replace and (known := stored_set(forest, name)):
             gone = delete_set(known)
@@ -119,7 +122,7 @@ python manage.py create_preferences --forest_name F --values scorer:imported
         least = made.parameters.get("min_confidence", 0.0)
         if not has_confidence(ValueSource.from_dict(made.parameters)):
             self.say(
-                "the confidence of these pairs is unknown, because their values are no shares of "
+                "the confidence of these pairs is unknown, because their values are not shares of "
                 "samples: --min_confidence does not apply to them"
             )
         elif made.prior is None:
@@ -180,6 +183,13 @@ def _add_pairing_arguments(parser: CommandParser) -> None:
         help="least number of leaves below each side (default: %(default)s)",
     )
     parser.add_argument(
+        "--min_edit_distance",
+        type=float,
+        default=default.min_edit_distance,
+        help="least edit distance of the texts of both sides, as a share of the longer text, 0 to "
+        "1: leaves out near-duplicates (default: %(default)s)",
+    )
+    parser.add_argument(
         "--min_confidence",
         type=float,
         help="least probability that the chosen side is truly better, given the samples of both "
@@ -201,5 +211,5 @@ def _pairing(options: dict[str, Any]) -> PairingOptions:
         raise CommandError(str(error), returncode=2) from error
 
 
-def _parameters(pairing: PairingOptions, source: ValueSource) -> SetParameters:
-    return SetParameters(pairing, source.estimator, source.ungraded, source.scorer)
+def _parameters(pairing: PairingOptions, source: ValueSource, trees: TreeFilter) -> SetParameters:
+    return SetParameters(pairing, source.estimator, source.ungraded, source.scorer, trees)

@@ -13,6 +13,7 @@ from forests.core.estimators import AUTO
 from forests.forest_arguments import get_graded_forest
 from forests.models import Forest
 from forests.storage.scores import get_scorer
+from metrics.arguments import add_tree_filter_arguments, tree_filter
 from preferences.arguments import add_source_arguments, choose_source, hint_at_imported_values
 from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.value_sources import ValueSource
@@ -242,9 +243,12 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         solutions=_solutions(forest, source, options["solutions"]),
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={
-            name: str(options[name])
-            for name in FILTER_OPTIONS
-            if options[name] not in (None, False)
+            **{
+                name: str(options[name])
+                for name in FILTER_OPTIONS
+                if options[name] not in (None, False)
+            },
+            **tree_filter(options).as_dict(),
         },
     )
 
@@ -262,6 +266,7 @@ def _solutions(
 
 
 def _add_filter_arguments(parser: CommandParser) -> None:
+    add_tree_filter_arguments(parser)
     parser.add_argument(
         "--decontaminate",
         type=Path,
@@ -304,6 +309,7 @@ def _filters(options: dict[str, Any], *, reads_pairs: bool) -> Filters:
         )
     file, tokenizer = options["decontaminate"], options["tokenizer"]
     return Filters(
+        trees=tree_filter(options),
         benchmark=read_benchmark(file, options["ngram"]) if file else None,
         max_length=options["max_length"],
         count_tokens=token_counter(tokenizer) if tokenizer else None,
