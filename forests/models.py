@@ -325,6 +325,7 @@ class TreeScores(models.Model):
     scores = models.JSONField()  # by path, such as {"0-2-1": 0.7}; nodes without a score are absent
     rationales = models.JSONField(default=dict)  # why, by path: texts of a model or a person
     votes = models.JSONField(default=dict)  # by path: how many are right, neutral and wrong
+    num_steps = models.IntegerField(default=0)  # that the tree had; 0: an older version, an import
 
     class Meta:
         verbose_name_plural = "tree scores"
