@@ -54,7 +54,7 @@ class Judging:
     """Solutions not judged, because a step holds a tag of the prompt."""
     votes: int = 0
     unread: int = 0
-    """Replies without a verdict that can be read: they are no result."""
+    """Replies without a verdict that can be read. They have no result."""
 
 
 @dataclass(slots=True)
