@@ -15,3 +15,5 @@ class JudgedTree:
     """Why, by node; that of the root is about the whole tree."""
     votes: Mapping[NodePath, Sequence[int]] = field(default_factory=dict)
     """By node: how many votes say right, neutral and wrong."""
+    num_steps: int = 0
+    """Steps that the tree had; 0 if unknown. It shows whether the tree has grown since."""

@@ -28,4 +28,9 @@ class Migration(migrations.Migration):
             name='votes',
             field=models.JSONField(default=dict),
         ),
+        migrations.AddField(
+            model_name='treescores',
+            name='num_steps',
+            field=models.IntegerField(default=0),
+        ),
     ]

@@ -107,6 +107,13 @@ def read_scores(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int
     return {ids[document["_id"]]: _by_path(document["scores"]) for document in found}
 
 
+def read_num_steps(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int, int]:
+    """Return how many steps these trees had when they were scored; 0 if that is not known."""
+    ids = {tree_scores_id(tree, scorer): index for tree, index in _trees(forest, indexes)}
+    found = collection(TreeScores).find({"_id": {"$in": list(ids)}}, {"num_steps": 1})
+    return {ids[document["_id"]]: document.get("num_steps") or 0 for document in found}
+
+
 def scored_indexes(forest: Forest, scorer: str) -> set[int]:
     """Return the trees that have scores of a scorer, some of which may be empty."""
     return {
@@ -250,6 +257,7 @@ def scores_document(judged: JudgedTree) -> dict[str, Any]:
         "scores": _by_key(judged.scores),
         "rationales": _by_key(judged.rationales),
         "votes": _by_key({path: list(votes) for path, votes in judged.votes.items()}),
+        "num_steps": judged.num_steps,
     }
 
 

@@ -260,7 +260,7 @@ def scorer_document(found: Mapping[str, Any], forest: str) -> Document:
         ArithmeticError, KeyError, TypeError, ValueError: it is not a valid scorer.
     """
     name, parameters = found["name"], found["parameters"]
-    kind, spent = found.get("kind", ""), found.get("spent", {})
+    kind, spent = found.get("kind") or "", found.get("spent") or {}
     check_slug(name, "scorer")
     row = {
         "name": name,

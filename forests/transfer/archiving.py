@@ -371,7 +371,7 @@ def _import_scores(directory: Path, manifest: Mapping[str, Any], forest: Forest)
             if id_ in seen:
                 raise ValueError(f"{id_} appears twice")
             seen.add(id_)
-            documents.append({"_id": id_, "scores": scores, **said})
+            documents.append({"_id": id_, "scores": scores, **said, "num_steps": 0})
             scorer["num_trees"] += 1
             scorer["num_nodes"] += len(scores.keys() - {format_path(ROOT)})
         insert_new(TreeScores, documents)

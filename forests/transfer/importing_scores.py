@@ -49,7 +49,7 @@ class ImportedScores:
     nodes: int
     """Nodes with a score, without roots."""
     without_result: int
-    """Rows that say that there is no result."""
+    """Rows without a result."""
 
 
 def import_scores(

@@ -177,7 +177,7 @@ def judge_body(messages: Sequence[Any], options: JudgeOptions, vote: int) -> dic
 
 
 def read_reply(reply: str, num_steps: int, template: JudgeTemplate) -> Vote | None:
-    """Return the vote of a reply; None if it cannot be read, which is no verdict.
+    """Return the vote of a reply; None if it cannot be read: it has no result.
 
     Thoughts of the judge are left out. `first_error` takes the last boxed number: the steps before
     it are right, the step itself is wrong, and the reply says nothing of the steps after it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from forests.core.judged import JudgedTree
@@ -54,7 +54,7 @@ class Judging:
     """Solutions not judged, because a step holds a tag of the prompt."""
     votes: int = 0
     unread: int = 0
-    """Replies without a verdict that can be read: they are no result."""
+    """Replies without a verdict that can be read. They have no result."""
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class Judge:
         self.judging.votes += len(solutions) * self.options.votes
         self.judging.unread += tally.unread
         self._unread[stored.id] = tally.unread
-        return tally.judged()
+        return replace(tally.judged(), num_steps=len(stored.tree) - 1)
 
     def write(self, tree: str, judged: JudgedTree) -> None:
         """Store the judgement of a tree, and what was spent so far."""

@@ -13,8 +13,8 @@ from django.conf import settings
 from forests.core.judged import JudgedTree
 from forests.core.tree import NodePath, Scores
 from forests.models import Forest, Scorer, TreeStatus
+from forests.storage.scores import read_num_steps, write_judged
 from forests.storage.scores import read_scores as read_stored_scores
-from forests.storage.scores import write_judged
 from forests.storage.trees import StoredTree, in_batches, read_trees
 from rollouts.client.failures import BackendUnavailableError, LimitSpentError, RequestFailedError
 from rollouts.client.outages import Outages, show_nowhere
@@ -142,7 +142,7 @@ class _RewardModel:
         asked = Asked(stored.prompt, stored.question)
         await run_all([score_nodes(one) for one in requests_of(stored.tree, asked, self.options)])
         self.nodes_without_score += len(stored.tree) - 1 - len(scores)
-        return JudgedTree(scores)
+        return JudgedTree(scores, num_steps=len(stored.tree) - 1)
 
     def write(self, tree: str, judged: JudgedTree) -> None:
         write_judged(self.scorer, {tree: judged})
@@ -183,10 +183,12 @@ class _Run:
         complete = [stored for stored in trees if stored.status == TreeStatus.COMPLETE]
         scored = read_stored_scores(self.forest, self.scorer.name, [one.index for one in complete])
         if self.forest.extended_at:
+            sizes = read_num_steps(self.forest, self.scorer.name, list(scored))
             scored = {
                 stored.index: scored[stored.index]
                 for stored in complete
-                if stored.index in scored and not _has_grown(stored, scored[stored.index])
+                if stored.index in scored
+                and not _has_grown(stored, scored[stored.index], sizes.get(stored.index, 0))
             }
         self.scoring.trees_not_complete += len(trees) - len(complete)
         self.scoring.trees_scored_before += len(scored)
@@ -231,8 +233,13 @@ class _Run:
         return bool(await self.backend.list_models())
 
 
-def _has_grown(stored: StoredTree, scores: Scores) -> bool:
-    """Return whether a tree of an extended forest may have new steps since it was scored."""
+def _has_grown(stored: StoredTree, scores: Scores, num_steps: int) -> bool:
+    """Return whether a tree of an extended forest may have new steps since it was scored.
+
+    `num_steps`: the steps that it had; 0 if that is not known.
+    """
+    if num_steps:
+        return num_steps != len(stored.tree) - 1
     return any(
         node.path and not node.is_thought and node.path not in scores for node in stored.tree
     )

@@ -50,7 +50,8 @@ def label(forest: Forest, name: str, kind: str, *trees: list[float | None]) -> N
 def evaluate(capsys, *arguments: str) -> dict:
     words = ["--forest_name", NAME, "--scorer", "critic", "--against", "people", "--json"]
     call_command("evaluate_scorer", *words, *FAST, *arguments)
-    return json.loads(capsys.readouterr().out)["quality"]
+    quality: dict = json.loads(capsys.readouterr().out)["quality"]
+    return quality
 
 
 def test_step_acc_and_first_err_acc_on_three_classes(forest, capsys):

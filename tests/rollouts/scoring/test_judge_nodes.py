@@ -1,14 +1,16 @@
 """A chat model that judges the steps of a forest, over real HTTP, in a real database."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from forests.core.tree import format_path, parse_path
-from forests.models import Forest, Scorer, TreeScores, TreeStatus
+from forests.models import Forest, Node, Scorer, TreeScores, TreeStatus
 from forests.storage.scores import get_scorer, read_judged, read_judgements, read_scores
-from tests.forests.factories import add_trees, duck_tree, make_forest, open_tree
+from forests.storage.trees import insert_new, node_document
+from tests.forests.factories import WRONG, add_trees, duck_tree, leaf, make_forest, open_tree
 from tests.judge_server import JudgeServer, is_wrong, judge_each, name_first_error
 from tests.openai_server import Fault
 
@@ -224,3 +226,16 @@ def test_a_prompt_without_its_places_is_refused(forest, server, tmp_path):
     file.write_text("{problem} {problem} {solution}", encoding="utf-8")
     with pytest.raises(CommandError, match=r"has \{problem\} 2 times: write it once"):
         judge(server, "--judge_prompt", str(file))
+
+
+def test_in_an_extended_forest_only_trees_with_new_steps_are_judged_again(forest, server):
+    judge(server)  # it says nothing of the steps below 0.1, which get no score
+    Forest.objects.filter(pk=NAME).update(extended_at=datetime.now(UTC))
+    asked = len(server.requests)
+    judge(server)
+    assert len(server.requests) == asked
+    now = datetime.now(UTC)
+    new = leaf("0.1.2", "So she keeps 1.", WRONG)
+    insert_new(Node, [node_document(NAME, f"{NAME}/0000001", new, now)])
+    judge(server)
+    assert len(server.requests) == asked + NUM_LEAVES + 1

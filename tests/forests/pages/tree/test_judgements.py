@@ -12,7 +12,7 @@ from tests.forests.factories import add_trees, duck_tree, make_forest
 
 pytestmark = pytest.mark.django_db
 
-PATH = parse_path("0.0")
+PATH = parse_path("0.0.1")
 HOSTILE = "It **forgets** three.\n\n<script>alert(1)</script>\n\n[x](javascript:alert(2))"
 
 
@@ -68,6 +68,6 @@ def test_json_has_scores_kinds_and_rationales(reader):
         },
     ]  # fmt: skip
     tree = reader.get(f"{TREE}?format=json").json()["judgements"]
-    assert tree["critic"]["scores"] == {"0.0": 0.25}
-    assert tree["critic"]["rationales"] == {"0.0": HOSTILE, "0": "As a whole."}
+    assert tree["critic"]["scores"] == {"0.0.1": 0.25}
+    assert tree["critic"]["rationales"] == {"0.0.1": HOSTILE, "0": "As a whole."}
     assert tree["shepherd"]["kind"] == "prm"
