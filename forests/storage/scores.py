@@ -172,10 +172,22 @@ def iter_scored_trees(
 
     The scores of a tree without any are empty; if `scorer` is empty, those of all trees are.
     """
+    for stored, scores in iter_trees_with_scores(forest, [scorer] if scorer else [], indexes):
+        yield stored, scores.get(scorer, {})
+
+
+def iter_trees_with_scores(
+    forest: Forest, scorers: Iterable[str], indexes: Sequence[int] | None = None
+) -> Iterator[tuple[StoredTree, dict[str, Scores]]]:
+    """Yield the trees of a forest with the scores of several scorers, by the scorer's name.
+
+    The scores of a scorer that has none for a tree are empty.
+    """
+    names = sorted(set(scorers))
     for batch in in_batches(range(forest.num_trees) if indexes is None else indexes):
-        scores = read_scores(forest, scorer, batch) if scorer else {}
+        scores = {name: read_scores(forest, name, batch) for name in names}
         for stored in read_trees(forest, batch):
-            yield stored, scores.get(stored.index, {})
+            yield stored, {name: by_tree.get(stored.index, {}) for name, by_tree in scores.items()}
 
 
 def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:

@@ -17,6 +17,7 @@ from forests.core.values import NodeValue
 from forests.core.voting import counted_answer
 from metrics.core.tree_filters import TREES_LEFT_OUT
 from preferences.core.confidence import Confidence
+from preferences.core.consensus import Consensus
 from preferences.core.edit_distance import relative_edit_distance
 
 PAIRINGS = ("best_vs_worst", "adjacent", "all_pairs")
@@ -32,6 +33,8 @@ REASONS = {
     "pairs_below_min_margin": "pairs with a margin below --min_margin",
     "pairs_below_min_confidence": "pairs with a confidence below --min_confidence",
     "pairs_below_min_edit_distance": "pairs of texts that differ by less than --min_edit_distance",
+    "pairs_without_other_scores": "pairs with a side that another source does not rate",
+    "pairs_on_which_sources_disagree": "pairs whose chosen side another source does not prefer",
     "pairs_with_the_same_answer": "pairs whose sides end with the same answer",
     "pairs_without_end": "pairs with a side whose later steps have no value",
     "pairs_with_equal_texts": "pairs whose continued sides have the same text",
@@ -151,6 +154,7 @@ def select_pairs(
     options: PairingOptions,
     *,
     confidence: Confidence = _unknown,
+    consensus: Consensus = Consensus(),  # noqa: B008  frozen
     key: str = "",
 ) -> PairSelection:
     """Return the preference pairs of a tree.
@@ -160,6 +164,7 @@ def select_pairs(
         values: the value of each node; a node without a value is never a side of a pair.
         options: which pairs to select.
         confidence: how sure it is that one node is better than another.
+        consensus: the other sources that must prefer the chosen side too.
         key: name of the tree; caps then sample different positions in each tree.
     """
     random = Random(f"{options.seed}/{key}")  # a text gives the same seed on every machine
@@ -175,6 +180,7 @@ def select_pairs(
             for pair in found
         ]
         found = _sure_enough(found, options, dropped)
+        found = _agreed(found, consensus, dropped)
         if options.level == "step_to_end":
             ended = [_to_end(tree, values, pair) for pair in found]
             longer = [pair for pair in ended if pair is not None]
@@ -275,6 +281,16 @@ def _different_enough(
     ]
     dropped["pairs_below_min_edit_distance"] += len(pairs) - len(different)
     return different
+
+
+def _agreed(pairs: Sequence[Pair], consensus: Consensus, dropped: Counter[str]) -> list[Pair]:
+    kept = []
+    for pair in pairs:
+        if reason := consensus.reason_against(pair.chosen.path, pair.rejected.path):
+            dropped[reason] += 1
+        else:
+            kept.append(pair)
+    return kept
 
 
 def _sure_enough(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from forests.core.tree import Scores
 from forests.core.values import Estimator, Ungraded
 from forests.core.voting import num_ungrouped
 from forests.models import Forest, TreeStatus
-from forests.storage.scores import get_scorer, iter_scored_trees
+from forests.storage.scores import get_scorer, iter_scored_trees, iter_trees_with_scores
 from forests.storage.trees import Document, StoredTree
 from metrics.core.tree_filters import TreeFilter
 from preferences.core.confidence import confidence_in, has_confidence
@@ -57,10 +57,17 @@ class SetParameters:
     """The scorer whose scores are the values; empty for graded leaves."""
     trees: TreeFilter = field(default_factory=TreeFilter)
     """The trees to make pairs of; the confidences follow from all complete trees."""
+    agree: tuple[str, ...] = ()
+    """Other sources that must prefer the chosen side too: see `ValueSource.agree`."""
 
     @property
     def source(self) -> ValueSource:
-        return ValueSource(estimator=self.estimator, ungraded=self.ungraded, scorer=self.scorer)
+        return ValueSource(
+            estimator=self.estimator,
+            ungraded=self.ungraded,
+            scorer=self.scorer,
+            agree=self.agree,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return {**self.source.as_dict(), **self.options.as_dict(), **self.trees.as_dict()}
@@ -160,12 +167,12 @@ def _find_or_start(forest: Forest, name: str, parameters: SetParameters) -> Pref
                 f"preference set {known.name!r} of {forest.name} was made before the forest was "
                 "extended: --replace it, or choose another --set_name"
             )
-        scorer = parameters.scorer
-        if scorer and known.created_at < get_scorer(forest, scorer).created_at:
-            raise SetMismatchError(
-                f"preference set {known.name!r} of {forest.name} was made before the scores of "
-                f"{scorer!r} were replaced: --replace it, or choose another --set_name"
-            )
+        for scorer in parameters.source.scorers:
+            if known.created_at < get_scorer(forest, scorer).created_at:
+                raise SetMismatchError(
+                    f"preference set {known.name!r} of {forest.name} was made before the scores of "
+                    f"{scorer!r} were replaced: --replace it, or choose another --set_name"
+                )
         return known
     try:
         return PreferenceSet.objects.create(
@@ -249,7 +256,8 @@ class _Writer:
     def run(self, report: Report) -> None:
         first = self.set.next_tree
         indexes = range(first, self.forest.num_trees)
-        for stored, scores in iter_scored_trees(self.forest, self.parameters.scorer, indexes):
+        scorers = self.parameters.source.scorers
+        for stored, scores in iter_trees_with_scores(self.forest, scorers, indexes):
             self._take(stored, scores)
             done = stored.index + 1
             is_due = (done - self.set.next_tree) >= TREES_PER_WRITE
@@ -258,23 +266,25 @@ class _Writer:
             report(done)
         self._write(next_tree=self.forest.num_trees)
 
-    def _take(self, stored: StoredTree, scores: Scores) -> None:
+    def _take(self, stored: StoredTree, scores: Mapping[str, Scores]) -> None:
         if stored.status != TreeStatus.COMPLETE:
             self.counts["num_trees_incomplete"] += 1
             return
         source = self.parameters.source
-        if source.is_missing(scores):
+        own = scores.get(source.scorer, {})
+        if source.is_missing(own):
             self.dropped["trees_without_scores"] += 1
             return
         if reason := self.parameters.trees.reason_against(stored.tree, source.ungraded):
             self.dropped[reason] += 1
             return
-        values = source.values_of(stored.tree, scores)
+        values = source.values_of(stored.tree, own)
         chosen = select_pairs(
             stored.tree,
             values,
             self.parameters.options,
             confidence=confidence_in(stored.tree, values, source, self.prior),
+            consensus=source.consensus_in(stored.tree, scores),
             key=f"{stored.index}",
         )
         self.dropped += chosen.dropped

@@ -53,6 +53,8 @@ class Item:
     """Number of pairs with a side that ends in the middle of a thought."""
     annotation: Annotation | None = None
     """Steps that may be labelled; None: all steps with a value."""
+    judges_steps: bool = False
+    """Whether the values judge steps, not answers: those of a scorer, or that sources agree on."""
 
     @property
     def asked(self) -> str:

@@ -146,8 +146,10 @@ def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> It
 def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
     """Yield each solution with the number of its first wrong step, as in ProcessBench (2412.06559).
 
-    The number is -1 for a correct solution. In an incorrect one the first step that is not good is
-    wrong, at the latest the last step. Steps are stripped of whitespace.
+    The number is -1 for a solution without an error. In one with an incorrect answer the first step
+    that is not good is wrong, at the latest the last step. Monte Carlo values cannot find a wrong
+    step in a solution with a correct answer, so they give it -1; scorers can. Steps are stripped of
+    whitespace.
     """
     seen: set[tuple[str, ...]] = set()
     for leaf, steps in _written(item.tree, dropped):
@@ -158,7 +160,10 @@ def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Ite
         if is_right is None:
             dropped["solutions_without_result"] += 1
             continue
-        label = -1 if is_right else _first_error(item, leaf, steps, options)
+        if item.judges_steps:
+            label = _first_error_of_scorers(item, leaf, steps, options)
+        else:
+            label = -1 if is_right else _first_error(item, leaf, steps, options)
         if label is None:
             dropped["solutions_without_first_error"] += 1
             continue
@@ -207,6 +212,22 @@ def _first_error(
         else:
             is_known_good = True
     return None
+
+
+def _first_error_of_scorers(
+    item: Item, leaf: TreeNode, steps: Sequence[TreeNode], options: RowOptions
+) -> int | None:
+    """Return the number of the first step that is not good, whatever the answer; -1 without one.
+
+    None if a step up to there has no value: nobody judged it, or sources disagree on it.
+    """
+    for number, step in enumerate(steps):
+        value = item.values[step.path].value if _may_be_labelled(item, leaf, step) else None
+        if value is None:
+            return None
+        if not options.is_good(value):
+            return number
+    return -1 if leaf_result(leaf) else len(steps) - 1
 
 
 def _may_be_labelled(item: Item, leaf: TreeNode, step: TreeNode) -> bool:

@@ -212,4 +212,6 @@ def _pairing(options: dict[str, Any]) -> PairingOptions:
 
 
 def _parameters(pairing: PairingOptions, source: ValueSource, trees: TreeFilter) -> SetParameters:
-    return SetParameters(pairing, source.estimator, source.ungraded, source.scorer, trees)
+    return SetParameters(
+        pairing, source.estimator, source.ungraded, source.scorer, trees, source.agree
+    )
