@@ -15,6 +15,7 @@ from math import comb
 from typing import NamedTuple, TypeVar
 
 Category = TypeVar("Category", bound=Hashable)
+Step = TypeVar("Step", bound=Hashable)
 
 _TWO = 2
 
@@ -64,7 +65,7 @@ def fleiss_kappa(labels: Collection[Sequence[Category]]) -> Kappa:
 
 
 def kappa_of_pairs(
-    by_person: Mapping[str, Mapping[Hashable, Category]],
+    by_person: Mapping[str, Mapping[Step, Category]],
 ) -> dict[tuple[str, str], Kappa]:
     """Return Cohen's kappa of each two people who labelled a step in common."""
     found = {}

@@ -1,6 +1,6 @@
 """Where the scorers of a forest disagree, kept with each tree so that no page has to compute it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pymongo import UpdateOne
 
@@ -70,7 +70,7 @@ def _change(stored: StoredTree, estimator: Estimator, scores: Mapping[str, Score
 
 def _disagreements(
     stored: StoredTree, estimator: Estimator, scores: Mapping[str, Scores]
-) -> Iterable[Disagreement]:
+) -> list[Disagreement]:
     evidence = evidence_of(stored.tree, estimate_values(stored.tree, estimator), estimator)
     intervals = {path: one.interval for path, one in evidence.items()}
     return disagreements_of(stored.tree, intervals, scores)

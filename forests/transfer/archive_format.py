@@ -63,7 +63,7 @@ OF_THE_SITE = {
     "request_seconds": 0.0,
 }
 FOREST = Columns(Forest, without=["name", *OF_THE_SITE])
-NEVER_TAKEN = {
+NEVER_TAKEN: Document = {
     "lease_holder": "",
     "lease_expires_at": None,
     "generation": 0,
