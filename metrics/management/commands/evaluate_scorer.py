@@ -131,13 +131,12 @@ def _check_reference(forest: Forest, options: dict[str, Any]) -> None:
 
 
 def _why_nothing(forest: Forest, wanted: JudgingOptions) -> str:
-    for name in filter(None, (wanted.against, wanted.scorer)):
-        if not get_scorer(forest, name).num_trees or name == wanted.scorer:
-            return (
-                f"no complete tree of {forest.name!r} has scores of {name!r}: run score_nodes or "
-                "import_scores first"
-            )
-    return f"no complete tree of {forest.name!r} has labels of {wanted.against!r}"
+    names = [name for name in (wanted.against, wanted.scorer) if name]
+    missing = next((one for one in names if not get_scorer(forest, one).num_trees), names[0])
+    return (
+        f"no complete tree of {forest.name!r} has scores of {missing!r}: run score_nodes or "
+        "import_scores first"
+    )
 
 
 def _coverage(found: ScorerReport) -> str:

@@ -3,12 +3,17 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from django.core.management import CommandError, call_command
 
+from common.directories import checksum
 from forests.core.tree import format_path, parse_path
 from forests.models import Forest, Scorer, TreeScores, TreeStatus
 from forests.storage.scores import get_scorer, read_judgements, read_scores
+from forests.storage.trees import collection
+from forests.transfer.archive_files import TransferError
 from forests.transfer.archiving import export_forest, import_forest
 from tests.forests.factories import (
     RIGHT,
@@ -169,3 +174,39 @@ def test_an_empty_file_and_a_missing_one_are_refused(forest, file):
     file.unlink()
     with pytest.raises(CommandError, match="cannot be read"):
         call_command("import_scores", str(file), "--forest_name", NAME, "--scorer", "people")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rationales": {"0-0": 5}}, "a rationale that is not a text"),
+        ({"rationales": {"0-0": "x" * 20_001}}, "or is too long"),
+        ({"rationales": {"0.0": "x"}}, "is not a step"),
+        ({"rationales": []}, "AttributeError"),
+        ({"rationales": {"0-0": "\ud800"}}, "surrogate"),
+        ({"votes": {"0-0": [1, 2]}}, "votes"),
+        ({"votes": {"0-0": [1, 2, -1]}}, "votes"),
+        ({"votes": {"0-0": "abc"}}, "votes"),
+    ],
+)
+def test_an_archive_with_other_rationales_or_votes_is_refused(
+    forest, file, tmp_path, changes, message
+):
+    import_rows(file, GOOD)
+    collection(TreeScores).update_one({}, {"$set": {"votes": {}, "rationales": {}}})
+    export_forest(Forest.objects.get(pk=NAME), tmp_path / "archive", overwrite=False)
+    rewrite_scores(tmp_path / "archive", changes)
+    with pytest.raises(TransferError, match=message):
+        import_forest(tmp_path / "archive", "ducks-test-copy")
+    assert Scorer.objects.count() == 1
+
+
+def rewrite_scores(archive: Path, changes: dict[str, object]) -> None:
+    """Change the scores of an archive, and its checksums, as somebody else may."""
+    table = pq.read_table(archive / "scores.parquet")
+    [row] = table.to_pylist()
+    row |= {name: json.dumps(value) for name, value in changes.items()}
+    pq.write_table(pa.Table.from_pylist([row], schema=table.schema), archive / "scores.parquet")
+    manifest = json.loads((archive / "manifest.json").read_text())
+    manifest["files"]["scores.parquet"] = checksum(archive / "scores.parquet")
+    (archive / "manifest.json").write_text(json.dumps(manifest))
