@@ -23,6 +23,9 @@ def update_disagreements(
     Call it whenever scores, labels or grades change. Calls `report` with the number of trees done.
     """
     names = scorer_names(forest)
+    if not names and indexes is None:
+        forget_disagreements(forest)
+        return
     done = 0
     for some in in_batches(range(forest.num_trees) if indexes is None else indexes):
         scores = {name: read_scores(forest, name, some) for name in names}
@@ -34,6 +37,12 @@ def update_disagreements(
             collection(Tree).bulk_write(changes, ordered=False)
         done += len(some)
         report(done)
+
+
+def forget_disagreements(forest: Forest) -> None:
+    """Note that it is not known any more where scorers disagree, because the values change."""
+    fields = {"disagreement": None, "disagreements": []}
+    collection(Tree).update_many({"forest_id": forest.name}, {"$set": fields})
 
 
 def read_largest(forest: Forest, number: int) -> list[tuple[int, Disagreement]]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from forests.core.naming import tree_id, tree_scores_id
+from experiment_configs.interfaces import ConfigError
+from forests.core.naming import scorer_id, tree_id, tree_scores_id
 from forests.core.tree import NodePath, format_path, parse_path
 from forests.core.verdicts import HUMAN, SCORES, Verdict, bounded_rationale, mean_score
 from forests.models import Forest, Scorer, TreeLabels, TreeScores
@@ -107,7 +107,7 @@ def record_label(
     Raises:
         ConfigError: the forest has an imported scorer of the name that labels need.
     """
-    scorer = start_scorer(forest, HUMAN, PARAMETERS, HUMAN)
+    scorer = _scorer_of_labels(forest)
     tree, key = tree_id(forest.name, index), _key(path)
     fields = {
         "tree_id": tree,
@@ -166,7 +166,7 @@ def publish_labels(forest: Forest) -> Scorer:
     Raises:
         ConfigError: the forest has an imported scorer of this name.
     """
-    scorer = start_scorer(forest, HUMAN, PARAMETERS, HUMAN)
+    scorer = _scorer_of_labels(forest)
     found = collection(TreeLabels).find({"forest_id": forest.name}, {"tree_id": 1})
     for tree in sorted({document["tree_id"] for document in found}):
         _publish(scorer, tree, read_labels(tree))
@@ -174,26 +174,51 @@ def publish_labels(forest: Forest) -> Scorer:
     return scorer
 
 
+def _scorer_of_labels(forest: Forest) -> Scorer:
+    known = Scorer.objects.filter(pk=scorer_id(forest.name, HUMAN)).first()
+    if known is not None and known.parameters != PARAMETERS:
+        raise ConfigError(
+            f"scorer {HUMAN!r} of {forest.name} was imported, and labels given here would replace "
+            f"it: to delete it first, run score_nodes --kind {HUMAN} --scorer {HUMAN} --replace"
+        )
+    return start_scorer(forest, HUMAN, PARAMETERS, HUMAN)
+
+
 def _publish(scorer: Scorer, tree: str, labelled: LabelledTree) -> None:
     """Store the scores of a tree, unless those of later labels are stored already."""
     judged = labelled.judged()
     id_ = tree_scores_id(tree, scorer.name)
     document = {"_id": id_, **scores_document(judged), "revision": labelled.revision}
-    try:
-        before = collection(TreeScores).find_one_and_replace(
-            {"_id": id_, "revision": {"$not": {"$gte": labelled.revision}}},
-            document,
-            upsert=True,
-            return_document=ReturnDocument.BEFORE,
-        )
-    except DuplicateKeyError:
-        return
+    stored = collection(TreeScores)
+    before = stored.find_one({"_id": id_})
+    while not _replaced(before, document):
+        before = stored.find_one({"_id": id_})  # another process was faster
+        if before is not None and _revision(before) >= labelled.revision:
+            return
     num_before = len(before["scores"]) if before else 0
     deltas = {
         "num_trees": bool(judged.scores) - bool(num_before),
         "num_nodes": len(judged.scores) - num_before,
     }
     collection(Scorer).update_one({"_id": scorer.id}, {"$inc": deltas})
+
+
+def _replaced(before: Document | None, document: Document) -> bool:
+    """Write the scores of a tree if `before` is still what is stored; return whether it was."""
+    if before is None:
+        try:
+            collection(TreeScores).insert_one(document)
+        except DuplicateKeyError:
+            return False
+        return True
+    if _revision(before) > document["revision"]:
+        return False
+    same = {"_id": document["_id"], "revision": before.get("revision")}
+    return bool(collection(TreeScores).replace_one(same, document).matched_count)
+
+
+def _revision(scores: Document) -> int:
+    return int(scores.get("revision") or 0)
 
 
 def _labels_in(document: Document) -> list[tuple[NodePath, Label]]:

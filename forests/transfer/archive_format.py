@@ -21,7 +21,7 @@ from forests.core.model_counts import as_fields, from_fields
 from forests.core.naming import MAX_DEPTH, check_slug, scorer_id
 from forests.core.prefix import is_prompt
 from forests.core.tree import NodePath
-from forests.core.verdicts import SCORER_KINDS
+from forests.core.verdicts import HUMAN, SCORER_KINDS
 from forests.costs.budgets import MAX_AMOUNT
 from forests.models import COUNTERS, Forest, Node, Scorer, Tree
 from forests.progress.grown_by import answers_of
@@ -265,7 +265,7 @@ def scorer_document(found: Mapping[str, Any], forest: str) -> Document:
     row = {
         "name": name,
         "kind": kind,
-        "parameters": json.dumps(parameters, ensure_ascii=False),
+        "parameters": json.dumps(_imported(name, parameters), ensure_ascii=False),
         "spent": json.dumps(spent, ensure_ascii=False),
         "num_trees": 0,
         "num_nodes": 0,
@@ -286,6 +286,15 @@ def scorer_document(found: Mapping[str, Any], forest: str) -> Document:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_SPENT
+
+
+def _imported(name: str, parameters: Any) -> Any:
+    """Return the parameters of a scorer; those of people's labels say that it was imported.
+
+    The archive has no single labels, and labels given here must not mix with those that it lacks.
+    """
+    is_of_people = name == HUMAN and isinstance(parameters, dict)
+    return {**parameters, "imported": True} if is_of_people else parameters
 
 
 def read_time(text: str) -> datetime:

@@ -10,6 +10,7 @@ from common.json_lines import JsonFileError, read_json_rows
 from common.storable import storing_problem
 from forests.core.judged import JudgedTree
 from forests.core.naming import check_slug, tree_id
+from forests.core.verdicts import HUMAN
 from forests.models import Forest, Scorer, TreeStatus
 from forests.storage.scores import delete_scores, start_scorer, write_judged
 from forests.storage.trees import in_batches, read_trees
@@ -64,6 +65,11 @@ def import_scores(
         ConfigError: the scorer is known with other scores, and `replaces` is not set.
     """
     check_slug(request.scorer, "scorer")
+    if request.scorer == HUMAN:
+        raise ImportScoresError(
+            f"the name {HUMAN!r} is for labels that people give on this site: choose another "
+            "--scorer, such as people"
+        )
     if problem := storing_problem(request.file.name):
         raise ImportScoresError(f"the name of {str(request.file)!r} {problem}: rename the file")
     rows = list(_rows(request.file))

@@ -8,6 +8,7 @@ from common.progress_bar import shown_progress
 from common.storage_problems import first_line
 from forests.core.verdicts import IMPORTED, SCORER_KINDS
 from forests.forest_arguments import add_forest_argument, get_grown_forest
+from forests.labels.disagreeing import update_disagreements
 from forests.transfer.importing_scores import ImportedScores, ScoresRequest, import_scores
 from forests.transfer.score_rows import SCALES
 
@@ -58,6 +59,7 @@ python manage.py import_scores verdicts.jsonl --forest_name F --scorer critic --
         try:
             with shown_progress("trees", total=forest.num_trees) as report:
                 found = import_scores(forest, request, report)
+            update_disagreements(forest)
         except OSError as error:
             raise CommandError(f"{file} cannot be read: {first_line(error)}") from error
         self._show(forest.name, found, as_json=options["json"])

@@ -6,12 +6,16 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.urls import reverse
 
 from common.commands import EXIT_PARTLY_FAILED, ProjectCommand, add_json_argument, positive_integer
 from common.progress_bar import shown_progress
+from common.text import counted
 from experiment_configs.server_addresses import has_user, is_server_address
-from forests.core.verdicts import JUDGE, PRM
+from forests.core.verdicts import HUMAN, JUDGE, PRM
 from forests.forest_arguments import add_forest_argument, get_grown_forest
+from forests.labels.disagreeing import update_disagreements
+from forests.labels.storage import publish_labels
 from forests.models import Forest, Scorer
 from forests.storage.scores import delete_scores, start_scorer
 from rollouts.client.backend import Backend
@@ -68,11 +72,12 @@ python manage.py score_nodes --forest_name F --scorer critic --kind judge --vote
         parser.add_argument("--scorer", required=True, help="name to keep the scores under")
         parser.add_argument(
             "--kind",
-            choices=[*KINDS, JUDGE],
+            choices=[*KINDS, JUDGE, HUMAN],
             default="logprobs",
             help="logprobs: a causal model writes --good or --bad after each step; pooling: vLLM's "
             "pooling endpoint with STEP pooling; score: a score endpoint; judge: a chat model says "
-            "which steps of whole solutions are wrong, and why (default: %(default)s)",
+            "which steps of whole solutions are wrong, and why; human: people label steps on the "
+            "site, and this says where (default: %(default)s)",
         )
         parser.add_argument(
             "--layout",
@@ -126,9 +131,35 @@ python manage.py score_nodes --forest_name F --scorer critic --kind judge --vote
         forest = get_grown_forest(options["forest_name"])
         if options["kind"] == JUDGE:
             handle_judge(self, forest, _address(options), options)
+            update_disagreements(forest)
+            return
+        if options["kind"] == HUMAN:
+            self._label(forest, options)
             return
         scorer, scoring = asyncio.run(self._score(forest, options))
+        update_disagreements(forest)
         self._show(forest, scorer, scoring, as_json=options["json"])
+
+    def _label(self, forest: Forest, options: dict[str, Any]) -> None:
+        """Make the scorer of the labels that people gave, and say where they give them."""
+        if options["scorer"] != HUMAN:
+            raise CommandError(
+                f"the labels of people are kept as scorer {HUMAN!r}: give --scorer {HUMAN}; "
+                "import_scores keeps those of a file under any other name"
+            )
+        if options["replace"]:
+            delete_scores(forest, HUMAN)
+        scorer = publish_labels(forest)
+        with shown_progress("trees", total=forest.num_trees) as report:
+            update_disagreements(forest, report=report)
+        address = reverse("labels", args=[forest.name])
+        if options["json"]:
+            counts = {"nodes": scorer.num_nodes, "trees": scorer.num_trees}
+            self.show_json({"forest_name": forest.name, "scorer": HUMAN, **counts, "page": address})
+        self.say(
+            f"{counted(scorer.num_nodes, 'step')} of {counted(scorer.num_trees, 'tree')} have a "
+            f"label; people label steps at {address}"
+        )
 
     async def _score(self, forest: Forest, options: dict[str, Any]) -> tuple[Scorer, Scoring]:
         backend = Backend(
@@ -177,7 +208,10 @@ python manage.py score_nodes --forest_name F --scorer critic --kind judge --vote
 def _check_options(options: dict[str, Any]) -> None:
     """Refuse options that the kind would ignore."""
     is_judge = options["kind"] == JUDGE
-    for name, usual in (OF_REWARD_MODELS if is_judge else OF_JUDGES).items():
+    others = OF_REWARD_MODELS if is_judge else OF_JUDGES
+    if options["kind"] == HUMAN:
+        others = {**OF_REWARD_MODELS, **OF_JUDGES, "model": None, "base_url": None}
+    for name, usual in others.items():
         if options[name] != usual:
             raise CommandError(
                 f"--{name} has no meaning with --kind {options['kind']}: leave it out"

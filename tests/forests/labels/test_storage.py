@@ -127,7 +127,7 @@ def test_scores_of_earlier_labels_do_not_replace_those_of_later_ones(forest: For
 def test_labels_never_mix_with_scores_that_were_imported_under_their_name(forest: Forest):
     start_scorer(forest, HUMAN, {"file": "theirs.jsonl"}, HUMAN)
 
-    with pytest.raises(ConfigError, match="has other parameters"):
+    with pytest.raises(ConfigError, match="was imported, and labels given here would replace it"):
         record_label(forest, 0, A, "ann", RIGHT, "")
 
     assert not TreeLabels.objects.exists()
