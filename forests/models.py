@@ -226,6 +226,8 @@ class Tree(models.Model):
     failures = models.JSONField(default=dict)
     nodes_by_model = models.JSONField(default=dict)  # an older version counted none
     root_value = models.FloatField(null=True)  # by the forest's estimator; None: no result yet
+    disagreement = models.FloatField(null=True)  # the largest of `disagreements`; None: not known
+    disagreements = models.JSONField(default=list)  # see forests.labels.disagreeing
 
     created_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True)
@@ -238,6 +240,8 @@ class Tree(models.Model):
             models.Index(fields=["forest", "status", "index"], name="tree_forest_status_index"),
             # The trees of all forests that workers currently hold: one index range.
             models.Index(fields=["status", "lease_expires_at"], name="tree_status_lease"),
+            # The trees of a forest on which scorers disagree most.
+            models.Index(fields=["forest", "disagreement"], name="tree_disagreement"),
         ]
 
     def __str__(self) -> str:
@@ -299,12 +303,14 @@ class Node(models.Model):
 
 
 class Scorer(models.Model):
-    """A judge of steps whose scores a forest keeps: a served reward model or an imported one."""
+    """A source of scores of steps: a served reward model, a judge model, people, or a file."""
 
     id = models.CharField(primary_key=True, max_length=260, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
     name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=20, blank=True, default="")  # see forests.core.verdicts
     parameters = models.JSONField(default=dict)  # what it was asked, to tell runs apart
+    spent = models.JSONField(default=dict)  # by a judge: requests, tokens, unread replies
     num_trees = models.IntegerField(default=0)  # trees with scores
     num_nodes = models.IntegerField(default=0)  # nodes with a score
     created_at = models.DateTimeField()
@@ -321,9 +327,37 @@ class TreeScores(models.Model):
 
     id = models.CharField(primary_key=True, max_length=280, db_column="_id")
     scores = models.JSONField()  # by path, such as {"0-2-1": 0.7}; nodes without a score are absent
+    rationales = models.JSONField(default=dict)  # why, by path: texts of a model or a person
+    votes = models.JSONField(default=dict)  # by path: how many are right, neutral and wrong
+    revision = models.BigIntegerField(default=0)  # of people's labels: see forests.labels.storage
+    num_steps = models.IntegerField(default=0)  # that the tree had; 0: an older version, an import
 
     class Meta:
         verbose_name_plural = "tree scores"
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class TreeLabels(models.Model):
+    """The verdicts of one person on the steps of one tree, or what was decided about them."""
+
+    id = models.CharField(primary_key=True, max_length=620, db_column="_id")
+    tree = models.ForeignKey(Tree, models.DO_NOTHING, related_name="+", db_index=False)
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
+    person = models.CharField(max_length=150, blank=True)  # user name; empty: decisions
+    verdicts = models.JSONField(default=dict)  # by path, such as {"0-2-1": "right"}
+    notes = models.JSONField(default=dict)  # why, by path
+    revision = models.BigIntegerField(default=0)  # how often it was changed
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "tree labels"
+        permissions = [
+            ("label_step", "Can say whether steps are right"),
+            ("decide_label", "Can decide where people disagree about steps"),
+        ]
+        indexes = [models.Index(fields=["tree"], name="labels_tree")]
 
     def __str__(self) -> str:
         return self.id

@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 
 from forests.core.tree import NodePath, format_path, parse_path
 from forests.pages import forest_views as views
+from forests.pages.labels import views as label_views
 from forests.pages.tree import views as tree_views
 from forests.pages.tree.query import NODE_PATH
 
@@ -36,4 +37,6 @@ urlpatterns = [
     path(f"{_NODE}steps/", tree_views.node_steps, name="node_steps"),
     path(f"{_NODE}text/", tree_views.node_text, name="node_text"),
     path(f"{_NODE}details/", tree_views.node_details, name="node_details"),
+    path(f"{_NODE}label/", label_views.label, name="label_step"),
+    path("<slug:forest_name>/labels/", label_views.labels, name="labels"),
 ]

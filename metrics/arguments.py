@@ -1,7 +1,8 @@
 """Command-line options that several commands share."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from django.core.management.base import CommandParser
 
@@ -16,6 +17,7 @@ from forests.core.values import ESTIMATORS, UNGRADED, Estimator
 from forests.models import Forest
 from metrics.core.search.aggregation import AGGREGATIONS
 from metrics.core.search.procedures import PROCEDURES
+from metrics.core.tree_filters import TreeFilter
 from metrics.tables.printing import PRINTED_AS
 
 MAX_BEAMS = 1024
@@ -70,6 +72,41 @@ def add_search_arguments(
         help="how to search: beam (beam search), dvts (diverse verifier tree search), "
         f"best_of_n (whole samples); separate several with commas (default: {names})",
     )
+
+
+def add_tree_filter_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--pass_rate",
+        type=_range_of_shares,
+        metavar="LOW,HIGH",
+        help="only trees with this share of correct samples, borders included, such as 0.2,0.8 "
+        "(default: all)",
+    )
+    parser.add_argument(
+        "--only_majority_wrong",
+        action="store_true",
+        help="only trees whose majority vote is wrong although some sample is correct",
+    )
+
+
+def tree_filter(options: Mapping[str, Any]) -> TreeFilter:
+    """Return the filter that `add_tree_filter_arguments` read."""
+    return TreeFilter(
+        pass_rate=options["pass_rate"], only_majority_wrong=options["only_majority_wrong"]
+    )
+
+
+def _range_of_shares(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not 0 <= low <= high <= 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed: give two numbers from 0 to 1, the lower one first, such as "
+            "0.2,0.8"
+        )
+    return low, high
 
 
 def add_save_argument(parser: CommandParser) -> None:

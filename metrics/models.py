@@ -51,9 +51,9 @@ class MetricRun(models.Model):
 
 
 class ScorerReport(models.Model):
-    """Latest evaluation of one scorer on one forest."""
+    """Latest evaluation of one scorer on one forest, against one reference."""
 
-    id = models.CharField(primary_key=True, max_length=260, db_column="_id")
+    id = models.CharField(primary_key=True, max_length=400, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
     forest_created_at = models.DateTimeField()  # an earlier forest may have had the same name
     scorer = models.CharField(max_length=120)
@@ -82,5 +82,10 @@ class ScorerReport(models.Model):
         return in_words(from_fields(self.nodes_by_model))
 
     @property
+    def against(self) -> str:
+        """The scorer whose labels are the reference; empty: the Monte Carlo values."""
+        return str(self.parameters.get("against", ""))
+
+    @property
     def anchor(self) -> str:
-        return f"scorer-{self.scorer}"
+        return f"scorer-{self.scorer}" + (f"-against-{self.against}" if self.against else "")

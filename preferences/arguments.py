@@ -7,11 +7,12 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand
-from forests.core.estimators import AUTO
+from forests.core.estimators import AUTO, choose_estimator
 from forests.core.naming import IMPORTED_SCORER
 from forests.models import Forest
 from forests.storage.scores import get_scorer, scorer_names
 from metrics.arguments import add_value_arguments, estimator_for
+from preferences.core.consensus import MONTE_CARLO
 from preferences.core.value_sources import LABELS, SCORER_PREFIX, ValueSource
 
 
@@ -25,6 +26,15 @@ def add_source_arguments(parser: CommandParser) -> None:
         f"{SCORER_PREFIX}{IMPORTED_SCORER} for the values of imported trees (default: {LABELS})",
     )
     add_value_arguments(parser)
+    parser.add_argument(
+        "--agree",
+        type=_names,
+        default=(),
+        metavar="NAME[,NAME]",
+        help="keep only what these sources agree on with --values: names of scorers, such as a "
+        f"judge; {MONTE_CARLO} for Monte Carlo values. Steps and solutions are kept if all call "
+        "them good or all do not, pairs if all prefer the chosen side",
+    )
 
 
 def choose_source(
@@ -40,16 +50,54 @@ def choose_source(
     if not scorer:
         hint_at_imported_values(forest, options, command)
         estimator = estimator_for(forest, options["estimator"], command)
-        return ValueSource(estimator=estimator, ungraded=options["ungraded"])
+        agree = _other_sources(forest, options["agree"], MONTE_CARLO)
+        return ValueSource(estimator=estimator, ungraded=options["ungraded"], agree=agree)
     if options["estimator"] != AUTO or options["ungraded"] != ValueSource().ungraded:
         raise CommandError(
             "--estimator and --ungraded are for values from graded leaves: leave them out, "
             f"or leave out --values {SCORER_PREFIX}{scorer}",
             returncode=2,
         )
+    _require_scores(forest, scorer)
+    agree = _other_sources(forest, options["agree"], scorer)
+    estimator = choose_estimator(forest.strategy, AUTO) if MONTE_CARLO in agree else _ANY
+    return ValueSource(scorer=scorer, estimator=estimator, agree=agree)
+
+
+_ANY = ValueSource().estimator
+
+
+def _other_sources(forest: Forest, names: tuple[str, ...], own: str) -> tuple[str, ...]:
+    """Return the sources of `--agree` besides that of the values, each once and in order.
+
+    Raises:
+        CommandError: there is none, or a scorer has no scores.
+        ConfigError: the forest has no such scorer.
+    """
+    others = tuple(sorted({*names} - {own}))
+    if names and not others:
+        raise CommandError(
+            f"--agree names only {own}, which gives the values: name another source too",
+            returncode=2,
+        )
+    for name in others:
+        if name != MONTE_CARLO:
+            _require_scores(forest, name)
+    return others
+
+
+def _require_scores(forest: Forest, scorer: str) -> None:
     if not get_scorer(forest, scorer).num_trees:
         raise CommandError(f"scorer {scorer!r} of {forest.name} has no scores: run score_nodes")
-    return ValueSource(scorer=scorer)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed: give names, such as {MONTE_CARLO},judge"
+        )
+    return names
 
 
 def hint_at_imported_values(

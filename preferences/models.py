@@ -17,6 +17,8 @@ class PreferenceSet(models.Model):
     name = models.CharField(max_length=120)
     parameters = models.JSONField()
 
+    prior = models.JSONField(null=True)  # how much siblings differ: see core.confidence
+    num_trees_in_prior = models.IntegerField(default=0)
     writer = models.CharField(max_length=32, blank=True)  # id of the command that may change it
     is_complete = models.BooleanField(default=False)
     next_tree = models.IntegerField(default=0)  # where an interrupted command resumes
@@ -87,6 +89,7 @@ class Preference(models.Model):
     chosen_leaves = models.IntegerField()
     rejected_leaves = models.IntegerField()
     margin = models.FloatField()
+    confidence = models.FloatField(null=True)  # unknown for older pairs and for scores
     depth = models.IntegerField()  # of the prefix
 
     created_at = models.DateTimeField()

@@ -38,8 +38,9 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
     "Measure it": [
         Entry("beam_search", "search the trees by the values of their steps", "measure"),
         Entry("compare_runs", "show measured runs side by side"),
-        Entry("score_nodes", "score every step with a served reward model"),
-        Entry("evaluate_scorer", "compare those scores with Monte Carlo values"),
+        Entry("score_nodes", "score every step with a reward model or a judge"),
+        Entry("import_scores", "keep scores or labels of steps from a file"),
+        Entry("evaluate_scorer", "compare scores with Monte Carlo values or labels"),
         Entry("evaluate_samples", "measure samples from a file"),
     ],
     "Take data home": [

@@ -108,7 +108,7 @@ def test_no_key_is_in_database_queue_files_pages_or_logs(
     model_server.faults.clear()
     site.run("populate_forest", *forest)
     site.run("beam_search", "--num_beam_values", "1", *forest, "--json")
-    site.run("create_preferences", *forest)
+    site.run("create_preferences", "--min_confidence", "0", *forest)
     exports = site.directory / "exports"
     site.run(
         "export_preferences", "--format", "trl", "--container", "jsonl,dataset", *forest,

@@ -157,7 +157,15 @@ def test_values_of_a_strategy_whose_package_is_missing_are_not_written(
 def test_a_format_of_a_package_writes_a_dataset_that_notes_it(
     grown: Forest, examples: str, tmp_path: Path
 ):
-    call_command("create_preferences", "--forest_name", grown.name, "--min_margin", "0.1")
+    call_command(
+        "create_preferences",
+        "--min_confidence",
+        "0",
+        "--forest_name",
+        grown.name,
+        "--min_margin",
+        "0.1",
+    )
     output = tmp_path / "out"
     call_command(
         "export_preferences", "--forest_name", grown.name, "--format", "sides",

@@ -80,7 +80,9 @@ def test_a_new_dataset_becomes_a_preference_dataset(forest: Forest, tmp_path: Pa
         run("beam_search", "--forest_name", forest.name, "--num_beam_values", "1,5", "--json")
     )
     assert found["rows"]
-    pairs = json.loads(run("create_preferences", "--forest_name", forest.name, "--json"))
+    pairs = json.loads(
+        run("create_preferences", "--min_confidence", "0", "--forest_name", forest.name, "--json")
+    )
     assert pairs["num_pairs"] > 0
 
     output = tmp_path / "out"
@@ -101,7 +103,7 @@ def test_a_new_dataset_becomes_a_preference_dataset(forest: Forest, tmp_path: Pa
 
 def test_every_page_of_the_forest_shows_it(forest: Forest, admin_client: Client):
     run("beam_search", "--forest_name", forest.name, "--num_beam_values", "1")
-    run("create_preferences", "--forest_name", forest.name)
+    run("create_preferences", "--min_confidence", "0", "--forest_name", forest.name)
 
     for page in ("", "trees/0/", "metrics/", "preferences/"):
         response = admin_client.get(f"/{forest.name}/{page}")
@@ -111,7 +113,7 @@ def test_every_page_of_the_forest_shows_it(forest: Forest, admin_client: Client)
 
 def test_a_deleted_forest_leaves_nothing(forest: Forest):
     run("beam_search", "--forest_name", forest.name, "--num_beam_values", "1")
-    run("create_preferences", "--forest_name", forest.name)
+    run("create_preferences", "--min_confidence", "0", "--forest_name", forest.name)
 
     run("delete_forest", "--forest_name", forest.name, "--yes")
 

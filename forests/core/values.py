@@ -65,7 +65,7 @@ def estimate_values(
             _combine(children, values, combining) if children else _leaf_value(node, ungraded)
         )
     if estimator == "own_rollouts":
-        values |= _own_rollout_values(tree, ungraded)
+        values |= own_rollout_values(tree, ungraded)
     return values
 
 
@@ -101,7 +101,7 @@ def scored_values(tree: ReasoningTree, scores: Scores) -> dict[NodePath, NodeVal
     }
 
 
-def _own_rollout_values(tree: ReasoningTree, ungraded: Ungraded) -> dict[NodePath, NodeValue]:
+def own_rollout_values(tree: ReasoningTree, ungraded: Ungraded) -> dict[NodePath, NodeValue]:
     """Return the values of the nodes from which rollouts were drawn."""
     drawn: Counter[NodePath] = Counter()
     correct: Counter[NodePath] = Counter()

@@ -4,23 +4,49 @@ One document holds the scores of one tree, so scores are read like trees: in bat
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import ReplaceOne
 
 from experiment_configs.interfaces import ConfigError
+from forests.core.judged import JudgedTree
 from forests.core.naming import check_slug, scorer_id, tree_scores_id
-from forests.core.tree import ROOT, Scores, format_path, parse_path
-from forests.models import Forest, Scorer, TreeScores
+from forests.core.tree import ROOT, NodePath, Scores, format_path, parse_path
+from forests.core.verdicts import GIVE_VERDICTS, Verdict, verdict_of
+from forests.costs.budgets import Usage
+from forests.models import Forest, Scorer, TreeLabels, TreeScores
 from forests.storage.trees import StoredTree, collection, in_batches, read_trees, tree_ids
 
 
-def start_scorer(forest: Forest, name: str, parameters: Mapping[str, Any]) -> Scorer:
-    """Return the scorer of this name: a new one, or a known one with the same parameters.
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one scorer says of one node."""
+
+    scorer: str
+    kind: str
+    """One of `forests.core.verdicts.SCORER_KINDS`; empty if it is not known."""
+    score: float | None
+    rationale: str
+    votes: Sequence[int]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the score stands for; None without a score, or if the scorer gives no verdicts."""
+        is_verdict = self.score is not None and self.kind in GIVE_VERDICTS
+        return verdict_of(self.score) if is_verdict and self.score is not None else None
+
+
+def start_scorer(
+    forest: Forest, name: str, parameters: Mapping[str, Any], kind: str = ""
+) -> Scorer:
+    """Return the scorer of this name: a new one, or a known one of this kind and these parameters.
+
+    A scorer whose kind is not known, as of an earlier version, takes the kind.
 
     Raises:
-        ConfigError: the scorer is known with other parameters.
+        ConfigError: the scorer is known with another kind or other parameters.
         ForestNameError: the name cannot be part of an id.
     """
     check_slug(name, "scorer")
@@ -30,8 +56,14 @@ def start_scorer(forest: Forest, name: str, parameters: Mapping[str, Any]) -> Sc
             id=scorer_id(forest.name, name),
             forest_id=forest.name,
             name=name,
+            kind=kind,
             parameters=dict(parameters),
             created_at=datetime.now(UTC),
+        )
+    if known.kind and known.kind != kind:
+        raise ConfigError(
+            f"scorer {name!r} of {forest.name} is of the kind {known.kind!r}, not {kind!r}: choose "
+            "another --scorer, or --replace its scores"
         )
     if known.parameters != parameters:
         different = [
@@ -43,6 +75,9 @@ def start_scorer(forest: Forest, name: str, parameters: Mapping[str, Any]) -> Sc
             f"scorer {name!r} of {forest.name} has other parameters ({', '.join(different)}): "
             "choose another --scorer, or --replace its scores"
         )
+    if kind and not known.kind:
+        known.kind = kind
+        known.save(update_fields=["kind"])
     return known
 
 
@@ -69,12 +104,65 @@ def read_scores(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int
     """Return the scores of these trees by index, in one query; trees without scores are absent."""
     ids = {tree_scores_id(tree, scorer): index for tree, index in _trees(forest, indexes)}
     found = collection(TreeScores).find({"_id": {"$in": list(ids)}})
+    return {ids[document["_id"]]: _by_path(document["scores"]) for document in found}
+
+
+def read_num_steps(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int, int]:
+    """Return how many steps these trees had when they were scored; 0 if that is not known."""
+    ids = {tree_scores_id(tree, scorer): index for tree, index in _trees(forest, indexes)}
+    found = collection(TreeScores).find({"_id": {"$in": list(ids)}}, {"num_steps": 1})
+    return {ids[document["_id"]]: document.get("num_steps") or 0 for document in found}
+
+
+def scored_indexes(forest: Forest, scorer: str) -> set[int]:
+    """Return the trees that have scores of a scorer, some of which may be empty."""
     return {
-        ids[document["_id"]]: {
-            parse_path(path.replace("-", ".")): score for path, score in document["scores"].items()
-        }
-        for document in found
+        index
+        for batch in in_batches(range(forest.num_trees))
+        for index in read_scores(forest, scorer, batch)
     }
+
+
+def read_judged(forest: Forest, index: int) -> dict[str, tuple[str, JudgedTree]]:
+    """Return what each scorer says of a tree, with the scorer's kind, by its name."""
+    scorers = {one["name"]: one for one in collection(Scorer).find({"forest_id": forest.name})}
+    if not scorers:
+        return {}
+    [tree] = tree_ids(forest, [index])
+    names = {tree_scores_id(tree, name): name for name in sorted(scorers)}
+    found = {one["_id"]: one for one in collection(TreeScores).find({"_id": {"$in": list(names)}})}
+    return {
+        name: (
+            scorers[name].get("kind") or "",
+            JudgedTree(
+                _by_path(found[id_]["scores"]),
+                _by_path(found[id_].get("rationales") or {}),
+                _by_path(found[id_].get("votes") or {}),
+            ),
+        )
+        for id_, name in names.items()
+        if id_ in found
+    }
+
+
+def read_judgements(forest: Forest, index: int, path: NodePath) -> list[Judgement]:
+    """Return what the scorers of a forest say of one node, by name."""
+    return judgements_at(read_judged(forest, index), path)
+
+
+def judgements_at(judged: Mapping[str, tuple[str, JudgedTree]], path: NodePath) -> list[Judgement]:
+    """Return what scorers say of one node, from what they say of its tree, by name."""
+    return [
+        Judgement(
+            name,
+            kind,
+            said.scores.get(path),
+            said.rationales.get(path, ""),
+            said.votes.get(path, ()),
+        )
+        for name, (kind, said) in judged.items()
+        if path in said.scores or path in said.rationales
+    ]
 
 
 def iter_scored_trees(
@@ -84,25 +172,42 @@ def iter_scored_trees(
 
     The scores of a tree without any are empty; if `scorer` is empty, those of all trees are.
     """
+    for stored, scores in iter_trees_with_scores(forest, [scorer] if scorer else [], indexes):
+        yield stored, scores.get(scorer, {})
+
+
+def iter_trees_with_scores(
+    forest: Forest, scorers: Iterable[str], indexes: Sequence[int] | None = None
+) -> Iterator[tuple[StoredTree, dict[str, Scores]]]:
+    """Yield the trees of a forest with the scores of several scorers, by the scorer's name.
+
+    The scores of a scorer that has none for a tree are empty.
+    """
+    names = sorted(set(scorers))
     for batch in in_batches(range(forest.num_trees) if indexes is None else indexes):
-        scores = read_scores(forest, scorer, batch) if scorer else {}
+        scores = {name: read_scores(forest, name, batch) for name in names}
         for stored in read_trees(forest, batch):
-            yield stored, scores.get(stored.index, {})
+            yield stored, {name: by_tree.get(stored.index, {}) for name, by_tree in scores.items()}
 
 
 def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
-    """Store and count the scores of trees, by tree id; existing scores are replaced.
+    """Store and count the scores of trees, by tree id; existing scores are replaced."""
+    write_judged(scorer, {tree: JudgedTree(one) for tree, one in scores.items()})
+
+
+def write_judged(scorer: Scorer, judged: Mapping[str, JudgedTree]) -> None:
+    """Store and count what a scorer says of trees, by tree id; what it said before is replaced.
 
     The counts are computed from what is stored, so repeating a write counts nothing twice.
     """
-    ids = {tree_scores_id(tree, scorer.name): one for tree, one in scores.items()}
+    ids = {tree_scores_id(tree, scorer.name): one for tree, one in judged.items()}
     if not ids:
         return
     found = collection(TreeScores).find({"_id": {"$in": list(ids)}})
     before = {one["_id"]: len(one["scores"].keys() - {format_path(ROOT)}) for one in found}
     result = collection(TreeScores).bulk_write(
         [
-            ReplaceOne({"_id": id_}, {"_id": id_, "scores": _document(one)}, upsert=True)
+            ReplaceOne({"_id": id_}, {"_id": id_, **scores_document(one)}, upsert=True)
             for id_, one in ids.items()
         ]
     )
@@ -110,7 +215,7 @@ def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
     deltas = {
         "num_trees": len(new),
         "num_nodes": sum(
-            len(one.keys() - {ROOT}) - before.get(id_, 0)
+            len(one.scores.keys() - {ROOT}) - before.get(id_, 0)
             for id_, one in ids.items()
             if id_ in new or id_ in before
         ),
@@ -118,8 +223,23 @@ def write_scores(scorer: Scorer, scores: Mapping[str, Scores]) -> None:
     collection(Scorer).update_one({"_id": scorer.id}, {"$inc": deltas})
 
 
+def add_spent(scorer: Scorer, used: Usage, unread: int) -> None:
+    """Add to what a judge has spent, and to the replies that it could not read."""
+    numbers = {**used.as_dict(), "unread": unread}
+    added = {f"spent.{name}": number for name, number in numbers.items() if number}
+    if added:
+        collection(Scorer).update_one({"_id": scorer.id}, {"$inc": added})
+
+
+def read_spent(scorer: Scorer) -> Usage:
+    """Return what all runs of a judge have spent."""
+    found = collection(Scorer).find_one({"_id": scorer.id}) or {}
+    return Usage.of(found.get("spent") or {})
+
+
 def delete_scores_of_tree(tree: str) -> None:
-    """Delete and uncount the scores of a tree, by all scorers."""
+    """Delete and uncount the scores of a tree, by all scorers, and delete its labels."""
+    collection(TreeLabels).delete_many({"tree_id": tree})
     for scorer in collection(Scorer).find({"forest_id": tree.rpartition("/")[0]}):
         deleted = collection(TreeScores).find_one_and_delete(
             {"_id": tree_scores_id(tree, scorer["name"])}
@@ -143,6 +263,20 @@ def _trees(forest: Forest, indexes: Iterable[int]) -> Iterator[tuple[str, int]]:
     return zip(tree_ids(forest, indexes), indexes, strict=True)
 
 
-def _document(scores: Scores) -> dict[str, float]:
+def scores_document(judged: JudgedTree) -> dict[str, Any]:
+    """Return the fields of a document of `TreeScores` that say what a scorer said."""
+    return {
+        "scores": _by_key(judged.scores),
+        "rationales": _by_key(judged.rationales),
+        "votes": _by_key({path: list(votes) for path, votes in judged.votes.items()}),
+        "num_steps": judged.num_steps,
+    }
+
+
+def _by_key(values: Mapping[NodePath, Any]) -> dict[str, Any]:
     # MongoDB would read a dot in a key as a path.
-    return {format_path(path).replace(".", "-"): score for path, score in scores.items()}
+    return {format_path(path).replace(".", "-"): value for path, value in values.items()}
+
+
+def _by_path(document: Mapping[str, Any]) -> dict[NodePath, Any]:
+    return {parse_path(key.replace("-", ".")): value for key, value in document.items()}

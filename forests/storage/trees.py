@@ -28,6 +28,7 @@ from forests.models import (
     Node,
     Scorer,
     Tree,
+    TreeLabels,
     TreeScores,
     TreeStatus,
 )
@@ -392,6 +393,7 @@ def delete_forest(forest: Forest) -> dict[str, int]:
         gone["trees"] += collection(Tree).delete_many({"_id": {"$in": ids}}).deleted_count
     left = {"tree_id": ids_below(forest.name)}
     gone["nodes"] += collection(Node).delete_many(left).deleted_count
+    collection(TreeLabels).delete_many({"forest_id": forest.name})
     collection(Scorer).delete_many({"forest_id": forest.name})
     collection(Activity).delete_many({"forest_id": forest.name})
     gone["forests"] = collection(Forest).delete_one({"_id": forest.name}).deleted_count

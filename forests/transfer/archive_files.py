@@ -14,6 +14,7 @@ from common.json_lines import JsonFileError, is_number, read_json
 from common.text import describe
 from forests.core.naming import MAX_DEPTH
 from forests.core.tree import Grade, format_path, parse_path
+from forests.core.verdicts import MAX_RATIONALES_OF_A_NODE, MAX_RATIONALES_OF_A_TREE, Verdict
 from forests.transfer.foreign_trees import MAX_SAMPLES
 
 FORMAT = "prm_site forest"
@@ -40,6 +41,10 @@ ADDED: Mapping[str, Any] = {
     "price_out": None,
     "replaced_settings": {},
     "extended_at": None,
+    "kind": "",
+    "spent": {},
+    "rationales": "{}",
+    "votes": "{}",
 }
 """Fields that older versions did not write, with their defaults."""
 
@@ -99,10 +104,35 @@ def check_scores(scores: Any) -> None:
         AttributeError, ValueError: they are not.
     """
     for path, score in scores.items():
-        if format_path(parse_path(path.replace("-", "."))).replace(".", "-") != path:
-            raise ValueError(f"{path!r} is not a step: expected numbers such as 0-2-1")
+        _check_key(path)
         if not is_number(score):
             raise ValueError(f"score {score!r} of step {path}")
+
+
+def _check_key(path: str) -> None:
+    if format_path(parse_path(path.replace("-", "."))).replace(".", "-") != path:
+        raise ValueError(f"{path!r} is not a step: expected numbers such as 0-2-1")
+
+
+def check_rationales(rationales: Any, votes: Any) -> None:
+    """Refuse what a judge says of a tree, unless it is bounded texts and three counts by path.
+
+    Raises:
+        AttributeError, ValueError: it is not.
+    """
+    for path in (*rationales, *votes):
+        _check_key(path)
+    texts = list(rationales.values())
+    if not all(isinstance(text, str) and len(text) <= MAX_RATIONALES_OF_A_NODE for text in texts):
+        raise ValueError("a rationale that is not a text, or is too long")
+    if sum(map(len, texts)) > MAX_RATIONALES_OF_A_TREE:
+        raise ValueError("the rationales of a tree are too long")
+    for path, counts in votes.items():
+        are_counts = isinstance(counts, list) and all(
+            type(count) is int and 0 <= count <= MAX_SAMPLES for count in counts
+        )
+        if not are_counts or len(counts) != len(Verdict):
+            raise ValueError(f"votes {counts!r:.40} of step {path}")
 
 
 def read_manifest_file(directory: Path) -> dict[str, Any]:

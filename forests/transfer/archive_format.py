@@ -21,6 +21,7 @@ from forests.core.model_counts import as_fields, from_fields
 from forests.core.naming import MAX_DEPTH, check_slug, scorer_id
 from forests.core.prefix import is_prompt
 from forests.core.tree import NodePath
+from forests.core.verdicts import HUMAN, SCORER_KINDS
 from forests.costs.budgets import MAX_AMOUNT
 from forests.models import COUNTERS, Forest, Node, Scorer, Tree
 from forests.progress.grown_by import answers_of
@@ -62,11 +63,13 @@ OF_THE_SITE = {
     "request_seconds": 0.0,
 }
 FOREST = Columns(Forest, without=["name", *OF_THE_SITE])
-NEVER_TAKEN = {
+NEVER_TAKEN: Document = {
     "lease_holder": "",
     "lease_expires_at": None,
     "generation": 0,
     "oldest_generation": 0,
+    "disagreement": None,
+    "disagreements": [],
 }
 TREES = Columns(Tree, without=["id", "forest", *NEVER_TAKEN])
 NODES = Columns(
@@ -76,12 +79,21 @@ SCORERS = Columns(Scorer, without=["id", "forest"])
 SCHEMAS = {
     "trees": TREES.schema,
     "nodes": pa.schema([("tree", pa.int64()), ("path", pa.string()), *NODES.schema]),
-    "scores": pa.schema([("tree", pa.int64()), ("scorer", pa.string()), ("scores", pa.string())]),
+    "scores": pa.schema(
+        [
+            (name, pa.int64() if name == "tree" else pa.string())
+            for name in ("tree", "scorer", "scores", "rationales", "votes")
+        ]
+    ),
 }
 _NOT_A_FOREST = (
     ArithmeticError, AttributeError, ConfigError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
-OF_A_SCORER = ("name", "parameters", "num_trees", "num_nodes", "created_at")
+OF_A_SCORER = ("name", "kind", "parameters", "spent", "num_trees", "num_nodes", "created_at")
+
+
+MAX_SPENT = 2**53
+"""Most requests or tokens of a judge."""
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -246,21 +258,41 @@ def scorer_document(found: Mapping[str, Any], forest: str) -> Document:
         ArithmeticError, KeyError, TypeError, ValueError: it is not a valid scorer.
     """
     name, parameters = found["name"], found["parameters"]
+    kind, spent = found.get("kind") or "", found.get("spent") or {}
     check_slug(name, "scorer")
     row = {
         "name": name,
-        "parameters": json.dumps(parameters, ensure_ascii=False),
+        "kind": kind,
+        "parameters": json.dumps(_imported(name, parameters), ensure_ascii=False),
+        "spent": json.dumps(spent, ensure_ascii=False),
         "num_trees": 0,
         "num_nodes": 0,
         "created_at": read_time(found["created_at"]),
     }
     if not isinstance(parameters, dict):
         raise TypeError(f"scorer {name} has no parameters")
+    if kind not in ("", *SCORER_KINDS):
+        raise ValueError(f"scorer {name} is of the kind {kind!r:.40}")
+    if not isinstance(spent, dict) or not all(map(_is_count, spent.values())):
+        raise ValueError(f"scorer {name} has spent what are not counts")
     try:
         document = SCORERS.document(row)
     except ValueError as error:
         raise ValueError(f"scorer {name}: {error}") from error
     return {"_id": scorer_id(forest, name), "forest_id": forest, **document}
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_SPENT
+
+
+def _imported(name: str, parameters: Any) -> Any:
+    """Return the parameters of a scorer; those of people's labels say that it was imported.
+
+    The archive has no single labels, and labels given here must not mix with those that it lacks.
+    """
+    is_of_people = name == HUMAN and isinstance(parameters, dict)
+    return {**parameters, "imported": True} if is_of_people else parameters
 
 
 def read_time(text: str) -> datetime:

@@ -45,6 +45,7 @@ from forests.transfer.archive_files import (
     FORMAT_VERSION,
     TransferError,
     check_node,
+    check_rationales,
     check_scores,
     foreign,
     largest_row_group,
@@ -70,6 +71,7 @@ from forests.transfer.resuming import import_refusal
 ROWS_PER_READ = 2000
 BYTES_PER_READ = 2**26
 BYTES_PER_GROUP = 2**27
+_SAID = ("rationales", "votes")
 _TOO_LARGE = 10334  # MongoDB's BSONObjectTooLarge
 _TOO_LARGE_AFTER_UPDATE = 17419
 
@@ -155,8 +157,11 @@ def _score_rows(ids: Sequence[str], scorers: Sequence[str]) -> list[Document]:
     for scorer in scorers:
         by_id = {tree_scores_id(tree, scorer): index_of_tree(tree) for tree in ids}
         for document in collection(TreeScores).find({"_id": {"$in": list(by_id)}}):
-            scores = json.dumps(document["scores"])
-            rows.append({"tree": by_id[document["_id"]], "scorer": scorer, "scores": scores})
+            said = {
+                name: json.dumps(document.get(name) or {}, ensure_ascii=False)
+                for name in ("scores", *_SAID)
+            }
+            rows.append({"tree": by_id[document["_id"]], "scorer": scorer, **said})
     return rows
 
 
@@ -358,11 +363,15 @@ def _import_scores(directory: Path, manifest: Mapping[str, Any], forest: Forest)
         for row in rows:
             scorer, scores = scorers[row["scorer"]], parse_json(row["scores"], float)
             check_scores(scores)
+            said = {name: parse_json(row.get(name) or "{}", float) for name in _SAID}
+            check_rationales(said["rationales"], said["votes"])
+            if problem := storing_problem(said):
+                raise ValueError(f"a rationale {problem}")
             id_ = tree_scores_id(_tree_of(forest, row["tree"]), scorer["name"])
             if id_ in seen:
                 raise ValueError(f"{id_} appears twice")
             seen.add(id_)
-            documents.append({"_id": id_, "scores": scores})
+            documents.append({"_id": id_, "scores": scores, **said, "num_steps": 0})
             scorer["num_trees"] += 1
             scorer["num_nodes"] += len(scores.keys() - {format_path(ROOT)})
         insert_new(TreeScores, documents)

@@ -18,12 +18,14 @@ from metrics.core.search.value_functions import SearchSpace, ValueOptions
 from metrics.core.statistics.baselines import majority_at_k, pass_at_k, samples_of
 from metrics.core.statistics.distributions import ValueDistribution
 from metrics.core.statistics.intervals import Figure, PairedGain, TreeMean
+from metrics.core.tree_filters import TREES_LEFT_OUT, TreeFilter
 
 LEFT_OUT = {
     "failed": "failed",
     "not_complete": "not complete",
     "no_result": "no leaf with a result",
     "no_value": "no node with a value",
+    **TREES_LEFT_OUT,
 }
 """Reasons why a tree is left out of the numbers, as shown."""
 
@@ -41,6 +43,7 @@ class EvaluationOptions:
     num_beam_values: tuple[int, ...] = (1, 5)
     aggregations: tuple[str, ...] = ("mean",)
     values: ValueOptions = field(default_factory=ValueOptions)
+    trees: TreeFilter = field(default_factory=TreeFilter)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters as JSON types."""
@@ -52,6 +55,7 @@ class EvaluationOptions:
             "num_beam_values": list(self.num_beam_values),
             "aggregations": list(self.aggregations),
             **values,
+            **self.trees.as_dict(),
         }
 
 
@@ -122,7 +126,10 @@ class Evaluation:
         """
         self.num_uncompared += count_tree(tree)["num_uncompared"]
         self.num_ungrouped += num_ungrouped(tree)
-        samples = samples_of(tree, self.options.values.ungraded)
+        ungraded = self.options.values.ungraded
+        if reason := self.options.trees.reason_against(tree, ungraded):
+            return self.leave_out(reason)
+        samples = samples_of(tree, ungraded)
         if not samples.total:
             return self.leave_out("no_result")
         searches = [

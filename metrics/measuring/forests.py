@@ -95,8 +95,9 @@ def runs_of(forest: Forest) -> list[MetricRun]:
 
 
 def reports_of(forest: Forest) -> list[ScorerReport]:
-    """Return the stored reports of a forest, sorted by scorer."""
-    return sorted(_current(ScorerReport, forest), key=lambda report: report.scorer)
+    """Return the stored reports of a forest, sorted by scorer and reference."""
+    reports = _current(ScorerReport, forest)
+    return sorted(reports, key=lambda report: (report.scorer, report.against))
 
 
 def _current(kind: type[Stored], forest: Forest) -> list[Stored]:

@@ -47,6 +47,7 @@ def _run_data(run: MetricRun) -> dict[str, Any]:
 def _report_data(report: ScorerReport) -> dict[str, Any]:
     return {
         "scorer": report.scorer,
+        "against": report.against or None,
         "parameters": report.parameters,
         "command": command_of_report(report),
         "quality": report.quality,

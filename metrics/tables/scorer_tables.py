@@ -9,23 +9,28 @@ from metrics.tables.run_tables import PROCEDURES, Cell, Table, cell_of, command_
 VALUES = {"prm": "scorer", "labelled": "Monte Carlo (oracle)", "random": "random (floor)"}
 
 
+_BY_ANSWER = ("incorrect solutions", "correct solutions")
+
+
 def quality_table(quality: Mapping[str, Any]) -> Table:
     """Return a table of the figures of `metrics.core.scorers.scorer_quality`."""
     errors = quality["first_error"]
+    kinds = ("solutions with an error", "without one") if "agreement" in quality else _BY_ANSWER
     thresholds = " and ".join(f"{one:.3g}" for one in errors["thresholds"] if one is not None)
     return Table(
         ("figure", "value", "of"),
         [
+            *_agreement_rows(quality.get("agreement")),
             ("AUROC of steps", _number(quality["auroc"]), f"{quality['steps']} steps"),
             (
                 "first error found",
                 cell_of(errors["wrong"]),
-                f"{errors['wrong_solutions']} incorrect solutions",
+                f"{errors['wrong_solutions']} {kinds[0]}",
             ),
             (
                 "no error found",
                 cell_of(errors["right"]),
-                f"{errors['solutions'] - errors['wrong_solutions']} correct solutions",
+                f"{errors['solutions'] - errors['wrong_solutions']} {kinds[1]}",
             ),
             (
                 "F1 of both",
@@ -34,6 +39,17 @@ def quality_table(quality: Mapping[str, Any]) -> Table:
             ),
         ],
     )
+
+
+def _agreement_rows(found: Mapping[str, Any] | None) -> list[tuple[object, ...]]:
+    """Return the figures of `metrics.core.scorers.agreement`; nothing without labels."""
+    if found is None:
+        return []
+    steps, solutions = found["steps"], found["solutions"]
+    return [
+        ("StepAcc", cell_of(found["step_acc"]), f"{steps} labelled steps"),
+        ("FirstErrAcc", cell_of(found["first_err_acc"]), f"{solutions} labelled solutions"),
+    ]
 
 
 def comparison_table(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
@@ -74,8 +90,9 @@ def command_of_report(report: ScorerReport) -> str:
         "estimator": given["estimator"],
         "ungraded": given["ungraded"],
         "label_threshold": given["label_threshold"],
+        "against": report.against,
     }
-    usual = {"ungraded": "incorrect", "label_threshold": 0.0}
+    usual = {"ungraded": "incorrect", "label_threshold": 0.0, "against": ""}
     return command_line("evaluate_scorer", arguments, usual)
 
 

@@ -15,6 +15,10 @@ from typing import Any
 from forests.core.tree import ROOT, NodePath, ReasoningTree
 from forests.core.values import NodeValue
 from forests.core.voting import counted_answer
+from metrics.core.tree_filters import TREES_LEFT_OUT
+from preferences.core.confidence import Confidence
+from preferences.core.consensus import Consensus
+from preferences.core.edit_distance import relative_edit_distance
 
 PAIRINGS = ("best_vs_worst", "adjacent", "all_pairs")
 LEVELS = ("step", "step_to_end", "trajectory")
@@ -27,6 +31,10 @@ REASONS = {
     "nodes_with_repeated_text": "continuations with the same text as a sibling",
     "pairs_with_equal_values": "pairs with equal values",
     "pairs_below_min_margin": "pairs with a margin below --min_margin",
+    "pairs_below_min_confidence": "pairs with a confidence below --min_confidence",
+    "pairs_below_min_edit_distance": "pairs of texts that differ by less than --min_edit_distance",
+    "pairs_without_other_scores": "pairs with a side that another source does not rate",
+    "pairs_on_which_sources_disagree": "pairs whose chosen side another source does not prefer",
     "pairs_with_the_same_answer": "pairs whose sides end with the same answer",
     "pairs_without_end": "pairs with a side whose later steps have no value",
     "pairs_with_equal_texts": "pairs whose continued sides have the same text",
@@ -34,6 +42,7 @@ REASONS = {
     "pairs_over_prefix_cap": "pairs beyond --max_pairs_per_prefix",
     "pairs_over_tree_cap": "pairs beyond --max_pairs_per_tree",
     "trees_without_scores": "complete trees without scores of the scorer",
+    **TREES_LEFT_OUT,
 }
 """Reasons why something is left out, as shown."""
 
@@ -50,6 +59,11 @@ class PairingOptions:
     """Least difference of the two values; equal values never make a pair."""
     min_leaves: int = 1
     """Least number of leaves behind the value of each side."""
+    min_confidence: float = 0.0
+    """Least probability that the chosen side is truly better; pairs for which nobody knows it
+    stay."""
+    min_edit_distance: float = 0.0
+    """Least edit distance of the two steps, as a share of the longer one."""
     level: str = "step"
     """`step`: next steps of a prefix. `step_to_end`: the same steps and values, each with a
     continuation to the end: the best one of the chosen step, and the worst one of the rejected
@@ -73,6 +87,8 @@ class PairingOptions:
             (self.pairing in PAIRINGS, f"pairing must be one of {', '.join(PAIRINGS)}"),
             (self.level in LEVELS, f"level must be one of {', '.join(LEVELS)}"),
             (0 <= self.min_margin <= 1, "min_margin must be a number from 0 to 1"),
+            (0 <= self.min_confidence <= 1, "min_confidence must be a number from 0 to 1"),
+            (0 <= self.min_edit_distance <= 1, "min_edit_distance must be a number from 0 to 1"),
             (self.min_leaves >= 1, "min_leaves must be at least 1"),
             (all(cap is None or cap >= 1 for cap in caps), "a cap on pairs must be at least 1"),
         )
@@ -84,6 +100,9 @@ class PairingOptions:
         values = asdict(self)
         if not self.drop_same_answer:
             del values["drop_same_answer"]  # keeps the names of sets older than this option
+        for later in ("min_confidence", "min_edit_distance"):  # the same
+            if not values[later]:
+                del values[later]
         return values
 
 
@@ -105,6 +124,8 @@ class Pair:
     prefix_text: str
     chosen: Side
     rejected: Side
+    confidence: float | None = None
+    """Probability that the chosen side is truly better; None if nobody knows it."""
 
     @property
     def margin(self) -> float:
@@ -123,11 +144,17 @@ class PairSelection:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
+def _unknown(_one: NodePath, _other: NodePath) -> float | None:
+    return None
+
+
 def select_pairs(
     tree: ReasoningTree,
     values: Mapping[NodePath, NodeValue],
     options: PairingOptions,
     *,
+    confidence: Confidence = _unknown,
+    consensus: Consensus = Consensus(),  # noqa: B008  frozen
     key: str = "",
 ) -> PairSelection:
     """Return the preference pairs of a tree.
@@ -136,6 +163,8 @@ def select_pairs(
         tree: a complete tree.
         values: the value of each node; a node without a value is never a side of a pair.
         options: which pairs to select.
+        confidence: how sure it is that one node is better than another.
+        consensus: the other sources that must prefer the chosen side too.
         key: name of the tree; caps then sample different positions in each tree.
     """
     random = Random(f"{options.seed}/{key}")  # a text gives the same seed on every machine
@@ -143,7 +172,15 @@ def select_pairs(
     pairs: list[Pair] = []
     for prefix, nodes in _continuations(tree, options.level):
         sides = _usable_sides(tree, prefix, nodes, values, options, dropped)
-        found = _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped)
+        found = _different_enough(
+            _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped), options, dropped
+        )
+        found = [
+            replace(pair, confidence=confidence(pair.chosen.path, pair.rejected.path))
+            for pair in found
+        ]
+        found = _sure_enough(found, options, dropped)
+        found = _agreed(found, consensus, dropped)
         if options.level == "step_to_end":
             ended = [_to_end(tree, values, pair) for pair in found]
             longer = [pair for pair in ended if pair is not None]
@@ -228,6 +265,44 @@ def _pairs_of(
         else:
             pairs.append(Pair(prefix, prefix_text, chosen, rejected))
     return pairs
+
+
+def _different_enough(
+    pairs: list[Pair], options: PairingOptions, dropped: Counter[str]
+) -> list[Pair]:
+    """Return the pairs without near-duplicates."""
+    least = options.min_edit_distance - _ROUNDING
+    if least <= 0:
+        return pairs
+    different = [
+        pair
+        for pair in pairs
+        if relative_edit_distance(pair.chosen.text, pair.rejected.text) >= least
+    ]
+    dropped["pairs_below_min_edit_distance"] += len(pairs) - len(different)
+    return different
+
+
+def _agreed(pairs: Sequence[Pair], consensus: Consensus, dropped: Counter[str]) -> list[Pair]:
+    kept = []
+    for pair in pairs:
+        if reason := consensus.reason_against(pair.chosen.path, pair.rejected.path):
+            dropped[reason] += 1
+        else:
+            kept.append(pair)
+    return kept
+
+
+def _sure_enough(
+    pairs: Sequence[Pair], options: PairingOptions, dropped: Counter[str]
+) -> list[Pair]:
+    sure = [
+        pair
+        for pair in pairs
+        if pair.confidence is None or pair.confidence >= options.min_confidence - _ROUNDING
+    ]
+    dropped["pairs_below_min_confidence"] += len(pairs) - len(sure)
+    return sure
 
 
 def _to_end(tree: ReasoningTree, values: Mapping[NodePath, NodeValue], pair: Pair) -> Pair | None:

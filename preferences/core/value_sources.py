@@ -1,9 +1,10 @@
 """Sources of the values of pairs and labels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from forests.core.evidence import Evidence, evidence_of
 from forests.core.tree import NodePath, ReasoningTree, Scores
 from forests.core.values import (
     Estimator,
@@ -11,6 +12,16 @@ from forests.core.values import (
     Ungraded,
     estimate_values,
     scored_values,
+)
+from preferences.core.consensus import (
+    MONTE_CARLO,
+    Consensus,
+    Coverage,
+    agreed_values,
+    opinions_of_scores,
+    opinions_of_values,
+    prefers_by_scores,
+    prefers_by_values,
 )
 
 LABELS = "labels"
@@ -27,18 +38,29 @@ class ValueSource:
     """`estimator` and `ungraded` apply to graded leaves only."""
     scorer: str = ""
     """The scorer whose scores are the values; empty for graded leaves."""
+    agree: tuple[str, ...] = ()
+    """Other sources that must say the same: scorers, or `MONTE_CARLO` (with `estimator`)."""
 
     @classmethod
     def from_dict(cls, parameters: Mapping[str, Any]) -> "ValueSource":
         """Return the source that `as_dict` wrote; other parameters are ignored."""
         names = ("estimator", "ungraded", "scorer")
-        return cls(**{name: parameters[name] for name in names if name in parameters})
+        agree = tuple(parameters.get("agree", ()))
+        return cls(**{name: parameters[name] for name in names if name in parameters}, agree=agree)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters that determine the values, as JSON types."""
+        graded = {"estimator": self.estimator, "ungraded": self.ungraded}
+        agree = {"agree": list(self.agree)} if self.agree else {}
         if self.scorer:
-            return {"scorer": self.scorer}
-        return {"estimator": self.estimator, "ungraded": self.ungraded}
+            return {"scorer": self.scorer, **(graded if MONTE_CARLO in self.agree else {}), **agree}
+        return {**graded, **agree}
+
+    @property
+    def scorers(self) -> list[str]:
+        """Names of all scorers that it takes scores of."""
+        names = [self.scorer, *self.agree]
+        return [name for name in names if name and name != MONTE_CARLO]
 
     @property
     def kind(self) -> str:
@@ -55,7 +77,57 @@ class ValueSource:
         return bool(self.scorer) and not scores
 
     def values_of(self, tree: ReasoningTree, scores: Scores) -> dict[NodePath, NodeValue]:
-        """Return the value of each node; `scores` are those of the scorer."""
-        if self.scorer:
-            return scored_values(tree, scores)
+        """Return the value of each node; `scores` are those of the scorer.
+
+        Other sources may disagree: see `agreed_values_of` and `consensus_in`.
+        """
+        return scored_values(tree, scores) if self.scorer else self._graded(tree)
+
+    def agreed_values_of(
+        self,
+        tree: ReasoningTree,
+        scores: Mapping[str, Scores],
+        is_good: Callable[[float], bool],
+        coverage: Coverage,
+    ) -> dict[NodePath, NodeValue]:
+        """Return the value of each step on which all sources agree; the others have no result.
+
+        Args:
+            tree: the tree.
+            scores: the scores of each of `scorers`.
+            is_good: whether a value is that of a good step.
+            coverage: gets what was compared.
+        """
+        values = self.values_of(tree, scores.get(self.scorer, {}))
+        if not self.agree:
+            return values
+        own = opinions_of_values(values, is_good)
+        others = {
+            name: opinions_of_values(self._graded(tree), is_good)
+            if name == MONTE_CARLO
+            else opinions_of_scores(tree, scores.get(name, {}))
+            for name in self.agree
+        }
+        return agreed_values(values, own, others, coverage)
+
+    def consensus_in(self, tree: ReasoningTree, scores: Mapping[str, Scores]) -> Consensus:
+        """Return what tells whether all other sources prefer the chosen side of a pair."""
+        return Consensus(
+            {
+                name: prefers_by_values(self._graded(tree))
+                if name == MONTE_CARLO
+                else prefers_by_scores(scores.get(name, {}))
+                for name in self.agree
+            }
+        )
+
+    def _graded(self, tree: ReasoningTree) -> dict[NodePath, NodeValue]:
         return estimate_values(tree, self.estimator, self.ungraded)
+
+    def evidence_of(
+        self, tree: ReasoningTree, values: Mapping[NodePath, NodeValue]
+    ) -> dict[NodePath, Evidence]:
+        """Return the evidence of these values of a tree; none for scores, which have no samples."""
+        if self.scorer:
+            return {}
+        return evidence_of(tree, values, self.estimator, self.ungraded)

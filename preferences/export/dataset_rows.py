@@ -1,14 +1,16 @@
 """Reading of the items of an export, a few trees at a time."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
+from forests.core.evidence import with_evidence
 from forests.core.naming import index_of_tree
 from forests.core.tree import ReasoningTree
 from forests.models import Forest, Node, Tree, TreeStatus
-from forests.storage.scores import iter_scored_trees
+from forests.storage.scores import iter_trees_with_scores
 from forests.storage.trees import (
     Document,
     collection,
@@ -17,6 +19,8 @@ from forests.storage.trees import (
     read_trees,
     tree_ids,
 )
+from metrics.core.tree_filters import TreeFilter
+from preferences.core.consensus import Coverage
 from preferences.core.value_sources import ValueSource
 from preferences.export.formats.annotation import ANNOTATES, Annotation
 from preferences.export.formats.pairs import Item
@@ -32,16 +36,28 @@ Solutions: TypeAlias = Literal["all", "annotated"]
 """Which solutions have labelled steps: see `preferences.export.formats.annotation`."""
 SOLUTIONS: tuple[Solutions, ...] = get_args(Solutions)
 
+ALL_TREES = TreeFilter()
+
 
 def iter_pair_items(
-    forest: Forest, preference_set: PreferenceSet, reviewed: Reviewed, left_out: Counter[str]
+    forest: Forest,
+    preference_set: PreferenceSet,
+    reviewed: Reviewed,
+    left_out: Counter[str],
+    wanted: TreeFilter = ALL_TREES,
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each tree that has pairs, in the order of the dataset.
 
-    Adds the pairs that reviews exclude to `left_out`.
+    Adds the pairs that reviews exclude, and the trees that are not wanted, to `left_out`.
     """
+    ungraded = ValueSource.from_dict(preference_set.parameters).ungraded
     for indexes in in_batches(range(forest.num_trees)):
         found = pairs_by_tree(preference_set, indexes)
+        if wanted.is_active:
+            for stored in read_trees(forest, sorted(found)):
+                if reason := wanted.reason_against(stored.tree, ungraded):
+                    left_out[reason] += 1
+                    del found[stored.index]
         if reviewed != "all":
             states = states_in(preference_set, found)
             found = _as_reviewed(found, states, reviewed, left_out)
@@ -72,20 +88,40 @@ def _as_reviewed(
     return kept
 
 
+@dataclass(frozen=True, slots=True)
+class TreeItems:
+    """Which trees an export reads, and which of their steps."""
+
+    is_good: Callable[[float], bool]
+    """Whether a value is that of a good step: sources agree if they say the same of a step."""
+    solutions: Solutions = "all"
+    wanted: TreeFilter = ALL_TREES
+    coverage: Coverage = field(default_factory=Coverage)
+    """Gets what was compared, if several sources must agree."""
+
+
 def iter_tree_items(
-    forest: Forest, source: ValueSource, left_out: Counter[str], solutions: Solutions = "all"
+    forest: Forest,
+    source: ValueSource,
+    left_out: Counter[str],
+    choice: TreeItems,
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each complete tree, in the order of the dataset.
 
-    Adds trees without scores of the scorer to `left_out`.
+    Adds trees without scores of the scorer, and those that are not wanted, to `left_out`.
     """
+    solutions, wanted = choice.solutions, choice.wanted
     kind = ANNOTATES[forest.strategy] if solutions == "annotated" else None
-    for stored, scores in iter_scored_trees(forest, source.scorer):
+    for stored, scores in iter_trees_with_scores(forest, source.scorers):
         if stored.status != TreeStatus.COMPLETE:
             continue
-        if source.is_missing(scores):
+        if source.is_missing(scores.get(source.scorer, {})):
             left_out["trees_without_scores"] += 1
             continue
+        if reason := wanted.reason_against(stored.tree, source.ungraded):
+            left_out[reason] += 1
+            continue
+        values = source.agreed_values_of(stored.tree, scores, choice.is_good, choice.coverage)
         document = {
             "prompt": stored.prompt,
             "question": stored.question,
@@ -97,8 +133,9 @@ def iter_tree_items(
             Item(
                 **_common(forest, document),
                 tree=stored.tree,
-                values=source.values_of(stored.tree, scores),
+                values=with_evidence(values, source.evidence_of(stored.tree, values)),
                 annotation=Annotation.of(kind, stored.tree) if kind else None,
+                judges_steps=bool(source.scorers),
             ),
         )
 

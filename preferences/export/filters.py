@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from common.errors import UserError
 from common.json_lines import JsonFileError, parse_line, read_lines
 from forests.core.prefix import as_text
+from metrics.core.tree_filters import TreeFilter
 from preferences.core.balance import LengthBalance, kind_of
 from preferences.core.decontamination import USUAL_NGRAM, Benchmark
 from preferences.core.pairing import Pair
@@ -31,6 +32,8 @@ class FilterError(UserError):
 class Filters:
     """Filters of a dataset, applied in the order of the fields."""
 
+    trees: TreeFilter = field(default_factory=TreeFilter)
+    """Leave out other trees; they are not even read into items."""
     benchmark: Benchmark | None = None
     """Leave out trees whose prompt contains one of these questions."""
     max_length: int | None = None

@@ -18,12 +18,19 @@ from common.text import describe
 from forests.core.values import Estimator, Ungraded
 from forests.models import Forest
 from forests.storage.trees import count_models
+from preferences.core.consensus import Coverage
 from preferences.core.splits import split_of
 from preferences.core.statistics import PairStatistics
 from preferences.core.value_sources import ValueSource
 from preferences.export.card import CARD, PICTURE, dataset_card, forest_facts
 from preferences.export.containers import CONTAINERS, Batch, Container
-from preferences.export.dataset_rows import Reviewed, Solutions, iter_pair_items, iter_tree_items
+from preferences.export.dataset_rows import (
+    Reviewed,
+    Solutions,
+    TreeItems,
+    iter_pair_items,
+    iter_tree_items,
+)
 from preferences.export.filters import Filters
 from preferences.export.formats.left_out import words_of
 from preferences.export.formats.pairs import PAIR_FORMATS, Format, Item, Row, RowOptions, Thoughts
@@ -69,6 +76,8 @@ class ExportRequest:
     ungraded: Ungraded
     scorer: str = ""
     """For formats of steps: the scorer whose scores are the values; empty for graded leaves."""
+    agree: tuple[str, ...] = ()
+    """For formats of steps: other sources that must give the same label: `ValueSource.agree`."""
     test_fraction: float = 0.0
     split_seed: int = 0
     reviewed: Reviewed = "all"
@@ -87,7 +96,12 @@ class ExportRequest:
 
     @property
     def source(self) -> ValueSource:
-        return ValueSource(estimator=self.estimator, ungraded=self.ungraded, scorer=self.scorer)
+        return ValueSource(
+            estimator=self.estimator,
+            ungraded=self.ungraded,
+            scorer=self.scorer,
+            agree=self.agree,
+        )
 
     @property
     def handling(self) -> Thoughts:
@@ -161,11 +175,13 @@ class _Written:
     """By split."""
     num_thoughts: int
     num_inside_thoughts: int
+    coverage: Coverage
 
 
 def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Written:
     """Write all rows."""
     left_out: Counter[str] = Counter()
+    coverage = Coverage()
     statistics: defaultdict[str, PairStatistics] = defaultdict(PairStatistics)
     num_thoughts = num_inside = 0
     with ExitStack() as stack:
@@ -177,7 +193,7 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
         for container in containers:
             stack.callback(container.files.close)
         sink = _Sink(containers, request.schema, report)
-        for prompt, item in request.filters.apply(partial(_items, request), left_out):
+        for prompt, item in request.filters.apply(partial(_items, request, coverage), left_out):
             split = split_of(prompt, request.test_fraction, request.split_seed)
             num_thoughts += item.num_thoughts
             num_inside += item.num_inside_thoughts
@@ -190,7 +206,7 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
             for container in containers:
                 container.close()
     rows = dict(sorted(sink.counts.items(), reverse=True))
-    return _Written(rows, dict(+left_out), statistics, num_thoughts, num_inside)
+    return _Written(rows, dict(+left_out), statistics, num_thoughts, num_inside, coverage)
 
 
 def _rows(request: ExportRequest, item: Item, left_out: Counter[str]) -> Iterator[Row]:
@@ -212,17 +228,26 @@ def _rows(request: ExportRequest, item: Item, left_out: Counter[str]) -> Iterato
         raise FormatError(f"the format of {package} failed: {describe(error)}") from error
 
 
-def _items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
-    for prompt, item in _stored_items(request, left_out):
+def _items(
+    request: ExportRequest, coverage: Coverage, left_out: Counter[str]
+) -> Iterator[tuple[Any, Item]]:
+    for prompt, item in _stored_items(request, coverage, left_out):
         yield prompt, with_thoughts(item, request.handling, left_out)
 
 
-def _stored_items(request: ExportRequest, left_out: Counter[str]) -> Iterator[tuple[Any, Item]]:
+def _stored_items(
+    request: ExportRequest, coverage: Coverage, left_out: Counter[str]
+) -> Iterator[tuple[Any, Item]]:
     if request.format.source == "trees":
-        return iter_tree_items(request.forest, request.source, left_out, request.solutions)
+        choice = TreeItems(
+            request.options.is_good, request.solutions, request.filters.trees, coverage
+        )
+        return iter_tree_items(request.forest, request.source, left_out, choice)
     if request.preference_set is None:
         raise ExportError(f"format {request.format.name} needs a preference set")
-    return iter_pair_items(request.forest, request.preference_set, request.reviewed, left_out)
+    return iter_pair_items(
+        request.forest, request.preference_set, request.reviewed, left_out, request.filters.trees
+    )
 
 
 class _Sink:
@@ -283,4 +308,5 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
         "thoughts": written.num_thoughts,
         "pairs_inside_thoughts": written.num_inside_thoughts,
         "left_out": written.left_out,
+        **({"consensus": written.coverage.as_dict()} if written.coverage.steps else {}),
     }

@@ -54,6 +54,7 @@ def _pair_data(request: HttpRequest, forest: Forest, shown: ShownPair) -> dict[s
         "prefix_path": format_path(path_of_node(pair.prefix_id)),
         "depth": pair.depth,
         "margin": pair.margin,
+        "confidence": pair.confidence,
         "chosen": {
             **_text_data(pair.chosen),
             "value": pair.chosen_value,

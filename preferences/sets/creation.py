@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,12 +13,15 @@ from django.db import IntegrityError
 
 from common.errors import UserError
 from forests.core.naming import check_slug
+from forests.core.sibling_prior import PriorEstimator, SiblingPrior
 from forests.core.tree import Scores
 from forests.core.values import Estimator, Ungraded
 from forests.core.voting import num_ungrouped
 from forests.models import Forest, TreeStatus
-from forests.storage.scores import get_scorer, iter_scored_trees
+from forests.storage.scores import get_scorer, iter_scored_trees, iter_trees_with_scores
 from forests.storage.trees import Document, StoredTree
+from metrics.core.tree_filters import TreeFilter
+from preferences.core.confidence import confidence_in, has_confidence
 from preferences.core.pairing import Pair, PairingOptions, select_pairs
 from preferences.core.statistics import PairStatistics
 from preferences.core.value_sources import ValueSource
@@ -52,13 +55,22 @@ class SetParameters:
     ungraded: Ungraded = "incorrect"
     scorer: str = ""
     """The scorer whose scores are the values; empty for graded leaves."""
+    trees: TreeFilter = field(default_factory=TreeFilter)
+    """The trees to make pairs of; the confidences follow from all complete trees."""
+    agree: tuple[str, ...] = ()
+    """Other sources that must prefer the chosen side too: see `ValueSource.agree`."""
 
     @property
     def source(self) -> ValueSource:
-        return ValueSource(estimator=self.estimator, ungraded=self.ungraded, scorer=self.scorer)
+        return ValueSource(
+            estimator=self.estimator,
+            ungraded=self.ungraded,
+            scorer=self.scorer,
+            agree=self.agree,
+        )
 
     def as_dict(self) -> dict[str, Any]:
-        return {**self.source.as_dict(), **self.options.as_dict()}
+        return {**self.source.as_dict(), **self.options.as_dict(), **self.trees.as_dict()}
 
     @property
     def default_name(self) -> str:
@@ -77,7 +89,8 @@ def create_preferences(
     """Create or continue a preference set, and return it when it is complete.
 
     A complete set gains the pairs of trees that were completed since. Existing pairs keep their ids
-    and places. Reviews under this name are attached to the pairs that they judged.
+    and places, and the set keeps what it learnt about siblings when it was made, so that its
+    confidences stay comparable. Reviews under this name are attached to the pairs that they judged.
 
     If several commands create one set at the same time, the last one to start finishes it, and the
     others fail.
@@ -154,12 +167,12 @@ def _find_or_start(forest: Forest, name: str, parameters: SetParameters) -> Pref
                 f"preference set {known.name!r} of {forest.name} was made before the forest was "
                 "extended: --replace it, or choose another --set_name"
             )
-        scorer = parameters.scorer
-        if scorer and known.created_at < get_scorer(forest, scorer).created_at:
-            raise SetMismatchError(
-                f"preference set {known.name!r} of {forest.name} was made before the scores of "
-                f"{scorer!r} were replaced: --replace it, or choose another --set_name"
-            )
+        for scorer in parameters.source.scorers:
+            if known.created_at < get_scorer(forest, scorer).created_at:
+                raise SetMismatchError(
+                    f"preference set {known.name!r} of {forest.name} was made before the scores of "
+                    f"{scorer!r} were replaced: --replace it, or choose another --set_name"
+                )
         return known
     try:
         return PreferenceSet.objects.create(
@@ -169,10 +182,23 @@ def _find_or_start(forest: Forest, name: str, parameters: SetParameters) -> Pref
             name=name,
             parameters=parameters.as_dict(),
             created_at=datetime.now(UTC),
+            **_prior_of(forest, parameters.source),
             **_from_the_start(),
         )
     except IntegrityError as error:
         raise SetTakenError from error
+
+
+def _prior_of(forest: Forest, source: ValueSource) -> dict[str, Any]:
+    """Return how much siblings differ in the complete trees of a forest, as fields of a set."""
+    if not has_confidence(source):
+        return {}
+    estimator, num_trees = PriorEstimator(source.estimator, source.ungraded), 0
+    for stored, scores in iter_scored_trees(forest, ""):
+        if stored.status == TreeStatus.COMPLETE:
+            estimator.add(stored.tree, source.values_of(stored.tree, scores))
+            num_trees += 1
+    return {"prior": estimator.prior().as_dict(), "num_trees_in_prior": num_trees}
 
 
 def _refuse_other_parameters(known: PreferenceSet, parameters: SetParameters) -> None:
@@ -218,6 +244,8 @@ class _Writer:
         self.forest = forest
         self.set = preference_set
         self.parameters = parameters
+        prior = preference_set.prior
+        self.prior = None if prior is None else SiblingPrior.from_dict(prior)
         self.was_disturbed = False
         """Whether another command inserted pairs with the same ids, which may differ."""
         self.documents: list[Document] = []
@@ -228,7 +256,8 @@ class _Writer:
     def run(self, report: Report) -> None:
         first = self.set.next_tree
         indexes = range(first, self.forest.num_trees)
-        for stored, scores in iter_scored_trees(self.forest, self.parameters.scorer, indexes):
+        scorers = self.parameters.source.scorers
+        for stored, scores in iter_trees_with_scores(self.forest, scorers, indexes):
             self._take(stored, scores)
             done = stored.index + 1
             is_due = (done - self.set.next_tree) >= TREES_PER_WRITE
@@ -237,16 +266,27 @@ class _Writer:
             report(done)
         self._write(next_tree=self.forest.num_trees)
 
-    def _take(self, stored: StoredTree, scores: Scores) -> None:
+    def _take(self, stored: StoredTree, scores: Mapping[str, Scores]) -> None:
         if stored.status != TreeStatus.COMPLETE:
             self.counts["num_trees_incomplete"] += 1
             return
         source = self.parameters.source
-        if source.is_missing(scores):
+        own = scores.get(source.scorer, {})
+        if source.is_missing(own):
             self.dropped["trees_without_scores"] += 1
             return
-        values = source.values_of(stored.tree, scores)
-        chosen = select_pairs(stored.tree, values, self.parameters.options, key=f"{stored.index}")
+        if reason := self.parameters.trees.reason_against(stored.tree, source.ungraded):
+            self.dropped[reason] += 1
+            return
+        values = source.values_of(stored.tree, own)
+        chosen = select_pairs(
+            stored.tree,
+            values,
+            self.parameters.options,
+            confidence=confidence_in(stored.tree, values, source, self.prior),
+            consensus=source.consensus_in(stored.tree, scores),
+            key=f"{stored.index}",
+        )
         self.dropped += chosen.dropped
         self.margins += sum(pair.margin for pair in chosen.pairs)
         self.counts.update(_lengths(chosen.pairs))

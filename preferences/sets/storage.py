@@ -53,6 +53,7 @@ def preference_document(
         "chosen_leaves": pair.chosen.leaves,
         "rejected_leaves": pair.rejected.leaves,
         "margin": pair.margin,
+        "confidence": pair.confidence,
         "depth": len(pair.prefix),
         "created_at": preference_set.created_at,
     }
@@ -72,7 +73,13 @@ def pair_of_document(document: Document) -> Pair:
         document["rejected_value"],
         document["rejected_leaves"],
     )
-    return Pair(path_of_node(document["prefix_id"]), document["prefix"], chosen, rejected)
+    return Pair(
+        path_of_node(document["prefix_id"]),
+        document["prefix"],
+        chosen,
+        rejected,
+        document.get("confidence"),  # older pairs have none
+    )
 
 
 def insert_preferences(

@@ -6,12 +6,12 @@ VIEWER, REVIEWER, OPERATOR = "viewer", "reviewer", "operator"
 
 _VIEWED = (
     "forests.forest", "forests.tree", "forests.node", "forests.scorer", "forests.treescores",
-    "forests.activity", "metrics.metricrun", "metrics.scorerreport", "preferences.preferenceset",
-    "preferences.preference", "preferences.review",
+    "forests.treelabels", "forests.activity", "metrics.metricrun", "metrics.scorerreport",
+    "preferences.preferenceset", "preferences.preference", "preferences.review",
 )  # fmt: skip
 _VIEW = frozenset(".view_".join(model.split(".")) for model in _VIEWED)
-_REVIEW = frozenset({"preferences.review_preference"})
-_OPERATE = frozenset({"forests.change_forest", "forests.delete_forest"})
+_REVIEW = frozenset({"preferences.review_preference", "forests.label_step"})
+_OPERATE = frozenset({"forests.change_forest", "forests.delete_forest", "forests.decide_label"})
 
 ROLES: Mapping[str, frozenset[str]] = {
     VIEWER: _VIEW,

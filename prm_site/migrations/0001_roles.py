@@ -7,14 +7,18 @@ from django.db import migrations
 from prm_site.access.roles import ROLES
 
 
-def make_groups(apps, schema_editor):
-    # `migrate` makes permissions when all migrations are over, which is too late for us.
-    for label in sorted({name.partition(".")[0] for names in ROLES.values() for name in names}):
+def make_permissions(apps, labels):
+    """Make the permissions of these apps: `migrate` makes them when all migrations are over."""
+    for label in sorted(labels):
         app = apps.get_app_config(label)
         app.models_module = True
         create_contenttypes(app, apps=apps, verbosity=0)
         create_permissions(app, apps=apps, verbosity=0)
         app.models_module = None
+
+
+def make_groups(apps, schema_editor):
+    make_permissions(apps, {name.partition(".")[0] for names in ROLES.values() for name in names})
 
     group_model, permission_model = apps.get_model("auth", "Group"), apps.get_model("auth", "Permission")
     content_types = apps.get_model("contenttypes", "ContentType").objects.values_list("pk", "app_label")
@@ -22,7 +26,8 @@ def make_groups(apps, schema_editor):
     permissions = {f"{app_of[one.content_type_id]}.{one.codename}": one for one in permission_model.objects.all()}
     for role, names in ROLES.items():
         group, _ = group_model.objects.get_or_create(name=role)
-        group.permissions.add(*(permissions[name] for name in sorted(names)))
+        # Later migrations add the permissions of later models.
+        group.permissions.add(*(permissions[name] for name in sorted(names) if name in permissions))
 
 
 class Migration(migrations.Migration):

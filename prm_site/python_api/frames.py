@@ -19,17 +19,18 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "num_unanswered", "num_uncompared", "num_truncated", *SPENT,
     ),
     "nodes": (
-        "tree", "path", "parent", "depth", "text", "value", "value_leaves", "count", "is_leaf",
-        "answer", "grade", "truncated", "is_thought", "tokens", "logprob", "model",
+        "tree", "path", "parent", "depth", "text", "value", "value_leaves", "low", "high", "count",
+        "is_leaf", "answer", "grade", "truncated", "is_thought", "tokens", "logprob", "model",
     ),
     "pairs": (
-        "tree", "prefix", "prefix_text", "chosen", "rejected", "margin", "chosen_value",
-        "rejected_value", "chosen_leaves", "rejected_leaves", "chosen_path", "rejected_path",
+        "tree", "prefix", "prefix_text", "chosen", "rejected", "margin", "confidence",
+        "chosen_value", "rejected_value", "chosen_leaves", "rejected_leaves", "chosen_path",
+        "rejected_path",
     ),
 }  # fmt: skip
 """Of each table, also where it has no row."""
 
-_NUMBERS = ("value", "pass_rate", "majority_vote", "logprob", "margin")
+_NUMBERS = ("value", "pass_rate", "majority_vote", "low", "high", "logprob", "margin", "confidence")
 """Columns that stay numbers where no row has one, so that they can be compared."""
 
 
@@ -60,6 +61,8 @@ def node_row(tree: OpenTree, valued: ValuedNode) -> dict[str, Any]:
         "text": node.text,
         "value": valued.value,
         "value_leaves": valued.num_leaves,
+        "low": valued.low,
+        "high": valued.high,
         "count": node.count,
         "is_leaf": valued.is_leaf,
         "answer": node.answer,
@@ -80,6 +83,7 @@ def pair_row(pair: TreePair) -> dict[str, Any]:
         "chosen": pair.chosen.text,
         "rejected": pair.rejected.text,
         "margin": pair.margin,
+        "confidence": pair.confidence,
         "chosen_value": pair.chosen.value,
         "rejected_value": pair.rejected.value,
         "chosen_leaves": pair.chosen.leaves,

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from common.text import counted
 from forests.core.estimators import AUTO, EstimatorChoice, EstimatorError, choose_estimator
 from forests.core.reading import ForestSource, ForestSummary, ReadError
+from forests.core.sibling_prior import PriorEstimator, SiblingPrior
 from forests.core.values import UNGRADED, Ungraded
+from preferences.core.confidence import has_confidence
 from preferences.core.value_sources import ValueSource
 from prm_site.python_api.frames import TABLES
 from prm_site.python_api.open_tree import OpenTree
@@ -103,7 +106,24 @@ class OpenForest:
         """
         first, last, _ = slice(start, stop).indices(len(self))
         for read in self._source.trees(range(first, max(first, last)), self._values.scorer):
-            yield OpenTree(read, self._values)
+            yield OpenTree(read, self._values, lambda: self.prior)
+
+    @cached_property
+    def prior(self) -> SiblingPrior | None:
+        """How much the steps after one prefix differ, from all complete trees; None for scores.
+
+        The confidence of pairs needs it, so the first pair takes one pass over the forest.
+
+        Raises:
+            ReadError: the archive or the database cannot be read.
+        """
+        if not has_confidence(self._values):
+            return None
+        estimator = PriorEstimator(self._values.estimator, self._values.ungraded)
+        for tree in self.trees():
+            if tree.is_complete:
+                estimator.add(tree.tree, tree.values)
+        return estimator.prior()
 
     def tree(self, index: int) -> OpenTree:
         """Return one tree.
@@ -123,8 +143,9 @@ class OpenForest:
 
         Args:
             **options: `pairing`, `min_margin`, `min_leaves`, `level`, `drop_same_answer`,
-                `max_pairs_per_tree`, `max_pairs_per_prefix`, `seed`: see
-                `preferences.core.pairing.PairingOptions`.
+                `min_confidence`, `min_edit_distance`, `max_pairs_per_tree`, `max_pairs_per_prefix`,
+                `seed`: see `preferences.core.pairing.PairingOptions`. Without `min_confidence` no
+                pair is left out for its confidence.
 
         Raises:
             ReadError: an option cannot be used, or the forest cannot be read.

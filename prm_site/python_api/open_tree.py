@@ -1,13 +1,15 @@
 """One tree of reasoning steps with the value of every node."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Unpack
 
 from common.text import counted
 from forests.core.counting import count_tree, share_correct
+from forests.core.evidence import Evidence
 from forests.core.reading import COMPLETE, ReadError, ReadTree
+from forests.core.sibling_prior import SiblingPrior
 from forests.core.tree import (
     ROOT,
     Grade,
@@ -20,6 +22,7 @@ from forests.core.tree import (
 from forests.core.values import NodeValue
 from metrics.core.statistics.baselines import majority_at_k, samples_of
 from metrics.core.statistics.distributions import AnswerShare, answer_shares
+from preferences.core.confidence import confidence_in
 from preferences.core.pairing import select_pairs
 from preferences.core.value_sources import ValueSource
 from prm_site.python_api.pairs import PairingArguments, TreePair, pairing_options
@@ -37,6 +40,10 @@ class ValuedNode:
     num_leaves: int
     """Samples that the value rests on."""
     is_leaf: bool
+    low: float | None = None
+    """Lower end of the 95 % interval of the value; None for scores and for hard values."""
+    high: float | None = None
+    """Its upper end."""
 
     @property
     def path(self) -> NodePath:
@@ -75,9 +82,15 @@ class OpenTree:
     Iterating gives its steps, parents first, without the root.
     """
 
-    def __init__(self, read: ReadTree, source: ValueSource) -> None:
+    def __init__(
+        self,
+        read: ReadTree,
+        source: ValueSource,
+        prior: Callable[[], SiblingPrior | None] = lambda: None,
+    ) -> None:
         self._read = read
         self._source = source
+        self._prior = prior
 
     def __repr__(self) -> str:
         return f"<tree {self.index}: {self.status}, {counted(len(self), 'node')}>"
@@ -141,6 +154,11 @@ class OpenTree:
     def values(self) -> Mapping[NodePath, NodeValue]:
         """The value of every node by path, with the number of samples that it rests on."""
         return self._source.values_of(self._read.tree, self._read.scores)
+
+    @cached_property
+    def evidence(self) -> Mapping[NodePath, Evidence]:
+        """The effective samples of every value; none for scores and for hard values."""
+        return self._source.evidence_of(self.tree, self.values)
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
@@ -233,12 +251,25 @@ class OpenTree:
         chosen = pairing_options(options)
         if not self.is_complete or self._source.is_missing(self._read.scores):
             return []
-        found = select_pairs(self.tree, self.values, chosen, key=f"{self.index}").pairs
+        confidence = confidence_in(self.tree, self.values, self._source, self._prior())
+        found = select_pairs(
+            self.tree, self.values, chosen, confidence=confidence, key=f"{self.index}"
+        ).pairs
         return [
-            TreePair(self.index, self.prompt, one.prefix, one.prefix_text, one.chosen, one.rejected)
+            TreePair(
+                self.index,
+                self.prompt,
+                one.prefix,
+                one.prefix_text,
+                one.chosen,
+                one.rejected,
+                one.confidence,
+            )
             for one in found
         ]
 
     def _valued(self, node: TreeNode) -> ValuedNode:
         value, leaves = self.values[node.path]
-        return ValuedNode(node, value, leaves, self.tree.is_leaf(node.path))
+        evidence = self.evidence.get(node.path)
+        low, high = evidence.interval if evidence else (None, None)
+        return ValuedNode(node, value, leaves, self.tree.is_leaf(node.path), low, high)

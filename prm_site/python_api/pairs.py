@@ -14,6 +14,8 @@ class PairingArguments(TypedDict, total=False):
     pairing: str
     min_margin: float
     min_leaves: int
+    min_confidence: float
+    min_edit_distance: float
     level: str
     drop_same_answer: bool
     max_pairs_per_tree: int | None
@@ -35,6 +37,8 @@ class TreePair:
     chosen: Side
     """`path`, `text`, `value`, and `leaves`, the samples that the value rests on."""
     rejected: Side
+    confidence: float | None = None
+    """Probability that the chosen side is truly better; None if nobody knows it."""
 
     @property
     def margin(self) -> float:

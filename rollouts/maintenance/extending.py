@@ -11,6 +11,7 @@ from typing import Any
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from forests.core.estimators import IMPORTED
+from forests.labels.disagreeing import forget_disagreements
 from forests.models import Forest, Tree, TreeStatus
 from forests.storage.trees import collection, in_batches, is_held, iter_trees, wait_for_workers
 from rollouts.growing.growing_process import load_frozen_config
@@ -132,6 +133,7 @@ def _extend(forest: Forest, settings: Mapping[str, Any], found: _Found) -> None:
     _count_as_pending(forest, len(lacking))
     _make_pending(lacking)
     settle_counters(forest)
+    forget_disagreements(forest)
     told = {"extended_at": datetime.now(UTC), "stop_reason": ""}
     set_settings(forest, settings, told)
     wait_for_workers(forest)

@@ -16,6 +16,7 @@ from forests.core.naming import node_id
 from forests.core.tree import Grade, TreeNode
 from forests.core.values import Estimator, root_value
 from forests.grading import TreeGrader
+from forests.labels.disagreeing import update_disagreements
 from forests.models import Forest, Node, Tree
 from forests.storage.counters import sum_of_trees, write_sums
 from forests.storage.trees import StoredTree, collection, is_held, iter_trees, wait_for_workers
@@ -83,6 +84,7 @@ def regrade_forest(
         report(done)
     if not is_dry_run:
         write_sums(forest, sum_of_trees(forest))
+        update_disagreements(forest)
         collection(Forest).update_one({"_id": forest.name}, {"$set": _graded_with(loaded)})
     return regrading
 

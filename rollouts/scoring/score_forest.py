@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from django.conf import settings
 
+from forests.core.judged import JudgedTree
 from forests.core.tree import NodePath, Scores
 from forests.models import Forest, Scorer, TreeStatus
+from forests.storage.scores import read_num_steps, write_judged
 from forests.storage.scores import read_scores as read_stored_scores
-from forests.storage.scores import write_scores
 from forests.storage.trees import StoredTree, in_batches, read_trees
-from rollouts.client.failures import BackendUnavailableError, RequestFailedError
+from rollouts.client.failures import BackendUnavailableError, LimitSpentError, RequestFailedError
 from rollouts.client.outages import Outages, show_nowhere
 from rollouts.client.spending import Spending
 from rollouts.scoring.kinds import requests_of, scores_of
@@ -28,6 +29,8 @@ from rollouts.scoring.score_requests import (
 
 if TYPE_CHECKING:
     from rollouts.client.backend import Backend
+
+Answer = TypeVar("Answer")
 
 MAX_FAILURES_FROM_THE_START = 8
 """If this many trees fail before any is scored, the settings are wrong, not the trees."""
@@ -46,7 +49,33 @@ class Scoring:
     trees_not_complete: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     """Trees that could not be scored, by error message."""
+    limit: str = ""
+    """The limit that stopped the run, in words; empty if none did."""
     spending: Spending = field(default_factory=Spending)
+
+
+class TreeScorer(Protocol):
+    """Knows what to ask about a tree, and how to keep what is answered."""
+
+    async def score(self, stored: StoredTree, ask: Ask) -> JudgedTree:
+        """Return what the model says of a tree.
+
+        Raises:
+            RequestFailedError, ScoringError: this tree cannot be scored.
+            BackendError: no tree can be scored now.
+        """
+
+    def write(self, tree: str, judged: JudgedTree) -> None:
+        """Store what the model says of a tree, given its id."""
+
+
+class Ask(Protocol):
+    """Sends one request when a slot is free, and waits while the servers are away."""
+
+    def __call__(
+        self, path: str, body: Mapping[str, Any], read: Callable[[Any, Spending], Answer]
+    ) -> Awaitable[Answer]:
+        """Return what `read` makes of the answer; it adds its tokens to the spending."""
 
 
 async def score_forest(
@@ -57,10 +86,28 @@ async def score_forest(
     concurrency: int,
     report: Callable[[int], None] = lambda _: None,
 ) -> Scoring:
+    """Score all complete trees that this reward model has not scored yet: see `score_trees`."""
+    asking = _RewardModel(scorer)
+    scoring = await score_trees(
+        forest, scorer, backend, asking, concurrency=concurrency, report=report
+    )
+    scoring.nodes_without_score = asking.nodes_without_score
+    return scoring
+
+
+async def score_trees(
+    forest: Forest,
+    scorer: Scorer,
+    backend: Backend,
+    asking: TreeScorer,
+    *,
+    concurrency: int,
+    report: Callable[[int], None] = lambda _: None,
+) -> Scoring:
     """Score all complete trees that this scorer has not scored yet.
 
-    Scores are written while the run continues, and only for whole trees. After an interruption, run
-    it again: it continues with the unscored trees.
+    Each tree is written when it is done, and only as a whole. After an interruption, run it again:
+    it continues with the unscored trees.
 
     `report` gets the number of trees processed.
 
@@ -68,15 +115,52 @@ async def score_forest(
         BackendError: the server is unavailable or refuses.
         ScoringError: no tree can be scored with these settings.
     """
-    return await _Scorer(forest, scorer, backend, concurrency).run(report)
+    return await _Run(forest, scorer, backend, asking, concurrency).run(report)
 
 
-class _Scorer:
-    def __init__(self, forest: Forest, scorer: Scorer, backend: Backend, concurrency: int) -> None:
+class _RewardModel:
+    """Asks a reward model, as the kind of the scorer says."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self.options = ScorerOptions(**scorer.parameters)
+        self.nodes_without_score = 0
+
+    async def score(self, stored: StoredTree, ask: Ask) -> JudgedTree:
+        scores: dict[NodePath, float] = {}
+
+        async def score_nodes(request: ScoreRequest) -> None:
+            found = await ask(
+                request.path,
+                request.body,
+                lambda response, _: scores_of(response, request, self.options),
+            )
+            for path, score in zip(request.nodes, found, strict=True):
+                if score is not None:
+                    scores.setdefault(path, score)
+
+        asked = Asked(stored.prompt, stored.question)
+        await run_all([score_nodes(one) for one in requests_of(stored.tree, asked, self.options)])
+        self.nodes_without_score += len(stored.tree) - 1 - len(scores)
+        return JudgedTree(scores, num_steps=len(stored.tree) - 1)
+
+    def write(self, tree: str, judged: JudgedTree) -> None:
+        write_judged(self.scorer, {tree: judged})
+
+
+class _Run:
+    def __init__(
+        self,
+        forest: Forest,
+        scorer: Scorer,
+        backend: Backend,
+        asking: TreeScorer,
+        concurrency: int,
+    ) -> None:
         self.forest = forest
         self.scorer = scorer
         self.backend = backend
-        self.options = ScorerOptions(**scorer.parameters)
+        self.asking = asking
         self.scoring = Scoring()
         self._outages = Outages(
             answers=self._has_models,
@@ -84,17 +168,14 @@ class _Scorer:
             longest_seconds=settings.BACKEND_WAIT_SECONDS,
         )
         self._slots = asyncio.Semaphore(concurrency)
-        self._unwritten: dict[str, dict[NodePath, float]] = {}
 
     async def run(self, report: Callable[[int], None]) -> Scoring:
-        try:
-            for batch in in_batches(range(self.forest.num_trees)):
-                trees = await asyncio.to_thread(self._to_score, batch)
-                await _all([self._score_or_count(stored) for stored in trees])
-                await self._write()
-                report(batch[-1] + 1)
-        finally:
-            await self._write()
+        for batch in in_batches(range(self.forest.num_trees)):
+            trees = await asyncio.to_thread(self._to_score, batch)
+            await run_all([self._score_or_count(stored) for stored in trees])
+            if self.scoring.limit:
+                break
+            report(batch[-1] + 1)
         return self.scoring
 
     def _to_score(self, indexes: Sequence[int]) -> list[StoredTree]:
@@ -102,10 +183,12 @@ class _Scorer:
         complete = [stored for stored in trees if stored.status == TreeStatus.COMPLETE]
         scored = read_stored_scores(self.forest, self.scorer.name, [one.index for one in complete])
         if self.forest.extended_at:
+            sizes = read_num_steps(self.forest, self.scorer.name, list(scored))
             scored = {
                 stored.index: scored[stored.index]
                 for stored in complete
-                if stored.index in scored and not _has_grown(stored, scored[stored.index])
+                if stored.index in scored
+                and not _has_grown(stored, scored[stored.index], sizes.get(stored.index, 0))
             }
         self.scoring.trees_not_complete += len(trees) - len(complete)
         self.scoring.trees_scored_before += len(scored)
@@ -113,63 +196,56 @@ class _Scorer:
 
     async def _score_or_count(self, stored: StoredTree) -> None:
         try:
-            self._unwritten[stored.id] = await self._score(stored)
+            judged = await self.asking.score(stored, self._ask)
+        except LimitSpentError as error:
+            self.scoring.limit = str(error)
         except (RequestFailedError, ScoringError) as error:
             self.scoring.failures[str(error)] += 1
             too_many = self.scoring.failures.total() >= MAX_FAILURES_FROM_THE_START
-            if too_many and not self.scoring.trees and not self._unwritten:
+            if too_many and not self.scoring.trees:
                 raise ScoringError(str(error)) from error
+        else:
+            await asyncio.to_thread(self.asking.write, stored.id, judged)
+            self.scoring.trees += 1
+            self.scoring.nodes += len(judged.scores)
 
-    async def _score(self, stored: StoredTree) -> dict[NodePath, float]:
-        scores: dict[NodePath, float] = {}
-
-        async def ask(request: ScoreRequest) -> None:
-            async with self._slots:
-                found = await self._ask(request)
-            for path, score in zip(request.nodes, found, strict=True):
-                if score is not None:
-                    scores.setdefault(path, score)
-
-        asked = Asked(stored.prompt, stored.question)
-        await _all([ask(one) for one in requests_of(stored.tree, asked, self.options)])
-        self.scoring.nodes_without_score += len(stored.tree) - 1 - len(scores)
-        return scores
-
-    async def _ask(self, request: ScoreRequest) -> Sequence[float | None]:
-        while True:
-            try:
-                found = await self.backend.ask(
-                    request.path,
-                    lambda _: request.body,
-                    lambda response, _: scores_of(response, request, self.options),
-                    self.scoring.spending,
-                )
-            except BackendUnavailableError as error:
-                if error.retry_after is None:  # the server does not announce when it is back
-                    raise
-                await self._outages.wait(error)
-            else:
-                self._outages.answered()
-                return found
+    async def _ask(
+        self, path: str, body: Mapping[str, Any], read: Callable[[Any, Spending], Answer]
+    ) -> Answer:
+        async with self._slots:
+            while True:
+                try:
+                    found = await self.backend.ask(
+                        path,
+                        lambda _: body,
+                        lambda response, _: read(response, self.scoring.spending),
+                        self.scoring.spending,
+                    )
+                except BackendUnavailableError as error:
+                    if error.retry_after is None:  # the server does not announce when it is back
+                        raise
+                    await self._outages.wait(error)
+                else:
+                    self._outages.answered()
+                    return found
 
     async def _has_models(self) -> bool:
         return bool(await self.backend.list_models())
 
-    async def _write(self) -> None:
-        written, self._unwritten = self._unwritten, {}
-        await asyncio.to_thread(write_scores, self.scorer, written)
-        self.scoring.trees += len(written)
-        self.scoring.nodes += sum(map(len, written.values()))
 
+def _has_grown(stored: StoredTree, scores: Scores, num_steps: int) -> bool:
+    """Return whether a tree of an extended forest may have new steps since it was scored.
 
-def _has_grown(stored: StoredTree, scores: Scores) -> bool:
-    """Return whether a tree of an extended forest may have new steps since it was scored."""
+    `num_steps`: the steps that it had; 0 if that is not known.
+    """
+    if num_steps:
+        return num_steps != len(stored.tree) - 1
     return any(
         node.path and not node.is_thought and node.path not in scores for node in stored.tree
     )
 
 
-async def _all(coroutines: list[Coroutine[Any, Any, None]]) -> None:
+async def run_all(coroutines: list[Coroutine[Any, Any, None]]) -> None:
     """Run all coroutines; if one fails, cancel the others and raise only its error."""
     tasks = [asyncio.ensure_future(one) for one in coroutines]
     try:

@@ -181,7 +181,15 @@ class Soak:
                 raise TimeoutError(f"{forest.name}: {now.num_pending} trees are not done")
             enqueue_forest(now, TREES_PER_JOB)
             if now.num_complete and not paired:
-                run("create_preferences", "--forest_name", forest.name, "--set_name", "twice")
+                run(
+                    "create_preferences",
+                    "--min_confidence",
+                    "0",
+                    "--forest_name",
+                    forest.name,
+                    "--set_name",
+                    "twice",
+                )
                 paired = True
             time.sleep(0.5)
         wait_until(lambda: not any(tree.lease_holder for tree in trees_of(forest)))
@@ -197,7 +205,15 @@ class Soak:
         """Compare a set that was made as the forest grew with one of the grown forest."""
         made: list[PreferenceSet] = []
         for name in ("twice", "once"):
-            run("create_preferences", "--forest_name", forest.name, "--set_name", name)
+            run(
+                "create_preferences",
+                "--min_confidence",
+                "0",
+                "--forest_name",
+                forest.name,
+                "--set_name",
+                name,
+            )
             made.append(PreferenceSet.objects.get(pk=set_id(forest.name, name)))
         pairs = [
             sorted(Preference.objects.filter(preference_set_id=one.pk).values_list(*SIDES))

@@ -45,7 +45,15 @@ TRAINED = [
 @pytest.fixture
 def forest(db) -> Forest:
     forest = add_trees(make_forest("additions-test-first"), [addition_tree() for _ in range(6)])
-    call_command("create_preferences", "--forest_name", forest.name, "--set_name", "all")
+    call_command(
+        "create_preferences",
+        "--min_confidence",
+        "0",
+        "--forest_name",
+        forest.name,
+        "--set_name",
+        "all",
+    )
     return forest
 
 
@@ -56,7 +64,15 @@ def chats(db) -> Forest:
     forest = make_forest("chats-test-first", worker_config=worker_config)
     prompt = [{"role": "system", "content": "Add."}, {"role": "user", "content": "2 + 3?"}]
     forest = add_trees(forest, [addition_tree() for _ in range(6)], prompt=prompt)
-    call_command("create_preferences", "--forest_name", forest.name, "--set_name", "all")
+    call_command(
+        "create_preferences",
+        "--min_confidence",
+        "0",
+        "--forest_name",
+        forest.name,
+        "--set_name",
+        "all",
+    )
     return forest
 
 

@@ -44,7 +44,8 @@ def remake(forest: Forest, *arguments: str) -> str:
     """Make the set anew by the command; return what it says on stderr."""
     err = io.StringIO()
     call_command(
-        "create_preferences", "--forest_name", forest.name, "--set_name", "mine", "--replace",
+        "create_preferences", "--min_confidence", "0",
+        "--forest_name", forest.name, "--set_name", "mine", "--replace",
         *arguments, stdout=io.StringIO(), stderr=err,
     )  # fmt: skip
     return err.getvalue()

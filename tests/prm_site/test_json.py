@@ -57,7 +57,15 @@ def forest() -> Forest:
         "--value_function_option", "labelled", "--aggregation", "mean",
     )  # fmt: skip
     call_command(
-        "create_preferences", "--forest_name", NAME, "--set_name", "all", "--pairing", "all_pairs"
+        "create_preferences",
+        "--min_confidence",
+        "0",
+        "--forest_name",
+        NAME,
+        "--set_name",
+        "all",
+        "--pairing",
+        "all_pairs",
     )
     return Forest.objects.get(pk=NAME)
 
@@ -277,7 +285,12 @@ def test_a_tree_has_its_steps_with_values_and_texts(reader, forest):
     assert {row["path"]: row["text"] for row in data["steps"]} == {
         path: node.text for path, node in expected.items()
     }
-    assert data["root"] == {"value": 4 / 10, "num_leaves": 10, "num_correct": 4}
+    root = data["root"]
+    assert (root["value"], root["num_leaves"], root["num_correct"]) == (4 / 10, 10, 4)
+    assert 0 < root["low"] < 4 / 10 < root["high"] < 1
+    ends = [row for row in data["steps"] if row["is_leaf"] and row["value"] is not None]
+    assert ends
+    assert all(row["low"] == row["value"] == row["high"] for row in ends)
     row = next(row for row in data["steps"] if row["path"] == "0.0")
     assert (row["value"], row["num_leaves"], row["num_samples"]) == (4 / 5, 5, 3)
     assert data["prompt"].startswith("Question:")
@@ -347,7 +360,15 @@ def test_a_judged_scorer_comes_with_its_numbers(reader, forest):
 def test_pairs_come_with_their_filters_page_by_page(reader, forest):
     add_trees(forest, [duck_tree()] * 4)
     call_command(
-        "create_preferences", "--forest_name", NAME, "--set_name", "more", "--min_margin", "0.1"
+        "create_preferences",
+        "--min_confidence",
+        "0",
+        "--forest_name",
+        NAME,
+        "--set_name",
+        "more",
+        "--min_margin",
+        "0.1",
     )
     data = data_of(reader, PREFERENCES)
 

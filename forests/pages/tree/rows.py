@@ -1,6 +1,6 @@
 """The rows of a tree's page, as a flat list."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 from django.utils.safestring import SafeString
 
+from forests.core.disagreements import disagreements_of
+from forests.core.evidence import evidence_of, known_interval, with_evidence
 from forests.core.naming import node_anchor
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import Estimator, NodeValue, estimate_values
@@ -16,6 +18,7 @@ from forests.pages.tree.selection import select
 from forests.pages.tree.steepest import steepest_path
 from forests.pages.tree.step_texts import MAX_STEP_LENGTH, StepTexts
 from forests.pages.tree.unfolding import Gap, chunked, unfolded
+from forests.storage.scores import JudgedTree, Judgement, judgements_at
 
 MAX_OPEN_NODES = 200
 """Largest tree, in nodes, that is shown with all steps open; others open their first levels."""
@@ -27,6 +30,9 @@ ROWS_AT_MOST = 1500
 ROWS_BELOW = 40
 """Most rows below a step that are loaded with it."""
 _OPEN_DEPTH = 2
+
+LARGE_DISAGREEMENT = 0.2
+"""Size from which a disagreement is marked at its step."""
 
 _NO_PATHS: frozenset[NodePath] = frozenset()
 _Item: TypeAlias = NodePath | Gap
@@ -42,6 +48,10 @@ class TreeRow:
     node: TreeNode
     share: NodeValue
     """Its value, and the number of samples behind it."""
+    judgements: Sequence[Judgement]
+    """What scorers say of the step."""
+    is_disputed: bool
+    """Whether two sources disagree much about the step."""
     num_children: int
     """Number of children shown: all, or those that a search finds."""
     is_leaf: bool
@@ -84,6 +94,11 @@ class TreeRow:
     def num_missing(self) -> int:
         """Characters of the step that are not shown."""
         return max(0, len(self.node.text) - MAX_STEP_LENGTH)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the value; None without one."""
+        return known_interval(self.share)
 
     @property
     def tone(self) -> str:
@@ -130,11 +145,21 @@ def mean_logprob(node: TreeNode) -> float | None:
 class TreeReading:
     """A tree as one query shows it: with values, best and worst path, and the search applied."""
 
-    def __init__(self, tree: ReasoningTree, query: TreeQuery, estimator: Estimator) -> None:
+    def __init__(
+        self,
+        tree: ReasoningTree,
+        query: TreeQuery,
+        estimator: Estimator,
+        judged: Mapping[str, tuple[str, JudgedTree]] | None = None,
+    ) -> None:
+        """`judged`: the kind of each scorer of the tree, and what it says, by its name."""
         self.tree = tree
         self.query = query
         self.texts = StepTexts(is_raw=query.is_raw, pattern=query.pattern)
-        self.shares = estimate_values(tree, estimator)
+        shares = estimate_values(tree, estimator)
+        self.shares = with_evidence(shares, evidence_of(tree, shares, estimator))
+        self.judged = judged or {}
+        self.disputed = self._disputed()
         self.best, self.worst = best_and_worst(tree, self.shares)
         self.on_best, self.on_worst = frozenset(self.best), frozenset(self.worst)
         self.selection = (
@@ -151,6 +176,15 @@ class TreeReading:
         )
         self._children: dict[NodePath, list[NodePath]] = {}
         self._unfolded: AbstractSet[NodePath] = _NO_PATHS
+
+    def _disputed(self) -> list[NodePath]:
+        """Return the steps about which two sources disagree much, those of the largest first."""
+        scores = {name: judged.scores for name, (_, judged) in self.judged.items()}
+        if not scores:
+            return []
+        intervals = {path: known_interval(value) for path, value in self.shares.items()}
+        found = disagreements_of(self.tree, intervals, scores)
+        return [one.path for one in found if one.size >= LARGE_DISAGREEMENT]
 
     def rows(self) -> list[Row]:
         """Return the rows of the page: the steps below the root."""
@@ -252,6 +286,8 @@ class TreeReading:
         return TreeRow(
             node=node,
             share=self.shares[path],
+            judgements=judgements_at(self.judged, path),
+            is_disputed=path in self.disputed,
             num_children=len(self.children(path)),
             is_leaf=self.tree.is_leaf(path),
             is_on_best=path in self.on_best,

@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+from forests.core.evidence import known_interval
 from forests.core.prefix import as_plain_text
 from forests.core.tree import TreeNode, format_path
 from forests.core.values import NodeValue
@@ -14,6 +15,7 @@ from forests.models import Forest
 from forests.pages.json_twin import json_address, path_or_none, shown_to
 from forests.pages.tree.rows import GapRow, Row, TreeReading, TreeRow
 from forests.pages.tree.step_texts import MAX_STEP_LENGTH
+from forests.storage.scores import Judgement, read_judged
 from forests.storage.trees import StoredTree
 
 _PREVIEW_LENGTH = 90
@@ -38,6 +40,7 @@ def tree_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "failures": dict(stored.failures),
         "best": path_or_none(reading.best[-1] if reading.best else None),
         "worst": path_or_none(reading.worst[-1] if reading.worst else None),
+        "judgements": _judgements_of_tree(forest, stored.index),
         "num_shown": reading.num_shown,
         "steps": [_row_data(forest, stored, row) for row in context["rows"]],
         "previous": _tree_address(forest, context["previous"]),
@@ -62,6 +65,7 @@ def node_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "seed": node.seed,
         "is_on_best": context["is_on_best"],
         "is_on_worst": context["is_on_worst"],
+        "judgements": [_judgement_data(one) for one in context["judgements"]],
         "prefix": as_plain_text(context["prefix"]),
         "ancestors": [_line_data(forest, stored, row) for row in context["ancestors"]],
         "num_siblings": context["num_siblings"],
@@ -72,8 +76,15 @@ def node_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def value_data(value: NodeValue) -> dict[str, Any]:
-    """Return a value with the samples that it rests on."""
-    return {"value": value.value, "num_leaves": value.leaves, "num_correct": value.correct}
+    """Return a value with the samples that it rests on, and its 95 % interval."""
+    low, high = known_interval(value) or (None, None)
+    return {
+        "value": value.value,
+        "low": low,
+        "high": high,
+        "num_leaves": value.leaves,
+        "num_correct": value.correct,
+    }
 
 
 def _about(request: HttpRequest, forest: Forest, stored: StoredTree) -> dict[str, Any]:
@@ -137,6 +148,30 @@ def _node_data(node: TreeNode) -> dict[str, Any]:
         "grade": None if node.grade is None else str(node.grade),
         "tokens": node.tokens,
         "logprob": node.logprob,
+    }
+
+
+def _judgement_data(one: Judgement) -> dict[str, Any]:
+    return {
+        "scorer": one.scorer,
+        "kind": one.kind,
+        "score": one.score,
+        "verdict": None if one.verdict is None else str(one.verdict),
+        "votes": list(one.votes),
+        "rationale": one.rationale,
+    }
+
+
+def _judgements_of_tree(forest: Forest, index: int) -> dict[str, Any]:
+    """Return what each scorer says of a tree, by its name; scores and rationales by path."""
+    return {
+        name: {
+            "kind": kind,
+            "scores": {format_path(path): one for path, one in judged.scores.items()},
+            "rationales": {format_path(path): one for path, one in judged.rationales.items()},
+            "votes": {format_path(path): list(one) for path, one in judged.votes.items()},
+        }
+        for name, (kind, judged) in read_judged(forest, index).items()
     }
 
 

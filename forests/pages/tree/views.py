@@ -17,6 +17,7 @@ from forests.core.thoughts import count_thoughts
 from forests.core.tree import NodePath, TreeNode, format_path
 from forests.models import Forest
 from forests.pages.json_twin import asks_for_json, json_address, respond
+from forests.pages.labels.permissions import may_label
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
 from forests.pages.tree.picture import picture_of
 from forests.pages.tree.query import QueryError, TreeQuery
@@ -24,6 +25,7 @@ from forests.pages.tree.rows import TreeReading, TreeRow, mean_logprob, tone_of
 from forests.pages.tree.selection import LeafKind
 from forests.pages.tree.tree_json import node_data, tree_data
 from forests.progress.reading import read_standing_of
+from forests.storage.scores import judgements_at, read_judged, read_judgements
 from forests.storage.trees import StoredTree, read_path, read_prompt, read_tree
 
 STEPS_PART = "steps"
@@ -41,7 +43,7 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
     query = _read_query(request)
     if asks_for_json(request):
         query = replace(query, is_raw=True)  # its texts come as they are: nothing to render
-    reading = TreeReading(stored.tree, query, forest.estimator)
+    reading = _reading(forest, stored, query)
     rows = reading.rows()
     anchors = {row.anchor for row in rows if isinstance(row, TreeRow)}
     context: dict[str, Any] = {
@@ -58,6 +60,8 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
         "kinds": list(LeafKind),
         "best": _way_to(reading, reading.best, anchors),
         "worst": _way_to(reading, reading.worst, anchors),
+        "disputed": _way_to(reading, reading.disputed[:1], anchors),
+        "may_label": may_label(request.user),
         "picture": picture_of(reading, anchors) if len(stored.tree) > 1 else None,
         "previous": index - 1 if index else None,
         "next": index + 1 if index + 1 < forest.num_trees else None,
@@ -73,7 +77,7 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
     """Render a step with its prefix, path, siblings and children."""
     forest = get_forest(forest_name)
     stored = _get_tree(forest, index)
-    reading = TreeReading(stored.tree, _read_query(request), forest.estimator)
+    reading = _reading(forest, stored, _read_query(request))
     found = _get_node(reading, path)
     parent = path[:-1]
     siblings = [one.path for one in stored.tree.children(parent)] if path else []
@@ -105,6 +109,7 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "previous": siblings[place - 1] if place else None,
         "next": siblings[place + 1] if place + 1 < len(siblings) else None,
     }
+    context["judgements"] = judgements_at(reading.judged, path)
     return respond(request, "forests/node.html", context, lambda: node_data(request, context))
 
 
@@ -114,8 +119,7 @@ def node_inside(request: HtmxRequest, forest_name: str, index: int, path: NodePa
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
     forest = get_forest(forest_name)
-    tree = _get_tree(forest, index).tree
-    reading = TreeReading(tree, _read_query(request), forest.estimator)
+    reading = _reading(forest, _get_tree(forest, index), _read_query(request))
     _get_node(reading, path)
     context = {
         "rows": reading.rows_below(path),
@@ -135,8 +139,7 @@ def node_steps(request: HtmxRequest, forest_name: str, index: int, path: NodePat
     if start is None or stop is None or start >= stop:
         raise Http404("give the positions of the steps to list, such as ?from=100&to=200")
     forest = get_forest(forest_name)
-    tree = _get_tree(forest, index).tree
-    reading = TreeReading(tree, _read_query(request), forest.estimator)
+    reading = _reading(forest, _get_tree(forest, index), _read_query(request))
     _get_node(reading, path)
     context = {"rows": reading.rows_below(path, start=start, stop=stop), "query": reading.query}
     return render(request, "forests/_rows.html", context)
@@ -167,6 +170,7 @@ def node_details(
         "path": path,
         "node": found,
         "mean_logprob": mean_logprob(found),
+        "judgements": read_judgements(forest, index, path),
     }
     return render(request, "forests/_details.html", context)
 
@@ -214,6 +218,10 @@ def _listed(reading: TreeReading, paths: list[NodePath], place: int) -> list[Tre
     """Return the rows of the nodes around a position, at most `MAX_LISTED`."""
     start = max(0, min(place - MAX_LISTED // 2, len(paths) - MAX_LISTED))
     return [reading.row(path, with_text=False) for path in paths[start : start + MAX_LISTED]]
+
+
+def _reading(forest: Forest, stored: StoredTree, query: TreeQuery) -> TreeReading:
+    return TreeReading(stored.tree, query, forest.estimator, read_judged(forest, stored.index))
 
 
 def _read_query(request: HtmxRequest) -> TreeQuery:

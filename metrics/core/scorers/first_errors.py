@@ -31,6 +31,9 @@ def best_threshold(
         return None
     lengths = np.diff(np.append(start, len(scores)))
     known = scores[np.repeat(among, lengths)]
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return None
     # Quantiles of the distinct scores, so that rare scores between frequent ones are tried too.
     tried = np.unique(np.quantile(np.unique(known), np.linspace(0, 1, THRESHOLDS_TRIED)))
     is_wrong = first_error != NO_ERROR

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import sqrt
 
-Z_95 = 1.959963984540054
+from forests.core.evidence import Z_95, wilson_interval
 
 
 @dataclass(slots=True)
@@ -36,22 +36,6 @@ class TreeMean:
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval over trees: see `wilson_interval`."""
         return wilson_interval(self.total, self.trees) if self.trees else None
-
-
-def wilson_interval(successes: float, trials: int, z: float = Z_95) -> tuple[float, float]:
-    """Return Wilson's score interval (1927) for a proportion; `trials` is at least 1.
-
-    It is also accurate for few trees and for shares near 0 and 1. If trials give numbers between 0
-    and 1, the interval is conservative: it is wider than necessary, never narrower.
-    """
-    share = successes / trials
-    centre = share + z * z / (2 * trials)
-    half = z * sqrt(max(0.0, share * (1 - share)) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    # Rounding must not push the share itself out of the interval.
-    return max(0.0, min(share, (centre - half) / scale)), min(
-        1.0, max(share, (centre + half) / scale)
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,11 @@ from metrics.arguments import (
     add_print_arguments,
     add_save_argument,
     add_search_arguments,
+    add_tree_filter_arguments,
     add_value_arguments,
     chosen_aggregations,
     estimator_for,
+    tree_filter,
 )
 from metrics.core.evaluation import EvaluationOptions
 from metrics.core.search.value_functions import VALUE_FUNCTIONS, ValueOptions
@@ -56,6 +58,7 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         parser.add_argument("--scorer", default="", help="for prm: the name given to score_nodes")
         add_search_arguments(parser, num_beam_values=(1, 5), procedures=("beam",))
         add_value_arguments(parser)
+        add_tree_filter_arguments(parser)
         parser.add_argument("--seed", type=int, default=0, help="seed for random (default: 0)")
         parser.add_argument(
             "--processes",
@@ -114,6 +117,7 @@ def _evaluation_options(options: dict[str, Any]) -> EvaluationOptions:
             seed=options["seed"],
             scorer=options["scorer"],
         ),
+        trees=tree_filter(options),
     )
 
 

@@ -1,5 +1,7 @@
 """Reasons why exports leave something out."""
 
+from metrics.core.tree_filters import TREES_LEFT_OUT
+
 LEFT_OUT = {
     "solutions_without_result": "solutions whose last step has no result",
     "solutions_repeated": "solutions with the steps of another solution of the tree",
@@ -21,6 +23,7 @@ LEFT_OUT = {
     "pairs_rejected_by_reviewers": "pairs that reviewers rejected",
     "pairs_not_reviewed": "pairs that no reviewer accepted",
     "trees_in_the_benchmark": "trees whose question is in the benchmark",
+    **TREES_LEFT_OUT,
     "trees_without_scores": "trees without scores of the scorer",
 }
 """Reasons by the name under which they are counted, as shown."""

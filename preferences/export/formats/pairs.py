@@ -53,6 +53,8 @@ class Item:
     """Number of pairs with a side that ends in the middle of a thought."""
     annotation: Annotation | None = None
     """Steps that may be labelled; None: all steps with a value."""
+    judges_steps: bool = False
+    """Whether the values judge steps, not answers: those of a scorer, or that sources agree on."""
 
     @property
     def asked(self) -> str:
@@ -65,7 +67,8 @@ class RowOptions:
     label_threshold: float
     """A step is good if its value is above this; papers differ (> 0, > 0.5, = 1)."""
     with_values: bool = False
-    """Whether `trl_stepwise` has a column of soft values beside the labels."""
+    """Whether `trl_stepwise` has columns of soft values, their samples and their intervals beside
+    the labels, and formats of pairs have `EVIDENCE`."""
     cut_at_first_error: bool = False
     """Whether `trl_stepwise` and `math_shepherd` end a solution at its first step that is not good,
     as PRM800K does: steps after an error are neither correct nor incorrect."""
@@ -97,17 +100,44 @@ class Format:
     """Task category for the dataset card."""
 
 
-def _trl(item: Item, _options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
+EVIDENCE = {
+    "chosen_value": pa.float64(),
+    "rejected_value": pa.float64(),
+    "chosen_leaves": pa.int64(),
+    "rejected_leaves": pa.int64(),
+    "margin": pa.float64(),
+    "confidence": pa.float64(),
+}
+"""Columns of a pair that say how sure it is. Trainers of TRL keep other columns; its reward trainer
+reads `margin`."""
+
+
+def _evidence(pair: Pair, options: RowOptions) -> Row:
+    """Return the columns `EVIDENCE` of a pair, if they are asked for."""
+    if not options.with_values:
+        return {}
+    return {
+        "chosen_value": pair.chosen.value,
+        "rejected_value": pair.rejected.value,
+        "chosen_leaves": pair.chosen.leaves,
+        "rejected_leaves": pair.rejected.leaves,
+        "margin": pair.margin,
+        "confidence": pair.confidence,
+    }
+
+
+def _trl(item: Item, options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
     prompt = exact_text(item.prompt)
     for pair in item.pairs:
         yield {
             "prompt": prompt + pair.prefix_text,
             "chosen": pair.chosen.text,
             "rejected": pair.rejected.text,
+            **_evidence(pair, options),
         }
 
 
-def _trl_conversational(item: Item, _options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
+def _trl_conversational(item: Item, options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
     """Yield rows whose assistant turns start with the prefix that both sides share.
 
     TRL (f2cd577, `DPOTrainer`) opens a new assistant turn after the prompt. A prefix
@@ -120,6 +150,7 @@ def _trl_conversational(item: Item, _options: RowOptions, _dropped: Counter[str]
             "prompt": prompt,
             "chosen": [message("assistant", pair.prefix_text + pair.chosen.text)],
             "rejected": [message("assistant", pair.prefix_text + pair.rejected.text)],
+            **_evidence(pair, options),
         }
 
 
@@ -139,7 +170,7 @@ def _trl_unpaired(item: Item, options: RowOptions, _dropped: Counter[str]) -> It
             yield {"prompt": as_messages(item.prompt), "completion": completion, "label": label}
 
 
-def _step_dpo(item: Item, _options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
+def _step_dpo(item: Item, options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
     for pair in item.pairs:
         yield {
             "dataset": item.dataset,
@@ -149,6 +180,7 @@ def _step_dpo(item: Item, _options: RowOptions, _dropped: Counter[str]) -> Itera
             "chosen": pair.chosen.text,
             "rejected": pair.rejected.text,
             "answer": item.label,
+            **_evidence(pair, options),
         }
 
 
@@ -156,8 +188,14 @@ def _columns(*names: str, **others: pa.DataType) -> pa.Schema:
     return pa.schema([(name, TEXT) for name in names] + list(others.items()))
 
 
-def _conversational_schema(_is_chat: bool, _options: RowOptions) -> pa.Schema:
-    return _columns(prompt=MESSAGES, chosen=MESSAGES, rejected=MESSAGES)
+def _conversational_schema(_is_chat: bool, options: RowOptions) -> pa.Schema:
+    evidence = EVIDENCE if options.with_values else {}
+    return _columns(prompt=MESSAGES, chosen=MESSAGES, rejected=MESSAGES, **evidence)
+
+
+def _of_pairs(*names: str) -> SchemaOf:
+    """Return a schema of text columns, and of `EVIDENCE` if it is asked for."""
+    return lambda _is_chat, options: _columns(*names, **(EVIDENCE if options.with_values else {}))
 
 
 def _unpaired_schema(is_chat: bool, _options: RowOptions) -> pa.Schema:
@@ -171,14 +209,14 @@ def of_texts(*names: str) -> SchemaOf:
 
 
 PAIR_FORMATS = (
-    Format("trl", "pairs", _trl, of_texts("prompt", "chosen", "rejected")),
+    Format("trl", "pairs", _trl, _of_pairs("prompt", "chosen", "rejected")),
     Format("trl_conversational", "pairs", _trl_conversational, _conversational_schema),
     Format("trl_unpaired", "pairs", _trl_unpaired, _unpaired_schema, default_threshold=0.5),
     Format(
         "step_dpo",
         "pairs",
         _step_dpo,
-        of_texts(
+        _of_pairs(
             "dataset", "prompt", "prefix", "initial_reason_steps", "chosen", "rejected", "answer"
         ),
     ),

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import NAMESPACE_URL, uuid5
 
 import pyarrow as pa
 
+from forests.core.evidence import known_interval
 from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
@@ -16,8 +17,18 @@ from forests.core.values import leaf_result
 from preferences.export.formats.annotation import annotated_part, is_drawn_from_root
 from preferences.export.formats.pairs import TEXT, Format, Item, Row, RowOptions, of_texts
 
-Solution: TypeAlias = list[tuple[str, float]]
-"""The steps of a solution, each with its value."""
+
+class Step(NamedTuple):
+    """A step of a solution with its value and the samples behind it."""
+
+    text: str
+    value: float
+    leaves: int
+    interval: tuple[float, float] | None
+    """The 95 % interval of the value; None for scores and hard values."""
+
+
+Solution: TypeAlias = list[Step]
 
 
 def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Solution]:
@@ -26,7 +37,7 @@ def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterat
     annotated = _annotated(item, dropped)
     for _, solution in _whole_solutions(annotated, dropped) if annotated else ():
         kept = _until_first_error(solution, options) if options.cut_at_first_error else solution
-        texts = tuple(step for step, _ in kept)
+        texts = tuple(step.text for step in kept)
         if texts in seen:
             dropped["solutions_repeated"] += 1
         else:
@@ -37,12 +48,16 @@ def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterat
 def _whole_solutions(item: Item, dropped: Counter[str]) -> Iterator[tuple[TreeNode, Solution]]:
     """Yield each leaf with its steps, without blank ones."""
     for leaf, steps in _written(item.tree, dropped):
-        values = [item.values[node.path].value for node in steps]
-        known = [value for value in values if value is not None]
-        if len(known) < len(values) or item.values[leaf.path].value is None:
+        found = [(node.text, item.values[node.path]) for node in steps]
+        known = [
+            Step(text, one.value, one.leaves, known_interval(one))
+            for text, one in found
+            if one.value is not None
+        ]
+        if len(known) < len(found) or item.values[leaf.path].value is None:
             dropped["solutions_without_result"] += 1
         else:
-            yield leaf, [(node.text, value) for node, value in zip(steps, known, strict=True)]
+            yield leaf, known
 
 
 def _annotated(item: Item, dropped: Counter[str]) -> Item | None:
@@ -74,7 +89,7 @@ def _written(
 
 def _until_first_error(solution: Solution, options: RowOptions) -> Solution:
     """Return the steps up to and including the first that is not good."""
-    good = list(takewhile(lambda step: options.is_good(step[1]), solution))
+    good = list(takewhile(lambda step: options.is_good(step.value), solution))
     return solution[: len(good) + 1]
 
 
@@ -82,11 +97,15 @@ def _trl_stepwise(item: Item, options: RowOptions, dropped: Counter[str]) -> Ite
     for solution in _solutions(item, options, dropped):
         row: Row = {
             "prompt": as_text(item.prompt),
-            "completions": [step for step, _ in solution],
-            "labels": [options.is_good(value) for _, value in solution],
+            "completions": [step.text for step in solution],
+            "labels": [options.is_good(step.value) for step in solution],
         }
         if options.with_values:
-            row["values"] = [value for _, value in solution]
+            intervals = [step.interval or (None, None) for step in solution]
+            row["values"] = [step.value for step in solution]
+            row["n"] = [step.leaves for step in solution]
+            row["low"] = [low for low, _ in intervals]
+            row["high"] = [high for _, high in intervals]
         yield row
 
 
@@ -97,7 +116,10 @@ def _stepwise_schema(_is_chat: bool, options: RowOptions) -> pa.Schema:
         ("labels", pa.list_(pa.bool_())),
     ]
     if options.with_values:
-        columns.append(("values", pa.list_(pa.float64())))
+        numbers = pa.list_(pa.float64())
+        columns.append(("values", numbers))
+        columns.append(("n", pa.list_(pa.int64())))
+        columns += [("low", numbers), ("high", numbers)]
     return pa.schema(columns)
 
 
@@ -106,7 +128,7 @@ def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> It
     question = item.asked
     seen: set[str] = set()
     for solution in _solutions(item, options, dropped):
-        steps = [without_number(step) for step, _ in solution]
+        steps = [without_number(step.text) for step in solution]
         text = " ".join((question, *steps))
         if STEP_TAG in text or "Step 1:" in question or "Step 1:" in steps[0]:
             dropped["solutions_with_step_tag"] += 1
@@ -116,7 +138,7 @@ def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> It
             dropped["solutions_repeated"] += 1
             continue
         seen.add(written)
-        marks = ["+" if options.is_good(value) else "-" for _, value in solution]
+        marks = ["+" if options.is_good(step.value) else "-" for step in solution]
         label = tagged_solution(question, steps, marks)
         yield {"input": written, "label": label, "task": item.dataset}
 
@@ -124,8 +146,10 @@ def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> It
 def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
     """Yield each solution with the number of its first wrong step, as in ProcessBench (2412.06559).
 
-    The number is -1 for a correct solution. In an incorrect one the first step that is not good is
-    wrong, at the latest the last step. Steps are stripped of whitespace.
+    The number is -1 for a solution without an error. In one with an incorrect answer the first step
+    that is not good is wrong, at the latest the last step. Monte Carlo values cannot find a wrong
+    step in a solution with a correct answer, so they give it -1; scorers can. Steps are stripped of
+    whitespace.
     """
     seen: set[tuple[str, ...]] = set()
     for leaf, steps in _written(item.tree, dropped):
@@ -136,7 +160,10 @@ def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Ite
         if is_right is None:
             dropped["solutions_without_result"] += 1
             continue
-        label = -1 if is_right else _first_error(item, leaf, steps, options)
+        if item.judges_steps:
+            label = _first_error_of_scorers(item, leaf, steps, options)
+        else:
+            label = -1 if is_right else _first_error(item, leaf, steps, options)
         if label is None:
             dropped["solutions_without_first_error"] += 1
             continue
@@ -185,6 +212,22 @@ def _first_error(
         else:
             is_known_good = True
     return None
+
+
+def _first_error_of_scorers(
+    item: Item, leaf: TreeNode, steps: Sequence[TreeNode], options: RowOptions
+) -> int | None:
+    """Return the number of the first step that is not good, whatever the answer; -1 without one.
+
+    None if a step up to there has no value: nobody judged it, or sources disagree on it.
+    """
+    for number, step in enumerate(steps):
+        value = item.values[step.path].value if _may_be_labelled(item, leaf, step) else None
+        if value is None:
+            return None
+        if not options.is_good(value):
+            return number
+    return -1 if leaf_result(leaf) else len(steps) - 1
 
 
 def _may_be_labelled(item: Item, leaf: TreeNode, step: TreeNode) -> bool:

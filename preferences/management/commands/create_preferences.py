@@ -14,7 +14,10 @@ from forests.forest_arguments import (
     say_ungrouped,
 )
 from forests.models import Forest
+from metrics.arguments import add_tree_filter_arguments, tree_filter
+from metrics.core.tree_filters import TreeFilter
 from preferences.arguments import add_source_arguments, choose_source
+from preferences.core.confidence import USUAL_CONFIDENCE, has_confidence
 from preferences.core.pairing import LEVELS, PAIRINGS, REASONS, PairingOptions
 from preferences.core.value_sources import ValueSource
 from preferences.models import PreferenceSet
@@ -53,14 +56,19 @@ python manage.py create_preferences --forest_name F --values scorer:imported
         )
         _add_pairing_arguments(parser)
         add_source_arguments(parser)
+        add_tree_filter_arguments(parser)
         add_json_argument(parser)
 
     def handle(
         self, *, forest_name: str, set_name: str | None, replace: bool, **options: Any
     ) -> None:
         forest = get_grown_forest(forest_name)
-        pairing = _pairing(options)
-        parameters = _parameters(pairing, choose_source(forest, options, self))
+        given = options["min_confidence"]
+        _pairing(options | {"min_confidence": given or 0.0})  # refuses what no source allows
+        source = choose_source(forest, options, self)
+        usual = USUAL_CONFIDENCE if has_confidence(source) else 0.0
+        pairing = _pairing(options | {"min_confidence": usual if given is None else given})
+        parameters = _parameters(pairing, source, tree_filter(options))
         name = set_name or parameters.default_name
         if replace and (known := stored_set(forest, name)):
             gone = delete_set(known)
@@ -89,7 +97,8 @@ python manage.py create_preferences --forest_name F --values scorer:imported
         if not made.num_pairs:
             self.say(
                 "no pair was found: see what was left out, then grow more rollouts, lower "
-                "--min_margin or --min_leaves, or use a model that is sometimes correct"
+                "--min_confidence, --min_margin or --min_leaves, or use a model that is sometimes "
+                "correct"
             )
 
     def _say_left_out(self, forest: Forest, made: PreferenceSet) -> None:
@@ -104,9 +113,34 @@ python manage.py create_preferences --forest_name F --values scorer:imported
                 f"{made.parameters['scorer']!r} and were left out; run the same command again when "
                 "they have"
             )
+        self._say_confidence(forest, made)
         say_uncompared(self, forest.num_uncompared, forest.name)
         if made.parameters.get("drop_same_answer"):
             say_ungrouped(self, made.num_ungrouped, forest.name)
+
+    def _say_confidence(self, forest: Forest, made: PreferenceSet) -> None:
+        least = made.parameters.get("min_confidence", 0.0)
+        if not has_confidence(ValueSource.from_dict(made.parameters)):
+            self.say(
+                "the confidence of these pairs is unknown, because their values are not shares of "
+                "samples: --min_confidence does not apply to them"
+            )
+        elif made.prior is None:
+            self.say(
+                "the confidence of these pairs is unknown: an earlier release made the set; "
+                "--replace it to have it"
+            )
+        elif forest.num_complete > made.num_trees_in_prior:
+            self.say(
+                f"the confidences follow from the {made.num_trees_in_prior} trees that were "
+                "complete when the set was made: --replace it to use all trees"
+            )
+        if unsure := made.dropped.get("pairs_below_min_confidence"):
+            self.say(
+                f"{unsure} pairs were left out because it is not sure enough which side is better "
+                f"(confidence below {least:g}): draw more samples of each step (rollouts_per_state "
+                "or a wider branching), grow more trees, or lower --min_confidence"
+            )
 
 
 _COUNTS = (
@@ -148,6 +182,20 @@ def _add_pairing_arguments(parser: CommandParser) -> None:
         default=default.min_leaves,
         help="least number of leaves below each side (default: %(default)s)",
     )
+    parser.add_argument(
+        "--min_edit_distance",
+        type=float,
+        default=default.min_edit_distance,
+        help="least edit distance of the texts of both sides, as a share of the longer text, 0 to "
+        "1: leaves out near-duplicates (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min_confidence",
+        type=float,
+        help="least probability that the chosen side is truly better, given the samples of both "
+        f"and how much the steps of this forest differ, 0 to 1 (default: {USUAL_CONFIDENCE}; 0 "
+        "keeps all; does not apply to scores of a scorer)",
+    )
     parser.add_argument("--max_pairs_per_tree", type=int, help="default: no limit")
     parser.add_argument("--max_pairs_per_prefix", type=int, help="default: no limit")
     parser.add_argument(
@@ -163,5 +211,7 @@ def _pairing(options: dict[str, Any]) -> PairingOptions:
         raise CommandError(str(error), returncode=2) from error
 
 
-def _parameters(pairing: PairingOptions, source: ValueSource) -> SetParameters:
-    return SetParameters(pairing, source.estimator, source.ungraded, source.scorer)
+def _parameters(pairing: PairingOptions, source: ValueSource, trees: TreeFilter) -> SetParameters:
+    return SetParameters(
+        pairing, source.estimator, source.ungraded, source.scorer, trees, source.agree
+    )

@@ -9,10 +9,13 @@ from common.commands import ProjectCommand, add_json_argument, names_among, posi
 from common.directories import check_output
 from common.progress_bar import shown_progress
 from common.storage_problems import first_line
+from common.text import as_percent
 from forests.core.estimators import AUTO
+from forests.core.verdicts import HUMAN, JUDGE, PRM, SCORES, Verdict
 from forests.forest_arguments import get_graded_forest
 from forests.models import Forest
 from forests.storage.scores import get_scorer
+from metrics.arguments import add_tree_filter_arguments, tree_filter
 from preferences.arguments import add_source_arguments, choose_source, hint_at_imported_values
 from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.value_sources import ValueSource
@@ -21,7 +24,7 @@ from preferences.export.dataset_rows import REVIEWED, SOLUTIONS, Solutions, usua
 from preferences.export.filters import Filters, read_benchmark, token_counter
 from preferences.export.formats.annotation import ANNOTATES
 from preferences.export.formats.left_out import words_of
-from preferences.export.formats.pairs import RowOptions
+from preferences.export.formats.pairs import Format, RowOptions
 from preferences.export.formats.steps import labeler_id
 from preferences.export.formats.thought_marks import THOUGHTS
 from preferences.export.hub import check_hub, push_to_hub
@@ -82,7 +85,8 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             "--label_threshold",
             type=float,
             help="a label is positive if the value is above this "
-            "(default: 0 for steps, 0.5 for trl_unpaired)",
+            "(default: 0 for steps, 0.5 for trl_unpaired and for scores of a reward model, a judge "
+            "or people)",
         )
         parser.add_argument(
             "--reviewed",
@@ -115,7 +119,9 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
         parser.add_argument(
             "--with_values",
             action="store_true",
-            help="trl_stepwise: a column `values` beside the labels",
+            help="trl_stepwise: columns `values`, `n` (samples), `low` and `high` (95 %% interval) "
+            "beside the labels; trl, trl_conversational, step_dpo: values, leaves, margin and "
+            "confidence of each pair",
         )
         _add_filter_arguments(parser)
         parser.add_argument(
@@ -168,9 +174,18 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
                 f"reviewers rejected {manifest['preference_set']['num_rejected']} of the pairs: "
                 "--reviewed not_rejected leaves them out"
             )
+        self._say_consensus(manifest.get("consensus"))
         for reason, count in manifest["left_out"].items():
             self.say(f"left out: {count} {words_of(reason)}")
         self.say(f"read it back: {_how_to_read(output, manifest['containers'])}")
+
+    def _say_consensus(self, found: dict[str, Any] | None) -> None:
+        if found:
+            self.say(
+                f"all sources have an opinion of {found['compared']} of {found['steps']} steps "
+                f"({as_percent(found['coverage'])}), and agree on {found['agreed']} of these "
+                f"({as_percent(found['agreement'])})"
+            )
 
 
 def _has_rejected(manifest: dict[str, Any]) -> bool:
@@ -210,14 +225,14 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
             returncode=2,
         )
     forest, preference_set = _forest_and_set(options, needs_set=reads_pairs)
-    threshold = options["label_threshold"]
-    if threshold is None:
-        threshold = chosen_format.default_threshold or 0.0
     source = (
         _source_of_set(forest, preference_set, options, command)
         if preference_set
         else choose_source(forest, options, command)
     )
+    threshold = options["label_threshold"]
+    if threshold is None:
+        threshold = _usual_threshold(forest, source, chosen_format)
     return ExportRequest(
         forest=forest,
         format=chosen_format,
@@ -233,6 +248,7 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         estimator=source.estimator,
         ungraded=source.ungraded,
         scorer=source.scorer,
+        agree=source.agree,
         test_fraction=options["test_fraction"],
         split_seed=options["seed"],
         reviewed=options["reviewed"],
@@ -240,11 +256,21 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         solutions=_solutions(forest, source, options["solutions"]),
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={
-            name: str(options[name])
-            for name in FILTER_OPTIONS
-            if options[name] not in (None, False)
+            **{
+                name: str(options[name])
+                for name in FILTER_OPTIONS
+                if options[name] not in (None, False)
+            },
+            **tree_filter(options).as_dict(),
         },
     )
+
+
+def _usual_threshold(forest: Forest, source: ValueSource, chosen: Format) -> float:
+    """Return the default of `--label_threshold`: scores call a step good above 0.5."""
+    if source.scorer and get_scorer(forest, source.scorer).kind in (PRM, JUDGE, HUMAN):
+        return SCORES[Verdict.NEUTRAL]
+    return chosen.default_threshold or 0.0
 
 
 def _solutions(
@@ -260,6 +286,7 @@ def _solutions(
 
 
 def _add_filter_arguments(parser: CommandParser) -> None:
+    add_tree_filter_arguments(parser)
     parser.add_argument(
         "--decontaminate",
         type=Path,
@@ -302,6 +329,7 @@ def _filters(options: dict[str, Any], *, reads_pairs: bool) -> Filters:
         )
     file, tokenizer = options["decontaminate"], options["tokenizer"]
     return Filters(
+        trees=tree_filter(options),
         benchmark=read_benchmark(file, options["ngram"]) if file else None,
         max_length=options["max_length"],
         count_tokens=token_counter(tokenizer) if tokenizer else None,
@@ -324,6 +352,12 @@ def _source_of_set(
     """
     source = ValueSource.from_dict(preference_set.parameters)
     name = preference_set.name
+    if options["agree"]:
+        raise CommandError(
+            f"preference set {name!r} says which sources agree on its pairs: leave --agree out, or "
+            "make another set with create_preferences --agree",
+            returncode=2,
+        )
     if options["values"] not in (None, source.scorer):
         raise CommandError(
             f"preference set {name!r} has values of {source.kind}: leave --values out, or make "
@@ -338,8 +372,9 @@ def _source_of_set(
         )
     if not source.scorer:
         hint_at_imported_values(forest, options, command)
-    elif FORMATS[options["format"]].source == "trees":
-        get_scorer(forest, source.scorer)
+    if FORMATS[options["format"]].source == "trees":
+        for scorer in source.scorers:
+            get_scorer(forest, scorer)
     return source
 
 

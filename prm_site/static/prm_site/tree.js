@@ -60,8 +60,8 @@ function jump(name) {
   else link.click(); // the server sends the page with it opened
 }
 
-function nextHit(by) {
-  const hits = inTree(".step.hit");
+function nextOf(name, by) {
+  const hits = inTree(`.step.${name}`);
   if (!hits.length) return;
   const current = currentHead() && stepOf(currentHead());
   let next = hits.indexOf(current) + by;
@@ -71,6 +71,26 @@ function nextHit(by) {
   }
   reveal(hits.at(((next % hits.length) + hits.length) % hits.length));
 }
+
+const VERDICTS = { 1: "right", 2: "neutral", 3: "wrong", 0: "none" };
+
+// The answer has the step's scores of all scorers, with the new label among them.
+async function label(key) {
+  const step = currentHead() && stepOf(currentHead());
+  const root = document.querySelector(".steps.root[data-labels]");
+  if (!step || !root) return;
+  const name = step.id.replace("node-", "").replaceAll("-", ".");
+  const target = document.getElementById(`scores-${step.id}`);
+  await htmx.ajax("POST", `nodes/${name}/label/`, { source: root, target, swap: "outerHTML", values: { verdict: VERDICTS[key] } });
+}
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  const { pathInfo, successful, requestConfig, xhr } = event.detail;
+  if (!pathInfo?.requestPath.endsWith("/label/")) return;
+  const said = requestConfig.parameters.verdict;
+  if (!successful) say(xhr.status === 409 ? xhr.responseText : "Not stored: the site did not take it");
+  else say(said === "none" ? "Label taken back" : `Labelled ${said}`);
+});
 
 // A step that is not in the page yet is not loaded piece by piece: the server sends it opened.
 function foldAll(isOpen) {
@@ -100,8 +120,13 @@ const KEYS = {
   End: () => go(headsInView().at(-1)),
   b: () => jump("best"),
   w: () => jump("worst"),
-  n: () => nextHit(1),
-  p: () => nextHit(-1),
+  n: () => nextOf("hit", 1),
+  p: () => nextOf("hit", -1),
+  d: () => (document.querySelector(".step.disputed") ? nextOf("disputed", 1) : jump("disputed")),
+  0: () => label(0),
+  1: () => label(1),
+  2: () => label(2),
+  3: () => label(3),
   e: () => fold("open"),
   c: () => fold("close"),
   t: () => document.querySelector("[data-thoughts]")?.click(),

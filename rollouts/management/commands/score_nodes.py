@@ -1,22 +1,32 @@
-"""Score the steps of a forest with a served reward model."""
+"""Score the steps of a forest with a served reward model, or with a chat model as a judge."""
 
 import argparse
 import asyncio
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.urls import reverse
 
 from common.commands import EXIT_PARTLY_FAILED, ProjectCommand, add_json_argument, positive_integer
 from common.progress_bar import shown_progress
+from common.text import counted
 from experiment_configs.server_addresses import has_user, is_server_address
+from forests.core.verdicts import HUMAN, JUDGE, PRM
 from forests.forest_arguments import add_forest_argument, get_grown_forest
+from forests.labels.disagreeing import update_disagreements
+from forests.labels.storage import publish_labels
 from forests.models import Forest, Scorer
 from forests.storage.scores import delete_scores, start_scorer
 from rollouts.client.backend import Backend
 from rollouts.client.server import ServerAddress
 from rollouts.client.servers_of_settings import scorer_server
-from rollouts.client.spending import Spending
+from rollouts.judge_command import (
+    OF_JUDGES,
+    add_judge_arguments,
+    counts_by_name,
+    handle_judge,
+)
 from rollouts.scoring.kinds import KINDS
 from rollouts.scoring.score_forest import Scoring, score_forest
 from rollouts.scoring.score_requests import (
@@ -25,6 +35,15 @@ from rollouts.scoring.score_requests import (
     ScorerOptions,
 )
 
+OF_REWARD_MODELS = {
+    "layout": None,
+    "step_tag": None,
+    "good": "+",
+    "bad": "-",
+    "good_index": 1,
+    "top_logprobs": 20,
+}
+"""Options that a judge does not have, with their defaults."""
 TIMEOUT_SECONDS = 120.0
 MAX_ATTEMPTS = 6
 SCORING_FIELDS = ("logprobs", "top_logprobs")
@@ -33,8 +52,9 @@ SCORING_FIELDS = ("logprobs", "top_logprobs")
 
 class Command(ProjectCommand):
     help = (
-        "Score every step of a forest's complete trees with a served process reward model, and "
-        "keep the scores under a name. A second run scores only trees without scores. "
+        "Score every step of a forest's complete trees with a served process reward model, or with "
+        "a chat model as a judge, and keep the scores under a name. A second run scores only trees "
+        "without scores. "
         "beam_search --value_function_option prm uses the scores; evaluate_scorer shows how good "
         "they are."
     )
@@ -43,6 +63,8 @@ python manage.py score_nodes --forest_name F --scorer shepherd --model math-shep
 python manage.py score_nodes --forest_name F --scorer qwen --kind pooling --model Qwen2.5-Math-PRM
 python manage.py score_nodes --forest_name F --scorer rlhflow --layout turns --model RLHFlow-PRM
 python manage.py score_nodes --forest_name F --scorer orm --kind score
+python manage.py score_nodes --forest_name F --scorer critic --kind judge --votes 3 --estimate
+python manage.py score_nodes --forest_name F --scorer critic --kind judge --votes 3 --max_cost 5
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -50,10 +72,12 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
         parser.add_argument("--scorer", required=True, help="name to keep the scores under")
         parser.add_argument(
             "--kind",
-            choices=KINDS,
+            choices=[*KINDS, JUDGE, HUMAN],
             default="logprobs",
             help="logprobs: a causal model writes --good or --bad after each step; pooling: vLLM's "
-            "pooling endpoint with STEP pooling; score: a score endpoint (default: %(default)s)",
+            "pooling endpoint with STEP pooling; score: a score endpoint; judge: a chat model says "
+            "which steps of whole solutions are wrong, and why; human: people label steps on the "
+            "site, and this says where (default: %(default)s)",
         )
         parser.add_argument(
             "--layout",
@@ -100,11 +124,42 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
             help="delete earlier scores of this name first",
         )
         add_json_argument(parser)
+        add_judge_arguments(parser)
 
     def handle(self, **options: Any) -> None:
+        _check_options(options)
         forest = get_grown_forest(options["forest_name"])
+        if options["kind"] == JUDGE:
+            handle_judge(self, forest, _address(options), options)
+            update_disagreements(forest)
+            return
+        if options["kind"] == HUMAN:
+            self._label(forest, options)
+            return
         scorer, scoring = asyncio.run(self._score(forest, options))
+        update_disagreements(forest)
         self._show(forest, scorer, scoring, as_json=options["json"])
+
+    def _label(self, forest: Forest, options: dict[str, Any]) -> None:
+        """Make the scorer of the labels that people gave, and say where they give them."""
+        if options["scorer"] != HUMAN:
+            raise CommandError(
+                f"the labels of people are kept as scorer {HUMAN!r}: give --scorer {HUMAN}; "
+                "import_scores keeps those of a file under any other name"
+            )
+        if options["replace"]:
+            delete_scores(forest, HUMAN)
+        scorer = publish_labels(forest)
+        with shown_progress("trees", total=forest.num_trees) as report:
+            update_disagreements(forest, report=report)
+        address = reverse("labels", args=[forest.name])
+        if options["json"]:
+            counts = {"nodes": scorer.num_nodes, "trees": scorer.num_trees}
+            self.show_json({"forest_name": forest.name, "scorer": HUMAN, **counts, "page": address})
+        self.say(
+            f"{counted(scorer.num_nodes, 'step')} of {counted(scorer.num_trees, 'tree')} have a "
+            f"label; people label steps at {address}"
+        )
 
     async def _score(self, forest: Forest, options: dict[str, Any]) -> tuple[Scorer, Scoring]:
         backend = Backend(
@@ -125,7 +180,7 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
 
     def _show(self, forest: Forest, scorer: Scorer, scoring: Scoring, *, as_json: bool) -> None:
         if as_json:
-            counts = _fields(scoring) | {"spending": _fields(scoring.spending)}
+            counts = counts_by_name(scoring) | {"spending": counts_by_name(scoring.spending)}
             self.show_json({"forest_name": forest.name, "scorer": scorer.name, **counts})
         else:
             spent = scoring.spending
@@ -150,9 +205,18 @@ python manage.py score_nodes --forest_name F --scorer orm --kind score
             )
 
 
-def _fields(counts: Scoring | Spending) -> dict[str, Any]:
-    """Return the fields by name. In Python 3.11 `asdict` turns a counter's keys into tuples."""
-    return {field.name: getattr(counts, field.name) for field in fields(counts)}
+def _check_options(options: dict[str, Any]) -> None:
+    """Refuse options that the kind would ignore."""
+    is_judge = options["kind"] == JUDGE
+    others = OF_REWARD_MODELS if is_judge else OF_JUDGES
+    if options["kind"] == HUMAN:
+        others = {**OF_REWARD_MODELS, **OF_JUDGES, "model": None, "base_url": None}
+    for name, usual in others.items():
+        if options[name] != usual:
+            raise CommandError(
+                f"--{name} has no meaning with --kind {options['kind']}: leave it out"
+                + ("" if is_judge else ", or give --kind judge")
+            )
 
 
 def server_address(text: str) -> str:
@@ -199,4 +263,4 @@ def _start(forest: Forest, options: dict[str, Any], wanted: ScorerOptions) -> Sc
     parameters = asdict(wanted)
     if not wanted.package:  # scorers of earlier versions do not have it
         del parameters["package"]
-    return start_scorer(forest, options["scorer"], parameters)
+    return start_scorer(forest, options["scorer"], parameters, PRM)

@@ -189,7 +189,7 @@ def test_what_is_imported_is_measured_and_turned_into_pairs(db, tmp_path, capsys
         "--num_beam_values", "1", "--output", "csv",
     )  # fmt: skip
     assert "beam,accuracy,mean,1,1.0" in capsys.readouterr().out
-    call_command("create_preferences", *words, "--json")
+    call_command("create_preferences", "--min_confidence", "0", *words, "--json")
     assert json.loads(capsys.readouterr().out)["num_pairs"] == 2
 
 

@@ -393,3 +393,35 @@ def test_a_continuation_that_could_not_be_compared_is_no_side_of_a_pair():
     selection = select(tree, pairing="all_pairs", level="trajectory")
     assert [(p.chosen.text, p.rejected.text) for p in selection.pairs] == [("so 5", "so 6")]
     assert selection.dropped["nodes_without_result"] == 1
+
+
+def test_near_duplicates_are_left_out_and_counted():
+    tree = tree_of(
+        {
+            "0.0": ("First, it takes 1 bolt", RIGHT),
+            "0.1": ("First, it takes 2 bolt", WRONG),
+            "0.2": ("Nothing of that kind.", WRONG),
+        }
+    )
+    values = estimate_values(tree)
+
+    found = select_pairs(tree, values, PairingOptions(pairing="all_pairs", min_edit_distance=0.1))
+
+    assert [pair.rejected.text for pair in found.pairs] == ["Nothing of that kind."]
+    assert found.dropped["pairs_below_min_edit_distance"] == 1
+
+
+def test_unsure_pairs_are_left_out_and_unknown_ones_stay():
+    tree = tree_of({"0.0": ("a", RIGHT), "0.1": ("b", WRONG), "0.2": ("c", WRONG)})
+    values = estimate_values(tree)
+    chances: dict[NodePath, float | None] = {(1,): 0.79, (2,): None}
+
+    found = select_pairs(
+        tree,
+        values,
+        PairingOptions(pairing="all_pairs", min_confidence=0.8),
+        confidence=lambda _, rejected: chances[rejected],
+    )
+
+    assert [(pair.rejected.text, pair.confidence) for pair in found.pairs] == [("c", None)]
+    assert found.dropped["pairs_below_min_confidence"] == 1

@@ -23,7 +23,7 @@ from hypothesis import given
 from forests.core.step_tags import STEP_TAG, without_number
 from preferences.core.value_sources import ValueSource
 from preferences.export.containers import Batch, JsonLines
-from preferences.export.dataset_rows import iter_tree_items
+from preferences.export.dataset_rows import TreeItems, iter_tree_items
 from preferences.export.formats.pairs import RowOptions
 from preferences.export.formats.steps import labeler_id
 from tests.preferences.core.test_pairing import trees
@@ -38,6 +38,8 @@ from tests.preferences.export.formats.test_all_formats import (
 from tests.preferences.trees import RIGHT, WRONG, addition_tree, tree_of
 
 LABELER = labeler_id("leaf_mean")
+
+ABOVE_ZERO = TreeItems(lambda value: value > 0)
 
 
 def read_by_openr(row) -> tuple[str, list[str], list[str]] | None:
@@ -126,7 +128,7 @@ def test_the_time_of_a_prm800k_row_is_read_by_openr(make_forest, microsecond):
     forest = make_forest()
     there = timezone(timedelta(hours=-5))
     forest.created_at = datetime(2026, 11, 27, 22, 57, 18, microsecond, tzinfo=there)
-    _, item = next(iter_tree_items(forest, ValueSource(), Counter()))
+    _, item = next(iter_tree_items(forest, ValueSource(), Counter(), ABOVE_ZERO))
     [row] = rows_of("prm800k", item, labeler=LABELER)
     read = datetime.strptime(row["timestamp"], "%Y-%m-%dT%H:%M:%S.%f")  # noqa: DTZ007
     assert read == datetime(2026, 11, 28, 3, 57, 18, microsecond)  # noqa: DTZ001
@@ -156,7 +158,7 @@ PRM800K_ROW = {
 
 
 def test_prm800k_rows_have_the_columns_of_the_dataset(make_forest):
-    _, item = next(iter_tree_items(make_forest(), ValueSource(), Counter()))
+    _, item = next(iter_tree_items(make_forest(), ValueSource(), Counter(), ABOVE_ZERO))
     [row] = rows_of("prm800k", item, labeler=LABELER)
     assert kinds(row) == kinds(PRM800K_ROW)
 

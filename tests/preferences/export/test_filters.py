@@ -36,7 +36,9 @@ def forest(db) -> Forest:
     for number, tree in enumerate([*longer, *shorter]):
         prompt = f"Question: how many eggs has farm number {number}?\nAnswer:"
         forest = add_trees(forest, [tree], prompt=prompt)
-    call_command("create_preferences", "--forest_name", NAME, "--set_name", "all")
+    call_command(
+        "create_preferences", "--min_confidence", "0", "--forest_name", NAME, "--set_name", "all"
+    )
     return forest
 
 
@@ -104,7 +106,9 @@ def test_the_set_knows_how_long_its_sides_are(forest, capsys):
     made = PreferenceSet.objects.get()
     assert (made.num_chosen_longer, made.num_chosen_shorter) == (4, 2)
     assert (made.mean_chosen_characters or 0) > (made.mean_rejected_characters or 0)
-    call_command("create_preferences", "--forest_name", NAME, "--set_name", "all")
+    call_command(
+        "create_preferences", "--min_confidence", "0", "--forest_name", NAME, "--set_name", "all"
+    )
     assert "num_chosen_longer: 4\nnum_chosen_shorter: 2\n" in capsys.readouterr().out
     again = PreferenceSet.objects.get()
     assert again.chosen_characters == made.chosen_characters

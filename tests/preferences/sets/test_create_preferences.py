@@ -12,9 +12,14 @@ from tests.preferences.trees import RIGHT, tree_of
 pytestmark = pytest.mark.django_db
 
 
-def run(*arguments: str) -> tuple[str, str]:
-    """Return what the command wrote to stdout and to stderr."""
+def run(*arguments: str, min_confidence: str | None = "0") -> tuple[str, str]:
+    """Return what the command wrote to stdout and to stderr.
+
+    The forests here are too small for sure pairs, so all are kept unless a test says otherwise.
+    """
     out, err = StringIO(), StringIO()
+    if min_confidence is not None:
+        arguments = (*arguments, "--min_confidence", min_confidence)
     call_command("create_preferences", *arguments, stdout=out, stderr=err)
     return out.getvalue(), err.getvalue()
 

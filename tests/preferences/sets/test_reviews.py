@@ -129,7 +129,15 @@ class TestRecreation:
         forest.save()
 
         with pytest.raises(CommandError, match="made before the forest was regraded: --replace"):
-            call_command("create_preferences", "--forest_name", forest.name, "--set_name", "mine")
+            call_command(
+                "create_preferences",
+                "--min_confidence",
+                "0",
+                "--forest_name",
+                forest.name,
+                "--set_name",
+                "mine",
+            )
         assert "its values come from the old grades" in reviewer.get(ADDRESS).content.decode()
 
     def test_reviews_go_with_their_forest(self, reviewer, preference_set, forest):

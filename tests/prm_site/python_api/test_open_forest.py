@@ -71,20 +71,22 @@ def test_the_pairs_are_those_of_the_command(options, forest: Forest, archive: Pa
         for name, value in options.items()
         for part in ([f"--{name}"] if value is True else [f"--{name}", str(value)])
     ]
-    call_command("create_preferences", "--forest_name", NAME, *command)
+    call_command("create_preferences", "--min_confidence", "0", "--forest_name", NAME, *command)
     made = Preference.objects.order_by("tree_index", "id")
     expected = [
-        (one.tree_index, one.prefix, one.chosen, one.rejected, one.chosen_value, one.chosen_leaves)
+        (one.tree_index, one.prefix, one.chosen, one.rejected, one.chosen_value, one.chosen_leaves,
+         one.confidence)
         for one in sorted(made, key=lambda one: (one.tree_index, one.number))
-    ]
+    ]  # fmt: skip
 
     for forest_read in (open_forest(NAME), open_forest(archive)):
         assert [
             (one.tree_index, one.prefix_text, one.chosen.text, one.rejected.text,
-             one.chosen.value, one.chosen.leaves)
+             one.chosen.value, one.chosen.leaves, one.confidence)
             for one in forest_read.pairs(**options)
         ] == expected  # fmt: skip
     assert expected
+    assert all(confidence is not None for *_, confidence in expected)
 
 
 def test_an_archive_is_read_without_django_or_settings(archive: Path, tmp_path: Path):

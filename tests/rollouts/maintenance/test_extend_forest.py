@@ -584,7 +584,14 @@ class TestSettingsInUse:
         assert page.count("seeded with <code>") == 1
 
     def test_card_and_manifest_tell_both(self, forest: Forest, tmp_path):
-        call_command("create_preferences", "--forest_name", forest.name, stderr=io.StringIO())
+        call_command(
+            "create_preferences",
+            "--min_confidence",
+            "0",
+            "--forest_name",
+            forest.name,
+            stderr=io.StringIO(),
+        )
         call_command(
             "export_preferences", "--forest_name", forest.name, "--output", str(tmp_path / "out"),
             stdout=io.StringIO(), stderr=io.StringIO(),
@@ -606,7 +613,13 @@ class TestWhatWasMadeBefore:
 
     def prefer(self, forest: Forest, *options: str) -> PreferenceSet:
         call_command(
-            "create_preferences", "--forest_name", forest.name, *options, stderr=io.StringIO()
+            "create_preferences",
+            "--min_confidence",
+            "0",
+            "--forest_name",
+            forest.name,
+            *options,
+            stderr=io.StringIO(),
         )
         return PreferenceSet.objects.get(forest_id=forest.pk)
 

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 
 from experiment_configs.interfaces import Prompt
+from forests.core.evidence import evidence_of, with_evidence
 from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG
 from forests.core.tree import ReasoningTree
 from forests.core.values import NodeValue, Ungraded, estimate_values
 from preferences.core.pairing import PairingOptions, select_pairs
-from preferences.export.formats.pairs import PAIR_FORMATS, Format, Item, Row, RowOptions
+from preferences.export.formats.pairs import EVIDENCE, PAIR_FORMATS, Format, Item, Row, RowOptions
 from preferences.export.formats.prompts import FormatError, as_seen
 from preferences.export.formats.steps import STEP_FORMATS
 from tests.preferences.core.test_pairing import options, trees
@@ -118,6 +119,39 @@ def test_stepwise_rows_label_every_step_of_every_solution():
     ]  # fmt: skip
     assert [row["values"] for row in rows] == [[0.75, 1.0], [0.75, 0.0], [0.25, 0.0], [0.25, 1.0]]
     assert rows[0]["completions"] == [" Add: 2 + 3 = 5 — naïve, 足す.\n", "The answer is 5"]
+
+
+def test_stepwise_values_carry_their_samples_and_intervals():
+    tree = addition_tree()
+    item = item_of(tree)
+    known = with_evidence(item.values, evidence_of(tree, item.values, "leaf_mean"))
+
+    [first, *_] = rows_of("trl_stepwise", replace(item, values=known), with_values=True)
+
+    assert first["n"] == [4, 3]
+    assert first["low"][0] < 0.75 < first["high"][0]
+    assert (first["low"][1], first["high"][1]) == (1.0, 1.0)  # the end of a solution is certain
+
+
+def test_scores_have_no_interval():
+    [first, *_] = rows_of("trl_stepwise", item_of(addition_tree()), with_values=True)
+    assert (first["low"], first["high"]) == ([None, None], [None, None])
+
+
+@pytest.mark.parametrize("name", ["trl", "trl_conversational", "step_dpo"])
+def test_pairs_carry_their_evidence_if_it_is_asked_for(name):
+    item = item_of(addition_tree())
+    item = replace(item, pairs=[replace(item.pairs[0], confidence=0.83), *item.pairs[1:]])
+
+    plain, rows = rows_of(name, item), rows_of(name, item, with_values=True)
+
+    evidence = {name: rows[0][name] for name in EVIDENCE}
+    assert evidence == {
+        "chosen_value": 0.75, "rejected_value": 0.25, "chosen_leaves": 4, "rejected_leaves": 4,
+        "margin": 0.5, "confidence": 0.83,
+    }  # fmt: skip
+    assert rows[1]["confidence"] is None
+    assert rows[0] == plain[0] | evidence
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,19 @@
+"""What a scorer says of the nodes of one tree."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from forests.core.tree import NodePath, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedTree:
+    """What a scorer says of the nodes of one tree."""
+
+    scores: Scores = field(default_factory=dict)
+    rationales: Mapping[NodePath, str] = field(default_factory=dict)
+    """Why, by node; that of the root is about the whole tree."""
+    votes: Mapping[NodePath, Sequence[int]] = field(default_factory=dict)
+    """By node: how many votes say right, neutral and wrong."""
+    num_steps: int = 0
+    """Steps that the tree had; 0 if unknown. It shows whether the tree has grown since."""

@@ -1,0 +1,242 @@
+"""Labels of steps by people, and the scorer "human" that they make.
+
+Each person has one document for a tree, and decisions have one. What all say together is stored as
+scores of the scorer `HUMAN`, so metrics, pairs and exports take it like any other scorer. Where
+people disagree, the score is the mean of their verdicts until somebody decides.
+
+Two people may label a tree at the same moment. Each change raises a revision, and scores that were
+computed from fewer changes never replace those of more.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from pymongo.errors import DuplicateKeyError
+
+from experiment_configs.interfaces import ConfigError
+from forests.core.naming import scorer_id, tree_id, tree_scores_id
+from forests.core.tree import NodePath, format_path, parse_path
+from forests.core.verdicts import HUMAN, SCORES, Verdict, bounded_rationale, mean_score
+from forests.models import Forest, Scorer, TreeLabels, TreeScores
+from forests.storage.scores import JudgedTree, scores_document, start_scorer
+from forests.storage.trees import Document, collection
+
+DECISIONS = ""
+"""Stands for a person in the document of decisions."""
+MAX_NOTE = 2_000
+"""Most characters of a note."""
+PARAMETERS = {"from": "labels of people on this site"}
+"""Parameters of the scorer; imported scores of people have others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What one person says of one step."""
+
+    person: str
+    verdict: Verdict
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepLabels:
+    """What people say of one step."""
+
+    labels: Sequence[Label] = ()
+    """In the order of their names."""
+    decision: Label | None = None
+
+    @property
+    def counts(self) -> list[int]:
+        """How many say that the step is right, neutral and wrong."""
+        counted = Counter(label.verdict for label in self.labels)
+        return [counted[verdict] for verdict in Verdict]
+
+    @property
+    def are_divided(self) -> bool:
+        """Whether people disagree and nobody has decided."""
+        return self.decision is None and len({label.verdict for label in self.labels}) > 1
+
+    @property
+    def score(self) -> float | None:
+        if self.decision is not None:
+            return SCORES[self.decision.verdict]
+        return mean_score(label.verdict for label in self.labels)
+
+    def by(self, person: str) -> Label | None:
+        """Return what this person says; None without a label."""
+        return next((one for one in self.labels if one.person == person), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledTree:
+    """What people say of the steps of one tree."""
+
+    steps: Mapping[NodePath, StepLabels] = field(default_factory=dict)
+    revision: int = 0
+    """How often it was changed."""
+
+    def judged(self) -> JudgedTree:
+        """Return it as what a scorer says."""
+        scores = {path: step.score for path, step in self.steps.items()}
+        return JudgedTree(
+            {path: score for path, score in scores.items() if score is not None},
+            {path: note for path, step in self.steps.items() if (note := _notes(step))},
+            {path: step.counts for path, step in self.steps.items() if step.labels},
+        )
+
+
+def record_label(
+    forest: Forest, index: int, path: NodePath, person: str, verdict: Verdict | None, note: str
+) -> StepLabels:
+    """Store what a person says of a step, in place of what the same person said before.
+
+    Returns what all say of the step now.
+
+    Args:
+        forest: the forest.
+        index: index of the tree.
+        path: the step; the caller has checked that it is there.
+        person: user name; `DECISIONS` for a decision.
+        verdict: None takes the label back.
+        note: at most `MAX_NOTE` characters.
+
+    Raises:
+        ConfigError: the forest has an imported scorer of the name that labels need.
+    """
+    scorer = _scorer_of_labels(forest)
+    tree, key = tree_id(forest.name, index), _key(path)
+    fields = {
+        "tree_id": tree,
+        "forest_id": forest.name,
+        "person": person,
+        "changed_at": datetime.now(UTC),
+    }
+    texts = {f"notes.{key}": note} if verdict and note else {}
+    gone = {f"notes.{key}": ""} if not texts else {}
+    if verdict is None:
+        gone[f"verdicts.{key}"] = ""
+    else:
+        fields[f"verdicts.{key}"] = str(verdict)
+    collection(TreeLabels).update_one(
+        {"_id": f"{tree}/{quote(person, safe='')}"},
+        {"$set": fields | texts, "$inc": {"revision": 1}, **({"$unset": gone} if gone else {})},
+        upsert=True,
+    )
+    labelled = read_labels(tree)
+    _publish(scorer, tree, labelled)
+    return labelled.steps.get(path, StepLabels())
+
+
+def read_labels(tree: str) -> LabelledTree:
+    """Return what people say of a tree, by the tree's id."""
+    found = sorted(
+        collection(TreeLabels).find({"tree_id": tree}), key=lambda document: document["person"]
+    )
+    labels: dict[NodePath, list[Label]] = {}
+    decisions: dict[NodePath, Label] = {}
+    for document in found:
+        for path, label in _labels_in(document):
+            if document["person"] == DECISIONS:
+                decisions[path] = label
+            else:
+                labels.setdefault(path, []).append(label)
+    steps = {
+        path: StepLabels(tuple(labels.get(path, ())), decisions.get(path))
+        for path in labels.keys() | decisions.keys()
+    }
+    return LabelledTree(steps, sum(document["revision"] for document in found))
+
+
+def labels_of_forest(forest: Forest) -> dict[str, dict[tuple[str, NodePath], Verdict]]:
+    """Return the verdicts of each person by tree id and step; `DECISIONS` has the decisions."""
+    by_person: dict[str, dict[tuple[str, NodePath], Verdict]] = {}
+    for document in collection(TreeLabels).find({"forest_id": forest.name}):
+        mine = by_person.setdefault(document["person"], {})
+        mine |= {(document["tree_id"], path): label.verdict for path, label in _labels_in(document)}
+    return by_person
+
+
+def publish_labels(forest: Forest) -> Scorer:
+    """Make the scorer of the labels, with the scores of all trees that have some; return it.
+
+    Raises:
+        ConfigError: the forest has an imported scorer of this name.
+    """
+    scorer = _scorer_of_labels(forest)
+    found = collection(TreeLabels).find({"forest_id": forest.name}, {"tree_id": 1})
+    for tree in sorted({document["tree_id"] for document in found}):
+        _publish(scorer, tree, read_labels(tree))
+    scorer.refresh_from_db()
+    return scorer
+
+
+def _scorer_of_labels(forest: Forest) -> Scorer:
+    known = Scorer.objects.filter(pk=scorer_id(forest.name, HUMAN)).first()
+    if known is not None and known.parameters != PARAMETERS:
+        raise ConfigError(
+            f"scorer {HUMAN!r} of {forest.name} was imported, and labels given here would replace "
+            f"it: to delete it first, run score_nodes --kind {HUMAN} --scorer {HUMAN} --replace"
+        )
+    return start_scorer(forest, HUMAN, PARAMETERS, HUMAN)
+
+
+def _publish(scorer: Scorer, tree: str, labelled: LabelledTree) -> None:
+    """Store the scores of a tree, unless those of later labels are stored already."""
+    judged = labelled.judged()
+    id_ = tree_scores_id(tree, scorer.name)
+    document = {"_id": id_, **scores_document(judged), "revision": labelled.revision}
+    stored = collection(TreeScores)
+    before = stored.find_one({"_id": id_})
+    while not _replaced(before, document):
+        before = stored.find_one({"_id": id_})  # another process was faster
+        if before is not None and _revision(before) >= labelled.revision:
+            return
+    num_before = len(before["scores"]) if before else 0
+    deltas = {
+        "num_trees": bool(judged.scores) - bool(num_before),
+        "num_nodes": len(judged.scores) - num_before,
+    }
+    collection(Scorer).update_one({"_id": scorer.id}, {"$inc": deltas})
+
+
+def _replaced(before: Document | None, document: Document) -> bool:
+    """Write the scores of a tree if `before` is still what is stored; return whether it was."""
+    if before is None:
+        try:
+            collection(TreeScores).insert_one(document)
+        except DuplicateKeyError:
+            return False
+        return True
+    if _revision(before) > document["revision"]:
+        return False
+    same = {"_id": document["_id"], "revision": before.get("revision")}
+    return bool(collection(TreeScores).replace_one(same, document).matched_count)
+
+
+def _revision(scores: Document) -> int:
+    return int(scores.get("revision") or 0)
+
+
+def _labels_in(document: Document) -> list[tuple[NodePath, Label]]:
+    notes = document.get("notes") or {}
+    return [
+        (
+            parse_path(key.replace("-", ".")),
+            Label(document["person"], Verdict(verdict), notes.get(key, "")),
+        )
+        for key, verdict in (document.get("verdicts") or {}).items()
+    ]
+
+
+def _notes(step: StepLabels) -> str:
+    """Return the notes on a step as one text. Names stay on this site: archives have no people."""
+    said = [*step.labels, *([step.decision] if step.decision else [])]
+    return bounded_rationale("\n\n".join(f"{one.verdict}: {one.note}" for one in said if one.note))
+
+
+def _key(path: NodePath) -> str:
+    return format_path(path).replace(".", "-")

@@ -1,0 +1,153 @@
+"""The steps that a page asks people to label, each with what is needed to judge it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from django.utils.safestring import SafeString
+
+from experiment_configs.questions import question_of_prompt
+from forests.core.disagreements import Disagreement
+from forests.core.evidence import evidence_of, known_interval, with_evidence
+from forests.core.naming import node_anchor, tree_id
+from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
+from forests.core.values import NodeValue, estimate_values
+from forests.labels.storage import Label, LabelledTree, StepLabels, read_labels
+from forests.markup.rendering import PageTexts
+from forests.models import Forest, TreeStatus
+from forests.storage.scores import JudgedTree, Judgement, judgements_at, read_judged
+from forests.storage.trees import StoredTree, iter_trees, read_trees
+
+Place = tuple[int, NodePath]
+"""A step: the index of its tree, and its path."""
+
+TREES_LOOKED_AT = 256
+"""Most trees that one request searches for a solution to label."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCard:
+    """One step to label."""
+
+    index: int
+    node: TreeNode
+    gold_label: str
+    question: SafeString
+    before: SafeString
+    """The steps before it; empty for the first step."""
+    text: SafeString
+    value: NodeValue
+    interval: tuple[float, float] | None
+    """The 95 % interval of the value; None without a value."""
+    judgements: Sequence[Judgement]
+    labels: StepLabels
+    mine: Label | None
+    is_blind: bool
+    """Whether the page hides what others say, so that a label does not depend on it."""
+    disagreement: Disagreement | None = None
+
+    @property
+    def name(self) -> str:
+        return format_path(self.node.path)
+
+    @property
+    def anchor(self) -> str:
+        return node_anchor(self.node.path)
+
+    @property
+    def place(self) -> str:
+        """Name that is unique within the forest, for ids of HTML elements."""
+        return f"{self.index}-{self.name.replace('.', '-')}"
+
+
+def cards_of(
+    forest: Forest,
+    places: Sequence[Place],
+    person: str,
+    *,
+    is_blind: bool = False,
+    disagreements: Mapping[Place, Disagreement | None] | None = None,
+) -> list[LabelCard]:
+    """Return the cards of some steps, in their order; steps that are gone are left out.
+
+    Args:
+        forest: the forest.
+        places: the steps.
+        person: user name of the reader, or an empty text.
+        is_blind: whether to hide what others say until the reader has labelled the step.
+        disagreements: why a step is shown.
+    """
+    trees = {
+        stored.index: _LabelTree(forest, stored, person, PageTexts())
+        for stored in read_trees(forest, sorted({index for index, _ in places}))
+    }
+    texts = PageTexts()
+    found = []
+    for index, path in places:
+        tree = trees.get(index)
+        if tree is not None and path in tree.tree.nodes:
+            tree.texts = texts
+            found.append(tree.card(path, (disagreements or {}).get((index, path)), is_blind))
+    return found
+
+
+def next_solution(forest: Forest, start: int, labelled: Iterable[Place]) -> list[Place]:
+    """Return the steps of a solution of the next tree in which one is not labelled yet.
+
+    Each tree has one solution to label, drawn at random by the tree's name: the labels of whole
+    solutions are then a fair sample. Empty if the next `TREES_LOOKED_AT` trees have none.
+    """
+    done = set(labelled)
+    stop = min(forest.num_trees, start + TREES_LOOKED_AT)
+    for stored in iter_trees(forest, range(start, stop)):
+        if stored.status == TreeStatus.COMPLETE:
+            places = [(stored.index, path) for path in solution_to_label(stored.tree, stored.id)]
+            if not done.issuperset(places):
+                return places
+    return []
+
+
+def solution_to_label(tree: ReasoningTree, name: str) -> list[NodePath]:
+    """Return the steps of one finished solution of a tree, the same at each call."""
+    ends = [leaf for leaf in tree.leaves() if leaf.is_finished and leaf.path]
+    if not ends:
+        return []
+    weights = [leaf.count for leaf in ends]
+    [end] = Random(name).choices(sorted(ends, key=lambda leaf: leaf.path), weights)
+    return [node.path for node in tree.path_nodes(end.path) if node.text.strip()]
+
+
+class _LabelTree:
+    """A tree with all that its cards need."""
+
+    def __init__(self, forest: Forest, stored: StoredTree, person: str, texts: PageTexts) -> None:
+        self.tree = stored.tree
+        self.texts = texts
+        self._stored = stored
+        self._person = person
+        values = estimate_values(stored.tree, forest.estimator)
+        evidence = evidence_of(stored.tree, values, forest.estimator)
+        self._values = with_evidence(values, evidence)
+        self._judged: Mapping[str, tuple[str, JudgedTree]] = read_judged(forest, stored.index)
+        self._labels: LabelledTree = read_labels(tree_id(forest.name, stored.index))
+
+    def card(self, path: NodePath, disagreement: Disagreement | None, is_blind: bool) -> LabelCard:
+        stored = self._stored
+        node = self.tree.nodes[path]
+        labels = self._labels.steps.get(path, StepLabels())
+        mine = labels.by(self._person)
+        return LabelCard(
+            index=stored.index,
+            node=node,
+            gold_label=stored.label,
+            question=self.texts.markdown(stored.question or question_of_prompt(stored.prompt)),
+            before=self.texts.markdown(self.tree.steps_text(path[:-1])),
+            text=self.texts.markdown(node.text),
+            value=self._values[path],
+            interval=known_interval(self._values[path]),
+            judgements=judgements_at(self._judged, path),
+            labels=labels,
+            mine=mine,
+            is_blind=is_blind and mine is None,
+            disagreement=disagreement,
+        )

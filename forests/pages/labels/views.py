@@ -1,0 +1,183 @@
+"""The page on which people label steps, and the address that takes a label."""
+
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from experiment_configs.interfaces import ConfigError
+from forests.core.agreement import fleiss_kappa, kappa_of_pairs
+from forests.core.disagreements import Disagreement
+from forests.core.naming import index_of_tree, node_anchor
+from forests.core.tree import NodePath
+from forests.core.verdicts import Verdict
+from forests.labels.disagreeing import read_largest, update_disagreements
+from forests.labels.storage import DECISIONS, MAX_NOTE, labels_of_forest, record_label
+from forests.models import Forest, Scorer
+from forests.pages.json_twin import respond
+from forests.pages.labels.cards import LabelCard, Place, cards_of, next_solution
+from forests.pages.labels.labels_json import labels_data
+from forests.pages.labels.permissions import may_decide, may_label
+from forests.pages.page_requests import HtmxRequest, get_forest, read_number
+from forests.storage.scores import read_judgements
+from forests.storage.trees import read_path
+
+CARDS_PER_PAGE = 10
+MAX_PAGE = 100
+SCORES_PART = "scores-"
+"""Beginning of the id of the part of a tree's page that shows the scores of a step."""
+TAKE_BACK = "none"
+"""Stands for a verdict in a request that takes a label back."""
+
+_Labels = dict[str, dict[tuple[str, NodePath], Verdict]]
+
+
+class Queue(StrEnum):
+    """Which steps the page asks for."""
+
+    DISAGREEMENTS = "disagreements"
+    SOLUTIONS = "solutions"
+    DIVIDED = "divided"
+
+
+@require_safe
+def labels(request: HttpRequest, forest_name: str) -> HttpResponse:
+    """Render a queue of steps to label, and how far people agree."""
+    forest = get_forest(forest_name)
+    person = request.user.get_username() if request.user.is_authenticated else ""
+    by_person = labels_of_forest(forest)
+    decisions = by_person.pop(DECISIONS, {})
+    queue = _read_queue(request, forest)
+    divided = _divided(by_person, decisions)
+    if queue is Queue.SOLUTIONS:
+        mine = [(index_of_tree(tree), path) for tree, path in by_person.get(person, {})]
+        start = read_number(request.GET.get("from", ""))
+        cards, next_page = _solution(forest, person, mine, start)
+    elif queue is Queue.DIVIDED:
+        cards, next_page = _page_of(forest, person, dict.fromkeys(divided), _read_page(request))
+    else:
+        cards, next_page = _disagreements(forest, person, _read_page(request))
+    context: dict[str, Any] = {
+        "forest": forest,
+        "queue": queue,
+        "queues": list(Queue),
+        "cards": cards,
+        "next_page": f"queue={queue}&{next_page}" if next_page else "",
+        "scorers": list(Scorer.objects.filter(forest_id=forest.name)),
+        "people": sorted((name, len(mine)) for name, mine in by_person.items() if mine),
+        "kappas": sorted(kappa_of_pairs(by_person).items()),
+        "all_agree": fleiss_kappa(_labels_of_steps(by_person)),
+        "num_divided": len(divided),
+        "num_decided": len(decisions),
+        "may_label": may_label(request.user),
+        "may_decide": may_decide(request.user),
+    }
+    return respond(request, "forests/labels.html", context, lambda: labels_data(request, context))
+
+
+@require_POST
+def label(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
+    """Store a label; return the card's form to htmx, and redirect other browsers."""
+    is_decision = "decide" in request.POST
+    if not (may_decide(request.user) if is_decision else may_label(request.user)):
+        raise PermissionDenied("labelling needs the permission `label_step` or `decide_label`")
+    forest = get_forest(forest_name)
+    if not path or not read_path(forest, index, path):
+        raise Http404("the tree has no such step")
+    said = request.POST.get("verdict", "")
+    note = request.POST.get("note", "").replace("\r\n", "\n").strip()
+    if said not in (*Verdict, TAKE_BACK) or len(note) > MAX_NOTE:
+        words = (
+            f"a label is {', '.join(Verdict)} or {TAKE_BACK}; a note has at most 2,000 characters"
+        )
+        return HttpResponse(words, "text/plain", status=HTTPStatus.BAD_REQUEST)
+    person = DECISIONS if is_decision else request.user.get_username()
+    verdict = None if said == TAKE_BACK else Verdict(said)
+    try:
+        record_label(forest, index, path, person, verdict, note)
+    except ConfigError as error:
+        return HttpResponse(str(error), "text/plain", status=HTTPStatus.CONFLICT)
+    update_disagreements(forest, [index])
+    if (request.htmx.target or "").startswith(SCORES_PART):
+        row = {"anchor": node_anchor(path), "judgements": read_judgements(forest, index, path)}
+        return render(request, "forests/_scores.html", {"row": row})
+    if request.htmx:
+        [card] = cards_of(forest, [(index, path)], request.user.get_username())
+        context = {
+            "forest": forest,
+            "card": card,
+            "may_label": True,
+            "may_decide": may_decide(request.user),
+        }
+        return render(request, "forests/_label.html", context)
+    return HttpResponseRedirect(reverse("node", args=[forest.name, index, path]) + "#labels")
+
+
+def _solution(
+    forest: Forest, person: str, mine: list[Place], start: int | None
+) -> tuple[list[LabelCard], str]:
+    """Return the steps of the next solution to label, and the query of the one after it."""
+    if start is None:
+        start = max((index for index, _ in mine), default=0)
+    places = next_solution(forest, start, mine)
+    following = places[0][0] + 1 if places else forest.num_trees
+    cards = cards_of(forest, places, person, is_blind=True)
+    return cards, f"from={following}" if following < forest.num_trees else ""
+
+
+def _disagreements(forest: Forest, person: str, page: int) -> tuple[list[LabelCard], str]:
+    found = read_largest(forest, CARDS_PER_PAGE * page + 1)
+    return _page_of(forest, person, {(index, one.path): one for index, one in found}, page)
+
+
+def _page_of(
+    forest: Forest, person: str, places: Mapping[Place, Disagreement | None], page: int
+) -> tuple[list[LabelCard], str]:
+    """Return the cards of a page, and the query of the next page; empty if there is none."""
+    first, stop = CARDS_PER_PAGE * (page - 1), CARDS_PER_PAGE * page
+    cards = cards_of(forest, list(places)[first:stop], person, disagreements=places)
+    return cards, f"page={page + 1}" if len(places) > stop and page < MAX_PAGE else ""
+
+
+def _read_queue(request: HttpRequest, forest: Forest) -> Queue:
+    wanted = request.GET.get("queue")
+    if wanted is None:
+        return Queue.DISAGREEMENTS if read_largest(forest, 1) else Queue.SOLUTIONS
+    if wanted not in list(Queue):
+        raise Http404(f"there is no queue {wanted[:40]!r}: use {', '.join(Queue)}")
+    return Queue(wanted)
+
+
+def _read_page(request: HttpRequest) -> int:
+    page = read_number(request.GET.get("page", "1"))
+    if not page or page > MAX_PAGE:
+        raise Http404(f"there is no page {request.GET.get('page')!r:.40}: use 1 to {MAX_PAGE}")
+    return page
+
+
+def _labels_of_steps(by_person: _Labels) -> list[list[Verdict]]:
+    of_step: dict[tuple[str, NodePath], list[Verdict]] = {}
+    for mine in by_person.values():
+        for step, verdict in mine.items():
+            of_step.setdefault(step, []).append(verdict)
+    return list(of_step.values())
+
+
+def _divided(by_person: _Labels, decisions: dict[tuple[str, NodePath], Verdict]) -> list[Place]:
+    """Return the steps on which people disagree and nobody has decided, in order."""
+    said: dict[tuple[str, NodePath], Counter[Verdict]] = {}
+    for mine in by_person.values():
+        for step, verdict in mine.items():
+            said.setdefault(step, Counter())[verdict] += 1
+    return sorted(
+        (index_of_tree(tree), path)
+        for (tree, path), counts in said.items()
+        if len(counts) > 1 and (tree, path) not in decisions
+    )

@@ -1,0 +1,51 @@
+"""How sure it is that the chosen side of a pair is the better one."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from forests.core.evidence import evidence_of
+from forests.core.sibling_prior import SiblingPrior
+from forests.core.tree import NodePath, ReasoningTree
+from forests.core.values import NodeValue
+from preferences.core.value_sources import ValueSource
+
+USUAL_CONFIDENCE = 0.8
+"""Default of `create_preferences`: see docs/confidence.md."""
+
+Confidence: TypeAlias = Callable[[NodePath, NodePath], float | None]
+"""Returns the probability that the first node is truly better than the second; None if unknown."""
+
+
+def has_confidence(source: ValueSource) -> bool:
+    """Return whether values of this source are shares of samples.
+
+    A scorer gives no samples, and the values of `any` are not shares, so how sure they are is not
+    known.
+    """
+    return not source.scorer and source.estimator != "any"
+
+
+def confidence_in(
+    tree: ReasoningTree,
+    values: Mapping[NodePath, NodeValue],
+    source: ValueSource,
+    prior: SiblingPrior | None,
+) -> Confidence:
+    """Return what gives the confidence of the pairs of a tree.
+
+    Steps after one prefix are compared by the prior of their forest. Whole solutions are correct or
+    incorrect for certain. Without a prior, or for values that are not shares of samples, the
+    confidence is unknown.
+    """
+    if prior is None or not has_confidence(source):
+        return lambda _one, _other: None
+    known = evidence_of(tree, values, source.estimator, source.ungraded, prior.correlation)
+
+    def confidence(one: NodePath, other: NodePath) -> float | None:
+        if one not in known or other not in known:
+            return None
+        nodes = tree.children(one[:-1])
+        siblings = [known[node.path] for node in nodes if node.path in known]
+        return prior.chance_better(known[one], known[other], len(one), siblings)
+
+    return confidence

@@ -1,0 +1,125 @@
+"""Keep only the labels on which several sources agree.
+
+Monte Carlo values alone miss a known kind of error: a wrong step whose samples still end with the
+right answer. A judge alone makes errors of its own. Zhang et al. (2501.07301) trained on the labels
+that both give, and did better with fewer of them.
+
+A source has an opinion of a step: good, not good, or none. The graded leaves call a step good if
+its value is above the threshold of the labels. A scorer calls it good if its score is above 0.5,
+and has no opinion at 0.5. After the first step that a scorer calls wrong it may say nothing of the
+steps below: they count as not good too, as in every format that marks the first error.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from forests.core.tree import NodePath, ReasoningTree, Scores
+from forests.core.values import NO_RESULT, NodeValue
+from forests.core.verdicts import Verdict, verdict_of
+
+MONTE_CARLO = "mc"
+"""Name of the values of graded leaves among the names of scorers."""
+
+Opinions: TypeAlias = Mapping[NodePath, bool]
+"""Whether a source calls a step good; steps of which it has no opinion are absent."""
+Prefers: TypeAlias = Callable[[NodePath, NodePath], bool | None]
+"""Returns whether a source rates the first node above the second; None if it does not rate both."""
+
+
+@dataclass(slots=True)
+class Coverage:
+    """How many steps several sources have an opinion of, and agree on."""
+
+    steps: int = 0
+    """Steps of which the source of the values has an opinion."""
+    compared: int = 0
+    """Those of which all sources have one."""
+    agreed: int = 0
+    """Those on which they agree."""
+
+    def as_dict(self) -> dict[str, int | float | None]:
+        """Return the counts and both shares, which are None without steps."""
+        return {
+            "steps": self.steps,
+            "compared": self.compared,
+            "agreed": self.agreed,
+            "coverage": self.compared / self.steps if self.steps else None,
+            "agreement": self.agreed / self.compared if self.compared else None,
+        }
+
+
+def opinions_of_values(
+    values: Mapping[NodePath, NodeValue], is_good: Callable[[float], bool]
+) -> Opinions:
+    """Return the opinions of Monte Carlo values."""
+    return {path: is_good(one.value) for path, one in values.items() if one.value is not None}
+
+
+def opinions_of_scores(tree: ReasoningTree, scores: Scores) -> Opinions:
+    """Return the opinions of a scorer."""
+    found: dict[NodePath, bool] = {}
+    for node in tree:  # parents first
+        verdict = verdict_of(scores[node.path]) if node.path in scores else None
+        if verdict in (Verdict.RIGHT, Verdict.WRONG):
+            found[node.path] = verdict is Verdict.RIGHT
+        elif verdict is None and found.get(node.path[:-1]) is False:
+            found[node.path] = False
+    return found
+
+
+def agreed_values(
+    values: Mapping[NodePath, NodeValue],
+    own: Opinions,
+    others: Mapping[str, Opinions],
+    coverage: Coverage,
+) -> dict[NodePath, NodeValue]:
+    """Return the values of the steps on which all sources agree; others have no result.
+
+    Adds what was compared to `coverage`. The root is a prompt, not a step: it keeps its value.
+    """
+    kept = dict(values)
+    for path, opinion in own.items():
+        if not path:
+            continue
+        coverage.steps += 1
+        said = {opinions[path] for opinions in others.values() if path in opinions}
+        is_compared = all(path in opinions for opinions in others.values())
+        is_agreed = is_compared and said <= {opinion}
+        coverage.compared += is_compared
+        coverage.agreed += is_agreed
+        if not is_agreed:
+            kept[path] = NO_RESULT
+    return kept
+
+
+def prefers_by_values(values: Mapping[NodePath, NodeValue]) -> Prefers:
+    """Return what tells which of two nodes has the higher value."""
+    return prefers_by_scores(
+        {path: one.value for path, one in values.items() if one.value is not None}
+    )
+
+
+def prefers_by_scores(scores: Scores) -> Prefers:
+    """Return what tells which of two nodes has the higher score. Equal scores prefer neither."""
+
+    def prefers(one: NodePath, other: NodePath) -> bool | None:
+        if one not in scores or other not in scores:
+            return None
+        return scores[one] > scores[other]
+
+    return prefers
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """The other sources that must prefer the chosen side of a pair too."""
+
+    prefers: Mapping[str, Prefers] = field(default_factory=dict)
+
+    def reason_against(self, chosen: NodePath, rejected: NodePath) -> str:
+        """Return why a pair is left out: the name of a reason; empty if all sources agree."""
+        said = [prefers(chosen, rejected) for prefers in self.prefers.values()]
+        if None in said:
+            return "pairs_without_other_scores"
+        return "" if all(said) else "pairs_on_which_sources_disagree"

@@ -1,0 +1,314 @@
+r"""Ask a chat model for verdicts on the steps of a solution, and read its replies: pure.
+
+The protocol `first_error` is that of ProcessBench's critics (2412.06559): paragraphs in tags with
+numbers from 0, and the index of the first wrong paragraph, or -1, in \boxed{}. `per_step` asks for
+a verdict on each paragraph, as ThinkPRM (2504.16828) does. The wording is ours.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, get_args
+
+from common.errors import UserError
+from experiment_configs.answers.extraction.thoughts import without_thoughts
+from forests.core.judged import JudgedTree
+from forests.core.tree import NodePath, ReasoningTree, TreeNode
+from forests.core.verdicts import (
+    MAX_RATIONALES_OF_A_NODE,
+    MAX_RATIONALES_OF_A_TREE,
+    Verdict,
+    bounded_rationale,
+    mean_score,
+    verdict_in,
+)
+
+JudgeTemplate: TypeAlias = Literal["first_error", "per_step"]
+JUDGE_TEMPLATES: tuple[JudgeTemplate, ...] = get_args(JudgeTemplate)
+
+MAX_PROMPT = 20_000
+"""Most characters of a prompt of the user's own."""
+PLACES = ("{problem}", "{solution}")
+
+_SPLIT = """\
+Below are a problem and a solution to it. The solution is split into paragraphs. Each paragraph
+stands between tags with its number, and the numbers begin with 0.
+
+[Problem]
+
+{problem}
+
+[Solution]
+
+{solution}
+
+"""
+PROMPTS: Mapping[JudgeTemplate, str] = {
+    "first_error": _SPLIT
+    + r"""
+Check the paragraphs one after the other. Find the first paragraph that contains an error. Explain
+in a few sentences what you checked. End your reply with the number of that paragraph in \boxed{},
+such as \boxed{2}. If no paragraph contains an error, end it with \boxed{-1}.""".lstrip(),
+    "per_step": _SPLIT
+    + r"""
+Judge every paragraph, given the paragraphs before it. Write one line for each paragraph, in order.
+Begin the line with the number of the paragraph and a colon. Say why in one sentence, and end the
+line with \boxed{correct} or \boxed{incorrect}. Use \boxed{neutral} for a paragraph that neither
+helps nor harms, such as one that only repeats the problem. For example:
+
+0: The sum is computed as the problem asks. \boxed{correct}""".lstrip(),
+}
+
+_BOXED = re.compile(r"\\boxed\{(?:\\text\{([^{}]{0,60})\}|([^{}]{0,60}))\}")
+_NUMBERED = re.compile(
+    r"^[\s*#>-]{0,8}"
+    r"(?:<paragraph_(\d{1,6})>|(?:paragraph[ _]|step )?(\d{1,6})\*{0,2}[:.)](?=\s|\*|$))",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"</?\s*paragraph_", re.IGNORECASE)
+
+
+class JudgePromptError(UserError):
+    """A prompt cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeOptions:
+    """How to ask a judge. Two runs under one name must have the same."""
+
+    kind: str = "judge"
+    model: str = ""
+    template: JudgeTemplate = "first_error"
+    prompt: str = ""
+    """The user's own prompt; empty: that of the template."""
+    votes: int = 1
+    """Replies for each solution."""
+    solutions: int = 0
+    """Most solutions of a tree; 0: all."""
+    temperature: float = 0.0
+    max_tokens: int = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A leaf and the steps that lead to it, without thoughts and blank steps."""
+
+    steps: Sequence[TreeNode]
+
+    @property
+    def paths(self) -> list[NodePath]:
+        return [step.path for step in self.steps]
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What one reply says of a solution."""
+
+    verdicts: Mapping[int, Verdict]
+    """By the number of the step; steps of which it says nothing are absent."""
+    rationales: Mapping[int, str]
+    """Why, by the number of the step that it is about."""
+
+
+def check_prompt(text: str) -> str:
+    """Return a user's prompt.
+
+    Raises:
+        JudgePromptError: it is too long, or does not have each place exactly once.
+    """
+    if len(text) > MAX_PROMPT:
+        raise JudgePromptError(f"the judge's prompt has more than {MAX_PROMPT} characters")
+    for place in PLACES:
+        if text.count(place) != 1:
+            raise JudgePromptError(
+                f"the judge's prompt has {place} {text.count(place)} times: write it once, where "
+                f"the {place[1:-1]} belongs"
+            )
+    return text
+
+
+def solutions_of(tree: ReasoningTree, most: int) -> tuple[list[Solution], int]:
+    """Return the solutions of a tree to judge, and how many cannot be judged.
+
+    A solution whose text holds a tag as the prompt writes them cannot be judged: the judge would
+    take it for the end of a paragraph. With `most`, solutions that part early from those already
+    chosen come first; of several, the first in the tree. The same tree gives the same choice.
+    """
+    found: list[Solution] = []
+    unclear = 0
+    for leaf in sorted(tree.leaves(), key=lambda node: node.path):
+        steps = [
+            node for node in tree.path_nodes(leaf.path) if node.text.strip() and not node.is_thought
+        ]
+        if not leaf.is_finished or not steps:
+            continue
+        if any(_TAG.search(step.text) for step in steps):
+            unclear += 1
+        else:
+            found.append(Solution(steps))
+    return (_spread(found, most) if most else found), unclear
+
+
+def judge_messages(
+    question: str, solution: Solution, options: JudgeOptions
+) -> list[Mapping[str, str]]:
+    """Return the messages that ask for the verdicts on a solution."""
+    written = "\n\n".join(
+        f"<paragraph_{number}>\n{step.text.strip()}\n</paragraph_{number}>"
+        for number, step in enumerate(solution.steps)
+    )
+    filled = {"{problem}": question.strip(), "{solution}": written}
+    text = options.prompt or PROMPTS[options.template]
+    # In one pass: the question may hold the name of the other place.
+    content = re.sub(r"\{problem\}|\{solution\}", lambda place: filled[place[0]], text)
+    return [{"role": "user", "content": content}]
+
+
+def judge_body(messages: Sequence[Any], options: JudgeOptions, vote: int) -> dict[str, Any]:
+    """Return the body of the request for one vote."""
+    body: dict[str, Any] = {
+        "model": options.model,
+        "messages": messages,
+        "max_tokens": options.max_tokens,
+        "temperature": options.temperature,
+    }
+    return body | ({"seed": vote} if options.votes > 1 else {})
+
+
+def read_reply(reply: str, num_steps: int, template: JudgeTemplate) -> Vote | None:
+    """Return the vote of a reply; None if it cannot be read: it has no result.
+
+    Thoughts of the judge are left out. `first_error` takes the last boxed number: the steps before
+    it are right, the step itself is wrong, and the reply says nothing of the steps after it.
+    """
+    said = without_thoughts(reply)
+    if template == "first_error":
+        return _first_error(said, num_steps)
+    return _per_step(said, num_steps)
+
+
+def _first_error(said: str, num_steps: int) -> Vote | None:
+    boxed = list(_boxed(said))
+    if not boxed or not re.fullmatch(r"-1|\d{1,6}", boxed[-1], re.ASCII):
+        return None
+    number = int(boxed[-1])
+    if number >= num_steps:
+        return None
+    if number < 0:
+        right = dict.fromkeys(range(num_steps), Verdict.RIGHT)
+        return Vote(right, {num_steps - 1: bounded_rationale(said)})
+    verdicts = {**dict.fromkeys(range(number), Verdict.RIGHT), number: Verdict.WRONG}
+    return Vote(verdicts, {number: bounded_rationale(said)})
+
+
+def _per_step(said: str, num_steps: int) -> Vote | None:
+    """Read one verdict for each step that has one.
+
+    Verdicts without the number of a step can be read only if there is one for each step. A step
+    twice, or one that the solution does not have, shows that the reply is about something else.
+    """
+    found = list(_lines_with_verdicts(said))
+    numbers = [number for number, _, _ in found]
+    if None in numbers:
+        if any(one not in (None, place) for place, one in enumerate(numbers)):
+            return None
+        if len(found) != num_steps:
+            return None
+    steps = [place if one is None else one for place, one in enumerate(numbers)]
+    if not steps or len(set(steps)) < len(steps) or max(steps) >= num_steps:
+        return None
+    return Vote(
+        {step: verdict for step, (_, verdict, _) in zip(steps, found, strict=True)},
+        {
+            step: bounded_rationale(_BOXED.sub("", why))
+            for step, (_, _, why) in zip(steps, found, strict=True)
+        },
+    )
+
+
+def _lines_with_verdicts(said: str) -> Iterator[tuple[int | None, Verdict, str]]:
+    """Yield the number before each boxed verdict, if there is one, the verdict, and the reason."""
+    number: int | None = None
+    why: list[str] = []
+    for line in said.splitlines():
+        if begun := _NUMBERED.match(line):
+            number, why = int(begun[1] or begun[2]), []
+        why.append(line)
+        for boxed in _boxed(line):
+            if (verdict := verdict_in(boxed)) is not None:
+                yield number, verdict, "\n".join(why)
+                number, why = None, []
+
+
+def _boxed(text: str) -> Iterator[str]:
+    return ((match[1] or match[2] or "").strip() for match in _BOXED.finditer(text))
+
+
+@dataclass(slots=True)
+class Tally:
+    """Collects the votes on the solutions of one tree. A step that several share gets them all."""
+
+    votes: dict[NodePath, list[Verdict]] = field(default_factory=dict)
+    unread: int = 0
+    """Replies that could not be read."""
+    _said: dict[tuple[NodePath, int, int], tuple[Verdict, str]] = field(default_factory=dict)
+
+    def add(self, place: tuple[int, int], solution: Solution, vote: Vote | None) -> None:
+        """Add one reply; `place`: the number of the solution in the tree, and that of the vote."""
+        if vote is None:
+            self.unread += 1
+            return
+        paths = solution.paths
+        for number, verdict in vote.verdicts.items():
+            self.votes.setdefault(paths[number], []).append(verdict)
+        for number, text in vote.rationales.items():
+            self._said[(paths[number], *place)] = (vote.verdicts[number], text)
+
+    def judged(self) -> JudgedTree:
+        """Return mean scores, rationales and votes, in an order that replies do not change."""
+        scores = {path: mean_score(votes) for path, votes in self.votes.items()}
+        return JudgedTree(
+            {path: score for path, score in scores.items() if score is not None},
+            dict(self._rationales()),
+            {path: _counts(votes) for path, votes in self.votes.items()},
+        )
+
+    def _rationales(self) -> Iterator[tuple[NodePath, str]]:
+        by_path: dict[NodePath, list[tuple[Verdict, str]]] = {}
+        for (path, _, _), said in sorted(self._said.items()):
+            by_path.setdefault(path, []).append(said)
+        left = MAX_RATIONALES_OF_A_TREE
+        for path, texts in by_path.items():
+            whole = _joined(texts)[: min(left, MAX_RATIONALES_OF_A_NODE)]
+            left -= len(whole)
+            if whole:
+                yield path, whole
+
+
+def _joined(texts: Sequence[tuple[Verdict, str]]) -> str:
+    """Return the rationales of one step, with the verdict of each if there are several."""
+    if len(texts) == 1:
+        return texts[0][1]
+    return "\n\n".join(f"**{verdict}:** {text}" for verdict, text in texts)
+
+
+def _counts(votes: Sequence[Verdict]) -> list[int]:
+    counts = Counter(votes)
+    return [counts[verdict] for verdict in Verdict]
+
+
+def _spread(found: Sequence[Solution], most: int) -> list[Solution]:
+    chosen: list[Solution] = []
+    covered: set[NodePath] = set()
+    left = list(found)
+    while left and len(chosen) < most:
+        best = min(left, key=lambda one: (_num_shared(one, covered), one.paths[-1]))
+        left.remove(best)
+        chosen.append(best)
+        covered.update(best.paths)
+    return sorted(chosen, key=lambda one: one.paths[-1])
+
+
+def _num_shared(solution: Solution, covered: set[NodePath]) -> int:
+    return sum(path in covered for path in solution.paths)
