@@ -50,7 +50,7 @@ def stages(limit: int, output: Path) -> list[Stage]:
             "beam_search", "--num_beam_values", "1,5", "--value_function_option", "labelled",
             "--aggregation", "mean", *forest,
         ]),
-        # The forest is small, so hardly any pair is sure; the pairs page shows how sure each one is.
+        # The forest is small: hardly any pair is sure. Its page shows how sure each one is.
         Stage("Create preferences", ["create_preferences", "--min_confidence", "0", *forest]),
         Stage("Export them for TRL", [
             "export_preferences", "--format", "trl", "--container", "jsonl,parquet,dataset",

@@ -70,13 +70,15 @@ def test_an_export_has_the_rows_of_the_wanted_trees(graded, name, tmp_path):
     assert manifest["rows"]["train"] == (2 if name == "trl" else 4)
 
 
-def test_a_search_uses_the_wanted_trees_and_keeps_its_run_apart(graded):
+def test_a_search_uses_the_wanted_trees_and_keeps_its_run_apart(graded, reader):
     whole, _ = run("beam_search", graded)
     shown, _ = run("beam_search", graded, "--pass_rate", "0.2,0.8")
 
     assert shown["trees"] == {"total": 4, "used": 2, "left_out": {"trees_outside_pass_rate": 2}}
     assert shown["parameters"]["pass_rate"] == [0.2, 0.8]
     assert whole["trees"]["used"] == 4
+    page = reader.get(f"/{graded.name}/metrics/").content.decode()
+    assert page.count("Only trees with a pass rate</dt><dd>from 0.2 to 0.8") == 1
 
 
 @pytest.mark.parametrize("wrong", ["0.8,0.2", "0.2", "a,b", "-0.1,1", "0,1.1", "nan,1", "0,1,1"])
