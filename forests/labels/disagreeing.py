@@ -41,7 +41,7 @@ def update_disagreements(
 
 def forget_disagreements(forest: Forest) -> None:
     """Note that it is not known any more where scorers disagree, because the values change."""
-    fields = {"disagreement": None, "disagreements": []}
+    fields: Document = {"disagreement": None, "disagreements": []}
     collection(Tree).update_many({"forest_id": forest.name}, {"$set": fields})
 
 

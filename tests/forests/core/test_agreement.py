@@ -35,7 +35,10 @@ def test_cohen_kappa_of_the_usual_example():
     """Twenty times both yes, fifteen both no, five and ten times one of each."""
     pairs = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
 
-    assert cohen_kappa(pairs) == (pytest.approx(0.4), 50, 0.7)
+    found = cohen_kappa(pairs)
+
+    assert (found.steps, found.equal) == (50, 0.7)
+    assert found.value == pytest.approx(0.4)
 
 
 def test_there_is_no_agreement_without_steps_that_two_people_labelled():

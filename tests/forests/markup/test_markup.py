@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 
 import pytest
@@ -384,7 +385,7 @@ def calls_of(show: Callable[[], str]) -> tuple[int, str]:
 def test_twice_the_text_takes_at_most_about_twice_the_work(name: str):
     """Work is counted in calls: that of single calls grows as tests of expressions tell."""
     texts = [hostile_texts(length)[name] for length in (1_250, 2_500, 5_000)]
-    calls = [calls_of(lambda text=text: render_markdown(text))[0] for text in texts]
+    calls = [calls_of(partial(render_markdown, text))[0] for text in texts]
 
     least = 20_000  # what a longer text takes at the least; less says nothing of growth
     for shorter, longer in itertools.pairwise(calls):

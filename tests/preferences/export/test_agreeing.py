@@ -108,7 +108,8 @@ def create(*arguments: str) -> dict[str, Any]:
         "create_preferences", "--forest_name", "ducks-test-first", "--min_confidence", "0",
         "--pairing", "all_pairs", *arguments,
     )  # fmt: skip
-    return PreferenceSet.objects.latest("created_at").dropped
+    dropped: dict[str, Any] = PreferenceSet.objects.latest("created_at").dropped
+    return dropped
 
 
 def test_pairs_are_kept_whose_chosen_side_every_source_prefers(forest: Forest):

@@ -1,6 +1,7 @@
 """The page on which people label steps."""
 
 import json
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -44,8 +45,9 @@ def log_in(client: Client, role: str, name: str = "ann") -> None:
     client.force_login(User.objects.get(username=name))
 
 
-def data(client: Client, query: str = "") -> dict:
-    return json.loads(client.get(f"{PAGE}?format=json&{query}").content)
+def data(client: Client, query: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(client.get(f"{PAGE}?format=json&{query}").content)
+    return found
 
 
 def test_where_sources_disagree_comes_first_with_the_reason(client: Client, judged: Forest):
