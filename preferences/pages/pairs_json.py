@@ -50,6 +50,8 @@ def _pair_data(request: HttpRequest, forest: Forest, shown: ShownPair) -> dict[s
         "number": pair.number,
         "page": json_address(reverse("tree", args=[forest.name, pair.tree_index])),
         "prompt": _cut_prompt(shown.prompt),
+        "question": shown.question[:MAX_SHOWN_LENGTH],
+        "gold_label": shown.gold_label[:MAX_SHOWN_LENGTH],
         "prefix": pair.prefix[:MAX_SHOWN_LENGTH],
         "prefix_path": format_path(path_of_node(pair.prefix_id)),
         "depth": pair.depth,

@@ -25,6 +25,9 @@ class ShownPair:
     prompt: Any
     """A text, or a list of chat messages."""
     prompt_html: SafeString
+    question: str
+    question_html: SafeString
+    gold_label: str
     before: list[ShownPiece]
     """The prefix, in parts, as `chosen` and `rejected` are."""
     chosen: list[ShownPiece]

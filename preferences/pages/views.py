@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from common.text import printable
+from experiment_configs.questions import question_of_prompt
 from forests.core.naming import node_anchor, node_id, path_of_node, tree_id
 from forests.core.tree import NodePath
 from forests.markup.rendering import PageTexts
@@ -174,14 +175,14 @@ def _page_of(chosen: PreferenceSet, parameters: QueryDict) -> dict[str, Any]:
 
 def _shown(pairs: list[Preference]) -> list[ShownPair]:
     ids = {f"{pair.forest_id}/{pair.tree_index:07d}" for pair in pairs}
-    prompts = dict(Tree.objects.filter(pk__in=ids).values_list("index", "prompt"))
+    trees = {tree.index: tree for tree in Tree.objects.filter(pk__in=ids)}
     reviews, thoughts, texts = reviews_of(pairs), _thoughts_of(pairs), PageTexts()
     return [
         _shown_pair(
             pair,
             thoughts,
             texts,
-            prompt=prompts.get(pair.tree_index, ""),
+            tree=trees.get(pair.tree_index),
             review=reviews.get(pair.id),
         )
         for pair in pairs
@@ -193,7 +194,7 @@ def _shown_pair(
     thoughts: Mapping[str, str],
     texts: PageTexts,
     *,
-    prompt: Any,
+    tree: Tree | None,
     review: Review | None,
 ) -> ShownPair:
     def shown(pieces: list[Piece]) -> list[ShownPiece]:
@@ -205,6 +206,8 @@ def _shown_pair(
         found = (thoughts.get(step, "") for step in _steps_to(pair, side_id))
         return split_at_thoughts(pair.prefix, text, found)
 
+    prompt = tree.prompt if tree else ""
+    question = tree.question or question_of_prompt(prompt) if tree else ""
     before, chosen = pieces(pair.chosen_id, pair.chosen)
     _, rejected = pieces(pair.rejected_id, pair.rejected)
     return ShownPair(
@@ -213,6 +216,9 @@ def _shown_pair(
         rejected=shown(rejected),
         before=shown(before),
         prompt=prompt,
+        question=question,
+        question_html=texts.markdown(question),
+        gold_label=tree.label if tree else "",
         prompt_html=texts.prompt(prompt),
         spans=difference(printable(pair.chosen), printable(pair.rejected)),
         review=review,
