@@ -24,7 +24,7 @@ _OF_A_FOREST = (
 )  # fmt: skip
 _OF_A_ROW = (
     "index", "status", "num_nodes", "num_leaves", "num_correct", "num_uncompared",
-    "prompt_tokens", "completion_tokens", "root_value",
+    "prompt_tokens", "completion_tokens", "root_value", "disagreement",
 )  # fmt: skip
 
 

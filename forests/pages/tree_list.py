@@ -27,9 +27,10 @@ _FIRST_WINDOW, _MAX_TREES_OF_WINDOW, _MAX_WINDOWS = 64, 8192, 150
 _ROW_FIELDS = (
     "index", "item", "label", "status", "error", "num_nodes", "num_leaves", "num_correct",
     "num_uncompared", "num_truncated", "prompt_tokens", "completion_tokens", "root_value",
+    "disagreement",
 )  # fmt: skip
 _SEARCHED_FIELDS = ("index", "num_nodes", "num_leaves", "num_correct", "completion_tokens",
-                    "root_value")  # fmt: skip
+                    "root_value", "disagreement")  # fmt: skip
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum | TreeStatus)
@@ -51,6 +52,7 @@ class Order(StrEnum):
     LOWEST_VALUE = "lowest value"
     MOST_NODES = "most nodes"
     MOST_TOKENS = "most tokens"
+    LARGEST_DISAGREEMENT = "largest disagreement"
 
 
 class ListingError(ValueError):
@@ -266,6 +268,10 @@ def _order_of(order: Order) -> Callable[[Document], tuple[Any, ...]]:
         Order.LOWEST_VALUE: by_value(1),
         Order.MOST_NODES: lambda tree: (-tree["num_nodes"], tree["index"]),
         Order.MOST_TOKENS: lambda tree: (-tree["completion_tokens"], tree["index"]),
+        Order.LARGEST_DISAGREEMENT: lambda tree: (
+            -(tree.get("disagreement") or 0),
+            tree["index"],
+        ),
     }[order]
 
 

@@ -153,7 +153,7 @@ def test_scores_that_were_imported_under_the_name_of_labels_are_not_overwritten(
     answer = client.post(STEP, {"verdict": "right"}, headers={"HX-Request": "true"})
 
     assert answer.status_code == 409
-    assert b"is of the kind 'imported'" in answer.content
+    assert b"was imported, and labels given here would replace it" in answer.content
 
 
 def test_whole_solutions_are_labelled_without_seeing_what_others_say(
@@ -262,3 +262,13 @@ def test_only_a_person_who_may_label_can_do_so_by_key(client: Client, judged: Fo
     client.logout()
     log_in(client, REVIEWER, "bob")
     assert "data-labels" in client.get(TREE).content.decode()
+
+
+def test_trees_are_listed_by_their_largest_disagreement(client: Client, judged: Forest):
+    log_in(client, VIEWER)
+
+    listed = client.get("/ducks-test-first/?sort=largest-disagreement&format=json").json()
+
+    trees = listed["trees"]["rows"] if "rows" in listed["trees"] else listed["trees"]
+    assert [tree["index"] for tree in trees] == [1, 0, 2]
+    assert [bool(tree["disagreement"]) for tree in trees] == [True, False, False]
