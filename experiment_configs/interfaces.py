@@ -17,6 +17,7 @@ from experiment_configs.answers import (
     is_thinking,
 )
 from experiment_configs.questions import question_of_prompt
+from experiment_configs.refinements import is_refinement
 from experiment_configs.server_addresses import has_secret, is_server_address
 from experiment_configs.step_delimiters import StepDelimiter, read_delimiter, stored_delimiter
 
@@ -140,6 +141,8 @@ class RolloutWorkerConfig:
     """`omega_prm`: L of Q, the unit of the length penalty in tokens."""
     omega_c_puct: float = 0.125
     """`omega_prm`: weight of exploration in U."""
+    refinement: Mapping[str, Any] | None = None
+    """What `refine_forest` adds to complete trees; None: nothing. A config does not set it."""
     samples_per_request: int = 64
     """Most samples (`n`) that the server gives per request."""
 
@@ -247,6 +250,7 @@ class RolloutWorkerConfig:
             ("reasoning", "one of " + ", ".join(REASONINGS), self.reasoning in REASONINGS),
             ("strategy", "the name of a growth strategy", _is_text(self.strategy)),
             ("strategy_package", "a text", isinstance(self.strategy_package, str)),
+            ("refinement", "None: only refine_forest sets it", is_refinement(self.refinement)),
             ("step_delimiter", *_judged(self.step_delimiter)),
             ("keep_blocks", "True or False", isinstance(self.keep_blocks, bool)),
             ("stop", "a tuple of texts", _all_of(self.stop, _is_text)),

@@ -18,6 +18,9 @@ EstimatorChoice: TypeAlias = Literal["auto"] | Estimator
 IMPORTED = "imported"
 """Strategy of trees that another program grew."""
 
+FOR_LABELS = "labels"
+"""Goal of `refine_forest`: see `rollouts.strategies.refining`."""
+
 RESEGMENTED = "resegmented"
 """Strategy of trees whose solutions were drawn from the root and cut into other steps."""
 
@@ -73,12 +76,16 @@ class EstimatorError(UserError, ValueError):
     exit_code = 2
 
 
-def own_estimator(strategy: str) -> Estimator:
-    """Return the estimator of a strategy; `leaf_mean` for a strategy unknown to this version."""
-    return estimators_of(strategy)[0]
+def own_estimator(strategy: str, refined_for: str = "") -> Estimator:
+    """Return the estimator of a strategy; `leaf_mean` for a strategy unknown to this version.
+
+    `refined_for`: the goal of `refine_forest`, if it added rollouts. For labels it stopped at the
+    first right rollout of a step, so that only `any` means what it meant before.
+    """
+    return "any" if refined_for == FOR_LABELS else estimators_of(strategy)[0]
 
 
-def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
+def choose_estimator(strategy: str, wanted: EstimatorChoice, refined_for: str = "") -> Estimator:
     """Return the wanted estimator; for `auto`, the strategy's own.
 
     Raises:
@@ -86,7 +93,7 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
     """
     if wanted == AUTO:
         require_own_estimator(strategy)
-        return own_estimator(strategy)
+        return own_estimator(strategy, refined_for)
     known = estimators_of(strategy)
     if wanted not in known:
         raise EstimatorError(
@@ -96,8 +103,24 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
     return wanted
 
 
-def caution(strategy: str, estimator: Estimator) -> str:
+def caution(strategy: str, estimator: Estimator, refined_for: str = "") -> str:
     """Return a warning about this choice, as one line; empty if there is none."""
+    if estimator == "any":
+        words = ""
+    elif refined_for == FOR_LABELS:
+        words = (
+            f"refine_forest stopped at the first right rollout of each step, so the values of "
+            f"{estimator} are biased upwards; --estimator any is exact"
+        )
+    elif refined_for:
+        words = (
+            "refine_forest drew more rollouts where siblings were close, and stopped where they "
+            f"were not, so the values of {estimator} are slightly too extreme"
+        )
+    else:
+        words = ""
+    if words:
+        return words
     if estimator == "own_rollouts" or own_estimator(strategy) != "own_rollouts":
         return ""
     return (

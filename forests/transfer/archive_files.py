@@ -40,6 +40,7 @@ ADDED: Mapping[str, Any] = {
     "price_out": None,
     "replaced_settings": {},
     "extended_at": None,
+    "refined_steps": None,
 }
 """Fields that older versions did not write, with their defaults."""
 

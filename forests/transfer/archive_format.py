@@ -20,7 +20,7 @@ from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from forests.core.model_counts import as_fields, from_fields
 from forests.core.naming import MAX_DEPTH, check_slug, scorer_id
 from forests.core.prefix import is_prompt
-from forests.core.tree import NodePath
+from forests.core.tree import NodePath, parse_path
 from forests.costs.budgets import MAX_AMOUNT
 from forests.models import COUNTERS, Forest, Node, Scorer, Tree
 from forests.progress.grown_by import answers_of
@@ -196,6 +196,8 @@ def check_tree(document: Mapping[str, Any]) -> None:
         raise ValueError(
             f"the prompt of tree {document['index']} is neither text nor chat messages"
         )
+    for step in document["refined_steps"] or ():
+        parse_path(step)
     _check_counts(document)
 
 

@@ -80,6 +80,20 @@ def _require_extendable(forest: Forest) -> None:
             f"forest {forest.name!r} was {forest.strategy} and takes no rollouts: seed a forest "
             "from its items to grow one"
         )
+    if forest.refined_for:
+        raise ConfigError(
+            f"forest {forest.name!r} was refined: it has rollouts that its strategy did not ask "
+            "for, and would grow from these; run refine_forest again for more"
+        )
+    require_finished_growth(forest)
+
+
+def require_finished_growth(forest: Forest) -> None:
+    """Refuse a forest whose trees cannot be reopened now.
+
+    Raises:
+        ConfigError: its config changed, it is paused, or workers grow it.
+    """
     load_frozen_config(forest)
     if forest.is_paused:
         raise ConfigError(f"forest {forest.name!r} is paused: resume it in the admin")
@@ -128,14 +142,32 @@ def _extend(forest: Forest, settings: Mapping[str, Any], found: _Found) -> None:
     samples than its settings say. A worker that started before the change takes no more trees after
     it, and stops. Trees that it completed until then become pending again.
     """
-    lacking = list(found.lacking)
-    _count_as_pending(forest, len(lacking))
-    _make_pending(lacking)
+    reopen(forest, list(found.lacking), settings, found.unfinished)
+
+
+def reopen(
+    forest: Forest,
+    trees: Sequence[str],
+    settings: Mapping[str, Any],
+    unfinished: Sequence[str] = (),
+    others: Mapping[str, Any] | None = None,
+) -> None:
+    """Make complete trees pending and change the settings, in an order that survives a kill.
+
+    Args:
+        forest: the forest of the trees.
+        trees: complete trees.
+        settings: worker settings.
+        unfinished: trees that a worker may complete with the old settings meanwhile.
+        others: fields of the forest that change with the settings.
+    """
+    _count_as_pending(forest, len(trees))
+    _make_pending(trees)
     settle_counters(forest)
-    told = {"extended_at": datetime.now(UTC), "stop_reason": ""}
+    told = {"extended_at": datetime.now(UTC), "stop_reason": "", **(others or {})}
     set_settings(forest, settings, told)
     wait_for_workers(forest)
-    if _make_pending([*lacking, *found.unfinished]):
+    if _make_pending([*trees, *unfinished]):
         settle_counters(forest)
     forest.refresh_from_db()
 
