@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeAlias, get_args
 
-RefinementGoal: TypeAlias = Literal["labels", "pairs"]
+RefinementGoal: TypeAlias = Literal["labels"]
 
 GOALS: tuple[RefinementGoal, ...] = get_args(RefinementGoal)
 
@@ -17,15 +17,11 @@ class Refinement:
     most_rollouts: int
     """Most rollouts drawn from one step."""
     infers_later: bool = False
-    """`labels`: whether steps after a wrong one count as wrong without a rollout of their own."""
-    confidence: float = 0.0
-    """`pairs`: the probability at which a pair of siblings is decided."""
-    prior: tuple[float, float] = (1.0, 1.0)
-    """`pairs`: the Beta distribution of step values, fixed before the first rollout is added."""
+    """Whether steps after a wrong one count as wrong without a rollout of their own."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types, the form that a forest stores."""
-        return asdict(self) | {"prior": list(self.prior)}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: object) -> "Refinement":
@@ -36,27 +32,14 @@ class Refinement:
         """
         if not isinstance(values, Mapping) or {*values} != {field.name for field in fields(cls)}:
             raise ValueError("not what refine_forest writes")
-        prior = values["prior"]
         if not (
             values["goal"] in GOALS
             and type(values["most_rollouts"]) is int
             and values["most_rollouts"] >= 1
             and isinstance(values["infers_later"], bool)
-            and _is_number(values["confidence"])
-            and 0 <= values["confidence"] < 1
-            and isinstance(prior, list | tuple)
-            and len(prior) == len(cls.prior)
-            and all(_is_number(one) and 0 < one < _LARGEST for one in prior)
         ):
             raise ValueError("not what refine_forest writes")
-        return cls(**{**values, "prior": tuple(prior)})
-
-
-_LARGEST = 1e6
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        return cls(**values)
 
 
 def is_refinement(values: object) -> bool:

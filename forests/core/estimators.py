@@ -105,25 +105,21 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice, refined_for: str = 
 
 def caution(strategy: str, estimator: Estimator, refined_for: str = "") -> str:
     """Return a warning about this choice, as one line; empty if there is none."""
-    if estimator == "any":
-        words = ""
-    elif refined_for == FOR_LABELS:
-        words = (
-            f"refine_forest stopped at the first right rollout of each step, so the values of "
-            f"{estimator} are biased upwards; --estimator any is exact"
-        )
-    elif refined_for:
-        words = (
-            "refine_forest drew more rollouts where siblings were close, and stopped where they "
-            f"were not, so the values of {estimator} are slightly too extreme"
-        )
-    else:
-        words = ""
-    if words:
-        return words
+    if refined_for:
+        return _caution_of_refined(estimator)
     if estimator == "own_rollouts" or own_estimator(strategy) != "own_rollouts":
         return ""
     return (
         f"{estimator} also counts the rollouts of later steps, and {strategy} chose those steps: "
         "the values are biased; --estimator own_rollouts counts only each step's own rollouts"
+    )
+
+
+def _caution_of_refined(estimator: Estimator) -> str:
+    samples = "refine_forest drew from chosen steps, so best_of_n and pass rates of its samples "
+    if estimator == "any":
+        return f"{samples}are biased; values of any are not"
+    return (
+        f"{samples}are biased; values of {estimator} are biased upwards, as drawing stopped at "
+        "the first right rollout: --estimator any is exact"
     )

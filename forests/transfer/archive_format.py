@@ -196,8 +196,9 @@ def check_tree(document: Mapping[str, Any]) -> None:
         raise ValueError(
             f"the prompt of tree {document['index']} is neither text nor chat messages"
         )
-    for step in document["refined_steps"] or ():
-        parse_path(step)
+    steps = document["refined_steps"]
+    if steps is not None and not (isinstance(steps, list) and all(map(parse_path, steps))):
+        raise ValueError(f"refined_steps of tree {document['index']} are not paths of steps")
     _check_counts(document)
 
 

@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
+from experiment_configs.refinements import Refinement
+from forests.core.estimators import FOR_LABELS
 from forests.core.naming import index_of_tree
-from forests.core.tree import ReasoningTree
+from forests.core.tree import ReasoningTree, parse_path
 from forests.models import Forest, Node, Tree, TreeStatus
 from forests.storage.scores import iter_scored_trees
 from forests.storage.trees import (
     Document,
+    StoredTree,
     collection,
     in_batches,
     question_of_document,
@@ -79,7 +82,6 @@ def iter_tree_items(
 
     Adds trees without scores of the scorer to `left_out`.
     """
-    kind = ANNOTATES[forest.strategy] if solutions == "annotated" else None
     for stored, scores in iter_scored_trees(forest, source.scorer):
         if stored.status != TreeStatus.COMPLETE:
             continue
@@ -98,7 +100,7 @@ def iter_tree_items(
                 **_common(forest, document),
                 tree=stored.tree,
                 values=source.values_of(stored.tree, scores),
-                annotation=Annotation.of(kind, stored.tree) if kind else None,
+                annotation=_annotation(forest, stored) if solutions == "annotated" else None,
             ),
         )
 
@@ -108,7 +110,20 @@ def usual_solutions(forest: Forest, source: ValueSource) -> Solutions:
 
     With a scorer it is all solutions, because a scorer can value every step.
     """
-    return "annotated" if forest.strategy in ANNOTATES and not source.scorer else "all"
+    return "annotated" if is_annotated(forest) and not source.scorer else "all"
+
+
+def is_annotated(forest: Forest) -> bool:
+    """Return whether steps have evidence of their own: by the strategy, or by a refinement."""
+    return forest.strategy in ANNOTATES or forest.refined_for == FOR_LABELS
+
+
+def _annotation(forest: Forest, stored: StoredTree) -> Annotation:
+    if forest.refined_for != FOR_LABELS:
+        return Annotation.of(ANNOTATES[forest.strategy], stored.tree)
+    refinement = Refinement.from_dict(forest.worker_config["refinement"])
+    steps = None if stored.refined_steps is None else list(map(parse_path, stored.refined_steps))
+    return Annotation.of_refined(forest.strategy, refinement, stored.tree, steps)
 
 
 def _timestamp(moment: datetime) -> str:

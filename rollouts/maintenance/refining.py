@@ -104,11 +104,6 @@ def _require_refinable(forest: Forest, refinement: Refinement) -> None:
     if before is None:
         return
     old = Refinement.from_dict(before)
-    if old.goal != refinement.goal:
-        raise ConfigError(
-            f"forest {forest.name!r} was refined for {old.goal}, and its samples were chosen for "
-            f"that: use --goal {old.goal}, or seed a new forest for {refinement.goal}"
-        )
     if refinement.most_rollouts < old.most_rollouts:
         raise ConfigError(
             f"--max_rollouts was {old.most_rollouts} and can only become larger: drawn samples stay"

@@ -4,7 +4,7 @@ from django.core.management.base import CommandParser
 
 from common.commands import ProjectCommand, add_json_argument, positive_integer
 from common.progress_bar import shown_progress
-from experiment_configs.refinements import GOALS, Refinement
+from experiment_configs.refinements import Refinement
 from forests.core.standings import Standing
 from forests.forest_arguments import add_forest_argument, get_graded_forest
 from forests.models import Forest
@@ -29,12 +29,6 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_forest_argument(parser)
-        parser.add_argument(
-            "--goal",
-            choices=GOALS,
-            default="labels",
-            help="what to decide: the hard label of each step (default: %(default)s)",
-        )
         parser.add_argument(
             "--max_rollouts",
             type=positive_integer,
@@ -62,7 +56,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
     def handle(self, *, dry_run: bool, **options: Any) -> None:
         forest = get_graded_forest(options["forest_name"])
         refinement = Refinement(
-            goal=options["goal"],
+            goal="labels",
             most_rollouts=options["max_rollouts"],
             infers_later=options["later_steps"] == "infer",
         )
@@ -112,6 +106,11 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
             self.say(f"{outlook.num_unfinished} trees are being refined, and are not counted")
         if not outlook.num_trees:
             self.say("no complete tree needs more rollouts")
+            if known["open"]:
+                self.say(
+                    f"the trees of {known['open']} undecided steps have reached max_nodes: these "
+                    "steps stay undecided, and exports of steps leave their solutions out"
+                )
             return
         self.say(
             f"{outlook.num_trees} trees {'would' if is_dry_run else 'will'} grow further, with at "

@@ -105,10 +105,6 @@ def labels(tree: ReasoningTree) -> dict[str, float | None]:
     }
 
 
-def shape(tree: ReasoningTree) -> list[object]:
-    return sorted(tree, key=lambda node: node.path)
-
-
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, mends=st.sampled_from([0.0, 0.1]))
 def test_labels_equal_those_of_math_shepherd(seed: int, mends: float):
@@ -241,8 +237,7 @@ def test_a_step_whose_rollouts_have_no_result_stays_unknown():
             Refinement(goal="labels", most_rollouts=1).as_dict() | change
             for change in (
                 {"goal": "all"}, {"goal": ["labels"]}, {"most_rollouts": 0},
-                {"most_rollouts": True}, {"infers_later": 1}, {"confidence": 1},
-                {"confidence": "0.5"}, {"prior": [1]}, {"prior": [0, 1]}, {"prior": ["1", 1]},
+                {"most_rollouts": True}, {"most_rollouts": 2.0}, {"infers_later": 1},
             )
         ),
     ],
