@@ -1,6 +1,6 @@
 """Cost of hard labels: `refine_forest` against `math_shepherd` with the same simulated policies.
 
-A policy errs in each step with a chance, and mends an error in each later step with another chance.
+A policy errs in each step with a chance, and corrects an error in each later step with another one.
 The items differ in difficulty: their pass rates have a beta distribution. A sample depends only on
 the text before it and on its number, so both ways see the same samples. Reports the share of steps
 with the same hard label (`any`, K = 16), and the tokens, solutions included.
@@ -40,8 +40,8 @@ class Kind:
     """Simulated policies and items of one kind."""
 
     name: str
-    mends: float
-    """Chance of mending an error, in each later step."""
+    corrects: float
+    """Chance of correcting an error, in each later step."""
     easy: float
     hard: float
     """Pass rates are Beta(easy, hard)."""
@@ -50,9 +50,9 @@ class Kind:
 KINDS = (
     Kind("errors stay", 0.0, 0.6, 0.6),
     Kind("errors stay, hard items", 0.0, 0.5, 1.5),
-    Kind("1 % mended a step", 0.01, 0.6, 0.6),
-    Kind("5 % mended a step, hard items", 0.05, 0.5, 1.5),
-    Kind("10 % mended a step", 0.1, 0.6, 0.6),
+    Kind("1 % corrected a step", 0.01, 0.6, 0.6),
+    Kind("5 % corrected a step, hard items", 0.05, 0.5, 1.5),
+    Kind("10 % corrected a step", 0.1, 0.6, 0.6),
 )
 
 
@@ -85,10 +85,10 @@ class Policy:
     """Writes solutions for one item."""
 
     def __init__(self, kind: Kind, steps: int, item: int) -> None:
-        self.steps, self.mends = steps, kind.mends
+        self.steps, self.corrects = steps, kind.corrects
         self.name = f"{kind.name}/{steps}/{item}"
         pass_rate = random.Random(self.name).betavariate(kind.easy, kind.hard)
-        self.errs = chance_of_error(pass_rate, kind.mends, steps)
+        self.errs = chance_of_error(pass_rate, kind.corrects, steps)
 
     def grow(self, strategy: GrowthStrategy, tree: ReasoningTree) -> Spent:
         """Grow a tree to its end, and return what that took."""
@@ -118,18 +118,18 @@ class Policy:
     def _sample(self, seed: str, depth: int, is_wrong: bool) -> Completion:
         chance, texts = random.Random(seed), []
         for _ in range(self.steps - depth):
-            is_wrong = chance.random() >= self.mends if is_wrong else chance.random() < self.errs
+            is_wrong = chance.random() >= self.corrects if is_wrong else chance.random() < self.errs
             texts.append(f"{'wrong' if is_wrong else 'right'} {chance.random()}\n")
         return Completion("".join(texts), Ending.SOLUTION, tokens=TOKENS_OF_A_STEP * len(texts))
 
 
-def chance_of_error(pass_rate: float, mends: float, steps: int) -> float:
+def chance_of_error(pass_rate: float, corrects: float, steps: int) -> float:
     """Return the chance of an error in a step with which this share of solutions is right."""
-    low, high = 0.0, 1.0 - mends
+    low, high = 0.0, 1.0 - corrects
     for _ in range(50):
         middle = (low + high) / 2
-        stays = mends / (middle + mends) if middle + mends else 1.0
-        is_easier = stays + (1 - stays) * (1 - middle - mends) ** steps > pass_rate
+        stays = corrects / (middle + corrects) if middle + corrects else 1.0
+        is_easier = stays + (1 - stays) * (1 - middle - corrects) ** steps > pass_rate
         low, high = (middle, high) if is_easier else (low, middle)
     return low
 

@@ -20,7 +20,7 @@ from common.storable import num_utf8_bytes, storing_problem
 from common.text import one_line
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.stopping import steps_to_answer
-from forests.core.tree import TreeNode, parse_path
+from forests.core.tree import TreeNode
 from forests.grading import TreeGrader
 from forests.models import Forest, TreeStatus
 from forests.storage.trees import (
@@ -52,8 +52,8 @@ from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion
 from rollouts.steps.rules import StepRule
 from rollouts.strategies import STRATEGIES
-from rollouts.strategies.base import Changes, Expansion, GrowthStrategy
-from rollouts.strategies.refining import Refining
+from rollouts.strategies.base import Changes, Expansion
+from rollouts.strategies.refining import refining_or
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -130,9 +130,8 @@ class ForestGrower:
         self.client = client
         self.num_requests = num_requests
         self.worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
-        self._step_rule = StepRule.of(self.worker_config, config)
-        self._strategy = STRATEGIES[self.worker_config.strategy](
-            self.worker_config, self._find_answer, self._step_rule
+        self.strategy = STRATEGIES[self.worker_config.strategy](
+            self.worker_config, self._find_answer, StepRule.of(self.worker_config, config)
         )
         self.holder = self.budget.holder
         self.recorder = Recorder(forest, self.holder, self.budget)
@@ -285,7 +284,7 @@ class ForestGrower:
 
     async def _grow_tree(self, growth: Growth) -> None:
         tree = growth.stored.tree
-        strategy = self._strategy_of(growth.stored)
+        strategy = refining_or(self.strategy, growth.stored.refined_steps)
         grader = await self._in_tree_thread(
             TreeGrader, self.config, growth.stored.label, tree, tree.leaves()
         )
@@ -294,12 +293,6 @@ class ForestGrower:
         while expansions := await self._in_tree_thread(strategy.plan, tree):
             await _all([self._expand(growth, grader, expansion) for expansion in expansions])
         growth.hit_max_nodes = await self._in_tree_thread(strategy.hit_max_nodes, tree)
-
-    def _strategy_of(self, stored: StoredTree) -> GrowthStrategy:
-        if stored.refined_steps is None or self.worker_config.refinement is None:
-            return self._strategy
-        steps = [parse_path(step) for step in stored.refined_steps]
-        return Refining(self.worker_config, self._find_answer, self._step_rule, steps=steps)
 
     async def _expand(self, growth: Growth, grader: TreeGrader, expansion: Expansion) -> None:
         completions = await self._sample(growth, expansion)
@@ -317,11 +310,11 @@ class ForestGrower:
 
     def _add(self, growth: Growth, expansion: Expansion, completions: list[Completion]) -> _Added:
         tree = growth.stored.tree
-        samples = self._strategy.read_samples(tree, expansion, completions)
+        samples = self.strategy.read_samples(tree, expansion, completions)
         problems = [_storing_problem(sample) for sample in samples]
         storable = [one for one, problem in zip(samples, problems, strict=True) if not problem]
         with growth.lock:
-            changes = self._strategy.add_samples(tree, expansion, storable)
+            changes = self.strategy.add_samples(tree, expansion, storable)
         return _Added(changes, next(filter(None, problems), ""))
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:

@@ -18,6 +18,7 @@ from rollouts.growing.recorder import settle_counters
 from rollouts.maintenance.configuring import set_settings
 from rollouts.maintenance.larger_settings import extended, num_lacking
 from rollouts.strategies import STRATEGIES
+from rollouts.strategies.refining import refining_or
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def extend_forest(
         ConfigError: the forest does not take rollouts or is growing, a setting cannot have the
             wanted value, or no tree would grow.
     """
-    _require_extendable(forest)
+    _require_extendable(forest, wanted)
     old = RolloutWorkerConfig.from_dict(forest.worker_config)
     new = extended(old, wanted)
     before, after = old.as_dict(), new.as_dict()
@@ -74,16 +75,17 @@ def extend_forest(
     return Extension(changes, len(found.lacking), len(found.unfinished), num_samples)
 
 
-def _require_extendable(forest: Forest) -> None:
+def _require_extendable(forest: Forest, wanted: Mapping[str, Any]) -> None:
     if forest.strategy == IMPORTED:
         raise ConfigError(
             f"forest {forest.name!r} was {forest.strategy} and takes no rollouts: seed a forest "
             "from its items to grow one"
         )
-    if forest.refined_for:
+    if forest.refined_for and {*wanted} != {"max_nodes"}:
         raise ConfigError(
             f"forest {forest.name!r} was refined: it has rollouts that its strategy did not ask "
-            "for, and would grow from these; run refine_forest again for more"
+            "for, and would grow from these; only max_nodes can become larger, and refine_forest "
+            "draws more rollouts"
         )
     require_finished_growth(forest)
 
@@ -108,7 +110,7 @@ def _look(forest: Forest, config: RolloutWorkerConfig, report: Callable[[int], N
         if stored.is_unfinished:
             found.unfinished.append(stored.id)
         elif stored.status == TreeStatus.COMPLETE and (
-            number := num_lacking(strategy, stored.tree)
+            number := num_lacking(refining_or(strategy, stored.refined_steps), stored.tree)
         ):
             found.lacking[stored.id] = number
         report(done)

@@ -9,16 +9,16 @@ K rollouts from the step is right. Two rules save most of the rollouts, and chan
 
 With `infers_later`, the first wrong step of a solution is found by binary search, and the steps
 after it count as wrong without a rollout (OmegaPRM, 2406.06592, section 3.3). This is an inference:
-the model may mend an error in a later step. If it often does, the first way also costs less.
+the model may correct an error in a later step. If it often does, the first way also costs less.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.refinements import Refinement
 from forests.core.standings import Standing, draws_rollouts, own_rollouts, standings
-from forests.core.tree import NodePath, ReasoningTree
+from forests.core.tree import NodePath, ReasoningTree, parse_path
 from rollouts.steps.rules import StepRule
 from rollouts.strategies.base import (
     Expansion,
@@ -66,8 +66,12 @@ class Refining(GrowthStrategy):
         ]
 
     def _rollouts(self, tree: ReasoningTree, probe: Probe) -> Iterator[Expansion]:
-        """Yield requests for as many rollouts as were drawn before, so that few are needless."""
-        missing = min(self.refinement.most_rollouts - probe.num_drawn, max(1, probe.num_drawn))
+        """Yield requests for a quarter of K, then for as many rollouts as were drawn before.
+
+        One at a time would save a few rollouts, and would send the prefix up to K times.
+        """
+        most = self.refinement.most_rollouts
+        missing = min(most - probe.num_drawn, max(1, most // 4, probe.num_drawn))
         node = tree.nodes[probe.step]
         number = next_number(tree, probe.step)
         yield from requests_from(self.config, node, missing, number, to_end=True)
@@ -87,6 +91,17 @@ class Refining(GrowthStrategy):
                     self.config, leaf, num_begun, number, to_end=True, origin=origin
                 )
                 number += num_begun
+
+
+def refining_or(strategy: GrowthStrategy, steps: Sequence[str] | None) -> GrowthStrategy:
+    """Return what grows a tree now: its strategy, or the refinement of these steps.
+
+    `steps`: paths as a tree stores them; None: the tree was not reopened by a refinement.
+    """
+    if steps is None or strategy.config.refinement is None:
+        return strategy
+    paths = [parse_path(step) for step in steps]
+    return Refining(strategy.config, strategy.find_answer, strategy.step_rule, steps=paths)
 
 
 def probes(tree: ReasoningTree, steps: Collection[NodePath], refinement: Refinement) -> list[Probe]:

@@ -16,17 +16,17 @@ def test_labels_equal_those_of_math_shepherd_for_fewer_tokens(name: str):
     assert len(measures([drawn, inferred])) == 4
 
 
-def test_errors_that_the_policy_mends_make_the_inference_wrong():
-    drawn, inferred = measure(BY_NAME["5 % mended a step, hard items"], steps=6, num_items=5)
+def test_errors_that_the_policy_corrects_make_the_inference_wrong():
+    drawn, inferred = measure(BY_NAME["5 % corrected a step, hard items"], steps=6, num_items=5)
 
     assert inferred.share_equal < drawn.share_equal == 1.0
     assert drawn.tokens < 0.3 * drawn.tokens_of_math_shepherd
 
 
-@pytest.mark.parametrize(("pass_rate", "mends"), [(0.3, 0.0), (0.5, 0.1)])
-def test_the_policy_has_the_pass_rate_of_its_item(pass_rate: float, mends: float):
-    errs, right = chance_of_error(pass_rate, mends, 6), 1.0
+@pytest.mark.parametrize(("pass_rate", "corrects"), [(0.3, 0.0), (0.5, 0.1)])
+def test_the_policy_has_the_pass_rate_of_its_item(pass_rate: float, corrects: float):
+    errs, right = chance_of_error(pass_rate, corrects, 6), 1.0
     for _ in range(6):
-        right = right * (1 - errs) + (1 - right) * mends
+        right = right * (1 - errs) + (1 - right) * corrects
 
     assert right == pytest.approx(pass_rate)

@@ -108,8 +108,9 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
             self.say("no complete tree needs more rollouts")
             if known["open"]:
                 self.say(
-                    f"the trees of {known['open']} undecided steps have reached max_nodes: these "
-                    "steps stay undecided, and exports of steps leave their solutions out"
+                    f"the trees of {known['open']} undecided steps have reached max_nodes: "
+                    f"extend_forest --forest_name {forest.name} --max_nodes N lets them grow "
+                    "further, and until then exports of steps leave their solutions out"
                 )
             return
         self.say(

@@ -227,6 +227,25 @@ def test_a_failed_tree_continues_its_refinement(server: OpenAIServer):
     assert shape(forest) == shape(other)
 
 
+def test_a_tree_at_the_node_limit_is_refined_further_once_the_limit_is_raised(
+    server: OpenAIServer,
+):
+    forest = grown(max_depth=5, max_nodes=22)
+    refine(forest)
+    grow(forest)
+
+    told, said = refine(forest)
+    assert told["num_trees"] == 0
+    assert told["num_decided"] < told["num_steps"]
+    assert "--max_nodes N" in said
+    extend_forest(reread(forest), {"max_nodes": 4000})
+    grow(forest)
+
+    told, _ = refine(forest)
+    assert told["num_decided"] == told["num_steps"]
+    assert max(asked(server).values()) == 1
+
+
 def test_an_emptied_tree_is_grown_by_its_strategy_again(server: OpenAIServer):
     """Its steps are gone, and with them the list of those to decide."""
     forest = grown()

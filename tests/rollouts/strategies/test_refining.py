@@ -27,14 +27,14 @@ SEEDS = st.integers(0, 10_000)
 
 
 class Policy:
-    """Errs in each step with a chance, and mends an error in each step with another.
+    """Errs in each step with a chance, and corrects an error in each step with another.
 
     A sample depends only on the text before it and on its number, as if the same seed had been
     asked: so two strategies that ask for the same sample get the same.
     """
 
-    def __init__(self, seed: int, mends: float = 0.05, num_texts: int = 4) -> None:
-        self.seed, self.mends, self.num_texts = seed, mends, num_texts
+    def __init__(self, seed: int, corrects: float = 0.05, num_texts: int = 4) -> None:
+        self.seed, self.corrects, self.num_texts = seed, corrects, num_texts
         self.errs = random.Random(seed).betavariate(1, 3)
         self.asked: Counter[tuple[str, int]] = Counter()
 
@@ -62,7 +62,7 @@ class Policy:
         is_wrong = before.splitlines()[-1:] != [] and before.splitlines()[-1].startswith("wrong")
         text = ""
         for _ in range(MAX_DEPTH - depth if to_end else 1):
-            is_wrong = chance.random() >= self.mends if is_wrong else chance.random() < self.errs
+            is_wrong = chance.random() >= self.corrects if is_wrong else chance.random() < self.errs
             text += f"{'wrong' if is_wrong else 'right'} {chance.randrange(self.num_texts)}\n"
             depth += 1
         ending = Ending.SOLUTION if depth == MAX_DEPTH else Ending.STEP
@@ -106,15 +106,15 @@ def labels(tree: ReasoningTree) -> dict[str, float | None]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=SEEDS, mends=st.sampled_from([0.0, 0.1]))
-def test_labels_equal_those_of_math_shepherd(seed: int, mends: float):
+@given(seed=SEEDS, corrects=st.sampled_from([0.0, 0.1]))
+def test_labels_equal_those_of_math_shepherd(seed: int, corrects: float):
     """With the same samples: those that are not drawn could not have changed a label.
 
     Steps have texts of their own, so that no rollout happens to pass through another's steps.
     """
-    whole = grown(Policy(seed, mends, num_texts=10**9), "math_shepherd")
+    whole = grown(Policy(seed, corrects, num_texts=10**9), "math_shepherd")
 
-    tree, strategy = refined(Policy(seed, mends, num_texts=10**9), "sampled")
+    tree, strategy = refined(Policy(seed, corrects, num_texts=10**9), "sampled")
 
     found, wanted = labels(tree), labels(whole)
     texts = [tree.steps_text(step) for step in strategy.steps]
@@ -198,14 +198,14 @@ def test_the_steps_of_added_rollouts_are_not_drawn_from():
 
 
 def test_a_larger_maximum_draws_the_missing_rollouts_only():
-    once, strategy = refined(policy := Policy(HARD, mends=0.02, num_texts=10**9), "sampled")
+    once, strategy = refined(policy := Policy(HARD, corrects=0.02, num_texts=10**9), "sampled")
     larger = refining("sampled", list(strategy.steps), most=2 * MOST_ROLLOUTS)
     num_asked = policy.asked.total()
 
     for _ in policy.grow(larger, once):
         pass
 
-    at_once = grown(other := Policy(HARD, mends=0.02, num_texts=10**9), "sampled")
+    at_once = grown(other := Policy(HARD, corrects=0.02, num_texts=10**9), "sampled")
     for _ in other.grow(refining("sampled", list(strategy.steps), most=2 * MOST_ROLLOUTS), at_once):
         pass
     assert policy.asked.total() > num_asked
