@@ -80,6 +80,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
         as_json: bool,
     ) -> None:
         standing = read_standing_of(forest)
+        known = {str(one): outlook.standings[one] for one in Standing}
         if as_json:
             self.show_json(
                 {
@@ -87,7 +88,7 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
                     "refinement": refinement.as_dict(),
                     "num_steps": outlook.num_steps,
                     "num_decided": outlook.num_decided,
-                    "standings": {str(one): outlook.standings[one] for one in Standing},
+                    "standings": known,
                     "num_trees": outlook.num_trees,
                     "num_unfinished": outlook.num_unfinished,
                     "num_rollouts_at_most": outlook.most_rollouts,
@@ -96,7 +97,6 @@ manage.py rollout_worker --forest_name gsm8k_baseline-test-first
                     "state": str(standing.state),
                 }
             )
-        known = outlook.standings
         self.say(
             f"{outlook.num_decided} of {outlook.num_steps} steps are decided: {known['right']} "
             f"right, {known['wrong']} wrong, {known['inferred']} wrong because an earlier step is; "

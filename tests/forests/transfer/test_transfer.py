@@ -380,8 +380,8 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
                 words,
             )
             for steps, words in (
-                ("3", "refined_steps of tree 0 are not paths of steps"),
-                ('"0.1"', "refined_steps of tree 0 are not paths of steps"),
+                ("3", "refined_steps of tree 0 are"),
+                ('"0.1"', "refined_steps of tree 0 are not paths"),
                 ('["0"]', "refined_steps of tree 0 are not paths of steps"),
                 ('["0.x"]', "'0.x' is not a node path"),
                 ("[1]", "is not what export_forest writes"),
