@@ -544,7 +544,8 @@ def test_an_archive_of_an_older_version_is_read(forest, tmp_path):
     [growing] = [tree for tree in before["Tree"] if tree["status"] == "growing"]
     growing |= {"status": "pending", "lease_holder": "", "lease_expires_at": None}
     for tree in before["Tree"]:
-        tree |= {"question": "", "hit_max_nodes": False}  # a question follows from the prompt
+        # A question follows from the prompt.
+        tree |= {"question": "", "hit_max_nodes": False, "refined_steps": None}
     for stored in before["Forest"]:
         stored |= {"num_hit_max_nodes": 0}
     assert documents() == before
