@@ -258,8 +258,8 @@ def _solutions(
 ) -> Solutions:
     if wanted == "annotated" and not is_annotated(forest):
         raise CommandError(
-            f"--solutions annotated is for forests of {' or '.join(ANNOTATES)} or "
-            f"refined ones, and {forest.strategy} grew {forest.name!r}: leave it out",
+            f"--solutions annotated is for forests of {' or '.join(ANNOTATES)}, and "
+            f"{forest.strategy} grew {forest.name!r}: leave it out, or run refine_forest first",
             returncode=2,
         )
     return usual_solutions(forest, source) if wanted == "auto" else wanted

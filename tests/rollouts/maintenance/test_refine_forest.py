@@ -5,6 +5,7 @@ import json
 import random
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,24 @@ def test_values_are_hard_labels_from_then_on(server: OpenAIServer):
         assert tree.root_value == root_value(one.tree, "any")
     with pytest.raises(EstimatorError):
         choose_estimator("branching", "own_rollouts", forest.refined_for)
+
+
+def test_exports_of_steps_have_the_solutions_of_the_strategy_only(
+    server: OpenAIServer, tmp_path: Path
+):
+    forest = grown()
+    solutions = sum(len(one.tree.leaves()) for one in iter_trees(forest))
+    refine(forest)
+    grow(forest)
+
+    call_command(
+        "export_preferences", "--forest_name", forest.name, "--format", "trl_stepwise",
+        "--output", str(tmp_path / "out"),
+    )  # fmt: skip
+
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["parameters"]["solutions"] == "annotated"
+    assert sum(manifest["rows"].values()) == solutions
 
 
 def test_a_larger_maximum_draws_more_and_a_smaller_one_is_refused(server: OpenAIServer):
