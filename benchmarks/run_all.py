@@ -33,7 +33,7 @@ BENCHMARKS = {
     name: PROJECT / "benchmarks" / f"{name}.py"
     for name in (
         "populate", "stepwise", "memory", "seeding", "pages", "rendering", "metrics", "export",
-        "annotation", "calibration", "peers",
+        "annotation", "calibration", "adaptive", "peers",
     )
 }  # fmt: skip
 EXIT_FAILED = 3

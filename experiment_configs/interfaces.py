@@ -138,6 +138,8 @@ class RolloutWorkerConfig:
     """`omega_prm`: L of Q, the unit of the length penalty in tokens."""
     omega_c_puct: float = 0.125
     """`omega_prm`: weight of exploration in U."""
+    refinement: Mapping[str, Any] | None = None
+    """What `refine_forest` adds to complete trees; None: nothing. A config does not set it."""
     samples_per_request: int = 64
     """Most samples (`n`) that the server gives per request."""
 

@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 
 from common.validation import IS_NUMBER, PYTHON_WORDS, STRICT, any_of, refusals
 from experiment_configs.interfaces import Api, Reasoning
+from experiment_configs.refinements import is_refinement
 from experiment_configs.server_addresses import has_secret, is_server_address
 from experiment_configs.step_delimiters import read_delimiter
 
@@ -46,6 +47,12 @@ def _may_be_kept(address: object) -> bool:
     return is_server_address(address) and not has_secret(str(address))
 
 
+def _refinement(value: object) -> object:
+    if not is_refinement(value):
+        raise ValueError("must be None: only refine_forest sets it")
+    return value
+
+
 Name: TypeAlias = Annotated[str, Field(min_length=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 Share: TypeAlias = Annotated[float, Field(gt=0, le=1), IS_NUMBER]
@@ -67,6 +74,9 @@ class WorkerSettings(TypedDict):
     api: Api
     strategy: Name
     strategy_package: str
+    refinement: Annotated[
+        Any, AfterValidator(_refinement), WithJsonSchema(any_of("null", "object"))
+    ]
     step_delimiter: Delimiter
     keep_blocks: bool
     stop: Annotated[tuple[Name, ...], Field(fail_fast=True)]

@@ -100,7 +100,12 @@ class Forest(models.Model):
     @property
     def estimator(self) -> Estimator:
         """The estimator of its values, unless a reader asks for another."""
-        return own_estimator(self.strategy)
+        return own_estimator(self.strategy, self.refined_for)
+
+    @property
+    def refined_for(self) -> str:
+        """The goal of `refine_forest`, if it has added rollouts; otherwise empty."""
+        return str((self.worker_config.get("refinement") or {}).get("goal", ""))
 
     @property
     def seeded_settings(self) -> dict[str, Any]:
@@ -207,6 +212,8 @@ class Tree(models.Model):
     status = models.CharField(max_length=10, choices=TreeStatus.choices, default=TreeStatus.PENDING)
     error = models.TextField(blank=True)
     hit_max_nodes = models.BooleanField(default=False)  # complete, but `max_nodes` left no room
+    # Paths of the steps that a refinement decides; None: its strategy grows the tree.
+    refined_steps = models.JSONField(null=True)
     generation = models.BigIntegerField(default=0)  # raised by claims: rollouts.growing.fencing
     oldest_generation = models.BigIntegerField(default=0)  # older nodes are not part of the tree
     lease_holder = models.CharField(max_length=100, blank=True)

@@ -57,6 +57,8 @@ def seed_forest(
             seeded from something else. The message says what differs.
     """
     name = name_of_forest(loaded.name, dataset_split, suffix)
+    if loaded.config.rollout_worker_config.refinement is not None:
+        raise ConfigError("rollout_worker_config.refinement: only refine_forest sets it, remove it")
     if problems := loaded.config.rollout_worker_config.problems():
         raise ConfigError("; ".join(problems))
     check_storable(loaded)

@@ -45,8 +45,8 @@ def estimator_for(forest: Forest, wanted: EstimatorChoice, command: ProjectComma
     Raises:
         EstimatorError: the estimator does not apply to the forest's strategy.
     """
-    estimator = choose_estimator(forest.strategy, wanted)
-    if words := caution(forest.strategy, estimator):
+    estimator = choose_estimator(forest.strategy, wanted, forest.refined_for)
+    if words := caution(forest.strategy, estimator, forest.refined_for):
         command.say(words)
     return estimator
 

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
         Entry("rqworker-pool", "the same with several processes"),
         Entry("retry_failed", "make failed trees pending again"),
         Entry("extend_forest", "let a grown forest grow further"),
+        Entry("refine_forest", "draw more rollouts where a step is undecided"),
         Entry("configure_forest", "change settings that change no sample"),
     ],
     "Measure it": [

@@ -18,6 +18,9 @@ EstimatorChoice: TypeAlias = Literal["auto"] | Estimator
 IMPORTED = "imported"
 """Strategy of trees that another program grew."""
 
+FOR_LABELS = "labels"
+"""Goal of `refine_forest`: see `rollouts.strategies.refining`."""
+
 RESEGMENTED = "resegmented"
 """Strategy of trees whose solutions were drawn from the root and cut into other steps."""
 
@@ -73,12 +76,16 @@ class EstimatorError(UserError, ValueError):
     exit_code = 2
 
 
-def own_estimator(strategy: str) -> Estimator:
-    """Return the estimator of a strategy; `leaf_mean` for a strategy unknown to this version."""
-    return estimators_of(strategy)[0]
+def own_estimator(strategy: str, refined_for: str = "") -> Estimator:
+    """Return the estimator of a strategy; `leaf_mean` for a strategy unknown to this version.
+
+    `refined_for`: the goal of `refine_forest`, if it added rollouts. For labels it stopped at the
+    first right rollout of a step, so that only `any` means what it meant before.
+    """
+    return "any" if refined_for == FOR_LABELS else estimators_of(strategy)[0]
 
 
-def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
+def choose_estimator(strategy: str, wanted: EstimatorChoice, refined_for: str = "") -> Estimator:
     """Return the wanted estimator; for `auto`, the strategy's own.
 
     Raises:
@@ -86,7 +93,7 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
     """
     if wanted == AUTO:
         require_own_estimator(strategy)
-        return own_estimator(strategy)
+        return own_estimator(strategy, refined_for)
     known = estimators_of(strategy)
     if wanted not in known:
         raise EstimatorError(
@@ -96,11 +103,23 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice) -> Estimator:
     return wanted
 
 
-def caution(strategy: str, estimator: Estimator) -> str:
+def caution(strategy: str, estimator: Estimator, refined_for: str = "") -> str:
     """Return a warning about this choice, as one line; empty if there is none."""
+    if refined_for:
+        return _caution_of_refined(estimator)
     if estimator == "own_rollouts" or own_estimator(strategy) != "own_rollouts":
         return ""
     return (
         f"{estimator} also counts the rollouts of later steps, and {strategy} chose those steps: "
         "the values are biased; --estimator own_rollouts counts only each step's own rollouts"
+    )
+
+
+def _caution_of_refined(estimator: Estimator) -> str:
+    samples = "refine_forest drew from chosen steps, so best_of_n and pass rates of its samples "
+    if estimator == "any":
+        return f"{samples}are biased; values of any are not"
+    return (
+        f"{samples}are biased; values of {estimator} are biased upwards, as drawing stopped at "
+        "the first right rollout: --estimator any is exact"
     )

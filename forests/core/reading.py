@@ -91,7 +91,12 @@ class ForestSummary:
     @property
     def estimator(self) -> Estimator:
         """What its values are found by where nothing else is asked for."""
-        return own_estimator(self.strategy)
+        return own_estimator(self.strategy, self.refined_for)
+
+    @property
+    def refined_for(self) -> str:
+        """The goal of `refine_forest`, if it has added rollouts; otherwise empty."""
+        return str((self.settings.get("refinement") or {}).get("goal", ""))
 
 
 @dataclass(frozen=True, slots=True)

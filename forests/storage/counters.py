@@ -38,7 +38,8 @@ def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
     updates, num_mended = [], 0
     for stored in iter_trees(forest):
         delete_orphans(stored)
-        if forest.strategy == "sampled" and stored.status == TreeStatus.COMPLETE:
+        is_sampled = forest.strategy == "sampled" and stored.refined_steps is None
+        if is_sampled and stored.status == TreeStatus.COMPLETE:
             num_mended += _mend(stored)
         counters = counted(stored.tree, forest.estimator)
         updates.append(UpdateOne({"_id": stored.id}, {"$set": counters}))

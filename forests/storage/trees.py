@@ -80,6 +80,8 @@ class StoredTree:
     hit_max_nodes: bool = False
     """Whether growth ended at `max_nodes`, before the tree had all requested samples."""
     lease_expires_at: datetime | None = None
+    refined_steps: Sequence[str] | None = None
+    """Paths of the steps that a refinement decides; None: its strategy grows the tree."""
 
     @property
     def is_held(self) -> bool:
@@ -257,6 +259,7 @@ def tree_document(
         "status": str(TreeStatus.PENDING),
         "error": "",
         "hit_max_nodes": False,
+        "refined_steps": None,
         "generation": 0,
         "oldest_generation": 0,
         "lease_holder": "",
@@ -462,4 +465,5 @@ def _stored_tree(document: Document, nodes: list[Document]) -> StoredTree:
         error=document["error"],
         hit_max_nodes=document.get("hit_max_nodes", False),
         lease_expires_at=document["lease_expires_at"],
+        refined_steps=document.get("refined_steps"),
     )

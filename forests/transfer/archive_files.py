@@ -45,6 +45,7 @@ ADDED: Mapping[str, Any] = {
     "spent": {},
     "rationales": "{}",
     "votes": "{}",
+    "refined_steps": None,
 }
 """Fields that older versions did not write, with their defaults."""
 

@@ -20,7 +20,7 @@ from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from forests.core.model_counts import as_fields, from_fields
 from forests.core.naming import MAX_DEPTH, check_slug, scorer_id
 from forests.core.prefix import is_prompt
-from forests.core.tree import NodePath
+from forests.core.tree import NodePath, parse_path
 from forests.core.verdicts import HUMAN, SCORER_KINDS
 from forests.costs.budgets import MAX_AMOUNT
 from forests.models import COUNTERS, Forest, Node, Scorer, Tree
@@ -206,6 +206,9 @@ def check_tree(document: Mapping[str, Any]) -> None:
         raise ValueError(
             f"the prompt of tree {document['index']} is neither text nor chat messages"
         )
+    steps = document["refined_steps"]
+    if steps is not None and not (isinstance(steps, list) and all(map(parse_path, steps))):
+        raise ValueError(f"refined_steps of tree {document['index']} are not paths of steps")
     _check_counts(document)
 
 

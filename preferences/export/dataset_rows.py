@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
+from experiment_configs.refinements import Refinement
+from forests.core.estimators import FOR_LABELS
 from forests.core.evidence import with_evidence
 from forests.core.naming import index_of_tree
-from forests.core.tree import ReasoningTree
+from forests.core.tree import ReasoningTree, parse_path
 from forests.models import Forest, Node, Tree, TreeStatus
 from forests.storage.scores import iter_trees_with_scores
 from forests.storage.trees import (
     Document,
+    StoredTree,
     collection,
     in_batches,
     question_of_document,
@@ -111,7 +114,6 @@ def iter_tree_items(
     Adds trees without scores of the scorer, and those that are not wanted, to `left_out`.
     """
     solutions, wanted = choice.solutions, choice.wanted
-    kind = ANNOTATES[forest.strategy] if solutions == "annotated" else None
     for stored, scores in iter_trees_with_scores(forest, source.scorers):
         if stored.status != TreeStatus.COMPLETE:
             continue
@@ -134,7 +136,7 @@ def iter_tree_items(
                 **_common(forest, document),
                 tree=stored.tree,
                 values=with_evidence(values, source.evidence_of(stored.tree, values)),
-                annotation=Annotation.of(kind, stored.tree) if kind else None,
+                annotation=_annotation(forest, stored) if solutions == "annotated" else None,
                 judges_steps=bool(source.scorers),
             ),
         )
@@ -145,7 +147,20 @@ def usual_solutions(forest: Forest, source: ValueSource) -> Solutions:
 
     With a scorer it is all solutions, because a scorer can value every step.
     """
-    return "annotated" if forest.strategy in ANNOTATES and not source.scorer else "all"
+    return "annotated" if is_annotated(forest) and not source.scorer else "all"
+
+
+def is_annotated(forest: Forest) -> bool:
+    """Return whether steps have evidence of their own: by the strategy, or by a refinement."""
+    return forest.strategy in ANNOTATES or forest.refined_for == FOR_LABELS
+
+
+def _annotation(forest: Forest, stored: StoredTree) -> Annotation:
+    if forest.refined_for != FOR_LABELS:
+        return Annotation.of(ANNOTATES[forest.strategy], stored.tree)
+    refinement = Refinement.from_dict(forest.worker_config["refinement"])
+    steps = None if stored.refined_steps is None else list(map(parse_path, stored.refined_steps))
+    return Annotation.of_refined(forest.strategy, refinement, stored.tree, steps)
 
 
 def _timestamp(moment: datetime) -> str:

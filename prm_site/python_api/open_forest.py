@@ -190,7 +190,7 @@ def _value_source(
             raise ReadError(f"forest {summary.name!r} has no scorer {scorer!r}, {known}")
         return ValueSource(scorer=scorer)
     try:
-        chosen = choose_estimator(summary.strategy, estimator)
+        chosen = choose_estimator(summary.strategy, estimator, summary.refined_for)
     except EstimatorError as error:
         raise ReadError(str(error).removeprefix("--")) from error
     return ValueSource(estimator=chosen, ungraded=ungraded)

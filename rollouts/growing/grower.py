@@ -53,6 +53,7 @@ from rollouts.steps.completions import Completion
 from rollouts.steps.rules import StepRule
 from rollouts.strategies import STRATEGIES
 from rollouts.strategies.base import Changes, Expansion
+from rollouts.strategies.refining import refining_or
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -283,14 +284,15 @@ class ForestGrower:
 
     async def _grow_tree(self, growth: Growth) -> None:
         tree = growth.stored.tree
+        strategy = refining_or(self.strategy, growth.stored.refined_steps)
         grader = await self._in_tree_thread(
             TreeGrader, self.config, growth.stored.label, tree, tree.leaves()
         )
         if ungraded := {n.path: n for n in tree if n.is_finished and n.grade is None}:
             await self._record(growth, grader, Changes(changed=ungraded))  # grading failed before
-        while expansions := await self._in_tree_thread(self.strategy.plan, tree):
+        while expansions := await self._in_tree_thread(strategy.plan, tree):
             await _all([self._expand(growth, grader, expansion) for expansion in expansions])
-        growth.hit_max_nodes = await self._in_tree_thread(self.strategy.hit_max_nodes, tree)
+        growth.hit_max_nodes = await self._in_tree_thread(strategy.hit_max_nodes, tree)
 
     async def _expand(self, growth: Growth, grader: TreeGrader, expansion: Expansion) -> None:
         completions = await self._sample(growth, expansion)

@@ -8,7 +8,7 @@ from typing import Any
 from experiment_configs.interfaces import SAMPLE_FREE_SETTINGS, ConfigError, RolloutWorkerConfig
 from forests.models import Forest
 from forests.storage.trees import Document, collection
-from rollouts.maintenance.larger_settings import settings_that_add
+from rollouts.maintenance.larger_settings import settings_that_add, why_not_extended
 
 
 def changeable_settings(forest: Forest) -> dict[str, Any]:
@@ -68,6 +68,8 @@ def _read(assignment: str, forest: Forest) -> tuple[str, Any]:
             f"{name} decides how many samples are drawn: extend_forest --forest_name "
             f"{forest.name} --{name} makes it larger. {_MAY_BE_CHANGED}"
         )
+    if name == "refinement":
+        raise ConfigError(f"{why_not_extended(forest.strategy, name)}. {_MAY_BE_CHANGED}")
     if name not in SAMPLE_FREE_SETTINGS:
         raise ConfigError(
             f"{name} decides which samples are drawn, and all samples of a forest must be of one "

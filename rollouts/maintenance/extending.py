@@ -19,6 +19,7 @@ from rollouts.growing.recorder import settle_counters
 from rollouts.maintenance.configuring import set_settings
 from rollouts.maintenance.larger_settings import extended, num_lacking
 from rollouts.strategies import STRATEGIES
+from rollouts.strategies.refining import refining_or
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def extend_forest(
         ConfigError: the forest does not take rollouts or is growing, a setting cannot have the
             wanted value, or no tree would grow.
     """
-    _require_extendable(forest)
+    _require_extendable(forest, wanted)
     old = RolloutWorkerConfig.from_dict(forest.worker_config)
     new = extended(old, wanted)
     before, after = old.as_dict(), new.as_dict()
@@ -75,12 +76,27 @@ def extend_forest(
     return Extension(changes, len(found.lacking), len(found.unfinished), num_samples)
 
 
-def _require_extendable(forest: Forest) -> None:
+def _require_extendable(forest: Forest, wanted: Mapping[str, Any]) -> None:
     if forest.strategy == IMPORTED:
         raise ConfigError(
             f"forest {forest.name!r} was {forest.strategy} and takes no rollouts: seed a forest "
             "from its items to grow one"
         )
+    if forest.refined_for and {*wanted} != {"max_nodes"}:
+        raise ConfigError(
+            f"forest {forest.name!r} was refined: it has rollouts that its strategy did not ask "
+            "for, and would grow from these; only max_nodes can become larger, and refine_forest "
+            "draws more rollouts"
+        )
+    require_finished_growth(forest)
+
+
+def require_finished_growth(forest: Forest) -> None:
+    """Refuse a forest whose trees cannot be reopened now.
+
+    Raises:
+        ConfigError: its config changed, it is paused, or workers grow it.
+    """
     load_frozen_config(forest)
     if forest.is_paused:
         raise ConfigError(f"forest {forest.name!r} is paused: resume it in the admin")
@@ -95,7 +111,7 @@ def _look(forest: Forest, config: RolloutWorkerConfig, report: Callable[[int], N
         if stored.is_unfinished:
             found.unfinished.append(stored.id)
         elif stored.status == TreeStatus.COMPLETE and (
-            number := num_lacking(strategy, stored.tree)
+            number := num_lacking(refining_or(strategy, stored.refined_steps), stored.tree)
         ):
             found.lacking[stored.id] = number
         report(done)
@@ -129,15 +145,33 @@ def _extend(forest: Forest, settings: Mapping[str, Any], found: _Found) -> None:
     samples than its settings say. A worker that started before the change takes no more trees after
     it, and stops. Trees that it completed until then become pending again.
     """
-    lacking = list(found.lacking)
-    _count_as_pending(forest, len(lacking))
-    _make_pending(lacking)
+    reopen(forest, list(found.lacking), settings, found.unfinished)
+
+
+def reopen(
+    forest: Forest,
+    trees: Sequence[str],
+    settings: Mapping[str, Any],
+    unfinished: Sequence[str] = (),
+    others: Mapping[str, Any] | None = None,
+) -> None:
+    """Make complete trees pending and change the settings, in an order that survives a kill.
+
+    Args:
+        forest: the forest of the trees.
+        trees: complete trees.
+        settings: worker settings.
+        unfinished: trees that a worker may complete with the old settings meanwhile.
+        others: fields of the forest that change with the settings.
+    """
+    _count_as_pending(forest, len(trees))
+    _make_pending(trees)
     settle_counters(forest)
     forget_disagreements(forest)
-    told = {"extended_at": datetime.now(UTC), "stop_reason": ""}
+    told = {"extended_at": datetime.now(UTC), "stop_reason": "", **(others or {})}
     set_settings(forest, settings, told)
     wait_for_workers(forest)
-    if _make_pending([*lacking, *found.unfinished]):
+    if _make_pending([*trees, *unfinished]):
         settle_counters(forest)
     forest.refresh_from_db()
 

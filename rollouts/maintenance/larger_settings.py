@@ -58,6 +58,8 @@ def why_not_extended(strategy: str, name: str) -> str:
             f"{name} adds nothing to a forest of strategy {strategy}: "
             f"{' and '.join(adding)} can become larger"
         )
+    if name == "refinement":
+        return "refinement is set by refine_forest"
     if name in LIMITS_OF_SOLUTIONS:
         return (
             f"{name} has cut solutions in the forest, and a larger value would not repair them: "

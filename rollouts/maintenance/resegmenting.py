@@ -157,7 +157,14 @@ def _start_forest(forest: Forest, name: str, steps: NewSteps) -> Forest:
         return known
     new = Forest.objects.get(pk=forest.name)
     new.name = name
-    new.worker_config = forest.worker_config | steps.stored() | {"strategy": RESEGMENTED}
+    new.worker_config = (
+        forest.worker_config
+        | steps.stored()
+        | {
+            "strategy": RESEGMENTED,
+            "refinement": None,
+        }
+    )
     new.importer, new.import_sha256 = IMPORTER, digest
     new.created_at = datetime.now(UTC)
     for field, value in _OF_ITSELF.items():

@@ -183,7 +183,7 @@ def steps_from(
     """Yield requests for the single steps that a node still lacks."""
     missing = num_wanted - num_drawn(tree, node.path, node.depth)
     number = next_number(tree, node.path)
-    yield from _requests(config, node, missing, number, to_end=False)
+    yield from requests_from(config, node, missing, number, to_end=False)
 
 
 def rollouts_from(
@@ -192,7 +192,7 @@ def rollouts_from(
     """Yield requests for the rollouts that a node still lacks."""
     missing = num_wanted - num_drawn(tree, node.path, node.depth)
     number = next_number(tree, node.path)
-    yield from _requests(config, node, missing, number, to_end=True)
+    yield from requests_from(config, node, missing, number, to_end=True)
 
 
 def torn_rollouts(config: RolloutWorkerConfig, tree: ReasoningTree) -> Iterator[Expansion]:
@@ -206,7 +206,7 @@ def torn_rollouts(config: RolloutWorkerConfig, tree: ReasoningTree) -> Iterator[
         number = next_number(tree, node.path)
         for origin, num_begun in sorted(node.drawn.items()):
             missing = max(0, num_begun - num_drawn(tree, node.path, origin))
-            yield from _requests(config, node, missing, number, to_end=True, origin=origin)
+            yield from requests_from(config, node, missing, number, to_end=True, origin=origin)
             number += missing
 
 
@@ -227,7 +227,7 @@ def next_number(tree: ReasoningTree, path: NodePath) -> int:
     return max([num_samples, *(child.numbered_to for child in children)])
 
 
-def _requests(
+def requests_from(
     config: RolloutWorkerConfig,
     node: TreeNode,
     missing: int,
@@ -236,6 +236,7 @@ def _requests(
     to_end: bool,
     origin: int | None = None,
 ) -> Iterator[Expansion]:
+    """Yield requests for `missing` samples of a node, numbered from `number` on."""
     while missing > 0:
         size = min(missing, config.samples_per_request)
         seed = sample_seed(config, node.path, number)

@@ -9,10 +9,12 @@ one labelled step, and nothing after the last state of a path has a label.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from experiment_configs.refinements import Refinement
+from forests.core.standings import Standing, draws_rollouts, standings, steps_to_decide
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 from forests.core.values import NodeValue
 
@@ -28,7 +30,9 @@ class Annotation:
 
     kind: Kind
     steps: Set[NodePath]
-    """Prefixes from which whole rollouts were drawn."""
+    """Prefixes from which whole rollouts were drawn; after a refinement, those that are decided."""
+    is_drawn_stepwise: bool = False
+    """Whether the strategy draws single steps, so that no solution is drawn from the root."""
 
     @classmethod
     def of(cls, kind: Kind, tree: ReasoningTree) -> "Annotation":
@@ -41,6 +45,24 @@ class Annotation:
         }
         return cls(kind, steps)
 
+    @classmethod
+    def of_refined(
+        cls,
+        strategy: str,
+        refinement: Refinement,
+        tree: ReasoningTree,
+        steps: Collection[NodePath] | None,
+    ) -> "Annotation":
+        """Return the decided steps of a forest that was refined for labels.
+
+        `steps`: those that were to be decided; None: the tree needed no rollouts.
+        """
+        wanted = steps_to_decide(strategy, tree) if steps is None else steps
+        known = standings(tree, wanted, refinement)
+        undecided = (Standing.OPEN, Standing.UNKNOWN)
+        decided = {step for step, standing in known.items() if standing not in undecided}
+        return cls("solutions", decided, is_drawn_stepwise=not draws_rollouts(strategy))
+
 
 def annotated_part(
     tree: ReasoningTree,
@@ -50,7 +72,7 @@ def annotated_part(
 ) -> tuple[ReasoningTree, Mapping[NodePath, NodeValue]]:
     """Return a tree of only the annotated steps, with their values; count what is left out."""
     if annotation.kind == "solutions":
-        return _annotated_solutions(tree, annotation.steps, left_out), values
+        return _annotated_solutions(tree, annotation, left_out), values
     left_out["rollouts_that_only_annotate"] += sum(1 for leaf in tree.leaves() if leaf.path)
     return _state_tree(tree, values, annotation.steps)
 
@@ -60,7 +82,7 @@ def is_drawn_from_root(leaf: TreeNode) -> bool:
 
 
 def _annotated_solutions(
-    tree: ReasoningTree, steps: Set[NodePath], left_out: Counter[str]
+    tree: ReasoningTree, annotation: Annotation, left_out: Counter[str]
 ) -> ReasoningTree:
     """Return the solutions drawn from the root whose steps are all annotated.
 
@@ -71,9 +93,10 @@ def _annotated_solutions(
         if not leaf.path:
             continue
         inner = {leaf.path[:depth] for depth in range(1, leaf.depth)}
-        if not is_drawn_from_root(leaf):
+        is_whole = inner <= annotation.steps
+        if not is_drawn_from_root(leaf) and not (annotation.is_drawn_stepwise and is_whole):
             left_out["rollouts_that_only_annotate"] += 1
-        elif not inner <= steps:
+        elif not is_whole:
             left_out["solutions_not_fully_annotated"] += 1
         else:
             kept |= {*inner, leaf.path}

@@ -20,7 +20,13 @@ from preferences.arguments import add_source_arguments, choose_source, hint_at_i
 from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.value_sources import ValueSource
 from preferences.export.containers import CONTAINERS
-from preferences.export.dataset_rows import REVIEWED, SOLUTIONS, Solutions, usual_solutions
+from preferences.export.dataset_rows import (
+    REVIEWED,
+    SOLUTIONS,
+    Solutions,
+    is_annotated,
+    usual_solutions,
+)
 from preferences.export.filters import Filters, read_benchmark, token_counter
 from preferences.export.formats.annotation import ANNOTATES
 from preferences.export.formats.left_out import words_of
@@ -276,10 +282,10 @@ def _usual_threshold(forest: Forest, source: ValueSource, chosen: Format) -> flo
 def _solutions(
     forest: Forest, source: ValueSource, wanted: Solutions | Literal["auto"]
 ) -> Solutions:
-    if wanted == "annotated" and forest.strategy not in ANNOTATES:
+    if wanted == "annotated" and not is_annotated(forest):
         raise CommandError(
             f"--solutions annotated is for forests of {' or '.join(ANNOTATES)}, and "
-            f"{forest.strategy} grew {forest.name!r}: leave it out",
+            f"{forest.strategy} grew {forest.name!r}: leave it out, or run refine_forest first",
             returncode=2,
         )
     return usual_solutions(forest, source) if wanted == "auto" else wanted

@@ -59,6 +59,7 @@ def forest(db) -> Forest:
     add_tree(forest, 2, open_tree(), status=TreeStatus.GROWING, prompt=chat, lease_holder="me")
     add_tree(forest, 3, tree_of(), status=TreeStatus.FAILED, error="no", failures={"http_500": 6})
     Tree.objects.filter(index=1).update(question="How many?", hit_max_nodes=True)
+    Tree.objects.filter(index=1).update(refined_steps=["0.0", "0.0.1"])
     forest = Forest.objects.get(pk=NAME)
     scorer = start_scorer(forest, "judge", {"kind": "logprobs"})
     scores = {node.path: 0.1 for node in duck_tree() if node.path}
@@ -380,6 +381,21 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "index", 10**12)),
             "index is 1000000000000: it must be a whole number",
         ),
+        *(
+            (
+                lambda out, steps=steps: _change_table(
+                    out, "trees", lambda t: _with_column(t, "refined_steps", steps)
+                ),
+                words,
+            )
+            for steps, words in (
+                ("3", "refined_steps of tree 0 are"),
+                ('"0.1"', "refined_steps of tree 0 are not paths"),
+                ('["0"]', "refined_steps of tree 0 are not paths of steps"),
+                ('["0.x"]', "'0.x' is not a node path"),
+                ("[1]", "is not what export_forest writes"),
+            )
+        ),
         (
             lambda out: _change_table(out, "trees", lambda t: _with_column(t, "prompt", "{}")),
             "the prompt of tree 0 is neither text nor chat messages",
@@ -537,7 +553,8 @@ def test_an_archive_of_an_older_version_is_read(forest, tmp_path):
     [growing] = [tree for tree in before["Tree"] if tree["status"] == "growing"]
     growing |= {"status": "pending", "lease_holder": "", "lease_expires_at": None}
     for tree in before["Tree"]:
-        tree |= {"question": "", "hit_max_nodes": False}  # a question follows from the prompt
+        # A question follows from the prompt.
+        tree |= {"question": "", "hit_max_nodes": False, "refined_steps": None}
     for stored in before["Forest"]:
         stored |= {"num_hit_max_nodes": 0}
     assert documents() == before

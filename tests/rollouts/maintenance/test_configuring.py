@@ -146,8 +146,8 @@ SETTINGS_OF_SAMPLES = {
     "api", "branching", "extra_body", "keep_blocks", "logprobs", "max_depth", "max_nodes",
     "max_tokens_field", "max_tokens_per_rollout", "max_tokens_per_step", "model", "num_rollouts",
     "num_searches", "omega_alpha", "omega_beta", "omega_c_puct", "omega_length", "reasoning",
-    "rollouts_per_state", "samples_per_request", "seed", "step_delimiter", "stop",
-    "stop_at_answer", "strategy", "strategy_package", "temperature", "top_p",
+    "refinement", "rollouts_per_state", "samples_per_request", "seed", "step_delimiter",
+    "stop", "stop_at_answer", "strategy", "strategy_package", "temperature", "top_p",
 }  # fmt: skip
 
 

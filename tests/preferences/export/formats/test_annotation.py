@@ -1,11 +1,13 @@
 """What `math_shepherd` and `omega_prm` annotate, as their papers' datasets have it."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiment_configs.refinements import Refinement
 from forests.core.tree import ReasoningTree, TreeNode, parse_path
 from forests.core.values import estimate_values
 from preferences.export.formats.annotation import Annotation, Kind
@@ -14,6 +16,8 @@ from preferences.export.writing import FORMATS
 from rollouts.strategies.omega_prm import OmegaPRM
 from tests.preferences.export.formats.test_all_formats import rows_of
 from tests.preferences.trees import RIGHT, WRONG
+from tests.rollouts.strategies.test_refining import HARD, Policy, refined
+from tests.rollouts.strategies.test_refining import grown as grown_by
 from tests.rollouts.strategies.test_strategies import grown, make
 
 
@@ -154,6 +158,48 @@ OMEGA = drawn_tree(
     }
 )
 """The wrong rollout a b c d 9, searched: b is a state that may be right, c one that is not."""
+
+
+@pytest.mark.parametrize("strategy", ["sampled", "math_shepherd", "branching"])
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 99))
+def test_a_refined_tree_gives_the_solutions_of_its_strategy_with_their_hard_labels(
+    strategy: str, seed: int
+):
+    policy = Policy(seed, num_texts=10**9)
+    before = grown_by(policy, strategy)
+    tree, refining = refined(Policy(seed, num_texts=10**9), strategy)
+    is_drawn_from_root = {leaf.path for leaf in before.leaves() if leaf.drawn.get(0)}
+
+    values = estimate_values(tree, "any")
+    goal = refining.refinement
+    annotation = Annotation.of_refined(strategy, goal, tree, refining.steps)
+    item = replace(item_of(tree, "solutions"), values=values, annotation=annotation)
+
+    written = {tuple(row["completions"]): row["labels"] for row in rows_of("trl_stepwise", item)}
+    whole = {
+        tuple(node.text for node in before.path_nodes(leaf.path)): [
+            values[leaf.path[:depth]].value == 1.0 for depth in range(1, leaf.depth + 1)
+        ]
+        for leaf in before.leaves()
+        if strategy == "branching" or leaf.path in is_drawn_from_root
+    }
+    assert whole.items() <= written.items()
+    assert written.keys() == whole.keys() or strategy == "branching"
+
+
+def test_a_refined_tree_that_is_not_finished_gives_decided_solutions_only():
+    policy = Policy(HARD, num_texts=10**9)
+    tree = grown_by(policy, "sampled")
+    goal = Refinement(goal="labels", most_rollouts=4)
+    wrong = sum(not leaf.is_correct for leaf in tree.leaves())
+
+    annotation = Annotation.of_refined("sampled", goal, tree, None)
+    item = replace(item_of(tree, "solutions"), annotation=annotation)
+
+    assert len(rows_of("trl_stepwise", item)) == len(tree.leaves()) - wrong
+    assert dropped_by("trl_stepwise", item) == Counter(solutions_not_fully_annotated=wrong)
+    assert wrong
 
 
 def test_omega_prm_gives_its_states_with_the_steps_between_two_of_them_as_one():

@@ -1,0 +1,323 @@
+"""Finished forests that get more rollouts where a step is undecided."""
+
+import io
+import json
+import random
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from experiment_configs.interfaces import ConfigError
+from forests.core.estimators import EstimatorError, caution, choose_estimator
+from forests.core.standings import Standing
+from forests.core.tree import parse_path
+from forests.core.values import root_value
+from forests.models import Forest, Tree
+from forests.progress.reading import read_standing_of
+from forests.progress.states import ForestState
+from forests.storage.counters import recount_forest
+from forests.storage.trees import iter_trees, retry_failed
+from rollouts.client import failures
+from rollouts.growing import grower as growth
+from rollouts.growing.fencing import forget_nodes
+from rollouts.maintenance import refining
+from rollouts.maintenance.extending import extend_forest
+from rollouts.workers.jobs import grow_slice
+from tests.openai_server import OpenAIServer
+from tests.rollouts.forests import reread, seeded, shape, statuses
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NUM_TREES = 2
+MOST = 4
+CASES: dict[str, dict[str, Any]] = {
+    "sampled": {"num_rollouts": 4},
+    "branching": {"branching": [2, 2, 1]},
+    "math_shepherd": {"num_rollouts": 2, "rollouts_per_state": 2},
+    "omega_prm": {"rollouts_per_state": 2, "num_searches": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(failures, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(growth, "SECONDS_BETWEEN_LOOKS_AT_FOREST", 0.05)
+
+
+def write_walk(prefix: str, seed: int) -> str:
+    """Write three lines of few kinds, and an answer that is right one time in eight."""
+    question = prefix.rpartition("Question:")[2]
+    before, _, written = question.partition("Answer:")
+    has, gets, loses = map(int, re.findall(r"\d+", before))
+    chance = random.Random(f"{seed} {written}")
+    lines = [f" Try {chance.randrange(9)}.\n" for _ in range(3 - written.count("\n"))]
+    return "".join(lines) + f"#### {has + gets - loses + chance.randrange(8)}\n"
+
+
+@pytest.fixture
+def server(model_server: OpenAIServer) -> OpenAIServer:
+    model_server.write = write_walk
+    return model_server
+
+
+def refine(forest: Forest, *options: str, most: int = MOST) -> tuple[dict[str, Any], str]:
+    """Return what the command told as JSON, and what it said."""
+    out, err = io.StringIO(), io.StringIO()
+    call_command(
+        "refine_forest", "--forest_name", forest.name, "--max_rollouts", str(most), "--json",
+        *options, stdout=out, stderr=err,
+    )  # fmt: skip
+    told: dict[str, Any] = json.loads(out.getvalue())
+    return told, err.getvalue()
+
+
+def refusal(forest: Forest, *options: str, most: int = MOST) -> str:
+    """Return the one line that refuses, after a look that nothing changed."""
+    before = stored(forest)
+    with pytest.raises(CommandError, match=r"^[^\n]+$") as raised:
+        refine(forest, *options, most=most)
+    assert stored(forest) == before
+    return str(raised.value)
+
+
+def stored(forest: Forest) -> tuple[object, ...]:
+    return (
+        Forest.objects.filter(pk=forest.pk).values().get(),
+        list(Tree.objects.order_by("pk").values()),
+    )
+
+
+def grow(forest: Forest) -> None:
+    grow_slice(forest.name, 0, forest.num_trees)
+
+
+def grown(case: str = "sampled", suffix: str = "a", **settings: Any) -> Forest:
+    forest = seeded(NUM_TREES, suffix, strategy=case, **CASES[case] | settings)
+    grow(forest)
+    return reread(forest)
+
+
+def asked(server: OpenAIServer) -> Counter[tuple[str, int]]:
+    return Counter((request["prompt"], request["seed"]) for request in server.requests)
+
+
+@pytest.mark.parametrize("later_steps", ["draw", "infer"])
+@pytest.mark.parametrize("case", CASES)
+def test_every_step_of_a_finished_forest_is_decided(
+    case: str, later_steps: str, server: OpenAIServer
+):
+    forest = grown(case)
+    before = len(server.requests)
+
+    told, said = refine(forest, "--later_steps", later_steps)
+
+    assert told["num_decided"] < told["num_steps"]
+    assert len(server.requests) == before  # planning asks nobody
+    assert statuses(forest).get("pending") == told["num_trees"] > 0
+    assert "rollout_worker" in said
+
+    grow(forest)
+
+    assert read_standing_of(reread(forest)).state is ForestState.FINISHED
+    assert max(asked(server).values()) == 1
+    drawn = sum(request["n"] for request in server.requests[before:])
+    assert 0 < drawn <= told["num_rollouts_at_most"]
+    after, said = refine(forest, "--later_steps", later_steps)
+    assert after["num_decided"] == after["num_steps"] == told["num_steps"]
+    assert after["num_trees"] == 0
+    assert "no complete tree needs more rollouts" in said
+    assert (after["standings"]["inferred"] > 0) <= (later_steps == "infer")
+    assert recount_forest(reread(forest)) == {}
+
+
+def test_a_dry_run_changes_nothing(server: OpenAIServer):
+    forest = grown()
+    before = stored(forest)
+
+    told, said = refine(forest, "--dry_run", "--max_tokens_total", "5")
+
+    assert told["num_trees"] > 0
+    assert told["num_tokens_at_most"] > 0
+    assert "nothing was changed" in said
+    assert stored(forest) == before
+
+
+def test_values_are_hard_labels_from_then_on(server: OpenAIServer):
+    """Drawing stops at the first right rollout, so that a share of right ones is too high."""
+    forest = grown()
+
+    refine(forest)
+    grow(forest)
+
+    forest = reread(forest)
+    assert forest.estimator == choose_estimator("sampled", "auto", forest.refined_for) == "any"
+    assert "biased upwards" in caution("sampled", "own_rollouts", forest.refined_for)
+    for one in iter_trees(forest):
+        tree = Tree.objects.get(pk=one.id)
+        assert tree.root_value == root_value(one.tree, "any")
+    with pytest.raises(EstimatorError):
+        choose_estimator("branching", "own_rollouts", forest.refined_for)
+
+
+def test_exports_of_steps_have_the_solutions_of_the_strategy_only(
+    server: OpenAIServer, tmp_path: Path
+):
+    forest = grown()
+    solutions = sum(len(one.tree.leaves()) for one in iter_trees(forest))
+    refine(forest)
+    grow(forest)
+
+    call_command(
+        "export_preferences", "--forest_name", forest.name, "--format", "trl_stepwise",
+        "--output", str(tmp_path / "out"),
+    )  # fmt: skip
+
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["parameters"]["solutions"] == "annotated"
+    assert sum(manifest["rows"].values()) == solutions
+
+
+def test_a_larger_maximum_draws_more_and_a_smaller_one_is_refused(server: OpenAIServer):
+    forest = grown()
+    refine(forest)
+    grow(forest)
+
+    assert "can only become larger" in refusal(forest, most=MOST - 1)
+    told, _ = refine(forest, most=2 * MOST)
+    assert told["num_trees"] > 0
+    grow(forest)
+
+    after, _ = refine(forest, most=2 * MOST)
+    assert after["num_decided"] == after["num_steps"] == told["num_steps"]
+    assert max(asked(server).values()) == 1
+
+
+def test_a_limit_ends_it_and_a_larger_one_lets_it_finish(server: OpenAIServer):
+    forest = grown()
+    spent = reread(forest).used.tokens
+
+    refine(forest, "--max_tokens_total", str(spent + 1))
+    grow(forest)
+
+    forest = reread(forest)
+    assert forest.spent_limit
+    assert forest.num_pending > 0
+    Forest.objects.filter(pk=forest.pk).update(max_tokens_total=None)
+    grow(reread(forest))
+    assert refine(forest)[0]["num_trees"] == 0
+
+
+def test_a_call_that_was_interrupted_is_finished_by_the_same_call(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    forest, other = grown(), grown(suffix="b")
+
+    def interrupt(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refining, "reopen", interrupt)
+        with pytest.raises(CommandError, match="run the same command again"):
+            refine(forest)
+    for one in (forest, other):
+        refine(one)
+        grow(one)
+
+    assert shape(forest) == shape(other)
+
+
+def test_a_failed_tree_continues_its_refinement(server: OpenAIServer):
+    forest, other = grown(concurrency=1), grown(suffix="b", concurrency=1)
+    for one in (forest, other):
+        refine(one)
+    tree = Tree.objects.filter(forest_id=forest.pk, status="pending").first()
+    assert tree is not None
+    Tree.objects.filter(pk=tree.pk).update(status="failed", error="the server refused")
+    grow(forest)
+
+    retry_failed(reread(forest))
+    grow(reread(forest))
+    grow(other)
+
+    assert shape(forest) == shape(other)
+
+
+def test_a_tree_at_the_node_limit_is_refined_further_once_the_limit_is_raised(
+    server: OpenAIServer,
+):
+    forest = grown(max_depth=5, max_nodes=22)
+    refine(forest)
+    grow(forest)
+
+    told, said = refine(forest)
+    assert told["num_trees"] == 0
+    assert told["num_decided"] < told["num_steps"]
+    assert "--max_nodes N" in said
+    extend_forest(reread(forest), {"max_nodes": 4000})
+    grow(forest)
+
+    told, _ = refine(forest)
+    assert told["num_decided"] == told["num_steps"]
+    assert max(asked(server).values()) == 1
+
+
+def test_an_emptied_tree_is_grown_by_its_strategy_again(server: OpenAIServer):
+    """Its steps are gone, and with them the list of those to decide."""
+    forest = grown()
+    refine(forest)
+    tree = Tree.objects.filter(refined_steps__isnull=False).first()
+    assert tree is not None
+    assert forget_nodes([(tree.id, tree.generation)], {}) == 1
+
+    grow(forest)
+
+    tree.refresh_from_db()
+    assert tree.status == "complete"
+    assert tree.num_leaves == CASES["sampled"]["num_rollouts"]
+
+
+def test_only_steps_of_the_strategy_are_drawn_from(server: OpenAIServer):
+    forest = grown("branching")
+    nodes = {(one.index, node.path) for one in iter_trees(forest) for node in one.tree}
+
+    refine(forest)
+
+    steps = {
+        (one.index, parse_path(step))
+        for one in iter_trees(reread(forest))
+        for step in one.refined_steps or ()
+    }
+    assert steps
+    assert steps <= nodes
+
+
+def test_unsuitable_forests_are_refused_with_the_remedy(server: OpenAIServer):
+    unfinished = seeded(NUM_TREES, "u", strategy="sampled")
+    assert "run rollout_worker" in refusal(unfinished)
+    forest = grown()
+    refine(forest)
+    grow(forest)
+    forest = reread(forest)
+    with pytest.raises(ConfigError, match="was refined"):
+        extend_forest(forest, {"num_rollouts": 20})
+    with pytest.raises(CommandError, match="refine_forest"):
+        call_command("configure_forest", "--forest_name", forest.name, "--set", "refinement=null")
+    Forest.objects.filter(pk=forest.pk).update(is_paused=True)
+    assert "paused" in refusal(forest, most=2 * MOST)
+
+
+def test_workers_of_an_older_version_would_refuse_it(server: OpenAIServer):
+    """They know no setting `refinement`, and refuse settings that they do not know."""
+    forest = grown()
+    refine(forest)
+
+    assert reread(forest).worker_config["refinement"]["most_rollouts"] == MOST
+    assert reread(forest).replaced_settings["refinement"] is None
+
+
+def test_standings_name_every_outcome():
+    assert [str(one) for one in Standing] == ["right", "wrong", "inferred", "unknown", "open"]
