@@ -23,7 +23,6 @@ LEFT_OUT = {
     "pairs_rejected_by_reviewers": "pairs that reviewers rejected",
     "pairs_not_reviewed": "pairs that no reviewer accepted",
     "trees_in_the_benchmark": "trees whose question is in the benchmark",
-    **TREES_LEFT_OUT,
     "trees_without_scores": "trees without scores of the scorer",
 }
 """Reasons by the name under which they are counted, as shown."""
@@ -31,4 +30,4 @@ LEFT_OUT = {
 
 def words_of(reason: str) -> str:
     """Return a reason as shown; for an unknown one, its name with spaces."""
-    return LEFT_OUT.get(reason, reason.replace("_", " "))
+    return {**LEFT_OUT, **TREES_LEFT_OUT}.get(reason, reason.replace("_", " "))
