@@ -74,9 +74,6 @@ class WorkerSettings(TypedDict):
     api: Api
     strategy: Name
     strategy_package: str
-    refinement: Annotated[
-        Any, AfterValidator(_refinement), WithJsonSchema(any_of("null", "object"))
-    ]
     step_delimiter: Delimiter
     keep_blocks: bool
     stop: Annotated[tuple[Name, ...], Field(fail_fast=True)]
@@ -96,6 +93,9 @@ class WorkerSettings(TypedDict):
     omega_beta: Share
     omega_length: Count
     omega_c_puct: Annotated[float, Field(ge=0, le=1e9), IS_NUMBER]
+    refinement: Annotated[
+        Any, AfterValidator(_refinement), WithJsonSchema(any_of("null", "object"))
+    ]
     samples_per_request: Count
     max_depth: Count
     max_nodes: Count
