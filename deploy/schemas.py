@@ -58,7 +58,8 @@ def forest_manifest() -> Schema:
     forest, scorer = FOREST.rows.json_schema(), SCORERS.rows.json_schema()
     forest["properties"] = {"name": {"type": "string"}} | forest["properties"]
     forest["required"] = ["name", *(key for key in forest["required"] if key not in ADDED)]
-    scorer["properties"]["parameters"] = {"type": "object"}  # text only in tables
+    for name in ("parameters", "spent"):
+        scorer["properties"][name] = {"type": "object"}  # text only in tables
     scorer["required"] = ["name", "parameters", "created_at"]
     parts = {
         "format": {"const": FORMAT},

@@ -31,12 +31,12 @@ def imports_from(directory: Path) -> Iterator[set[str]]:
     _put_first(str(directory))
     importlib.invalidate_caches()
     before, names = set(sys.modules), set[str]()
-    # Compiled files detect two changes within one second only by the size of the source.
-    writes_none, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    # Compiled files detect two changes within one second only by the size of the source. The process
+    # writes none from now on, because methods of the config may import later.
+    sys.dont_write_bytecode = True
     try:
         yield names
     finally:
-        sys.dont_write_bytecode = writes_none
         names |= {name for name in set(sys.modules) - before if _files(name, directory)}
 
 

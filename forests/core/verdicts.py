@@ -32,6 +32,9 @@ GIVE_VERDICTS = frozenset({JUDGE, HUMAN, IMPORTED})
 """Kinds whose scores are verdicts or means of verdicts. Scores of reward models are not: their
 threshold is fitted."""
 
+JUDGE_STEPS = GIVE_VERDICTS | {PRM}
+"""Kinds whose scores say whether a step itself is right, even if the final answer is."""
+
 MAX_RATIONALE = 4_000
 """Most characters of one rationale."""
 MAX_RATIONALES_OF_A_NODE = 20_000

@@ -11,8 +11,9 @@ from forests.core.estimators import FOR_LABELS
 from forests.core.evidence import with_evidence
 from forests.core.naming import index_of_tree
 from forests.core.tree import ReasoningTree, parse_path
+from forests.core.verdicts import JUDGE_STEPS
 from forests.models import Forest, Node, Tree, TreeStatus
-from forests.storage.scores import iter_trees_with_scores
+from forests.storage.scores import get_scorer, iter_trees_with_scores
 from forests.storage.trees import (
     Document,
     StoredTree,
@@ -114,6 +115,7 @@ def iter_tree_items(
     Adds trees without scores of the scorer, and those that are not wanted, to `left_out`.
     """
     solutions, wanted = choice.solutions, choice.wanted
+    judges_steps = any(get_scorer(forest, name).kind in JUDGE_STEPS for name in source.scorers)
     for stored, scores in iter_trees_with_scores(forest, source.scorers):
         if stored.status != TreeStatus.COMPLETE:
             continue
@@ -137,7 +139,7 @@ def iter_tree_items(
                 tree=stored.tree,
                 values=with_evidence(values, source.evidence_of(stored.tree, values)),
                 annotation=_annotation(forest, stored) if solutions == "annotated" else None,
-                judges_steps=bool(source.scorers),
+                judges_steps=judges_steps,
             ),
         )
 

@@ -466,7 +466,7 @@ def test_settings_that_cannot_grow_are_refused_before_anything_is_written():
     config = Numbers()
     config.rollout_worker_config = RolloutWorkerConfig(max_depth=0, extra_body=5)  # type: ignore[arg-type]
 
-    with pytest.raises(ConfigError, match=r"max_depth is 0.*extra_body is 5") as caught:
+    with pytest.raises(ConfigError, match=r"extra_body cannot be used: .*max_depth is 0") as caught:
         seed(config)
 
     assert "\n" not in str(caught.value)
@@ -517,7 +517,7 @@ def test_settings_that_no_document_can_hold_are_refused_by_name():
     class Settings(Numbers):
         rollout_worker_config = RolloutWorkerConfig(model=f"model{HALF}")
 
-    with pytest.raises(ConfigError, match=r"^the rollout_worker_config holds a lone surrogate"):
+    with pytest.raises(ConfigError, match=r"^rollout_worker_config.model .* a lone surrogate"):
         seed(Settings())
 
     assert Forest.objects.count() == 0

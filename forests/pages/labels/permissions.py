@@ -1,4 +1,4 @@
-"""Who may label steps, and who may decide where people disagree."""
+"""Permissions to label steps, and to decide where people disagree."""
 
 from django.contrib.auth.models import User
 

@@ -409,6 +409,7 @@ def test_what_is_not_there_is_a_404_that_says_so(reader, forest, address, reason
 
 NODE_READS = ["forests_forest", "forests_tree", "forests_node"]
 TREE_READS = [*NODE_READS, "forests_scorer"]
+PERMISSIONS = ["auth_user_groups", "auth_user_user_permissions"]
 
 
 @pytest.mark.parametrize(
@@ -418,8 +419,9 @@ TREE_READS = [*NODE_READS, "forests_scorer"]
         ("/", ["forests_forest", "forests_activity", "forests_tree"]),
         # Trees: their page, the leases on those that grow, and what the first ones cost and think.
         (FOREST, ["forests_forest", "forests_activity", *["forests_tree"] * 4, "forests_node"]),
-        (f"{FOREST}trees/1/", [*TREE_READS, "forests_tree"]),
-        (f"{FOREST}trees/1/?q=eggs&ends=correct", [*TREE_READS, "forests_tree"]),
+        # Whether the reader may label, too.
+        (f"{FOREST}trees/1/", [*TREE_READS, *PERMISSIONS, "forests_tree"]),
+        (f"{FOREST}trees/1/?q=eggs&ends=correct", [*TREE_READS, *PERMISSIONS, "forests_tree"]),
         (f"{FOREST}trees/1/nodes/0.0.1/", TREE_READS),
         (f"{FOREST}trees/1/nodes/0.0.1/prefix.txt", [*NODE_READS, "forests_tree"]),
         (f"{FOREST}trees/1/prompt.txt", ["forests_forest", "forests_tree"]),
