@@ -31,8 +31,8 @@ def imports_from(directory: Path) -> Iterator[set[str]]:
     _put_first(str(directory))
     importlib.invalidate_caches()
     before, names = set(sys.modules), set[str]()
-    # Compiled files detect two changes within one second only by the size of the source. The process
-    # writes none from now on, because methods of the config may import later.
+    # Compiled files detect two changes within one second only by the size of the source. None is
+    # written from now on either, because methods of the config may import later.
     sys.dont_write_bytecode = True
     try:
         yield names
