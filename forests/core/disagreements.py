@@ -1,4 +1,4 @@
-"""Where the sources of a step's label disagree: Monte Carlo values, reward models, judges, people.
+"""Where the sources of a step's label disagree: Monte Carlo values, judges, people.
 
 A Monte Carlo value says how often samples that contain a step end with a correct answer. It is no
 verdict on the step: after a hard prompt, right steps have low values. So a scorer is compared with
@@ -8,7 +8,8 @@ far the value falls from the step before to this one. Both take the end of the 9
 disagrees less, so that few samples do not look like much disagreement. Two scorers disagree by the
 difference of their scores.
 
-A score of 0.5 calls a step neither right nor wrong, and weighs nothing against a value.
+A score of 0.5 calls a step neither right nor wrong, and weighs nothing against a value. Only
+scorers that give verdicts are compared: the scores of reward models have no common scale.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

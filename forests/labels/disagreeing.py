@@ -9,7 +9,7 @@ from forests.core.evidence import evidence_of
 from forests.core.tree import Scores, format_path, parse_path
 from forests.core.values import Estimator, estimate_values
 from forests.models import Forest, Tree
-from forests.storage.scores import read_scores, scorer_names
+from forests.storage.scores import read_scores, verdict_scorers
 from forests.storage.trees import Document, StoredTree, collection, in_batches, read_trees
 
 
@@ -22,7 +22,7 @@ def update_disagreements(
 
     Call it whenever scores, labels or grades change. Calls `report` with the number of trees done.
     """
-    names = scorer_names(forest)
+    names = verdict_scorers(forest)
     if not names and indexes is None:
         forget_disagreements(forest)
         return

@@ -100,6 +100,12 @@ def scorer_names(forest: Forest) -> list[str]:
     return sorted(one["name"] for one in collection(Scorer).find({"forest_id": forest.name}))
 
 
+def verdict_scorers(forest: Forest) -> list[str]:
+    """Return the names of the scorers whose scores are verdicts."""
+    query = {"forest_id": forest.name, "kind": {"$in": sorted(GIVE_VERDICTS)}}
+    return sorted(one["name"] for one in collection(Scorer).find(query))
+
+
 def read_scores(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int, Scores]:
     """Return the scores of these trees by index, in one query; trees without scores are absent."""
     ids = {tree_scores_id(tree, scorer): index for tree, index in _trees(forest, indexes)}

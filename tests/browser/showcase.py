@@ -4,9 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 from django.core.management import call_command
 
-from forests.core.tree import ReasoningTree
+from forests.core.judged import JudgedTree
+from forests.core.naming import tree_id
+from forests.core.tree import ReasoningTree, parse_path
+from forests.core.verdicts import JUDGE, Verdict
+from forests.labels.disagreeing import update_disagreements
+from forests.labels.storage import record_label
 from forests.models import Forest, TreeStatus
-from forests.storage.scores import start_scorer, write_scores
+from forests.storage.scores import start_scorer, write_judged, write_scores
 from forests.storage.trees import iter_trees
 from preferences.core.pairing import PairingOptions
 from preferences.models import Preference, ReviewState
@@ -46,6 +51,10 @@ PAGES = {
     "tree-without-steps": f"/{GROWING}/trees/3/",
     "metrics": f"/{FINISHED}/metrics/",
     "metrics-empty": f"/{GROWING}/metrics/",
+    "labels": f"/{FINISHED}/labels/",
+    "labels-solutions": f"/{FINISHED}/labels/?queue=solutions",
+    "labels-divided": f"/{FINISHED}/labels/?queue=divided",
+    "labels-empty": f"/{GROWING}/labels/",
     "preferences": f"/{FINISHED}/preferences/",
     "preferences-accepted": f"/{FINISHED}/preferences/?review=accepted",
     "preferences-empty": f"/{GROWING}/preferences/",
@@ -86,8 +95,22 @@ def make_showcase() -> None:
     create_preferences(finished, "mine", SetParameters(PairingOptions()), report=lambda _: None)
     for pair in Preference.objects.all()[:2]:
         record_review(pair, ReviewState.ACCEPTED, "clear: the price is doubled", "ada")
+    _add_opinions(finished)
     _make_growing()
     add_trees(make_forest(NEW), [tree_of()] * 60, status=TreeStatus.PENDING)
+
+
+def _add_opinions(forest: Forest) -> None:
+    """Add a judge that is wrong about a step, and two people who disagree about another."""
+    sold, kept = parse_path("0.0"), parse_path("0.1")
+    why = "The muffins need **four** eggs, so $16 - 3 - 4 = 9$ are left. The step forgets them."
+    critic = start_scorer(forest, "critic", {}, JUDGE)
+    for index in (0, 1):
+        said = JudgedTree({sold: 0.0, kept: 1 / 3}, {sold: why}, {sold: [0, 0, 3], kept: [1, 0, 2]})
+        write_judged(critic, {tree_id(forest.name, index): said})
+    for person, verdict in (("ada", Verdict.RIGHT), ("bob", Verdict.WRONG)):
+        record_label(forest, 1, kept, person, verdict, f"{person} read it twice")
+    update_disagreements(forest)
 
 
 def large_tree(ends: int = 4) -> ReasoningTree:

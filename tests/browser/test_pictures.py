@@ -18,6 +18,7 @@ PICTURES = {
     "tree": (f"/{FINISHED}/trees/0/", 1300),
     "forest": (f"/{FINISHED}/", 1100),
     "review": (f"/{FINISHED}/preferences/", 800),
+    "labels": (f"/{FINISHED}/labels/", 900),
 }
 """Address and height of each picture."""
 

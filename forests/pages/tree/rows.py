@@ -13,6 +13,7 @@ from forests.core.evidence import evidence_of, known_interval, with_evidence
 from forests.core.naming import node_anchor
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import Estimator, NodeValue, estimate_values
+from forests.core.verdicts import GIVE_VERDICTS
 from forests.pages.tree.query import TreeQuery
 from forests.pages.tree.selection import select
 from forests.pages.tree.steepest import steepest_path
@@ -179,7 +180,11 @@ class TreeReading:
 
     def _disputed(self) -> list[NodePath]:
         """Return the steps about which two sources disagree much, those of the largest first."""
-        scores = {name: judged.scores for name, (_, judged) in self.judged.items()}
+        scores = {
+            name: judged.scores
+            for name, (kind, judged) in self.judged.items()
+            if kind in GIVE_VERDICTS
+        }
         if not scores:
             return []
         intervals = {path: known_interval(value) for path, value in self.shares.items()}
