@@ -134,6 +134,7 @@ class _LabelTree:
     def card(self, path: NodePath, disagreement: Disagreement | None, is_blind: bool) -> LabelCard:
         stored = self._stored
         node = self.tree.nodes[path]
+        before = self.tree.steps_text(path[:-1])
         labels = self._labels.steps.get(path, StepLabels())
         mine = labels.by(self._person)
         return LabelCard(
@@ -141,7 +142,7 @@ class _LabelTree:
             node=node,
             gold_label=stored.label,
             question=self.texts.markdown(stored.question or question_of_prompt(stored.prompt)),
-            before=self.texts.markdown(self.tree.steps_text(path[:-1])),
+            before=self.texts.markdown(before) if before else SafeString(""),
             text=self.texts.markdown(node.text),
             value=self._values[path],
             interval=known_interval(self._values[path]),
