@@ -320,6 +320,7 @@ class Scorer(models.Model):
     spent = models.JSONField(default=dict)  # by a judge: requests, tokens, unread replies
     num_trees = models.IntegerField(default=0)  # trees with scores
     num_nodes = models.IntegerField(default=0)  # nodes with a score
+    changed_at = models.DateTimeField(null=True)  # when scores of a tree were last replaced
     created_at = models.DateTimeField()
 
     class Meta:
@@ -352,9 +353,11 @@ class TreeLabels(models.Model):
     id = models.CharField(primary_key=True, max_length=620, db_column="_id")
     tree = models.ForeignKey(Tree, models.DO_NOTHING, related_name="+", db_index=False)
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
-    person = models.CharField(max_length=150, blank=True)  # user name; empty: decisions
+    person = models.CharField(max_length=150, blank=True)  # id of a user; empty: decisions
     verdicts = models.JSONField(default=dict)  # by path, such as {"0-2-1": "right"}
     notes = models.JSONField(default=dict)  # why, by path
+    blind = models.JSONField(default=dict)  # paths labelled without seeing what others say
+    is_whole = models.BooleanField(default=False)  # every step of the tree's solution to label
     revision = models.BigIntegerField(default=0)  # how often it was changed
     changed_at = models.DateTimeField()
 

@@ -16,13 +16,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple, TypeAlias
 
+from forests.core.evidence import evidence_of
 from forests.core.tree import NodePath, ReasoningTree, Scores
+from forests.core.values import Estimator, estimate_values
 
 Interval: TypeAlias = tuple[float, float]
-MONTE_CARLO = "Monte Carlo"
+GRADED_LEAVES = "Monte Carlo"
 """Name of the values of graded leaves beside the names of scorers."""
 MAX_OF_A_TREE = 10
 """Most disagreements that a tree keeps."""
+
+
+def intervals_of(tree: ReasoningTree, estimator: Estimator) -> dict[NodePath, Interval]:
+    """Return the 95 % intervals of the values of a tree.
+
+    The hard values of `any` are not shares of samples: those of `leaf_mean` take their place.
+    """
+    soft: Estimator = "leaf_mean" if estimator == "any" else estimator
+    evidence = evidence_of(tree, estimate_values(tree, soft), soft)
+    return {path: one.interval for path, one in evidence.items()}
 
 
 class Disagreement(NamedTuple):
@@ -34,12 +46,12 @@ class Disagreement(NamedTuple):
     one: str
     """A source: the name of a scorer."""
     other: str
-    """A scorer, or `MONTE_CARLO`."""
+    """A scorer, or `GRADED_LEAVES`."""
 
 
 def disagreements_of(
     tree: ReasoningTree,
-    intervals: Mapping[NodePath, Interval | None],
+    intervals: Mapping[NodePath, Interval],
     scores: Mapping[str, Scores],
 ) -> list[Disagreement]:
     """Return the largest disagreement on each step of a tree, the largest first.
@@ -48,7 +60,7 @@ def disagreements_of(
 
     Args:
         tree: the tree.
-        intervals: the 95 % interval of each Monte Carlo value; None, or absent, without one.
+        intervals: the 95 % interval of each Monte Carlo value: see `intervals_of`.
         scores: the scores of each scorer. Those that are not from 0 to 1 are left out: what they
             say of a step is not known.
     """
@@ -70,7 +82,7 @@ def largest(
 
 
 def _on_step(
-    path: NodePath, intervals: Mapping[NodePath, Interval | None], scores: Mapping[str, Scores]
+    path: NodePath, intervals: Mapping[NodePath, Interval], scores: Mapping[str, Scores]
 ) -> Iterator[Disagreement]:
     said = {
         name: given[path]
@@ -79,7 +91,7 @@ def _on_step(
     }
     for name, score in said.items():
         size = _from_value(score, intervals.get(path), intervals.get(path[:-1]))
-        yield Disagreement(path, size, name, MONTE_CARLO)
+        yield Disagreement(path, size, name, GRADED_LEAVES)
     for one, other in combinations(said, 2):
         yield Disagreement(path, abs(said[one] - said[other]), one, other)
 

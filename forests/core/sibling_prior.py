@@ -13,8 +13,9 @@ The probabilities hold whichever two siblings are compared, so also for the best
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from forests.core.values import Estimator, NodeValue, Ungraded
 Array = npt.NDArray[np.float64]
 
 MAX_GROUPS = 4_000
-"""Groups of siblings that the prior of one depth is estimated from: the first of the forest."""
+"""Most groups of siblings that the prior of one depth is estimated from."""
 
 MAX_DEPTH = 24
 """Deeper siblings count as siblings of this depth."""
@@ -50,6 +51,9 @@ _EQUAL_SHARE = 0.5
 """First guess of the share of prefixes after which all steps are equally good."""
 _ROUNDS = 60
 _LEAST_WEIGHT = 1e-4
+_LEAST_DOUBT = 1e-3
+"""Weight of the first guess beside what a forest says: without it, a distribution that the forest
+excludes could never be likely, whatever the samples of a prefix say."""
 
 
 class _Components:
@@ -128,6 +132,8 @@ class SiblingPrior:
     ) -> float:
         """Return the probability that the true value of one step is above that of its sibling.
 
+        For many pairs of one prefix, `pairs_of` is faster.
+
         Equal true values do not count as better, so both orders may have a chance below 0.5.
 
         Args:
@@ -136,16 +142,14 @@ class SiblingPrior:
             depth: the depth of both.
             siblings: all steps after the prefix with evidence, these two included.
         """
-        if one.is_certain and other.is_certain:
-            return float(one.correct > other.correct)
-        group = self._group_weights(siblings or (one, other), depth)
-        mine, others = _posteriors(one), _posteriors(other)
-        below = np.cumsum(others, axis=1) - others
-        # Values at the same point of a beta distribution are too close to tell, but not equal.
-        half = np.where(_ALL.are_equal, 0.0, 0.5)[:, None] * others
-        half[:, [0, -1]] = 0.0
-        chances = (mine * (below + half)).sum(axis=1)
-        return float(min(1.0, max(0.0, group @ chances)))
+        return _chance_better(one, other, self._group_weights(siblings or (one, other), depth))
+
+    def pairs_of(
+        self, depth: int, siblings: Sequence[Evidence]
+    ) -> Callable[[Evidence, Evidence], float]:
+        """Return `chance_better` for the steps after one prefix, given all of them."""
+        group = self._group_weights(siblings, depth)
+        return lambda one, other: _chance_better(one, other, group)
 
     def chance_above(
         self,
@@ -187,31 +191,51 @@ class SiblingPrior:
 
     def _group_weights(self, siblings: Iterable[Evidence], depth: int) -> Array:
         """Return how likely each distribution is for a group, given the samples of all siblings."""
+        weights = self._weights_of(depth)
+        # In a forest in which hardly any steps differ, some still may.
+        weights = (1 - _LEAST_DOUBT) * weights + _LEAST_DOUBT * _ALL.first_guess
         with np.errstate(divide="ignore"):
-            logs: Array = np.log(self._weights_of(depth))
+            logs: Array = np.log(weights)
             for one in siblings:
                 logs = logs + np.log(_likelihoods(one))
-        weights = np.exp(logs - logs.max())
-        found: Array = weights / weights.sum()
+        likely: Array = np.exp(logs - logs.max())
+        found: Array = likely / likely.sum()
         return found
 
 
+def _chance_better(one: Evidence, other: Evidence, group: Array) -> float:
+    """Return the chance that a step is better than its sibling, given how likely each is."""
+    if one.is_certain and other.is_certain:
+        return float(one.correct * other.samples > other.correct * one.samples)
+    mine, others = _posteriors(one), _posteriors(other)
+    below = np.cumsum(others, axis=1) - others
+    # Values at the same point of a beta distribution are too close to tell, but not equal.
+    half = np.where(_ALL.are_equal, 0.0, 0.5)[:, None] * others
+    half[:, [0, -1]] = 0.0
+    chances = (mine * (below + half)).sum(axis=1)
+    return float(min(1.0, max(0.0, group @ chances)))
+
+
 class PriorEstimator:
-    """Estimates the prior of a forest from its trees, one by one, in bounded memory."""
+    """Estimates the prior of a forest from its trees, one by one, in bounded memory.
+
+    If a depth has more than `MAX_GROUPS` groups, a sample of them stands for all (reservoir
+    sampling, Vitter 1985): the first ones would mislead in a dataset that is sorted. The same trees
+    in the same order give the same sample.
+    """
 
     def __init__(self, estimator: Estimator, ungraded: Ungraded = "incorrect") -> None:
         self.estimator = estimator
         self.ungraded = ungraded
-        self._groups: dict[int, Counter[_Group]] = defaultdict(Counter)
+        self._groups: dict[int, list[_Group]] = defaultdict(list)
         self._totals: Counter[int] = Counter()
+        self._random = Random(0)
 
     def add(self, tree: ReasoningTree, values: Mapping[NodePath, NodeValue]) -> None:
         """Add the sibling groups of a tree; `values` are those of this estimator."""
         known = dependences_of(tree, values, self.estimator, self.ungraded)
         for node in tree:
             depth = min(node.depth + 1, MAX_DEPTH)
-            if self._totals[depth] >= MAX_GROUPS:
-                continue
             group = sorted(
                 (values[child.path].value or 0.0, known[child.path])
                 for child in tree.children(node.path)
@@ -219,8 +243,16 @@ class PriorEstimator:
             )
             # A single step says nothing about differences, nor do steps that are all certain.
             if len(group) > 1 and not all(one.is_certain for _, one in group):
-                self._groups[depth][tuple(group)] += 1
-                self._totals[depth] += 1
+                self._keep(depth, tuple(group))
+
+    def _keep(self, depth: int, group: "_Group") -> None:
+        """Keep a group, in place of another one if there are too many."""
+        self._totals[depth] += 1
+        kept = self._groups[depth]
+        if len(kept) < MAX_GROUPS:
+            kept.append(group)
+        elif (place := self._random.randrange(self._totals[depth])) < MAX_GROUPS:
+            kept[place] = group
 
     def prior(self) -> SiblingPrior:
         """Return the prior of the trees added so far; a cautious one if there are none."""
@@ -233,7 +265,7 @@ class PriorEstimator:
 
         found = {}
         for depth in sorted(self._groups, reverse=True):  # a depth needs that of the next one
-            found[depth] = _Groups.of(self._groups[depth], depth, correlation)
+            found[depth] = _Groups.of(Counter(self._groups[depth]), depth, correlation)
             fitted = found[depth].fit(_ALL.first_guess, FIRST_WEIGHT)
             agreements[depth] = _correlation(fitted)
         pooled = _Groups.joined(list(found.values())).fit(_ALL.first_guess, FIRST_WEIGHT)

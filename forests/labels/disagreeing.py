@@ -1,42 +1,51 @@
 """Where the scorers of a forest disagree, kept with each tree so that no page has to compute it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pymongo import UpdateOne
 
-from forests.core.disagreements import Disagreement, disagreements_of, largest
-from forests.core.evidence import evidence_of
-from forests.core.tree import Scores, format_path, parse_path
-from forests.core.values import Estimator, estimate_values
+from forests.core.disagreements import (
+    Disagreement,
+    disagreements_of,
+    intervals_of,
+    largest,
+)
+from forests.core.tree import NodePath, Scores, format_path, parse_path
+from forests.core.values import Estimator
 from forests.models import Forest, Tree
 from forests.storage.scores import read_scores, verdict_scorers
 from forests.storage.trees import Document, StoredTree, collection, in_batches, read_trees
 
 
-def update_disagreements(
-    forest: Forest,
-    indexes: Sequence[int] | None = None,
-    report: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Compute where the scorers of a forest disagree, on these trees; None: on all.
+def update_disagreements(forest: Forest, report: Callable[[int], None] = lambda _: None) -> None:
+    """Compute where the scorers of a forest disagree.
 
-    Call it whenever scores, labels or grades change. Calls `report` with the number of trees done.
+    Call it whenever scores or grades change. Calls `report` with the number of trees done.
     """
     names = verdict_scorers(forest)
-    if not names and indexes is None:
+    if not names:
         forget_disagreements(forest)
         return
     done = 0
-    for some in in_batches(range(forest.num_trees) if indexes is None else indexes):
-        scores = {name: read_scores(forest, name, some) for name in names}
-        changes = [
-            _change(stored, forest.estimator, _of_tree(scores, stored.index))
-            for stored in read_trees(forest, some)
-        ]
-        if changes:
-            collection(Tree).bulk_write(changes, ordered=False)
+    for some in in_batches(range(forest.num_trees)):
+        _update(forest, read_trees(forest, some), names)
         done += len(some)
         report(done)
+
+
+def update_disagreements_of(forest: Forest, stored: StoredTree) -> None:
+    """Compute where the scorers of a forest disagree about one tree, after a label of it."""
+    _update(forest, [stored], verdict_scorers(forest))
+
+
+def _update(forest: Forest, trees: Sequence[StoredTree], names: Sequence[str]) -> None:
+    indexes = [stored.index for stored in trees]
+    scores = {name: read_scores(forest, name, indexes) for name in names}
+    changes = [
+        _change(stored, forest.estimator, _of_tree(scores, stored.index)) for stored in trees
+    ]
+    if changes:
+        collection(Tree).bulk_write(changes, ordered=False)
 
 
 def forget_disagreements(forest: Forest) -> None:
@@ -45,15 +54,20 @@ def forget_disagreements(forest: Forest) -> None:
     collection(Tree).update_many({"forest_id": forest.name}, {"$set": fields})
 
 
-def read_largest(forest: Forest, number: int) -> list[tuple[int, Disagreement]]:
+def read_largest(
+    forest: Forest, number: int, without: Collection[tuple[int, NodePath]] = ()
+) -> list[tuple[int, Disagreement]]:
     """Return the steps on which scorers disagree most, each with the index of its tree.
 
-    At most `number`, of at most `forests.core.disagreements.MAX_OF_A_TREE` steps of a tree.
+    At most `number`, of at most `forests.core.disagreements.MAX_OF_A_TREE` steps of a tree, and
+    none of the steps in `without`.
     """
+    most = number + len(without)
     wanted = {"forest_id": forest.name, "disagreement": {"$gt": 0}}
     fields = {"index": 1, "disagreements": 1}
-    trees = collection(Tree).find(wanted, fields).sort("disagreement", -1).limit(number)
-    return largest(((tree["index"], disagreements_in(tree)) for tree in trees), number)
+    trees = collection(Tree).find(wanted, fields).sort("disagreement", -1).limit(most)
+    found = largest(((tree["index"], disagreements_in(tree)) for tree in trees), most)
+    return [(index, one) for index, one in found if (index, one.path) not in without][:number]
 
 
 def disagreements_in(tree: Document) -> list[Disagreement]:
@@ -80,6 +94,4 @@ def _change(stored: StoredTree, estimator: Estimator, scores: Mapping[str, Score
 def _disagreements(
     stored: StoredTree, estimator: Estimator, scores: Mapping[str, Scores]
 ) -> list[Disagreement]:
-    evidence = evidence_of(stored.tree, estimate_values(stored.tree, estimator), estimator)
-    intervals = {path: one.interval for path, one in evidence.items()}
-    return disagreements_of(stored.tree, intervals, scores)
+    return disagreements_of(stored.tree, intervals_of(stored.tree, estimator), scores)

@@ -17,11 +17,11 @@ from urllib.parse import quote
 from pymongo.errors import DuplicateKeyError
 
 from experiment_configs.interfaces import ConfigError
-from forests.core.naming import scorer_id, tree_id, tree_scores_id
+from forests.core.naming import index_of_tree, scorer_id, tree_id, tree_scores_id
 from forests.core.tree import NodePath, format_path, parse_path
 from forests.core.verdicts import HUMAN, SCORES, Verdict, bounded_rationale, mean_score
 from forests.models import Forest, Scorer, TreeLabels, TreeScores
-from forests.storage.scores import JudgedTree, scores_document, start_scorer
+from forests.storage.scores import JudgedTree, count_scores, scores_document, start_scorer
 from forests.storage.trees import Document, collection
 
 DECISIONS = ""
@@ -39,6 +39,8 @@ class Label:
     person: str
     verdict: Verdict
     note: str = ""
+    is_blind: bool = False
+    """Whether the person did not see what others say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class StepLabels:
     """What people say of one step."""
 
     labels: Sequence[Label] = ()
-    """In the order of their names."""
+    """In the order of the people's ids."""
     decision: Label | None = None
 
     @property
@@ -89,9 +91,20 @@ class LabelledTree:
         )
 
 
-def record_label(
-    forest: Forest, index: int, path: NodePath, person: str, verdict: Verdict | None, note: str
-) -> StepLabels:
+@dataclass(frozen=True, slots=True)
+class NewLabel:
+    """What a person wants to say of a step."""
+
+    person: str
+    """Id of a user, which a new name does not change; `DECISIONS` for a decision."""
+    verdict: Verdict | None
+    """None takes the label back."""
+    note: str | None = None
+    """At most `MAX_NOTE` characters; None keeps the note that is there."""
+    is_blind: bool = False
+
+
+def record_label(forest: Forest, index: int, path: NodePath, new: NewLabel) -> StepLabels:
     """Store what a person says of a step, in place of what the same person said before.
 
     Returns what all say of the step now.
@@ -100,30 +113,30 @@ def record_label(
         forest: the forest.
         index: index of the tree.
         path: the step; the caller has checked that it is there.
-        person: user name; `DECISIONS` for a decision.
-        verdict: None takes the label back.
-        note: at most `MAX_NOTE` characters.
+        new: the label.
 
     Raises:
         ConfigError: the forest has an imported scorer of the name that labels need.
     """
     scorer = _scorer_of_labels(forest)
     tree, key = tree_id(forest.name, index), _key(path)
-    fields = {
+    fields: Document = {
         "tree_id": tree,
         "forest_id": forest.name,
-        "person": person,
+        "person": new.person,
         "changed_at": datetime.now(UTC),
     }
-    texts = {f"notes.{key}": note} if verdict and note else {}
-    gone = {f"notes.{key}": ""} if not texts else {}
-    if verdict is None:
-        gone[f"verdicts.{key}"] = ""
-    else:
-        fields[f"verdicts.{key}"] = str(verdict)
+    values = {
+        "verdicts": str(new.verdict) if new.verdict else None,
+        "blind": True if new.verdict and new.is_blind else None,
+    }
+    if new.note is not None or new.verdict is None:
+        values["notes"] = new.note if new.verdict and new.note else None
+    fields |= {f"{name}.{key}": value for name, value in values.items() if value is not None}
+    gone = {f"{name}.{key}": "" for name, value in values.items() if value is None}
     collection(TreeLabels).update_one(
-        {"_id": f"{tree}/{quote(person, safe='')}"},
-        {"$set": fields | texts, "$inc": {"revision": 1}, **({"$unset": gone} if gone else {})},
+        {"_id": f"{tree}/{quote(new.person, safe='')}"},
+        {"$set": fields, "$inc": {"revision": 1}, **({"$unset": gone} if gone else {})},
         upsert=True,
     )
     labelled = read_labels(tree)
@@ -151,13 +164,25 @@ def read_labels(tree: str) -> LabelledTree:
     return LabelledTree(steps, sum(document["revision"] for document in found))
 
 
-def labels_of_forest(forest: Forest) -> dict[str, dict[tuple[str, NodePath], Verdict]]:
-    """Return the verdicts of each person by tree id and step; `DECISIONS` has the decisions."""
-    by_person: dict[str, dict[tuple[str, NodePath], Verdict]] = {}
+def labels_of_forest(forest: Forest) -> dict[str, dict[tuple[str, NodePath], Label]]:
+    """Return the labels of each person by tree id and step; `DECISIONS` has the decisions."""
+    by_person: dict[str, dict[tuple[str, NodePath], Label]] = {}
     for document in collection(TreeLabels).find({"forest_id": forest.name}):
         mine = by_person.setdefault(document["person"], {})
-        mine |= {(document["tree_id"], path): label.verdict for path, label in _labels_in(document)}
+        mine |= {(document["tree_id"], path): label for path, label in _labels_in(document)}
     return by_person
+
+
+def note_whole(tree: str, person: str) -> None:
+    """Note that a person has labelled every step of the solution that a tree asks for."""
+    mine = {"_id": f"{tree}/{quote(person, safe='')}"}
+    collection(TreeLabels).update_one(mine, {"$set": {"is_whole": True}})
+
+
+def whole_trees(forest: Forest, person: str) -> set[int]:
+    """Return the trees whose solution to label this person has labelled."""
+    query = {"forest_id": forest.name, "person": person, "is_whole": True}
+    return {index_of_tree(one["tree_id"]) for one in collection(TreeLabels).find(query)}
 
 
 def publish_labels(forest: Forest) -> Scorer:
@@ -200,7 +225,8 @@ def _publish(scorer: Scorer, tree: str, labelled: LabelledTree) -> None:
         "num_trees": bool(judged.scores) - bool(num_before),
         "num_nodes": len(judged.scores) - num_before,
     }
-    collection(Scorer).update_one({"_id": scorer.id}, {"$inc": deltas})
+    is_changed = before is not None and before["scores"] != document["scores"]
+    count_scores(scorer, deltas, is_changed=is_changed)
 
 
 def _replaced(before: Document | None, document: Document) -> bool:
@@ -222,11 +248,11 @@ def _revision(scores: Document) -> int:
 
 
 def _labels_in(document: Document) -> list[tuple[NodePath, Label]]:
-    notes = document.get("notes") or {}
+    notes, blind = document.get("notes") or {}, document.get("blind") or {}
     return [
         (
             parse_path(key.replace("-", ".")),
-            Label(document["person"], Verdict(verdict), notes.get(key, "")),
+            Label(document["person"], Verdict(verdict), notes.get(key, ""), key in blind),
         )
         for key, verdict in (document.get("verdicts") or {}).items()
     ]

@@ -209,8 +209,9 @@ def write_judged(scorer: Scorer, judged: Mapping[str, JudgedTree]) -> None:
     ids = {tree_scores_id(tree, scorer.name): one for tree, one in judged.items()}
     if not ids:
         return
-    found = collection(TreeScores).find({"_id": {"$in": list(ids)}})
-    before = {one["_id"]: len(one["scores"].keys() - {format_path(ROOT)}) for one in found}
+    stored = {one["_id"]: one for one in collection(TreeScores).find({"_id": {"$in": list(ids)}})}
+    before = {id_: len(one["scores"].keys() - {format_path(ROOT)}) for id_, one in stored.items()}
+    is_changed = any(one["scores"] != _by_key(ids[id_].scores) for id_, one in stored.items())
     result = collection(TreeScores).bulk_write(
         [
             ReplaceOne({"_id": id_}, {"_id": id_, **scores_document(one)}, upsert=True)
@@ -226,7 +227,13 @@ def write_judged(scorer: Scorer, judged: Mapping[str, JudgedTree]) -> None:
             if id_ in new or id_ in before
         ),
     }
-    collection(Scorer).update_one({"_id": scorer.id}, {"$inc": deltas})
+    count_scores(scorer, deltas, is_changed=is_changed)
+
+
+def count_scores(scorer: Scorer, deltas: Mapping[str, int], *, is_changed: bool) -> None:
+    """Add to the counts of a scorer; `is_changed`: whether earlier scores were replaced."""
+    now = {"$set": {"changed_at": datetime.now(UTC)}} if is_changed else {}
+    collection(Scorer).update_one({"_id": scorer.id}, {"$inc": dict(deltas), **now})
 
 
 def add_spent(scorer: Scorer, used: Usage, unread: int) -> None:

@@ -75,7 +75,7 @@ TREES = Columns(Tree, without=["id", "forest", *NEVER_TAKEN])
 NODES = Columns(
     Node, without=["id", "tree", "forest", "parent_id", "depth", "position", "generation"]
 )
-SCORERS = Columns(Scorer, without=["id", "forest"])
+SCORERS = Columns(Scorer, without=["id", "forest", "changed_at"])
 SCHEMAS = {
     "trees": TREES.schema,
     "nodes": pa.schema([("tree", pa.int64()), ("path", pa.string()), *NODES.schema]),

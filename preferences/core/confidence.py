@@ -1,9 +1,10 @@
 """How sure it is that the chosen side of a pair is the better one."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TypeAlias
 
-from forests.core.evidence import evidence_of
+from forests.core.evidence import Evidence, evidence_of
 from forests.core.sibling_prior import SiblingPrior
 from forests.core.tree import NodePath, ReasoningTree
 from forests.core.values import NodeValue
@@ -41,11 +42,15 @@ def confidence_in(
         return lambda _one, _other: None
     known = evidence_of(tree, values, source.estimator, source.ungraded, prior.correlation)
 
+    @cache
+    def pairs_after(prefix: NodePath) -> Callable[[Evidence, Evidence], float]:
+        nodes = tree.children(prefix)
+        siblings = [known[node.path] for node in nodes if node.path in known]
+        return prior.pairs_of(len(prefix) + 1, siblings)
+
     def confidence(one: NodePath, other: NodePath) -> float | None:
         if one not in known or other not in known:
             return None
-        nodes = tree.children(one[:-1])
-        siblings = [known[node.path] for node in nodes if node.path in known]
-        return prior.chance_better(known[one], known[other], len(one), siblings)
+        return pairs_after(one[:-1])(known[one], known[other])
 
     return confidence

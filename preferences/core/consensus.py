@@ -59,12 +59,16 @@ def opinions_of_values(
 def opinions_of_scores(tree: ReasoningTree, scores: Scores) -> Opinions:
     """Return the opinions of a scorer."""
     found: dict[NodePath, bool] = {}
+    below_wrong: set[NodePath] = set()
     for node in tree:  # parents first
-        verdict = verdict_of(scores[node.path]) if node.path in scores else None
+        path = node.path
+        verdict = verdict_of(scores[path]) if path in scores else None
+        if (path and path[:-1] in below_wrong) or verdict is Verdict.WRONG:
+            below_wrong.add(path)
         if verdict in (Verdict.RIGHT, Verdict.WRONG):
-            found[node.path] = verdict is Verdict.RIGHT
-        elif verdict is None and found.get(node.path[:-1]) is False:
-            found[node.path] = False
+            found[path] = verdict is Verdict.RIGHT
+        elif verdict is None and path in below_wrong:
+            found[path] = False
     return found
 
 

@@ -95,15 +95,20 @@ class ValueSource:
         Args:
             tree: the tree.
             scores: the scores of each of `scorers`.
-            is_good: whether a value is that of a good step.
+            is_good: whether a Monte Carlo value is that of a good step, if it gives the values;
+                beside a scorer, any value above 0 is.
             coverage: gets what was compared.
         """
         values = self.values_of(tree, scores.get(self.scorer, {}))
         if not self.agree:
             return values
-        own = opinions_of_values(values, is_good)
+        own = (
+            opinions_of_scores(tree, scores.get(self.scorer, {}))
+            if self.scorer
+            else opinions_of_values(values, is_good)
+        )
         others = {
-            name: opinions_of_values(self._graded(tree), is_good)
+            name: opinions_of_values(self._graded(tree), _leads_to_an_answer)
             if name == MONTE_CARLO
             else opinions_of_scores(tree, scores.get(name, {}))
             for name in self.agree
@@ -121,6 +126,20 @@ class ValueSource:
             }
         )
 
+    def known_evidence(
+        self,
+        tree: ReasoningTree,
+        scores: Mapping[str, Scores],
+        values: Mapping[NodePath, NodeValue],
+    ) -> dict[NodePath, Evidence]:
+        """Return the evidence of those values that the sources agree on.
+
+        All samples count, also those below steps on which the sources disagree.
+        """
+        whole = self.values_of(tree, scores.get(self.scorer, {}))
+        found = self.evidence_of(tree, whole)
+        return {path: one for path, one in found.items() if values[path].value is not None}
+
     def _graded(self, tree: ReasoningTree) -> dict[NodePath, NodeValue]:
         return estimate_values(tree, self.estimator, self.ungraded)
 
@@ -131,3 +150,8 @@ class ValueSource:
         if self.scorer:
             return {}
         return evidence_of(tree, values, self.estimator, self.ungraded)
+
+
+def _leads_to_an_answer(value: float) -> bool:
+    """Return whether any sample below a step is correct: the hard label of Math-Shepherd."""
+    return value > 0

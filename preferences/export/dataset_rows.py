@@ -11,7 +11,7 @@ from forests.core.estimators import FOR_LABELS
 from forests.core.evidence import with_evidence
 from forests.core.naming import index_of_tree
 from forests.core.tree import ReasoningTree, parse_path
-from forests.core.verdicts import JUDGE_STEPS
+from forests.core.verdicts import JUDGE_STEPS, SCORES, Verdict
 from forests.models import Forest, Node, Tree, TreeStatus
 from forests.storage.scores import get_scorer, iter_trees_with_scores
 from forests.storage.trees import (
@@ -137,9 +137,10 @@ def iter_tree_items(
             Item(
                 **_common(forest, document),
                 tree=stored.tree,
-                values=with_evidence(values, source.evidence_of(stored.tree, values)),
+                values=with_evidence(values, source.known_evidence(stored.tree, scores, values)),
                 annotation=_annotation(forest, stored) if solutions == "annotated" else None,
                 judges_steps=judges_steps,
+                neutral=SCORES[Verdict.NEUTRAL] if source.scorer and judges_steps else None,
             ),
         )
 

@@ -167,11 +167,12 @@ def _find_or_start(forest: Forest, name: str, parameters: SetParameters) -> Pref
                 f"preference set {known.name!r} of {forest.name} was made before the forest was "
                 "extended: --replace it, or choose another --set_name"
             )
-        for scorer in parameters.source.scorers:
-            if known.created_at < get_scorer(forest, scorer).created_at:
+        for source in parameters.source.scorers:
+            scorer = get_scorer(forest, source)
+            if known.created_at < (scorer.changed_at or scorer.created_at):
                 raise SetMismatchError(
-                    f"preference set {known.name!r} of {forest.name} was made before the scores of "
-                    f"{scorer!r} were replaced: --replace it, or choose another --set_name"
+                    f"preference set {known.name!r} of {forest.name} was made before scores of "
+                    f"{source!r} changed: --replace it, or choose another --set_name"
                 )
         return known
     try:

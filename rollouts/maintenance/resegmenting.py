@@ -203,6 +203,9 @@ def _write(
                 **counted(tree, own_estimator(RESEGMENTED)),
                 "lease_holder": "",
                 "lease_expires_at": None,
+                "disagreement": None,
+                "disagreements": [],
+                "refined_steps": None,
                 "created_at": now,
             }
         )

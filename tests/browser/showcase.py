@@ -9,7 +9,6 @@ from forests.core.naming import tree_id
 from forests.core.tree import ReasoningTree, parse_path
 from forests.core.verdicts import JUDGE, Verdict
 from forests.labels.disagreeing import update_disagreements
-from forests.labels.storage import record_label
 from forests.models import Forest, TreeStatus
 from forests.storage.scores import start_scorer, write_judged, write_scores
 from forests.storage.trees import iter_trees
@@ -30,6 +29,7 @@ from tests.forests.factories import (
     step,
     tree_of,
 )
+from tests.forests.labelling import person, say
 
 FINISHED, GROWING, NEW = "ducks-test-first", "ducks-train-second", "ducks-test-third"
 
@@ -108,8 +108,8 @@ def _add_opinions(forest: Forest) -> None:
     for index in (0, 1):
         said = JudgedTree({sold: 0.0, kept: 1 / 3}, {sold: why}, {sold: [0, 0, 3], kept: [1, 0, 2]})
         write_judged(critic, {tree_id(forest.name, index): said})
-    for person, verdict in (("ada", Verdict.RIGHT), ("bob", Verdict.WRONG)):
-        record_label(forest, 1, kept, person, verdict, f"{person} read it twice")
+    for name, verdict in (("ada", Verdict.RIGHT), ("bob", Verdict.WRONG)):
+        say(forest, 1, kept, person(name), verdict, f"{name} read it twice", is_blind=True)
     update_disagreements(forest)
 
 

@@ -1,6 +1,7 @@
 """People label steps in a browser, by keys."""
 
 import pytest
+from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from forests.models import TreeLabels
@@ -16,7 +17,8 @@ def _opinions(live_server) -> None:
 
 
 def mine() -> dict[str, dict[str, str]]:
-    return {one.tree_id[-1]: one.verdicts for one in TreeLabels.objects.filter(person="reader")}
+    reader = str(User.objects.get(username="reader").pk)
+    return {one.tree_id[-1]: one.verdicts for one in TreeLabels.objects.filter(person=reader)}
 
 
 def test_the_largest_disagreements_are_read_and_labelled_by_keys_alone(reader: Page):

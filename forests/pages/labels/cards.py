@@ -1,6 +1,6 @@
 """The steps that a page asks people to label, each with what is needed to judge it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -12,17 +12,18 @@ from forests.core.evidence import evidence_of, known_interval, with_evidence
 from forests.core.naming import node_anchor, tree_id
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import NodeValue, estimate_values
+from forests.labels.people import names_of
 from forests.labels.storage import Label, LabelledTree, StepLabels, read_labels
 from forests.markup.rendering import PageTexts
 from forests.models import Forest, TreeStatus
 from forests.storage.scores import JudgedTree, Judgement, judgements_at, read_judged
-from forests.storage.trees import StoredTree, iter_trees, read_trees
+from forests.storage.trees import StoredTree, read_trees
 
 Place = tuple[int, NodePath]
 """A step: the index of its tree, and its path."""
 
 TREES_LOOKED_AT = 256
-"""Most trees that one request searches for a solution to label."""
+"""Most trees that one request reads to find a solution to label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class LabelCard:
     """The 95 % interval of the value; None without a value."""
     judgements: Sequence[Judgement]
     labels: StepLabels
+    said: Sequence[tuple[str, Label]]
+    """What people say, each with a name."""
     mine: Label | None
     is_blind: bool
     """Whether the page hides what others say, so that a label does not depend on it."""
@@ -77,33 +80,46 @@ def cards_of(
         is_blind: whether to hide what others say until the reader has labelled the step.
         disagreements: why a step is shown.
     """
-    trees = {
-        stored.index: _LabelTree(forest, stored, person, PageTexts())
-        for stored in read_trees(forest, sorted({index for index, _ in places}))
-    }
+    stored = read_trees(forest, sorted({index for index, _ in places}))
+    return cards_in(forest, stored, places, person, is_blind=is_blind, disagreements=disagreements)
+
+
+def cards_in(
+    forest: Forest,
+    stored: Sequence[StoredTree],
+    places: Sequence[Place],
+    person: str,
+    *,
+    is_blind: bool = False,
+    disagreements: Mapping[Place, Disagreement | None] | None = None,
+) -> list[LabelCard]:
+    """Return the cards of some steps of these trees."""
     texts = PageTexts()
-    found = []
-    for index, path in places:
-        tree = trees.get(index)
-        if tree is not None and path in tree.tree.nodes:
-            tree.texts = texts
-            found.append(tree.card(path, (disagreements or {}).get((index, path)), is_blind))
-    return found
+    trees = {one.index: _LabelTree(forest, one, person, texts) for one in stored}
+    return [
+        trees[index].card(path, (disagreements or {}).get((index, path)), is_blind)
+        for index, path in places
+        if index in trees and path in trees[index].tree.nodes
+    ]
 
 
-def next_solution(forest: Forest, start: int, labelled: Iterable[Place]) -> list[Place]:
-    """Return the steps of a solution of the next tree in which one is not labelled yet.
+def next_solution(forest: Forest, start: int, done: Collection[int]) -> list[Place]:
+    """Return the steps of a solution of the next tree that is not done.
 
     Each tree has one solution to label, drawn at random by the tree's name: the labels of whole
-    solutions are then a fair sample. Empty if the next `TREES_LOOKED_AT` trees have none.
+    solutions are then a fair sample. Empty if `TREES_LOOKED_AT` trees have none.
     """
-    done = set(labelled)
-    stop = min(forest.num_trees, start + TREES_LOOKED_AT)
-    for stored in iter_trees(forest, range(start, stop)):
-        if stored.status == TreeStatus.COMPLETE:
-            places = [(stored.index, path) for path in solution_to_label(stored.tree, stored.id)]
-            if not done.issuperset(places):
-                return places
+    looked_at = 0
+    for index in range(start, forest.num_trees):
+        if index in done:
+            continue
+        for stored in read_trees(forest, [index]):
+            steps = solution_to_label(stored.tree, stored.id)
+            if steps and stored.status == TreeStatus.COMPLETE:
+                return [(index, path) for path in steps]
+        looked_at += 1
+        if looked_at == TREES_LOOKED_AT:
+            break
     return []
 
 
@@ -130,6 +146,9 @@ class _LabelTree:
         self._values = with_evidence(values, evidence)
         self._judged: Mapping[str, tuple[str, JudgedTree]] = read_judged(forest, stored.index)
         self._labels: LabelledTree = read_labels(tree_id(forest.name, stored.index))
+        self._names = names_of(
+            one.person for step in self._labels.steps.values() for one in step.labels
+        )
 
     def card(self, path: NodePath, disagreement: Disagreement | None, is_blind: bool) -> LabelCard:
         stored = self._stored
@@ -148,6 +167,7 @@ class _LabelTree:
             interval=known_interval(self._values[path]),
             judgements=judgements_at(self._judged, path),
             labels=labels,
+            said=[(self._names[one.person], one) for one in labels.labels],
             mine=mine,
             is_blind=is_blind and mine is None,
             disagreement=disagreement,

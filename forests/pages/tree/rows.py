@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from django.utils.safestring import SafeString
 
-from forests.core.disagreements import disagreements_of
+from forests.core.disagreements import disagreements_of, intervals_of
 from forests.core.evidence import evidence_of, known_interval, with_evidence
 from forests.core.naming import node_anchor
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
@@ -156,6 +156,7 @@ class TreeReading:
         """`judged`: the kind of each scorer of the tree, and what it says, by its name."""
         self.tree = tree
         self.query = query
+        self.estimator = estimator
         self.texts = StepTexts(is_raw=query.is_raw, pattern=query.pattern)
         shares = estimate_values(tree, estimator)
         self.shares = with_evidence(shares, evidence_of(tree, shares, estimator))
@@ -187,8 +188,7 @@ class TreeReading:
         }
         if not scores:
             return []
-        intervals = {path: known_interval(value) for path, value in self.shares.items()}
-        found = disagreements_of(self.tree, intervals, scores)
+        found = disagreements_of(self.tree, intervals_of(self.tree, self.estimator), scores)
         return [one.path for one in found if one.size >= LARGE_DISAGREEMENT]
 
     def rows(self) -> list[Row]:

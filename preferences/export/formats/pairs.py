@@ -55,6 +55,8 @@ class Item:
     """Steps that may be labelled; None: all steps with a value."""
     judges_steps: bool = False
     """Whether the values judge steps, not answers: those of a scorer, or that sources agree on."""
+    neutral: float | None = None
+    """The value of a step that is neither right nor wrong; None if there is none."""
 
     @property
     def asked(self) -> str:

@@ -35,7 +35,8 @@ def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterat
     """Yield each solution once, cut at the first error if the options say so."""
     seen: set[tuple[str, ...]] = set()
     annotated = _annotated(item, dropped)
-    for _, solution in _whole_solutions(annotated, dropped) if annotated else ():
+    whole = _judged_solutions if item.judges_steps else _whole_solutions
+    for _, solution in whole(annotated, options, dropped) if annotated else ():
         kept = _until_first_error(solution, options) if options.cut_at_first_error else solution
         texts = tuple(step.text for step in kept)
         if texts in seen:
@@ -45,7 +46,31 @@ def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterat
             yield kept
 
 
-def _whole_solutions(item: Item, dropped: Counter[str]) -> Iterator[tuple[TreeNode, Solution]]:
+def _judged_solutions(
+    item: Item, options: RowOptions, dropped: Counter[str]
+) -> Iterator[tuple[TreeNode, Solution]]:
+    """Yield each leaf with its steps that scorers judged: up to the first error if that is enough.
+
+    What scorers say after the first error does not matter where solutions are cut there.
+    """
+    for leaf, steps in _written(item.tree, dropped):
+        solution: Solution = []
+        for node in steps:
+            one = item.values[node.path]
+            if one.value is None:
+                dropped["solutions_not_judged"] += 1
+                break
+            solution.append(Step(node.text, one.value, one.leaves, known_interval(one)))
+            if options.cut_at_first_error and not options.is_good(one.value):
+                yield leaf, solution
+                break
+        else:
+            yield leaf, solution
+
+
+def _whole_solutions(
+    item: Item, _options: RowOptions, dropped: Counter[str]
+) -> Iterator[tuple[TreeNode, Solution]]:
     """Yield each leaf with its steps, without blank ones."""
     for leaf, steps in _written(item.tree, dropped):
         found = [(node.text, item.values[node.path]) for node in steps]
@@ -217,17 +242,18 @@ def _first_error(
 def _first_error_of_scorers(
     item: Item, leaf: TreeNode, steps: Sequence[TreeNode], options: RowOptions
 ) -> int | None:
-    """Return the number of the first step that is not good, whatever the answer; -1 without one.
+    """Return the number of the first wrong step, whatever the answer; -1 without one.
 
-    None if a step up to there has no value: nobody judged it, or sources disagree on it.
+    A neutral step is not wrong. None if a step up to there has no value, because nobody judged it
+    or sources disagree on it; also None if no step is wrong but the answer is.
     """
     for number, step in enumerate(steps):
         value = item.values[step.path].value if _may_be_labelled(item, leaf, step) else None
         if value is None:
             return None
-        if not options.is_good(value):
+        if not options.is_good(value) and value != item.neutral:
             return number
-    return -1 if leaf_result(leaf) else len(steps) - 1
+    return -1 if leaf_result(leaf) else None
 
 
 def _may_be_labelled(item: Item, leaf: TreeNode, step: TreeNode) -> bool:

@@ -11,7 +11,7 @@ from common.progress_bar import shown_progress
 from common.storage_problems import first_line
 from common.text import as_percent
 from forests.core.estimators import AUTO
-from forests.core.verdicts import IMPORTED, JUDGE_STEPS, SCORES, Verdict
+from forests.core.verdicts import JUDGE_STEPS, SCORES, Verdict
 from forests.forest_arguments import get_graded_forest
 from forests.models import Forest
 from forests.storage.scores import get_scorer
@@ -274,7 +274,7 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
 
 def _usual_threshold(forest: Forest, source: ValueSource, chosen: Format) -> float:
     """Return the default of `--label_threshold`: scores call a step good above 0.5."""
-    if source.scorer and get_scorer(forest, source.scorer).kind in JUDGE_STEPS - {IMPORTED}:
+    if source.scorer and get_scorer(forest, source.scorer).kind in JUDGE_STEPS:
         return SCORES[Verdict.NEUTRAL]
     return chosen.default_threshold or 0.0
 

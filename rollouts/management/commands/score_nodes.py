@@ -130,8 +130,11 @@ python manage.py score_nodes --forest_name F --scorer critic --kind judge --vote
         _check_options(options)
         forest = get_grown_forest(options["forest_name"])
         if options["kind"] == JUDGE:
-            handle_judge(self, forest, _address(options), options)
-            update_disagreements(forest)
+            try:
+                handle_judge(self, forest, _address(options), options)
+            finally:  # a judge that stops half way has judged trees
+                if not options["estimate"]:
+                    update_disagreements(forest)
             return
         if options["kind"] == HUMAN:
             self._label(forest, options)

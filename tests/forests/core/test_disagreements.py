@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forests.core.disagreements import (
+    GRADED_LEAVES,
     MAX_OF_A_TREE,
-    MONTE_CARLO,
     Disagreement,
     disagreements_of,
     largest,
@@ -20,7 +20,7 @@ A, B, C = (parse_path(name) for name in ("0.0", "0.0.0", "0.0.1"))
 def test_a_step_called_wrong_whose_samples_are_mostly_right_is_a_disagreement():
     found = disagreements_of(TREE, {A: (0.6, 1.0), B: (0.0, 0.2)}, {"judge": {A: 0.0, B: 0.0}})
 
-    assert found == [Disagreement(A, 0.6, "judge", MONTE_CARLO)]
+    assert found == [Disagreement(A, 0.6, "judge", GRADED_LEAVES)]
 
 
 def test_a_step_called_right_after_which_the_value_falls_is_a_disagreement():

@@ -164,3 +164,36 @@ def test_the_root_has_no_siblings_and_a_lone_step_has_none() -> None:
     tree, _ = grown(Random(0), 3, [0.5])
     assert ROOT in tree.nodes
     assert prior_of([tree]).num_groups == 0
+
+
+def test_a_sorted_forest_teaches_as_much_as_a_shuffled_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hard items first, in which steps differ; then many in which all steps are equal."""
+    monkeypatch.setattr("forests.core.sibling_prior.MAX_GROUPS", 100)
+    random = Random(3)
+    differ = [grown(random, 16, [random.random() for _ in range(4)]) for _ in range(100)]
+    equal = [grown(random, 16, [random.random()] * 4) for _ in range(300)]
+
+    prior = prior_of([tree for tree, _ in [*differ, *equal]])
+
+    assert 0.55 < prior.equal_share(1) < 0.95
+    again = prior_of([tree for tree, _ in [*differ, *equal]])
+    assert again.as_dict() == prior.as_dict()
+
+
+def test_in_a_forest_in_which_no_steps_differ_a_clear_difference_is_still_one() -> None:
+    random = Random(4)
+    equal = [grown(random, 8, [float(number % 2)] * 4)[0] for number in range(1000)]
+
+    prior = prior_of(equal)
+
+    all_right, all_wrong = Evidence(8, 8), Evidence(0, 8)
+    siblings = [all_right, all_right, all_wrong, all_wrong]
+    assert prior.chance_better(all_right, all_wrong, 1, siblings) > 0.99
+
+
+def test_ends_of_solutions_are_compared_by_their_share_not_by_their_samples() -> None:
+    prior = SiblingPrior()
+    five, three = Evidence(5, 5, is_certain=True), Evidence(3, 3, is_certain=True)
+
+    assert prior.chance_better(five, three, 1) == 0
+    assert prior.chance_better(three, Evidence(0, 9, is_certain=True), 1) == 1

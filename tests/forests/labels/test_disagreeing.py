@@ -2,12 +2,13 @@
 
 import pytest
 
-from forests.core.disagreements import MONTE_CARLO
+from forests.core.disagreements import GRADED_LEAVES
 from forests.core.tree import parse_path
 from forests.core.verdicts import JUDGE
-from forests.labels.disagreeing import read_largest, update_disagreements
+from forests.labels.disagreeing import read_largest, update_disagreements, update_disagreements_of
 from forests.models import Forest, Node, Tree
 from forests.storage.scores import start_scorer, write_scores
+from forests.storage.trees import read_trees
 from tests.forests.factories import RIGHT, WRONG, add_trees, leaf, make_forest, step, tree_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,17 +47,18 @@ def test_the_largest_disagreements_of_a_forest_are_found_without_reading_its_nod
     Node.objects.all().delete()
     found = read_largest(forest, 10)
     assert [(index, one.path) for index, one in found] == [(1, A), (2, A), (1, B), (0, A)]
-    assert all(one.one == "judge" and one.other == MONTE_CARLO for _, one in found)
+    assert all(one.one == "judge" and one.other == GRADED_LEAVES for _, one in found)
     sizes = [one.size for _, one in found]
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_of_a_few_trees_only_those_change(forest: Forest):
+def test_after_a_label_of_a_tree_only_that_tree_changes(forest: Forest):
     judge(forest, t0={A: 0.0}, t1={A: 0.0})
     update_disagreements(forest)
     judge(forest, t0={A: 1.0}, t1={A: 1.0})
 
-    update_disagreements(forest, [1])
+    for stored in read_trees(forest, [1]):
+        update_disagreements_of(forest, stored)
 
     assert [index for index, _ in read_largest(forest, 10)] == [0]
 

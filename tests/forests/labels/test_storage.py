@@ -15,12 +15,12 @@ from forests.labels.storage import (
     labels_of_forest,
     publish_labels,
     read_labels,
-    record_label,
 )
 from forests.models import Forest, Scorer, TreeLabels, TreeScores
 from forests.storage.scores import delete_scores_of_tree, read_judged, read_scores, start_scorer
 from forests.storage.trees import delete_forest
 from tests.forests.factories import add_trees, duck_tree, make_forest
+from tests.forests.labelling import say
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,9 +39,9 @@ def counts(forest: Forest) -> tuple[int, int]:
 
 
 def test_a_label_is_a_score_of_the_scorer_of_people(forest: Forest):
-    record_label(forest, 0, A, "ann", RIGHT, "")
-    record_label(forest, 0, B, "ann", WRONG, "13 is not asked for")
-    record_label(forest, 1, A, "ann", NEUTRAL, "")
+    say(forest, 0, A, "ann", RIGHT, "")
+    say(forest, 0, B, "ann", WRONG, "13 is not asked for")
+    say(forest, 1, A, "ann", NEUTRAL, "")
 
     assert read_scores(forest, HUMAN, [0, 1]) == {0: {A: 1.0, B: 0.0}, 1: {A: 0.5}}
     [(kind, judged)] = read_judged(forest, 0).values()
@@ -52,8 +52,8 @@ def test_a_label_is_a_score_of_the_scorer_of_people(forest: Forest):
 
 
 def test_a_person_has_one_label_of_a_step_the_last(forest: Forest):
-    record_label(forest, 0, A, "ann", RIGHT, "surely")
-    record_label(forest, 0, A, "ann", WRONG, "")
+    say(forest, 0, A, "ann", RIGHT, "surely")
+    say(forest, 0, A, "ann", WRONG, "")
 
     [labelled] = read_labels("ducks-test-first/0000000").steps.values()
     assert [(one.person, one.verdict, one.note) for one in labelled.labels] == [("ann", WRONG, "")]
@@ -62,8 +62,8 @@ def test_a_person_has_one_label_of_a_step_the_last(forest: Forest):
 
 
 def test_a_label_that_is_taken_back_leaves_no_score(forest: Forest):
-    record_label(forest, 0, A, "ann", RIGHT, "why")
-    left = record_label(forest, 0, A, "ann", None, "")
+    say(forest, 0, A, "ann", RIGHT, "why")
+    left = say(forest, 0, A, "ann", None, "")
 
     assert (left.labels, left.score) == ((), None)
     assert read_scores(forest, HUMAN, [0]) == {0: {}}
@@ -71,34 +71,33 @@ def test_a_label_that_is_taken_back_leaves_no_score(forest: Forest):
 
 
 def test_where_people_disagree_the_score_is_their_mean_until_somebody_decides(forest: Forest):
-    record_label(forest, 0, A, "ann", RIGHT, "")
-    divided = record_label(forest, 0, A, "bob", WRONG, "")
+    say(forest, 0, A, "ann", RIGHT, "")
+    divided = say(forest, 0, A, "bob", WRONG, "")
     assert (divided.are_divided, divided.score, divided.counts) == (True, 0.5, [1, 0, 1])
 
-    decided = record_label(forest, 0, A, DECISIONS, WRONG, "see the third step")
+    decided = say(forest, 0, A, DECISIONS, WRONG, "see the third step")
 
     assert (decided.are_divided, decided.score, decided.counts) == (False, 0.0, [1, 0, 1])
     assert read_scores(forest, HUMAN, [0]) == {0: {A: 0.0}}
-    assert labels_of_forest(forest) == {
-        "ann": {("ducks-test-first/0000000", A): RIGHT},
-        "bob": {("ducks-test-first/0000000", A): WRONG},
-        DECISIONS: {("ducks-test-first/0000000", A): WRONG},
-    }
+    step = ("ducks-test-first/0000000", A)
+    assert {name: mine[step].verdict for name, mine in labels_of_forest(forest).items()} == {
+        "ann": RIGHT, "bob": WRONG, DECISIONS: WRONG,
+    }  # fmt: skip
 
 
 def test_any_name_of_a_user_can_label(forest: Forest):
     for name in ("a/b", "a.b", "$a", "é@+-_", "a" * 150):
-        record_label(forest, 0, A, name, RIGHT, "")
+        say(forest, 0, A, name, RIGHT, "")
 
     assert len(read_labels("ducks-test-first/0000000").steps[A].labels) == 5
 
 
 def test_people_who_label_one_tree_at_the_same_moment_lose_no_label(forest: Forest):
-    record_label(forest, 0, A, "first", RIGHT, "")
+    say(forest, 0, A, "first", RIGHT, "")
 
     def label(number: int) -> None:
         path = (A, B, C)[number % 3]
-        record_label(forest, 0, path, f"person {number % 4}", (RIGHT, WRONG)[number % 2], "")
+        say(forest, 0, path, f"person {number % 4}", (RIGHT, WRONG)[number % 2], "")
         connections.close_all()
 
     with ThreadPoolExecutor(8) as pool:
@@ -113,9 +112,9 @@ def test_people_who_label_one_tree_at_the_same_moment_lose_no_label(forest: Fore
 
 def test_scores_of_earlier_labels_do_not_replace_those_of_later_ones(forest: Forest, monkeypatch):
     """A process computes the scores, is stopped, and writes them after another one."""
-    record_label(forest, 0, A, "ann", RIGHT, "")
+    say(forest, 0, A, "ann", RIGHT, "")
     early = read_labels("ducks-test-first/0000000")
-    record_label(forest, 0, A, "bob", WRONG, "")
+    say(forest, 0, A, "bob", WRONG, "")
     monkeypatch.setattr("forests.labels.storage.read_labels", lambda _tree: early)
 
     publish_labels(forest)
@@ -128,13 +127,13 @@ def test_labels_never_mix_with_scores_that_were_imported_under_their_name(forest
     start_scorer(forest, HUMAN, {"file": "theirs.jsonl"}, HUMAN)
 
     with pytest.raises(ConfigError, match="was imported, and labels given here would replace it"):
-        record_label(forest, 0, A, "ann", RIGHT, "")
+        say(forest, 0, A, "ann", RIGHT, "")
 
     assert not TreeLabels.objects.exists()
 
 
 def test_scores_that_are_lost_are_made_again_from_the_labels(forest: Forest):
-    record_label(forest, 0, A, "ann", RIGHT, "")
+    say(forest, 0, A, "ann", RIGHT, "")
     TreeScores.objects.all().delete()
     Scorer.objects.all().delete()
 
@@ -145,8 +144,8 @@ def test_scores_that_are_lost_are_made_again_from_the_labels(forest: Forest):
 
 
 def test_labels_go_with_their_tree_and_with_their_forest(forest: Forest):
-    record_label(forest, 0, A, "ann", RIGHT, "")
-    record_label(forest, 1, A, "ann", RIGHT, "")
+    say(forest, 0, A, "ann", RIGHT, "")
+    say(forest, 1, A, "ann", RIGHT, "")
 
     delete_scores_of_tree("ducks-test-first/0000000")
     assert [one.tree_id for one in TreeLabels.objects.all()] == ["ducks-test-first/0000001"]
@@ -173,7 +172,7 @@ def test_after_any_labels_scores_and_counts_are_those_of_the_last_ones(forest: F
     Scorer.objects.all().delete()
     last = {}
     for path, person, verdict in changes:
-        record_label(forest, 0, path, person, verdict, "")
+        say(forest, 0, path, person, verdict, "")
         last[path, person] = verdict
 
     expected = {}

@@ -1,20 +1,26 @@
 """Exports and pairs that keep what Monte Carlo values, a judge and people agree on."""
 
 import json
+from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from forests.core.tree import parse_path
+from forests.core.tree import TreeNode, parse_path
 from forests.core.verdicts import JUDGE, Verdict
-from forests.labels.storage import record_label
 from forests.models import Forest, Tree
 from forests.storage.scores import start_scorer, write_scores
+from preferences.core.consensus import Coverage
+from preferences.core.value_sources import ValueSource
 from preferences.models import Preference, PreferenceSet
 from tests.forests.factories import RIGHT, WRONG, add_trees, leaf, make_forest, step, tree_of
+from tests.forests.labelling import say
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,8 +96,8 @@ def test_prm800k_rates_only_alternatives_on_which_all_agree(forest, tmp_path):
 
 
 def test_people_can_be_the_third_source(forest: Forest, tmp_path: Path):
-    record_label(forest, 0, GOOD, "ann", Verdict.RIGHT, "")
-    record_label(forest, 0, END_OF_GOOD, "ann", Verdict.RIGHT, "")
+    say(forest, 0, GOOD, "ann", Verdict.RIGHT, "")
+    say(forest, 0, END_OF_GOOD, "ann", Verdict.RIGHT, "")
 
     rows, manifest = exported(tmp_path, "trl_stepwise", "--agree", "mc,judge,human")
 
@@ -162,3 +168,87 @@ def test_a_set_without_other_sources_keeps_its_name(forest: Forest):
     create()
 
     assert "agree" not in PreferenceSet.objects.get().parameters
+
+
+def test_a_set_is_refused_when_earlier_labels_of_its_scorer_have_changed(forest: Forest):
+    say(forest, 0, GOOD, "ann", Verdict.RIGHT)
+    say(forest, 0, BAD, "ann", Verdict.WRONG)
+    create("--values", "scorer:human", "--set_name", "s")
+    assert pairs() == {("good\n", "bad\n")}
+    create("--values", "scorer:human", "--set_name", "s")  # nothing has changed
+
+    say(forest, 0, GOOD, "ann", Verdict.WRONG)
+    say(forest, 0, BAD, "ann", Verdict.RIGHT)
+
+    with pytest.raises(CommandError, match="made before scores of 'human' changed: --replace"):
+        create("--values", "scorer:human", "--set_name", "s")
+    create("--values", "scorer:human", "--set_name", "s", "--replace")
+    assert pairs() == {("bad\n", "good\n")}
+
+
+def test_a_neutral_step_is_no_error_and_a_wrong_answer_needs_one(tmp_path: Path):
+    tree = tree_of(
+        step("0.0", "first\n", count=2), leaf("0.0.0", "#### 1", RIGHT, answer="1"),
+        leaf("0.0.1", "#### 2", WRONG, answer="2"),
+    )  # fmt: skip
+    forest = add_trees(make_forest(), [tree])
+    neutral = {GOOD: 0.5, END_OF_GOOD: 1.0, (*GOOD, 1): 1.0}
+    write_scores(start_scorer(forest, "judge", {}, JUDGE), {Tree.objects.get().id: neutral})
+
+    rows, manifest = exported(tmp_path, "processbench", "--values", "scorer:judge")
+
+    assert [(row["label"], row["final_answer_correct"]) for row in rows] == [(-1, True)]
+    assert manifest["left_out"] == {"solutions_without_first_error": 1}
+
+
+def test_what_sources_say_after_the_agreed_first_error_does_not_matter_where_it_is_cut(
+    tmp_path: Path,
+):
+    tree = tree_of(
+        step("0.1", "wrong\n", count=2), step("0.1.0", "worse\n", count=2),
+        leaf("0.1.0.0", "#### 2", WRONG, count=2, answer="2"), step("0.0", "other\n"),
+    )  # fmt: skip
+    forest = add_trees(make_forest(), [tree])
+    judge = start_scorer(forest, "judge", {}, JUDGE)
+    write_scores(judge, {Tree.objects.get().id: {LUCKY: 0.0, END_OF_LUCKY: 1.0}})
+
+    rows, _ = exported(tmp_path, "trl_stepwise", "--agree", "judge", "--cut_at_first_error")
+
+    assert [row["completions"] for row in rows] == [["wrong\n"]]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.integers(0, 10**6))
+def test_whatever_a_scorer_says_the_evidence_of_what_is_kept_is_that_of_all_samples(seed: int):
+    chance = Random(seed)
+    nodes = []
+    for path in product(range(2), repeat=4):
+        nodes += [
+            TreeNode(path[:depth], text=f"step {depth}", count=2 ** (4 - depth))
+            for depth in (1, 2, 3)
+            if not any(path[depth:])
+        ]
+        grade = RIGHT if chance.random() < 0.5 else WRONG
+        nodes.append(TreeNode(path, text="end", terminal=True, grade=grade))
+    tree = tree_of(*nodes)
+    scores = {"judge": {node.path: chance.choice([0.0, 0.5, 1.0]) for node in tree if node.path}}
+    source, alone = ValueSource(agree=("judge",)), ValueSource()
+
+    values = source.agreed_values_of(tree, scores, lambda value: value > 0, Coverage())
+    known = source.known_evidence(tree, scores, values)
+
+    whole = alone.evidence_of(tree, alone.values_of(tree, {}))
+    assert known == {path: whole[path] for path, one in values.items() if one.value is not None}
+
+
+def test_two_sources_keep_the_same_steps_whichever_of_them_gives_the_values():
+    tree = tree_of(step("0.0", "a", count=4), leaf("0.0.0", "b", RIGHT), leaf("0.0.1", "c", WRONG))
+    scores = {"judge": {GOOD: 1.0, END_OF_GOOD: 1.0, (*GOOD, 1): 1 / 3}}
+
+    def kept(source: ValueSource, threshold: float) -> set:
+        values = source.agreed_values_of(tree, scores, lambda one: one > threshold, Coverage())
+        return {path for path, one in values.items() if path and one.value is not None}
+
+    ours = kept(ValueSource(agree=("judge",)), 0.0)
+    assert ours == {GOOD, END_OF_GOOD, (*GOOD, 1)}
+    assert kept(ValueSource(scorer="judge", agree=("mc",)), 0.5) == ours

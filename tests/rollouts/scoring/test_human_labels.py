@@ -10,10 +10,10 @@ from experiment_configs.interfaces import ConfigError
 from forests.core.tree import parse_path
 from forests.core.verdicts import HUMAN, JUDGE, Verdict
 from forests.labels.disagreeing import read_largest
-from forests.labels.storage import record_label
 from forests.models import Forest, Scorer, Tree
 from forests.storage.scores import read_scores, start_scorer, write_scores
 from tests.forests.factories import add_trees, duck_tree, make_forest
+from tests.forests.labelling import say
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,7 +27,7 @@ def forest() -> Forest:
 
 
 def test_it_says_where_people_label_and_what_they_did(forest: Forest, capsys):
-    record_label(forest, 1, A, "ann", Verdict.WRONG, "")
+    say(forest, 1, A, "ann", Verdict.WRONG, "")
 
     call_command(*LABEL)
     told = capsys.readouterr().err
@@ -42,7 +42,7 @@ def test_it_says_where_people_label_and_what_they_did(forest: Forest, capsys):
 
 
 def test_it_ranks_the_steps_by_disagreement(forest: Forest):
-    record_label(forest, 1, A, "ann", Verdict.RIGHT, "")
+    say(forest, 1, A, "ann", Verdict.RIGHT, "")
     write_scores(start_scorer(forest, "j", {}, JUDGE), {Tree.objects.get(index=1).id: {A: 0.0}})
 
     call_command(*LABEL)
@@ -55,11 +55,11 @@ def test_an_imported_scorer_of_its_name_is_replaced_only_when_that_is_said(fores
     write_scores(imported, {Tree.objects.get(index=0).id: {A: 1.0}})
 
     with pytest.raises(ConfigError, match="run score_nodes --kind human --scorer human --replace"):
-        record_label(forest, 0, A, "ann", Verdict.WRONG, "")
+        say(forest, 0, A, "ann", Verdict.WRONG, "")
     call_command(*LABEL, "--replace")
 
     assert read_scores(forest, HUMAN, [0]) == {}
-    record_label(forest, 0, A, "ann", Verdict.WRONG, "")
+    say(forest, 0, A, "ann", Verdict.WRONG, "")
     assert read_scores(forest, HUMAN, [0]) == {0: {A: 0.0}}
 
 

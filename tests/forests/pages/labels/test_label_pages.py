@@ -11,11 +11,12 @@ from django.test import Client
 from forests.core.tree import parse_path
 from forests.core.verdicts import HUMAN, IMPORTED, JUDGE, Verdict
 from forests.labels.disagreeing import update_disagreements
-from forests.labels.storage import DECISIONS, record_label
+from forests.labels.storage import DECISIONS
 from forests.models import Forest, Tree, TreeLabels
 from forests.storage.scores import JudgedTree, read_scores, start_scorer, write_judged
 from prm_site.access.roles import OPERATOR, REVIEWER, VIEWER
 from tests.forests.factories import add_trees, duck_tree, make_forest
+from tests.forests.labelling import person, say
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -132,7 +133,7 @@ def test_labels_and_decisions_need_their_permissions(
 
 def test_visitors_of_a_public_site_read_but_do_not_label(client: Client, judged: Forest, settings):
     settings.PUBLIC = True
-    record_label(judged, 1, A, "ann", RIGHT, "")
+    say(judged, 1, A, person("ann"), RIGHT, "")
 
     html = client.get(PAGE).content.decode()
 
@@ -165,9 +166,11 @@ def test_whole_solutions_are_labelled_without_seeing_what_others_say(
     assert all(step["is_blind"] and "scores" not in step for step in steps)
 
     path = steps[0]["path"]
-    client.post(f"/ducks-test-first/trees/1/nodes/{path}/label/", {"verdict": "right"})
+    client.post(
+        f"/ducks-test-first/trees/1/nodes/{path}/label/", {"verdict": "right", "blind": "1"}
+    )
 
-    again = data(client, "queue=solutions")["steps"]
+    again = data(client, "queue=solutions&from=1")["steps"]
     assert [step["path"] for step in again] == [step["path"] for step in steps]
     assert (again[0]["is_blind"], again[0]["mine"]) == (False, "right")
 
@@ -188,8 +191,8 @@ def test_after_a_whole_solution_the_next_tree_comes(client: Client, forest: Fore
 
 def test_where_people_disagree_is_listed_until_it_is_decided(client: Client, forest: Forest):
     for name, verdict in (("ann", RIGHT), ("bob", WRONG), ("cid", WRONG)):
-        record_label(forest, 0, A, name, verdict, "")
-        record_label(forest, 2, B, name, RIGHT, "")
+        say(forest, 0, A, person(name), verdict, is_blind=True)
+        say(forest, 2, B, person(name), RIGHT, is_blind=True)
     log_in(client, OPERATOR, "head")
 
     found = data(client, "queue=divided")
@@ -212,6 +215,8 @@ def test_a_person_s_label_that_contradicts_the_judge_is_a_disagreement(
 ):
     log_in(client, REVIEWER)
     client.post("/ducks-test-first/trees/1/nodes/0.0/label/", {"verdict": "right"})
+    client.logout()
+    log_in(client, REVIEWER, "bob")
 
     first = data(client, "queue=disagreements")["steps"][0]
 
@@ -272,3 +277,83 @@ def test_trees_are_listed_by_their_largest_disagreement(client: Client, judged: 
     trees = listed["trees"]["rows"] if "rows" in listed["trees"] else listed["trees"]
     assert [tree["index"] for tree in trees] == [1, 0, 2]
     assert [bool(tree["disagreement"]) for tree in trees] == [True, False, False]
+
+
+def test_a_step_that_the_reader_labelled_is_not_asked_for_again(client: Client, judged: Forest):
+    log_in(client, REVIEWER)
+    before = [(one["tree"], one["path"]) for one in data(client)["steps"]]
+    assert (1, "0.0") in before
+
+    client.post("/ducks-test-first/trees/1/nodes/0.0/label/", {"verdict": "wrong"})
+
+    after = data(client, "queue=disagreements")["steps"]
+    assert [(one["tree"], one["path"]) for one in after] == [
+        one for one in before if one != (1, "0.0")
+    ]
+
+
+def test_a_label_elsewhere_does_not_move_the_queue_of_whole_solutions(
+    client: Client, judged: Forest
+):
+    log_in(client, REVIEWER)
+    client.post("/ducks-test-first/trees/2/nodes/0.0/label/", {"verdict": "right"})
+
+    assert {step["tree"] for step in data(client, "queue=solutions")["steps"]} == {0}
+
+
+def test_a_label_by_key_keeps_the_note_that_is_there(client: Client, judged: Forest):
+    log_in(client, REVIEWER)
+    client.post(STEP, {"verdict": "wrong", "note": "it forgets three"})
+    headers = {"HX-Request": "true", "HX-Target": "scores-node-0-0"}
+
+    client.post(STEP, {"verdict": "neutral"}, headers=headers)
+
+    assert TreeLabels.objects.get().notes == {"0-0": "it forgets three"}
+
+
+def test_a_person_keeps_the_labels_under_a_new_name(client: Client, judged: Forest):
+    log_in(client, REVIEWER)
+    client.post(STEP, {"verdict": "wrong"})
+    User.objects.filter(username="ann").update(username="anna")
+    client.post(STEP, {"verdict": "right"})
+
+    assert data(client, "queue=disagreements")["people"] == [{"name": "anna", "labels": 1}]
+    User.objects.filter(username="anna").delete()
+    log_in(client, VIEWER, "bob")
+    assert data(client)["people"] == [{"name": "a former user", "labels": 1}]
+
+
+def test_agreement_counts_only_labels_given_without_seeing_the_others(
+    client: Client, judged: Forest
+):
+    say(judged, 0, A, person("ann"), RIGHT, is_blind=True)
+    say(judged, 0, A, person("bob"), RIGHT)
+    log_in(client, VIEWER, "cid")
+
+    assert data(client)["agreement"] == {
+        "fleiss": {"kappa": None, "steps": 0, "equal": None}, "cohen": [],
+    }  # fmt: skip
+
+
+def test_a_decision_is_taken_back_by_an_operator_without_a_label(client: Client, forest: Forest):
+    say(forest, 0, A, person("ann"), RIGHT)
+    say(forest, 0, A, person("bob"), WRONG)
+    log_in(client, OPERATOR, "head")
+    client.post(STEP, {"verdict": "wrong", "decide": "on"})
+    headers = {"HX-Request": "true"}
+
+    form = client.post(STEP, {"verdict": "wrong", "decide": "on"}, headers=headers)
+    assert 'value="none"' in form.content.decode()
+    client.post(STEP, {"verdict": "none", "decide": "on"})
+
+    assert read_scores(forest, HUMAN, [0]) == {0: {A: 0.5}}
+
+
+def test_a_first_step_has_no_earlier_steps(client: Client, judged: Forest):
+    log_in(client, REVIEWER)
+
+    html = client.get(f"{PAGE}?queue=disagreements").content.decode()
+
+    card = html.partition("Tree 1, step 0.0<")[2].partition("</article>")[0]
+    assert card
+    assert "earlier steps</p>" not in card

@@ -1,0 +1,16 @@
+"""Names of the people who label: a label has the id of its user, whose name may change."""
+
+from collections.abc import Iterable, Mapping
+
+from bson import ObjectId
+from django.contrib.auth.models import User
+
+FORMER = "a former user"
+
+
+def names_of(people: Iterable[str]) -> Mapping[str, str]:
+    """Return the user names of people, by their ids; deleted users have none of their own."""
+    wanted = set(people)
+    known = [one for one in wanted if ObjectId.is_valid(one)]
+    found = User.objects.filter(pk__in=known).values_list("pk", "username") if known else ()
+    return {**dict.fromkeys(wanted, FORMER), **{str(key): name for key, name in found}}
