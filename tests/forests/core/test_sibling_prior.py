@@ -175,7 +175,7 @@ def test_a_sorted_forest_teaches_as_much_as_a_shuffled_one(monkeypatch: pytest.M
 
     prior = prior_of([tree for tree, _ in [*differ, *equal]])
 
-    assert 0.55 < prior.equal_share(1) < 0.95
+    assert 0.4 < prior.equal_share(1) < 0.95  # of the first 100 alone it would be near 0
     again = prior_of([tree for tree, _ in [*differ, *equal]])
     assert again.as_dict() == prior.as_dict()
 
