@@ -120,16 +120,22 @@ def problems_of(settings: Mapping[str, Any]) -> list[str]:
         return []
     told = [(str(refusal.place[0]), refusal.problem.removeprefix("it ")) for refusal in found]
     return [
-        f"rollout_worker_config.{name} {_shown(name, settings[name])}: it {problem}"
+        f"rollout_worker_config.{name} {_shown(name, settings[name])}: {_sentence(problem)}"
         for name, problem in told
     ]
+
+
+def _sentence(problem: str) -> str:
+    """Return a problem with its subject, unless it has another one."""
+    return problem if problem.startswith("its ") else f"it {problem}"
 
 
 def _shown(name: str, value: object) -> str:
     # An address may hold a password, and a further field of the request a key.
     if name == "extra_body" and isinstance(value, Mapping):
-        value = _not_json(value)
-    elif name in ("base_urls", "extra_body"):
+        names = ", ".join(f"{key!r:.40}" for key in list(_not_json(value))[:5])
+        return f"has {names:.{MOST_SHOWN}}, whose values JSON cannot hold"
+    if name in ("base_urls", "extra_body"):
         return "cannot be used"
     try:
         return f"is {value!r:.{MOST_SHOWN}}"
@@ -144,6 +150,6 @@ def _not_json(values: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def _is_json(value: dict[Any, Any]) -> bool:
     try:
-        return bool(json.loads(json.dumps(value)) == value)
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
     except (TypeError, ValueError, RecursionError):
         return False

@@ -205,9 +205,9 @@ def test_a_reader_of_a_package_makes_a_forest_that_notes_it(examples: str, tmp_p
     assert f"format chains of {examples}" in forest.config_source
 
     (tmp_path / "chains.jsonl").write_text(json.dumps(row | {"steps": [" "]}))
-    assert "`text` must be a text that is not blank" in refused(*command[:-1], "b")
+    assert "`text` of node [0] must be a text that is not blank" in refused(*command[:-1], "b")
     (tmp_path / "chains.jsonl").write_text(json.dumps(row | {"steps": [1]}))
-    assert "`text` must be a text that is not blank" in refused(*command[:-1], "b")
+    assert "`text` of node [0] must be a text that is not blank" in refused(*command[:-1], "b")
     (tmp_path / "chains.jsonl").write_text(json.dumps(row | {"steps": 1}))
     assert f"the reader of {examples} failed: " in refused(*command[:-1], "b")
     assert not Forest.objects.filter(pk="imported-train-b")

@@ -226,10 +226,11 @@ def test_every_script_that_can_be_run_is_among_them():
         if '\nif __name__ == "__main__":' in path.read_text()
     }
 
-    # The runner itself, the simulated server, a count that takes no time, and what runs in the
-    # environment of the peers.
+    # The runner itself, the simulated server, a count that takes no time, a conversion of published
+    # judgements, and what runs in the environment of the peers.
     others = {
         "__main__",
+        "agent_process_bench",
         "openai_simulator",
         "answers",
         *(Path(script).stem for script in PEERS.values()),
