@@ -42,7 +42,6 @@ def refusal_of(name: str, directory: Path) -> str | None:
     return None
 
 
-@pytest.mark.slow
 @given(SOURCES)
 def test_any_file_is_loaded_or_refused_in_one_line_that_names_it(source: bytes):
     with tempfile.TemporaryDirectory() as directory:
