@@ -16,8 +16,12 @@ CHECKERS := axe-core@4.14.1 html-validate@10.9.0
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py demo $(ARGS)
 
-test: lint checkers
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+# The linters run beside the tests, because types take most of a minute; what they say comes last.
+test: $(VENV)/.development checkers
+	@nice $(MAKE) --no-print-directory lint >build/lint.txt 2>&1 & lint=$$!; \
+	trap 'kill $$lint' INT TERM; \
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS); tests=$$?; \
+	wait $$lint; linted=$$?; cat build/lint.txt; exit $$((tests | linted))
 
 # On every Python that is supported and installed here: noxfile.py.
 test-pythons: $(VENV)/.development

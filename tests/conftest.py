@@ -28,6 +28,12 @@ _MADE_BY_MIGRATE = {"auth_permission", "django_content_type", "django_migrations
 _GROUPS_MADE_BY_MIGRATE = {"auth_group": "_id", "auth_group_permissions": "group_id"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files with slow tests first: then no process waits for the last test of another."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quick_tests() -> Iterator[None]:
     """Empty the database between tests, and hash passwords, in milliseconds.

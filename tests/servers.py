@@ -6,6 +6,7 @@ MongoDB database of its own, and this plugin a Redis database: from the one that
 on. Tests empty them, so a Redis database that holds something is refused.
 """
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -29,8 +30,15 @@ sys.dont_write_bytecode = False
 # A shell's background job ignores Ctrl-C, and so would all processes that tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def _without_sync(directory: Path, port: int) -> list[str]:
+    return [one for one in MONGODB.command(directory, port) if one != "--sync-on-commit"]
+
+
 _directory = Path(tempfile.mkdtemp(prefix="prm-tests-"))
-_services = (MONGODB, QUEUE)
+# These servers are never killed while a test runs, so no write has to wait for the disk. Tests of
+# the services start their own, as the product does.
+_services = (dataclasses.replace(MONGODB, command=_without_sync), QUEUE)
 _supervisor = Supervisor(
     _directory,
     [service for service in _services if not os.environ.get(f"TEST_{service.setting}")],

@@ -83,6 +83,7 @@ def pages(client: Client) -> Iterator[str]:
         yield client.get(address).text
 
 
+@pytest.mark.slow
 def test_no_key_is_in_database_queue_files_pages_or_logs(
     site: Site, model_server: OpenAIServer, queue: Queue, admin_client: Client
 ):

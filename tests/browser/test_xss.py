@@ -138,6 +138,7 @@ def names() -> Iterator[str]:
     return (f"hostile-test-{number}" for number in range(len(CORPUS) + 1))
 
 
+@pytest.mark.slow
 def test_nothing_in_a_forest_runs(reader: Page, parts_of, names, watch):
     make_forest("calm-test-first")
     hostile_forest(next(names), CALM)
@@ -151,6 +152,7 @@ def test_nothing_in_a_forest_runs(reader: Page, parts_of, names, watch):
     assert watch.problems == []
 
 
+@pytest.mark.slow
 def test_nothing_in_a_tree_runs(reader: Page, parts_of, watch):
     forest = make_forest(NAME)
     for index, text in enumerate((CALM, *CORPUS.values())):
@@ -184,6 +186,7 @@ def test_nothing_about_a_step_runs(reader: Page, parts_of, watch):
     assert watch.problems == []
 
 
+@pytest.mark.slow
 def test_nothing_that_is_searched_for_runs(reader: Page, parts_of, watch):
     forest = make_forest(NAME)
     for index, text in enumerate((CALM, *CORPUS.values())):

@@ -253,6 +253,7 @@ def test_a_wrong_check_is_bad_usage(capsys: pytest.CaptureFixture[str]):
     assert "usage" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_workers_are_exchanged_while_a_forest_grows_and_nothing_is_lost(
     queue: Queue, model_server: OpenAIServer
 ):

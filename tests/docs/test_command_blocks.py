@@ -254,6 +254,7 @@ def test_the_values_that_the_page_on_pandas_computes_are_those_of_leaf_mean(shel
     assert len(found["pairs"]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [one for one in documents() if command_lines(one)])
 def test_every_block_of_commands_runs(document: str, shell: Shell):
     lines = [line for line in command_lines(document) if why_not_run(line) is None]

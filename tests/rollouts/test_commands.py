@@ -143,6 +143,7 @@ def assert_resumes_to(torn: Forest, whole: Forest, server: OpenAIServer) -> None
     assert_whole(torn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["--max_requests", "--max_tokens_total"])
 def test_a_forest_stops_at_its_limit_and_goes_on_with_a_larger_one(
     model_server: OpenAIServer, limit: str

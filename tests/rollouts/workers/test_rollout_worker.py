@@ -104,6 +104,7 @@ def test_processes_wait_for_the_last_trees_of_others_and_are_not_started_again(
     assert_whole(forest)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_replaced(model_server: OpenAIServer):
     model_server.write = slowly(0.2)
     whole, forest = seeded(8, "whole"), seeded(8, "torn")
@@ -134,6 +135,7 @@ class Config(Demo):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_die_again_and_again_are_given_up(
     model_server: OpenAIServer, tmp_path: Path, monkeypatch
 ):
