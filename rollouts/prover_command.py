@@ -171,7 +171,6 @@ def _prover_options(forest: Forest, options: Mapping[str, Any]) -> ProverOptions
             f"{wanted.rollouts} times: give --temperature above 0, or --rollouts 1",
             returncode=2,
         )
-    prover_config(forest, wanted)  # refuses what a config refuses, such as a temperature above 2
     return wanted
 
 

@@ -166,8 +166,8 @@ class Prover:
         scores: dict[NodePath, float] = {}
         votes: dict[NodePath, tuple[int, int, int]] = {}
         for node in stored.tree:
-            result = leaf_result(node, self.options.ungraded) if _is_step(node) else None
-            if result is not None:
+            result = leaf_result(node, self.options.ungraded)
+            if result is not None and not node.is_thought:
                 scores[node.path] = float(result)
 
         async def roll_out(node: TreeNode) -> None:
