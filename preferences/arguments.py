@@ -44,7 +44,8 @@ def add_source_arguments(parser: CommandParser) -> None:
         f"{SCORER_PREFIX}NAME, the scores of a scorer, such as "
         f"{SCORER_PREFIX}{IMPORTED_SCORER} for the values of imported trees; {PROGRESS}, what a "
         "step adds to the Monte Carlo value of its prefix, from -1 to 1; "
-        f"{PROGRESS_PREFIX}NAME, what it adds to the scores of a scorer, such as a prover (default: {LABELS})",
+        f"{PROGRESS_PREFIX}NAME, what it adds to the scores of a scorer, such as a prover "
+        f"(default: {LABELS})",
     )
     add_value_arguments(parser)
     parser.add_argument(

@@ -8,6 +8,7 @@ from forests.core.disagreements import Disagreement, disagreements_of, largest
 from forests.core.evidence import evidence_of
 from forests.core.tree import Scores, format_path, parse_path
 from forests.core.values import Estimator, estimate_values
+from forests.core.verdicts import PROVER
 from forests.models import Forest, Tree
 from forests.storage.scores import read_scores, scorer_names
 from forests.storage.trees import Document, StoredTree, collection, in_batches, read_trees
@@ -22,7 +23,8 @@ def update_disagreements(
 
     Call it whenever scores, labels or grades change. Calls `report` with the number of trees done.
     """
-    names = scorer_names(forest)
+    # A step that does not help a prover may be right: its scores disagree with nobody.
+    names = scorer_names(forest, without=PROVER)
     if not names and indexes is None:
         forget_disagreements(forest)
         return

@@ -96,8 +96,10 @@ def get_scorer(forest: Forest, name: str) -> Scorer:
     return Scorer.objects.get(pk=scorer_id(forest.name, name))
 
 
-def scorer_names(forest: Forest) -> list[str]:
-    return sorted(one["name"] for one in collection(Scorer).find({"forest_id": forest.name}))
+def scorer_names(forest: Forest, *, without: str = "") -> list[str]:
+    """Return the names of the scorers of a forest, without those of a kind."""
+    wanted = {"forest_id": forest.name, **({"kind": {"$ne": without}} if without else {})}
+    return sorted(one["name"] for one in collection(Scorer).find(wanted))
 
 
 def read_scores(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int, Scores]:
