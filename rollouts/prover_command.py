@@ -164,6 +164,7 @@ def _prover_options(forest: Forest, options: Mapping[str, Any]) -> ProverOptions
         temperature=policy.temperature if temperature is None else temperature,
         max_tokens=options["max_tokens"] or policy.max_tokens_per_rollout,
         ungraded=options["ungraded"],
+        config_sha256=forest.config_sha256,
     )
     if wanted.rollouts > 1 and not wanted.temperature:
         raise CommandError(

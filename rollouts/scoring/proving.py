@@ -57,6 +57,8 @@ class ProverOptions:
     """Most tokens of a rollout."""
     ungraded: Ungraded = "incorrect"
     """How rollouts count that were cut or gave no answer, as leaves do."""
+    config_sha256: str = ""
+    """Of the config that grades. Rollouts are not kept, so a changed grader cannot regrade them."""
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from forests.core.tree import ROOT, Grade, NodePath
 from forests.models import Forest, Node, Scorer
 from forests.storage.scores import get_scorer, read_judged
 from forests.storage.trees import iter_trees, read_tree
+from rollouts.growing.growing_process import load_frozen_config
 from rollouts.workers.jobs import grow_slice
 from tests.openai_server import Fault, OpenAIServer
 from tests.rollouts.forests import reread, seeded, shape
@@ -139,7 +140,9 @@ def test_a_run_that_broke_off_continues_with_the_trees_that_are_missing(
     forest, server, monkeypatch
 ):
     monkeypatch.setattr("rollouts.client.failures.FIRST_BACKOFF_SECONDS", 0.001)
-    server.misbehave = lambda: Fault(503) if len(server.requests) > 3 else None
+    # The first tree is graded and written while its successor waits for the answer.
+    away = Fault(503, hangs_seconds=0.5)
+    server.misbehave = lambda: away if len(server.requests) > 3 else None
     with pytest.raises(CommandError, match="503"):
         prove(server, forest, "--concurrency", "1")
     assert get_scorer(forest, "helper").num_trees == 1
@@ -193,6 +196,19 @@ def test_bad_input_is_one_line_and_stores_nothing(forest, server, options, messa
     with pytest.raises(CommandError, match=message):
         prove(server, forest, *options)
     assert not Scorer.objects.exists()
+
+
+def test_scores_of_a_changed_grader_do_not_mix_with_earlier_ones(forest, server, monkeypatch):
+    prove(server, forest)
+    changed = reread(forest)
+    changed.config_sha256 = "0" * 64
+    changed.save()
+    loaded = load_frozen_config(forest)
+    monkeypatch.setattr("rollouts.prover_command.load_frozen_config", lambda _: loaded)
+    asked = server.num_asked
+    with pytest.raises(CommandError, match=r"config_sha256 was .* or --replace its scores"):
+        prove(server, forest)
+    assert server.num_asked == asked
 
 
 def test_chats_cannot_be_sent_as_completions(forest, server):
