@@ -153,6 +153,6 @@ def _values_of(text: str) -> Values:
         if name := text.removeprefix(prefix) if text.startswith(prefix) else "":
             return Values(name, is_progress=prefix == PROGRESS_PREFIX)
     raise argparse.ArgumentTypeError(
-        f"{text!r} is not allowed: give {LABELS}, {PROGRESS}, or {SCORER_PREFIX}NAME or "
-        f"{PROGRESS_PREFIX}NAME with the name of a scorer"
+        f"{text!r} is not allowed: give {LABELS}, or {SCORER_PREFIX}NAME with the name of a "
+        f"scorer, or {PROGRESS} or {PROGRESS_PREFIX}NAME for the progress by either"
     )

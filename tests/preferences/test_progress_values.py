@@ -173,7 +173,7 @@ def test_what_progress_cannot_say_is_refused_in_one_line(
     ("arguments", "message"),
     [
         (["--values", "progress", "--estimator", "any"], "no step has progress above 0"),
-        (["--values", "progress:"], "'progress:' is not allowed: give labels, progress, or"),
+        (["--values", "progress:"], "'progress:' is not allowed: give labels, or scorer:NAME"),
         (["--values", "gain"], "'gain' is not allowed"),
         (["--values", "progress:absent"], "has no scorer 'absent'"),
         (["--values", "progress:helper", "--estimator", "leaf_mean"], "values progress:helper"),
