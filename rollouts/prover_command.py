@@ -10,6 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from common.commands import EXIT_PARTLY_FAILED, ProjectCommand, positive_integer
 from common.progress_bar import shown_progress
 from experiment_configs.interfaces import Api, RolloutConfig, RolloutWorkerConfig
+from forests.core.estimators import IMPORTED
 from forests.core.values import UNGRADED
 from forests.core.verdicts import PROVER
 from forests.models import Forest, TreeStatus
@@ -83,6 +84,11 @@ def handle_prover(
         CommandError: an option is wrong, a limit is spent, or some trees were not scored.
         ConfigError: the forest does not take rollouts, or its config has changed.
     """
+    if forest.strategy == IMPORTED:
+        raise CommandError(
+            f"the trees of {forest.name} come from another program, and no config of it grades "
+            "rollouts: use a forest that seed_forest made"
+        )
     config = load_frozen_config(forest).config
     wanted = _prover_options(forest, options)
     if options["estimate"]:

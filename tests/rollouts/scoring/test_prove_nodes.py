@@ -219,6 +219,22 @@ def test_chats_cannot_be_sent_as_completions(forest, server):
         prove(server, forest, "--api", "completions")
 
 
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ("imported", "come from another program, and no config of it grades rollouts"),
+        ("resegmented", "takes no rollouts"),
+    ],
+)
+def test_a_forest_that_takes_no_rollouts_takes_no_prover(forest, server, strategy, message):
+    other = reread(forest)
+    other.worker_config |= {"strategy": strategy}
+    other.save()
+    with pytest.raises(CommandError, match=message):
+        prove(server, forest)
+    assert not server.num_asked
+
+
 def test_archives_and_pages_have_what_a_prover_said(
     forest, server, tmp_path: Path, admin_client: Client
 ):
