@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -13,17 +13,39 @@ from forests.models import Forest
 from forests.storage.scores import get_scorer, scorer_names
 from metrics.arguments import add_value_arguments, estimator_for
 from preferences.core.consensus import MONTE_CARLO
-from preferences.core.value_sources import LABELS, SCORER_PREFIX, ValueSource
+from preferences.core.value_sources import (
+    LABELS,
+    PROGRESS,
+    PROGRESS_PREFIX,
+    SCORER_PREFIX,
+    ValueSource,
+)
+
+
+class Values(NamedTuple):
+    """What `--values` names."""
+
+    scorer: str
+    """Empty for the graded leaves."""
+    is_progress: bool
+
+    @property
+    def kind(self) -> str:
+        """The source as `--values` names it."""
+        return ValueSource(scorer=self.scorer, is_progress=self.is_progress).kind
 
 
 def add_source_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--values",
-        type=_scorer_of,
-        metavar=f"{LABELS}|{SCORER_PREFIX}NAME",
+        type=_values_of,
+        metavar=f"{LABELS}|{SCORER_PREFIX}NAME|{PROGRESS}|{PROGRESS_PREFIX}NAME",
         help=f"source of the values: {LABELS}, Monte Carlo values from graded leaves; "
         f"{SCORER_PREFIX}NAME, the scores of a scorer, such as "
-        f"{SCORER_PREFIX}{IMPORTED_SCORER} for the values of imported trees (default: {LABELS})",
+        f"{SCORER_PREFIX}{IMPORTED_SCORER} for the values of imported trees; {PROGRESS}, what a "
+        "step adds to the Monte Carlo value of its prefix, from -1 to 1; "
+        f"{PROGRESS_PREFIX}NAME, what it adds to the scores of a scorer, such as a prover "
+        f"(default: {LABELS})",
     )
     add_value_arguments(parser)
     parser.add_argument(
@@ -46,22 +68,34 @@ def choose_source(
         CommandError: the options contradict each other, or the scorer has no scores.
         ConfigError: the forest has no such scorer.
     """
-    scorer = options["values"]
+    wanted: Values = options["values"] or Values("", is_progress=False)
+    scorer, is_progress = wanted
     if not scorer:
         hint_at_imported_values(forest, options, command)
         estimator = estimator_for(forest, options["estimator"], command)
+        if is_progress and estimator == "any":
+            raise CommandError(
+                "with --estimator any no step has progress above 0, because a prefix is worth as "
+                "much as its best step: choose another estimator",
+                returncode=2,
+            )
         agree = _other_sources(forest, options["agree"], MONTE_CARLO)
-        return ValueSource(estimator=estimator, ungraded=options["ungraded"], agree=agree)
+        return ValueSource(
+            estimator=estimator,
+            ungraded=options["ungraded"],
+            agree=agree,
+            is_progress=is_progress,
+        )
     if options["estimator"] != AUTO or options["ungraded"] != ValueSource().ungraded:
         raise CommandError(
             "--estimator and --ungraded are for values from graded leaves: leave them out, "
-            f"or leave out --values {SCORER_PREFIX}{scorer}",
+            f"or leave out --values {wanted.kind}",
             returncode=2,
         )
     _require_scores(forest, scorer)
     agree = _other_sources(forest, options["agree"], scorer)
     estimator = choose_estimator(forest.strategy, AUTO) if MONTE_CARLO in agree else _ANY
-    return ValueSource(scorer=scorer, estimator=estimator, agree=agree)
+    return ValueSource(scorer=scorer, estimator=estimator, agree=agree, is_progress=is_progress)
 
 
 _ANY = ValueSource().estimator
@@ -111,14 +145,14 @@ def hint_at_imported_values(
         )
 
 
-def _scorer_of(text: str) -> str:
-    """Return the scorer that `--values` names; empty for the graded leaves."""
-    if text == LABELS:
-        return ""
-    name = text.removeprefix(SCORER_PREFIX)
-    if name in ("", text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not allowed: give {LABELS}, or {SCORER_PREFIX}NAME with the name of a "
-            "scorer"
-        )
-    return name
+def _values_of(text: str) -> Values:
+    """Return what `--values` names."""
+    if text in (LABELS, PROGRESS):
+        return Values("", is_progress=text == PROGRESS)
+    for prefix in (SCORER_PREFIX, PROGRESS_PREFIX):
+        if name := text.removeprefix(prefix) if text.startswith(prefix) else "":
+            return Values(name, is_progress=prefix == PROGRESS_PREFIX)
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not allowed: give {LABELS}, or {SCORER_PREFIX}NAME with the name of a "
+        f"scorer, or {PROGRESS} or {PROGRESS_PREFIX}NAME for the progress by either"
+    )

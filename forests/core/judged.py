@@ -14,6 +14,7 @@ class JudgedTree:
     rationales: Mapping[NodePath, str] = field(default_factory=dict)
     """Why, by node; that of the root is about the whole tree."""
     votes: Mapping[NodePath, Sequence[int]] = field(default_factory=dict)
-    """By node: how many votes say right, neutral and wrong."""
+    """By node: how many votes say right, neutral and wrong. Of a prover, how many of its rollouts
+    are correct, without a result, and incorrect."""
     num_steps: int = 0
     """Steps that the tree had; 0 if unknown. It shows whether the tree has grown since."""

@@ -25,12 +25,12 @@ class Verdict(StrEnum):
 
 SCORES: Mapping[Verdict, float] = {Verdict.RIGHT: 1.0, Verdict.NEUTRAL: 0.5, Verdict.WRONG: 0.0}
 
-PRM, JUDGE, HUMAN, IMPORTED = "prm", "judge", "human", "imported"
-SCORER_KINDS: Sequence[str] = (PRM, JUDGE, HUMAN, IMPORTED)
+PRM, JUDGE, HUMAN, IMPORTED, PROVER = "prm", "judge", "human", "imported", "prover"
+SCORER_KINDS: Sequence[str] = (PRM, JUDGE, HUMAN, IMPORTED, PROVER)
 """Where the scores of a scorer come from. Scorers of earlier versions have "": unknown."""
 GIVE_VERDICTS = frozenset({JUDGE, HUMAN, IMPORTED})
 """Kinds whose scores are verdicts or means of verdicts. Scores of reward models are not: their
-threshold is fitted."""
+threshold is fitted. Those of a prover are shares of its rollouts."""
 
 JUDGE_STEPS = GIVE_VERDICTS | {PRM}
 """Kinds whose scores say whether a step itself is right, even if the final answer is."""

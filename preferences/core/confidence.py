@@ -18,7 +18,7 @@ Confidence: TypeAlias = Callable[[NodePath, NodePath], float | None]
 
 
 def has_confidence(source: ValueSource) -> bool:
-    """Return whether values of this source are shares of samples.
+    """Return whether values of this source are shares of samples, or the progress by such shares.
 
     A scorer gives no samples, and the values of `any` are not shares, so how sure they are is not
     known.
@@ -40,6 +40,8 @@ def confidence_in(
     """
     if prior is None or not has_confidence(source):
         return lambda _one, _other: None
+    if source.is_progress:  # it orders the steps after one prefix as their values do
+        values = source.states_of(tree, {})
     known = evidence_of(tree, values, source.estimator, source.ungraded, prior.correlation)
 
     @cache

@@ -23,15 +23,21 @@ from preferences.core.consensus import (
     prefers_by_scores,
     prefers_by_values,
 )
+from preferences.core.progress import progress_values
 
 LABELS = "labels"
 """Name of the source that estimates values from the graded leaves."""
 SCORER_PREFIX = "scorer:"
+PROGRESS = "progress"
+"""Name of the source whose values are the progress of steps, from -1 to 1; alone, of Monte Carlo
+values."""
+PROGRESS_PREFIX = f"{PROGRESS}:"
+"""Before the name of a scorer: the progress by its scores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueSource:
-    """Source of values: graded leaves, or a scorer."""
+    """Source of values: graded leaves or a scorer, or the progress by either."""
 
     estimator: Estimator = "leaf_mean"
     ungraded: Ungraded = "incorrect"
@@ -40,21 +46,25 @@ class ValueSource:
     """The scorer whose scores are the values; empty for graded leaves."""
     agree: tuple[str, ...] = ()
     """Other sources that must say the same: scorers, or `MONTE_CARLO` (with `estimator`)."""
+    is_progress: bool = False
+    """Whether the value of a step is what it adds to that of its prefix."""
 
     @classmethod
     def from_dict(cls, parameters: Mapping[str, Any]) -> "ValueSource":
         """Return the source that `as_dict` wrote; other parameters are ignored."""
-        names = ("estimator", "ungraded", "scorer")
+        names = ("estimator", "ungraded", "scorer", "is_progress")
         agree = tuple(parameters.get("agree", ()))
         return cls(**{name: parameters[name] for name in names if name in parameters}, agree=agree)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters that determine the values, as JSON types."""
         graded = {"estimator": self.estimator, "ungraded": self.ungraded}
-        agree = {"agree": list(self.agree)} if self.agree else {}
+        more: dict[str, Any] = {"agree": list(self.agree)} if self.agree else {}
+        if self.is_progress:
+            more["is_progress"] = True
         if self.scorer:
-            return {"scorer": self.scorer, **(graded if MONTE_CARLO in self.agree else {}), **agree}
-        return {**graded, **agree}
+            return {"scorer": self.scorer, **(graded if MONTE_CARLO in self.agree else {}), **more}
+        return {**graded, **more}
 
     @property
     def scorers(self) -> list[str]:
@@ -65,12 +75,14 @@ class ValueSource:
     @property
     def kind(self) -> str:
         """The source as `--values` names it."""
-        return f"{SCORER_PREFIX}{self.scorer}" if self.scorer else LABELS
+        if self.scorer:
+            return f"{PROGRESS_PREFIX if self.is_progress else SCORER_PREFIX}{self.scorer}"
+        return PROGRESS if self.is_progress else LABELS
 
     @property
     def name(self) -> str:
         """Name of the scorer or of the estimator."""
-        return self.kind if self.scorer else self.estimator
+        return self.kind if self.scorer or self.is_progress else self.estimator
 
     def is_missing(self, scores: Scores) -> bool:
         """Return whether the scorer gave a tree no scores."""
@@ -81,6 +93,11 @@ class ValueSource:
 
         Other sources may disagree: see `agreed_values_of` and `consensus_in`.
         """
+        values = self.states_of(tree, scores)
+        return progress_values(tree, values) if self.is_progress else values
+
+    def states_of(self, tree: ReasoningTree, scores: Scores) -> dict[NodePath, NodeValue]:
+        """Return the value of each node as `values_of`, but never its progress."""
         return scored_values(tree, scores) if self.scorer else self._graded(tree)
 
     def agreed_values_of(
@@ -146,8 +163,11 @@ class ValueSource:
     def evidence_of(
         self, tree: ReasoningTree, values: Mapping[NodePath, NodeValue]
     ) -> dict[NodePath, Evidence]:
-        """Return the evidence of these values of a tree; none for scores, which have no samples."""
-        if self.scorer:
+        """Return the evidence of these values of a tree.
+
+        There is none for scores, which have no samples, and for progress: it is not a share.
+        """
+        if self.scorer or self.is_progress:
             return {}
         return evidence_of(tree, values, self.estimator, self.ungraded)
 

@@ -129,9 +129,11 @@ def _cost(forest: Mapping[str, Any]) -> str:
 
 def _origin(parameters: Mapping[str, Any]) -> str:
     """Return the source of the values of steps, as a clause."""
+    progress = "what it adds to that of its prefix, where the value of a prefix is "
+    meaning = progress if parameters.get("is_progress") else ""
     if scorer := parameters.get("scorer"):
-        return f"the value of a step is the score that `{scorer}` gave it."
-    return "the value of a step is estimated from the solutions below it."
+        return f"the value of a step is {meaning}the score that `{scorer}` gave it."
+    return f"the value of a step is {meaning}estimated from the solutions below it."
 
 
 def _without_result(forest: Mapping[str, Any]) -> str:

@@ -78,6 +78,8 @@ class ExportRequest:
     """For formats of steps: the scorer whose scores are the values; empty for graded leaves."""
     agree: tuple[str, ...] = ()
     """For formats of steps: other sources that must give the same label: `ValueSource.agree`."""
+    is_progress: bool = False
+    """For formats of steps: whether the values are the progress of steps."""
     test_fraction: float = 0.0
     split_seed: int = 0
     reviewed: Reviewed = "all"
@@ -101,6 +103,7 @@ class ExportRequest:
             ungraded=self.ungraded,
             scorer=self.scorer,
             agree=self.agree,
+            is_progress=self.is_progress,
         )
 
     @property

@@ -59,6 +59,20 @@ class SetParameters:
     """The trees to make pairs of; the confidences follow from all complete trees."""
     agree: tuple[str, ...] = ()
     """Other sources that must prefer the chosen side too: see `ValueSource.agree`."""
+    is_progress: bool = False
+    """Whether the value of a step is what it adds to that of its prefix."""
+
+    def __post_init__(self) -> None:
+        """Check that the values fit the pairs.
+
+        Raises:
+            ValueError: they do not. The message is one line with the remedy.
+        """
+        if self.is_progress and self.options.level == "trajectory":
+            raise ValueError(
+                "whole solutions make no progress, which is that of a step: use --level step or "
+                "step_to_end, or other --values"
+            )
 
     @property
     def source(self) -> ValueSource:
@@ -67,6 +81,7 @@ class SetParameters:
             ungraded=self.ungraded,
             scorer=self.scorer,
             agree=self.agree,
+            is_progress=self.is_progress,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -197,7 +212,7 @@ def _prior_of(forest: Forest, source: ValueSource) -> dict[str, Any]:
     estimator, num_trees = PriorEstimator(source.estimator, source.ungraded), 0
     for stored, scores in iter_scored_trees(forest, ""):
         if stored.status == TreeStatus.COMPLETE:
-            estimator.add(stored.tree, source.values_of(stored.tree, scores))
+            estimator.add(stored.tree, source.states_of(stored.tree, scores))
             num_trees += 1
     return {"prior": estimator.prior().as_dict(), "num_trees_in_prior": num_trees}
 

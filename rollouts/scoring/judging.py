@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from forests.core.judged import JudgedTree
-from forests.costs.budgets import Limits, Prices, Usage
-from forests.costs.money import money
-from forests.models import Forest, Scorer, TreeStatus
-from forests.storage.scores import add_spent, read_spent, write_judged
-from forests.storage.trees import StoredTree, in_batches, read_trees
-from rollouts.client.failures import LimitSpentError
+from forests.costs.budgets import Usage
+from forests.models import Scorer
+from forests.storage.scores import write_judged
+from forests.storage.trees import StoredTree
 from rollouts.client.spending import Spending
 from rollouts.protocol.endings import Finish, read_finish
-from rollouts.protocol.request_sizes import most_of, prompt_bytes
 from rollouts.protocol.responses import (
     NoSampleError,
     StopRules,
     read_completions,
     read_usage,
 )
+from rollouts.scoring.budget import ScorerBudget, tokens_of
 from rollouts.scoring.judge_prompts import (
     JudgeOptions,
     Solution,
@@ -39,9 +34,10 @@ from rollouts.scoring.score_forest import Ask, run_all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rollouts.client.backend import Backend
+    from rollouts.client.endpoints import Endpoint
+
 CHAT = "/chat/completions"
-CHARACTERS_PER_TOKEN = 4
-"""Of English text with common tokenizers, for estimates."""
 
 
 @dataclass(slots=True)
@@ -57,21 +53,14 @@ class Judging:
     """Replies without a verdict that can be read. They have no result."""
 
 
-@dataclass(slots=True)
-class Work:
-    """What judging the unjudged trees takes."""
-
-    trees: int = 0
-    solutions: int = 0
-    most: Usage = field(default_factory=Usage)
-    """Requests, about how many prompt tokens, and the most completion tokens."""
-
-
 class Judge:
     """Asks for the votes on a tree's solutions. Gives `score_trees` what to ask."""
 
-    def __init__(self, scorer: Scorer, options: JudgeOptions, budget: JudgeBudget) -> None:
+    def __init__(
+        self, scorer: Scorer, options: JudgeOptions, budget: ScorerBudget, backend: Backend
+    ) -> None:
         self.scorer = scorer
+        self.backend = backend
         self.options = options
         self.judging = Judging()
         self._budget = budget
@@ -85,7 +74,12 @@ class Judge:
         async def vote(place: tuple[int, int], solution: Solution) -> None:
             messages = judge_messages(stored.question, solution, self.options)
             body = judge_body(messages, self.options, place[1])
-            tally.add(place, solution, await ask(CHAT, body, self._reader(solution)))
+            reply = await ask(
+                lambda spending: self.backend.ask(
+                    CHAT, lambda _: body, self._reader(solution, spending), spending
+                )
+            )
+            tally.add(place, solution, reply)
 
         await run_all(
             [
@@ -106,8 +100,10 @@ class Judge:
         write_judged(self.scorer, {tree: judged})
         self._budget.write(self._unread.pop(tree, 0))
 
-    def _reader(self, solution: Solution) -> Callable[[Any, Spending], Vote | None]:
-        def read(response: Any, spending: Spending) -> Vote | None:
+    def _reader(
+        self, solution: Solution, spending: Spending
+    ) -> Callable[[Any, Endpoint], Vote | None]:
+        def read(response: Any, _endpoint: Endpoint) -> Vote | None:
             usage = read_usage(response)
             spending.prompt_tokens += usage.prompt_tokens
             spending.completion_tokens += usage.completion_tokens
@@ -123,110 +119,15 @@ class Judge:
         return read
 
 
-class JudgeBudget:
-    """Reserves the most that requests in flight may use, and counts what they used.
-
-    The limits hold for all runs of a scorer together. Two processes that judge under one name see
-    each other's spending when a tree is written.
-    """
-
-    def __init__(self, scorer: Scorer, limits: Limits, prices: Prices) -> None:
-        self.scorer = scorer
-        self.limits = limits
-        self.prices = prices
-        self._before = read_spent(scorer)
-        self._used = Usage()  # by this process, not written yet
-        self._reserved = Usage()
-        self._answered = Usage()
-        self._tokens_per_byte = 0.0
-        self._news = asyncio.Event()
-        self._writing = threading.Lock()
-        self._counting = threading.Lock()
-
-    @property
-    def spent(self) -> Usage:
-        """What all runs used, as far as this process knows."""
-        with self._counting:
-            return self._before + self._used
-
-    @property
-    def spent_limit(self) -> str:
-        """The limit that is reached, in words; empty if there is none."""
-        used, limits = self.spent, self.limits
-        return {
-            "requests": f"{used.requests} of {limits.requests} requests are spent",
-            "tokens": f"{used.tokens} of {limits.tokens} tokens are spent",
-            "cost": f"{money(self.prices.cost(used))} of {money(limits.cost)} are spent",
-            "": "",
-        }[limits.reached(used, self.prices)]
-
-    async def reserve(self, body: Mapping[str, Any]) -> tuple[Usage, int]:
-        """Wait until a request may be sent; return the most that it may use, and its bytes.
-
-        Raises:
-            LimitSpentError: a limit is spent, and requests in flight cannot change that.
-        """
-        most = most_of(body, self._tokens_per_byte or 1.0)
-        while self.limits.reached(self.spent + self._reserved, self.prices):
-            if self.spent_limit:
-                raise LimitSpentError(self.spent_limit)
-            self._news.clear()
-            await self._news.wait()
-        self._reserved += most
-        return most, prompt_bytes(body)
-
-    def settle(self, reserved: tuple[Usage, int], used: Usage | None) -> None:
-        """Replace a reservation by what the request used; None counts as the average request."""
-        most, num_bytes = reserved
-        self._reserved -= most
-        if used is None:
-            used = self._answered.expected(1, most)
-        elif used.tokens:
-            self._answered += used
-            self._tokens_per_byte = max(
-                self._tokens_per_byte, used.prompt_tokens / max(1, num_bytes)
-            )
-        with self._counting:
-            self._used += used
-        self._news.set()
-
-    async def close(self) -> None:
-        """Write what was spent and is not written."""
-        await asyncio.to_thread(self.write, 0)
-
-    def write(self, unread: int) -> None:
-        """Add to the scorer what was spent since the last write."""
-        with self._writing:
-            with self._counting:
-                written = self._used
-            add_spent(self.scorer, written, unread)
-            before = read_spent(self.scorer)
-            with self._counting:
-                self._before = before
-                self._used -= written
-
-
-def estimate(forest: Forest, options: JudgeOptions, judged: set[int]) -> Work:
-    """Return what judging the complete trees that are not in `judged` takes."""
-    work = Work()
-    for stored in _complete(forest):
-        if stored.index in judged:
-            continue
-        solutions, _ = solutions_of(stored.tree, options.solutions)
-        work.trees += 1
-        work.solutions += len(solutions)
-        for solution in solutions:
-            [message] = judge_messages(stored.question, solution, options)
-            work.most += Usage(
-                options.votes,
-                options.votes * (len(message["content"]) // CHARACTERS_PER_TOKEN + 1),
-                options.votes * options.max_tokens,
-            )
-    return work
-
-
-def _complete(forest: Forest) -> Iterator[StoredTree]:
-    for batch in in_batches(range(forest.num_trees)):
-        for stored in read_trees(forest, batch):
-            if stored.status == TreeStatus.COMPLETE:
-                yield stored
+def most_of_judging(stored: StoredTree, options: JudgeOptions) -> tuple[int, Usage]:
+    """Return the solutions of a tree to judge, and the most that this uses."""
+    solutions, _ = solutions_of(stored.tree, options.solutions)
+    most = Usage()
+    for solution in solutions:
+        [message] = judge_messages(stored.question, solution, options)
+        most += Usage(
+            options.votes,
+            options.votes * tokens_of(message["content"]),
+            options.votes * options.max_tokens,
+        )
+    return len(solutions), most

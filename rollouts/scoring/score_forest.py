@@ -1,10 +1,10 @@
-"""Score the steps of a forest with a served reward model."""
+"""Score the steps of a forest tree by tree, with any kind of scorer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -70,12 +70,17 @@ class TreeScorer(Protocol):
 
 
 class Ask(Protocol):
-    """Sends one request when a slot is free, and waits while the servers are away."""
+    """Calls `send` when a slot is free, and again when the servers are back after an outage."""
 
-    def __call__(
-        self, path: str, body: Mapping[str, Any], read: Callable[[Any, Spending], Answer]
-    ) -> Awaitable[Answer]:
-        """Return what `read` makes of the answer; it adds its tokens to the spending."""
+    def __call__(self, send: Callable[[Spending], Awaitable[Answer]]) -> Awaitable[Answer]:
+        """Return what `send` returns; it adds what it used to the spending."""
+
+
+class Servers(Protocol):
+    """The servers that a scorer asks."""
+
+    async def list_models(self) -> Sequence[object]:
+        """Return their models: the cheapest test that they answer."""
 
 
 async def score_forest(
@@ -87,7 +92,7 @@ async def score_forest(
     report: Callable[[int], None] = lambda _: None,
 ) -> Scoring:
     """Score all complete trees that this reward model has not scored yet: see `score_trees`."""
-    asking = _RewardModel(scorer)
+    asking = _RewardModel(scorer, backend)
     scoring = await score_trees(
         forest, scorer, backend, asking, concurrency=concurrency, report=report
     )
@@ -98,7 +103,7 @@ async def score_forest(
 async def score_trees(
     forest: Forest,
     scorer: Scorer,
-    backend: Backend,
+    servers: Servers,
     asking: TreeScorer,
     *,
     concurrency: int,
@@ -115,14 +120,15 @@ async def score_trees(
         BackendError: the server is unavailable or refuses.
         ScoringError: no tree can be scored with these settings.
     """
-    return await _Run(forest, scorer, backend, asking, concurrency).run(report)
+    return await _Run(forest, scorer, servers, asking, concurrency).run(report)
 
 
 class _RewardModel:
     """Asks a reward model, as the kind of the scorer says."""
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, backend: Backend) -> None:
         self.scorer = scorer
+        self.backend = backend
         self.options = ScorerOptions(**scorer.parameters)
         self.nodes_without_score = 0
 
@@ -131,9 +137,12 @@ class _RewardModel:
 
         async def score_nodes(request: ScoreRequest) -> None:
             found = await ask(
-                request.path,
-                request.body,
-                lambda response, _: scores_of(response, request, self.options),
+                lambda spending: self.backend.ask(
+                    request.path,
+                    lambda _: request.body,
+                    lambda response, _: scores_of(response, request, self.options),
+                    spending,
+                )
             )
             for path, score in zip(request.nodes, found, strict=True):
                 if score is not None:
@@ -153,13 +162,13 @@ class _Run:
         self,
         forest: Forest,
         scorer: Scorer,
-        backend: Backend,
+        servers: Servers,
         asking: TreeScorer,
         concurrency: int,
     ) -> None:
         self.forest = forest
         self.scorer = scorer
-        self.backend = backend
+        self.servers = servers
         self.asking = asking
         self.scoring = Scoring()
         self._outages = Outages(
@@ -209,18 +218,11 @@ class _Run:
             self.scoring.trees += 1
             self.scoring.nodes += len(judged.scores)
 
-    async def _ask(
-        self, path: str, body: Mapping[str, Any], read: Callable[[Any, Spending], Answer]
-    ) -> Answer:
+    async def _ask(self, send: Callable[[Spending], Awaitable[Answer]]) -> Answer:
         async with self._slots:
             while True:
                 try:
-                    found = await self.backend.ask(
-                        path,
-                        lambda _: body,
-                        lambda response, _: read(response, self.scoring.spending),
-                        self.scoring.spending,
-                    )
+                    found = await send(self.scoring.spending)
                 except BackendUnavailableError as error:
                     if error.retry_after is None:  # the server does not announce when it is back
                         raise
@@ -230,7 +232,7 @@ class _Run:
                     return found
 
     async def _has_models(self) -> bool:
-        return bool(await self.backend.list_models())
+        return bool(await self.servers.list_models())
 
 
 def _has_grown(stored: StoredTree, scores: Scores, num_steps: int) -> bool:

@@ -17,6 +17,7 @@ from experiment_configs.refinements import Refinement
 from forests.core.standings import Standing, draws_rollouts, standings, steps_to_decide
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 from forests.core.values import NodeValue
+from preferences.core.progress import progress_over
 
 Kind: TypeAlias = Literal["solutions", "states"]
 
@@ -69,12 +70,17 @@ def annotated_part(
     values: Mapping[NodePath, NodeValue],
     annotation: Annotation,
     left_out: Counter[str],
+    *,
+    is_progress: bool = False,
 ) -> tuple[ReasoningTree, Mapping[NodePath, NodeValue]]:
-    """Return a tree of only the annotated steps, with their values; count what is left out."""
+    """Return a tree of only the annotated steps, with their values; count what is left out.
+
+    `is_progress`: whether the values are the progress of steps, which then adds up.
+    """
     if annotation.kind == "solutions":
         return _annotated_solutions(tree, annotation, left_out), values
     left_out["rollouts_that_only_annotate"] += sum(1 for leaf in tree.leaves() if leaf.path)
-    return _state_tree(tree, values, annotation.steps)
+    return _state_tree(tree, values, annotation.steps, is_progress=is_progress)
 
 
 def is_drawn_from_root(leaf: TreeNode) -> bool:
@@ -104,7 +110,11 @@ def _annotated_solutions(
 
 
 def _state_tree(
-    tree: ReasoningTree, values: Mapping[NodePath, NodeValue], states: Set[NodePath]
+    tree: ReasoningTree,
+    values: Mapping[NodePath, NodeValue],
+    states: Set[NodePath],
+    *,
+    is_progress: bool,
 ) -> tuple[ReasoningTree, Mapping[NodePath, NodeValue]]:
     """Return the tree of states; each node contains all steps since the previous state."""
     part = ReasoningTree.from_nodes([tree.root])
@@ -118,5 +128,7 @@ def _state_tree(
         parent = place[before]
         place[path] = (*parent, part.next_position(parent))
         part.add(replace(tree.nodes[path], path=place[path], text=text))
-        found[place[path]] = values[path]
+        found[place[path]] = (
+            progress_over(tree, values, before, path) if is_progress else values[path]
+        )
     return part, found

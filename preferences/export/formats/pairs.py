@@ -76,6 +76,8 @@ class RowOptions:
     as PRM800K does: steps after an error are neither correct nor incorrect."""
     labeler: str = ""
     """Id of the labeler, for `prm800k`."""
+    is_progress: bool = False
+    """Whether values are the progress of steps, from -1 to 1: 0 is then neutral, not wrong."""
 
     def is_good(self, value: float) -> bool:
         return value > self.label_threshold

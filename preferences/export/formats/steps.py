@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
+from math import inf
 from typing import NamedTuple, TypeAlias
 from uuid import NAMESPACE_URL, uuid5
 
@@ -34,7 +35,7 @@ Solution: TypeAlias = list[Step]
 def _solutions(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Solution]:
     """Yield each solution once, cut at the first error if the options say so."""
     seen: set[tuple[str, ...]] = set()
-    annotated = _annotated(item, dropped)
+    annotated = _annotated(item, options, dropped)
     whole = _judged_solutions if item.judges_steps else _whole_solutions
     for _, solution in whole(annotated, options, dropped) if annotated else ():
         kept = _until_first_error(solution, options) if options.cut_at_first_error else solution
@@ -85,11 +86,13 @@ def _whole_solutions(
             yield leaf, known
 
 
-def _annotated(item: Item, dropped: Counter[str]) -> Item | None:
+def _annotated(item: Item, options: RowOptions, dropped: Counter[str]) -> Item | None:
     """Return the item with only the steps that may be labelled; None without such steps."""
     if item.annotation is None:
         return item
-    tree, values = annotated_part(item.tree, item.values, item.annotation, dropped)
+    tree, values = annotated_part(
+        item.tree, item.values, item.annotation, dropped, is_progress=options.is_progress
+    )
     if len(tree) == 1:
         dropped["trees_without_annotated_steps"] += 1
         return None
@@ -288,7 +291,7 @@ def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator
     """
     steps, reason = [], "solution"
     path: NodePath = ROOT
-    if (annotated := _annotated(item, dropped)) is None:
+    if (annotated := _annotated(item, options, dropped)) is None:
         return
     item = annotated
     while children := _alternatives(item, path, dropped):
@@ -339,18 +342,21 @@ def _alternatives(item: Item, path: NodePath, dropped: Counter[str]) -> list[Tre
 
 def _rank(item: Item, node: TreeNode) -> tuple[float, int, int]:
     value = item.values[node.path]
-    known = -1.0 if value.value is None else value.value
+    known = -inf if value.value is None else value.value
     return known, value.leaves, -node.position
 
 
 def _rating(item: Item, node: TreeNode, options: RowOptions) -> int | None:
-    """Return 1 for a value above the threshold, -1 for 0, 0 in between; None without a value."""
+    """Return 1 for a value above the threshold, -1 for 0, 0 in between; None without a value.
+
+    Progress of exactly 0 is rated 0, and -1 below it.
+    """
     value = item.values[node.path].value
     if value is None:
         return None
     if options.is_good(value):
         return 1
-    return 0 if value > 0 else -1
+    return 0 if value > 0 or (options.is_progress and not value) else -1
 
 
 _COMPLETION = pa.struct([("text", TEXT), ("rating", pa.int64()), ("flagged", pa.bool_())])

@@ -41,6 +41,7 @@ python manage.py create_preferences --forest_name gsm8k_baseline-test-first
 python manage.py create_preferences --forest_name F --pairing all_pairs --min_margin 0.5
 python manage.py create_preferences --forest_name F --level trajectory --max_pairs_per_tree 8
 python manage.py create_preferences --forest_name F --values scorer:imported
+python manage.py create_preferences --forest_name F --values progress:prover
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -212,6 +213,15 @@ def _pairing(options: dict[str, Any]) -> PairingOptions:
 
 
 def _parameters(pairing: PairingOptions, source: ValueSource, trees: TreeFilter) -> SetParameters:
-    return SetParameters(
-        pairing, source.estimator, source.ungraded, source.scorer, trees, source.agree
-    )
+    try:
+        return SetParameters(
+            pairing,
+            source.estimator,
+            source.ungraded,
+            source.scorer,
+            trees,
+            source.agree,
+            source.is_progress,
+        )
+    except ValueError as error:
+        raise CommandError(str(error), returncode=2) from error

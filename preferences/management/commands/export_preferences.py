@@ -16,7 +16,12 @@ from forests.forest_arguments import get_graded_forest
 from forests.models import Forest
 from forests.storage.scores import get_scorer
 from metrics.arguments import add_tree_filter_arguments, tree_filter
-from preferences.arguments import add_source_arguments, choose_source, hint_at_imported_values
+from preferences.arguments import (
+    Values,
+    add_source_arguments,
+    choose_source,
+    hint_at_imported_values,
+)
 from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.value_sources import ValueSource
 from preferences.export.containers import CONTAINERS
@@ -91,8 +96,8 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             "--label_threshold",
             type=float,
             help="a label is positive if the value is above this "
-            "(default: 0 for steps, 0.5 for trl_unpaired and for scores of a reward model, a judge "
-            "or people)",
+            "(default: 0 for steps and for progress, 0.5 for trl_unpaired and for scores of a "
+            "reward model, a judge or people)",
         )
         parser.add_argument(
             "--reviewed",
@@ -236,6 +241,7 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         if preference_set
         else choose_source(forest, options, command)
     )
+    _refuse_errors_of_progress(source, options)
     threshold = options["label_threshold"]
     if threshold is None:
         threshold = _usual_threshold(forest, source, chosen_format)
@@ -250,11 +256,13 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
             with_values=options["with_values"],
             cut_at_first_error=options["cut_at_first_error"],
             labeler=labeler_id(source.name),
+            is_progress=source.is_progress,
         ),
         estimator=source.estimator,
         ungraded=source.ungraded,
         scorer=source.scorer,
         agree=source.agree,
+        is_progress=source.is_progress,
         test_fraction=options["test_fraction"],
         split_seed=options["seed"],
         reviewed=options["reviewed"],
@@ -272,8 +280,29 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
     )
 
 
+def _refuse_errors_of_progress(source: ValueSource, options: dict[str, Any]) -> None:
+    """Refuse to look for a first error by progress: a right step may make none.
+
+    Raises:
+        CommandError: the options do.
+    """
+    looks = {
+        "--format processbench": options["format"] == "processbench",
+        "--cut_at_first_error": options["cut_at_first_error"],
+    }
+    for option, is_given in looks.items():
+        if source.is_progress and is_given:
+            raise CommandError(
+                f"{option} looks for the first error, and a step without progress may be right: "
+                "leave it out, or choose other --values",
+                returncode=2,
+            )
+
+
 def _usual_threshold(forest: Forest, source: ValueSource, chosen: Format) -> float:
     """Return the default of `--label_threshold`: scores call a step good above 0.5."""
+    if source.is_progress:
+        return 0.0
     if source.scorer and get_scorer(forest, source.scorer).kind in JUDGE_STEPS:
         return SCORES[Verdict.NEUTRAL]
     return chosen.default_threshold or 0.0
@@ -364,7 +393,7 @@ def _source_of_set(
             "make another set with create_preferences --agree",
             returncode=2,
         )
-    if options["values"] not in (None, source.scorer):
+    if options["values"] not in (None, (source.scorer, source.is_progress)):
         raise CommandError(
             f"preference set {name!r} has values of {source.kind}: leave --values out, or make "
             "another set with create_preferences --values",
@@ -405,12 +434,12 @@ def _forest_and_set(
     return forest, _preference_set(forest, set_name, options["values"])
 
 
-def _preference_set(forest: Forest, name: str | None, scorer: str | None) -> PreferenceSet:
-    """Return the set of this name; without a name, the only set (with values of `scorer`)."""
+def _preference_set(forest: Forest, name: str | None, values: Values | None) -> PreferenceSet:
+    """Return the set of this name; without a name, the only set (with these values)."""
     sets = sets_of(forest)
-    if name is None and scorer is not None:
-        kind = ValueSource(scorer=scorer).kind
-        sets = [one for one in sets if one.parameters.get("scorer", "") == scorer]
+    if name is None and values is not None:
+        kind = values.kind
+        sets = [one for one in sets if ValueSource.from_dict(one.parameters).kind == kind]
         if not sets:
             raise CommandError(
                 f"forest {forest.name!r} has no preference set with values of {kind}: run "

@@ -1,7 +1,8 @@
-"""Score the steps of a forest with a served reward model, or with a chat model as a judge."""
+"""Score the steps of a forest with a reward model, a judge, or a prover."""
 
 import argparse
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,7 @@ from common.commands import EXIT_PARTLY_FAILED, ProjectCommand, add_json_argumen
 from common.progress_bar import shown_progress
 from common.text import counted
 from experiment_configs.server_addresses import has_user, is_server_address
-from forests.core.verdicts import HUMAN, JUDGE, PRM
+from forests.core.verdicts import HUMAN, JUDGE, PRM, PROVER
 from forests.forest_arguments import add_forest_argument, get_grown_forest
 from forests.labels.disagreeing import update_disagreements
 from forests.labels.storage import publish_labels
@@ -21,12 +22,8 @@ from forests.storage.scores import delete_scores, start_scorer
 from rollouts.client.backend import Backend
 from rollouts.client.server import ServerAddress
 from rollouts.client.servers_of_settings import scorer_server
-from rollouts.judge_command import (
-    OF_JUDGES,
-    add_judge_arguments,
-    counts_by_name,
-    handle_judge,
-)
+from rollouts.judge_command import OF_JUDGES, add_judge_arguments, handle_judge
+from rollouts.prover_command import OF_PROVERS, add_prover_arguments, handle_prover
 from rollouts.scoring.kinds import KINDS
 from rollouts.scoring.score_forest import Scoring, score_forest
 from rollouts.scoring.score_requests import (
@@ -34,6 +31,7 @@ from rollouts.scoring.score_requests import (
     USUAL_TAGS,
     ScorerOptions,
 )
+from rollouts.scoring_command import OF_CHAT_MODELS, add_chat_model_arguments, counts_by_name
 
 OF_REWARD_MODELS = {
     "layout": None,
@@ -43,7 +41,14 @@ OF_REWARD_MODELS = {
     "good_index": 1,
     "top_logprobs": 20,
 }
-"""Options that a judge does not have, with their defaults."""
+"""Options that only a reward model has, with their defaults."""
+OF_KINDS: tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...] = (
+    ((), OF_REWARD_MODELS),
+    ((JUDGE,), OF_JUDGES),
+    ((PROVER,), OF_PROVERS),
+    ((JUDGE, PROVER), OF_CHAT_MODELS),
+)
+"""Options that only these kinds have; without a kind, those of all reward models."""
 TIMEOUT_SECONDS = 120.0
 MAX_ATTEMPTS = 6
 SCORING_FIELDS = ("logprobs", "top_logprobs")
@@ -52,9 +57,9 @@ SCORING_FIELDS = ("logprobs", "top_logprobs")
 
 class Command(ProjectCommand):
     help = (
-        "Score every step of a forest's complete trees with a served process reward model, or with "
-        "a chat model as a judge, and keep the scores under a name. A second run scores only trees "
-        "without scores. "
+        "Score every step of a forest's complete trees with a served process reward model, with a "
+        "chat model as a judge, or by the rollouts of another model, a prover, and keep the scores "
+        "under a name. A second run scores only trees without scores. "
         "beam_search --value_function_option prm uses the scores; evaluate_scorer shows how good "
         "they are."
     )
@@ -65,19 +70,21 @@ python manage.py score_nodes --forest_name F --scorer rlhflow --layout turns --m
 python manage.py score_nodes --forest_name F --scorer orm --kind score
 python manage.py score_nodes --forest_name F --scorer critic --kind judge --votes 3 --estimate
 python manage.py score_nodes --forest_name F --scorer critic --kind judge --votes 3 --max_cost 5
-"""
+python manage.py score_nodes --forest_name F --scorer prover --kind prover --model small --rollouts 8
+"""  # noqa: E501
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_forest_argument(parser)
         parser.add_argument("--scorer", required=True, help="name to keep the scores under")
         parser.add_argument(
             "--kind",
-            choices=[*KINDS, JUDGE, HUMAN],
+            choices=[*KINDS, JUDGE, PROVER, HUMAN],
             default="logprobs",
             help="logprobs: a causal model writes --good or --bad after each step; pooling: vLLM's "
             "pooling endpoint with STEP pooling; score: a score endpoint; judge: a chat model says "
-            "which steps of whole solutions are wrong, and why; human: people label steps on the "
-            "site, and this says where (default: %(default)s)",
+            "which steps of whole solutions are wrong, and why; prover: another model continues "
+            "every step to the end, and its score is the share of correct rollouts; human: people "
+            "label steps on the site, and this says where (default: %(default)s)",
         )
         parser.add_argument(
             "--layout",
@@ -124,14 +131,17 @@ python manage.py score_nodes --forest_name F --scorer critic --kind judge --vote
             help="delete earlier scores of this name first",
         )
         add_json_argument(parser)
+        add_chat_model_arguments(parser)
         add_judge_arguments(parser)
+        add_prover_arguments(parser)
 
     def handle(self, **options: Any) -> None:
         _check_options(options)
         forest = get_grown_forest(options["forest_name"])
-        if options["kind"] == JUDGE:
+        if options["kind"] in (JUDGE, PROVER):
+            handle = handle_judge if options["kind"] == JUDGE else handle_prover
             try:
-                handle_judge(self, forest, _address(options), options)
+                handle(self, forest, _address(options), options)
             finally:  # a judge that stops half way has judged trees
                 if not options["estimate"]:
                     update_disagreements(forest)
@@ -210,15 +220,21 @@ python manage.py score_nodes --forest_name F --scorer critic --kind judge --vote
 
 def _check_options(options: dict[str, Any]) -> None:
     """Refuse options that the kind would ignore."""
-    is_judge = options["kind"] == JUDGE
-    others = OF_REWARD_MODELS if is_judge else OF_JUDGES
-    if options["kind"] == HUMAN:
-        others = {**OF_REWARD_MODELS, **OF_JUDGES, "model": None, "base_url": None}
-    for name, usual in others.items():
-        if options[name] != usual:
+    kind = options["kind"]
+    for kinds, usual in OF_KINDS:
+        if kind in kinds or (not kinds and kind in KINDS):
+            continue
+        remedy = f", or give --kind {' or '.join(kinds)}" if kinds else ""
+        _refuse_given(options, usual, remedy)
+    if kind == HUMAN:
+        _refuse_given(options, {"model": None, "base_url": None})
+
+
+def _refuse_given(options: dict[str, Any], usual: Mapping[str, Any], remedy: str = "") -> None:
+    for name, value in usual.items():
+        if options[name] != value:
             raise CommandError(
-                f"--{name} has no meaning with --kind {options['kind']}: leave it out"
-                + ("" if is_judge else ", or give --kind judge")
+                f"--{name} has no meaning with --kind {options['kind']}: leave it out{remedy}"
             )
 
 

@@ -1,0 +1,141 @@
+"""What scorers spend on a forest: a budget for all runs of a scorer, and estimates before a run."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from forests.costs.budgets import Limits, Prices, Usage
+from forests.costs.money import money
+from forests.models import Forest, Scorer, TreeStatus
+from forests.storage.scores import add_spent, read_spent
+from forests.storage.trees import StoredTree, in_batches, read_trees
+from rollouts.client.failures import LimitSpentError
+from rollouts.protocol.request_sizes import most_of, prompt_bytes
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English text with common tokenizers, for estimates."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What scoring the trees without scores takes."""
+
+    trees: int = 0
+    asked: int = 0
+    """What the scorer is asked about: solutions (a judge), or prefixes (a prover)."""
+    most: Usage = field(default_factory=Usage)
+    """Requests, about how many prompt tokens, and the most completion tokens."""
+
+
+def estimate(
+    forest: Forest, scored: set[int], work_of: Callable[[StoredTree], tuple[int, Usage]]
+) -> Work:
+    """Return what scoring the complete trees that are not in `scored` takes.
+
+    `work_of` returns what the scorer is asked about in one tree, and the most that this uses.
+    """
+    work = Work()
+    for stored in _complete(forest):
+        if stored.index not in scored:
+            asked, most = work_of(stored)
+            work.trees += 1
+            work.asked += asked
+            work.most += most
+    return work
+
+
+def tokens_of(text: str) -> int:
+    """Return about how many tokens a text has."""
+    return len(text) // CHARACTERS_PER_TOKEN + 1
+
+
+class ScorerBudget:
+    """Reserves the most that requests in flight may use, and counts what they used.
+
+    The limits hold for all runs of a scorer together. Two processes that score under one name see
+    each other's spending when a tree is written.
+    """
+
+    def __init__(self, scorer: Scorer, limits: Limits, prices: Prices) -> None:
+        self.scorer = scorer
+        self.limits = limits
+        self.prices = prices
+        self._before = read_spent(scorer)
+        self._used = Usage()  # by this process, not written yet
+        self._reserved = Usage()
+        self._answered = Usage()
+        self._tokens_per_byte = 0.0
+        self._news = asyncio.Event()
+        self._writing = threading.Lock()
+        self._counting = threading.Lock()
+
+    @property
+    def spent(self) -> Usage:
+        """What all runs used, as far as this process knows."""
+        with self._counting:
+            return self._before + self._used
+
+    @property
+    def spent_limit(self) -> str:
+        """The limit that is reached, in words; empty if there is none."""
+        used, limits = self.spent, self.limits
+        return {
+            "requests": f"{used.requests} of {limits.requests} requests are spent",
+            "tokens": f"{used.tokens} of {limits.tokens} tokens are spent",
+            "cost": f"{money(self.prices.cost(used))} of {money(limits.cost)} are spent",
+            "": "",
+        }[limits.reached(used, self.prices)]
+
+    async def reserve(self, body: Mapping[str, Any]) -> tuple[Usage, int]:
+        """Wait until a request may be sent; return the most that it may use, and its bytes.
+
+        Raises:
+            LimitSpentError: a limit is spent, and requests in flight cannot change that.
+        """
+        most = most_of(body, self._tokens_per_byte or 1.0)
+        while self.limits.reached(self.spent + self._reserved, self.prices):
+            if self.spent_limit:
+                raise LimitSpentError(self.spent_limit)
+            self._news.clear()
+            await self._news.wait()
+        self._reserved += most
+        return most, prompt_bytes(body)
+
+    def settle(self, reserved: tuple[Usage, int], used: Usage | None) -> None:
+        """Replace a reservation by what the request used; None counts as the average request."""
+        most, num_bytes = reserved
+        self._reserved -= most
+        if used is None:
+            used = self._answered.expected(1, most)
+        elif used.tokens:
+            self._answered += used
+            self._tokens_per_byte = max(
+                self._tokens_per_byte, used.prompt_tokens / max(1, num_bytes)
+            )
+        with self._counting:
+            self._used += used
+        self._news.set()
+
+    async def close(self) -> None:
+        """Write what was spent and is not written."""
+        await asyncio.to_thread(self.write)
+
+    def write(self, unread: int = 0) -> None:
+        """Add to the scorer what was spent since the last write, and replies that were not read."""
+        with self._writing:
+            with self._counting:
+                written = self._used
+            add_spent(self.scorer, written, unread)
+            before = read_spent(self.scorer)
+            with self._counting:
+                self._before = before
+                self._used -= written
+
+
+def _complete(forest: Forest) -> Iterator[StoredTree]:
+    for batch in in_batches(range(forest.num_trees)):
+        for stored in read_trees(forest, batch):
+            if stored.status == TreeStatus.COMPLETE:
+                yield stored
