@@ -161,7 +161,7 @@ class TestScores:
         delete_scores(forest, "judge")
         score(forest, 0, {(0,): 0.1, (1,): 0.9})
 
-        with pytest.raises(CommandError, match="before the scores of 'judge' were replaced"):
+        with pytest.raises(CommandError, match="made before scores of 'judge' changed"):
             run("create_preferences", forest, *words)
 
         assert made(forest, *words, "--replace")["num_pairs"] == 1
