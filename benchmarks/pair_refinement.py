@@ -87,7 +87,7 @@ class Policy:
                 before = tree.steps_text(expansion.node)
                 samples = [
                     self._sample(
-                        before, len(expansion.node), expansion.number + i, expansion.to_end
+                        before, len(expansion.node), expansion.number + i, to_end=expansion.to_end
                     )
                     for i in range(expansion.num_samples)
                 ]
