@@ -40,8 +40,15 @@ DISTRIBUTIONS = 48
 MOST_ROLLOUTS = 32
 CALLS = 2
 """How often `refine_forest` is called: each call learns from all rollouts drawn so far."""
-REFINED = ((4, 2, 1), (4, 4, 1))
-WIDER = ((4, 2, 1), (4, 4, 1), (4, 8, 1), (4, 4, 2, 1), (8, 8, 1), (4, 2, 8, 1))
+REFINED: Sequence[tuple[int, ...]] = ((4, 2, 1), (4, 4, 1))
+WIDER: Sequence[tuple[int, ...]] = (
+    (4, 2, 1),
+    (4, 4, 1),
+    (4, 8, 1),
+    (4, 4, 2, 1),
+    (8, 8, 1),
+    (4, 2, 8, 1),
+)
 
 
 @dataclass
@@ -129,11 +136,14 @@ def main() -> None:
 
 
 def measure(
-    policy: str, num_trees: int, wider: Sequence[tuple[int, ...]] = WIDER
+    policy: str,
+    num_trees: int,
+    refined: Sequence[tuple[int, ...]] = REFINED,
+    wider: Sequence[tuple[int, ...]] = WIDER,
 ) -> Iterator[Found]:
     """Yield what refinements and what wider trees find for the same items."""
     names = [f"{policy}/{item}" for item in range(num_trees)]
-    for branching in REFINED:
+    for branching in refined:
         yield _refined(policy, names, branching)
     for branching in wider:
         yield _plain(policy, names, branching)

@@ -383,7 +383,7 @@ def test_a_second_call_learns_from_the_added_rollouts(server: OpenAIServer):
     steps = {one.index: one.refined_steps for one in iter_trees(reread(forest))}
     grow(forest)
 
-    refine(reread(forest), *PAIRS, most=64)
+    refine(reread(forest), "--goal", "pairs", "--target_confidence", "0.85", most=64)
 
     assert reread(forest).worker_config["refinement"]["prior"] != first
     after = {one.index: one.refined_steps for one in iter_trees(reread(forest))}
@@ -416,7 +416,7 @@ def test_preference_sets_pair_only_the_steps_that_were_compared(server: OpenAISe
         for one in (pair.chosen_id, pair.rejected_id)
     }
     assert sides <= there
-    assert all(0 < pair.confidence <= 1 for pair in pairs)
+    assert all(0 < (pair.confidence or 0) <= 1 for pair in pairs)
 
 
 def test_options_and_goals_that_do_not_fit_are_refused_with_the_remedy(server: OpenAIServer):
