@@ -45,7 +45,7 @@ class Contest:
 def steps_to_rank(tree: ReasoningTree) -> list[NodePath]:
     """Return the steps of a complete tree that have an alternative, parents first.
 
-    Steps of rollouts that a refinement adds are no candidates, so call this before the first one.
+    A refinement adds rollouts whose steps are not to be ranked, so call this before the first one.
     """
     candidates = (
         [child.path for child in tree.children(node.path) if _is_step(tree, child.path)]

@@ -130,7 +130,7 @@ def _require_refinable(forest: Forest, refinement: Refinement) -> None:
 
 
 def _prior_of(forest: Forest) -> dict[str, Any]:
-    """Return how much siblings differ in a forest, as it is now."""
+    """Return how much siblings differ in a forest, by all rollouts drawn so far."""
     estimating = PriorEstimator("through_rollouts")
     for stored in iter_trees(forest):
         if stored.is_unfinished or stored.status == TreeStatus.COMPLETE:

@@ -377,13 +377,17 @@ def test_pairs_are_refined_until_none_is_open(case: str, server: OpenAIServer):
 
 def test_a_second_call_learns_from_the_added_rollouts(server: OpenAIServer):
     server.write = write_differing
-    forest = grown("branching", **WIDE["branching"])
-    refine(forest, *PAIRS, most=16)
+    forest = seeded(8, "a", strategy="branching", **WIDE["branching"])
+    grow(forest)
+    forest = reread(forest)
+    refine(forest, "--goal", "pairs", "--target_confidence", "0.5", most=16)
     first = reread(forest).worker_config["refinement"]["prior"]
     steps = {one.index: one.refined_steps for one in iter_trees(reread(forest))}
     grow(forest)
 
-    refine(reread(forest), "--goal", "pairs", "--target_confidence", "0.85", most=64)
+    told, _ = refine(reread(forest), "--goal", "pairs", "--target_confidence", "0.9", most=32)
+
+    assert told["num_trees"] > 0
 
     assert reread(forest).worker_config["refinement"]["prior"] != first
     after = {one.index: one.refined_steps for one in iter_trees(reread(forest))}
