@@ -44,8 +44,12 @@ class Refinement:
             and type(values["most_rollouts"]) is int
             and values["most_rollouts"] >= 1
             and isinstance(values["infers_later"], bool)
-            and isinstance(values["prior"], Mapping) is is_pairs
-            and _is_chance(values["target_confidence"]) is is_pairs
+            and (_is_prior(values["prior"]) if is_pairs else values["prior"] is None)
+            and (
+                _is_chance(values["target_confidence"])
+                if is_pairs
+                else values["target_confidence"] is None
+            )
         ):
             raise ValueError("not what refine_forest writes")
         return cls(**values)
@@ -53,6 +57,26 @@ class Refinement:
 
 def _is_chance(value: object) -> bool:
     return isinstance(value, float) and 0 < value < 1
+
+
+def _is_prior(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and {*value} == {"num_groups", "pooled", "depths"}
+        and type(value["num_groups"]) is int
+        and isinstance(value["depths"], Mapping)
+        and all(str(depth).isdecimal() for depth in value["depths"])
+        and all(map(_are_weights, [value["pooled"], *value["depths"].values()]))
+    )
+
+
+def _are_weights(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and all(str(position).isdecimal() for position in value)
+        and all(isinstance(weight, float) and 0 <= weight <= 1 for weight in value.values())
+        and sum(value.values()) > 0
+    )
 
 
 def is_refinement(values: object) -> bool:
