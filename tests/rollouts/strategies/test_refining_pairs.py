@@ -93,18 +93,19 @@ def test_the_goal_in_the_settings_chooses_what_grows_a_tree():
     assert refining_or(strategy, None) is strategy
 
 
+WITHOUT: list[dict[str, object]] = [
+    {"prior": None}, {"target_confidence": None}, {"target_confidence": 1.0},
+    {"target_confidence": 0}, {"goal": "labels"}, {"prior": {}},
+]  # fmt: skip
+BAD_PARTS_OF_A_PRIOR: list[dict[str, object]] = [
+    {"num_groups": None}, {"pooled": {}}, {"pooled": {"a": 1.0}}, {"pooled": {"0": "1"}},
+    {"depths": []}, {"depths": {"a": {"0": 1.0}}}, {"depths": {"1": {"0": -1.0}}}, {"more": 1},
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"prior": None}, {"target_confidence": None}, {"target_confidence": 1.0},
-        {"target_confidence": 0}, {"goal": "labels"}, {"prior": {}},
-        *({"prior": {"num_groups": 1, "pooled": {"0": 1.0}, "depths": {}} | part} for part in (
-            {"num_groups": None}, {"pooled": {}}, {"pooled": {"a": 1.0}}, {"pooled": {"0": "1"}},
-            {"depths": []}, {"depths": {"a": {"0": 1.0}}}, {"depths": {"1": {"0": -1.0}}},
-            {"more": 1},
-        )),
-    ],
-)  # fmt: skip
+    "change", [*WITHOUT, *({"prior": prior() | part} for part in BAD_PARTS_OF_A_PRIOR)]
+)
 def test_settings_for_pairs_are_complete_or_refused(change: dict[str, object]):
     assert not replace(config("sampled"), refinement=GOAL.as_dict()).problems()
 
