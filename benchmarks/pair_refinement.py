@@ -35,8 +35,6 @@ from rollouts.strategies.refining_pairs import RefiningPairs
 STEPS = 6
 TOKENS_OF_A_STEP = 20
 TARGET = 0.9
-DISTRIBUTIONS = 48
-"""As `rollouts.maintenance.refining` keeps them."""
 MOST_ROLLOUTS = 32
 CALLS = 2
 """How often `refine_forest` is called: each call learns from all rollouts drawn so far."""
@@ -166,7 +164,7 @@ def _refined(policy: str, names: Sequence[str], branching: tuple[int, ...]) -> F
             goal="pairs",
             most_rollouts=MOST_ROLLOUTS,
             target_confidence=TARGET,
-            prior=_prior(trees, "through_rollouts").as_dict(most=DISTRIBUTIONS),
+            prior=_prior(trees, "through_rollouts").as_dict(),
         )
         config = replace(_config(branching), refinement=goal.as_dict())
         for each, tree, steps in zip(policies, trees, ranked, strict=True):

@@ -168,17 +168,19 @@ class SiblingPrior:
         above = _posteriors(one)[:, threshold + 1e-12 < _VALUES].sum(axis=1)
         return float(min(1.0, max(0.0, group @ above)))
 
-    def as_dict(self, most: int | None = None) -> dict[str, Any]:
+    def as_dict(self, deepest: int = MAX_DEPTH) -> dict[str, Any]:
         """Return the prior as JSON types, so that the same prior can be used again.
 
-        `most`: how many distributions to keep for each depth, the most likely ones; None: all.
+        `deepest`: depth up to which each depth keeps its own distribution; deeper siblings then
+        have that of all depths. A depth takes about six kilobytes as JSON.
         """
         return {
             "num_groups": self.num_groups,
-            "pooled": _sparse(_likeliest(self._pooled, most)),
+            "pooled": _sparse(self._pooled),
             "depths": {
-                str(depth): _sparse(_likeliest(found, most))
+                str(depth): _sparse(found)
                 for depth, found in self._weights.items()
+                if depth <= deepest
             },
         }
 
@@ -341,14 +343,6 @@ def _posteriors(one: Evidence) -> Array:
 def _rounded(weights: Array) -> Array:
     """Return weights that `_sparse` and `_dense` keep exactly."""
     return _dense(_sparse(weights))
-
-
-def _likeliest(weights: Array, most: int | None) -> Array:
-    if most is None:
-        return weights
-    kept = np.where(weights >= np.sort(weights)[-most], weights, 0.0)
-    found: Array = kept / kept.sum()
-    return found
 
 
 def _sparse(weights: Array) -> dict[str, float]:

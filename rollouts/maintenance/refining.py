@@ -27,8 +27,8 @@ from rollouts.maintenance.larger_settings import num_lacking
 from rollouts.strategies import STRATEGIES
 from rollouts.strategies.refining import refining_or
 
-DISTRIBUTIONS_IN_PRIOR = 48
-"""How many distributions of siblings' values the settings keep for each depth: about a kilobyte."""
+DEEPEST_IN_PRIOR = 6
+"""Depth up to which the settings keep what was learnt for each depth: they stay below 50 KB."""
 
 
 @dataclass(slots=True)
@@ -135,7 +135,7 @@ def _prior_of(forest: Forest) -> dict[str, Any]:
     for stored in iter_trees(forest):
         if stored.is_unfinished or stored.status == TreeStatus.COMPLETE:
             estimating.add(stored.tree, estimate_values(stored.tree, estimating.estimator))
-    return estimating.prior().as_dict(most=DISTRIBUTIONS_IN_PRIOR)
+    return estimating.prior().as_dict(DEEPEST_IN_PRIOR)
 
 
 def _look(

@@ -27,7 +27,7 @@ def prior() -> dict[str, object]:
     for seed in range(16):
         tree = grown(Policy(seed, corrects=0.0), "math_shepherd")
         estimating.add(tree, estimate_values(tree, "through_rollouts"))
-    return estimating.prior().as_dict(most=48)
+    return estimating.prior().as_dict()
 
 
 GOAL = Refinement(goal="pairs", most_rollouts=MOST, target_confidence=TARGET, prior=prior())
@@ -80,6 +80,26 @@ def test_refinement_resumes_from_the_tree_alone(strategy: str, seed: int):
 
     assert max(policy.asked.values()) == 1
     assert ContestStanding.OPEN not in {one.standing for one in contests(reread, steps, GOAL)}
+
+
+def test_undecided_pairs_get_rollouts_and_some_of_them_are_decided():
+    before, after, num_drawn = 0, 0, 0
+    for seed in range(20):
+        policy = Policy(seed, corrects=0.0)
+        tree = grown(policy, "branching")
+        steps = steps_to_rank(tree)
+        before += num_decided(tree, steps)
+        for expansion in policy.grow(refining("branching", steps), tree):
+            num_drawn += expansion.num_samples
+        after += num_decided(tree, steps)
+
+    assert num_drawn > 0
+    assert after > before
+
+
+def num_decided(tree: ReasoningTree, steps: Collection[NodePath]) -> int:
+    found = [one.standing for one in contests(tree, steps, GOAL)]
+    return found.count(ContestStanding.DECIDED)
 
 
 def test_the_goal_in_the_settings_chooses_what_grows_a_tree():
