@@ -380,7 +380,7 @@ def test_a_second_call_learns_from_the_added_rollouts(server: OpenAIServer):
     forest = seeded(8, "a", strategy="branching", **WIDE["branching"])
     grow(forest)
     forest = reread(forest)
-    refine(forest, "--goal", "pairs", "--target_confidence", "0.5", most=16)
+    refine(forest, "--goal", "pairs", "--target_confidence", "0.8", most=16)
     first = reread(forest).worker_config["refinement"]["prior"]
     steps = {one.index: one.refined_steps for one in iter_trees(reread(forest))}
     grow(forest)
@@ -388,7 +388,6 @@ def test_a_second_call_learns_from_the_added_rollouts(server: OpenAIServer):
     told, _ = refine(reread(forest), "--goal", "pairs", "--target_confidence", "0.9", most=32)
 
     assert told["num_trees"] > 0
-
     assert reread(forest).worker_config["refinement"]["prior"] != first
     after = {one.index: one.refined_steps for one in iter_trees(reread(forest))}
     assert all(after[index] == paths for index, paths in steps.items() if paths is not None)
