@@ -33,7 +33,7 @@ BENCHMARKS = {
     name: PROJECT / "benchmarks" / f"{name}.py"
     for name in (
         "populate", "stepwise", "memory", "seeding", "pages", "rendering", "metrics", "export",
-        "annotation", "calibration", "adaptive", "peers",
+        "annotation", "calibration", "adaptive", "pair_refinement", "peers",
     )
 }  # fmt: skip
 EXIT_FAILED = 3

@@ -29,7 +29,8 @@ def add_value_arguments(parser: CommandParser) -> None:
         choices=(AUTO, *ESTIMATORS),
         default=AUTO,
         help="how to estimate the value of a node from the leaves below it; auto: own_rollouts for "
-        "forests of math_shepherd and omega_prm, leaf_mean for others (default: %(default)s)",
+        "forests of math_shepherd and omega_prm, leaf_mean for others; after refine_forest any "
+        "(labels) or through_rollouts (pairs) (default: %(default)s)",
     )
     parser.add_argument(
         "--ungraded",

@@ -21,14 +21,17 @@ IMPORTED = "imported"
 FOR_LABELS = "labels"
 """Goal of `refine_forest`: see `rollouts.strategies.refining`."""
 
+FOR_PAIRS = "pairs"
+"""Goal of `refine_forest`: see `rollouts.strategies.refining_pairs`."""
+
 RESEGMENTED = "resegmented"
 """Strategy of trees whose solutions were drawn from the root and cut into other steps."""
 
 STRATEGY_ESTIMATORS: Mapping[str, tuple[Estimator, ...]] = {
-    "branching": ("leaf_mean", "child_mean", "any"),
+    "branching": ("leaf_mean", "child_mean", "any", "through_rollouts"),
     "sampled": ESTIMATORS,
-    "math_shepherd": ("own_rollouts", "leaf_mean", "child_mean", "any"),
-    "omega_prm": ("own_rollouts", "leaf_mean", "child_mean", "any"),
+    "math_shepherd": ("own_rollouts", "leaf_mean", "child_mean", "any", "through_rollouts"),
+    "omega_prm": ("own_rollouts", "leaf_mean", "child_mean", "any", "through_rollouts"),
     IMPORTED: ESTIMATORS,
     RESEGMENTED: ESTIMATORS,
 }
@@ -80,8 +83,11 @@ def own_estimator(strategy: str, refined_for: str = "") -> Estimator:
     """Return the estimator of a strategy; `leaf_mean` for a strategy unknown to this version.
 
     `refined_for`: the goal of `refine_forest`, if it added rollouts. For labels it stopped at the
-    first right rollout of a step, so that only `any` means what it meant before.
+    first right rollout of a step, so that only `any` means what it meant before. For pairs it drew
+    from chosen steps, so that only samples from a step or from those before it tell its value.
     """
+    if refined_for == FOR_PAIRS:
+        return "through_rollouts"
     return "any" if refined_for == FOR_LABELS else estimators_of(strategy)[0]
 
 
@@ -106,8 +112,11 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice, refined_for: str = 
 def caution(strategy: str, estimator: Estimator, refined_for: str = "") -> str:
     """Return a warning about this choice, as one line; empty if there is none."""
     if refined_for:
-        return _caution_of_refined(estimator)
-    if estimator == "own_rollouts" or own_estimator(strategy) != "own_rollouts":
+        return _caution_of_refined(estimator, refined_for)
+    if (
+        estimator in ("own_rollouts", "through_rollouts")
+        or own_estimator(strategy) != "own_rollouts"
+    ):
         return ""
     return (
         f"{estimator} also counts the rollouts of later steps, and {strategy} chose those steps: "
@@ -115,10 +124,15 @@ def caution(strategy: str, estimator: Estimator, refined_for: str = "") -> str:
     )
 
 
-def _caution_of_refined(estimator: Estimator) -> str:
+def _caution_of_refined(estimator: Estimator, goal: str) -> str:
     samples = "refine_forest drew from chosen steps, so best_of_n and pass rates of its samples "
-    if estimator == "any":
-        return f"{samples}are biased; values of any are not"
+    if estimator == own_estimator("", goal):
+        return f"{samples}are biased; values of {estimator} are not"
+    if goal == FOR_PAIRS:
+        return (
+            f"{samples}are biased; so are values of {estimator}, as it counts samples of these "
+            "steps for the steps before them: --estimator through_rollouts does not"
+        )
     return (
         f"{samples}are biased; values of {estimator} are biased upwards, as drawing stopped at "
         "the first right rollout: --estimator any is exact"

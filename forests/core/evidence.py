@@ -18,6 +18,7 @@ from forests.core.values import (
     Ungraded,
     estimate_values,
     own_rollout_values,
+    through_rollouts,
 )
 
 Z_95 = 1.959963984540054
@@ -166,6 +167,12 @@ def dependences_of(
         for path, value in own_rollout_values(tree, ungraded).items():
             found[path] = Dependence((1 / value.leaves, ()), is_certain=False)
         return found
+    if estimator == "through_rollouts":
+        return {
+            path: Dependence((one.squares / one.value.leaves**2, ()), tree.is_leaf(path))
+            for path, one in through_rollouts(tree, ungraded).items()
+            if one.value.value is not None
+        }
     found = {}
     drawn_from: dict[NodePath, int] = {}
     """Depth of the deepest node from which a leaf below was drawn."""

@@ -172,12 +172,20 @@ class SiblingPrior:
         above = _posteriors(one)[:, threshold + 1e-12 < _VALUES].sum(axis=1)
         return float(min(1.0, max(0.0, group @ above)))
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the prior as JSON types, so that the same prior can be used again."""
+    def as_dict(self, deepest: int = MAX_DEPTH) -> dict[str, Any]:
+        """Return the prior as JSON types, so that the same prior can be used again.
+
+        `deepest`: depth up to which each depth keeps its own distribution; deeper siblings then
+        have that of all depths. A depth takes about six kilobytes as JSON.
+        """
         return {
             "num_groups": self.num_groups,
             "pooled": _sparse(self._pooled),
-            "depths": {str(depth): _sparse(found) for depth, found in self._weights.items()},
+            "depths": {
+                str(depth): _sparse(found)
+                for depth, found in self._weights.items()
+                if depth <= deepest
+            },
         }
 
     @classmethod

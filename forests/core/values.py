@@ -4,17 +4,19 @@
 (2406.06592). The hard estimate (Math-Shepherd, eq. 3) is 1 where the soft one is above 0. If no
 search chose which nodes to sample further, as in `branching` and `sampled` growth, `leaf_mean`
 estimates the same from more samples. If samples that continue get more leaves than samples that
-end, `leaf_mean` gives long solutions more weight; `child_mean` does not. `forests.core.estimators`
-says which estimators fit a strategy.
+end, `leaf_mean` gives long solutions more weight; `child_mean` does not. `through_rollouts` stays
+unbiased whatever is drawn from later steps. `forests.core.estimators` says which estimators fit a
+strategy.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from math import fsum
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, Scores, TreeNode
 
-Estimator: TypeAlias = Literal["leaf_mean", "child_mean", "any", "own_rollouts"]
+Estimator: TypeAlias = Literal["leaf_mean", "child_mean", "any", "own_rollouts", "through_rollouts"]
 Ungraded: TypeAlias = Literal["incorrect", "exclude"]
 
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
@@ -54,9 +56,15 @@ def estimate_values(
     `own_rollouts`: share of correct samples among those drawn from the node itself, not from its
     ancestors or descendants. Nodes from which none was drawn to the end get their `leaf_mean`.
 
+    `through_rollouts`: share of correct samples among those that pass through the node, drawn from
+    it or from its ancestors. A sample of a single step ends where its first continuation ended.
+    Samples that somebody chose to draw from a later step never count: see `through_rollouts`.
+
     Leaves that were cut or gave no answer count as incorrect; with `ungraded="exclude"` they have
     no result. Open leaves, and leaves whose answer nobody could compare, never have a result.
     """
+    if estimator == "through_rollouts":
+        return {path: one.value for path, one in through_rollouts(tree, ungraded).items()}
     combining: Estimator = "leaf_mean" if estimator == "own_rollouts" else estimator
     values: dict[NodePath, NodeValue] = {}
     for node in tree.bottom_up():
@@ -75,7 +83,7 @@ def root_value(tree: ReasoningTree, estimator: Estimator) -> float | None:
     Equals the root's value from `estimate_values`, but takes a tenth of the time for estimators
     that are a share of leaves: growth calls it four times a second.
     """
-    if estimator in ("child_mean", "any"):
+    if estimator in ("child_mean", "any", "through_rollouts"):
         return estimate_values(tree, estimator)[ROOT].value
     results = [
         (leaf, result) for leaf in tree.leaves() if (result := leaf_result(leaf)) is not None
@@ -114,6 +122,61 @@ def own_rollout_values(tree: ReasoningTree, ungraded: Ungraded) -> dict[NodePath
     return {
         path: NodeValue(correct[path] / number, number) for path, number in drawn.items() if number
     }
+
+
+class ThroughRollouts(NamedTuple):
+    """The samples that pass through a node, one outcome each."""
+
+    value: NodeValue
+    squares: float
+    """Sum of the squared numbers of samples that share an outcome; 1 for each independent one."""
+
+
+def through_rollouts(
+    tree: ReasoningTree, ungraded: Ungraded = "incorrect"
+) -> dict[NodePath, ThroughRollouts]:
+    """Return what the samples through each node say of it, whatever was drawn from later steps.
+
+    A sample ends at the last node that was stored for it. If that is not a leaf, it was a single
+    step, and its outcome is that of the first continuation: it was there before anybody knew an
+    outcome, so that no choice can favour it. Leaves whose origin is not known count as drawn from
+    the root.
+    """
+    firsts: dict[NodePath, TreeNode] = {}
+    samples: Counter[NodePath] = Counter()
+    correct: Counter[NodePath] = Counter()
+    squares: Counter[NodePath] = Counter()
+    for node in tree.bottom_up():
+        children = tree.children(node.path)
+        firsts[node.path] = firsts[children[0].path] if children else node
+        result = leaf_result(firsts[node.path], ungraded)
+        for origin, number in _ended_at(node, children).items() if result is not None else ():
+            for depth in range(origin, node.depth):
+                samples[node.path[:depth]] += number
+                correct[node.path[:depth]] += number * bool(result)
+                squares[node.path[:depth]] += number**2 if children else number
+    found = {}
+    for node in tree:
+        number = samples[node.path]
+        if tree.is_leaf(node.path):
+            found[node.path] = ThroughRollouts(_leaf_value(node, ungraded), node.count)
+        elif number:
+            value = NodeValue(correct[node.path] / number, number)
+            found[node.path] = ThroughRollouts(value, squares[node.path])
+        else:
+            found[node.path] = ThroughRollouts(NO_RESULT, 0)
+    return found
+
+
+def _ended_at(node: TreeNode, children: Sequence[TreeNode]) -> dict[int, int]:
+    """Return how many samples end at a node, by the depth of the node they were drawn from."""
+    if not children:
+        return node.drawn or {0: node.count}
+    ended = {
+        origin: number - sum(child.drawn.get(origin, 0) for child in children)
+        for origin, number in node.drawn.items()
+    }
+    return {origin: number for origin, number in ended.items() if number > 0}
 
 
 def leaf_result(leaf: TreeNode, ungraded: Ungraded = "incorrect") -> bool | None:

@@ -6,7 +6,7 @@ little evidence are left out and counted by reason.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations, pairwise
 from random import Random
@@ -25,6 +25,7 @@ LEVELS = ("step", "step_to_end", "trajectory")
 
 REASONS = {
     "prefixes_with_one_continuation": "prefixes with fewer than two continuations to compare",
+    "nodes_of_added_rollouts": "steps of rollouts that refine_forest added",
     "nodes_without_result": "continuations with no result under them",
     "nodes_with_too_few_leaves": "continuations with fewer leaves than --min_leaves",
     "nodes_with_blank_text": "ends of a solution that add no text",
@@ -148,13 +149,14 @@ def _unknown(_one: NodePath, _other: NodePath) -> float | None:
     return None
 
 
-def select_pairs(
+def select_pairs(  # noqa: PLR0913  all but the first three are optional
     tree: ReasoningTree,
     values: Mapping[NodePath, NodeValue],
     options: PairingOptions,
     *,
     confidence: Confidence = _unknown,
     consensus: Consensus = Consensus(),  # noqa: B008  frozen
+    steps: Collection[NodePath] | None = None,
     key: str = "",
 ) -> PairSelection:
     """Return the preference pairs of a tree.
@@ -165,12 +167,13 @@ def select_pairs(
         options: which pairs to select.
         confidence: how sure it is that one node is better than another.
         consensus: the other sources that must prefer the chosen side too.
+        steps: the steps that can be a side, for levels of steps; None: all.
         key: name of the tree; caps then sample different positions in each tree.
     """
     random = Random(f"{options.seed}/{key}")  # a text gives the same seed on every machine
     dropped: Counter[str] = Counter()
     pairs: list[Pair] = []
-    for prefix, nodes in _continuations(tree, options.level):
+    for prefix, nodes in _continuations(tree, options.level, steps, dropped):
         sides = _usable_sides(tree, prefix, nodes, values, options, dropped)
         found = _different_enough(
             _pairs_of(prefix, tree.steps_text(prefix), sides, options, dropped), options, dropped
@@ -203,14 +206,22 @@ def select_pairs(
     return PairSelection(kept, +dropped)
 
 
-def _continuations(tree: ReasoningTree, level: str) -> Iterator[tuple[NodePath, list[NodePath]]]:
+def _continuations(
+    tree: ReasoningTree,
+    level: str,
+    steps: Collection[NodePath] | None,
+    dropped: Counter[str],
+) -> Iterator[tuple[NodePath, list[NodePath]]]:
     """Yield each prefix with the nodes at which its continuations end."""
     if level == "trajectory":
         yield ROOT, [leaf.path for leaf in tree.leaves() if leaf.path]
         return
     for node in tree:
-        if children := tree.children(node.path):
-            yield node.path, [child.path for child in children]
+        children = [child.path for child in tree.children(node.path)]
+        candidates = [path for path in children if steps is None or path in steps]
+        dropped["nodes_of_added_rollouts"] += len(children) - len(candidates)
+        if candidates:
+            yield node.path, candidates
 
 
 def _usable_sides(

@@ -184,10 +184,17 @@ def _figure(value: int | float | None) -> str:
 
 def _changed_settings(forest: Mapping[str, Any]) -> dict[str, str]:
     told = "; ".join(
-        f"{name} {json.dumps(forest['worker_config'].get(name))}, seeded with {json.dumps(old)}"
+        f"{name} {_setting(forest['worker_config'].get(name))}, seeded with {json.dumps(old)}"
         for name, old in (forest["replaced_settings"] or {}).items()
     )
     return {"Settings changed since seeding": told} if told else {}
+
+
+def _setting(value: Any) -> str:
+    """Return a setting as JSON, without the many numbers of what a refinement learnt."""
+    if isinstance(value, Mapping):
+        value = {key: one for key, one in value.items() if key != "prior"}
+    return json.dumps(value)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

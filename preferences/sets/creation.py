@@ -12,9 +12,10 @@ from uuid import uuid4
 from django.db import IntegrityError
 
 from common.errors import UserError
+from forests.core.estimators import FOR_PAIRS
 from forests.core.naming import check_slug
 from forests.core.sibling_prior import PriorEstimator, SiblingPrior
-from forests.core.tree import Scores
+from forests.core.tree import NodePath, Scores, parse_path
 from forests.core.values import Estimator, Ungraded
 from forests.core.voting import num_ungrouped
 from forests.models import Forest, TreeStatus
@@ -301,6 +302,7 @@ class _Writer:
             self.parameters.options,
             confidence=confidence_in(stored.tree, values, source, self.prior),
             consensus=source.consensus_in(stored.tree, scores),
+            steps=_candidates(self.forest, stored),
             key=f"{stored.index}",
         )
         self.dropped += chosen.dropped
@@ -331,6 +333,17 @@ class _Writer:
             raise
         self.documents, self.margins = [], 0.0
         self.counts.clear()
+
+
+def _candidates(forest: Forest, stored: StoredTree) -> set[NodePath] | None:
+    """Return the steps of a tree that were compared by `refine_forest`; None: all may be paired.
+
+    Rollouts that it added have first steps with one sample each: the best and the worst of many
+    such steps would hide the pairs that were decided.
+    """
+    if forest.refined_for != FOR_PAIRS or stored.refined_steps is None:
+        return None
+    return {parse_path(step) for step in stored.refined_steps}
 
 
 def _lengths(pairs: Sequence[Pair]) -> dict[str, int]:

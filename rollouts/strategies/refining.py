@@ -1,7 +1,7 @@
-"""Refinement: rollouts are added to a complete tree where a step is still undecided.
+"""Refinement for labels: rollouts are added to a complete tree where a step is still undecided.
 
-Goal `labels`: the hard label of each step (Math-Shepherd, 2312.08935, eq. 3), which is 1 if one of
-K rollouts from the step is right. Two rules save most of the rollouts, and change no label:
+Decided is the hard label of each step (Math-Shepherd, 2312.08935, eq. 3), which is 1 if one of K
+rollouts from the step is right. Two rules save most of the rollouts, and change no label:
 
 - Drawing from a step stops at its first right rollout, as the label is then known.
 - A right rollout also decides all steps that it passes through. So the last undecided step of a
@@ -15,19 +15,13 @@ the model may correct an error in a later step. If it often does, the first way 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.refinements import Refinement
-from forests.core.standings import Standing, draws_rollouts, own_rollouts, standings
+from forests.core.estimators import FOR_PAIRS
+from forests.core.standings import Standing, own_rollouts, standings
 from forests.core.tree import NodePath, ReasoningTree, parse_path
-from rollouts.steps.rules import StepRule
-from rollouts.strategies.base import (
-    Expansion,
-    FindAnswer,
-    GrowthStrategy,
-    next_number,
-    requests_from,
-    torn_rollouts,
-)
+from rollouts.strategies.added_rollouts import AddedRollouts
+from rollouts.strategies.base import Expansion, GrowthStrategy, next_number, requests_from
+from rollouts.strategies.refining_pairs import RefiningPairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +36,11 @@ class Probe:
     """Steps of a rollout from it."""
 
 
-class Refining(GrowthStrategy):
-    """Adds rollouts to a tree that its strategy has completed."""
-
-    def __init__(
-        self,
-        config: RolloutWorkerConfig,
-        find_answer: FindAnswer,
-        step_rule: StepRule | None = None,
-        *,
-        steps: Collection[NodePath],
-    ) -> None:
-        """`steps`: those to decide, which are those that the strategy drew: `steps_to_decide`."""
-        super().__init__(config, find_answer, step_rule)
-        self.refinement = Refinement.from_dict(config.refinement)
-        self.steps = steps
+class Refining(AddedRollouts):
+    """Adds rollouts where the hard label of a step is undecided."""
 
     def wanted(self, tree: ReasoningTree) -> list[Expansion]:
-        return list(self._torn(tree)) or [
+        return list(self.torn(tree)) or [
             expansion
             for probe in probes(tree, self.steps, self.refinement)
             for expansion in self._rollouts(tree, probe)
@@ -76,22 +57,6 @@ class Refining(GrowthStrategy):
         number = next_number(tree, probe.step)
         yield from requests_from(self.config, node, missing, number, to_end=True)
 
-    def _torn(self, tree: ReasoningTree) -> Iterator[Expansion]:
-        if draws_rollouts(self.config.strategy):
-            yield from torn_rollouts(self.config, tree)
-            return
-        # A single step cannot be told from the first step of a torn rollout, except that a
-        # complete tree has no open leaf.
-        for leaf in sorted(tree.leaves(), key=lambda leaf: leaf.path):
-            if leaf.is_finished or not leaf.path:
-                continue
-            number = 0
-            for origin, num_begun in sorted(leaf.drawn.items()):
-                yield from requests_from(
-                    self.config, leaf, num_begun, number, to_end=True, origin=origin
-                )
-                number += num_begun
-
 
 def refining_or(strategy: GrowthStrategy, steps: Sequence[str] | None) -> GrowthStrategy:
     """Return what grows a tree now: its strategy, or the refinement of these steps.
@@ -101,7 +66,9 @@ def refining_or(strategy: GrowthStrategy, steps: Sequence[str] | None) -> Growth
     if steps is None or strategy.config.refinement is None:
         return strategy
     paths = [parse_path(step) for step in steps]
-    return Refining(strategy.config, strategy.find_answer, strategy.step_rule, steps=paths)
+    goal = Refinement.from_dict(strategy.config.refinement).goal
+    refining = RefiningPairs if goal == FOR_PAIRS else Refining
+    return refining(strategy.config, strategy.find_answer, strategy.step_rule, steps=paths)
 
 
 def probes(tree: ReasoningTree, steps: Collection[NodePath], refinement: Refinement) -> list[Probe]:

@@ -130,6 +130,7 @@ SERVED = [
     ("sampled", "own_rollouts", 0.3),
     ("math_shepherd", "own_rollouts", 0.3),
     ("omega_prm", "own_rollouts", 0.3),
+    *((strategy, "through_rollouts", 0.3) for strategy in STRATEGIES),
 ]
 
 

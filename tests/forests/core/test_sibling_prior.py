@@ -160,6 +160,16 @@ def test_a_stored_prior_gives_exactly_the_same_chances() -> None:
     assert again.num_groups == prior.num_groups == 30
 
 
+def test_a_stored_prior_can_leave_out_deep_steps() -> None:
+    random = Random(4)
+    prior = prior_of([grown(random, 4, [random.random() for _ in range(4)])[0] for _ in range(30)])
+
+    short = SiblingPrior.from_dict(prior.as_dict(deepest=0))
+
+    assert prior.as_dict()["depths"].keys() > short.as_dict()["depths"].keys() == set()
+    assert short.equal_share(1) == short.equal_share(9) == prior.equal_share(9)
+
+
 def test_the_root_has_no_siblings_and_a_lone_step_has_none() -> None:
     tree, _ = grown(Random(0), 3, [0.5])
     assert ROOT in tree.nodes

@@ -12,6 +12,7 @@ from forests.core.estimators import (
     choose_estimator,
     own_estimator,
 )
+from forests.core.evidence import evidence_of
 from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
 from forests.core.values import (
     ESTIMATORS,
@@ -258,3 +259,56 @@ def test_a_depth_from_which_no_sample_was_drawn_is_not_divided_by():
     )
 
     assert {found.value for found in estimate_values(tree, "own_rollouts").values()} == {1.0}
+
+
+class TestThroughRollouts:
+    """Samples that pass through a node, whatever somebody chose to draw from later steps."""
+
+    def test_rollouts_of_later_steps_do_not_count(self):
+        tree = tree_of(
+            replace(leaf((0, 0), RIGHT), drawn={0: 1}),
+            replace(leaf((0, 1, 0), WRONG, count=8), drawn={2: 8}),
+            replace(leaf((0, 1, 1), WRONG, count=2), drawn={0: 1, 1: 1}),
+            replace(leaf((1,), WRONG), drawn={0: 1}),
+        )
+        tree.nodes[0,].drawn = {0: 2}
+        tree.nodes[0, 1].drawn = {0: 1, 1: 1}
+        values = estimate_values(tree, "through_rollouts")
+        assert values[ROOT] == NodeValue(1 / 3, 3)
+        assert values[(0,)] == NodeValue(1 / 3, 3)
+        assert values[(0, 1)] == NodeValue(0.0, 10)
+        assert values[(0, 0)] == NodeValue(1.0, 1)
+
+    def test_a_single_step_ends_where_its_first_continuation_ended(self):
+        tree = tree_of(
+            TreeNode((0,), text="A step.\n", count=2, drawn={0: 2}),
+            replace(leaf((0, 0), RIGHT), drawn={1: 1}),
+            *(replace(leaf((0, number), WRONG), drawn={1: 1}) for number in range(1, 8)),
+            TreeNode((1,), text="Another.\n", drawn={0: 1}),
+            replace(leaf((1, 0), WRONG), drawn={1: 1}),
+        )
+        values = estimate_values(tree, "through_rollouts")
+        assert values[ROOT] == NodeValue(2 / 3, 3)
+        assert values[(0,)] == NodeValue(1 / 8, 8)
+        known = evidence_of(tree, values, "through_rollouts")
+        assert known[ROOT].samples == pytest.approx(9 / 5), "two samples share one outcome"
+        assert known[(0,)].samples == pytest.approx(8)
+
+    def test_added_rollouts_change_no_earlier_value(self):
+        tree = tree_of(
+            TreeNode((0,), text="A step.\n", drawn={0: 1}),
+            TreeNode((0, 0), text="A second.\n", drawn={1: 1}),
+            replace(leaf((0, 0, 0), RIGHT), drawn={2: 1}),
+        )
+        before = estimate_values(tree, "through_rollouts")
+        for number in range(1, 5):
+            tree.add(replace(leaf((0, 0, number), WRONG), drawn={2: 1}))
+        after = estimate_values(tree, "through_rollouts")
+        assert before[(0, 0)] != after[(0, 0)] == NodeValue(1 / 5, 5)
+        assert (before[ROOT], before[(0,)]) == (after[ROOT], after[(0,)])
+
+    def test_trees_that_do_not_tell_what_was_drawn_have_their_leaf_mean(self):
+        tree = tree_of(leaf((0, 0), RIGHT, count=3), leaf((0, 1), WRONG), leaf((1,), WRONG))
+        for node in tree:
+            node.drawn = {}
+        assert estimate_values(tree, "through_rollouts") == estimate_values(tree)

@@ -12,6 +12,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from experiment_configs.interfaces import ConfigError
+from experiment_configs.refinements import Refinement
+from forests.core.contests import ContestStanding, contests
 from forests.core.estimators import EstimatorError, caution, choose_estimator
 from forests.core.standings import Standing
 from forests.core.tree import parse_path
@@ -21,6 +23,7 @@ from forests.progress.reading import read_standing_of
 from forests.progress.states import ForestState
 from forests.storage.counters import recount_forest
 from forests.storage.trees import iter_trees, retry_failed
+from preferences.models import Preference, PreferenceSet
 from rollouts.client import failures
 from rollouts.growing import grower as growth
 from rollouts.growing.fencing import forget_nodes
@@ -56,6 +59,18 @@ def write_walk(prefix: str, seed: int) -> str:
     chance = random.Random(f"{seed} {written}")
     lines = [f" Try {chance.randrange(9)}.\n" for _ in range(3 - written.count("\n"))]
     return "".join(lines) + f"#### {has + gets - loses + chance.randrange(8)}\n"
+
+
+def write_differing(prefix: str, seed: int) -> str:
+    """Write two lines and an answer; the first line decides how often the answer is right."""
+    question = prefix.rpartition("Question:")[2]
+    before, _, written = question.partition("Answer:")
+    has, gets, loses = map(int, re.findall(r"\d+", before))
+    chance = random.Random(f"{seed} {question}")
+    lines = [f" Try {chance.randrange(9)}.\n" for _ in range(2 - written.count("\n"))]
+    first = int(re.findall(r"\d+", written + "".join(lines))[0])
+    is_right = chance.random() < (0.95 if first > 3 else 0.05)
+    return "".join(lines) + f"#### {has + gets - loses + (not is_right)}\n"
 
 
 @pytest.fixture
@@ -317,6 +332,107 @@ def test_workers_of_an_older_version_would_refuse_it(server: OpenAIServer):
 
     assert reread(forest).worker_config["refinement"]["most_rollouts"] == MOST
     assert reread(forest).replaced_settings["refinement"] is None
+
+
+WIDE: dict[str, dict[str, Any]] = {
+    "branching": {"branching": [4, 2, 1]},
+    "sampled": {"num_rollouts": 12},
+}
+PAIRS = ("--goal", "pairs", "--target_confidence", "0.6")
+
+
+@pytest.mark.parametrize("case", ["branching", "sampled"])
+def test_pairs_are_refined_until_none_is_open(case: str, server: OpenAIServer):
+    server.write = write_differing
+    forest = grown(case, **WIDE[case])
+    before = len(server.requests)
+
+    told, said = refine(forest, *PAIRS, "--dry_run", most=16)
+    assert told["num_pairs"] > told["num_decided"]
+    assert told["standings"]["open"] > 0
+    assert "would grow further" in said
+    assert reread(forest).refined_for == ""
+
+    told, said = refine(forest, *PAIRS, most=16)
+    assert "--estimator through_rollouts" in said
+    assert len(server.requests) == before  # planning asks nobody
+    prior = reread(forest).worker_config["refinement"]["prior"]
+    assert prior["num_groups"] > 0
+    grow(forest)
+
+    drawn = sum(request["n"] for request in server.requests[before:])
+    assert 0 < drawn <= told["num_rollouts_at_most"]
+    assert max(asked(server).values()) == 1
+    forest = reread(forest)
+    assert forest.estimator == choose_estimator(case, "auto", forest.refined_for)
+    assert forest.estimator == "through_rollouts"
+    goal = Refinement.from_dict(forest.worker_config["refinement"])
+    for one in iter_trees(forest):
+        assert Tree.objects.get(pk=one.id).root_value == root_value(one.tree, "through_rollouts")
+        steps = [parse_path(step) for step in one.refined_steps or ()]
+        known = {contest.standing for contest in contests(one.tree, steps, goal)}
+        assert ContestStanding.OPEN not in known
+    assert recount_forest(forest) == {}
+
+
+def test_a_second_call_learns_from_the_added_rollouts(server: OpenAIServer):
+    server.write = write_differing
+    forest = seeded(8, "a", strategy="branching", **WIDE["branching"])
+    grow(forest)
+    forest = reread(forest)
+    refine(forest, "--goal", "pairs", "--target_confidence", "0.8", most=16)
+    first = reread(forest).worker_config["refinement"]["prior"]
+    steps = {one.index: one.refined_steps for one in iter_trees(reread(forest))}
+    grow(forest)
+
+    told, _ = refine(reread(forest), "--goal", "pairs", "--target_confidence", "0.9", most=32)
+
+    assert told["num_trees"] > 0
+    assert reread(forest).worker_config["refinement"]["prior"] != first
+    after = {one.index: one.refined_steps for one in iter_trees(reread(forest))}
+    assert all(after[index] == paths for index, paths in steps.items() if paths is not None)
+    grow(forest)
+    assert max(asked(server).values()) == 1
+
+
+def test_preference_sets_pair_only_the_steps_that_were_compared(server: OpenAIServer):
+    """An added rollout brings a step with one sample, which would be the best or the worst."""
+    server.write = write_differing
+    forest = grown("branching", **WIDE["branching"])
+    there = {(one.index, node.path) for one in iter_trees(forest) for node in one.tree}
+    refine(forest, *PAIRS, most=16)
+    grow(forest)
+
+    call_command(
+        "create_preferences", "--forest_name", forest.name, "--set_name", "p",
+        "--min_confidence", "0",
+    )  # fmt: skip
+
+    made = PreferenceSet.objects.get(name="p")
+    pairs = list(Preference.objects.filter(preference_set=made.pk))
+    assert made.parameters["estimator"] == "through_rollouts"
+    assert made.dropped["nodes_of_added_rollouts"] > 0
+    assert pairs
+    sides = {
+        (pair.tree_index, parse_path(one.rpartition("/")[2]))
+        for pair in pairs
+        for one in (pair.chosen_id, pair.rejected_id)
+    }
+    assert sides <= there
+    assert all(0 < (pair.confidence or 0) <= 1 for pair in pairs)
+
+
+def test_options_and_goals_that_do_not_fit_are_refused_with_the_remedy(server: OpenAIServer):
+    forest = grown()
+    assert "--goal labels" in refusal(forest, "--goal", "pairs", "--later_steps", "draw")
+    assert "--goal pairs" in refusal(forest, "--target_confidence", "0.9")
+    for text in ("1", "0.4", "nan", "much"):
+        assert "from 0.5 to below 1" in refusal(forest, "--target_confidence", text)
+    refine(forest)
+    grow(forest)
+    assert "was refined for labels" in refusal(reread(forest), *PAIRS)
+    assert "values of leaf_mean" in caution("branching", "leaf_mean", "pairs")
+    assert "values of through_rollouts are not" in caution("sampled", "through_rollouts", "pairs")
 
 
 def test_standings_name_every_outcome():
