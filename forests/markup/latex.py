@@ -73,7 +73,8 @@ _OPENING = re.compile(
       \\[bB]igg?l(?![a-zA-Z])\s*(?:\\[a-zA-Z]+|\\.|.)
     | \\(?:lAngle|lBrace|lVert|lang|langle|lbrace|lbrack|lceil|lfloor|lgroup|llangle|llbracket
         |llcorner|llparenthesis|lmoustache|lparen|lvert|ulcorner)(?![a-zA-Z])
-    | \\\{ | [(\[⌈⌊⌜⌞⎰❲⟅⟦⟨⟪⟬⟮⦃⦅⦇⦉⦋⦍⦏⦑⦓⦕⦗⧘⧚⧼] )
+    | \\\{ | [(\[] | [\u2308\u230a\u231c\u231e\u23b0\u2772\u27c5\u27e6\u27e8\u27ea\u27ec\u27ee]
+    | [\u2983\u2985\u2987\u2989\u298b\u298d\u298f\u2991\u2993\u2995\u2997\u29d8\u29da\u29fc] )
   | (?P<macro> \\(?:bra|ket|braket|set|p?mod|pod)(?![a-zA-Z])(?!\s*\{[^{}\\^_&%]*\}) )
   | \\[a-zA-Z]+ | \\.
     """,

@@ -30,9 +30,9 @@ HIDDEN = [
 ]  # fmt: skip
 OTHER = [
     ")(", "(]", "(a", "a(b", "(=", "()", "((a)", "|", r"\|", "!", "'", "^", "_", "x^", r"\not ",
-    r"\over ", r"\frac", r"\left(", r"\middle|", r"\text{", "&", r"\\", "~", "x", "-", "+", "∑", "∫",
-    "∏x", "⨋", "⅀", "¬", "√", "∂", r"\sum ", r"\int ", r"\sin ", r"\lim\limits ", r"\mathchoice",
-    r"\begin{array}{c}", r"\hline ", "$",
+    r"\over ", r"\frac", r"\left(", r"\middle|", r"\text{", "&", r"\\", "~", "x", "-", "+", "∑",
+    "∫", "∏x", "⨋", "⅀", "¬", "√", "∂", r"\sum ", r"\int ", r"\sin ", r"\lim\limits ",
+    r"\mathchoice", r"\begin{array}{c}", r"\hline ", "$",
 ]  # fmt: skip
 
 
