@@ -45,7 +45,7 @@ _LANGUAGES = frozenset({""}).union(
     text tikz toml ts tsx txt typescript wolfram xml yaml yml zsh
     """.split()  # noqa: SIM905
 )
-"""What may stand behind the mark of a block of code and says nothing to a reader."""
+"""What may follow the opening mark of a block of code and says nothing to a reader."""
 _SUMMAND = re.compile(r"[-+*][ ]++(?=\D*+\d)[-+*/=x\xd7\xf7()$€£%\d., ]++$")
 _ANSWER = re.compile(r"#{4}[ ]*+[-$]?\d")  # of GSM8K
 _CELL_END = re.compile(r"(?<!\\)\|")

@@ -60,7 +60,8 @@ print(json.dumps(found))
         timeout=SECONDS,
     )
     assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+    found: list[bool] = json.loads(result.stdout)
+    return found
 
 
 @pytest.mark.parametrize("pieces", [OPENING, HIDDEN, OTHER], ids=["opening", "hidden", "other"])

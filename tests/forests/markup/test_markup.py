@@ -383,7 +383,7 @@ def test_powers_and_products_keep_their_stars(text: str):
     ["```The answer is 5\nfoo\n```", "``` 12 + 3 = 15\nThe rest", "~~~ sum is 7 ~~~", "```42\n```",
      "```Answer\n42\n```", "- ```Therefore 8\n  x\n  ```", "> ~~~~ 7 eggs\n> x\n> ~~~~"],
 )  # fmt: skip
-def test_what_stands_behind_the_mark_of_code_is_shown(text: str):
+def test_what_follows_the_opening_mark_of_code_is_shown(text: str):
     shown = assert_inert(render_markdown(text)).text
     assert re.findall(r"\w+", shown) == re.findall(r"\w+", text)
 
