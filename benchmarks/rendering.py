@@ -25,7 +25,8 @@ UNITS = (
     "# a\n", "`*", "---\n", "> > ", "_{`a`", "*_", "1. ", "***a", "~~~\n", "``", "- a\n  ",
     "\\begin{align}", "$x$ ", "$$", "\\(", "*a*", "a*b", "&amp;", "[x](", "<b>", "\n\n", "\t",
     "$\\frac", "{", "é*", "~", "`", "+\n-\n", "- a\n", "- a\n - b\n", "1. a\n", "a\n\n", "a\n",
-    "**a** ", "**a*", "_*a", "[", "![", "\n- **", "$_x$",
+    "**a** ", "**a*", "_*a", "[", "![", "\n- **", "$_x$", "$'$",
+    "$((((((a$ ", "$" + "(a" * 16 + "$ ", "$∑$ ",
 )  # fmt: skip
 """Pieces that are repeated to hostile texts: the most expensive of thousands of candidates."""
 SHAPES = {
@@ -37,6 +38,8 @@ SHAPES = {
     "runs of backticks": "".join("`" * length + "a" for length in range(320)),
     "fences that nothing ends": "".join("`" * length + "a\n" for length in range(320, 2, -1)),
     "environments that nothing ends": "\\begin{align}\\begin{gather}\\begin{cases}" * 1_200,
+    "lists in a list, then formulas": "* a\n1. a\n" * 250 + "^\n- # $x$\n" * 4_200,
+    "brackets of a formula": "$" + "(a" * 1_900 + "$\n" + "$" + "[" * 3_900 + "$\n",
     "brackets": "[" * 25_000 + "](" * 13_000,
 }
 """Texts of 50,000 characters in which a mark makes work of what is far from it."""

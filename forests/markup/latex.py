@@ -6,13 +6,18 @@ Formulas are `$…$`, `$$…$$`, `\(…\)`, `\[…\]` and the common display env
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from django.utils.html import escape
 from math_core import LatexError, LatexToMathML
 
 MAX_LENGTH = 4000
 MAX_NESTING_UNITS = 250
-"""Most commands and braces in a formula: the converter recurses, and deep nesting crashes it."""
+"""Most commands, braces and signs such as `∑` in a formula: the converter recurses over them, and
+deep nesting crashes it."""
+MAX_OPENINGS = 6
+"""Most opening brackets that the converter may pair: it takes twice the time for each unclosed one.
+"""
 
 _ENVIRONMENTS = "align|aligned|equation|gather|gathered|multline|cases|array|[bpvBV]?matrix"
 _NO_DELIMITER = r"(?:\\[^()\[\]]|[^\\])++"
@@ -57,7 +62,25 @@ _ALIAS = re.compile(
     )""",
     re.VERBOSE,
 )
-_NESTING_UNIT = re.compile(r"\\[a-zA-Z]+|[{\[^_]")
+_NESTING_UNIT = re.compile(r"\\[a-zA-Z]+|[{\[^_]|[^\x00-\x7f\w\s]")
+_OPENING = re.compile(
+    r"""
+    %[^\r\n]*
+  | \\text\s*\{[^{}]*\}
+  | \\sqrt\s*\[
+  | \\(?:left|right|middle|[bB]igg?[rm]?)(?![a-zA-Z])\s*(?:\\[a-zA-Z]+|\\.|.)
+  | (?P<one>
+      \\[bB]igg?l(?![a-zA-Z])\s*(?:\\[a-zA-Z]+|\\.|.)
+    | \\(?:lAngle|lBrace|lVert|lang|langle|lbrace|lbrack|lceil|lfloor|lgroup|llangle|llbracket
+        |llcorner|llparenthesis|lmoustache|lparen|lvert|ulcorner)(?![a-zA-Z])
+    | \\\{ | [(\[] | [\u2308\u230a\u231c\u231e\u23b0\u2772\u27c5\u27e6\u27e8\u27ea\u27ec\u27ee]
+    | [\u2983\u2985\u2987\u2989\u298b\u298d\u298f\u2991\u2993\u2995\u2997\u29d8\u29da\u29fc] )
+  | (?P<macro> \\(?:bra|ket|braket|set|p?mod|pod)(?![a-zA-Z])(?!\s*\{[^{}\\^_&%]*\}) )
+  | \\[a-zA-Z]+ | \\.
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""What the converter pairs with a closing bracket, among the tokens in which it looks the same."""
 _COMMAND_OR_GROUP = re.compile(r"\\[a-zA-Z]+|\{[^{}]*\}")
 
 _TAG = re.compile(r"<(/?)([a-z]+)((?: [a-z]+=\"[^\"<>]*\")*)(/?)>")
@@ -133,7 +156,9 @@ def to_mathml(latex: str, *, display: bool) -> str | None:
     if len(_NESTING_UNIT.findall(latex)) > MAX_NESTING_UNITS:
         return None
     try:
-        source = _ALIAS.sub(_known, _ROW_SPACE.sub(r"\\\\", latex))
+        source = _with_few_openings(_ALIAS.sub(_known, _ROW_SPACE.sub(r"\\\\", latex)))
+        if source is None:
+            return None
         mathml = _converter.convert_with_local_state(source, displaystyle=display)
     except LatexError:
         return None
@@ -155,6 +180,23 @@ def _known(match: re.Match[str]) -> str:
     return r"\text" if match["text"] else r"\boldsymbol" if match["bold"] else r"\quad "
 
 
+def _with_few_openings(latex: str) -> str | None:
+    """Return a formula in which the converter pairs few brackets; None if that cannot be had.
+
+    The converter looks for the partner of each opening bracket, up to the end of its group, and
+    reads the group again if there is none: n of them take time in proportion to 2^n. Where they
+    are many, each goes into a group of its own, which looks the same and has no partner.
+    """
+    found = [match.lastgroup for match in _OPENING.finditer(latex) if match.lastgroup]
+    if len(found) <= MAX_OPENINGS:
+        return latex
+    if len(found) > MAX_NESTING_UNITS or found.count("macro") > MAX_OPENINGS:
+        return None
+    return _OPENING.sub(
+        lambda match: rf"\mathopen{{{match[0]}{{}}}}" if match["one"] else match[0], latex
+    )
+
+
 def _is_about_money(text: str) -> bool:
     """Return whether the text between two dollar signs reads as prose about prices."""
     plain = _COMMAND_OR_GROUP.sub(" ", text)
@@ -165,8 +207,12 @@ def _is_about_money(text: str) -> bool:
 
 def _tidied(match: re.Match[str]) -> str:
     closing, name, attributes, empty = match.groups()
-    kept = "".join(_tidied_attribute(*found) for found in _ATTRIBUTE.findall(attributes))
-    return f"<{closing}{name}{kept}{empty}>"
+    return f"<{closing}{name}{_tidied_attributes(attributes)}{empty}>"
+
+
+@lru_cache(maxsize=1024)
+def _tidied_attributes(attributes: str) -> str:
+    return "".join(_tidied_attribute(*found) for found in _ATTRIBUTE.findall(attributes))
 
 
 def _tidied_attribute(name: str, value: str) -> str:

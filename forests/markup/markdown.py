@@ -6,13 +6,14 @@ the text, and this module writes the HTML: from the tags below, escaped text and
 
 import html
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock, blockquote, heading, table
+from markdown_it.rules_block import StateBlock, blockquote, heading, list_block, table
 from markdown_it.rules_core import StateCore
-from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline import StateInline, emphasis
 from markdown_it.rules_inline import escape as escaped_mark
 from markdown_it.token import Token
 
@@ -33,11 +34,27 @@ _TAGS = frozenset(
         "table", "tbody", "td", "th", "thead", "tr", "ul",
     }
 )  # fmt: skip
+_NUMBERS = frozenset({"start", "value"})
+"""Attributes of a list and its items, whole numbers."""
+_LANGUAGES = frozenset({""}).union(
+    """
+    asm asy asymptote bash basic c c# c++ cmd console cpp cs csharp css csv diff fortran go haskell
+    html java javascript js json jsx julia jupyter kotlin latex lean lean4 lisp lua make markdown
+    mathematica matlab maxima md mermaid none octave pascal perl php plain plaintext powershell
+    pseudocode py pycon python python3 r ruby rust sage scala scheme sh shell sql swift sympy tex
+    text tikz toml ts tsx txt typescript wolfram xml yaml yml zsh
+    """.split()  # noqa: SIM905
+)
+"""What may follow the opening mark of a block of code and says nothing to a reader."""
+_SUMMAND = re.compile(r"[-+*][ ]++(?=\D*+\d)[-+*/=x\xd7\xf7()$€£%\d., ]++$")
 _ANSWER = re.compile(r"#{4}[ ]*+[-$]?\d")  # of GSM8K
 _CELL_END = re.compile(r"(?<!\\)\|")
-_TIMES = re.compile(r"(?<=[\w)\]$%])\*(?=[\w($\\])")
+_TIMES = re.compile(r"(?<=[\w)\]$%])\*(?=[\w($\\])|(?<=[A-Za-z0-9)\]])\*\*(?=\d)")
 _ESCAPED = frozenset("\\`*_#+-.>|~$%&<\n")
 """What a backslash can escape; before other marks it belongs to a command of LaTeX."""
+
+_BEFORE_WORDS = ("Pi", "Ps", "Sc", "Sk")
+"""Categories of Unicode: opening quotes and brackets, `$` of formulas and backticks."""
 
 # Stand for marks of spans that the parser must not read. No printable text contains them.
 _LINE_END, _BAR = "\x01", "\x02"
@@ -56,7 +73,23 @@ def to_html(text: str) -> SafeString:
     tokens = _PARSER.parse(text)
     if any(token.level >= MAX_NESTING - 1 for token in tokens):
         raise TooDeepError
+    _keep_numbers(tokens)
     return mark_safe("".join(_html_of(tokens)).rstrip("\n"))  # noqa: S308  allowed tags, escaped text, allowed MathML
+
+
+def _keep_numbers(tokens: list[Token]) -> None:
+    """Give each item of a list its number where it is not the one after that of the item before."""
+    nexts: list[int] = []  # of each list around the token
+    for token in tokens:
+        if token.type == "ordered_list_open":
+            nexts.append(int(token.attrs.get("start", 1)))
+        elif token.type == "ordered_list_close":
+            nexts.pop()
+        elif token.type == "list_item_open" and token.info:
+            number = int(token.info)
+            if number != nexts[-1]:
+                token.attrs["value"] = number
+            nexts[-1] = number + 1
 
 
 def _html_of(tokens: list[Token]) -> Iterator[str]:
@@ -72,14 +105,19 @@ def _html_of(tokens: list[Token]) -> Iterator[str]:
 def _tag_of(token: Token) -> str:
     if token.nesting < 0:
         return f"</{token.tag}>\n" if token.block else f"</{token.tag}>"
-    start = token.attrs.get("start")  # of a list
-    return f"<{token.tag}>" if start is None else f'<{token.tag} start="{int(start)}">'
+    numbers = "".join(
+        f' {name}="{int(token.attrs[name])}"' for name in _NUMBERS & token.attrs.keys()
+    )
+    return f"<{token.tag}{numbers}>"
 
 
 def _content_of(token: Token) -> str:
     if token.type in ("softbreak", "hardbreak", "hr"):
         return "<hr>\n" if token.type == "hr" else "<br>\n"
-    text = token.content.translate(_AS_WRITTEN)
+    text = token.content
+    if token.type == "fence" and (info := token.info.strip()).lower() not in _LANGUAGES:
+        text = f"{info}\n{text}"  # not a language: a part of the text
+    text = text.translate(_AS_WRITTEN)
     escaped = html.escape(text, quote=False)
     if token.type == "code_inline":
         return f"<code>{escaped}</code>"
@@ -133,19 +171,56 @@ def _escape(state: StateInline, silent: bool) -> bool:
 
 
 def _times(state: StateInline, silent: bool) -> bool:
-    """Read `3*4*5` as a product."""
-    if not _TIMES.match(state.src, state.pos):
+    """Read `3*4*5` as a product and `2**3` as a power."""
+    if not (sign := _TIMES.match(state.src, state.pos)):
         return False
     if not silent:
-        state.append_pending("*")
-    state.pos += 1
+        state.append_pending(sign[0])
+    state.pos = sign.end()
     return True
+
+
+def _emphasis(state: StateInline, silent: bool) -> bool:
+    """Read `**`, also between a mark and a letter: `**Note:**text`, and in Chinese `**“a”**b`."""
+    start, first = state.pos, len(state.delimiters)
+    if not emphasis.tokenize(state, silent):
+        return False
+    if state.src[start] == "*" and state.pos - start > 1:
+        before, after = state.src[max(start - 1, 0) : start], state.src[state.pos : state.pos + 1]
+        for delimiter in state.delimiters[first:]:
+            delimiter.close = delimiter.close or _ends_before_letter(before, after)
+            delimiter.open = delimiter.open or _begins_after_letter(before, after)
+    return True
+
+
+def _ends_before_letter(before: str, after: str) -> bool:
+    """Return whether marks between these characters can end what is bold; powers do not."""
+    if not after.isalpha() or not before or before.isalnum() or before.isspace():
+        return False
+    is_prose = before in ":;,.!?\"'" or not (before + after).isascii()
+    return is_prose and unicodedata.category(before) not in ("Ps", "Pi")
+
+
+def _begins_after_letter(before: str, after: str) -> bool:
+    if not before.isalpha() or not after or after.isalnum() or after.isspace():
+        return False
+    is_prose = after in "\"'" or not (before + after).isascii()
+    return is_prose and (after in "\"'\\" or unicodedata.category(after)[:2] in _BEFORE_WORDS)
 
 
 def _heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     position = state.bMarks[start] + state.tShift[start]
     is_answer = _ANSWER.match(state.src, position, state.eMarks[start])
     return not is_answer and heading(state, start, end, silent)
+
+
+def _list(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Read a list. A line of a sum (`+ 3`) below other text is text, and keeps its sign."""
+    if silent and state.parentType == "paragraph" and state.listIndent < 0:
+        line = state.src[state.bMarks[start] + state.tShift[start] : state.eMarks[start]]
+        if _SUMMAND.match(line):
+            return False
+    return list_block(state, start, end, silent)
 
 
 def _quote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -187,9 +262,11 @@ def _parser() -> MarkdownIt:
     parser.core.ruler.after("normalize", "hide_structure", _hide_structure)
     parser.block.ruler.at("heading", _heading, {"alt": ["paragraph", "blockquote"]})
     parser.block.ruler.at("blockquote", _quote, {"alt": ["paragraph", "blockquote", "list"]})
+    parser.block.ruler.at("list", _list, {"alt": ["paragraph", "blockquote"]})
     parser.block.ruler.at("table", _table, {"alt": ["paragraph"]})
     parser.block.ruler.before("table", "end_of_table", _end_of_table, {"alt": ["blockquote"]})
     parser.inline.ruler.at("escape", _escape)
+    parser.inline.ruler.at("emphasis", _emphasis)
     parser.inline.ruler.before("escape", "formula", _formula)
     parser.inline.ruler.before("emphasis", "times", _times)
     parser.parse("*a*")  # prepares the rules: threads must not meet half of them

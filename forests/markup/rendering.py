@@ -20,7 +20,7 @@ MAX_MARKDOWN_LENGTH = 5_000
 """Most characters of a text read as Markdown: a mark takes up to 10 microseconds."""
 MAX_TEXTS_OF_CHAT = 3
 """Markdown budget of one chat, in texts; its other messages are shown raw."""
-MAX_TEXTS_OF_PAGE = 40
+MAX_TEXTS_OF_PAGE = 30
 """Markdown budget of a page of many texts, in texts: see `PageTexts`."""
 MAX_SHOWN_LENGTH = 100_000
 """Most characters of a text or chat on a page; the admin shows all of it."""

@@ -44,7 +44,7 @@ ALLOWED_ATTRIBUTES = {
     "accent", "accentunder", "class", "depth", "dir", "display", "displaystyle", "form", "height",
     "largeop", "linethickness", "lspace", "mathcolor", "mathvariant", "maxsize", "minsize",
     "movablelimits", "notation", "rspace", "scriptlevel", "start", "stretchy", "symmetric",
-    "voffset", "width",
+    "value", "voffset", "width",
 }  # fmt: skip
 
 MAX_CALLS = 250_000
@@ -295,6 +295,126 @@ def test_the_attacks_of_the_browser_tests_are_inert(text, frame):
 def test_a_list_below_a_line_of_text_is_a_list_and_keeps_its_numbers():
     assert "<li>a</li>" in render_markdown("We know:\n- a\n- b")
     assert '<ol start="2"><li>Add.</li>' in render_markdown("2. Add.\n3. Divide.")
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("3. a\n5. b\n6. c", '<ol start="3"><li>a</li>\n<li value="5">b</li>\n<li>c</li>'),
+        ("1. a\n1. b", '<ol><li>a</li>\n<li value="1">b</li>'),
+        ("1) a\n0) b", '<ol><li>a</li>\n<li value="0">b</li>'),
+        ("1. a\n   - x\n2. b\n9. c", '<li>b</li>\n<li value="9">c</li>'),
+        ("1. a\n\n   1. x\n   3. y\n2. b", '<li value="3">y</li>\n</ol>\n</li>\n<li><p>b</p>'),
+    ],
+)
+def test_items_of_a_list_keep_their_numbers(text: str, items: str):
+    assert items in render_markdown(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "= 8\n+ 3", "12\n+ 30", "Total 20\n- 5\n= 15", "20\n- 5 = 15", "3\n* 4\n* 5",
+        "1.5\n+ $2,000.50",
+        "90%\n- 15%", "a\n\n12\n+ (3 \u00d7 4)\n- 2", "12\n+  30",
+    ],
+)  # fmt: skip
+def test_lines_of_a_sum_keep_their_signs(text: str):
+    for start in ("", "> "):
+        reading = assert_inert(render_markdown(re.sub("^", start, text, flags=re.MULTILINE)))
+        signs = re.findall(r"[-+*=]", text)
+        assert re.findall(r"[-+*=]", reading.text) == signs
+        assert "ul" not in reading.tags
+
+
+@pytest.mark.parametrize(
+    "text", ["Take:\n- 5 apples\n- 3 pears", "- a\n- 5\n- 7", "1. a\n   - b\n   - 5", "a\n- y + 5"]
+)
+def test_lists_below_a_text_and_numbers_in_lists_stay_lists(text: str):
+    assert render_markdown(text).count("<li>") >= text.count("- ")
+
+
+@pytest.mark.parametrize(
+    ("text", "bold"),
+    [
+        ("**Note:**text", ["Note:"]),
+        ("**Note!**text and **more**", ["Note!", "more"]),
+        (
+            "**注意\uff1a**这是**重点**\uff0c**A\uff1a**b**c**",
+            ["注意\uff1a", "重点", "A\uff1a", "c"],
+        ),
+        ("是**“注意”**文本", ["“注意”"]),
+        (
+            "是**\uff08一\uff09**个\uff0c是**100%**的**`c`**是**5**个",
+            ["\uff08一\uff09", "100%", "c", "5"],
+        ),
+        ("说**a**\uff1a**b**", ["a", "b"]),
+        ('She said "**no**" and (**yes**).', ["no", "yes"]),
+        ("***Note:***text", ["Note:"]),
+    ],
+)
+def test_bold_text_may_end_with_a_mark_before_a_letter(text: str, bold: list[str]):
+    html = render_markdown(text)
+    found = [re.sub("<[^>]*>", "", one) for one in re.findall("<strong>(.*?)</strong>", html)]
+    assert found == bold
+    assert "*" not in Reading(html).text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2**3**4",
+        "a ** b ** c",
+        "3*4*5",
+        "(x)**2 + (y)**2",
+        "x**2+y**2",
+        "a[0]**2 + a[1]**2",
+        "2.**n",
+    ],
+)
+def test_powers_and_products_keep_their_stars(text: str):
+    reading = assert_inert(render_markdown(text))
+    assert reading.text == text
+    assert set(reading.tags) == {"div", "p"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["```The answer is 5\nfoo\n```", "``` 12 + 3 = 15\nThe rest", "~~~ sum is 7 ~~~", "```42\n```",
+     "```Answer\n42\n```", "- ```Therefore 8\n  x\n  ```", "> ~~~~ 7 eggs\n> x\n> ~~~~"],
+)  # fmt: skip
+def test_what_follows_the_opening_mark_of_code_is_shown(text: str):
+    shown = assert_inert(render_markdown(text)).text
+    assert re.findall(r"\w+", shown) == re.findall(r"\w+", text)
+
+
+@pytest.mark.parametrize("language", ["python", "Python", " latex", "c++", "text", ""])
+def test_the_language_of_code_is_not_shown(language: str):
+    assert "<pre><code>x\n</code></pre>" in render_markdown(f"```{language}\nx\n```")
+
+
+_FRAMES = st.sampled_from(
+    ["{}", "{} {}", "**{}** {}", "*{}*{}", "**{}\uff1a**{}", "`{}` {}", "# {}", "## {} ##",
+     "#### {}", "> {}", "> > {}", "- {}", "* {}\n  + {}", "+ {}", "1. {}", "7) {}", "   - {}",
+     "    {}", "\t{}", "```{}", "``` {} {}", "```", "~~~{} {} ~~~", "~~~", "`` {} ` {} ``",
+     "| {} | {} |", "|{}|{}|{}|", "|-|-|", "-|-", "{}|{}", "---", "===", "***", "$x^2$ {}",
+     "\\({}", "\\[ x \\] {}", "a $5 {} $6", "[{}]({})", "![{}]({} '{}')", "[{}]: {}", "<b>{}</b>",
+     "<{}>", "<!-- {} -->", "&{};", "\\{}", "{}\\", "{}  ", "- 5 {}", "+ 3", "[^{}]", "_{}_{}",
+     "~~{}~~", "{} ** {}", "- [ ] {}", "\\boxed{{{}}}", "``{}"]
+)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(_FRAMES, st.sampled_from(["\n", "\n\n", " ", "\n  "])), max_size=25))
+def test_no_word_of_a_text_is_lost(pieces: list[tuple[str, str]]):
+    numbers = itertools.count(100)
+    text = ""
+    for frame, gap in pieces:
+        text += frame.format(*(f"word{next(numbers)}" for _ in range(frame.count("{}")))) + gap
+
+    shown = assert_inert(render_markdown(text)).text
+
+    assert re.findall(r"word\d{3}", re.sub(r"\s", "", shown)) == re.findall(r"word\d{3}", text)
 
 
 def test_bars_of_formulas_and_code_are_no_cells():
