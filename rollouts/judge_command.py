@@ -25,7 +25,8 @@ from rollouts.scoring.judge_prompts import (
     JudgeOptions,
     check_prompt,
 )
-from rollouts.scoring.judging import Judge, JudgeBudget, Judging, Work, estimate
+from rollouts.scoring.judging import Judge, JudgeBudget, Judging, Work, estimate, short_request
+from rollouts.scoring.replacing import check_server
 from rollouts.scoring.score_forest import Scoring, score_trees
 
 TIMEOUT_SECONDS = 600.0
@@ -155,6 +156,9 @@ async def _judge(
         model = options["model"] or await backend.first_model()
         wanted = replace(wanted, model=model)
         prices = _prices(model, options)
+        if options["replace"]:
+            request = await asyncio.to_thread(short_request, forest, wanted)
+            await check_server(backend, model, request)
         scorer, budget = await asyncio.to_thread(_start, forest, options, wanted, prices)
         backend.budget = budget
         if budget.spent_limit:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 CHAT = "/chat/completions"
 CHARACTERS_PER_TOKEN = 4
 """Of English text with common tokenizers, for estimates."""
+TOKENS_OF_A_SHORT_REPLY = 16
 
 
 @dataclass(slots=True)
@@ -223,6 +224,15 @@ def estimate(forest: Forest, options: JudgeOptions, judged: set[int]) -> Work:
                 options.votes * options.max_tokens,
             )
     return work
+
+
+def short_request(forest: Forest, options: JudgeOptions) -> tuple[str, dict[str, Any]] | None:
+    """Return the first request of a run, with a short reply; None if there is nothing to judge."""
+    for stored in _complete(forest):
+        for solution in solutions_of(stored.tree, 1)[0]:
+            messages = judge_messages(stored.question, solution, options)
+            return CHAT, judge_body(messages, options, 0) | {"max_tokens": TOKENS_OF_A_SHORT_REPLY}
+    return None
 
 
 def _complete(forest: Forest) -> Iterator[StoredTree]:

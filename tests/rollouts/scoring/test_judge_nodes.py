@@ -18,6 +18,7 @@ pytestmark = pytest.mark.django_db
 
 NAME = "ducks-test-first"
 NUM_LEAVES = 7
+NOWHERE = "http://127.0.0.1:1/v1"
 
 
 @pytest.fixture
@@ -139,6 +140,37 @@ def test_an_estimate_asks_nothing_and_stores_nothing(forest, server, capsys):
     assert told["most_cost"] == (told["prompt_tokens"] + 2 * 4200) / 10**6
     assert not server.requests
     assert not Scorer.objects.exists()
+
+
+@pytest.mark.parametrize("arguments", [["--model", "scripted"], []])
+def test_what_a_lost_server_judged_is_not_deleted_to_be_replaced(
+    forest, server, arguments, monkeypatch
+):
+    monkeypatch.setattr("rollouts.client.failures.FIRST_BACKOFF_SECONDS", 0.001)
+    judge(server)
+    with pytest.raises(CommandError):
+        judge(server, *arguments, "--base_url", NOWHERE, "--replace")
+    assert get_scorer(forest, "critic").num_trees == TreeScores.objects.count() == 2
+
+
+def test_a_model_that_the_server_does_not_serve_replaces_nothing(forest, server):
+    judge(server)
+    unknown = Fault(404, body='{"error": {"message": "The model `critc` does not exist."}}')
+    server.misbehave = lambda: unknown
+    with pytest.raises(CommandError, match="critc"):
+        judge(server, "--model", "critc", "--replace")
+    assert get_scorer(forest, "critic").num_trees == TreeScores.objects.count() == 2
+    server.misbehave = lambda: None
+    judge(server, "--model", "alias", "--replace")
+    assert get_scorer(forest, "critic").parameters["model"] == "alias"
+    assert get_scorer(forest, "critic").spent["requests"] == 2 * NUM_LEAVES
+
+
+def test_an_estimate_of_a_replacement_deletes_nothing(forest, server, capsys):
+    judge(server)
+    judge(server, "--replace", "--votes", "3", "--estimate", "--json")
+    assert json.loads(capsys.readouterr().out)["requests"] == 42
+    assert get_scorer(forest, "critic").num_trees == TreeScores.objects.count() == 2
 
 
 LIMITS = [
