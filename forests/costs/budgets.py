@@ -106,6 +106,11 @@ class Limits:
             return "cost"
         return ""
 
+    @property
+    def count_tokens(self) -> bool:
+        """Whether it matters how many tokens an answer used."""
+        return self.tokens is not None or self.cost is not None
+
     def num_fitting(self, committed: Usage, wanted: Sequence[Usage], prices: Prices) -> int:
         """Return how many of the wanted requests, in order, may be sent.
 
