@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from forests.core.judged import JudgedTree
 from forests.costs.budgets import Limits, Prices, Usage
@@ -17,7 +20,7 @@ from forests.storage.trees import StoredTree, in_batches, read_trees
 from rollouts.client.failures import LimitSpentError
 from rollouts.client.spending import Spending
 from rollouts.protocol.endings import Finish, read_finish
-from rollouts.protocol.request_sizes import most_of, prompt_bytes
+from rollouts.protocol.request_sizes import SILENT_SERVER, charged, most_of, prompt_bytes
 from rollouts.protocol.responses import (
     NoSampleError,
     StopRules,
@@ -38,6 +41,8 @@ from rollouts.scoring.score_forest import Ask, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = structlog.stdlib.get_logger(__name__)
 
 CHAT = "/chat/completions"
 CHARACTERS_PER_TOKEN = 4
@@ -82,19 +87,21 @@ class Judge:
         """Return the means of the votes, and their rationales."""
         solutions, unclear = solutions_of(stored.tree, self.options.solutions)
         tally = Tally()
+        bodies = {
+            (number, one): judge_body(
+                judge_messages(stored.question, solution, self.options), self.options, one
+            )
+            for number, solution in enumerate(solutions)
+            for one in range(self.options.votes)
+        }
 
-        async def vote(place: tuple[int, int], solution: Solution) -> None:
-            messages = judge_messages(stored.question, solution, self.options)
-            body = judge_body(messages, self.options, place[1])
-            tally.add(place, solution, await ask(CHAT, body, self._reader(solution)))
+        async def vote(place: tuple[int, int]) -> None:
+            solution = solutions[place[0]]
+            reply = await ask(CHAT, bodies[place], self._reader(solution))
+            tally.add(place, solution, reply)
 
-        await run_all(
-            [
-                vote((number, one), solution)
-                for number, solution in enumerate(solutions)
-                for one in range(self.options.votes)
-            ]
-        )
+        async with self._budget.room_for(bodies.values()):
+            await run_all([vote(place) for place in bodies])
         self.judging.solutions += len(solutions)
         self.judging.solutions_unclear += unclear
         self.judging.votes += len(solutions) * self.options.votes
@@ -138,6 +145,8 @@ class JudgeBudget:
         self._before = read_spent(scorer)
         self._used = Usage()  # by this process, not written yet
         self._reserved = Usage()
+        self._planned = Usage()  # the most that the trees begun may use
+        self._is_silent = False  # the server has answered without the tokens that it used
         self._answered = Usage()
         self._tokens_per_byte = 0.0
         self._news = asyncio.Event()
@@ -161,27 +170,59 @@ class JudgeBudget:
             "": "",
         }[limits.reached(used, self.prices)]
 
+    @contextlib.asynccontextmanager
+    async def room_for(self, bodies: Iterable[Mapping[str, Any]]) -> AsyncIterator[None]:
+        """Wait until all requests of a tree fit into what is left, and keep room for them.
+
+        So a limit does not stop a tree half way, when its votes are paid and not yet written.
+
+        Raises:
+            LimitSpentError: they do not fit, and trees that are begun cannot change that.
+        """
+        most = sum((self._most(body) for body in bodies), Usage())
+        while not self.limits.allow(self.spent + self._planned + most, self.prices):
+            if not self._planned:
+                raise LimitSpentError(self._too_much(most))
+            await self._wait()
+        self._planned += most
+        try:
+            yield
+        finally:
+            self._planned -= most
+            self._news.set()
+
     async def reserve(self, body: Mapping[str, Any]) -> tuple[Usage, int]:
         """Wait until a request may be sent; return the most that it may use, and its bytes.
 
         Raises:
-            LimitSpentError: a limit is spent, and requests in flight cannot change that.
+            LimitSpentError: it would exceed a limit, and requests in flight cannot change that.
         """
-        most = most_of(body, self._tokens_per_byte or 1.0)
-        while self.limits.reached(self.spent + self._reserved, self.prices):
-            if self.spent_limit:
-                raise LimitSpentError(self.spent_limit)
-            self._news.clear()
-            await self._news.wait()
+        most = self._most(body)
+        while not self.limits.allow(self.spent + self._reserved + most, self.prices):
+            if not self._reserved:
+                raise LimitSpentError(self._too_much(most))
+            await self._wait()
         self._reserved += most
         return most, prompt_bytes(body)
 
-    def settle(self, reserved: tuple[Usage, int], used: Usage | None) -> None:
-        """Replace a reservation by what the request used; None counts as the average request."""
+    def settle(
+        self, reserved: tuple[Usage, int], used: Usage | None, *, is_answered: bool = False
+    ) -> None:
+        """Replace a reservation by what the request used; None counts as the average request.
+
+        Where tokens are limited, an answer that does not report them counts as the most.
+        """
         most, num_bytes = reserved
         self._reserved -= most
+        counts_tokens = self.limits.count_tokens
         if used is None:
-            used = self._answered.expected(1, most)
+            is_unknown = self._is_silent and counts_tokens
+            used = most if is_unknown else self._answered.expected(1, most)
+        elif is_answered and counts_tokens and charged(used, most) != used:
+            used = charged(used, most)
+            if not self._is_silent:
+                log.warning(SILENT_SERVER)
+            self._is_silent = True
         elif used.tokens:
             self._answered += used
             self._tokens_per_byte = max(
@@ -190,6 +231,35 @@ class JudgeBudget:
         with self._counting:
             self._used += used
         self._news.set()
+
+    def _most(self, body: Mapping[str, Any]) -> Usage:
+        return most_of(body, self._tokens_per_byte or 1.0)
+
+    def _too_much(self, most: Usage) -> str:
+        """Return the limit that leaves no room for what is next, in words."""
+        used, limits = self.spent, self.limits
+        parts = [
+            (
+                Limits(requests=limits.requests),
+                f"{used.requests} of {limits.requests} requests are spent, and the next tree needs "
+                f"{most.requests}",
+            ),
+            (
+                Limits(tokens=limits.tokens),
+                f"{used.tokens} of {limits.tokens} tokens are spent, and the next tree may need "
+                f"{most.tokens}",
+            ),
+            (
+                Limits(cost=limits.cost),
+                f"{money(self.prices.cost(used))} of {money(limits.cost)} are spent, and the next "
+                f"tree may cost {money(self.prices.cost(most))}",
+            ),
+        ]
+        return next(words for one, words in parts if not one.allow(used + most, self.prices))
+
+    async def _wait(self) -> None:
+        self._news.clear()
+        await self._news.wait()
 
     async def close(self) -> None:
         """Write what was spent and is not written."""
