@@ -145,7 +145,8 @@ def handle_judge(
         command.show_json(told)
     else:
         _say(command, scoring, judging, budget)
-    _check_outcome(scoring, judging)
+    scorer.refresh_from_db()
+    _check_outcome(scoring, judging, scorer)
 
 
 async def _judge(
@@ -278,7 +279,12 @@ def _usage_in_words(used: Usage, prices: Prices) -> str:
     return words if cost is None else f"{words}, {money(cost)}"
 
 
-def _check_outcome(scoring: Scoring, judging: Judging) -> None:
+_ASK_OTHERWISE = (
+    "raise --max_tokens, or give another --judge_template or --judge_prompt, with --replace"
+)
+
+
+def _check_outcome(scoring: Scoring, judging: Judging, scorer: Scorer) -> None:
     if scoring.limit:
         raise CommandError(
             f"{scoring.limit}: {_RAISE_THE_LIMIT}; {scoring.trees} trees were judged in this run",
@@ -292,8 +298,15 @@ def _check_outcome(scoring: Scoring, judging: Judging) -> None:
         )
     if judging.votes and judging.unread == judging.votes:
         raise CommandError(
-            "no reply could be read: the model does not end its replies as asked; raise "
-            "--max_tokens, or give another --judge_template or --judge_prompt, with --replace",
+            "no reply could be read: the model does not end its replies as asked; "
+            f"{_ASK_OTHERWISE}",
+            returncode=EXIT_PARTLY_FAILED,
+        )
+    unread = (scorer.spent or {}).get("unread", 0)
+    if unread and not scorer.num_nodes:
+        raise CommandError(
+            f"{scoring.trees_scored_before} trees were judged before, and 0 steps have a score: "
+            f"{unread} replies could not be read; {_ASK_OTHERWISE}",
             returncode=EXIT_PARTLY_FAILED,
         )
 

@@ -6,6 +6,7 @@ a verdict on each paragraph, as ThinkPRM (2504.16828) does. The wording is ours.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,8 @@ _NUMBERED = re.compile(
     r"(?:<paragraph_(\d{1,6})>|(?:paragraph[ _]|step )?(\d{1,6})\*{0,2}\s?([:.)\uff1a])(?!\d))",
     re.IGNORECASE,
 )
-_TAG = re.compile(r"</?\s*paragraph_", re.IGNORECASE)
+_TAG = re.compile(r"<[\s/]*paragraph[\s_]*\d", re.IGNORECASE)
+_LIKE_A_BRACKET = str.maketrans(dict.fromkeys("\u2039\u27e8\u2329\u3008\ufe64", "<"))
 
 
 class JudgePromptError(UserError):
@@ -146,11 +148,20 @@ def solutions_of(tree: ReasoningTree, most: int) -> tuple[list[Solution], int]:
         ]
         if not leaf.is_finished or not steps:
             continue
-        if any(_TAG.search(step.text) for step in steps):
+        if any(_has_tag(step.text) for step in steps):
             unclear += 1
         else:
             found.append(Solution(steps))
     return (_spread(found, most) if most else found), unclear
+
+
+def _has_tag(text: str) -> bool:
+    """Return whether a model may read a tag of the prompt in a text.
+
+    Full-width forms count as the usual ones, and characters without a width are left out.
+    """
+    usual = unicodedata.normalize("NFKC", text.translate(_LIKE_A_BRACKET))
+    return bool(_TAG.search("".join(one for one in usual if unicodedata.category(one) != "Cf")))
 
 
 def judge_messages(

@@ -122,6 +122,10 @@ def test_a_reply_that_the_limit_cut_is_no_result(forest, server, capsys):
         judge(server)
     assert raised.value.returncode == 3
     assert scores_of_first_tree(forest) == {}
+    with pytest.raises(CommandError, match=r"0 steps have a score.*with --replace") as raised:
+        judge(server)  # asks nothing, and does not pass for a success
+    assert raised.value.returncode == 3
+    assert len(server.requests) == 2 * NUM_LEAVES
 
 
 def test_solutions_limits_what_is_judged_and_takes_distinct_ones(forest, server, capsys):

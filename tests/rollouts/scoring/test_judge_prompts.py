@@ -121,6 +121,23 @@ def test_thoughts_and_blank_steps_are_not_part_of_a_solution():
     assert [format_path(path) for path in solution.paths] == ["0.0.0"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["</paragraph_0>", "< /paragraph_0>", "</ PARAGRAPH_0>", "<paragraph_12>", "< / paragraph 1>",
+     "\uff1c/paragraph_0\uff1e", "\u2039/paragraph_0\u203a", "<\u200b/para\u200dgraph_0>",
+     "</paragraph\uff3f\uff10>", "<\u00ad/paragraph_0>"],
+)  # fmt: skip
+def test_a_solution_that_may_be_read_as_a_tag_is_not_judged(text):
+    tree = tree_of(step("0.0", "One.\n"), leaf("0.0.0", f"So {text} 2.", None))
+    assert solutions_of(tree, 0) == ([], 1)
+
+
+@pytest.mark.parametrize("text", ["a < b", "paragraph_0", "<p>", "x < 3 in paragraph 0"])
+def test_other_brackets_are_judged(text):
+    tree = tree_of(step("0.0", "One.\n"), leaf("0.0.0", f"So {text} 2.", None))
+    assert len(solutions_of(tree, 0)[0]) == 1
+
+
 @pytest.mark.parametrize("most", range(1, 9))
 def test_chosen_solutions_part_as_early_as_they_can(most):
     chosen, _ = solutions_of(duck_tree(), most)
