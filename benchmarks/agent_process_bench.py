@@ -5,7 +5,8 @@
 CHECKOUT is a copy of github.com/RUCBM/AgentProcessBench. Writes `trees.jsonl`, `people.jsonl` (the
 human labels) and a file for each published run of a judge: `docs/judges.md` says what to do with
 them. A tree is a trajectory: its prompt is what comes before the first message of the assistant,
-and each further message is a step. Labels are of the assistant's steps.
+and each further message is a step. Labels are of the assistant's steps. They are -1, 0 and 1, so
+`import_scores` needs `--scale signed`.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from common.commands import EXIT_PARTLY_FAILED, ProjectCommand, positive_integer
 from common.progress_bar import shown_progress
 from forests.core.verdicts import JUDGE
-from forests.models import Forest
+from forests.models import Forest, Scorer
 from forests.storage.scores import scored_indexes
 from rollouts.client.backend import Backend
 from rollouts.client.server import ServerAddress
@@ -22,7 +22,8 @@ from rollouts.scoring.judge_prompts import (
     JudgeOptions,
     check_prompt,
 )
-from rollouts.scoring.judging import Judge, Judging, most_of_judging
+from rollouts.scoring.judging import Judge, Judging, most_of_judging, short_request
+from rollouts.scoring.replacing import check_server
 from rollouts.scoring.score_forest import Scoring, score_trees
 from rollouts.scoring_command import (
     check_outcome,
@@ -97,12 +98,8 @@ def handle_judge(
         _say(command, scoring, judging)
         say_spent(command, scoring, budget)
     check_outcome(scoring)
-    if judging.votes and judging.unread == judging.votes:
-        raise CommandError(
-            "no reply could be read: the model does not end its replies as asked; raise "
-            "--max_tokens, or give another --judge_template or --judge_prompt, with --replace",
-            returncode=EXIT_PARTLY_FAILED,
-        )
+    budget.scorer.refresh_from_db()
+    _check_replies(scoring, judging, budget.scorer)
 
 
 async def _judge(
@@ -111,6 +108,9 @@ async def _judge(
     backend = Backend(address, timeout_seconds=TIMEOUT_SECONDS, max_attempts=MAX_ATTEMPTS)
     async with backend:
         wanted = replace(wanted, model=options["model"] or await backend.first_model())
+        if options["replace"]:
+            request = await asyncio.to_thread(short_request, forest, wanted)
+            await check_server(backend, wanted.model, request)
         scorer, budget = await asyncio.to_thread(
             start_with_budget, forest, options, asdict(wanted), JUDGE
         )
@@ -172,3 +172,29 @@ def _say(command: ProjectCommand, scoring: Scoring, judging: Judging) -> None:
         f"and were not judged; {scoring.trees_scored_before} trees were judged before, "
         f"{scoring.trees_not_complete} are not complete"
     )
+
+
+_ASK_OTHERWISE = (
+    "raise --max_tokens, or give another --judge_template or --judge_prompt, with --replace"
+)
+
+
+def _check_replies(scoring: Scoring, judging: Judging, scorer: Scorer) -> None:
+    """Refuse to end well if no reply could be read, in this run or before.
+
+    Raises:
+        CommandError: so it is.
+    """
+    if judging.votes and judging.unread == judging.votes:
+        raise CommandError(
+            "no reply could be read: the model does not end its replies as asked; "
+            f"{_ASK_OTHERWISE}",
+            returncode=EXIT_PARTLY_FAILED,
+        )
+    unread = (scorer.spent or {}).get("unread", 0)
+    if unread and not scorer.num_nodes:
+        raise CommandError(
+            f"{scoring.trees_scored_before} trees were judged before, and 0 steps have a score: "
+            f"{unread} replies could not be read; {_ASK_OTHERWISE}",
+            returncode=EXIT_PARTLY_FAILED,
+        )

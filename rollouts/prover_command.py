@@ -120,11 +120,14 @@ async def _prove(
     rule = StepRule.of(settings, config)
     async with CompletionClient(address, settings, rule, memory=DatabaseMemory()) as client:
         wanted = replace(wanted, model=await client.model())
+        # Nothing is deleted before the servers have answered.
+        spent = await _probe(client, forest, wanted) if options["replace"] else Spending()
         scorer, budget = await asyncio.to_thread(
             start_with_budget, forest, options, asdict(wanted), PROVER
         )
         client.keep_to(budget)
-        spent = await _probe(client, forest, wanted)
+        if not options["replace"]:
+            spent = await _probe(client, forest, wanted)
         prover = Prover(forest, config, scorer, wanted, client, budget)
         try:
             with shown_progress("trees", total=forest.num_trees) as report:

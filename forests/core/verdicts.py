@@ -44,13 +44,11 @@ MAX_RATIONALES_OF_A_TREE = 2_000_000
 
 _WORDS: Mapping[str, Verdict] = {
     "right": Verdict.RIGHT, "correct": Verdict.RIGHT, "good": Verdict.RIGHT, "+": Verdict.RIGHT,
-    "+1": Verdict.RIGHT, "1": Verdict.RIGHT,
-    "neutral": Verdict.NEUTRAL, "0": Verdict.NEUTRAL,
+    "neutral": Verdict.NEUTRAL,
     "wrong": Verdict.WRONG, "incorrect": Verdict.WRONG, "bad": Verdict.WRONG, "-": Verdict.WRONG,
-    "-1": Verdict.WRONG,
 }  # fmt: skip
 WORDS = tuple(_WORDS)
-"""The words that name a verdict."""
+"""The words that name a verdict. Numbers do not: what they say depends on their scale."""
 
 
 def verdict_of(score: float) -> Verdict:

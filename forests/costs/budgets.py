@@ -106,6 +106,20 @@ class Limits:
             return "cost"
         return ""
 
+    @property
+    def count_tokens(self) -> bool:
+        """Whether it matters how many tokens an answer used."""
+        return self.tokens is not None or self.cost is not None
+
+    def allow(self, usage: Usage, prices: Prices) -> bool:
+        """Return whether usage exceeds no limit."""
+        if self.requests is not None and usage.requests > self.requests:
+            return False
+        if self.tokens is not None and usage.tokens > self.tokens:
+            return False
+        cost = prices.cost(usage)
+        return self.cost is None or cost is None or cost <= self.cost
+
     def num_fitting(self, committed: Usage, wanted: Sequence[Usage], prices: Prices) -> int:
         """Return how many of the wanted requests, in order, may be sent.
 

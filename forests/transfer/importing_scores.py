@@ -19,6 +19,7 @@ from forests.transfer.score_rows import (
     ScoreRow,
     ScoreRowError,
     TreeRows,
+    check_scale_is_clear,
     read_score_row,
     scale_of,
 )
@@ -36,7 +37,7 @@ class ScoresRequest:
     scorer: str
     kind: str
     scale: Scale | None = None
-    """None: `signed` if the file has a negative number, otherwise `unit`."""
+    """None: `signed` if the file has a negative number, `unit` if it has a fraction."""
     replaces: bool = False
 
 
@@ -77,6 +78,11 @@ def import_scores(
         raise ImportScoresError(f"{request.file} has no score: give one JSON object per line")
     scale = request.scale or scale_of(row for _, row in rows)
     judged = _judged(forest, request.file, rows, scale)
+    if request.scale is None:
+        try:
+            check_scale_is_clear(row for _, row in rows)
+        except ScoreRowError as error:
+            raise ImportScoresError(f"{request.file}: {error}") from error
     parameters = {
         "file": request.file.name,
         "sha256": checksum(request.file)["sha256"],

@@ -2,11 +2,13 @@
 
 A row has `tree` (the index of the tree), `step` (a path such as "0.2.1", or in a tree with only one
 path the number of the step, from 0), `score`, and optionally `rationale`. A score is a word (right,
-neutral, wrong and what means the same), true or false, null (no result), or a number. On the scale
+neutral, wrong and what means the same), true or false, null (no result), or a number, also as a
+text. On the scale
 `unit` a number is from 0 to 1. On the scale `signed` it is from -1 (wrong) to 1 (right), so 0 is
 neutral, as AgentProcessBench has it.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -30,6 +32,8 @@ SCALES: tuple[Scale, ...] = get_args(Scale)
 
 _KEYS = ("tree", "step", "score", "rationale")
 MAX_WORD = 40
+MAX_INDEX = 10**9
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?\s*", re.ASCII | re.IGNORECASE)
 
 
 class ScoreRowError(Exception):
@@ -59,11 +63,11 @@ def read_score_row(row: Any) -> ScoreRow:
     if missing := [key for key in _KEYS[:3] if key not in row]:
         raise ScoreRowError(f"no `{missing[0]}`: give tree, step and score")
     tree, step, rationale = row["tree"], row["step"], row.get("rationale") or ""
-    if type(tree) is not int or tree < 0:
-        raise ScoreRowError(f"`tree` is {tree!r:.60}: give the index of a tree, from 0")
-    if not isinstance(step, str) and type(step) is not int:
+    if type(tree) is not int or not 0 <= tree <= MAX_INDEX:
+        raise ScoreRowError(f"`tree` is {_shown(tree)}: give the index of a tree, from 0")
+    if not isinstance(step, str) and (type(step) is not int or abs(step) > MAX_INDEX):
         raise ScoreRowError(
-            f'`step` is {step!r:.60}: give a path such as "0.2.1", or the number of a step'
+            f'`step` is {_shown(step)}: give a path such as "0.2.1", or the number of a step'
         )
     if not isinstance(rationale, str):
         raise ScoreRowError("`rationale` must be a text")
@@ -76,6 +80,20 @@ def scale_of(rows: Iterable[ScoreRow]) -> Scale:
     """Return the scale that the numbers of all rows are on: `signed` if one is negative."""
     numbers = (row.score for row in rows if isinstance(row.score, float))
     return "signed" if any(number < 0 for number in numbers) else "unit"
+
+
+def check_scale_is_clear(rows: Iterable[ScoreRow]) -> None:
+    """Return if the numbers of all rows can be on one scale only.
+
+    Raises:
+        ScoreRowError: all are 0 or 1. On each scale 0 is another verdict.
+    """
+    numbers = [row.score for row in rows if isinstance(row.score, float)]
+    if numbers and all(number in (0, 1) for number in numbers):
+        raise ScoreRowError(
+            "its numbers are whole and none is negative: give --scale unit if 0 is wrong, or "
+            "--scale signed if 0 is neutral"
+        )
 
 
 def score_on(row: ScoreRow, scale: Scale) -> float | None:
@@ -157,12 +175,20 @@ def _score(value: Any) -> float | Verdict | None:
         return Verdict.RIGHT if value else Verdict.WRONG
     if is_number(value):
         return float(value)
-    is_word = isinstance(value, str) and len(value) <= MAX_WORD
-    if is_word and (verdict := verdict_in(value)) is not None:
-        return verdict
+    if isinstance(value, str) and len(value) <= MAX_WORD:
+        if (verdict := verdict_in(value)) is not None:
+            return verdict
+        if _NUMBER.fullmatch(value):
+            return float(value)
     raise ScoreRowError(
-        f"`score` is {value!r:.60}: give a number, right, neutral or wrong, or null for no result"
+        f"`score` is {_shown(value)}: give a number, right, neutral or wrong, or null for no result"
     )
+
+
+def _shown(value: Any) -> str:
+    if type(value) is int and abs(value) > MAX_INDEX:
+        return f"{'below -' if value < 0 else 'above '}{MAX_INDEX}"
+    return f"{value!r:.60}"
 
 
 def _numbered(number: int, index: int, tree: ReasoningTree) -> NodePath:

@@ -74,8 +74,11 @@ class Budget(Protocol[Reserved]):
     async def reserve(self, body: Mapping[str, Any]) -> Reserved:
         """Return once the request may be sent; raises `BackendError` if it never may."""
 
-    def settle(self, reserved: Reserved, used: Usage | None) -> None:
-        """Record what a request used; None if it was sent but its answer was not fully read."""
+    def settle(self, reserved: Reserved, used: Usage | None, *, is_answered: bool = False) -> None:
+        """Record what a request used; None if it was sent but its answer was not fully read.
+
+        `is_answered`: whether a model answered. Without tokens, its server does not report them.
+        """
 
     async def close(self) -> None:
         """Write pending records."""
@@ -87,7 +90,7 @@ class NoBudget:
     async def reserve(self, body: Mapping[str, Any]) -> None:
         """Return at once."""
 
-    def settle(self, reserved: None, used: Usage | None) -> None:
+    def settle(self, reserved: None, used: Usage | None, *, is_answered: bool = False) -> None:
         """Record nothing."""
 
     async def close(self) -> None:
@@ -324,8 +327,10 @@ class Backend:
         """Send one request and report what it used to the budget, also if it fails."""
         spending.requests += 1
         used: Usage | None = None  # unknown: an answer cut short may still have cost tokens
+        is_answered = False
         try:
             answer = await self._post(endpoint, path, sent, spending)
+            is_answered = True
             before = spending.usage
             try:
                 return read(answer, endpoint)
@@ -336,7 +341,7 @@ class Backend:
                 used = Usage(requests=1)
             raise
         finally:
-            self.budget.settle(reserved, used)
+            self.budget.settle(reserved, used, is_answered=is_answered)
 
     async def _is_ready(self, endpoint: Endpoint, spending: Spending) -> bool:
         """Prepare a server and return whether to use it; False: pick another one.

@@ -407,6 +407,7 @@ class ForestGrower:
             and (self.budget.num_in_flight or not forest.spent_limit)
         ):
             self.budget.is_limited = forest.limits.are_set
+            self.budget.counts_tokens = forest.limits.count_tokens
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)
         stop.set()
         await asyncio.Event().wait()  # until cancelled: only `grow` ends growth

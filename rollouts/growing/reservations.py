@@ -26,7 +26,7 @@ from forests.models import Forest, Tree, TreeStatus
 from forests.storage.trees import Document, collection, has_live_lease, server_time
 from rollouts.client.failures import LimitSpentError
 from rollouts.growing import leases
-from rollouts.protocol.request_sizes import most_of, prompt_bytes
+from rollouts.protocol.request_sizes import SILENT_SERVER, charged, most_of, prompt_bytes
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -80,11 +80,14 @@ class ForestBudget:
         self.holder = leases.new_holder()
         self.is_limited = forest.limits.are_set
         """Whether requests are reserved. The grower updates it each time it reads the forest."""
+        self.counts_tokens = forest.limits.count_tokens
+        """Whether a limit of tokens or money is set. The grower updates it too."""
         self.num_in_flight = 0
         self._key = key_of(self.holder)
         self._is_open = forest.ledger is not None
         self._answered = Usage()
         self._tokens_per_byte = 0.0
+        self._is_silent = False  # the server has answered without the tokens that it used
         self._wishes: list[_Wish] = []
         self._change = _Change()  # not written yet
         self._taken = _Change()  # being written
@@ -112,20 +115,33 @@ class ForestBudget:
         self.num_in_flight += 1
         return reservation
 
-    def settle(self, reservation: Reservation, used: Usage | None) -> None:
+    def settle(
+        self, reservation: Reservation, used: Usage | None, *, is_answered: bool = False
+    ) -> None:
         """Replace a reservation by the usage of its request.
 
         None: the request was sent and its usage is unknown. It then counts with the average usage.
+        Where tokens are limited, an answer that does not report them counts as the most.
         """
         self.num_in_flight -= 1
+        most = reservation.most
         if used is None:
-            used = self._answered.expected(1, reservation.most)
+            is_unknown = self._is_silent and self.counts_tokens
+            used = most if is_unknown else self._answered.expected(1, most)
+        elif is_answered and self.counts_tokens and charged(used, most) != used:
+            used = charged(used, most)
+            self._say_that_it_is_silent()
         elif used.tokens:
             self._answered += used
             ratio = used.prompt_tokens / max(1, reservation.num_bytes)
             self._tokens_per_byte = max(self._tokens_per_byte, ratio)
-        held = reservation.most if reservation.is_held else Usage()
+        held = most if reservation.is_held else Usage()
         self._note(_Change(used - held, Usage() - held))
+
+    def _say_that_it_is_silent(self) -> None:
+        if not self._is_silent:
+            log.warning(SILENT_SERVER)
+        self._is_silent = True
 
     def take(self) -> dict[str, int]:
         """Return increments for the next write of the forest's counters; they count as written.

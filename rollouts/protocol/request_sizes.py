@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from forests.costs.budgets import Usage
 
+SILENT_SERVER = (
+    "the server does not report the tokens of its answers: each counts as the most that it may use"
+)
 _FURTHER_TOKENS = 16
 """Tokens that a chat template adds to messages, or a tokenizer to a text."""
 _UNLIMITED_SAMPLE = 16_384
@@ -17,6 +21,17 @@ def prompt_bytes(body: Mapping[str, Any]) -> int:
     prompt = body.get("messages", body.get("prompt", ""))
     text = prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
     return len(text.encode("utf-8", "replace"))
+
+
+def charged(used: Usage, most: Usage) -> Usage:
+    """Return what an answered request counts where tokens are limited.
+
+    Some servers do not report tokens, or not those of the prompt: the most that the request may use
+    then takes their place, so that a limit holds.
+    """
+    if not used.tokens:
+        return most
+    return replace(used, prompt_tokens=used.prompt_tokens or most.prompt_tokens)
 
 
 def most_of(body: Mapping[str, Any], tokens_per_byte: float) -> Usage:

@@ -1,10 +1,13 @@
 """What scorers spend on a forest: a budget for all runs of a scorer, and estimates before a run."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import structlog
 
 from forests.costs.budgets import Limits, Prices, Usage
 from forests.costs.money import money
@@ -12,7 +15,9 @@ from forests.models import Forest, Scorer, TreeStatus
 from forests.storage.scores import add_spent, read_spent
 from forests.storage.trees import StoredTree, in_batches, read_trees
 from rollouts.client.failures import LimitSpentError
-from rollouts.protocol.request_sizes import most_of, prompt_bytes
+from rollouts.protocol.request_sizes import SILENT_SERVER, charged, most_of, prompt_bytes
+
+log = structlog.stdlib.get_logger(__name__)
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text with common tokenizers, for estimates."""
@@ -37,7 +42,7 @@ def estimate(
     `work_of` returns what the scorer is asked about in one tree, and the most that this uses.
     """
     work = Work()
-    for stored in _complete(forest):
+    for stored in complete_trees(forest):
         if stored.index not in scored:
             asked, most = work_of(stored)
             work.trees += 1
@@ -65,6 +70,8 @@ class ScorerBudget:
         self._before = read_spent(scorer)
         self._used = Usage()  # by this process, not written yet
         self._reserved = Usage()
+        self._planned = Usage()  # the most that the trees begun may use
+        self._is_silent = False  # the server has answered without the tokens that it used
         self._answered = Usage()
         self._tokens_per_byte = 0.0
         self._news = asyncio.Event()
@@ -88,27 +95,59 @@ class ScorerBudget:
             "": "",
         }[limits.reached(used, self.prices)]
 
+    @contextlib.asynccontextmanager
+    async def room_for(self, bodies: Iterable[Mapping[str, Any]]) -> AsyncIterator[None]:
+        """Wait until all requests of a tree fit into what is left, and keep room for them.
+
+        So a limit does not stop a tree half way, when its votes are paid and not yet written.
+
+        Raises:
+            LimitSpentError: they do not fit, and trees that are begun cannot change that.
+        """
+        most = sum((self._most(body) for body in bodies), Usage())
+        while not self.limits.allow(self.spent + self._planned + most, self.prices):
+            if not self._planned:
+                raise LimitSpentError(self._too_much(most, "tree"))
+            await self._wait()
+        self._planned += most
+        try:
+            yield
+        finally:
+            self._planned -= most
+            self._news.set()
+
     async def reserve(self, body: Mapping[str, Any]) -> tuple[Usage, int]:
         """Wait until a request may be sent; return the most that it may use, and its bytes.
 
         Raises:
-            LimitSpentError: a limit is spent, and requests in flight cannot change that.
+            LimitSpentError: it would exceed a limit, and requests in flight cannot change that.
         """
-        most = most_of(body, self._tokens_per_byte or 1.0)
-        while self.limits.reached(self.spent + self._reserved, self.prices):
-            if self.spent_limit:
-                raise LimitSpentError(self.spent_limit)
-            self._news.clear()
-            await self._news.wait()
+        most = self._most(body)
+        while not self.limits.allow(self.spent + self._reserved + most, self.prices):
+            if not self._reserved:
+                raise LimitSpentError(self._too_much(most, "request"))
+            await self._wait()
         self._reserved += most
         return most, prompt_bytes(body)
 
-    def settle(self, reserved: tuple[Usage, int], used: Usage | None) -> None:
-        """Replace a reservation by what the request used; None counts as the average request."""
+    def settle(
+        self, reserved: tuple[Usage, int], used: Usage | None, *, is_answered: bool = False
+    ) -> None:
+        """Replace a reservation by what the request used; None counts as the average request.
+
+        Where tokens are limited, an answer that does not report them counts as the most.
+        """
         most, num_bytes = reserved
         self._reserved -= most
+        counts_tokens = self.limits.count_tokens
         if used is None:
-            used = self._answered.expected(1, most)
+            is_unknown = self._is_silent and counts_tokens
+            used = most if is_unknown else self._answered.expected(1, most)
+        elif is_answered and counts_tokens and charged(used, most) != used:
+            used = charged(used, most)
+            if not self._is_silent:
+                log.warning(SILENT_SERVER)
+            self._is_silent = True
         elif used.tokens:
             self._answered += used
             self._tokens_per_byte = max(
@@ -117,6 +156,35 @@ class ScorerBudget:
         with self._counting:
             self._used += used
         self._news.set()
+
+    def _most(self, body: Mapping[str, Any]) -> Usage:
+        return most_of(body, self._tokens_per_byte or 1.0)
+
+    def _too_much(self, most: Usage, what: str) -> str:
+        """Return the limit that leaves no room for what is next, in words."""
+        used, limits = self.spent, self.limits
+        parts = [
+            (
+                Limits(requests=limits.requests),
+                f"{used.requests} of {limits.requests} requests are spent, and the next {what} needs "
+                f"{most.requests}",
+            ),
+            (
+                Limits(tokens=limits.tokens),
+                f"{used.tokens} of {limits.tokens} tokens are spent, and the next {what} may need "
+                f"{most.tokens}",
+            ),
+            (
+                Limits(cost=limits.cost),
+                f"{money(self.prices.cost(used))} of {money(limits.cost)} are spent, and the next "
+                f"{what} may cost {money(self.prices.cost(most))}",
+            ),
+        ]
+        return next(words for one, words in parts if not one.allow(used + most, self.prices))
+
+    async def _wait(self) -> None:
+        self._news.clear()
+        await self._news.wait()
 
     async def close(self) -> None:
         """Write what was spent and is not written."""
@@ -134,7 +202,8 @@ class ScorerBudget:
                 self._used -= written
 
 
-def _complete(forest: Forest) -> Iterator[StoredTree]:
+def complete_trees(forest: Forest) -> Iterator[StoredTree]:
+    """Yield the complete trees of a forest, in the order of the dataset."""
     for batch in in_batches(range(forest.num_trees)):
         for stored in read_trees(forest, batch):
             if stored.status == TreeStatus.COMPLETE:

@@ -6,6 +6,7 @@ a verdict on each paragraph, as ThinkPRM (2504.16828) does. The wording is ours.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,13 +61,17 @@ helps nor harms, such as one that only repeats the problem. For example:
 0: The sum is computed as the problem asks. \boxed{correct}""".lstrip(),
 }
 
-_BOXED = re.compile(r"\\boxed\{(?:\\text\{([^{}]{0,60})\}|([^{}]{0,60}))\}")
+_BOXED = re.compile(
+    r"\\boxed\s?\{(?:\s?\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|it|rm)|emph)\s?\{([^{}]{0,60})\}\s?"
+    r"|([^{}]{0,60}))\}"
+)
 _NUMBERED = re.compile(
     r"^[\s*#>-]{0,8}"
-    r"(?:<paragraph_(\d{1,6})>|(?:paragraph[ _]|step )?(\d{1,6})\*{0,2}[:.)](?=\s|\*|$))",
+    r"(?:<paragraph_(\d{1,6})>|(?:paragraph[ _]|step )?(\d{1,6})\*{0,2}\s?([:.)\uff1a])(?!\d))",
     re.IGNORECASE,
 )
-_TAG = re.compile(r"</?\s*paragraph_", re.IGNORECASE)
+_TAG = re.compile(r"<[\s/]*paragraph[\s_]*\d", re.IGNORECASE)
+_LIKE_A_BRACKET = str.maketrans(dict.fromkeys("\u2039\u27e8\u2329\u3008\ufe64", "<"))
 
 
 class JudgePromptError(UserError):
@@ -143,11 +148,20 @@ def solutions_of(tree: ReasoningTree, most: int) -> tuple[list[Solution], int]:
         ]
         if not leaf.is_finished or not steps:
             continue
-        if any(_TAG.search(step.text) for step in steps):
+        if any(_has_tag(step.text) for step in steps):
             unclear += 1
         else:
             found.append(Solution(steps))
     return (_spread(found, most) if most else found), unclear
+
+
+def _has_tag(text: str) -> bool:
+    """Return whether a model may read a tag of the prompt in a text.
+
+    Full-width forms count as the usual ones, and characters without a width are left out.
+    """
+    usual = unicodedata.normalize("NFKC", text.translate(_LIKE_A_BRACKET))
+    return bool(_TAG.search("".join(one for one in usual if unicodedata.category(one) != "Cf")))
 
 
 def judge_messages(
@@ -203,42 +217,87 @@ def _first_error(said: str, num_steps: int) -> Vote | None:
 
 
 def _per_step(said: str, num_steps: int) -> Vote | None:
-    """Read one verdict for each step that has one.
+    """Read the verdict on each step that has one.
 
-    Verdicts without the number of a step can be read only if there is one for each step. A step
-    twice, or one that the solution does not have, shows that the reply is about something else.
+    Verdicts without the number of a step can be read only if there is one for each step. Numbers
+    that are not those of the solution show that the reply is about other steps.
     """
-    found = list(_lines_with_verdicts(said))
+    found = list(_verdicts_by_number(said))
     numbers = [number for number, _, _ in found]
-    if None in numbers:
-        if any(one not in (None, place) for place, one in enumerate(numbers)):
-            return None
-        if len(found) != num_steps:
-            return None
-    steps = [place if one is None else one for place, one in enumerate(numbers)]
-    if not steps or len(set(steps)) < len(steps) or max(steps) >= num_steps:
+    if len(found) == num_steps and not any(number is not None for number in numbers):
+        numbers = list(range(num_steps))
+    steps = [number for number in numbers if number is not None]
+    if len(steps) < len(numbers) or steps != sorted(set(steps)):
+        return None
+    verdicts = {
+        step: verdict for step, (_, verdict, _) in zip(steps, found, strict=True) if verdict
+    }
+    if not verdicts or steps[-1] >= num_steps:
         return None
     return Vote(
-        {step: verdict for step, (_, verdict, _) in zip(steps, found, strict=True)},
+        verdicts,
         {
             step: bounded_rationale(_BOXED.sub("", why))
             for step, (_, _, why) in zip(steps, found, strict=True)
+            if step in verdicts
         },
     )
 
 
-def _lines_with_verdicts(said: str) -> Iterator[tuple[int | None, Verdict, str]]:
-    """Yield the number before each boxed verdict, if there is one, the verdict, and the reason."""
-    number: int | None = None
+def _verdicts_by_number(said: str) -> Iterator[tuple[int | None, Verdict | None, str]]:
+    """Yield each step's number, verdict and reason; without numbers, each verdict.
+
+    Of several verdicts in one line the last counts. Lines of a step that contradict each other
+    give None: the later one may be a verdict on the whole solution.
+    """
+    for number, lines in _parts_by_number(said):
+        found = [list(filter(None, map(_verdict_of_words, _boxed(line)))) for line in lines]
+        if number is None:
+            yield from _unnumbered(lines, found)
+        elif last := [verdicts[-1] for verdicts in found if verdicts]:
+            yield number, _agreed(last), "\n".join(lines)
+
+
+def _unnumbered(
+    lines: Sequence[str], found: Sequence[Sequence[Verdict]]
+) -> Iterator[tuple[None, Verdict, str]]:
     why: list[str] = []
-    for line in said.splitlines():
-        if begun := _NUMBERED.match(line):
-            number, why = int(begun[1] or begun[2]), []
+    for line, verdicts in zip(lines, found, strict=True):
         why.append(line)
-        for boxed in _boxed(line):
-            if (verdict := verdict_in(boxed)) is not None:
-                yield number, verdict, "\n".join(why)
-                number, why = None, []
+        for verdict in verdicts:
+            yield None, verdict, "\n".join(why)
+            why = []
+
+
+def _parts_by_number(said: str) -> Iterator[tuple[int | None, list[str]]]:
+    """Yield the lines about each step, after those before the first number, which is then None.
+
+    A number is a step's if it is written as the first one, which is a tag or 0: a reason may hold
+    a list of its own. A reply that numbers the steps from 1 has no parts.
+    """
+    number: int | None = None
+    lines: list[str] = []
+    mark: str | None = None
+    for line in said.splitlines():
+        begun = _NUMBERED.match(line)
+        if begun and mark is None:
+            mark = begun[3] or ""
+            if mark and int(begun[2]):
+                return
+        if begun and (begun[3] or "") == mark:
+            yield number, lines
+            number, lines = int(begun[1] or begun[2]), []
+        lines.append(line)
+    yield number, lines
+
+
+def _agreed(verdicts: Sequence[Verdict]) -> Verdict | None:
+    return verdicts[0] if len(set(verdicts)) == 1 else None
+
+
+def _verdict_of_words(boxed: str) -> Verdict | None:
+    """Return the verdict that a word names. Numbers and signs are answers that a reason quotes."""
+    return verdict_in(boxed) if boxed.isalpha() else None
 
 
 def _boxed(text: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from forests.core.judged import JudgedTree
 from forests.costs.budgets import Usage
-from forests.models import Scorer
+from forests.models import Forest, Scorer
 from forests.storage.scores import write_judged
 from forests.storage.trees import StoredTree
 from rollouts.client.spending import Spending
@@ -18,7 +18,7 @@ from rollouts.protocol.responses import (
     read_completions,
     read_usage,
 )
-from rollouts.scoring.budget import ScorerBudget, tokens_of
+from rollouts.scoring.budget import ScorerBudget, complete_trees, tokens_of
 from rollouts.scoring.judge_prompts import (
     JudgeOptions,
     Solution,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rollouts.client.endpoints import Endpoint
 
 CHAT = "/chat/completions"
+TOKENS_OF_A_SHORT_REPLY = 16
 
 
 @dataclass(slots=True)
@@ -70,10 +71,16 @@ class Judge:
         """Return the means of the votes, and their rationales."""
         solutions, unclear = solutions_of(stored.tree, self.options.solutions)
         tally = Tally()
+        bodies = {
+            (number, one): judge_body(
+                judge_messages(stored.question, solution, self.options), self.options, one
+            )
+            for number, solution in enumerate(solutions)
+            for one in range(self.options.votes)
+        }
 
-        async def vote(place: tuple[int, int], solution: Solution) -> None:
-            messages = judge_messages(stored.question, solution, self.options)
-            body = judge_body(messages, self.options, place[1])
+        async def vote(place: tuple[int, int]) -> None:
+            solution, body = solutions[place[0]], bodies[place]
             reply = await ask(
                 lambda spending: self.backend.ask(
                     CHAT, lambda _: body, self._reader(solution, spending), spending
@@ -81,13 +88,8 @@ class Judge:
             )
             tally.add(place, solution, reply)
 
-        await run_all(
-            [
-                vote((number, one), solution)
-                for number, solution in enumerate(solutions)
-                for one in range(self.options.votes)
-            ]
-        )
+        async with self._budget.room_for(bodies.values()):
+            await run_all([vote(place) for place in bodies])
         self.judging.solutions += len(solutions)
         self.judging.solutions_unclear += unclear
         self.judging.votes += len(solutions) * self.options.votes
@@ -131,3 +133,12 @@ def most_of_judging(stored: StoredTree, options: JudgeOptions) -> tuple[int, Usa
             options.votes * options.max_tokens,
         )
     return len(solutions), most
+
+
+def short_request(forest: Forest, options: JudgeOptions) -> tuple[str, dict[str, Any]] | None:
+    """Return the first request of a run, with a short reply; None if there is nothing to judge."""
+    for stored in complete_trees(forest):
+        for solution in solutions_of(stored.tree, 1)[0]:
+            messages = judge_messages(stored.question, solution, options)
+            return CHAT, judge_body(messages, options, 0) | {"max_tokens": TOKENS_OF_A_SHORT_REPLY}
+    return None

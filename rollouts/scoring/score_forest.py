@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -121,6 +121,21 @@ async def score_trees(
         ScoringError: no tree can be scored with these settings.
     """
     return await _Run(forest, scorer, servers, asking, concurrency).run(report)
+
+
+def first_request(forest: Forest, options: ScorerOptions) -> tuple[str, Mapping[str, Any]] | None:
+    """Return the path and the body of the first request of a run; None if there is nothing to ask.
+
+    Raises:
+        ScoringError, PluginError: the plugin of this kind fails.
+    """
+    for batch in in_batches(range(forest.num_trees)):
+        for stored in read_trees(forest, batch):
+            if stored.status == TreeStatus.COMPLETE:
+                asked = Asked(stored.prompt, stored.question)
+                for request in requests_of(stored.tree, asked, options):
+                    return request.path, request.body
+    return None
 
 
 class _RewardModel:

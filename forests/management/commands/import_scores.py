@@ -40,7 +40,8 @@ python manage.py import_scores verdicts.jsonl --forest_name F --scorer critic --
             "--scale",
             choices=SCALES,
             help="numbers from 0 to 1 (unit), or from -1 (wrong) to 1 (right), where 0 is neutral "
-            "(signed) (default: signed if the file has a negative number, otherwise unit)",
+            "(signed) (default: signed if the file has a negative number, unit if it has a "
+            "fraction and none; other numbers need this option)",
         )
         parser.add_argument(
             "--replace", action="store_true", help="delete earlier scores of this name first"

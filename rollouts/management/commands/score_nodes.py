@@ -25,7 +25,8 @@ from rollouts.client.servers_of_settings import scorer_server
 from rollouts.judge_command import OF_JUDGES, add_judge_arguments, handle_judge
 from rollouts.prover_command import OF_PROVERS, add_prover_arguments, handle_prover
 from rollouts.scoring.kinds import KINDS
-from rollouts.scoring.score_forest import Scoring, score_forest
+from rollouts.scoring.replacing import check_server
+from rollouts.scoring.score_forest import Scoring, first_request, score_forest
 from rollouts.scoring.score_requests import (
     LAYOUTS,
     USUAL_TAGS,
@@ -184,6 +185,9 @@ python manage.py score_nodes --forest_name F --scorer prover --kind prover --mod
         async with backend:
             model = options["model"] or await backend.first_model()
             wanted = _scorer_options(options, model)
+            if options["replace"]:
+                request = await asyncio.to_thread(first_request, forest, wanted)
+                await check_server(backend, model, request)
             scorer = await asyncio.to_thread(_start, forest, options, wanted)
             with shown_progress("trees", total=forest.num_trees) as report:
                 scoring = await score_forest(

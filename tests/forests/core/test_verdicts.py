@@ -46,8 +46,8 @@ def test_signed_labels_are_those_of_agent_process_bench(label, verdict):
 
 @pytest.mark.parametrize(
     ("word", "verdict"),
-    [(" Correct ", RIGHT), ("+", RIGHT), ("+1", RIGHT), ("NEUTRAL", NEUTRAL), ("0", NEUTRAL),
-     ("incorrect", WRONG), ("-1", WRONG), ("", None), ("correct?", None), ("2", None)],
+    [(" Correct ", RIGHT), ("+", RIGHT), ("NEUTRAL", NEUTRAL), ("incorrect", WRONG), ("-", WRONG),
+     ("", None), ("correct?", None), ("2", None), ("0", None), ("1", None), ("-1", None)],
 )  # fmt: skip
 def test_words_that_name_a_verdict(word, verdict):
     assert verdict_in(word) is verdict

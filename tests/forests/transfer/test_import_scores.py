@@ -80,9 +80,34 @@ def test_labels_from_minus_one_to_one_have_a_neutral_zero(forest, file, capsys):
     assert "numbers on the scale signed" in capsys.readouterr().err
     import_rows(file, *rows[:2], arguments=("--scale", "signed", "--replace"))
     assert list(scores_of(forest, 0).values()) == [1.0, 0.5]
-    import_rows(file, *rows[:2], arguments=("--replace",))
+    import_rows(file, *rows[:2], arguments=("--scale", "unit", "--replace"))
     assert list(scores_of(forest, 0).values()) == [1.0, 0.0]
     assert "numbers on the scale unit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"), [("unit", [0.0, 1.0, 1.0]), ("signed", [0.5, 1.0, 1.0])]
+)
+def test_a_number_written_as_a_text_is_on_the_scale_too(forest, file, scale, expected):
+    rows = [{"tree": 0, "step": n, "score": one} for n, one in enumerate(("0", " 1.0", "+1"))]
+    import_rows(file, *rows, arguments=("--scale", scale))
+    assert list(scores_of(forest, 0).values()) == expected
+
+
+def test_a_negative_number_as_a_text_shows_the_scale(forest, file):
+    rows = [{"tree": 0, "step": n, "score": one} for n, one in enumerate(("0", "-1", "1"))]
+    import_rows(file, *rows)
+    assert list(scores_of(forest, 0).values()) == [0.5, 0.0, 1.0]
+    with pytest.raises(CommandError, match="line 2: `score` is -1: the scale unit"):
+        import_rows(file, *rows, arguments=("--scale", "unit", "--replace"))
+
+
+@pytest.mark.parametrize("numbers", [(0, 1), (1,), ("0", "1"), (0.0, "right"), ("1", None)])
+def test_whole_numbers_without_a_negative_one_need_a_scale(forest, file, numbers):
+    rows = [{"tree": 0, "step": n, "score": one} for n, one in enumerate(numbers)]
+    with pytest.raises(CommandError, match=r"--scale unit if 0 is wrong, or --scale signed if"):
+        import_rows(file, *rows)
+    assert not Scorer.objects.exists()
 
 
 def test_words_name_a_class_and_null_is_no_result(forest, file, capsys):
@@ -113,18 +138,18 @@ def test_rationales_are_kept_and_travel_in_archives(forest, file, tmp_path):
 
 
 def test_the_same_file_again_changes_nothing_and_another_is_refused(forest, file):
-    row = {"tree": 0, "step": 0, "score": 1}
+    row = {"tree": 0, "step": 0, "score": "right"}
     import_rows(file, row)
     import_rows(file, row)
     assert get_scorer(forest, "people").num_nodes == 1
     with pytest.raises(CommandError, match=r"sha256 was .*choose another --scorer, or --replace"):
-        import_rows(file, row | {"score": 0})
+        import_rows(file, row | {"score": "wrong"})
     with pytest.raises(CommandError, match="of the kind 'imported', not 'human'"):
         import_rows(file, row, arguments=("--kind", "human"))
     assert scores_of(forest, 0) == {"0.0": 1.0}
 
 
-GOOD = {"tree": 0, "step": 0, "score": 1}
+GOOD = {"tree": 0, "step": 0, "score": "right"}
 BAD = [
     ("{", "line 2: not JSON"),
     ([], "line 2: the line must be a JSON object"),
@@ -132,6 +157,11 @@ BAD = [
     ({"tree": 3, "step": 1, "score": 1}, "line 2: .* has 3 trees, from 0, and no tree 3"),
     ({"tree": 2, "step": "0.0", "score": 1}, "line 2: tree 2 is not complete"),
     ({"tree": -1, "step": 1, "score": 1}, "line 2: `tree` is -1"),
+    ({"tree": 10**400, "step": 1, "score": 1}, "line 2: `tree` is above 1000000000: give"),
+    ({"tree": 0, "step": -(10**400), "score": 1}, "line 2: `step` is below -1000000000: give"),
+    ({"tree": 0, "step": 1, "score": 10**400}, "line 2: `score` is "),
+    ({"tree": 0, "step": 1, "score": "nan"}, "line 2: `score` is 'nan'"),
+    ({"tree": 0, "step": 1, "score": "1e999"}, "line 2: `score` is "),
     ({"tree": True, "step": 1, "score": 1}, "line 2: `tree` is True"),
     ({"tree": 0, "step": 3, "score": 1}, "line 2: tree 0 has 3 steps, from 0, and no step 3"),
     ({"tree": 0, "step": -1, "score": 1}, "line 2: tree 0 has 3 steps"),
@@ -157,6 +187,7 @@ def test_a_bad_row_is_one_line_with_its_number_and_stores_nothing(forest, file, 
     with pytest.raises(CommandError, match=message) as raised:
         import_rows(file, GOOD, row)
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
     assert not Scorer.objects.exists()
     assert not TreeScores.objects.exists()
 

@@ -9,6 +9,7 @@ import time
 from typing import Any, NoReturn
 
 import pytest
+from structlog.testing import capture_logs
 
 from forests.costs.budgets import Usage
 from forests.models import Forest
@@ -18,6 +19,7 @@ from rollouts.client.failures import LimitSpentError
 from rollouts.growing import leases
 from rollouts.growing import reservations as budgets
 from rollouts.growing.reservations import ForestBudget, free_dead, key_of
+from rollouts.protocol.request_sizes import SILENT_SERVER
 from rollouts.workers import jobs
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.processes import on_test_database
@@ -148,6 +150,72 @@ def test_a_limit_of_money_is_spent_to_within_one_request(model_server: OpenAISer
     assert grown.cost is not None
     assert 0.0005 <= grown.cost < 0.0005 + MAX_OF_A_REQUEST * 0.6 / 1e6
     assert grown.spent_limit.endswith("of $0.0005 are spent")
+
+
+SILENCE = [None, {}, {"completion_tokens": 4}, {"prompt_tokens": 0, "completion_tokens": 0}]
+
+
+@pytest.mark.parametrize("told", SILENCE)
+@pytest.mark.parametrize(
+    "limit",
+    [{"max_tokens_total": 2_000}, {"max_cost": 0.002, "price_in": 1.0, "price_out": 1.0}],
+)
+def test_answers_that_do_not_report_their_tokens_count_as_the_most(
+    model_server: OpenAIServer, limit, told
+):
+    answer = model_server.answer
+    model_server.answer = lambda *asked: {**answer(*asked), "usage": told}  # type: ignore[method-assign]
+    forest = limited(60, **limit)
+
+    jobs.grow_slice(forest.name, 0, 60)
+
+    grown = reread(forest)
+    assert " are spent" in grown.spent_limit
+    assert 2_000 <= grown.used.tokens < 2_000 + MAX_OF_A_REQUEST
+    assert 1 < model_server.num_asked < 40
+    assert grown.reserved == Usage()
+    assert grown.num_pending > 0
+
+
+def test_failures_are_no_answers_without_tokens(model_server: OpenAIServer):
+    model_server.faults.extend([Fault(status=500)] * 2)
+    billed = Counting(model_server)
+    forest = limited(2, max_tokens_total=100_000)
+
+    jobs.grow_slice(forest.name, 0, 2)
+
+    assert_whole(forest)
+    assert reread(forest).used.tokens == billed.usage.tokens
+
+
+def test_a_limit_of_requests_does_not_guess_tokens(model_server: OpenAIServer):
+    answer = model_server.answer
+    model_server.answer = lambda *asked: {**answer(*asked), "usage": None}  # type: ignore[method-assign]
+    forest = limited(2, max_requests=100)
+
+    jobs.grow_slice(forest.name, 0, 2)
+
+    assert_whole(forest)
+    assert reread(forest).used.prompt_tokens == 0
+
+
+def test_after_an_answer_without_tokens_a_lost_one_counts_as_the_most_too():
+    forest = limited(1, max_tokens_total=10_000)
+    budget = ForestBudget(forest)
+
+    async def ask() -> Usage:
+        first, second = await budget.reserve(BODY), await budget.reserve(BODY)
+        third = await budget.reserve(BODY)
+        budget.settle(first, Usage(requests=1), is_answered=True)
+        budget.settle(second, Usage(requests=1), is_answered=True)
+        budget.settle(third, None)
+        await budget.close()
+        return first.most + second.most + third.most
+
+    with capture_logs() as logs:
+        most = asyncio.run(ask())
+    assert reread(forest).used == most
+    assert [one["event"] for one in logs] == [SILENT_SERVER]  # once
 
 
 def test_requests_that_only_fail_are_counted_and_limited(model_server: OpenAIServer):

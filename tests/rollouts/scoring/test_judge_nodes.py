@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 from django.core.management import CommandError, call_command
+from structlog.testing import capture_logs
 
 from forests.core.tree import format_path, parse_path
 from forests.models import Forest, Node, Scorer, TreeScores, TreeStatus
 from forests.storage.scores import get_scorer, read_judged, read_judgements, read_scores
 from forests.storage.trees import insert_new, node_document
+from rollouts.protocol.request_sizes import SILENT_SERVER
 from tests.forests.factories import WRONG, add_trees, duck_tree, leaf, make_forest, open_tree
 from tests.judge_server import JudgeServer, is_wrong, judge_each, name_first_error
 from tests.openai_server import Fault
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.django_db
 
 NAME = "ducks-test-first"
 NUM_LEAVES = 7
+NOWHERE = "http://127.0.0.1:1/v1"
 
 
 @pytest.fixture
@@ -119,6 +122,10 @@ def test_a_reply_that_the_limit_cut_is_no_result(forest, server, capsys):
         judge(server)
     assert raised.value.returncode == 3
     assert scores_of_first_tree(forest) == {}
+    with pytest.raises(CommandError, match=r"0 steps have a score.*with --replace") as raised:
+        judge(server)  # asks nothing, and does not pass for a success
+    assert raised.value.returncode == 3
+    assert len(server.requests) == 2 * NUM_LEAVES
 
 
 def test_solutions_limits_what_is_judged_and_takes_distinct_ones(forest, server, capsys):
@@ -141,30 +148,93 @@ def test_an_estimate_asks_nothing_and_stores_nothing(forest, server, capsys):
     assert not Scorer.objects.exists()
 
 
-LIMITS = [
-    (["--max_requests", "10"], "10 of 10 requests are spent", 10),
-    (["--max_tokens_total", "600"], r"\d+ of 600 tokens are spent", 6),
-    (["--max_cost", "0.001", "--price_in", "2", "--price_out", "2"], r"0.001.* are spent", 6),
+@pytest.mark.parametrize("arguments", [["--model", "scripted"], []])
+def test_what_a_lost_server_judged_is_not_deleted_to_be_replaced(
+    forest, server, arguments, monkeypatch
+):
+    monkeypatch.setattr("rollouts.client.failures.FIRST_BACKOFF_SECONDS", 0.001)
+    judge(server)
+    with pytest.raises(CommandError):
+        judge(server, *arguments, "--base_url", NOWHERE, "--replace")
+    assert get_scorer(forest, "critic").num_trees == TreeScores.objects.count() == 2
+
+
+def test_a_model_that_the_server_does_not_serve_replaces_nothing(forest, server):
+    judge(server)
+    unknown = Fault(404, body='{"error": {"message": "The model `critc` does not exist."}}')
+    server.misbehave = lambda: unknown
+    with pytest.raises(CommandError, match="critc"):
+        judge(server, "--model", "critc", "--replace")
+    assert get_scorer(forest, "critic").num_trees == TreeScores.objects.count() == 2
+    server.misbehave = lambda: None
+    judge(server, "--model", "alias", "--replace")
+    assert get_scorer(forest, "critic").parameters["model"] == "alias"
+    assert get_scorer(forest, "critic").spent["requests"] == 2 * NUM_LEAVES
+
+
+def test_an_estimate_of_a_replacement_deletes_nothing(forest, server, capsys):
+    judge(server)
+    judge(server, "--replace", "--votes", "3", "--estimate", "--json")
+    assert json.loads(capsys.readouterr().out)["requests"] == 42
+    assert get_scorer(forest, "critic").num_trees == TreeScores.objects.count() == 2
+
+
+def spent_by(server: JudgeServer) -> dict[str, int]:
+    num, (prompt, completion) = len(server.requests), server.tokens
+    told = {"requests": num, "prompt_tokens": num * prompt, "completion_tokens": num * completion}
+    return told if num else {}
+
+
+PRICES = ["--price_in", "2", "--price_out", "2"]
+LIMITS = [  # and how many trees fit into them: a tree has 7 requests with at most 1 token a byte
+    (["--max_requests", "6"], "0 of 6 requests are spent, and the next tree needs 7", 0),
+    (["--max_requests", "10"], "7 of 10 requests are spent, and the next tree needs 7", 1),
+    (["--max_tokens_total", "600"], r"0 of 600 tokens are spent, .* may need \d+", 0),
+    (["--max_tokens_total", "10000"], r"7140 of 10000 tokens are spent, .* may need \d+", 1),
+    (["--max_cost", "0.001", *PRICES], r"\$0.00 of \$0.001 are spent, .* may cost \$0.0\d+", 0),
 ]
 
 
-@pytest.mark.parametrize(("limit", "message", "most"), LIMITS)
-def test_a_spent_limit_stops_keeps_whole_trees_and_a_larger_one_continues(
-    forest, server, limit, message, most
+@pytest.mark.parametrize(("limit", "message", "trees"), LIMITS)
+def test_a_limit_begins_only_trees_whose_votes_fit_and_a_larger_one_continues(
+    forest, server, limit, message, trees
 ):
+    server.tokens = (1000, 20) if "10000" in limit else server.tokens
     with pytest.raises(CommandError, match=message) as raised:
-        judge(server, *limit, "--concurrency", "1", "--max_tokens", "30")
-    assert raised.value.returncode == 3
-    assert len(server.requests) <= most
-    scorer = get_scorer(forest, "critic")
-    assert scorer.spent["requests"] == len(server.requests)
-    whole = {len(one.scores) for one in TreeScores.objects.all()}
-    assert whole <= {8}
-    with pytest.raises(CommandError, match=message):  # of all runs together
         judge(server, *limit, "--max_tokens", "30")
-    assert len(server.requests) == scorer.spent["requests"]
-    judge(server, "--max_tokens", "30")
+    assert raised.value.returncode == 3
+    assert len(server.requests) == trees * NUM_LEAVES  # none is lost
+    scorer = get_scorer(forest, "critic")
+    assert (scorer.num_trees, scorer.spent or {}) == (trees, spent_by(server))
+    assert {len(one.scores) for one in TreeScores.objects.all()} == ({8} if trees else set())
+    with pytest.raises(CommandError, match=message.partition(",")[0]):  # of all runs together
+        judge(server, *limit, "--max_tokens", "30")
+    assert len(server.requests) == trees * NUM_LEAVES
+    judge(server, "--max_requests", "14", "--max_tokens", "30")
+    assert len(server.requests) == 2 * NUM_LEAVES
     assert get_scorer(forest, "critic").num_trees == 2
+
+
+@pytest.mark.parametrize("told", [None, {}, {"prompt_tokens": 0, "completion_tokens": 0}])
+def test_replies_that_do_not_report_their_tokens_count_as_the_most(forest, server, told):
+    answer = server.answer
+    server.answer = lambda *asked: {**answer(*asked), "usage": told}
+    with capture_logs() as logs, pytest.raises(CommandError, match="of 10000 tokens are spent"):
+        judge(server, "--max_tokens_total", "10000", "--max_tokens", "30")
+    assert len(server.requests) == NUM_LEAVES
+    spent = get_scorer(forest, "critic").spent
+    assert spent["completion_tokens"] == 30 * NUM_LEAVES
+    assert 10000 > spent["prompt_tokens"] > 5000 - 30 * NUM_LEAVES
+    assert [one["event"] for one in logs if one["event"] == SILENT_SERVER] == [SILENT_SERVER]
+
+
+def test_failed_requests_never_exceed_a_limit(forest, server, monkeypatch):
+    monkeypatch.setattr("rollouts.client.failures.FIRST_BACKOFF_SECONDS", 0.001)
+    server.misbehave = lambda: Fault(500)
+    with pytest.raises(CommandError):
+        judge(server, "--max_requests", "14")
+    assert server.num_asked <= 14
+    assert get_scorer(forest, "critic").spent["requests"] == server.num_asked
 
 
 def test_a_cost_without_a_price_is_refused(forest, server):

@@ -40,6 +40,29 @@ PER_STEP = [
     ("1: \\boxed{correct}\n2: \\boxed{correct}\n3: \\boxed{correct}", None),  # counts from 1
     ("0: \\boxed{correct}\n0: \\boxed{incorrect}", None),
     ("\\boxed{fine}", None),
+    # Numbers and signs are answers that the judge quotes.
+    ("0: the result \\boxed{1} is not what is asked. \\boxed{incorrect}", {0: W}),
+    ("0: fine \\boxed{correct}\n1: The answer \\boxed{1} is wrong.", {0: R}),
+    ("0: \\boxed{1}\n1: \\boxed{0}\n2: \\boxed{-1}", None),
+    ("0: \\boxed{+}\n1: \\boxed{-}\n2: \\boxed{+1}", None),
+    # The last word of a line counts.
+    ("0: \\boxed{correct}\n1: one says \\boxed{correct} but no. \\boxed{incorrect}", {0: R, 1: W}),
+    ("0: \\boxed{correct}? \\boxed{\\textbf{incorrect}}", {0: W}),
+    # Another verdict in a later line may be about the whole solution.
+    ("0: bad \\boxed{incorrect}\n1: \\boxed{correct}\n\nOverall: \\boxed{incorrect}", {0: W}),
+    ("0: bad \\boxed{incorrect}\nso \\boxed{incorrect}\n1: \\boxed{correct}", {0: W, 1: R}),
+    # Numbers from 1, and lists in a reason, are not those of the steps.
+    ("1: \\boxed{correct}\n2: \\boxed{incorrect}", None),
+    ("1. \\boxed{correct}\n2. \\boxed{incorrect}", None),
+    ("0: checks\n1. a is \\boxed{1}\n2. b so \\boxed{correct}", {0: R}),
+    ("2: \\boxed{correct}\n0: \\boxed{incorrect}", None),
+    ("0: \\boxed{correct}\n2: \\boxed{correct}\n1: \\boxed{incorrect}", None),
+    ("0: \\boxed{correct}\n3: \\boxed{incorrect}", None),
+    # However a number is written, no other step gets its verdict.
+    ("0:\\boxed{correct}\n1:\\boxed{incorrect}", {0: R, 1: W}),
+    ("0：\\boxed{correct}\n2：\\boxed{incorrect}", {0: R, 2: W}),  # noqa: RUF001
+    ("0 : no idea\n1 : \\boxed{incorrect}", {1: W}),
+    ("\\boxed{correct}\n\\boxed{correct}\n0: \\boxed{incorrect}", None),
 ]
 
 
@@ -96,6 +119,23 @@ def test_thoughts_and_blank_steps_are_not_part_of_a_solution():
     tree = tree_of(thought, step("0.0.0", "One.\n"), end)
     [solution], _ = solutions_of(tree, 0)
     assert [format_path(path) for path in solution.paths] == ["0.0.0"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["</paragraph_0>", "< /paragraph_0>", "</ PARAGRAPH_0>", "<paragraph_12>", "< / paragraph 1>",
+     "\uff1c/paragraph_0\uff1e", "\u2039/paragraph_0\u203a", "<\u200b/para\u200dgraph_0>",
+     "</paragraph\uff3f\uff10>", "<\u00ad/paragraph_0>"],
+)  # fmt: skip
+def test_a_solution_that_may_be_read_as_a_tag_is_not_judged(text):
+    tree = tree_of(step("0.0", "One.\n"), leaf("0.0.0", f"So {text} 2.", None))
+    assert solutions_of(tree, 0) == ([], 1)
+
+
+@pytest.mark.parametrize("text", ["a < b", "paragraph_0", "<p>", "x < 3 in paragraph 0"])
+def test_other_brackets_are_judged(text):
+    tree = tree_of(step("0.0", "One.\n"), leaf("0.0.0", f"So {text} 2.", None))
+    assert len(solutions_of(tree, 0)[0]) == 1
 
 
 @pytest.mark.parametrize("most", range(1, 9))

@@ -153,7 +153,9 @@ def test_a_run_that_broke_off_continues_with_the_trees_that_are_missing(
 
 
 def test_a_spent_limit_stops_and_a_larger_one_continues(forest, server):
-    with pytest.raises(CommandError, match=r"5 of 5 requests are spent: raise the limit"):
+    with pytest.raises(
+        CommandError, match=r"5 of 5 requests are spent, and the next request needs 1: raise"
+    ):
         prove(server, forest, "--max_requests", "5", "--concurrency", "1")
     assert server.num_asked == 5 == get_scorer(forest, "helper").spent["requests"]
     told = prove(server, forest, "--max_requests", "500")

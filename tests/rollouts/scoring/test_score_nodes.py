@@ -199,6 +199,20 @@ def test_a_name_stands_for_one_way_to_ask(forest, server):
 
 
 @pytest.mark.parametrize(
+    "arguments", [["--model", "scripted", "--base_url", "http://127.0.0.1:1/v1"], ["--model", "x"]]
+)
+def test_scores_are_not_deleted_before_the_server_can_give_new_ones(
+    forest, server, monkeypatch, arguments
+):
+    monkeypatch.setattr("rollouts.client.failures.FIRST_BACKOFF_SECONDS", 0.001)
+    score(server)
+    server.misbehave = lambda: Fault(404)
+    with pytest.raises(CommandError):
+        score(server, *arguments, "--replace")
+    assert get_scorer(forest, "judge").num_trees == TreeScores.objects.count() == 2
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (

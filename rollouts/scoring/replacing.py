@@ -1,0 +1,29 @@
+"""Before scores are deleted to make new ones: can the server give new ones?"""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from rollouts.client.backend import Backend
+from rollouts.client.failures import NoModelListError
+from rollouts.client.spending import Spending
+from rollouts.protocol.model_names import is_listed
+
+
+async def check_server(
+    backend: Backend, model: str, request: tuple[str, Mapping[str, Any]] | None
+) -> None:
+    """Return if the server lists the model, or answers one request.
+
+    `request`: the path and the body of what will be asked; it is sent only if the server does not
+    list the model. None: there is nothing to ask.
+
+    Raises:
+        BackendError: the server does not answer, or refuses.
+    """
+    with contextlib.suppress(NoModelListError):
+        if is_listed(model, [one.id for one in await backend.list_models()]):
+            return
+    if request is not None:
+        path, body = request
+        await backend.ask(path, lambda _: body, lambda _, __: None, Spending())
