@@ -166,13 +166,13 @@ class ScorerBudget:
         parts = [
             (
                 Limits(requests=limits.requests),
-                f"{used.requests} of {limits.requests} requests are spent, and the next {what} needs "
-                f"{most.requests}",
+                f"{used.requests} of {limits.requests} requests are spent, and the next {what} "
+                f"needs {most.requests}",
             ),
             (
                 Limits(tokens=limits.tokens),
-                f"{used.tokens} of {limits.tokens} tokens are spent, and the next {what} may need "
-                f"{most.tokens}",
+                f"{used.tokens} of {limits.tokens} tokens are spent, and the next {what} may "
+                f"need {most.tokens}",
             ),
             (
                 Limits(cost=limits.cost),
