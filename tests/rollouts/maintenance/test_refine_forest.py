@@ -27,7 +27,7 @@ from preferences.models import Preference, PreferenceSet
 from rollouts.client import failures
 from rollouts.growing import grower as growth
 from rollouts.growing.fencing import forget_nodes
-from rollouts.maintenance import refining
+from rollouts.maintenance import extending, refining
 from rollouts.maintenance.extending import extend_forest
 from rollouts.workers.jobs import grow_slice
 from tests.openai_server import OpenAIServer
@@ -211,40 +211,6 @@ def test_a_larger_maximum_draws_more_and_a_smaller_one_is_refused(server: OpenAI
     assert max(asked(server).values()) == 1
 
 
-def test_a_limit_ends_it_and_a_larger_one_lets_it_finish(server: OpenAIServer):
-    forest = grown()
-    spent = reread(forest).used.tokens
-
-    refine(forest, "--max_tokens_total", str(spent + 1))
-    grow(forest)
-
-    forest = reread(forest)
-    assert forest.spent_limit
-    assert forest.num_pending > 0
-    Forest.objects.filter(pk=forest.pk).update(max_tokens_total=None)
-    grow(reread(forest))
-    assert refine(forest)[0]["num_trees"] == 0
-
-
-def test_a_call_that_was_interrupted_is_finished_by_the_same_call(
-    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
-):
-    forest, other = grown(), grown(suffix="b")
-
-    def interrupt(*_args: object, **_options: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(refining, "reopen", interrupt)
-        with pytest.raises(CommandError, match="run the same command again"):
-            refine(forest)
-    for one in (forest, other):
-        refine(one)
-        grow(one)
-
-    assert shape(forest) == shape(other)
-
-
 def test_a_failed_tree_continues_its_refinement(server: OpenAIServer):
     forest, other = grown(concurrency=1), grown(suffix="b", concurrency=1)
     for one in (forest, other):
@@ -339,6 +305,143 @@ WIDE: dict[str, dict[str, Any]] = {
     "sampled": {"num_rollouts": 12},
 }
 PAIRS = ("--goal", "pairs", "--target_confidence", "0.6")
+
+
+GOALS = {"labels": (), "pairs": PAIRS}
+
+
+def wide(suffix: str = "a", **settings: Any) -> Forest:
+    """Return a grown forest in which labels and pairs are undecided."""
+    return grown(suffix=suffix, **WIDE["sampled"] | settings)
+
+
+def interrupt(*_args: object, **_options: object) -> None:
+    raise KeyboardInterrupt
+
+
+def root_values(forest: Forest) -> dict[int, float | None]:
+    return dict(Tree.objects.filter(forest_id=forest.pk).values_list("index", "root_value"))
+
+
+def root_values_of(forest: Forest) -> dict[int, float | None]:
+    """Return the root values that the estimator of the forest gives."""
+    return {one.index: root_value(one.tree, forest.estimator) for one in iter_trees(forest)}
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_a_limit_ends_it_and_the_same_call_with_a_larger_one_lets_it_finish(
+    goal: str, server: OpenAIServer
+):
+    server.write = write_differing
+    forest = wide()
+    spent = reread(forest).used.tokens
+
+    refine(forest, *GOALS[goal], "--max_tokens_total", str(spent + 1), most=16)
+    grow(forest)
+
+    forest = reread(forest)
+    assert forest.spent_limit
+    assert forest.num_pending == NUM_TREES
+    _, said = refine(forest, *GOALS[goal], "--max_tokens_total", str(100 * spent), most=16)
+    assert "rollout_worker" in said
+    assert reread(forest).max_tokens_total == 100 * spent
+    grow(reread(forest))
+    assert refine(forest, *GOALS[goal], most=16)[0]["num_trees"] == 0
+
+
+@pytest.mark.parametrize(
+    "interrupted", ["_write_steps", "reopen", "set_settings", "_write_root_values"]
+)
+@pytest.mark.parametrize("goal", GOALS)
+def test_a_call_that_was_interrupted_is_finished_by_the_same_call(
+    goal: str, interrupted: str, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    server.write = write_differing
+    forest, other = wide(), wide("b")
+    options = (*GOALS[goal], "--max_tokens_total", "1000000")
+
+    with monkeypatch.context() as patch:
+        module = extending if interrupted == "set_settings" else refining
+        patch.setattr(module, interrupted, interrupt)
+        with pytest.raises(CommandError, match="run the same command again"):
+            refine(forest, *options, most=8)
+    assert bool(reread(forest).refined_for) == (interrupted == "_write_root_values")
+    if not reread(forest).refined_for:
+        assert root_values(forest) == root_values_of(reread(forest))
+    for one in (forest, other):
+        refine(one, *options, most=8)
+        assert reread(one).refined_for == goal
+        assert reread(one).max_tokens_total == 1000000
+        assert root_values(one) == root_values_of(reread(one))
+        grow(one)
+
+    assert shape(forest) == shape(other)
+    assert root_values(forest) == root_values_of(reread(forest))
+
+
+def test_steps_of_an_interrupted_call_do_not_outlast_another_goal(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    server.write = write_differing
+    forest, other = wide(), wide("b")
+    with monkeypatch.context() as patch:
+        patch.setattr(extending, "set_settings", interrupt)
+        with pytest.raises(CommandError, match="run the same command again"):
+            refine(forest)
+
+    for one in (forest, other):
+        refine(one, *PAIRS, most=8)
+
+    steps = [
+        {one.index: one.refined_steps for one in iter_trees(reread(some))}
+        for some in (forest, other)
+    ]
+    assert steps[0] == steps[1]
+
+
+def test_a_tree_that_needs_nothing_keeps_no_steps_of_an_interrupted_call(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    """The steps of its strategy may be others by then, and exports leave out all but those."""
+    server.write = write_differing
+    forest = wide()
+    tree = Tree.objects.filter(forest_id=forest.pk).first()
+    assert tree is not None
+    lacking = refining.num_lacking
+    Tree.objects.filter(pk=tree.pk).update(refined_steps=["0"])
+    looked = iter([0, 1])
+    monkeypatch.setattr(refining, "num_lacking", lambda *all_: next(looked) and lacking(*all_))
+
+    refine(forest)
+
+    tree.refresh_from_db()
+    assert tree.refined_steps is None
+
+
+def test_an_extension_that_is_unfinished_is_not_given_up_for_a_refinement(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    forest = grown()
+    with monkeypatch.context() as patch:
+        patch.setattr(refining, "reopen", interrupt)
+        with pytest.raises(CommandError, match="run the same command again"):
+            refine(forest)
+    extend_forest(reread(forest), {"num_rollouts": 8})
+
+    assert "run rollout_worker" in refusal(forest)
+
+
+def test_a_decided_forest_is_told_as_its_settings_are(server: OpenAIServer):
+    forest = grown()
+    refine(forest)
+    grow(forest)
+
+    told, _ = refine(forest, "--later_steps", "infer")
+
+    assert told["num_trees"] == 0
+    assert told["standings"]["inferred"] > 0
+    assert reread(forest).worker_config["refinement"]["infers_later"]
+    assert read_standing_of(reread(forest)).state is ForestState.FINISHED
 
 
 @pytest.mark.parametrize("case", ["branching", "sampled"])
