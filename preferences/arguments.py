@@ -94,7 +94,11 @@ def choose_source(
         )
     _require_scores(forest, scorer)
     agree = _other_sources(forest, options["agree"], scorer)
-    estimator = choose_estimator(forest.strategy, AUTO) if MONTE_CARLO in agree else _ANY
+    estimator = (
+        choose_estimator(forest.strategy, AUTO, forest.refined_for)
+        if MONTE_CARLO in agree
+        else _ANY
+    )
     return ValueSource(scorer=scorer, estimator=estimator, agree=agree, is_progress=is_progress)
 
 

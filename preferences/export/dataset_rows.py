@@ -154,11 +154,13 @@ def usual_solutions(forest: Forest, source: ValueSource) -> Solutions:
 
 
 def is_annotated(forest: Forest) -> bool:
-    """Return whether steps have evidence of their own: by the strategy, or by a refinement."""
-    return forest.strategy in ANNOTATES or forest.refined_for == FOR_LABELS
+    """Return whether rollouts were drawn to value steps: by the strategy, or by a refinement."""
+    return forest.strategy in ANNOTATES or bool(forest.refined_for)
 
 
 def _annotation(forest: Forest, stored: StoredTree) -> Annotation:
+    if forest.refined_for != FOR_LABELS and forest.strategy not in ANNOTATES:
+        return Annotation.of_strategy(forest.strategy, stored.tree)
     if forest.refined_for != FOR_LABELS:
         return Annotation.of(ANNOTATES[forest.strategy], stored.tree)
     refinement = Refinement.from_dict(forest.worker_config["refinement"])

@@ -22,9 +22,11 @@ from forests.core.values import estimate_values, root_value
 from forests.models import Forest, Tree, TreeStatus
 from forests.storage.trees import StoredTree, collection, in_batches, iter_trees
 from rollouts.growing import leases
+from rollouts.maintenance.configuring import set_settings
 from rollouts.maintenance.extending import reopen, require_finished_growth
 from rollouts.maintenance.larger_settings import num_lacking
 from rollouts.strategies import STRATEGIES
+from rollouts.strategies.base import GrowthStrategy
 from rollouts.strategies.refining import refining_or
 
 DEEPEST_IN_PRIOR = 6
@@ -59,12 +61,26 @@ class Outlook:
         return self.num_cases - self.standings[Standing.OPEN] - self.standings[Standing.UNKNOWN]
 
 
+@dataclass(frozen=True, slots=True)
+class _RootValue:
+    """The value of a tree's root prompt, for the estimator of refined trees."""
+
+    value: float | None
+    generation: int
+    """The number of the claim after which it was computed."""
+
+
 @dataclass(slots=True)
 class _Found:
+    """Trees by their ids."""
+
     outlook: Outlook
-    steps: dict[str, list[str]] = field(default_factory=dict)
-    """Steps to decide of the trees to reopen, by tree."""
-    root_values: dict[str, float | None] = field(default_factory=dict)
+    lacking: list[str] = field(default_factory=list)
+    """Complete trees to reopen."""
+    unfinished: list[str] = field(default_factory=list)
+    steps: dict[str, list[str] | None] = field(default_factory=dict)
+    """Steps to decide that the trees are to store."""
+    root_values: dict[str, _RootValue] = field(default_factory=dict)
 
 
 def refine_forest(
@@ -80,7 +96,9 @@ def refine_forest(
     `max_tokens`: new limit of the forest's tokens in total; None: the limit stays.
 
     A dry run changes nothing. Calls `report` with the number of trees checked. After an
-    interruption, the same call finishes the rest. If every step is decided, it changes nothing.
+    interruption, the same call finishes the rest. A forest that was never refined does not change
+    if nothing is undecided. One that was refined gets the new settings in any case, as its exports
+    follow them.
 
     Raises:
         ConfigError: the forest does not take rollouts, is unfinished or growing, or was refined in
@@ -91,12 +109,37 @@ def refine_forest(
         refinement = replace(refinement, prior=_prior_of(forest))
     known = RolloutWorkerConfig.from_dict(forest.worker_config)
     found = _look(forest, replace(known, refinement=refinement.as_dict()), refinement, report)
-    if found.steps and not is_dry_run:
-        _write_to_trees(found)
-        limits = {"max_tokens_total": max_tokens} if max_tokens else {}
-        settings = {"refinement": refinement.as_dict()}
-        reopen(forest, list(found.steps), settings, others=limits)
+    if not is_dry_run:
+        _write_settings(forest, refinement, max_tokens, found)
+        if forest.refined_for:
+            _write_root_values(found)
     return found.outlook
+
+
+def _write_settings(
+    forest: Forest, refinement: Refinement, max_tokens: int | None, found: _Found
+) -> None:
+    """Write what workers need to refine the forest, unless it is there already."""
+    settings = {"refinement": refinement.as_dict()}
+    limits = {"max_tokens_total": max_tokens} if max_tokens else {}
+    is_known = _asks_for_the_same(forest, refinement) and max_tokens in (
+        None,
+        forest.max_tokens_total,
+    )
+    if found.lacking or (found.unfinished and not is_known):
+        _write_steps(found)
+        reopen(forest, found.lacking, settings, found.unfinished, limits)
+    elif forest.refined_for and not is_known:
+        set_settings(forest, settings, limits)
+        forest.refresh_from_db()
+
+
+def _asks_for_the_same(forest: Forest, refinement: Refinement) -> bool:
+    """Return whether the forest is refined like this already; what was learnt may differ."""
+    stored = forest.worker_config.get("refinement")
+    if stored is None:
+        return False
+    return replace(Refinement.from_dict(stored), prior=None) == replace(refinement, prior=None)
 
 
 def _require_refinable(forest: Forest, refinement: Refinement) -> None:
@@ -109,10 +152,7 @@ def _require_refinable(forest: Forest, refinement: Refinement) -> None:
     ungrown = {"forest_id": forest.name, "status": {"$in": leases.UNFINISHED}}
     unfinished = collection(Tree).count_documents({**ungrown, "refined_steps": None})
     if unfinished or not forest.is_seeded:
-        raise ConfigError(
-            f"forest {forest.name!r} is not finished, {unfinished} trees still grow: run "
-            f"rollout_worker --forest_name {forest.name} first"
-        )
+        raise _unfinished(forest, unfinished)
     before = forest.worker_config.get("refinement")
     if before is None:
         return
@@ -127,6 +167,13 @@ def _require_refinable(forest: Forest, refinement: Refinement) -> None:
         raise ConfigError(
             f"--max_rollouts was {old.most_rollouts} and can only become larger: drawn samples stay"
         )
+
+
+def _unfinished(forest: Forest, number: int) -> ConfigError:
+    return ConfigError(
+        f"forest {forest.name!r} is not finished, {number} trees still grow: run "
+        f"rollout_worker --forest_name {forest.name} first"
+    )
 
 
 def _prior_of(forest: Forest) -> dict[str, Any]:
@@ -147,24 +194,50 @@ def _look(
     found = _Found(Outlook(refinement))
     estimator = own_estimator(forest.strategy, refinement.goal)
     strategy = STRATEGIES[config.strategy](config, lambda *_: None)
-    survey = _survey_pairs if refinement.goal == FOR_PAIRS else _survey_labels
     for done, stored in enumerate(iter_trees(forest), start=1):
+        value = root_value(stored.tree, estimator)
+        found.root_values[stored.id] = _RootValue(value, stored.generation)
         if stored.is_unfinished:
-            found.outlook.num_unfinished += 1
+            _look_at_unfinished(forest, stored, strategy, found)
         elif stored.status == TreeStatus.COMPLETE:
-            steps = _steps_of(forest, stored, refinement)
-            found.root_values[stored.id] = root_value(stored.tree, estimator)
-            survey_ = survey(stored.tree, steps, refinement)
-            found.outlook.standings.update(survey_.standings)
-            names = [format_path(step) for step in steps]
-            if num_lacking(refining_or(strategy, names), stored.tree):
-                found.steps[stored.id] = names
-                found.outlook.num_trees += 1
-                for step, missing in survey_.missing.items():
-                    found.outlook.most_rollouts += missing
-                    found.outlook.most_tokens += missing * _tokens_after(stored.tree, step)
+            _look_at_complete(forest, stored, strategy, found)
         report(done)
     return found
+
+
+def _look_at_unfinished(
+    forest: Forest, stored: StoredTree, strategy: GrowthStrategy, found: _Found
+) -> None:
+    found.unfinished.append(stored.id)
+    found.outlook.num_unfinished += 1
+    if forest.refined_for:
+        return
+    if num_lacking(strategy, stored.tree):
+        raise _unfinished(forest, 1)
+    found.steps[stored.id] = _named(_steps_of(forest, stored, found.outlook.refinement))
+
+
+def _look_at_complete(
+    forest: Forest, stored: StoredTree, strategy: GrowthStrategy, found: _Found
+) -> None:
+    refinement = found.outlook.refinement
+    steps = _steps_of(forest, stored, refinement)
+    survey = _survey_pairs if refinement.goal == FOR_PAIRS else _survey_labels
+    surveyed = survey(stored.tree, steps, refinement)
+    found.outlook.standings.update(surveyed.standings)
+    if num_lacking(refining_or(strategy, _named(steps)), stored.tree):
+        found.lacking.append(stored.id)
+        found.steps[stored.id] = _named(steps)
+        found.outlook.num_trees += 1
+        for step, missing in surveyed.missing.items():
+            found.outlook.most_rollouts += missing
+            found.outlook.most_tokens += missing * _tokens_after(stored.tree, step)
+    elif not forest.refined_for:
+        found.steps[stored.id] = None  # an interrupted call may have left steps there
+
+
+def _named(steps: Sequence[NodePath]) -> list[str]:
+    return [format_path(step) for step in steps]
 
 
 def _steps_of(forest: Forest, stored: StoredTree, refinement: Refinement) -> list[NodePath]:
@@ -217,14 +290,26 @@ def _tokens_after(tree: ReasoningTree, step: NodePath) -> int:
     return tokens
 
 
-def _write_to_trees(found: _Found) -> None:
-    """Write steps to decide, and the root values of the estimator that the forest has from now."""
+def _write_steps(found: _Found) -> None:
+    for batch in in_batches(list(found.steps)):
+        collection(Tree).bulk_write(
+            [
+                UpdateOne({"_id": tree}, {"$set": {"refined_steps": found.steps[tree]}})
+                for tree in batch
+            ]
+        )
+
+
+def _write_root_values(found: _Found) -> None:
+    """Write the values of the estimator that the forest has now.
+
+    Before the settings say so, they would be wrong. Workers write those of the trees that they
+    claim.
+    """
     for batch in in_batches(list(found.root_values)):
-        collection(Tree).bulk_write([_update(found, tree) for tree in batch])
+        collection(Tree).bulk_write([_update(tree, found.root_values[tree]) for tree in batch])
 
 
-def _update(found: _Found, tree: str) -> UpdateOne:
-    fields: dict[str, float | Sequence[str] | None] = {"root_value": found.root_values[tree]}
-    if tree in found.steps:
-        fields["refined_steps"] = found.steps[tree]
-    return UpdateOne({"_id": tree, "status": str(TreeStatus.COMPLETE)}, {"$set": fields})
+def _update(tree: str, root: _RootValue) -> UpdateOne:
+    was_not_claimed = {"_id": tree, "generation": {"$not": {"$gt": root.generation}}}
+    return UpdateOne(was_not_claimed, {"$set": {"root_value": root.value}})

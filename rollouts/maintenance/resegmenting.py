@@ -143,7 +143,13 @@ def _resegmented(
         return ReasoningTree(), 0, 0
     rule_of_thoughts = rule if forest.worker_config.get("reasoning") == "grow" else None
     try:
-        found = resegment(stored.tree, rule, forest.strategy, rule_of_thoughts)
+        found = resegment(
+            stored.tree,
+            rule,
+            forest.strategy,
+            rule_of_thoughts,
+            is_refined=bool(forest.refined_for),
+        )
     except (ConfigError, ResegmentingError) as error:
         raise ConfigError(f"tree {stored.id} cannot be cut again: {error}") from error
     return found.tree, found.samples, found.left_out

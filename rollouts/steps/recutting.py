@@ -37,7 +37,12 @@ class Resegmented:
 
 
 def resegment(
-    tree: ReasoningTree, rule: StepRule, strategy: str, rule_of_thoughts: StepRule | None = None
+    tree: ReasoningTree,
+    rule: StepRule,
+    strategy: str,
+    rule_of_thoughts: StepRule | None = None,
+    *,
+    is_refined: bool = False,
 ) -> Resegmented:
     """Return the samples drawn from the root, cut by a rule, with equal prefixes merged.
 
@@ -48,12 +53,14 @@ def resegment(
 
     `rule_of_thoughts`: where the steps of thoughts end; None: the nodes of thoughts do not change.
 
+    `is_refined`: whether `refine_forest` added rollouts from inner nodes.
+
     Raises:
         ResegmentingError: the tree does not show that its samples were drawn from the root.
         ConfigError: as `StepRule.split`.
     """
     if strategy in _WHOLE:
-        _require_one_origin(tree)
+        _require_origins(tree, from_root_only=not is_refined)
     found = ReasoningTree()
     samples = left_out = 0
     for node in sorted(tree, key=lambda node: node.path):
@@ -67,15 +74,14 @@ def resegment(
     return Resegmented(found, samples, left_out)
 
 
-def _require_one_origin(tree: ReasoningTree) -> None:
+def _require_origins(tree: ReasoningTree, *, from_root_only: bool) -> None:
     for node in tree:
-        if node.path and set(node.drawn) != {0}:
-            told = sorted(node.drawn)
-            raise ResegmentingError(
-                f"its samples were drawn from the depths {told}"
-                if told
-                else "it does not record where its samples were drawn"
-            )
+        if not node.path:
+            continue
+        if not node.drawn:
+            raise ResegmentingError("it does not record where its samples were drawn")
+        if from_root_only and set(node.drawn) != {0}:
+            raise ResegmentingError(f"its samples were drawn from the depths {sorted(node.drawn)}")
 
 
 def _ending_here(tree: ReasoningTree, node: TreeNode) -> int:

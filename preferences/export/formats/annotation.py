@@ -31,7 +31,8 @@ class Annotation:
 
     kind: Kind
     steps: Set[NodePath]
-    """Prefixes from which whole rollouts were drawn; after a refinement, those that are decided."""
+    """Prefixes from which whole rollouts were drawn. After a refinement for labels the decided
+    steps, and after one for pairs those of the strategy."""
     is_drawn_stepwise: bool = False
     """Whether the strategy draws single steps, so that no solution is drawn from the root."""
 
@@ -45,6 +46,22 @@ class Annotation:
             if depth < leaf.depth
         }
         return cls(kind, steps)
+
+    @classmethod
+    def of_strategy(cls, strategy: str, tree: ReasoningTree) -> "Annotation":
+        """Return the steps that the strategy drew, of a forest that was refined for pairs.
+
+        The first step of an added rollout cannot be told from a single step of a strategy that
+        draws these. It belongs to no solution of the strategy, unless it ends one.
+        """
+        draws_whole = draws_rollouts(strategy)
+        steps = {
+            node.path
+            for node in tree
+            if node.path
+            and (is_drawn_from_root(node) if draws_whole else _is_single_step(tree, node))
+        }
+        return cls("solutions", steps, is_drawn_stepwise=not draws_whole)
 
     @classmethod
     def of_refined(
@@ -83,8 +100,22 @@ def annotated_part(
     return _state_tree(tree, values, annotation.steps, is_progress=is_progress)
 
 
-def is_drawn_from_root(leaf: TreeNode) -> bool:
-    return leaf.drawn.get(len(ROOT), 0) > 0
+def is_solution(annotation: Annotation, tree: ReasoningTree, leaf: TreeNode) -> bool:
+    """Return whether the strategy drew a leaf as a solution, not only to value a step."""
+    return is_drawn_from_root(leaf) or (
+        annotation.is_drawn_stepwise
+        and all(_is_single_step(tree, node) for node in tree.path_nodes(leaf.path))
+    )
+
+
+def is_drawn_from_root(node: TreeNode) -> bool:
+    return node.drawn.get(len(ROOT), 0) > 0
+
+
+def _is_single_step(tree: ReasoningTree, node: TreeNode) -> bool:
+    """Return whether a sample of one step wrote a node, perhaps after thoughts of that step."""
+    origin = max(node.drawn, default=0)
+    return all(tree.nodes[node.path[:depth]].is_thought for depth in range(origin + 1, node.depth))
 
 
 def _annotated_solutions(
@@ -99,10 +130,9 @@ def _annotated_solutions(
         if not leaf.path:
             continue
         inner = {leaf.path[:depth] for depth in range(1, leaf.depth)}
-        is_whole = inner <= annotation.steps
-        if not is_drawn_from_root(leaf) and not (annotation.is_drawn_stepwise and is_whole):
+        if not is_solution(annotation, tree, leaf):
             left_out["rollouts_that_only_annotate"] += 1
-        elif not is_whole:
+        elif not inner <= annotation.steps:
             left_out["solutions_not_fully_annotated"] += 1
         else:
             kept |= {*inner, leaf.path}

@@ -15,7 +15,7 @@ from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 from forests.core.values import leaf_result
-from preferences.export.formats.annotation import annotated_part, is_drawn_from_root
+from preferences.export.formats.annotation import annotated_part, is_solution
 from preferences.export.formats.pairs import TEXT, Format, Item, Row, RowOptions, of_texts
 
 
@@ -215,7 +215,7 @@ def _is_in_dataset(item: Item, leaf: TreeNode, is_right: float | None) -> bool:
 
     OmegaPRM searches incorrect rollouts from any state; `_first_error` finds out which ones.
     """
-    if item.annotation is None or is_drawn_from_root(leaf):
+    if item.annotation is None or is_solution(item.annotation, item.tree, leaf):
         return True
     return item.annotation.kind == "states" and not is_right
 
@@ -235,11 +235,17 @@ def _first_error(
         if value is None and not is_end:
             is_known_good = False
         elif is_end or not options.is_good(value or 0.0):
-            is_searched = item.annotation is None or min(leaf.drawn, default=0) < step.depth
-            return number if is_known_good and is_searched else None
+            return number if is_known_good and _is_searched(item, leaf, step) else None
         else:
             is_known_good = True
     return None
+
+
+def _is_searched(item: Item, leaf: TreeNode, step: TreeNode) -> bool:
+    """Return whether a rollout was drawn before a step, so that it shows an error there."""
+    if item.annotation is None or item.annotation.is_drawn_stepwise:
+        return True
+    return min(leaf.drawn, default=0) < step.depth
 
 
 def _first_error_of_scorers(

@@ -127,18 +127,9 @@ manage.py refine_forest --forest_name gsm8k_baseline-test-pairs --goal pairs --t
                 }
             )
         self.say(_told_of_pairs(outlook) if is_for_pairs else _told_of_labels(outlook))
-        if outlook.num_unfinished:
-            self.say(f"{outlook.num_unfinished} trees are being refined, and are not counted")
-        if not outlook.num_trees:
-            self.say("no complete tree needs more rollouts")
-            if known["open"]:
-                self._say_full(forest, known["open"], is_for_pairs=is_for_pairs)
+        self._say_trees(forest, outlook, is_dry_run=is_dry_run)
+        if not (outlook.num_trees or outlook.num_unfinished):
             return
-        self.say(
-            f"{outlook.num_trees} trees {'would' if is_dry_run else 'will'} grow further, with at "
-            f"most {outlook.most_rollouts} rollouts of about {outlook.most_tokens} completion "
-            "tokens; most need far fewer"
-        )
         if forest.num_failed:
             self.say(f"{forest.num_failed} failed trees are left out: run retry_failed first")
         if forest.spent_limit:
@@ -148,6 +139,21 @@ manage.py refine_forest --forest_name gsm8k_baseline-test-pairs --goal pairs --t
             return
         self.say(_VALUES_OF_PAIRS if is_for_pairs else _VALUES_OF_LABELS)
         self.say(f"{standing}{standing.hint}")
+
+    def _say_trees(self, forest: Forest, outlook: Outlook, *, is_dry_run: bool) -> None:
+        if outlook.num_unfinished:
+            self.say(f"{outlook.num_unfinished} trees are being refined, and are not counted")
+        if outlook.num_trees:
+            self.say(
+                f"{outlook.num_trees} trees {'would' if is_dry_run else 'will'} grow further, with "
+                f"at most {outlook.most_rollouts} rollouts of about {outlook.most_tokens} "
+                "completion tokens; most need far fewer"
+            )
+            return
+        self.say("no complete tree needs more rollouts")
+        if num_open := outlook.standings["open"]:
+            is_for_pairs = outlook.refinement.goal == FOR_PAIRS
+            self._say_full(forest, num_open, is_for_pairs=is_for_pairs)
 
     def _say_full(self, forest: Forest, num_open: int, *, is_for_pairs: bool) -> None:
         what = "pairs" if is_for_pairs else "steps"

@@ -13,21 +13,21 @@ from django.core.management import CommandError, call_command
 
 from experiment_configs.interfaces import ConfigError
 from experiment_configs.refinements import Refinement
-from forests.core.contests import ContestStanding, contests
+from forests.core.contests import ContestStanding, contests, steps_to_rank
 from forests.core.estimators import EstimatorError, caution, choose_estimator
 from forests.core.standings import Standing
-from forests.core.tree import parse_path
+from forests.core.tree import format_path, parse_path
 from forests.core.values import root_value
-from forests.models import Forest, Tree
+from forests.models import Forest, Node, Tree
 from forests.progress.reading import read_standing_of
 from forests.progress.states import ForestState
 from forests.storage.counters import recount_forest
-from forests.storage.trees import iter_trees, retry_failed
+from forests.storage.trees import delete_forest, iter_trees, retry_failed
 from preferences.models import Preference, PreferenceSet
 from rollouts.client import failures
 from rollouts.growing import grower as growth
 from rollouts.growing.fencing import forget_nodes
-from rollouts.maintenance import refining
+from rollouts.maintenance import extending, refining
 from rollouts.maintenance.extending import extend_forest
 from rollouts.workers.jobs import grow_slice
 from tests.openai_server import OpenAIServer
@@ -211,40 +211,6 @@ def test_a_larger_maximum_draws_more_and_a_smaller_one_is_refused(server: OpenAI
     assert max(asked(server).values()) == 1
 
 
-def test_a_limit_ends_it_and_a_larger_one_lets_it_finish(server: OpenAIServer):
-    forest = grown()
-    spent = reread(forest).used.tokens
-
-    refine(forest, "--max_tokens_total", str(spent + 1))
-    grow(forest)
-
-    forest = reread(forest)
-    assert forest.spent_limit
-    assert forest.num_pending > 0
-    Forest.objects.filter(pk=forest.pk).update(max_tokens_total=None)
-    grow(reread(forest))
-    assert refine(forest)[0]["num_trees"] == 0
-
-
-def test_a_call_that_was_interrupted_is_finished_by_the_same_call(
-    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
-):
-    forest, other = grown(), grown(suffix="b")
-
-    def interrupt(*_args: object, **_options: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(refining, "reopen", interrupt)
-        with pytest.raises(CommandError, match="run the same command again"):
-            refine(forest)
-    for one in (forest, other):
-        refine(one)
-        grow(one)
-
-    assert shape(forest) == shape(other)
-
-
 def test_a_failed_tree_continues_its_refinement(server: OpenAIServer):
     forest, other = grown(concurrency=1), grown(suffix="b", concurrency=1)
     for one in (forest, other):
@@ -341,6 +307,139 @@ WIDE: dict[str, dict[str, Any]] = {
 PAIRS = ("--goal", "pairs", "--target_confidence", "0.6")
 
 
+GOALS = {"labels": (), "pairs": PAIRS}
+
+
+def wide(suffix: str = "a", **settings: Any) -> Forest:
+    """Return a grown forest in which labels and pairs are undecided."""
+    return grown(suffix=suffix, **WIDE["sampled"] | settings)
+
+
+def interrupt(*_args: object, **_options: object) -> None:
+    raise KeyboardInterrupt
+
+
+def root_values(forest: Forest) -> dict[int, float | None]:
+    return dict(Tree.objects.filter(forest_id=forest.pk).values_list("index", "root_value"))
+
+
+def root_values_of(forest: Forest) -> dict[int, float | None]:
+    """Return the root values that the estimator of the forest gives."""
+    return {one.index: root_value(one.tree, forest.estimator) for one in iter_trees(forest)}
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_a_limit_ends_it_and_the_same_call_with_a_larger_one_lets_it_finish(
+    goal: str, server: OpenAIServer
+):
+    server.write = write_differing
+    forest = wide()
+    spent = reread(forest).used.tokens
+
+    refine(forest, *GOALS[goal], "--max_tokens_total", str(spent + 1), most=16)
+    grow(forest)
+
+    forest = reread(forest)
+    assert forest.spent_limit
+    assert forest.num_pending > 0
+    _, said = refine(forest, *GOALS[goal], "--max_tokens_total", str(100 * spent), most=16)
+    assert "rollout_worker" in said
+    assert reread(forest).max_tokens_total == 100 * spent
+    grow(reread(forest))
+    assert refine(forest, *GOALS[goal], most=16)[0]["num_trees"] == 0
+
+
+@pytest.mark.parametrize(
+    "interrupted", ["_write_steps", "reopen", "set_settings", "_write_root_values"]
+)
+@pytest.mark.parametrize("goal", GOALS)
+def test_a_call_that_was_interrupted_is_finished_by_the_same_call(
+    goal: str, interrupted: str, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    server.write = write_differing
+    forest, other = wide(), wide("b")
+    options = (*GOALS[goal], "--max_tokens_total", "1000000")
+
+    with monkeypatch.context() as patch:
+        module = extending if interrupted == "set_settings" else refining
+        patch.setattr(module, interrupted, interrupt)
+        with pytest.raises(CommandError, match="run the same command again"):
+            refine(forest, *options, most=8)
+    assert bool(reread(forest).refined_for) == (interrupted == "_write_root_values")
+    if not reread(forest).refined_for:
+        assert root_values(forest) == root_values_of(reread(forest))
+    for one in (forest, other):
+        refine(one, *options, most=8)
+        assert reread(one).refined_for == goal
+        assert reread(one).max_tokens_total == 1000000
+        assert root_values(one) == root_values_of(reread(one))
+        grow(one)
+
+    assert shape(forest) == shape(other)
+    assert root_values(forest) == root_values_of(reread(forest))
+
+
+def test_steps_of_an_interrupted_call_do_not_outlast_another_goal(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    server.write = write_differing
+    forest = wide()
+    with monkeypatch.context() as patch:
+        patch.setattr(extending, "set_settings", interrupt)
+        with pytest.raises(CommandError, match="run the same command again"):
+            refine(forest)
+
+    refine(forest, *PAIRS, most=8)
+
+    for one in iter_trees(reread(forest)):
+        assert one.refined_steps == [format_path(step) for step in steps_to_rank(one.tree)]
+
+
+def test_a_tree_that_needs_nothing_keeps_no_steps_of_an_interrupted_call(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    """The steps of its strategy may be others by then, and exports leave out all but those."""
+    server.write = write_differing
+    forest = wide()
+    tree = Tree.objects.filter(forest_id=forest.pk).first()
+    assert tree is not None
+    lacking = refining.num_lacking
+    Tree.objects.filter(pk=tree.pk).update(refined_steps=["0"])
+    looked = iter([0, 1])
+    monkeypatch.setattr(refining, "num_lacking", lambda *all_: next(looked) and lacking(*all_))
+
+    refine(forest)
+
+    tree.refresh_from_db()
+    assert tree.refined_steps is None
+
+
+def test_an_extension_that_is_unfinished_is_not_given_up_for_a_refinement(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    forest = grown()
+    with monkeypatch.context() as patch:
+        patch.setattr(refining, "reopen", interrupt)
+        with pytest.raises(CommandError, match="run the same command again"):
+            refine(forest)
+    extend_forest(reread(forest), {"num_rollouts": 8})
+
+    assert "run rollout_worker" in refusal(forest)
+
+
+def test_a_decided_forest_is_told_as_its_settings_are(server: OpenAIServer):
+    forest = grown()
+    refine(forest)
+    grow(forest)
+
+    told, _ = refine(forest, "--later_steps", "infer")
+
+    assert told["num_trees"] == 0
+    assert told["standings"]["inferred"] > 0
+    assert reread(forest).worker_config["refinement"]["infers_later"]
+    assert read_standing_of(reread(forest)).state is ForestState.FINISHED
+
+
 @pytest.mark.parametrize("case", ["branching", "sampled"])
 def test_pairs_are_refined_until_none_is_open(case: str, server: OpenAIServer):
     server.write = write_differing
@@ -420,6 +519,82 @@ def test_preference_sets_pair_only_the_steps_that_were_compared(server: OpenAISe
     }
     assert sides <= there
     assert all(0 < (pair.confidence or 0) <= 1 for pair in pairs)
+
+
+@pytest.mark.parametrize("case", WIDE)
+def test_exports_of_steps_leave_out_the_rollouts_that_compared_pairs(
+    case: str, server: OpenAIServer, tmp_path: Path
+):
+    server.write = write_differing
+    forest = grown(case, **WIDE[case])
+    whole = {
+        (one.tree.steps_text(leaf.path), one.index)
+        for one in iter_trees(forest)
+        for leaf in one.tree.leaves()
+    }
+    refine(forest, *PAIRS, most=16)
+    grow(forest)
+
+    rows: dict[str, int] = {}
+    for name in ("trl_stepwise", "prm800k", "processbench"):
+        call_command(
+            "export_preferences", "--forest_name", forest.name, "--format", name,
+            "--output", str(tmp_path / name),
+        )  # fmt: skip
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        assert manifest["parameters"]["solutions"] == "annotated"
+        rows[name] = sum(manifest["rows"].values())
+
+    assert rows["trl_stepwise"] == rows["processbench"]
+    # A rollout that ends in its first step looks like a step that `branching` drew.
+    assert rows["processbench"] >= len(whole)
+    assert rows["processbench"] == len(whole) or case == "branching"
+    assert manifest["left_out"]["rollouts_that_only_annotate"] > 0
+
+
+def test_a_forest_refined_for_pairs_moves_to_another_database_and_is_regraded(
+    server: OpenAIServer, tmp_path: Path
+):
+    server.write = write_differing
+    forest = wide()
+    refine(forest, *PAIRS, most=8)
+    grow(forest)
+    forest = reread(forest)
+    settings, trees = forest.worker_config, shape(forest)
+    steps = dict(Tree.objects.values_list("index", "refined_steps"))
+    archive = str(tmp_path / "archive")
+
+    call_command("export_forest", "--forest_name", forest.name, "--output", archive)
+    delete_forest(forest)
+    call_command("import_forest", archive)
+
+    forest = reread(forest)
+    assert (forest.worker_config, shape(forest)) == (settings, trees)
+    assert dict(Tree.objects.values_list("index", "refined_steps")) == steps
+    Node.objects.filter(grade="correct").update(grade="incorrect")
+    call_command("regrade_forest", "--forest_name", forest.name)
+    assert root_values(forest) == root_values_of(reread(forest))
+    with pytest.raises(ConfigError, match="was refined"):
+        extend_forest(reread(forest), {"num_rollouts": 20})
+
+
+def test_a_refined_forest_is_cut_again_without_the_added_rollouts(server: OpenAIServer):
+    server.write = write_differing
+    forest, plain = wide(), wide("b")
+    refine(forest, *PAIRS, most=8)
+    grow(forest)
+
+    told: dict[str, dict[str, int]] = {}
+    for one in (forest, plain):
+        out = io.StringIO()
+        call_command(
+            "resegment_forest", "--forest_name", one.name, "--step_delimiter", "\\n\\n",
+            "--forest_name_suffix", f"new{one.name[-1]}", "--json", stdout=out,
+        )  # fmt: skip
+        told[one.name] = json.loads(out.getvalue())
+
+    assert told[forest.name]["samples"] == told[plain.name]["samples"]
+    assert told[forest.name]["left_out"] > told[plain.name]["left_out"] == 0
 
 
 def test_options_and_goals_that_do_not_fit_are_refused_with_the_remedy(server: OpenAIServer):

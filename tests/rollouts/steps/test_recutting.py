@@ -213,6 +213,18 @@ def test_only_what_was_drawn_from_the_root_is_taken_of_annotated_solutions():
     assert [(n.text, n.count, n.drawn) for n in found.tree if n.path] == [("a\nb", 1, {0: 1})]
 
 
+def test_rollouts_that_a_refinement_added_are_left_out():
+    tree = ReasoningTree()
+    tree.add(TreeNode((0,), "a\n", count=5, drawn={0: 1, 1: 4}))
+    tree.add(TreeNode((0, 0), "b", count=2, drawn={0: 1, 1: 1}, terminal=True, grade=Grade.CORRECT))
+    tree.add(TreeNode((0, 1), "c", count=3, drawn={1: 3}, terminal=True, grade=Grade.INCORRECT))
+
+    found = resegment(tree, StepRule("\n\n"), "sampled", is_refined=True)
+
+    assert (found.samples, found.left_out) == (1, 4)
+    assert [(n.text, n.count, n.drawn) for n in found.tree if n.path] == [("a\nb", 1, {0: 1})]
+
+
 @pytest.mark.parametrize(
     ("drawn", "complaint"), [({}, "does not record where"), ({1: 1}, r"from the depths \[1\]")]
 )

@@ -188,6 +188,53 @@ def test_a_refined_tree_gives_the_solutions_of_its_strategy_with_their_hard_labe
     assert written.keys() == whole.keys() or strategy == "branching"
 
 
+STEPWISE = drawn_tree(
+    {
+        "0.0": ("a\n", None, {0: 1}),
+        "0.0.0": ("b\n", None, {1: 1}),
+        "0.0.0.0": ("so 6", WRONG, {2: 1}),  # noqa: S104
+        "0.0.0.1": ("so 5", RIGHT, {1: 1}),
+        "0.0.1": ("c\n", None, {1: 1}),
+        "0.0.1.0": ("so 7", WRONG, {1: 1}),
+        "0.1": ("d\n", None, {0: 1}),
+        "0.1.0": ("so 5", RIGHT, {1: 1}),
+    }
+)
+"""Two solutions of single steps, a b 6 and d 5, with the rollouts b 5 and c 7 from a."""
+
+FROM_ROOT = drawn_tree(
+    {
+        "0.0": ("a\n", None, {0: 1, 1: 1}),
+        "0.0.0": ("so 6", WRONG, {0: 1}),
+        "0.0.1": ("so 5", RIGHT, {1: 1}),
+        "0.1": ("d\n", None, {0: 1}),
+        "0.1.0": ("so 5", RIGHT, {0: 1}),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "tree", "solutions", "left_out"),
+    [
+        ("branching", STEPWISE, [("a", "b", "so 6"), ("d", "so 5")], 2),
+        ("sampled", FROM_ROOT, [("a", "so 6"), ("d", "so 5")], 1),
+    ],
+)
+def test_a_tree_refined_for_pairs_gives_the_solutions_of_its_strategy(
+    strategy: str, tree: ReasoningTree, solutions: list[tuple[str, ...]], left_out: int
+):
+    item = Item(
+        prompt="Q?", label="5", dataset="letters", tree=tree,
+        values=estimate_values(tree, "through_rollouts"),
+        annotation=Annotation.of_strategy(strategy, tree),
+    )  # fmt: skip
+
+    for name, column in (("trl_stepwise", "completions"), ("processbench", "steps")):
+        written = [tuple(step.strip() for step in row[column]) for row in rows_of(name, item)]
+        assert sorted(written) == solutions
+        assert dropped_by(name, item) == Counter(rollouts_that_only_annotate=left_out)
+
+
 def test_a_refined_tree_that_is_not_finished_gives_decided_solutions_only():
     policy = Policy(HARD, num_texts=10**9)
     tree = grown_by(policy, "sampled")
