@@ -282,7 +282,12 @@ def scorer_document(found: Mapping[str, Any], forest: str) -> Document:
         document = SCORERS.document(row)
     except ValueError as error:
         raise ValueError(f"scorer {name}: {error}") from error
-    return {"_id": scorer_id(forest, name), "forest_id": forest, **document}
+    return {
+        "_id": scorer_id(forest, name),
+        "forest_id": forest,
+        "changed_at": None,
+        **document,
+    }
 
 
 def _is_count(value: Any) -> bool:

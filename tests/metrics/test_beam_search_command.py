@@ -231,7 +231,9 @@ class TestEstimator:
             start_scorer(forest, "s", {})
             words += ["--scorer", "s"]
 
-        with pytest.raises(CommandError, match=r"use leaf_mean, child_mean, any$") as caught:
+        with pytest.raises(
+            CommandError, match=r"use leaf_mean, child_mean, any, through_rollouts$"
+        ) as caught:
             call_command(command, *words)
 
         assert caught.value.returncode == 2
