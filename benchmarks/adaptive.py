@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.measures import Measure, argument_parser, print_json
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.refinements import Refinement
-from forests.core.standings import steps_to_decide
+from forests.core.certainty.standings import steps_to_decide
 from forests.core.tree import Grade, ReasoningTree
 from forests.core.values import estimate_values
 from rollouts.steps.completions import Completion, Ending

@@ -24,8 +24,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.measures import Measure, argument_parser, print_json
-from forests.core.evidence import evidence_of
-from forests.core.sibling_prior import PriorEstimator
+from forests.core.certainty.evidence import evidence_of
+from forests.core.certainty.sibling_prior import PriorEstimator
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
 from forests.core.values import NodeValue, estimate_values
 

@@ -22,9 +22,9 @@ from benchmarks.calibration import LEAST_PAIRS, LEVELS, POLICIES, Concentration
 from benchmarks.measures import Measure, argument_parser, print_json
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.refinements import Refinement
-from forests.core.contests import steps_to_rank
-from forests.core.evidence import evidence_of
-from forests.core.sibling_prior import PriorEstimator, SiblingPrior
+from forests.core.certainty.contests import steps_to_rank
+from forests.core.certainty.evidence import evidence_of
+from forests.core.certainty.sibling_prior import PriorEstimator, SiblingPrior
 from forests.core.tree import Grade, NodePath, ReasoningTree
 from forests.core.values import Estimator, estimate_values
 from rollouts.steps.completions import Completion, Ending

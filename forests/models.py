@@ -315,7 +315,7 @@ class Scorer(models.Model):
     id = models.CharField(primary_key=True, max_length=260, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
     name = models.CharField(max_length=120)
-    kind = models.CharField(max_length=20, blank=True, default="")  # see forests.core.verdicts
+    kind = models.CharField(max_length=20, blank=True, default="")  # see core.opinions.verdicts
     parameters = models.JSONField(default=dict)  # what it was asked, to tell runs apart
     spent = models.JSONField(default=dict)  # by a judge: requests, tokens, unread replies
     num_trees = models.IntegerField(default=0)  # trees with scores

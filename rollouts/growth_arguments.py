@@ -19,7 +19,7 @@ from forests.progress.reading import read_standing_of
 from forests.progress.states import ForestState
 from rollouts.client.failures import NoModelListError
 from rollouts.growing.growing_process import load_frozen_config, make_client
-from rollouts.growing.needs import require_server
+from rollouts.growing.needs_of_jobs import require_server
 from rollouts.growing.reservations import free_dead
 from rollouts.probing.identity import OtherModelError, forget_unused_models
 from rollouts.protocol.responses import MAX_MODEL

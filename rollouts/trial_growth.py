@@ -6,7 +6,7 @@ from functools import partial
 from itertools import islice
 
 from experiment_configs.interfaces import ConfigError, RolloutConfig
-from experiment_configs.stopping import steps_to_answer
+from experiment_configs.stop_at_answer import steps_to_answer
 from forests.core.items import check_whole_item, iterate_items
 from forests.core.tree import ReasoningTree
 from forests.costs.estimates import FEWEST_TREES, TreeCost

@@ -12,7 +12,7 @@ from experiment_configs.interfaces import (
     RolloutConfig,
     RolloutWorkerConfig,
 )
-from experiment_configs.stopping import steps_to_answer
+from experiment_configs.stop_at_answer import steps_to_answer
 from forests.core.tree import ROOT, ReasoningTree, TreeNode
 from forests.grading import TreeGrader
 from rollouts.client.spending import Spending

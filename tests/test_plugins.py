@@ -16,7 +16,7 @@ from forests.models import Forest, Scorer, Tree
 from forests.storage.scores import read_scores
 from preferences.export.writing import FORMATS
 from rollouts.growing.growing_process import load_frozen_config
-from rollouts.growing.needs import OtherConfigError
+from rollouts.growing.needs_of_jobs import OtherConfigError
 from rollouts.strategies import STRATEGIES
 from rollouts.workers.jobs import grow_slice
 from tests.docs.test_documents import blocks

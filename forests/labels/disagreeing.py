@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pymongo import UpdateOne
 
-from forests.core.disagreements import (
+from forests.core.opinions.disagreements import (
     Disagreement,
     disagreements_of,
     intervals_of,
@@ -59,8 +59,8 @@ def read_largest(
 ) -> list[tuple[int, Disagreement]]:
     """Return the steps on which scorers disagree most, each with the index of its tree.
 
-    At most `number`, of at most `forests.core.disagreements.MAX_OF_A_TREE` steps of a tree, and
-    none of the steps in `without`.
+    At most `number`, of at most `MAX_OF_A_TREE` steps of a tree, and none of the steps in
+    `without`.
     """
     most = number + len(without)
     wanted = {"forest_id": forest.name, "disagreement": {"$gt": 0}}

@@ -18,8 +18,8 @@ from pymongo.errors import DuplicateKeyError
 
 from experiment_configs.interfaces import ConfigError
 from forests.core.naming import index_of_tree, scorer_id, tree_id, tree_scores_id
+from forests.core.opinions.verdicts import HUMAN, SCORES, Verdict, bounded_rationale, mean_score
 from forests.core.tree import NodePath, format_path, parse_path
-from forests.core.verdicts import HUMAN, SCORES, Verdict, bounded_rationale, mean_score
 from forests.models import Forest, Scorer, TreeLabels, TreeScores
 from forests.storage.scores import JudgedTree, count_scores, scores_document, start_scorer
 from forests.storage.trees import Document, collection

@@ -11,10 +11,10 @@ from typing import Any
 from pymongo import ReplaceOne
 
 from experiment_configs.interfaces import ConfigError
-from forests.core.judged import JudgedTree
 from forests.core.naming import check_slug, scorer_id, tree_scores_id
+from forests.core.opinions.judged import JudgedTree
+from forests.core.opinions.verdicts import GIVE_VERDICTS, Verdict, verdict_of
 from forests.core.tree import ROOT, NodePath, Scores, format_path, parse_path
-from forests.core.verdicts import GIVE_VERDICTS, Verdict, verdict_of
 from forests.costs.budgets import Usage
 from forests.models import Forest, Scorer, TreeLabels, TreeScores
 from forests.storage.trees import StoredTree, collection, in_batches, read_trees, tree_ids
@@ -26,7 +26,7 @@ class Judgement:
 
     scorer: str
     kind: str
-    """One of `forests.core.verdicts.SCORER_KINDS`; empty if it is not known."""
+    """One of `forests.core.opinions.verdicts.SCORER_KINDS`; empty if it is not known."""
     score: float | None
     rationale: str
     votes: Sequence[int]

@@ -13,8 +13,12 @@ from common.errors import UserError
 from common.json_lines import JsonFileError, is_number, read_json
 from common.text import describe
 from forests.core.naming import MAX_DEPTH
+from forests.core.opinions.verdicts import (
+    MAX_RATIONALES_OF_A_NODE,
+    MAX_RATIONALES_OF_A_TREE,
+    Verdict,
+)
 from forests.core.tree import Grade, format_path, parse_path
-from forests.core.verdicts import MAX_RATIONALES_OF_A_NODE, MAX_RATIONALES_OF_A_TREE, Verdict
 from forests.transfer.foreign_trees import MAX_SAMPLES
 
 FORMAT = "prm_site forest"

@@ -19,9 +19,9 @@ from common.text import describe
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from forests.core.model_counts import as_fields, from_fields
 from forests.core.naming import MAX_DEPTH, check_slug, scorer_id
+from forests.core.opinions.verdicts import HUMAN, SCORER_KINDS
 from forests.core.prefix import is_prompt
 from forests.core.tree import NodePath, parse_path
-from forests.core.verdicts import HUMAN, SCORER_KINDS
 from forests.costs.budgets import MAX_AMOUNT
 from forests.models import COUNTERS, Forest, Node, Scorer, Tree
 from forests.progress.grown_by import answers_of

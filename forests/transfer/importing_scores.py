@@ -8,9 +8,9 @@ from common.directories import checksum
 from common.errors import UserError
 from common.json_lines import JsonFileError, read_json_rows
 from common.storable import storing_problem
-from forests.core.judged import JudgedTree
 from forests.core.naming import check_slug, tree_id
-from forests.core.verdicts import HUMAN
+from forests.core.opinions.judged import JudgedTree
+from forests.core.opinions.verdicts import HUMAN
 from forests.models import Forest, Scorer, TreeStatus
 from forests.storage.scores import delete_scores, start_scorer, write_judged
 from forests.storage.trees import in_batches, read_trees

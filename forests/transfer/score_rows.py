@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from common.json_lines import is_number
-from forests.core.judged import JudgedTree
-from forests.core.tree import NodePath, ReasoningTree, format_path, parse_path
-from forests.core.verdicts import (
+from forests.core.opinions.judged import JudgedTree
+from forests.core.opinions.verdicts import (
     MAX_RATIONALE,
     MAX_RATIONALES_OF_A_TREE,
     SCORES,
@@ -26,6 +25,7 @@ from forests.core.verdicts import (
     signed_score,
     verdict_in,
 )
+from forests.core.tree import NodePath, ReasoningTree, format_path, parse_path
 
 Scale: TypeAlias = Literal["unit", "signed"]
 SCALES: tuple[Scale, ...] = get_args(Scale)

@@ -7,8 +7,8 @@ from typing import Any
 
 from forests.core.model_counts import as_fields
 from forests.core.naming import scorer_id
+from forests.core.opinions.verdicts import GIVE_VERDICTS
 from forests.core.tree import Scores
-from forests.core.verdicts import GIVE_VERDICTS
 from forests.models import Forest, TreeStatus
 from forests.storage.scores import get_scorer, iter_scored_trees, read_scores
 from forests.storage.trees import count_models, in_batches

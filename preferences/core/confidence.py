@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TypeAlias
 
-from forests.core.evidence import Evidence, evidence_of
-from forests.core.sibling_prior import SiblingPrior
+from forests.core.certainty.evidence import Evidence, evidence_of
+from forests.core.certainty.sibling_prior import SiblingPrior
 from forests.core.tree import NodePath, ReasoningTree
 from forests.core.values import NodeValue
 from preferences.core.value_sources import ValueSource

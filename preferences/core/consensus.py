@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from forests.core.opinions.verdicts import Verdict, verdict_of
 from forests.core.tree import NodePath, ReasoningTree, Scores
 from forests.core.values import NO_RESULT, NodeValue
-from forests.core.verdicts import Verdict, verdict_of
 
 MONTE_CARLO = "mc"
 """Name of the values of graded leaves among the names of scorers."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from forests.core.evidence import Evidence, evidence_of
+from forests.core.certainty.evidence import Evidence, evidence_of
 from forests.core.tree import NodePath, ReasoningTree, Scores
 from forests.core.values import (
     Estimator,

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 from experiment_configs.refinements import Refinement
+from forests.core.certainty.evidence import with_evidence
 from forests.core.estimators import FOR_LABELS
-from forests.core.evidence import with_evidence
 from forests.core.naming import index_of_tree
+from forests.core.opinions.verdicts import JUDGE_STEPS, SCORES, Verdict
 from forests.core.tree import ReasoningTree, parse_path
-from forests.core.verdicts import JUDGE_STEPS, SCORES, Verdict
 from forests.models import Forest, Node, Tree, TreeStatus
 from forests.storage.scores import get_scorer, iter_trees_with_scores
 from forests.storage.trees import (

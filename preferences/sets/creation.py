@@ -12,9 +12,9 @@ from uuid import uuid4
 from django.db import IntegrityError
 
 from common.errors import UserError
+from forests.core.certainty.sibling_prior import PriorEstimator, SiblingPrior
 from forests.core.estimators import FOR_PAIRS
 from forests.core.naming import check_slug
-from forests.core.sibling_prior import PriorEstimator, SiblingPrior
 from forests.core.tree import NodePath, Scores, parse_path
 from forests.core.values import Estimator, Ungraded
 from forests.core.voting import num_ungrouped

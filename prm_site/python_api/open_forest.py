@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from common.text import counted
+from forests.core.certainty.sibling_prior import PriorEstimator, SiblingPrior
 from forests.core.estimators import AUTO, EstimatorChoice, EstimatorError, choose_estimator
 from forests.core.reading import ForestSource, ForestSummary, ReadError
-from forests.core.sibling_prior import PriorEstimator, SiblingPrior
 from forests.core.values import UNGRADED, Ungraded
 from preferences.core.confidence import has_confidence
 from preferences.core.value_sources import ValueSource

@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import Any, Unpack
 
 from common.text import counted
+from forests.core.certainty.evidence import Evidence
+from forests.core.certainty.sibling_prior import SiblingPrior
 from forests.core.counting import count_tree, share_correct
-from forests.core.evidence import Evidence
 from forests.core.reading import COMPLETE, ReadError, ReadTree
-from forests.core.sibling_prior import SiblingPrior
 from forests.core.tree import (
     ROOT,
     Grade,

@@ -28,7 +28,7 @@ from rollouts.client.transport import AnswerTooLargeError, RedirectedError
 from rollouts.protocol.payloads import PayloadError, StreamedError
 from rollouts.protocol.refusals import Refusal, RefusalKind, read_refusal
 from rollouts.protocol.responses import ResponseError
-from rollouts.protocol.waiting import seconds_to_wait
+from rollouts.protocol.retry_after import seconds_to_wait
 
 
 def classify(

@@ -19,7 +19,7 @@ from django.conf import settings
 from common.storable import num_utf8_bytes, storing_problem
 from common.text import one_line
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
-from experiment_configs.stopping import steps_to_answer
+from experiment_configs.stop_at_answer import steps_to_answer
 from forests.core.tree import TreeNode
 from forests.grading import TreeGrader
 from forests.models import Forest, TreeStatus
@@ -45,7 +45,7 @@ from rollouts.client.failures import (
 from rollouts.client.outages import Outages
 from rollouts.client.spending import Spending
 from rollouts.growing import fencing, leases
-from rollouts.growing.circuit import Circuit
+from rollouts.growing.circuit_breaker import Circuit
 from rollouts.growing.recorder import Growth, LeaseLostError, Recorder
 from rollouts.growing.reservations import ForestBudget
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest

@@ -36,7 +36,7 @@ from rollouts.client.servers_of_settings import policy_server
 from rollouts.client.spending import Spending
 from rollouts.growing import fencing, leases
 from rollouts.growing.grower import ForestGrower, mark_started, may_grow, show_stop
-from rollouts.growing.needs import OtherConfigError, clear_worker_message, require_server
+from rollouts.growing.needs_of_jobs import OtherConfigError, clear_worker_message, require_server
 from rollouts.growing.recorder import settle_counters
 from rollouts.growing.reservations import ForestBudget
 from rollouts.probing.identity import ForestModels

@@ -13,10 +13,10 @@ from pymongo import UpdateOne
 
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
 from experiment_configs.refinements import Refinement
-from forests.core.contests import ContestStanding, contests, steps_to_rank
+from forests.core.certainty.contests import ContestStanding, contests, steps_to_rank
+from forests.core.certainty.sibling_prior import PriorEstimator
+from forests.core.certainty.standings import Standing, own_rollouts, standings, steps_to_decide
 from forests.core.estimators import FOR_PAIRS, IMPORTED, own_estimator
-from forests.core.sibling_prior import PriorEstimator
-from forests.core.standings import Standing, own_rollouts, standings, steps_to_decide
 from forests.core.tree import NodePath, ReasoningTree, format_path, parse_path
 from forests.core.values import estimate_values, root_value
 from forests.models import Forest, Tree, TreeStatus

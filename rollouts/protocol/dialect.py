@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forests.core.abilities import SAMPLES_NOTED, Learnt
+from rollouts.protocol.context_room import TOKEN_FIELDS
 from rollouts.protocol.refusals import Refusal, RefusalKind
-from rollouts.protocol.room import TOKEN_FIELDS
 
 _LEFT_OUT = {
     "seed": "samples cannot be repeated",

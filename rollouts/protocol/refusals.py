@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rollouts.protocol.room import TOKEN_FIELDS, Room, find_room
+from rollouts.protocol.context_room import TOKEN_FIELDS, Room, find_room
 
 
 class RefusalKind(StrEnum):

@@ -14,9 +14,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from common.errors import UserError
 from experiment_configs.answers.extraction.thoughts import without_thoughts
-from forests.core.judged import JudgedTree
-from forests.core.tree import NodePath, ReasoningTree, TreeNode
-from forests.core.verdicts import (
+from forests.core.opinions.judged import JudgedTree
+from forests.core.opinions.verdicts import (
     MAX_RATIONALES_OF_A_NODE,
     MAX_RATIONALES_OF_A_TREE,
     Verdict,
@@ -24,6 +23,7 @@ from forests.core.verdicts import (
     mean_score,
     verdict_in,
 )
+from forests.core.tree import NodePath, ReasoningTree, TreeNode
 
 JudgeTemplate: TypeAlias = Literal["first_error", "per_step"]
 JUDGE_TEMPLATES: tuple[JudgeTemplate, ...] = get_args(JudgeTemplate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from forests.core.judged import JudgedTree
+from forests.core.opinions.judged import JudgedTree
 from forests.costs.budgets import Usage
 from forests.models import Forest, Scorer
 from forests.storage.scores import write_judged

@@ -21,12 +21,12 @@ from experiment_configs.interfaces import (
     RolloutConfig,
     RolloutWorkerConfig,
 )
-from experiment_configs.stopping import steps_to_answer
-from forests.core.judged import JudgedTree
+from experiment_configs.stop_at_answer import steps_to_answer
+from forests.core.opinions.judged import JudgedTree
+from forests.core.opinions.verdicts import PROVER
 from forests.core.prefix import as_text
 from forests.core.tree import NodePath, ReasoningTree, TreeNode
 from forests.core.values import Ungraded, leaf_result
-from forests.core.verdicts import PROVER
 from forests.costs.budgets import Usage
 from forests.grading import ItemGrader
 from forests.models import Forest, Scorer

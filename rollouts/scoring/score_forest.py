@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from django.conf import settings
 
-from forests.core.judged import JudgedTree
+from forests.core.opinions.judged import JudgedTree
 from forests.core.tree import NodePath, Scores
 from forests.models import Forest, Scorer, TreeStatus
 from forests.storage.scores import read_num_steps, write_judged

@@ -11,7 +11,7 @@ from experiment_configs.answers import NotComparedError
 from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.step_delimiters import read_delimiter
-from rollouts.steps.blocks import Blocks
+from rollouts.steps.whole_blocks import Blocks
 
 MAX_STOPS = 4
 """Maximum number of stop texts that servers accept in one request."""

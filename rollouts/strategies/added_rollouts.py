@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.refinements import Refinement
-from forests.core.standings import draws_rollouts
+from forests.core.certainty.standings import draws_rollouts
 from forests.core.tree import NodePath, ReasoningTree
 from rollouts.steps.rules import StepRule
 from rollouts.strategies.base import (

@@ -16,8 +16,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from experiment_configs.refinements import Refinement
+from forests.core.certainty.standings import Standing, own_rollouts, standings
 from forests.core.estimators import FOR_PAIRS
-from forests.core.standings import Standing, own_rollouts, standings
 from forests.core.tree import NodePath, ReasoningTree, parse_path
 from rollouts.strategies.added_rollouts import AddedRollouts
 from rollouts.strategies.base import Expansion, GrowthStrategy, next_number, requests_from

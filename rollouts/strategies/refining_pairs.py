@@ -9,7 +9,7 @@ is a posterior probability, which does not depend on when somebody looks at it.
 
 from collections.abc import Iterator
 
-from forests.core.contests import ContestStanding, contests
+from forests.core.certainty.contests import ContestStanding, contests
 from forests.core.tree import ReasoningTree
 from rollouts.strategies.added_rollouts import AddedRollouts
 from rollouts.strategies.base import Expansion, next_number, requests_from

@@ -27,7 +27,7 @@ from rollouts.growing.growing_process import (
     trees_with_status,
     unfinished_trees,
 )
-from rollouts.growing.needs import Needs, show_worker_message
+from rollouts.growing.needs_of_jobs import Needs, show_worker_message
 from rollouts.growing.recorder import settle_counters
 from rollouts.growing.reservations import free_dead
 

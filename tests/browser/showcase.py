@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 from django.core.management import call_command
 
-from forests.core.judged import JudgedTree
 from forests.core.naming import tree_id
+from forests.core.opinions.judged import JudgedTree
+from forests.core.opinions.verdicts import JUDGE, Verdict
 from forests.core.tree import ReasoningTree, parse_path
-from forests.core.verdicts import JUDGE, Verdict
 from forests.labels.disagreeing import update_disagreements
 from forests.models import Forest, TreeStatus
 from forests.storage.scores import start_scorer, write_judged, write_scores

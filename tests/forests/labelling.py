@@ -2,8 +2,8 @@
 
 from django.contrib.auth.models import User
 
+from forests.core.opinions.verdicts import Verdict
 from forests.core.tree import NodePath
-from forests.core.verdicts import Verdict
 from forests.labels.storage import NewLabel, StepLabels, record_label
 from forests.models import Forest
 

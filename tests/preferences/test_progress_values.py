@@ -9,10 +9,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from common.errors import UserError
-from forests.core.disagreements import GRADED_LEAVES
 from forests.core.naming import path_of_node
+from forests.core.opinions.disagreements import GRADED_LEAVES
+from forests.core.opinions.verdicts import PROVER
 from forests.core.tree import ROOT, NodePath, parse_path
-from forests.core.verdicts import PROVER
 from forests.labels.disagreeing import read_largest, update_disagreements
 from forests.models import Forest, Tree
 from forests.storage.scores import start_scorer, write_scores

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 from common.commands import ProjectCommand, add_json_argument
 from common.progress_bar import shown_progress
 from common.storage_problems import first_line
-from forests.core.verdicts import IMPORTED, SCORER_KINDS
+from forests.core.opinions.verdicts import IMPORTED, SCORER_KINDS
 from forests.forest_arguments import add_forest_argument, get_grown_forest
 from forests.labels.disagreeing import update_disagreements
 from forests.transfer.importing_scores import ImportedScores, ScoresRequest, import_scores

@@ -7,9 +7,9 @@ from random import Random
 from django.utils.safestring import SafeString
 
 from experiment_configs.questions import question_of_prompt
-from forests.core.disagreements import Disagreement
-from forests.core.evidence import evidence_of, known_interval, with_evidence
+from forests.core.certainty.evidence import evidence_of, known_interval, with_evidence
 from forests.core.naming import node_anchor, tree_id
+from forests.core.opinions.disagreements import Disagreement
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import NodeValue, estimate_values
 from forests.labels.people import names_of

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from forests.core.agreement import Kappa
+from forests.core.opinions.agreement import Kappa
 from forests.core.tree import format_path
 from forests.models import Forest
 from forests.pages.json_twin import json_address

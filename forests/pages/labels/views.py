@@ -13,11 +13,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from experiment_configs.interfaces import ConfigError
-from forests.core.agreement import fleiss_kappa, kappa_of_pairs
-from forests.core.disagreements import Disagreement
 from forests.core.naming import index_of_tree, node_anchor
+from forests.core.opinions.agreement import fleiss_kappa, kappa_of_pairs
+from forests.core.opinions.disagreements import Disagreement
+from forests.core.opinions.verdicts import Verdict
 from forests.core.tree import NodePath
-from forests.core.verdicts import Verdict
 from forests.labels.disagreeing import read_largest, update_disagreements_of
 from forests.labels.people import names_of
 from forests.labels.storage import (

@@ -8,12 +8,12 @@ from typing import TypeAlias
 
 from django.utils.safestring import SafeString
 
-from forests.core.disagreements import disagreements_of, intervals_of
-from forests.core.evidence import evidence_of, known_interval, with_evidence
+from forests.core.certainty.evidence import evidence_of, known_interval, with_evidence
 from forests.core.naming import node_anchor
+from forests.core.opinions.disagreements import disagreements_of, intervals_of
+from forests.core.opinions.verdicts import GIVE_VERDICTS
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import Estimator, NodeValue, estimate_values
-from forests.core.verdicts import GIVE_VERDICTS
 from forests.pages.tree.query import TreeQuery
 from forests.pages.tree.selection import select
 from forests.pages.tree.steepest import steepest_path

@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
-from forests.core.evidence import known_interval
+from forests.core.certainty.evidence import known_interval
 from forests.core.prefix import as_plain_text
 from forests.core.tree import TreeNode, format_path
 from forests.core.values import NodeValue

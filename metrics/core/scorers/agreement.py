@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from forests.core.opinions.verdicts import first_wrong, verdict_of
 from forests.core.tree import NodePath, ReasoningTree, Scores, TreeNode
-from forests.core.verdicts import first_wrong, verdict_of
 from metrics.core.scorers.first_errors import NO_ERROR
 from metrics.core.scorers.step_scores import Numbers
 from metrics.core.statistics.bootstrap import over_trees

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from forests.core.opinions.verdicts import SCORES, Verdict, verdict_of
 from forests.core.tree import NodePath, ReasoningTree, Scores, TreeNode
 from forests.core.values import Ungraded, leaf_result
-from forests.core.verdicts import SCORES, Verdict, verdict_of
 from metrics.core.scorers.agreement import Agreement, first_error, labelled_solutions
 from metrics.core.scorers.first_errors import (
     NO_ERROR,

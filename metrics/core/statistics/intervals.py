@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import sqrt
 
-from forests.core.evidence import Z_95, wilson_interval
+from forests.core.certainty.evidence import Z_95, wilson_interval
 
 
 @dataclass(slots=True)

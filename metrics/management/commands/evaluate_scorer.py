@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from common.commands import ProjectCommand
 from common.progress_bar import shown_progress
 from forests.core.model_counts import from_fields
-from forests.core.verdicts import GIVE_VERDICTS
+from forests.core.opinions.verdicts import GIVE_VERDICTS
 from forests.forest_arguments import (
     add_forest_argument,
     get_grown_forest,

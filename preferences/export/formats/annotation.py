@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from experiment_configs.refinements import Refinement
-from forests.core.standings import Standing, draws_rollouts, standings, steps_to_decide
+from forests.core.certainty.standings import Standing, draws_rollouts, standings, steps_to_decide
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 from forests.core.values import NodeValue
 from preferences.core.progress import progress_over

@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pyarrow as pa
 
-from forests.core.evidence import known_interval
+from forests.core.certainty.evidence import known_interval
 from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG, tagged_solution, without_number
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode

@@ -11,7 +11,7 @@ from common.progress_bar import shown_progress
 from common.storage_problems import first_line
 from common.text import as_percent
 from forests.core.estimators import AUTO
-from forests.core.verdicts import JUDGE_STEPS, SCORES, Verdict
+from forests.core.opinions.verdicts import JUDGE_STEPS, SCORES, Verdict
 from forests.forest_arguments import get_graded_forest
 from forests.models import Forest
 from forests.storage.scores import get_scorer

@@ -6,9 +6,9 @@ from django.core.management.base import CommandError, CommandParser
 from common.commands import ProjectCommand, add_json_argument, positive_integer
 from common.progress_bar import shown_progress
 from experiment_configs.refinements import GOALS, Refinement, RefinementGoal
-from forests.core.contests import ContestStanding
+from forests.core.certainty.contests import ContestStanding
+from forests.core.certainty.standings import Standing
 from forests.core.estimators import FOR_LABELS, FOR_PAIRS
-from forests.core.standings import Standing
 from forests.forest_arguments import add_forest_argument, get_graded_forest
 from forests.models import Forest
 from forests.progress.reading import read_standing_of

@@ -13,7 +13,7 @@ from common.commands import EXIT_PARTLY_FAILED, ProjectCommand, add_json_argumen
 from common.progress_bar import shown_progress
 from common.text import counted
 from experiment_configs.server_addresses import has_user, is_server_address
-from forests.core.verdicts import HUMAN, JUDGE, PRM, PROVER
+from forests.core.opinions.verdicts import HUMAN, JUDGE, PRM, PROVER
 from forests.forest_arguments import add_forest_argument, get_grown_forest
 from forests.labels.disagreeing import update_disagreements
 from forests.labels.storage import publish_labels
@@ -22,8 +22,6 @@ from forests.storage.scores import delete_scores, start_scorer
 from rollouts.client.backend import Backend
 from rollouts.client.server import ServerAddress
 from rollouts.client.servers_of_settings import scorer_server
-from rollouts.judge_command import OF_JUDGES, add_judge_arguments, handle_judge
-from rollouts.prover_command import OF_PROVERS, add_prover_arguments, handle_prover
 from rollouts.scoring.kinds import KINDS
 from rollouts.scoring.replacing import check_server
 from rollouts.scoring.score_forest import Scoring, first_request, score_forest
@@ -32,7 +30,13 @@ from rollouts.scoring.score_requests import (
     USUAL_TAGS,
     ScorerOptions,
 )
-from rollouts.scoring_command import OF_CHAT_MODELS, add_chat_model_arguments, counts_by_name
+from rollouts.scoring_commands.judge_command import OF_JUDGES, add_judge_arguments, handle_judge
+from rollouts.scoring_commands.limits import (
+    OF_CHAT_MODELS,
+    add_chat_model_arguments,
+    counts_by_name,
+)
+from rollouts.scoring_commands.prover_command import OF_PROVERS, add_prover_arguments, handle_prover
 
 OF_REWARD_MODELS = {
     "layout": None,

@@ -17,7 +17,7 @@ from forests.progress.estimating import estimate_lines
 from rollouts.client.failures import BackendError
 from rollouts.client.servers_of_settings import policy_server
 from rollouts.config_checks import ShownItem, Verification, verify
-from rollouts.growing.needs import require_server_among
+from rollouts.growing.needs_of_jobs import require_server_among
 from rollouts.probing.memory import AskingMemory, Memory
 from rollouts.sampling.completion_client import CompletionClient
 from rollouts.sampling.in_flight import InFlight, find_in_flight

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forests.core.certainty.evidence import evidence_of
 from forests.core.counting import count_tree
 from forests.core.estimators import (
     STRATEGY_ESTIMATORS,
@@ -12,7 +13,6 @@ from forests.core.estimators import (
     choose_estimator,
     own_estimator,
 )
-from forests.core.evidence import evidence_of
 from forests.core.tree import ROOT, Grade, ReasoningTree, TreeNode
 from forests.core.values import (
     ESTIMATORS,

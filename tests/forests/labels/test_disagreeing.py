@@ -2,9 +2,9 @@
 
 import pytest
 
-from forests.core.disagreements import GRADED_LEAVES
+from forests.core.opinions.disagreements import GRADED_LEAVES
+from forests.core.opinions.verdicts import JUDGE
 from forests.core.tree import parse_path
-from forests.core.verdicts import JUDGE
 from forests.labels.disagreeing import read_largest, update_disagreements, update_disagreements_of
 from forests.models import Forest, Node, Tree
 from forests.storage.scores import start_scorer, write_scores

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiment_configs.interfaces import ConfigError
+from forests.core.opinions.verdicts import HUMAN, Verdict
 from forests.core.tree import parse_path
-from forests.core.verdicts import HUMAN, Verdict
 from forests.labels.storage import (
     DECISIONS,
     labels_of_forest,

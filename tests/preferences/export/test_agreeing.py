@@ -12,8 +12,8 @@ from django.core.management.base import CommandError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from forests.core.opinions.verdicts import JUDGE, Verdict
 from forests.core.tree import TreeNode, parse_path
-from forests.core.verdicts import JUDGE, Verdict
 from forests.models import Forest, Tree
 from forests.storage.scores import start_scorer, write_scores
 from preferences.core.consensus import Coverage

@@ -9,7 +9,7 @@ import pytest
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.loading import load_config
-from experiment_configs.stopping import steps_to_answer
+from experiment_configs.stop_at_answer import steps_to_answer
 from forests.core.tree import ReasoningTree
 from rollouts.client import failures
 from rollouts.client.failures import RequestFailedError

@@ -12,7 +12,7 @@ import pytest
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
 from experiment_configs.loading import load_config
 from experiment_configs.step_delimiters import stored_delimiter
-from experiment_configs.stopping import steps_to_answer
+from experiment_configs.stop_at_answer import steps_to_answer
 from forests.core.tree import Grade, ReasoningTree, TreeNode
 from forests.models import Tree
 from forests.storage.trees import iter_trees

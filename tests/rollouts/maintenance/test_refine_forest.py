@@ -13,9 +13,9 @@ from django.core.management import CommandError, call_command
 
 from experiment_configs.interfaces import ConfigError
 from experiment_configs.refinements import Refinement
-from forests.core.contests import ContestStanding, contests, steps_to_rank
+from forests.core.certainty.contests import ContestStanding, contests, steps_to_rank
+from forests.core.certainty.standings import Standing
 from forests.core.estimators import EstimatorError, caution, choose_estimator
-from forests.core.standings import Standing
 from forests.core.tree import format_path, parse_path
 from forests.core.values import root_value
 from forests.models import Forest, Node, Tree
@@ -536,6 +536,7 @@ def test_exports_of_steps_leave_out_the_rollouts_that_compared_pairs(
     grow(forest)
 
     rows: dict[str, int] = {}
+    manifest: dict[str, Any] = {}
     for name in ("trl_stepwise", "prm800k", "processbench"):
         call_command(
             "export_preferences", "--forest_name", forest.name, "--format", name,

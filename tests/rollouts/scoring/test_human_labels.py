@@ -7,8 +7,8 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from experiment_configs.interfaces import ConfigError
+from forests.core.opinions.verdicts import HUMAN, JUDGE, Verdict
 from forests.core.tree import parse_path
-from forests.core.verdicts import HUMAN, JUDGE, Verdict
 from forests.labels.disagreeing import read_largest
 from forests.models import Forest, Scorer, Tree
 from forests.storage.scores import read_scores, start_scorer, write_scores

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forests.core.opinions.verdicts import Verdict
 from forests.core.tree import format_path
-from forests.core.verdicts import Verdict
 from rollouts.scoring.judge_prompts import (
     JUDGE_TEMPLATES,
     JudgeOptions,

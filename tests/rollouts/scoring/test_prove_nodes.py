@@ -206,7 +206,9 @@ def test_scores_of_a_changed_grader_do_not_mix_with_earlier_ones(forest, server,
     changed.config_sha256 = "0" * 64
     changed.save()
     loaded = load_frozen_config(forest)
-    monkeypatch.setattr("rollouts.prover_command.load_frozen_config", lambda _: loaded)
+    monkeypatch.setattr(
+        "rollouts.scoring_commands.prover_command.load_frozen_config", lambda _: loaded
+    )
     asked = server.num_asked
     with pytest.raises(CommandError, match=r"config_sha256 was .* or --replace its scores"):
         prove(server, forest)

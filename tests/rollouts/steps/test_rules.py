@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from experiment_configs.interfaces import ConfigError, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.step_delimiters import NUMBERED_STEPS
-from rollouts.steps.blocks import find_blocks
 from rollouts.steps.rules import StepRule
+from rollouts.steps.whole_blocks import find_blocks
 
 PIECES = [
     "a", " ", "\n", "\r\n", "\n\n", "Step 1: x", "2. y", "```", "$$", r"\[", r"\]", "|", "|-|",

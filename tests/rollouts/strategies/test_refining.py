@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.refinements import Refinement
-from forests.core.standings import Standing, own_rollouts, standings, steps_to_decide
+from forests.core.certainty.standings import Standing, own_rollouts, standings, steps_to_decide
 from forests.core.tree import Grade, NodePath, ReasoningTree
 from forests.core.values import estimate_values
 from rollouts.steps.completions import Completion, Ending

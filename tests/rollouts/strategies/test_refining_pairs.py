@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 
 from experiment_configs.refinements import Refinement
-from forests.core.contests import ContestStanding, contests, steps_to_rank
-from forests.core.sibling_prior import PriorEstimator
-from forests.core.standings import own_rollouts
+from forests.core.certainty.contests import ContestStanding, contests, steps_to_rank
+from forests.core.certainty.sibling_prior import PriorEstimator
+from forests.core.certainty.standings import own_rollouts
 from forests.core.tree import NodePath, ReasoningTree
 from forests.core.values import estimate_values
 from rollouts.strategies import STRATEGIES

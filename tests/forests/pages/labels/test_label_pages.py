@@ -8,8 +8,8 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
+from forests.core.opinions.verdicts import HUMAN, IMPORTED, JUDGE, Verdict
 from forests.core.tree import parse_path
-from forests.core.verdicts import HUMAN, IMPORTED, JUDGE, Verdict
 from forests.labels.disagreeing import update_disagreements
 from forests.labels.storage import DECISIONS
 from forests.models import Forest, Tree, TreeLabels

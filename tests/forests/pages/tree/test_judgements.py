@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from forests.core.judged import JudgedTree
+from forests.core.opinions.judged import JudgedTree
 from forests.core.tree import parse_path
 from forests.models import Forest
 from forests.storage.scores import start_scorer, write_judged

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from experiment_configs.interfaces import Prompt
-from forests.core.evidence import evidence_of, with_evidence
+from forests.core.certainty.evidence import evidence_of, with_evidence
 from forests.core.prefix import as_text
 from forests.core.step_tags import STEP_TAG
 from forests.core.tree import ReasoningTree

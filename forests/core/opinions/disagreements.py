@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple, TypeAlias
 
-from forests.core.evidence import evidence_of
+from forests.core.certainty.evidence import evidence_of
 from forests.core.tree import NodePath, ReasoningTree, Scores
 from forests.core.values import Estimator, estimate_values
 

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from forests.core.evidence import Evidence, evidence_of
-from forests.core.sibling_prior import PriorEstimator, SiblingPrior
+from forests.core.certainty.evidence import Evidence, evidence_of
+from forests.core.certainty.sibling_prior import PriorEstimator, SiblingPrior
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
 from forests.core.values import estimate_values
 
@@ -178,7 +178,7 @@ def test_the_root_has_no_siblings_and_a_lone_step_has_none() -> None:
 
 def test_a_sorted_forest_teaches_as_much_as_a_shuffled_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hard items first, in which steps differ; then many in which all steps are equal."""
-    monkeypatch.setattr("forests.core.sibling_prior.MAX_GROUPS", 100)
+    monkeypatch.setattr("forests.core.certainty.sibling_prior.MAX_GROUPS", 100)
     random = Random(3)
     differ = [grown(random, 16, [random.random() for _ in range(4)]) for _ in range(100)]
     equal = [grown(random, 16, [random.random()] * 4) for _ in range(300)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from experiment_configs.answers import NotComparedError
 from experiment_configs.interfaces import ConfigError, Prompt, RolloutConfig, RolloutWorkerConfig
-from experiment_configs.stopping import MAX_LOOKS, steps_to_answer
+from experiment_configs.stop_at_answer import MAX_LOOKS, steps_to_answer
 
 
 class Plain(RolloutConfig):

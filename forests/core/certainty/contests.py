@@ -1,7 +1,7 @@
 """Which step after a prefix is better: what is known of it, during and after `refine_forest`.
 
 Preference pairs take the best and the worst step after each prefix. A contest is decided if one of
-the two is better with the wanted confidence (`forests.core.sibling_prior`).
+the two is better with the wanted confidence (`forests.core.certainty.sibling_prior`).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from experiment_configs.refinements import Refinement
-from forests.core.evidence import Evidence, evidence_of
-from forests.core.sibling_prior import SiblingPrior
-from forests.core.standings import own_rollouts
+from forests.core.certainty.evidence import Evidence, evidence_of
+from forests.core.certainty.sibling_prior import SiblingPrior
+from forests.core.certainty.standings import own_rollouts
 from forests.core.tree import NodePath, ReasoningTree
 from forests.core.values import estimate_values
 

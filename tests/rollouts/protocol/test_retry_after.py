@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rollouts.protocol.waiting import seconds_to_wait
+from rollouts.protocol.retry_after import seconds_to_wait
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forests.core.verdicts import (
+from forests.core.opinions.verdicts import (
     MAX_RATIONALE,
     SCORES,
     Verdict,

@@ -11,8 +11,8 @@ from common.commands import EXIT_PARTLY_FAILED, ProjectCommand, positive_integer
 from common.progress_bar import shown_progress
 from experiment_configs.interfaces import Api, RolloutConfig, RolloutWorkerConfig
 from forests.core.estimators import IMPORTED
+from forests.core.opinions.verdicts import PROVER
 from forests.core.values import UNGRADED
-from forests.core.verdicts import PROVER
 from forests.models import Forest, TreeStatus
 from forests.storage.scores import scored_indexes
 from forests.storage.trees import StoredTree, iter_trees
@@ -32,7 +32,7 @@ from rollouts.scoring.proving import (
     prover_config,
 )
 from rollouts.scoring.score_forest import Scoring, score_trees
-from rollouts.scoring_command import (
+from rollouts.scoring_commands.limits import (
     RAISE_THE_LIMIT,
     check_outcome,
     prices_of,

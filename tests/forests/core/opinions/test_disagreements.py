@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forests.core.disagreements import (
+from forests.core.opinions.disagreements import (
     GRADED_LEAVES,
     MAX_OF_A_TREE,
     Disagreement,

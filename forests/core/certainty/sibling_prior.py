@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forests.core.evidence import (
+from forests.core.certainty.evidence import (
     USUAL_CORRELATION,
     Correlation,
     Dependence,

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from common.commands import EXIT_PARTLY_FAILED, ProjectCommand, positive_integer
 from common.progress_bar import shown_progress
-from forests.core.verdicts import JUDGE
+from forests.core.opinions.verdicts import JUDGE
 from forests.models import Forest, Scorer
 from forests.storage.scores import scored_indexes
 from rollouts.client.backend import Backend
@@ -25,7 +25,7 @@ from rollouts.scoring.judge_prompts import (
 from rollouts.scoring.judging import Judge, Judging, most_of_judging, short_request
 from rollouts.scoring.replacing import check_server
 from rollouts.scoring.score_forest import Scoring, score_trees
-from rollouts.scoring_command import (
+from rollouts.scoring_commands.limits import (
     check_outcome,
     prices_of,
     say_spent,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forests.core.agreement import cohen_kappa, fleiss_kappa, kappa_of_pairs
+from forests.core.opinions.agreement import cohen_kappa, fleiss_kappa, kappa_of_pairs
 
 # Fleiss (1971), as in the literature's usual example: ten subjects, fourteen raters, five
 # categories, kappa 0.210.

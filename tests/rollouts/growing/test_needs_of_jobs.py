@@ -13,7 +13,7 @@ from forests.progress.reading import read_standing_of
 from forests.progress.states import ForestState
 from rollouts.client.failures import NotForThisWorkerError
 from rollouts.growing import growing_process
-from rollouts.growing.needs import Needs
+from rollouts.growing.needs_of_jobs import Needs
 from rollouts.workers import jobs
 from rollouts.workers.jobs import enqueue_forest, forest_of, grow_slice, job_id_of
 from rollouts.workers.rq_worker import RolloutWorker

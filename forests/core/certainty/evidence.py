@@ -3,7 +3,7 @@
 Leaves below one step are not always independent. If growth drew two continuations of a step's
 child, both share that child, and together they say less about the step than two draws from the
 step itself. `Evidence` counts each value's *effective* samples. How much the leaves of one child
-agree is estimated from the forest (`forests.core.sibling_prior`); where nobody has estimated it,
+agree is estimated from the forest (`sibling_prior`); where nobody has estimated it,
 `USUAL_CORRELATION` is taken.
 """
 

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from forests.core.evidence import (
+from forests.core.certainty.evidence import (
     Evidence,
     evidence_of,
     value_interval,

@@ -3,8 +3,8 @@
 import pytest
 
 from experiment_configs.refinements import Refinement
-from forests.core.contests import Contest, ContestStanding, contests, steps_to_rank
-from forests.core.sibling_prior import SiblingPrior
+from forests.core.certainty.contests import Contest, ContestStanding, contests, steps_to_rank
+from forests.core.certainty.sibling_prior import SiblingPrior
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
 
 PRIOR = SiblingPrior().as_dict()
