@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand
-from forests.core.estimators import AUTO, choose_estimator
+from forests.core.estimators import AUTO, caution_of_samples, choose_estimator
 from forests.core.naming import IMPORTED_SCORER
 from forests.models import Forest
 from forests.storage.scores import get_scorer, scorer_names
@@ -93,6 +93,8 @@ def choose_source(
             returncode=2,
         )
     _require_scores(forest, scorer)
+    if words := caution_of_samples(forest.refined_for):
+        command.say(words)
     agree = _other_sources(forest, options["agree"], scorer)
     estimator = (
         choose_estimator(forest.strategy, AUTO, forest.refined_for)

@@ -124,8 +124,18 @@ def caution(strategy: str, estimator: Estimator, refined_for: str = "") -> str:
     )
 
 
+def caution_of_samples(refined_for: str) -> str:
+    """Return a warning about pass rates of a forest, as one line; empty if there is none."""
+    return f"{_SAMPLES_OF_REFINED}are biased" if refined_for else ""
+
+
+_SAMPLES_OF_REFINED = (
+    "refine_forest drew from chosen steps, so best_of_n and pass rates of its samples "
+)
+
+
 def _caution_of_refined(estimator: Estimator, goal: str) -> str:
-    samples = "refine_forest drew from chosen steps, so best_of_n and pass rates of its samples "
+    samples = _SAMPLES_OF_REFINED
     if estimator == own_estimator("", goal):
         return f"{samples}are biased; values of {estimator} are not"
     if goal == FOR_PAIRS:

@@ -536,7 +536,7 @@ def test_exports_of_steps_leave_out_the_rollouts_that_compared_pairs(
     grow(forest)
 
     rows: dict[str, int] = {}
-    manifest: dict[str, Any] = {}
+    left_out: dict[str, int] = {}
     for name in ("trl_stepwise", "prm800k", "processbench"):
         call_command(
             "export_preferences", "--forest_name", forest.name, "--format", name,
@@ -545,12 +545,13 @@ def test_exports_of_steps_leave_out_the_rollouts_that_compared_pairs(
         manifest = json.loads((tmp_path / name / "manifest.json").read_text())
         assert manifest["parameters"]["solutions"] == "annotated"
         rows[name] = sum(manifest["rows"].values())
+        left_out[name] = manifest["left_out"]["rollouts_that_only_annotate"]
 
     assert rows["trl_stepwise"] == rows["processbench"]
     # A rollout that ends in its first step looks like a step that `branching` drew.
     assert rows["processbench"] >= len(whole)
     assert rows["processbench"] == len(whole) or case == "branching"
-    assert manifest["left_out"]["rollouts_that_only_annotate"] > 0
+    assert min(left_out.values()) > 0
 
 
 def test_a_forest_refined_for_pairs_moves_to_another_database_and_is_regraded(
