@@ -50,8 +50,14 @@ def stages(limit: int, output: Path) -> list[Stage]:
             "beam_search", "--num_beam_values", "1,5", "--value_function_option", "labelled",
             "--aggregation", "mean", *forest,
         ]),
-        # The forest is small: hardly any pair is sure. Its page shows how sure each one is.
-        Stage("Create preferences", ["create_preferences", "--min_confidence", "0", *forest]),
+        # Two leaves a step do not tell which of two steps is better: without more, hardly any
+        # pair is sure enough to train on.
+        Stage("Choose the steps that need more rollouts", [
+            "refine_forest", "--goal", "pairs", "--target_confidence", "0.8",
+            "--max_rollouts", "16", *forest,
+        ]),
+        Stage("Draw them", ["rollout_worker", "--num_processes", "1", *forest]),
+        Stage("Create preferences", ["create_preferences", "--min_confidence", "0.8", *forest]),
         Stage("Export them for TRL", [
             "export_preferences", "--format", "trl", "--container", "jsonl,parquet,dataset",
             "--output", str(output), "--overwrite", *forest,

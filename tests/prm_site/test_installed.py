@@ -152,8 +152,8 @@ def test_an_interrupted_demo_stops_all_and_the_next_one_ends_with_a_dataset(
 
         assert demo.wait(240) == 0, log.read_text()
     assert stages(log) == [
-        "verify_config", "seed_forest", "rollout_worker", "beam_search", "create_preferences",
-        "export_preferences",
+        "verify_config", "seed_forest", "rollout_worker", "beam_search", "refine_forest",
+        "rollout_worker", "create_preferences", "export_preferences",
     ]  # fmt: skip
     rows = list(load_from_disk(str(demos.output / "dataset"))["train"])
     assert rows
