@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
@@ -25,7 +26,11 @@ def browser() -> Iterator[Browser]:
     other packages could start none, and in which Django refuses the database unless told otherwise.
     """
     path = chromium()
+    # Django would make another connection for the event loop. It would keep its client when a test
+    # outside the loop closes that.
+    connection = connections[DEFAULT_DB_ALIAS]
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        connections[DEFAULT_DB_ALIAS] = connection
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
         yield browser

@@ -7,6 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand, add_json_argument, pick
 from common.progress_bar import shown_progress
+from common.text import counted
 from forests.forest_arguments import (
     add_forest_argument,
     get_grown_forest,
@@ -113,6 +114,12 @@ python manage.py create_preferences --forest_name F --values progress:prover
                 f"{unscored} of {forest.num_complete} complete trees have no scores of "
                 f"{made.parameters['scorer']!r} and were left out; run the same command again when "
                 "they have"
+            )
+        if unrated := made.dropped.get("pairs_without_other_scores"):
+            self.say(
+                f"{counted(unrated, 'pair')} left out because a source of --agree does not rate "
+                "both sides: judge all solutions (score_nodes without --solutions), or label "
+                "more steps"
             )
         self._say_confidence(forest, made)
         say_uncompared(self, forest.num_uncompared, forest.name)

@@ -129,6 +129,21 @@ def test_pairs_are_kept_whose_chosen_side_every_source_prefers(forest: Forest):
     assert dropped["pairs_on_which_sources_disagree"] == 1
 
 
+def test_pairs_with_a_side_that_a_source_does_not_rate_are_told_with_the_remedy(
+    forest: Forest, capsys
+):
+    scorer = start_scorer(forest, "two_solutions", {}, JUDGE)
+    write_scores(scorer, {Tree.objects.get().id: {GOOD: 1.0, LUCKY: 0.0}})
+
+    dropped = create("--agree", "two_solutions")
+
+    assert pairs() == set()
+    assert dropped["pairs_without_other_scores"] == 2
+    assert "2 pairs left out because a source of --agree does not rate both sides: judge all " in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_scorer_and_monte_carlo_values_can_change_places(forest: Forest):
     dropped = create("--values", "scorer:judge", "--agree", "mc")
 
