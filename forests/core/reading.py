@@ -112,6 +112,8 @@ class ReadTree:
     status: str
     error: str
     hit_max_nodes: bool
+    refined_steps: Sequence[str] | None
+    """Paths of the steps that `refine_forest` chose; None where it did not refine the tree."""
     spent: Mapping[str, int]
     tree: ReasoningTree
     scores: Scores

@@ -46,6 +46,7 @@ class DatabaseSource:
                     status=stored.status,
                     error=stored.error,
                     hit_max_nodes=stored.hit_max_nodes,
+                    refined_steps=stored.refined_steps,
                     spent={name: stored.spent[name] for name in SPENT},
                     tree=stored.tree,
                     scores=scores,

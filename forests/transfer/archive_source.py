@@ -163,6 +163,7 @@ def _read_tree(row: Mapping[str, Any], tree: ReasoningTree, scores: Scores) -> R
         status=row["status"],
         error=row["error"],
         hit_max_nodes=row["hit_max_nodes"],
+        refined_steps=json.loads(row["refined_steps"] or "null"),
         spent={name: row[name] for name in SPENT},
         tree=tree,
         scores=scores,

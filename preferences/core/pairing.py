@@ -12,7 +12,8 @@ from itertools import combinations, pairwise
 from random import Random
 from typing import Any
 
-from forests.core.tree import ROOT, NodePath, ReasoningTree
+from forests.core.estimators import FOR_PAIRS
+from forests.core.tree import ROOT, NodePath, ReasoningTree, parse_path
 from forests.core.values import NodeValue
 from forests.core.voting import counted_answer
 from metrics.core.tree_filters import TREES_LEFT_OUT
@@ -147,6 +148,19 @@ class PairSelection:
 
 def _unknown(_one: NodePath, _other: NodePath) -> float | None:
     return None
+
+
+def steps_to_pair(
+    refined_for: str, refined_steps: Sequence[str] | None
+) -> Collection[NodePath] | None:
+    """Return the steps of a tree that `refine_forest` compared; None: all may be paired.
+
+    Rollouts that it added have first steps with one sample each: the best and the worst of many
+    such steps would hide the pairs that were decided.
+    """
+    if refined_for != FOR_PAIRS or refined_steps is None:
+        return None
+    return {parse_path(step) for step in refined_steps}
 
 
 def select_pairs(  # noqa: PLR0913  all but the first three are optional

@@ -13,9 +13,8 @@ from django.db import IntegrityError
 
 from common.errors import UserError
 from forests.core.certainty.sibling_prior import PriorEstimator, SiblingPrior
-from forests.core.estimators import FOR_PAIRS
 from forests.core.naming import check_slug
-from forests.core.tree import NodePath, Scores, parse_path
+from forests.core.tree import Scores
 from forests.core.values import Estimator, Ungraded
 from forests.core.voting import num_ungrouped
 from forests.models import Forest, TreeStatus
@@ -23,7 +22,7 @@ from forests.storage.scores import get_scorer, iter_scored_trees, iter_trees_wit
 from forests.storage.trees import Document, StoredTree
 from metrics.core.tree_filters import TreeFilter
 from preferences.core.confidence import confidence_in, has_confidence
-from preferences.core.pairing import Pair, PairingOptions, select_pairs
+from preferences.core.pairing import Pair, PairingOptions, select_pairs, steps_to_pair
 from preferences.core.statistics import PairStatistics
 from preferences.core.value_sources import ValueSource
 from preferences.models import PreferenceSet, set_id
@@ -302,7 +301,7 @@ class _Writer:
             self.parameters.options,
             confidence=confidence_in(stored.tree, values, source, self.prior),
             consensus=source.consensus_in(stored.tree, scores),
-            steps=_candidates(self.forest, stored),
+            steps=steps_to_pair(self.forest.refined_for, stored.refined_steps),
             key=f"{stored.index}",
         )
         self.dropped += chosen.dropped
@@ -333,17 +332,6 @@ class _Writer:
             raise
         self.documents, self.margins = [], 0.0
         self.counts.clear()
-
-
-def _candidates(forest: Forest, stored: StoredTree) -> set[NodePath] | None:
-    """Return the steps of a tree that were compared by `refine_forest`; None: all may be paired.
-
-    Rollouts that it added have first steps with one sample each: the best and the worst of many
-    such steps would hide the pairs that were decided.
-    """
-    if forest.refined_for != FOR_PAIRS or stored.refined_steps is None:
-        return None
-    return {parse_path(step) for step in stored.refined_steps}
 
 
 def _lengths(pairs: Sequence[Pair]) -> dict[str, int]:

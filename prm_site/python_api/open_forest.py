@@ -106,7 +106,7 @@ class OpenForest:
         """
         first, last, _ = slice(start, stop).indices(len(self))
         for read in self._source.trees(range(first, max(first, last)), self._values.scorer):
-            yield OpenTree(read, self._values, lambda: self.prior)
+            yield OpenTree(read, self._values, lambda: self.prior, self.summary.refined_for)
 
     @cached_property
     def prior(self) -> SiblingPrior | None:

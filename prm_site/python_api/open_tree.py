@@ -23,7 +23,7 @@ from forests.core.values import NodeValue
 from metrics.core.statistics.baselines import majority_at_k, samples_of
 from metrics.core.statistics.distributions import AnswerShare, answer_shares
 from preferences.core.confidence import confidence_in
-from preferences.core.pairing import select_pairs
+from preferences.core.pairing import select_pairs, steps_to_pair
 from preferences.core.value_sources import ValueSource
 from prm_site.python_api.pairs import PairingArguments, TreePair, pairing_options
 
@@ -87,10 +87,12 @@ class OpenTree:
         read: ReadTree,
         source: ValueSource,
         prior: Callable[[], SiblingPrior | None] = lambda: None,
+        refined_for: str = "",
     ) -> None:
         self._read = read
         self._source = source
         self._prior = prior
+        self._refined_for = refined_for
 
     def __repr__(self) -> str:
         return f"<tree {self.index}: {self.status}, {counted(len(self), 'node')}>"
@@ -253,7 +255,12 @@ class OpenTree:
             return []
         confidence = confidence_in(self.tree, self.values, self._source, self._prior())
         found = select_pairs(
-            self.tree, self.values, chosen, confidence=confidence, key=f"{self.index}"
+            self.tree,
+            self.values,
+            chosen,
+            confidence=confidence,
+            steps=steps_to_pair(self._refined_for, self._read.refined_steps),
+            key=f"{self.index}",
         ).pairs
         return [
             TreePair(

@@ -145,10 +145,10 @@ python manage.py create_preferences --forest_name F --values progress:prover
             )
         if unsure := made.dropped.get("pairs_below_min_confidence"):
             self.say(
-                f"{unsure} pairs were left out because it is not sure enough which side is better "
-                f"(confidence below {least:g}): run refine_forest --goal pairs, draw more samples "
-                "of each step (rollouts_per_state or a wider branching), grow more trees, or lower "
-                "--min_confidence"
+                f"{counted(unsure, 'pair')} left out because it is not sure enough which side is "
+                f"better (confidence below {least:g}): run refine_forest --goal pairs, draw more "
+                "samples of each step (rollouts_per_state or a wider branching), grow more trees, "
+                "or lower --min_confidence"
             )
 
 

@@ -66,7 +66,7 @@ def test_unsure_pairs_are_left_out_and_the_command_says_what_to_do(mixed):
     assert shown["parameters"]["min_confidence"] == USUAL_CONFIDENCE
     assert shown["dropped"]["pairs_below_min_confidence"] == 1
     assert {one.tree_index for one in Preference.objects.filter(depth=0)} == {0, 1, 2}
-    assert "1 pairs were left out because it is not sure enough which side is better" in err
+    assert "1 pair left out because it is not sure enough which side is better" in err
     assert "draw more samples of each step" in err
 
 

@@ -24,6 +24,7 @@ from forests.progress.states import ForestState
 from forests.storage.counters import recount_forest
 from forests.storage.trees import delete_forest, iter_trees, retry_failed
 from preferences.models import Preference, PreferenceSet
+from prm_site import open_forest
 from rollouts.client import failures
 from rollouts.growing import grower as growth
 from rollouts.growing.fencing import forget_nodes
@@ -519,6 +520,30 @@ def test_preference_sets_pair_only_the_steps_that_were_compared(server: OpenAISe
     }
     assert sides <= there
     assert all(0 < (pair.confidence or 0) <= 1 for pair in pairs)
+
+
+def test_the_python_api_pairs_the_same_steps_of_a_refined_forest(
+    server: OpenAIServer, tmp_path: Path
+):
+    server.write = write_differing
+    forest = grown("branching", **WIDE["branching"])
+    refine(forest, *PAIRS, most=16)
+    grow(forest)
+    archive = str(tmp_path / "archive")
+    call_command("export_forest", "--forest_name", forest.name, "--output", archive)
+
+    call_command("create_preferences", "--forest_name", forest.name)
+
+    made = {
+        (one.tree_index, one.prefix, one.chosen, one.rejected, one.confidence)
+        for one in Preference.objects.all()
+    }
+    assert made
+    for opened in (open_forest(forest.name), open_forest(archive)):
+        assert made == {
+            (one.tree_index, one.prefix_text, one.chosen.text, one.rejected.text, one.confidence)
+            for one in opened.pairs(min_confidence=0.8)
+        }
 
 
 @pytest.mark.parametrize("case", WIDE)
