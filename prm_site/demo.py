@@ -57,7 +57,10 @@ def stages(limit: int, output: Path) -> list[Stage]:
             "--max_rollouts", "16", *forest,
         ]),
         Stage("Draw them", ["rollout_worker", "--num_processes", "1", *forest]),
-        Stage("Create preferences", ["create_preferences", "--min_confidence", "0.8", *forest]),
+        # A set that was made before the forest was refined cannot be continued.
+        Stage("Create preferences", [
+            "create_preferences", "--min_confidence", "0.8", "--replace", *forest,
+        ]),
         Stage("Export them for TRL", [
             "export_preferences", "--format", "trl", "--container", "jsonl,parquet,dataset",
             "--output", str(output), "--overwrite", *forest,
