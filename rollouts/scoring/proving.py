@@ -77,7 +77,7 @@ class Proving:
 def prover_config(forest: Forest, options: ProverOptions) -> RolloutWorkerConfig:
     """Return the forest's settings for rollouts, with the prover in place of the policy.
 
-    There is no limit of steps, as a rollout takes no place in the tree.
+    The number of steps is not limited, as a rollout takes no place in the tree.
     """
     return replace(
         RolloutWorkerConfig.from_dict(forest.worker_config),
