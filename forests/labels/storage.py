@@ -135,7 +135,7 @@ def record_label(forest: Forest, index: int, path: NodePath, new: NewLabel) -> S
     fields |= {f"{name}.{key}": value for name, value in values.items() if value is not None}
     gone = {f"{name}.{key}": "" for name, value in values.items() if value is None}
     collection(TreeLabels).update_one(
-        {"_id": f"{tree}/{quote(new.person, safe='')}"},
+        {"_id": _document_id(tree, new.person)},
         {"$set": fields, "$inc": {"revision": 1}, **({"$unset": gone} if gone else {})},
         upsert=True,
     )
@@ -175,7 +175,7 @@ def labels_of_forest(forest: Forest) -> dict[str, dict[tuple[str, NodePath], Lab
 
 def note_whole(tree: str, person: str) -> None:
     """Note that a person has labelled every step of the solution that a tree asks for."""
-    mine = {"_id": f"{tree}/{quote(person, safe='')}"}
+    mine = {"_id": _document_id(tree, person)}
     collection(TreeLabels).update_one(mine, {"$set": {"is_whole": True}})
 
 
@@ -262,6 +262,10 @@ def _notes(step: StepLabels) -> str:
     """Return the notes on a step as one text. Names stay on this site: archives have no people."""
     said = [*step.labels, *([step.decision] if step.decision else [])]
     return bounded_rationale("\n\n".join(f"{one.verdict}: {one.note}" for one in said if one.note))
+
+
+def _document_id(tree: str, person: str) -> str:
+    return f"{tree}/{quote(person, safe='')}"
 
 
 def _key(path: NodePath) -> str:

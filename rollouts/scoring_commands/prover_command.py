@@ -13,16 +13,16 @@ from experiment_configs.interfaces import Api, RolloutConfig, RolloutWorkerConfi
 from forests.core.estimators import IMPORTED
 from forests.core.opinions.verdicts import PROVER
 from forests.core.values import UNGRADED
-from forests.models import Forest, TreeStatus
+from forests.models import Forest
 from forests.storage.scores import scored_indexes
-from forests.storage.trees import StoredTree, iter_trees
+from forests.storage.trees import StoredTree
 from rollouts.client.failures import LimitSpentError
 from rollouts.client.server import ServerAddress
 from rollouts.client.spending import Spending
 from rollouts.growing.growing_process import load_frozen_config
 from rollouts.probing.memory import DatabaseMemory
 from rollouts.sampling.completion_client import CompletionClient
-from rollouts.scoring.budget import ScorerBudget, estimate
+from rollouts.scoring.budget import ScorerBudget, complete_trees, estimate
 from rollouts.scoring.proving import (
     Prover,
     ProverOptions,
@@ -144,17 +144,13 @@ async def _prove(
 async def _probe(client: CompletionClient, forest: Forest, wanted: ProverOptions) -> Spending:
     """Find out what the servers can do, as growth does, and return what that cost."""
     spent = Spending()
-    first = await asyncio.to_thread(_first_complete, forest)
+    first = await asyncio.to_thread(lambda: next(complete_trees(forest), None))
     prompt = None if first is None else prompt_for(first, forest, wanted.api)
     try:
         await client.find_abilities(spent, prompt)
     except LimitSpentError as error:
         raise CommandError(f"{error}: {RAISE_THE_LIMIT}", returncode=EXIT_PARTLY_FAILED) from error
     return spent
-
-
-def _first_complete(forest: Forest) -> StoredTree | None:
-    return next((one for one in iter_trees(forest) if one.status == TreeStatus.COMPLETE), None)
 
 
 def _prover_options(forest: Forest, options: Mapping[str, Any]) -> ProverOptions:

@@ -38,8 +38,6 @@ class LabelCard:
     """The steps before it; empty for the first step."""
     text: SafeString
     value: NodeValue
-    interval: tuple[float, float] | None
-    """The 95 % interval of the value; None without a value."""
     judgements: Sequence[Judgement]
     labels: StepLabels
     said: Sequence[tuple[str, Label]]
@@ -56,6 +54,11 @@ class LabelCard:
     @property
     def anchor(self) -> str:
         return node_anchor(self.node.path)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the value; None without one."""
+        return known_interval(self.value)
 
     @property
     def place(self) -> str:
@@ -164,7 +167,6 @@ class _LabelTree:
             before=self.texts.markdown(before) if before else SafeString(""),
             text=self.texts.markdown(node.text),
             value=self._values[path],
-            interval=known_interval(self._values[path]),
             judgements=judgements_at(self._judged, path),
             labels=labels,
             said=[(self._names[one.person], one) for one in labels.labels],
