@@ -12,7 +12,7 @@ from tests.browser.showcase import FINISHED, make_showcase
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 FINGERPRINTS = IMAGES / "pictures.json"
-STYLES = IMAGES.parents[1] / "prm_site" / "static" / "prm_site" / "site.css"
+STYLES = sorted((IMAGES.parents[1] / "prm_site" / "static" / "prm_site").glob("*.css"))
 WIDTH = 1100
 PICTURES = {
     "tree": (f"/{FINISHED}/trees/0/", 1300),
@@ -28,7 +28,8 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
 def fingerprint(page: Page) -> str:
     """Return a hash of what a page says and of the styles: pixels differ between machines."""
     words = _TIME.sub("", page.inner_text("body"))
-    return hashlib.sha256(words.encode() + STYLES.read_bytes()).hexdigest()
+    styles = b"".join(file.read_bytes() for file in STYLES)
+    return hashlib.sha256(words.encode() + styles).hexdigest()
 
 
 def test_the_pictures_of_the_documents_are_of_todays_pages(reader: Page):
