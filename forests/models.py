@@ -140,6 +140,11 @@ class Forest(models.Model):
         return Usage.of(self.ledger)
 
     @property
+    def cached_share(self) -> float | None:
+        """The share of prompt tokens from prefix caches; None if no server has told of any."""
+        return self.cached_tokens / self.prompt_tokens if self.cached_tokens else None
+
+    @property
     def used(self) -> Usage:
         """What all its requests used, including failed ones and those of killed workers."""
         return self.committed - self.reserved

@@ -5,9 +5,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import blake2b
 
-BOUND = 1.25
-"""How much more than its even share of the requests in flight a server may have before it passes
-sessions on. Consistent hashing with bounded loads, arXiv:1608.01350."""
+BOUND_OF_NEW = 1.0
+BOUND_OF_KEPT = 2.0
+"""How many times its even share of the requests in flight a server may have and still get a new
+session, or keep one. Consistent hashing with bounded loads, arXiv:1608.01350."""
 MAX_SESSIONS = 100_000
 """Sessions to remember; the one that has been silent longest is forgotten first."""
 
@@ -31,11 +32,12 @@ class Affinity:
                 one. At most all of them have their share, so one always has room.
         """
         loads = dict(outstanding)
-        share = math.ceil(BOUND * (sum(loads.values()) + 1) / len(loads))
+        share = (sum(loads.values()) + 1) / len(loads)
         home = self._homes.get(session)
-        if home not in loads or loads[home] >= share:
+        if home not in loads or loads[home] >= math.ceil(BOUND_OF_KEPT * share):
             ranked = sorted(loads, key=lambda server: _rank(session, server), reverse=True)
-            home = next(server for server in ranked if loads[server] < share)
+            most = math.ceil(BOUND_OF_NEW * share)
+            home = next(server for server in ranked if loads[server] < most)
         self._homes[session] = home
         self._homes.move_to_end(session)
         if len(self._homes) > MAX_SESSIONS:

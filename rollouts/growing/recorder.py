@@ -59,7 +59,14 @@ class Growth:
     def of(cls, stored: StoredTree) -> "Growth":
         growth = cls(
             stored=stored,
-            spending=Spending(**stored.spent, failures=Counter(stored.failures)),
+            spending=Spending(
+                requests=stored.spent["requests"],
+                retries=stored.spent["retries"],
+                prompt_tokens=stored.spent["prompt_tokens"],
+                completion_tokens=stored.spent["completion_tokens"],
+                cached_tokens=stored.spent["cached_tokens"],
+                failures=Counter(stored.failures),
+            ),
         )
         growth.reported = _sums(growth.counters(), growth.models(), growth.spending)
         return growth
