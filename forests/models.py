@@ -68,6 +68,7 @@ class Forest(models.Model):
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers tell
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)  # failed attempts by kind, such as {"timeout": 3}
@@ -137,6 +138,11 @@ class Forest(models.Model):
         if self.ledger is None:  # not grown since an older version or another site grew it
             return Usage.of({name: getattr(self, name) for name in USAGE_FIELDS})
         return Usage.of(self.ledger)
+
+    @property
+    def cached_share(self) -> float | None:
+        """The share of prompt tokens from prefix caches; None if no server has told of any."""
+        return self.cached_tokens / self.prompt_tokens if self.cached_tokens else None
 
     @property
     def used(self) -> Usage:
@@ -228,6 +234,7 @@ class Tree(models.Model):
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers tell
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)
@@ -421,7 +428,7 @@ LEAF_COUNTERS = (
 )
 """Counters derived from a tree's nodes: see `forests.core.counting`."""
 
-SPENT_COUNTERS = ("prompt_tokens", "completion_tokens", "requests", "retries")
+SPENT_COUNTERS = ("prompt_tokens", "completion_tokens", "cached_tokens", "requests", "retries")
 """What growing cost, including retries and lost samples."""
 
 COUNTERS = (*LEAF_COUNTERS, *SPENT_COUNTERS)

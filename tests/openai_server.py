@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -158,6 +159,10 @@ class OpenAIServer:
         self.faults: deque[Fault] = deque()
         self.misbehave: Callable[[], Fault | None] = lambda: None
         self.misbehave_probe: Callable[[dict[str, Any]], Fault | None] = lambda body: None
+        self.usage_details: dict[str, Any] = {}
+        """Further fields of `usage`."""
+        self.headers: list[Message] = []
+        """Of each of the requests."""
         self.requests: list[dict[str, Any]] = []
         self.probes: list[dict[str, Any]] = []
         self.num_answered = 0
@@ -211,6 +216,7 @@ class OpenAIServer:
                 "prompt_tokens": len(prefix.split()),
                 "completion_tokens": tokens,
                 "total_tokens": len(prefix.split()) + tokens,
+                **self.usage_details,
             },
         }
 
@@ -347,6 +353,7 @@ class OpenAIServer:
                     fault = scripted.misbehave_probe(body)
                 else:
                     scripted.requests.append(body)
+                    scripted.headers.append(self.headers)
                     fault = scripted.faults.popleft() if scripted.faults else scripted.misbehave()
                 if fault:
                     self._fail(fault)

@@ -458,7 +458,7 @@ def _stored_tree(document: Document, nodes: list[Document]) -> StoredTree:
         question=question_of_document(document),
         status=document["status"],
         tree=tree,
-        spent={name: document[name] for name in SPENT_COUNTERS},
+        spent={name: document.get(name, 0) for name in SPENT_COUNTERS},
         failures=document["failures"],
         orphans=[*(node_id(document["_id"], node.path) for node in orphans), *late],
         generation=document.get("generation") or 0,

@@ -50,6 +50,8 @@ class Growth:
     status: TreeStatus = TreeStatus.GROWING
     error: str = ""
     hit_max_nodes: bool = False
+    rank: int = 0
+    """When it began in this process: earlier trees get their requests first."""
     lock: Lock = field(default_factory=Lock)
     """Held while nodes are added to the tree, and while another thread counts them."""
 
@@ -62,6 +64,7 @@ class Growth:
                 retries=stored.spent["retries"],
                 prompt_tokens=stored.spent["prompt_tokens"],
                 completion_tokens=stored.spent["completion_tokens"],
+                cached_tokens=stored.spent["cached_tokens"],
                 failures=Counter(stored.failures),
             ),
         )

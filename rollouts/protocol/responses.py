@@ -84,6 +84,8 @@ class StopRules:
 class ReportedUsage:
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    """Prompt tokens from the server's prefix cache; 0 also if it does not tell."""
 
 
 def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion], ReportedUsage]:
@@ -186,7 +188,9 @@ def read_usage(response: Any) -> ReportedUsage:
     listed = [len(_token_logprobs(_mapping(one).get("logprobs")) or ()) for one in choices]
     each = reported // len(choices)
     counted = sum(number or each for number in listed)
-    return ReportedUsage(_count(usage.get("prompt_tokens")), max(reported, counted))
+    prompt = _count(usage.get("prompt_tokens"))
+    cached = _count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    return ReportedUsage(prompt, max(reported, counted), min(cached, prompt))
 
 
 def thought_field(response: Any) -> str:

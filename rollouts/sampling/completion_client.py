@@ -90,9 +90,13 @@ class SampleRequest:
     seed: int
     thought: str = ""
     """The thought before the steps, if the server split it off."""
+    session: str = ""
+    """Requests of one session share a prefix and should reach one server."""
 
     @classmethod
-    def of(cls, prompt: Prompt, tree: ReasoningTree, expansion: Expansion) -> SampleRequest:
+    def of(
+        cls, prompt: Prompt, tree: ReasoningTree, expansion: Expansion, session: str = ""
+    ) -> SampleRequest:
         """Return the request for an expansion of a tree."""
         thought, steps = split_off_thought(tree, expansion.node)
         return cls(
@@ -102,6 +106,7 @@ class SampleRequest:
             num_samples=expansion.num_samples,
             to_end=expansion.to_end,
             seed=expansion.seed,
+            session=session,
         )
 
 
@@ -176,6 +181,7 @@ def count_usage(response: Any, spending: Spending) -> None:
     usage = read_usage(response)
     spending.prompt_tokens += usage.prompt_tokens
     spending.completion_tokens += usage.completion_tokens
+    spending.cached_tokens += usage.cached_tokens
 
 
 class _ModelWatch:
@@ -865,7 +871,9 @@ class CompletionClient:
         drawing = _Drawing(body, rules, spending)
         path = "/chat/completions" if is_chat else "/completions"
         try:
-            drawn = await self._backend.ask(path, drawing.body, read, spending)
+            drawn = await self._backend.ask(
+                path, drawing.body, read, spending, session=request.session
+            )
         except PromptTooLongError:
             if not (steps or request.thought):
                 raise
