@@ -22,7 +22,7 @@ from preferences.core.consensus import Consensus
 from preferences.core.edit_distance import relative_edit_distance
 
 PAIRINGS = ("best_vs_worst", "adjacent", "all_pairs")
-LEVELS = ("step", "step_to_end", "trajectory")
+STEP, STEP_TO_END, TRAJECTORY = LEVELS = ("step", "step_to_end", "trajectory")
 
 REASONS = {
     "prefixes_with_one_continuation": "prefixes with fewer than two continuations to compare",
@@ -66,11 +66,11 @@ class PairingOptions:
     stay."""
     min_edit_distance: float = 0.0
     """Least edit distance of the two steps, as a share of the longer one."""
-    level: str = "step"
-    """`step`: next steps of a prefix. `step_to_end`: the same steps and values, each with a
-    continuation to the end: the best one of the chosen step, and the worst one of the rejected
-    step, because its best continuation may be correct. `trajectory`: whole solutions of the root
-    prompt."""
+    level: str = STEP_TO_END
+    """`step_to_end`: next steps of a prefix, each with a continuation to the end: the best one of
+    the chosen step, and the worst one of the rejected step, because its best continuation may be
+    correct. `step`: the same steps with the same values, for trainers that add no end to a text.
+    `trajectory`: whole solutions of the root prompt."""
     drop_same_answer: bool = False
     """Whether to leave out pairs whose sides end with the same answer."""
     max_pairs_per_tree: int | None = None
@@ -198,7 +198,7 @@ def select_pairs(  # noqa: PLR0913  all but the first three are optional
         ]
         found = _sure_enough(found, options, dropped)
         found = _agreed(found, consensus, dropped)
-        if options.level == "step_to_end":
+        if options.level == STEP_TO_END:
             ended = [_to_end(tree, values, pair) for pair in found]
             longer = [pair for pair in ended if pair is not None]
             dropped["pairs_without_end"] += len(ended) - len(longer)
@@ -227,7 +227,7 @@ def _continuations(
     dropped: Counter[str],
 ) -> Iterator[tuple[NodePath, list[NodePath]]]:
     """Yield each prefix with the nodes at which its continuations end."""
-    if level == "trajectory":
+    if level == TRAJECTORY:
         yield ROOT, [leaf.path for leaf in tree.leaves() if leaf.path]
         return
     for node in tree:

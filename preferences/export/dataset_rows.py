@@ -27,7 +27,7 @@ from metrics.core.tree_filters import TreeFilter
 from preferences.core.consensus import Coverage
 from preferences.core.value_sources import ValueSource
 from preferences.export.formats.annotation import ANNOTATES, Annotation
-from preferences.export.formats.pairs import Item
+from preferences.export.formats.base import Item
 from preferences.export.formats.prompts import as_seen
 from preferences.models import PreferenceSet, ReviewState
 from preferences.sets.reviews import review_id, states_in

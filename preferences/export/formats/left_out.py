@@ -19,6 +19,8 @@ LEFT_OUT = {
     "pairs_that_differ_in_thoughts_alone": "pairs whose sides differ only in thoughts",
     "pairs_repeated_without_thoughts": "pairs that equal another pair without thoughts",
     "solutions_cut_in_a_thought": "solutions that end in the middle of a thought",
+    "pairs_with_turns_out_of_order": "pairs after a chat in which user and assistant do not take "
+    "turns, with a user last",
     "pairs_that_tell_by_length": "pairs dropped to balance lengths",
     "pairs_over_max_length": "pairs with more than --max_length tokens",
     "pairs_rejected_by_reviewers": "pairs that reviewers rejected",

@@ -23,7 +23,7 @@ from tests.preferences.trees import RIGHT, UNCOMPARED, WRONG, Step, addition_tre
 
 def select(tree: ReasoningTree, key: str = "", **options) -> PairSelection:
     values = estimate_values(tree, "leaf_mean", "incorrect")
-    return select_pairs(tree, values, PairingOptions(**options), key=key)
+    return select_pairs(tree, values, PairingOptions(**{"level": "step"} | options), key=key)
 
 
 def three_steps(first: float | None, second: float | None, third: float | None):
