@@ -34,7 +34,8 @@ from preferences.export.dataset_rows import (
 from preferences.export.filters import Filters
 from preferences.export.formats.base import Format, Item, Row, RowOptions, Thoughts
 from preferences.export.formats.chat_pairs import CHAT_PAIR_FORMATS
-from preferences.export.formats.first_errors import FIRST_ERROR_FORMATS
+from preferences.export.formats.critiques import CRITIQUE_FORMATS
+from preferences.export.formats.first_errors import PROCESSBENCH
 from preferences.export.formats.left_out import words_of
 from preferences.export.formats.pairs import PAIR_FORMATS
 from preferences.export.formats.prm800k import PRM800K
@@ -56,7 +57,8 @@ OUR_FORMATS = (
     *CHAT_PAIR_FORMATS,
     *STEP_FORMATS,
     PRM800K,
-    *FIRST_ERROR_FORMATS,
+    PROCESSBENCH,
+    *CRITIQUE_FORMATS,
 )
 FORMATS: Registry[Format] = Registry(
     "prm.formats",
@@ -138,6 +140,8 @@ class ExportRequest:
             given["label_threshold"] = self.options.label_threshold
         if self.format.source == "pairs":
             given["reviewed"] = self.reviewed
+        if self.format.has_critiques:
+            given |= {"critique": self.options.critique, "critic": self.options.critic}
         if self.format.source == "trees":
             given |= {**self.source.as_dict(), "solutions": self.solutions}
         return given | dict(self.filter_words)
@@ -256,7 +260,11 @@ def _stored_items(
 ) -> Iterator[tuple[Any, Item]]:
     if request.format.source == "trees":
         choice = TreeItems(
-            request.options.is_good, request.solutions, request.filters.trees, coverage
+            request.options.is_good,
+            request.solutions,
+            request.filters.trees,
+            request.options.critic,
+            coverage,
         )
         return iter_tree_items(request.forest, request.source, left_out, choice)
     if request.preference_set is None:

@@ -1,7 +1,8 @@
-"""The first error of each solution: rows of ProcessBench, and of a judge that looks for it."""
+"""The first wrong step of each solution, and rows of ProcessBench."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -12,16 +13,28 @@ from preferences.export.formats.base import TEXT, Format, Item, Row, RowOptions
 from preferences.export.formats.solutions import written_solutions
 
 
-def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+class FirstError(NamedTuple):
+    """A solution and the number, from 0, of its first wrong step."""
+
+    leaf: TreeNode
+    nodes: Sequence[TreeNode]
+    steps: Sequence[str]
+    """Stripped of whitespace."""
+    label: int
+    """-1 without an error."""
+    is_right: bool
+    """Whether the final answer is correct."""
+
+
+def first_errors(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[FirstError]:
     """Yield each solution with the number of its first wrong step, as in ProcessBench (2412.06559).
 
     The number is -1 for a solution without an error. In one with an incorrect answer the first step
     that is not good is wrong, at the latest the last step. Monte Carlo values cannot find a wrong
-    step in a solution with a correct answer, so they give it -1; scorers can. Steps are stripped of
-    whitespace.
+    step in a solution with a correct answer, so they give it -1; scorers can.
     """
     seen: set[tuple[str, ...]] = set()
-    for leaf, steps in written_solutions(item.tree, dropped):
+    for leaf, nodes in written_solutions(item.tree, dropped):
         is_right = leaf_result(leaf)  # not its value, which may be from a scorer
         if not _is_in_dataset(item, leaf, is_right):
             dropped["rollouts_that_only_annotate"] += 1
@@ -30,25 +43,30 @@ def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Ite
             dropped["solutions_without_result"] += 1
             continue
         if item.judges_steps:
-            label = _first_error_of_scorers(item, leaf, steps, options)
+            label = _first_error_of_scorers(item, leaf, nodes, options)
         else:
-            label = -1 if is_right else _first_error(item, leaf, steps, options)
+            label = -1 if is_right else _first_error(item, leaf, nodes, options)
         if label is None:
             dropped["solutions_without_first_error"] += 1
             continue
-        texts = tuple(step.text.strip() for step in steps)
+        texts = tuple(node.text.strip() for node in nodes)
         if texts in seen:
             dropped["solutions_repeated"] += 1
             continue
-        yield {
-            "id": f"{item.dataset}-{item.index}-{len(seen)}",
-            "generator": leaf.model,
-            "problem": item.asked,
-            "steps": list(texts),
-            "final_answer_correct": bool(is_right),
-            "label": label,
-        }
         seen.add(texts)
+        yield FirstError(leaf, nodes, texts, label, bool(is_right))
+
+
+def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+    for number, found in enumerate(first_errors(item, options, dropped)):
+        yield {
+            "id": f"{item.dataset}-{item.index}-{number}",
+            "generator": found.leaf.model,
+            "problem": item.asked,
+            "steps": list(found.steps),
+            "final_answer_correct": found.is_right,
+            "label": found.label,
+        }
 
 
 def _is_in_dataset(item: Item, leaf: TreeNode, is_right: float | None) -> bool:
@@ -122,15 +140,13 @@ _PROCESSBENCH = pa.schema(
 )
 
 
-FIRST_ERROR_FORMATS = (
-    Format(
-        "processbench",
-        "trees",
-        _processbench,
-        lambda *_: _PROCESSBENCH,
-        0.0,
-        "drop",
-        "token-classification",
-        trainers=("ProcessBench",),
-    ),
+PROCESSBENCH = Format(
+    "processbench",
+    "trees",
+    _processbench,
+    lambda *_: _PROCESSBENCH,
+    0.0,
+    "drop",
+    "token-classification",
+    trainers=("ProcessBench",),
 )

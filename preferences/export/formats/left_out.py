@@ -13,6 +13,18 @@ LEFT_OUT = {
     "solutions_not_fully_annotated": "solutions with a step from which no rollout was drawn",
     "trees_without_annotated_steps": "trees in which no step was annotated",
     "solutions_without_first_error": "incorrect solutions whose first error was not searched for",
+    "solutions_without_verdicts": "solutions whose first step has no verdict",
+    "solutions_with_paragraph_tag": "solutions that contain the tag of a paragraph",
+    "critiques_cut_at_a_step_without_verdict": "steps from the first one without a verdict, of as "
+    "many solutions",
+    "critiques_with_paragraph_tag": "critiques of a text that contains the tag of a paragraph",
+    "critiques_of_steps_without_verdict": "critiques of steps without a verdict, or a neutral one",
+    "critiques_without_another": "steps or solutions whose critiques all agree with the label, or "
+    "none does (ask the judge for more votes)",
+    "critiques_repeated": "pairs of critiques that equal another pair",
+    "reasons_of_merged_steps": "reasons for steps that are merged into one",
+    "reasons_of_shared_steps": "reasons that may be about another solution with the same step",
+    "reasons_that_hide_verdicts": "reasons beside which the verdict could not be read",
     "alternatives_repeated": "alternatives of a step that differ from another only in whitespace",
     "thoughts": "thoughts",
     "pairs_within_a_thought": "pairs with a side that is only a thought",

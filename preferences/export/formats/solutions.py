@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import NamedTuple, TypeAlias
 
 from forests.core.certainty.evidence import known_interval
+from forests.core.opinions.judged import JudgedTree
 from forests.core.tree import ReasoningTree, TreeNode
 from preferences.export.formats.annotation import annotated_part
 from preferences.export.formats.base import Item, RowOptions
@@ -91,7 +92,11 @@ def only_annotated(item: Item, options: RowOptions, dropped: Counter[str]) -> It
     if len(tree) == 1:
         dropped["trees_without_annotated_steps"] += 1
         return None
-    return replace(item, tree=tree, values=values, annotation=None)
+    critic = item.critic
+    if item.annotation.kind == "states":  # a step of the result is several steps of the tree
+        dropped["reasons_of_merged_steps"] += len(critic.rationales)
+        critic = JudgedTree()
+    return replace(item, tree=tree, values=values, annotation=None, critic=critic)
 
 
 def written_solutions(

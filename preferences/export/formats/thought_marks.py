@@ -183,7 +183,10 @@ def _without_thoughts(item: Item, left_out: Counter[str]) -> Item:
             place[path] for path in annotation.steps & stays if not tree.nodes[path].is_thought
         }
         annotation = Annotation(annotation.kind, steps)
-    return replace(item, tree=part, values=values, annotation=annotation)
+    critic = item.critic.moved(
+        {old: new for old, new in place.items() if not tree.nodes[old].is_thought}
+    )
+    return replace(item, tree=part, values=values, annotation=annotation, critic=critic)
 
 
 def _staying(tree: ReasoningTree, left_out: Counter[str]) -> set[NodePath]:

@@ -26,6 +26,7 @@ from preferences.arguments import (
 from preferences.core.decontamination import USUAL_NGRAM
 from preferences.core.pairing import STEP
 from preferences.core.value_sources import ValueSource
+from preferences.critique_arguments import add_critique_arguments, choose_critics
 from preferences.export.containers import CONTAINERS
 from preferences.export.dataset_rows import (
     REVIEWED,
@@ -38,6 +39,7 @@ from preferences.export.filters import Filters, read_benchmark, token_counter
 from preferences.export.formats.annotation import ANNOTATES
 from preferences.export.formats.base import Format, RowOptions
 from preferences.export.formats.chat_pairs import CHAT_PAIR_FORMATS
+from preferences.export.formats.critiques import CRITIQUE_FORMATS
 from preferences.export.formats.left_out import words_of
 from preferences.export.formats.prm800k import labeler_id
 from preferences.export.formats.thought_marks import THOUGHTS
@@ -46,8 +48,10 @@ from preferences.export.writing import FORMATS, ExportRequest, export, output_of
 from preferences.models import PreferenceSet
 from preferences.sets.storage import has_open_ends, sets_of
 
+_LOOK_FOR_ERRORS = ("processbench", *(one.name for one in CRITIQUE_FORMATS))
 _CHAT_FORMATS = ("trl_conversational", *(one.name for one in CHAT_PAIR_FORMATS))
 FILTER_OPTIONS = (
+    "critique_prompt",
     "single_steps",
     "rank_siblings",
     "cut_at_first_error",
@@ -154,6 +158,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             "and confidence. Reward trainers of TRL, OpenRLHF and ms-swift change their loss by "
             "`margin`",
         )
+        add_critique_arguments(parser)
         _add_filter_arguments(parser)
         parser.add_argument(
             "--push_to_hub",
@@ -265,14 +270,15 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         )
     _check_containers(chosen_format, options["container"])
     forest, preference_set = _forest_and_set(options, needs_set=reads_pairs)
-    if reads_pairs and preference_set and not options["single_steps"]:
-        _refuse_single_steps(chosen_format, preference_set)
     source = (
         _source_of_set(forest, preference_set, options, command)
         if preference_set
         else choose_source(forest, options, command)
     )
     _refuse_errors_of_progress(source, options)
+    if reads_pairs and preference_set and not options["single_steps"]:
+        _refuse_single_steps(chosen_format, preference_set)
+    critics = choose_critics(forest, chosen_format, source, options)
     threshold = options["label_threshold"]
     if threshold is None:
         threshold = _usual_threshold(forest, source, chosen_format)
@@ -287,6 +293,9 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
             with_values=options["with_values"],
             cut_at_first_error=options["cut_at_first_error"],
             rank_siblings=options["rank_siblings"],
+            critic=critics.critic,
+            critique=critics.critique,
+            critique_prompt=critics.prompt,
             labeler=labeler_id(source.name),
             is_progress=source.is_progress,
         ),
@@ -350,7 +359,7 @@ def _refuse_errors_of_progress(source: ValueSource, options: dict[str, Any]) -> 
         CommandError: the options do.
     """
     looks = {
-        "--format processbench": options["format"] == "processbench",
+        f"--format {options['format']}": options["format"] in _LOOK_FOR_ERRORS,
         "--cut_at_first_error": options["cut_at_first_error"],
     }
     for option, is_given in looks.items():

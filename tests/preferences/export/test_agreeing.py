@@ -112,7 +112,7 @@ def pairs() -> set[tuple[str, str]]:
 def create(*arguments: str) -> dict[str, Any]:
     call_command(
         "create_preferences", "--forest_name", "ducks-test-first", "--min_confidence", "0",
-        "--pairing", "all_pairs", *arguments,
+        "--pairing", "all_pairs", "--level", "step", *arguments,
     )  # fmt: skip
     dropped: dict[str, Any] = PreferenceSet.objects.latest("created_at").dropped
     return dropped
