@@ -275,7 +275,7 @@ def _verdicts_by_number(said: str) -> Iterator[tuple[int | None, Verdict | None,
     give None: the later one may be a verdict on the whole solution.
     """
     for number, lines in _parts_by_number(said):
-        found = [list(filter(None, map(_verdict_of_words, _boxed(line)))) for line in lines]
+        found = [boxed_verdicts(line) for line in lines]
         if number is None:
             yield from _unnumbered(lines, found)
         elif last := [verdicts[-1] for verdicts in found if verdicts]:
@@ -322,6 +322,11 @@ def _agreed(verdicts: Sequence[Verdict]) -> Verdict | None:
 def _verdict_of_words(boxed: str) -> Verdict | None:
     """Return the verdict that a word names. Numbers and signs are answers that a reason quotes."""
     return verdict_in(boxed) if boxed.isalpha() else None
+
+
+def boxed_verdicts(text: str) -> list[Verdict]:
+    """Return all verdicts in boxes, in their order."""
+    return [verdict for verdict in map(_verdict_of_words, _boxed(text)) if verdict]
 
 
 def _boxed(text: str) -> Iterator[str]:

@@ -171,7 +171,7 @@ def test_sources_that_cannot_agree_are_refused(forest: Forest, arguments, messag
 def test_an_export_of_pairs_has_what_its_set_kept(forest: Forest, tmp_path: Path):
     create("--agree", "judge")
 
-    rows, manifest = exported(tmp_path, "trl")
+    rows, manifest = exported(tmp_path, "trl", "--single_steps")
 
     assert len(rows) == 1
     assert "consensus" not in manifest
