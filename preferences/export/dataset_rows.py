@@ -50,10 +50,13 @@ def iter_pair_items(
     reviewed: Reviewed,
     left_out: Counter[str],
     wanted: TreeFilter = ALL_TREES,
+    *,
+    needs_trees: bool = False,
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each tree that has pairs, in the order of the dataset.
 
-    Adds the pairs that reviews exclude, and the trees that are not wanted, to `left_out`.
+    Items have their trees if these have thoughts, or if `needs_trees` says so. Adds the pairs that
+    reviews exclude, and the trees that are not wanted, to `left_out`.
     """
     ungraded = ValueSource.from_dict(preference_set.parameters).ungraded
     for indexes in in_batches(range(forest.num_trees)):
@@ -67,10 +70,11 @@ def iter_pair_items(
             states = states_in(preference_set, found)
             found = _as_reviewed(found, states, reviewed, left_out)
         trees = _trees_without_nodes(forest, sorted(found))
-        thinking = _trees_with_thoughts(forest, sorted(found))
+        read = _trees_of if needs_trees else _trees_with_thoughts
+        whole = read(forest, sorted(found))
         for index, tree in trees.items():
             pairs = [pair_of_document(document) for document in found[index]]
-            grown = thinking.get(index) or ReasoningTree()
+            grown = whole.get(index) or ReasoningTree()
             yield tree["prompt"], Item(**_common(forest, tree), pairs=pairs, tree=grown)
 
 
@@ -198,8 +202,11 @@ def _trees_with_thoughts(forest: Forest, indexes: Sequence[int]) -> dict[int, Re
         return {}
     query = {"tree_id": {"$in": tree_ids(forest, indexes)}, "is_thought": True}
     found = {node["tree_id"] for node in collection(Node).find(query, {"tree_id": 1, "_id": 0})}
-    thinking = [index_of_tree(id_) for id_ in sorted(found)]
-    return {stored.index: stored.tree for stored in read_trees(forest, thinking)}
+    return _trees_of(forest, [index_of_tree(id_) for id_ in sorted(found)])
+
+
+def _trees_of(forest: Forest, indexes: Sequence[int]) -> dict[int, ReasoningTree]:
+    return {stored.index: stored.tree for stored in read_trees(forest, indexes)}
 
 
 def _trees_without_nodes(forest: Forest, indexes: Sequence[int]) -> dict[int, Document]:

@@ -270,7 +270,12 @@ def _stored_items(
     if request.preference_set is None:
         raise ExportError(f"format {request.format.name} needs a preference set")
     return iter_pair_items(
-        request.forest, request.preference_set, request.reviewed, left_out, request.filters.trees
+        request.forest,
+        request.preference_set,
+        request.reviewed,
+        left_out,
+        request.filters.trees,
+        needs_trees=request.format.needs_trees,
     )
 
 

@@ -37,7 +37,7 @@ MESSAGES = pa.list_(MESSAGE)
 class Item:
     """The input of a format from one tree: formats of pairs read `pairs`, others read `tree`.
 
-    If `pairs` is set, `tree` is set only if it has thoughts.
+    If `pairs` is set, `tree` is set only if it has thoughts, or if the format needs it.
     """
 
     prompt: Prompt
@@ -85,6 +85,8 @@ class RowOptions:
     """Id of the labeler, for `prm800k`."""
     is_progress: bool = False
     """Whether values are the progress of steps, from -1 to 1: 0 is then neutral, not wrong."""
+    level: str = ""
+    """The level of the pairs: one of `preferences.core.pairing.LEVELS`; empty without pairs."""
     rank_siblings: bool = False
     """Whether `nemo_rl` has one row for all siblings of a prefix that the pairs put in an order."""
     critique: Critique = "per_step"
@@ -129,6 +131,8 @@ class Format:
     would teach a model to stop after one step."""
     has_critiques: bool = False
     """Whether rows have the words of a scorer, which then reads `Item.critic`."""
+    needs_trees: bool = False
+    """Whether a format of pairs reads `Item.tree` too."""
     besides: Besides = nothing_beside
     """Returns the texts of more files by their path; takes the paths of the rows by split."""
     containers: Sequence[str] = ()

@@ -5,6 +5,7 @@ from metrics.core.tree_filters import TREES_LEFT_OUT
 LEFT_OUT = {
     "solutions_without_result": "solutions whose last step has no result",
     "solutions_not_judged": "solutions with a step that has no score or on which sources disagree",
+    "sides_without_result": "sides whose end has no result",
     "solutions_repeated": "solutions with the steps of another solution of the tree",
     "solutions_with_step_tag": "solutions in which the step tag or `Step 1:` is part of the text",
     "solutions_without_steps": "solutions in which nothing is written",

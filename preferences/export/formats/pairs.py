@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from preferences.core.pairing import Pair, Side
+from forests.core.values import leaf_result
+from preferences.core.pairing import STEP_TO_END, Pair, Side
 from preferences.export.formats.base import (
     MESSAGES,
     TEXT,
@@ -85,21 +86,34 @@ def _trl_conversational(item: Item, options: RowOptions, _dropped: Counter[str])
         }
 
 
-def _trl_unpaired(item: Item, options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
-    """Yield each continuation in the pairs once, labelled by its own value."""
+def _trl_unpaired(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
+    """Yield each continuation in the pairs once, labelled by its own value.
+
+    A step that was continued to its end is labelled by this end: a good step has bad continuations.
+    """
     sides = {
         (pair.prefix_text, side.text): side
         for pair in item.pairs
         for side in (pair.chosen, pair.rejected)
     }
     for (prefix, text), side in sides.items():
-        known = {"label": options.is_good(side.value), **evidence_of_side(side, options)}
+        if (label := _label_of_side(item, side, options)) is None:
+            dropped["sides_without_result"] += 1
+            continue
+        known = {"label": label, **evidence_of_side(side, options)}
         if isinstance(item.prompt, str):
             yield {"prompt": item.prompt + prefix, "completion": text, **known}
         else:
             prompt, opening = turns_and_opening(item.prompt)
             completion = [message("assistant", opening + prefix + text)]
             yield {"prompt": prompt, "completion": completion, **known}
+
+
+def _label_of_side(item: Item, side: Side, options: RowOptions) -> bool | None:
+    """Return whether a side is good; None if it was continued to an end without a result."""
+    if options.level != STEP_TO_END:
+        return options.is_good(side.value)
+    return leaf_result(item.tree.nodes[side.path])
 
 
 def _step_dpo(item: Item, options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
@@ -155,6 +169,7 @@ PAIR_FORMATS = (
         _trl_unpaired,
         _unpaired_schema,
         default_threshold=0.5,
+        needs_trees=True,
         trainers=("TRL KTOTrainer",),
         ends_completions=True,
     ),

@@ -292,6 +292,7 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
             label_threshold=threshold,
             with_values=options["with_values"],
             cut_at_first_error=options["cut_at_first_error"],
+            level=preference_set.parameters.get("level", STEP) if preference_set else "",
             rank_siblings=options["rank_siblings"],
             critic=critics.critic,
             critique=critics.critique,

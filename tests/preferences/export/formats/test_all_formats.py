@@ -113,6 +113,23 @@ def test_unpaired_rows_have_each_side_once_labelled_by_its_value():
     assert chat[0]["completion"] == [{"role": "assistant", "content": "step 1"}]
 
 
+def test_a_continued_step_is_labelled_by_its_end_and_not_by_its_own_value():
+    """The first step of 0.25 is chosen nowhere, but one of its continuations is right."""
+    steps: dict[str, Step] = {
+        "0.0": ("Add.", None), "0.0.0": ("5", RIGHT), "0.0.1": ("6", WRONG, 3),
+        "0.1": ("Guess.", WRONG),
+    }  # fmt: skip
+    item = item_of(tree_of(steps), level="step_to_end")
+    rows = rows_of("trl_unpaired", item, threshold=0.5, level="step_to_end", with_values=True)
+    first = {row["completion"]: (row["label"], row["value"]) for row in rows[:2]}
+    assert first == {"Add.5": (True, 0.25), "Guess.": (False, 0.0)}
+    odd = tree_of({**steps, "0.1": ("Guess.", UNCOMPARED)})
+    dropped: Counter[str] = Counter()
+    wanted = RowOptions(label_threshold=0.5, level="step_to_end")
+    list(FORMATS["trl_unpaired"].rows(replace(item, tree=odd), wanted, dropped))
+    assert dropped == Counter(sides_without_result=1)
+
+
 def test_stepwise_rows_label_every_step_of_every_solution():
     rows = rows_of("trl_stepwise", item_of(addition_tree()), threshold=0.5, with_values=True)
     assert [row["labels"] for row in rows] == [
