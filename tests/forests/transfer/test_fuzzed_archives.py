@@ -35,7 +35,8 @@ from forests.storage.counters import counted, recount_forest
 from forests.storage.scores import start_scorer, write_scores
 from forests.storage.trees import collection, delete_forest, node_document
 from forests.transfer.archive_format import SCHEMAS
-from forests.transfer.foreign_trees import READERS, ForeignTreeError
+from forests.transfer.foreign_trees import ForeignTreeError
+from forests.transfer.readers.registry import READERS
 from metrics.measuring.sample_files import SampleFileError, read_samples
 from tests.forests.factories import add_tree, add_trees, duck_tree, make_forest, open_tree
 
