@@ -43,6 +43,8 @@ class Step:
     ends: int = 0
     """Samples that ended here."""
     is_end: bool = False
+    """Whether a solution, or what the file has of one, ends here."""
+    is_finished: bool = False
     values: list[float] = field(default_factory=list)
     verdicts: list[float] = field(default_factory=list)
     grades: set[bool] = field(default_factory=set)
@@ -89,9 +91,20 @@ class SolutionTree:
             after = step
         return after
 
-    def end(self, step: Step, *, is_correct: bool | None = None, samples: int = 0) -> None:
-        """Note that a solution ends with a step, and its grade if the file has it."""
+    def end(
+        self,
+        step: Step,
+        *,
+        is_correct: bool | None = None,
+        samples: int = 0,
+        is_finished: bool = True,
+    ) -> None:
+        """Note that a solution ends with a step, and its grade if the file has it.
+
+        If it is not finished, only a prefix is in the file: its leaf has no result.
+        """
         step.is_end = True
+        step.is_finished |= is_finished
         step.ends += samples
         if is_correct is not None:
             step.grades.add(is_correct)
@@ -117,7 +130,7 @@ class SolutionTree:
                 _grade(found, _leaf(found, path, step), step)
 
     def _node(self, path: NodePath, step: Step) -> TreeNode:
-        is_end = step.is_end and not step.below
+        is_end = step.is_finished and not step.below
         return TreeNode(
             path,
             text=step.text + self._delimiter if step.below else step.text,
@@ -134,7 +147,13 @@ def _leaf(found: ForeignTree, path: NodePath, step: Step) -> NodePath:
         return path
     leaf = (*path, len(step.below))
     found.tree.add(
-        TreeNode(leaf, count=max(1, step.ends), terminal=True, answer=step.answer, model=step.model)
+        TreeNode(
+            leaf,
+            count=max(1, step.ends),
+            terminal=step.is_finished,
+            answer=step.answer,
+            model=step.model,
+        )
     )
     if path in found.values:
         found.values[leaf] = found.values[path]

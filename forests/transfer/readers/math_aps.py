@@ -148,6 +148,7 @@ def _read_processes(found: ForeignTree, lines: Iterable[ApsProcess]) -> None:
         for text, mark in zip(texts, line["label"], strict=True):
             step = tree.follow([text], step) if text else step
             step.values.append(float(mark == "+"))
+        tree.end(step, is_finished=False)
     tree.write(found, agreed)
 
 

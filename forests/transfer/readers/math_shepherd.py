@@ -101,9 +101,12 @@ def _add(tree: SolutionTree, found: ForeignTree, line: MathShepherdLine) -> None
     if rest.strip():
         step, value = tree.follow([rest.strip()], step, samples=1), None
         found.left_out[_NO_LABEL] += 1
-    # A solution that was cut at its first error states no answer: its end is not known.
-    if step is not tree.root and extract_last_answer(steps.replace(STEP_TAG, "")) is not None:
-        tree.end(step, is_correct=None if value not in (0, 1) else value == 1, samples=1)
+    if step is tree.root:
+        return
+    # A solution that was cut at its first error states no answer.
+    is_whole = extract_last_answer(steps.replace(STEP_TAG, "")) is not None
+    is_correct = value == 1 if is_whole and value in (0, 1) else None
+    tree.end(step, is_correct=is_correct, samples=1, is_finished=is_whole)
 
 
 def _labels(line: MathShepherdLine, tagged: Sequence[str]) -> list[Any] | None:

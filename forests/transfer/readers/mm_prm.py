@@ -166,6 +166,7 @@ def _add_process(tree: SolutionTree, found: ForeignTree, line: MmPrmProcess) -> 
     for text, value in zip(_steps_of(line), line["labels"], strict=True):
         step = tree.follow([text], step)
         _note_value(found, step, value)
+    tree.end(step, is_finished=False)
 
 
 def _note_value(found: ForeignTree, step: Step, value: float | None) -> None:

@@ -137,7 +137,7 @@ def _add(found: ForeignTree, path: NodePath, node: RstarNode, *, is_leaf: bool) 
 def _note_value(found: ForeignTree, path: NodePath, node: RstarNode) -> None:
     value = node.get("q_value")
     if value is None or not node.get("visit_count"):
-        found.left_out["Q values of nodes that were never visited"] += 1
+        found.left_out["nodes without a Q value or a visit"] += 1
     elif is_score(signed_score(value)):
         found.values[path] = signed_score(value)
     else:
