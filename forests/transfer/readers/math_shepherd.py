@@ -129,7 +129,7 @@ def _labels(line: MathShepherdLine, tagged: Sequence[str]) -> list[Any] | None:
 
 
 def _marks(tagged: str, marked: str, number: int) -> list[Any] | None:
-    """Return what stands in `marked` in place of each tag."""
+    """Return what `marked` has in the place of each tag."""
     marks: list[Any] = []
     place = 0
     pieces = tagged.split(STEP_TAG)
