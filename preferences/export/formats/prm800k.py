@@ -77,10 +77,12 @@ def _alternatives(item: Item, path: NodePath, dropped: Counter[str]) -> list[Tre
     return list(by_text.values())
 
 
-def _rank(item: Item, node: TreeNode) -> tuple[float, int, int]:
+def _rank(item: Item, node: TreeNode) -> tuple[float, int, bool, int]:
+    """Return what makes an alternative the best: of equal ones, one that the tree continues."""
     value = item.values[node.path]
     known = -inf if value.value is None else value.value
-    return known, value.leaves, -node.position
+    is_continued = node.is_finished or not item.tree.is_leaf(node.path)
+    return known, value.leaves, is_continued, -node.position
 
 
 def _rating(item: Item, node: TreeNode, options: RowOptions) -> int | None:
