@@ -24,7 +24,7 @@ from preferences.export.formats.base import Item, Row
 from tests.preferences.core.test_pairing import trees
 from tests.preferences.export.formats.test_all_formats import ASKED, item_of, rows_of
 
-BEST = PairingOptions(pairing="best_vs_worst", min_margin=0.1, min_leaves=1)
+BEST = PairingOptions(pairing="best_vs_worst", level="step", min_margin=0.1, min_leaves=1)
 
 
 def imported_item(name: str, rows: Iterable[Row], reader: SolutionReader) -> Item | None:
