@@ -166,12 +166,13 @@ class _Bundle:
         stored = read_tree(self.forest, self.trees[number])
         if stored is None:
             return None
+        before = self.trees[number - 1] if number else None
+        after = self.trees[number + 1] if number + 1 < len(self.trees) else None
         return tree_page(
             self.forest,
             stored,
             self.request.saving,
-            previous=self.trees[number - 1] if number else None,
-            following=self.trees[number + 1] if number + 1 < len(self.trees) else None,
+            neighbours=(before, after),
             seconds=SECONDS_OF_A_FILE,
         )
 
@@ -242,9 +243,7 @@ def _view(address: str, saving: Saving) -> bytes:
 def _note(left_out: dict[str, int], num_trees: int, order: Order) -> str:
     """Return what the bundle shows and leaves out, for each page."""
     trees = counted(num_trees, "tree")
-    if "trees" not in left_out:
-        shown = f"A copy with all {trees}"
-    else:
-        shown = f"A copy with {trees} in {order}; {left_out['trees']:,} more are not in it"
-    pairs = f", nor are {left_out['pairs']:,} pairs" if "pairs" in left_out else ""
-    return f"{shown}{pairs}. Made on {datetime.now(UTC):%Y-%m-%d}."
+    shown = f"{trees}, by {order}" if "trees" in left_out else f"all {trees}"
+    missing = ", ".join(counted(number, what[:-1]) for what, number in left_out.items())
+    more = f" Left out: {missing}." if missing else ""
+    return f"A copy with {shown}.{more} Made on {datetime.now(UTC):%Y-%m-%d}."

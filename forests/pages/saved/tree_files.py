@@ -17,7 +17,6 @@ from forests.progress.reading import read_standing_of
 from forests.storage.scores import JudgedTree, read_judged
 from forests.storage.trees import StoredTree
 
-
 STEPS_OF_A_FILE = 20_000
 """About the most steps in a file; the file says how many more there are."""
 SECONDS_OF_A_FILE = 60.0
@@ -29,8 +28,7 @@ def tree_page(
     stored: StoredTree,
     saving: Saving,
     *,
-    previous: int | None = None,
-    following: int | None = None,
+    neighbours: tuple[int | None, int | None] = (None, None),
     steps: int = STEPS_OF_A_FILE,
     seconds: float | None = None,
 ) -> str:
@@ -40,8 +38,7 @@ def tree_page(
         forest: the forest.
         stored: the tree.
         saving: what the page shows.
-        previous: the tree before it in the copy; None without one.
-        following: the tree after it in the copy; None without one.
+        neighbours: the trees before and after it in the copy; None where there is none.
         steps: about the most steps that it contains.
         seconds: processor time for Markdown, after which steps are raw text; None: the usual.
     """
@@ -49,7 +46,11 @@ def tree_page(
     judged = _without_notes(read_judged(forest, stored.index), saving)
     query = TreeQuery(saved_steps=steps)
     context = tree_context(request, forest, stored, query, judged=judged, seconds=seconds)
-    context |= {"standing": read_standing_of(forest), "previous": previous, "next": following}
+    context |= {
+        "standing": read_standing_of(forest),
+        "previous": neighbours[0],
+        "next": neighbours[1],
+    }
     return render_to_string("forests/tree.html", context, request)
 
 
