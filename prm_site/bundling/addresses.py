@@ -59,7 +59,7 @@ class Contents:
 
     def _page(self, found: ResolverMatch, query: Mapping[str, str]) -> tuple[str, str]:
         """Return the file of a page, and its usual place in that; two empty texts without one."""
-        index = found.kwargs.get("index")
+        index: int = found.kwargs.get("index", -1)
         match found.url_name:
             case "forest" if set(query) <= {"page"}:
                 page = int(query.get("page", 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.staticfiles import finders
-from django.http import HttpRequest, QueryDict
+from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString, mark_safe
 from django_htmx.middleware import HtmxDetails
@@ -50,14 +50,14 @@ class Frame:
 
 def saved_request(address: str, query: str = "", saving: Saving = Saving()) -> HtmxRequest:
     """Return the request of a reader without a login for a page that is then saved."""
-    request = HttpRequest()
+    request = HtmxRequest()
     request.method = "GET"
     request.path = request.path_info = address
     request.GET = QueryDict(query)
     request.user = AnonymousUser()
-    request.htmx = HtmxDetails(request)  # type: ignore[attr-defined]  a middleware adds it too
+    request.htmx = HtmxDetails(request)
     request.saved = saving  # type: ignore[attr-defined]
-    return request  # type: ignore[return-value]
+    return request
 
 
 def page_file(page: str, links: Links, frame: Frame) -> str:
