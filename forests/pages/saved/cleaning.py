@@ -14,7 +14,9 @@ _PAGE = re.compile(
     r"<title>(?P<title>.*?)</title>.*?<main\b[^<>]*>(?P<content>.*)</main>", re.DOTALL
 )
 _TAG = re.compile(r"<(?P<end>/?)(?P<name>[A-Za-z][A-Za-z0-9-]*)(?P<attributes>[^<>]*)>")
-_ATTRIBUTE = re.compile(r"""\s+(?P<name>[^\s=/"']+)(?:\s*=\s*(?:"(?P<value>[^"]*)"|'[^']*'))?""")
+_ATTRIBUTE = re.compile(
+    r"""(?<!\s)\s++(?P<name>[^\s=/"']++)(?:=(?:"(?P<value>[^"]*+)"|'[^']*+'))?"""
+)
 _DROPPED = frozenset(
     {"script", "form", "dialog", "noscript", "template", "button", "input", "select", "textarea"}
 )
