@@ -70,7 +70,7 @@ def dataset_card(
         size_categories=[_size_category(sum(manifest["rows"].values()))],
         source_datasets=[f"extended|{source}"] if _ON_THE_HUB.fullmatch(source) else None,
         task_categories=[used.task],
-        tags=_tags(used),
+        tags=_tags(used, schema),
         configs=[
             {
                 "config_name": "default",
@@ -84,10 +84,11 @@ def dataset_card(
     return f"---\n{data.to_yaml()}\n---\n\n{_body(manifest, schema, repository)}"
 
 
-def _tags(used: Format) -> list[str]:
+def _tags(used: Format, schema: pa.Schema) -> list[str]:
     """Return the tags by which people look for such datasets on the hub."""
     trainers = {one.trainer.split()[0].lower() for one in recipes_of(used.name)}
-    kind = ["preference", "dpo"] if used.source == "pairs" else ["prm"]
+    has_pairs = used.source == "pairs" or "chosen" in schema.names
+    kind = ["preference", "dpo"] if has_pairs else ["prm"]
     return [
         *kind,
         "process-reward-model",

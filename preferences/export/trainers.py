@@ -15,8 +15,8 @@ Language: TypeAlias = Literal["python", "yaml", "sh"]
 FOLDER = "path/to/this/folder"
 """Stands for the folder of a dataset that is not on the hub."""
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
-_TEXT_PAIRS = ("trl", "critique_pairs")
-_CHAT_PAIRS = ("trl_conversational",)
+_TEXT_PAIRS = ("trl",)
+_CHAT_PAIRS = ("trl_conversational", "critique_pairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,9 @@ def _trl(trainer: str, formats: Sequence[str], model: str = '"$model"', note: st
 RECIPES: Sequence[Recipe] = (
     _trl("DPOTrainer", (*_TEXT_PAIRS, *_CHAT_PAIRS)),
     _trl(
-        "RewardTrainer", ("trl", *_CHAT_PAIRS), note="It reads `margin`, if there is such a column."
+        "RewardTrainer",
+        ("trl", "trl_conversational"),
+        note="It reads `margin`, if there is such a column.",
     ),
     _trl("KTOTrainer", ("trl_unpaired",)),
     _trl("SFTTrainer", ("critique_sft",)),
@@ -167,6 +169,14 @@ datasets:
         "    --data.dataset $data --data.prompt_key prompt \\\n"
         "    --data.chosen_key chosen --data.rejected_key rejected",
         note="`openrlhf.cli.train_dpo` takes the same options.",
+    ),
+    Recipe(
+        "OpenRLHF",
+        _CHAT_PAIRS,
+        "sh",
+        "deepspeed --module openrlhf.cli.train_dpo --model.model_name_or_path $model \\\n"
+        "    --data.dataset $data --data.prompt_key prompt --data.apply_chat_template \\\n"
+        "    --data.chosen_key chosen --data.rejected_key rejected",
     ),
     Recipe(
         "OpenRLHF",
