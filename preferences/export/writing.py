@@ -15,12 +15,12 @@ import pyarrow as pa
 from common.directories import MANIFEST, Output, OutputError, checksums, written_aside
 from common.plugins import Registry
 from common.text import describe
-from forests.core.values import Estimator, Ungraded
+from forests.core.values import Estimator, NodeValue, Ungraded
 from forests.models import Forest
 from forests.storage.trees import count_models
 from preferences.core.consensus import Coverage
 from preferences.core.splits import split_of
-from preferences.core.statistics import PairStatistics
+from preferences.core.statistics import EvidenceStatistics, PairStatistics
 from preferences.core.value_sources import ValueSource
 from preferences.export.card import CARD, PICTURE, dataset_card, forest_facts
 from preferences.export.containers import CONTAINERS, Batch, Container
@@ -104,6 +104,8 @@ class ExportRequest:
     filters: Filters = field(default_factory=Filters)
     filter_words: Mapping[str, Any] = field(default_factory=dict)
     """The filter options as given, for the manifest."""
+    repository: str = ""
+    """The dataset on the hub to which it goes, for the code on its card; empty if to none."""
 
     @property
     def is_chat(self) -> bool:
@@ -177,7 +179,9 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
         files = {split: _card_container(request).pattern.format(split=split) for split in rows}
         for path, text in request.format.besides(_files_to_train_on(request, rows)).items():
             (directory / path).write_text(text, encoding="utf-8")
-        card = dataset_card(manifest, request.schema, request.format.task, files)
+        card = dataset_card(
+            manifest, request.schema, request.format, files, repository=request.repository
+        )
         (directory / CARD).write_text(card, encoding="utf-8")
         manifest["files"] = checksums(directory)
         text = json.dumps(manifest, ensure_ascii=False, indent=2)
@@ -193,6 +197,7 @@ class _Written:
     """By reason."""
     statistics: Mapping[str, PairStatistics]
     """By split."""
+    evidence: EvidenceStatistics
     num_thoughts: int
     num_inside_thoughts: int
     coverage: Coverage
@@ -203,6 +208,7 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
     left_out: Counter[str] = Counter()
     coverage = Coverage()
     statistics: defaultdict[str, PairStatistics] = defaultdict(PairStatistics)
+    evidence = EvidenceStatistics()
     num_thoughts = num_inside = 0
     with ExitStack() as stack:
         containers = [
@@ -219,6 +225,9 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
             num_inside += item.num_inside_thoughts
             for pair in item.pairs:
                 statistics[split].add(pair)
+                evidence.add_pair(pair)
+            if request.format.source == "trees":
+                evidence.add_steps(_values_of_steps(item), request.options.is_good)
             for row in _rows(request, item, left_out):
                 sink.add(split, row)
         sink.flush()
@@ -226,7 +235,13 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
             for container in containers:
                 container.close()
     rows = dict(sorted(sink.counts.items(), reverse=True))
-    return _Written(rows, dict(+left_out), statistics, num_thoughts, num_inside, coverage)
+    return _Written(rows, dict(+left_out), statistics, evidence, num_thoughts, num_inside, coverage)
+
+
+def _values_of_steps(item: Item) -> Iterator[NodeValue]:
+    """Yield the values of the steps that may be labelled."""
+    labelled = item.values if item.annotation is None else item.annotation.steps
+    return (item.values[path] for path in labelled if path)
 
 
 def _rows(request: ExportRequest, item: Item, left_out: Counter[str]) -> Iterator[Row]:
@@ -346,5 +361,6 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
         "thoughts": written.num_thoughts,
         "pairs_inside_thoughts": written.num_inside_thoughts,
         "left_out": written.left_out,
+        "evidence": written.evidence.as_dict(),
         **({"consensus": written.coverage.as_dict()} if written.coverage.steps else {}),
     }

@@ -310,6 +310,7 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         reviewed=options["reviewed"],
         thoughts=options["thoughts"],
         solutions=_solutions(forest, source, options["solutions"]),
+        repository=options["push_to_hub"] or "",
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={
             **{
