@@ -79,6 +79,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         )
     elif number := manifest["left_out"].get("thoughts"):
         facts["Thoughts"] = f"{number}, left out"
+    facts |= _ratio(manifest)
     if words := _SOLUTIONS.get(manifest["parameters"].get("solutions")):
         facts["Solutions"] = words
     if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):
@@ -106,6 +107,11 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         left_out = [(words_of(reason), count) for reason, count in manifest["left_out"].items()]
         sections += ["## Left out", _table(("what", "number"), left_out)]
     return "\n\n".join(sections) + "\n"
+
+
+def _ratio(manifest: Mapping[str, Any]) -> dict[str, str]:
+    ratio = manifest.get("tree_token_ratio")
+    return {} if ratio is None else {"tree_token_ratio": f"{ratio:.3f}"}
 
 
 def _used(used: Mapping[str, int]) -> str:

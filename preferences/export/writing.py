@@ -15,6 +15,7 @@ import pyarrow as pa
 from common.directories import MANIFEST, Output, OutputError, checksums, written_aside
 from common.plugins import Registry
 from common.text import describe
+from forests.core.tokens.branches import TokenRatio
 from forests.core.values import Estimator, Ungraded
 from forests.models import Forest
 from forests.storage.trees import count_models
@@ -37,6 +38,7 @@ from preferences.export.formats.pairs import PAIR_FORMATS, Format, Item, Row, Ro
 from preferences.export.formats.prompts import FormatError
 from preferences.export.formats.steps import STEP_FORMATS
 from preferences.export.formats.thought_marks import with_thoughts
+from preferences.export.formats.traces import TRACE_FORMATS, VERIFIERS
 from preferences.export.margins_picture import margins_picture
 from preferences.models import PreferenceSet
 
@@ -50,7 +52,7 @@ def _problem(name: str, loaded: object) -> str:
 FORMATS: Registry[Format] = Registry(
     "prm.formats",
     "export format",
-    {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)},
+    {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS, *TRACE_FORMATS)},
     _problem,
 )
 """By name: ours, and those of plugins (docs/extending.md)."""
@@ -179,12 +181,14 @@ class _Written:
     num_thoughts: int
     num_inside_thoughts: int
     coverage: Coverage
+    ratio: TokenRatio
+    """Of the solutions that were written; empty for formats without tokens."""
 
 
 def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Written:
     """Write all rows."""
     left_out: Counter[str] = Counter()
-    coverage = Coverage()
+    coverage, ratio = Coverage(), TokenRatio()
     statistics: defaultdict[str, PairStatistics] = defaultdict(PairStatistics)
     num_thoughts = num_inside = 0
     with ExitStack() as stack:
@@ -204,12 +208,14 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
                 statistics[split].add(pair)
             for row in _rows(request, item, left_out):
                 sink.add(split, row)
+                if request.format.name == VERIFIERS:
+                    ratio.add_tree(item.tree)
         sink.flush()
         if sink.counts:
             for container in containers:
                 container.close()
     rows = dict(sorted(sink.counts.items(), reverse=True))
-    return _Written(rows, dict(+left_out), statistics, num_thoughts, num_inside, coverage)
+    return _Written(rows, dict(+left_out), statistics, num_thoughts, num_inside, coverage, ratio)
 
 
 def _rows(request: ExportRequest, item: Item, left_out: Counter[str]) -> Iterator[Row]:
@@ -235,6 +241,9 @@ def _items(
     request: ExportRequest, coverage: Coverage, left_out: Counter[str]
 ) -> Iterator[tuple[Any, Item]]:
     for prompt, item in _stored_items(request, coverage, left_out):
+        if request.format.name == VERIFIERS:  # its thoughts have a field of their own
+            yield prompt, item
+            continue
         yield prompt, with_thoughts(item, request.handling, left_out)
 
 
@@ -311,5 +320,6 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
         "thoughts": written.num_thoughts,
         "pairs_inside_thoughts": written.num_inside_thoughts,
         "left_out": written.left_out,
+        **({"tree_token_ratio": written.ratio.value} if written.ratio.total else {}),
         **({"consensus": written.coverage.as_dict()} if written.coverage.steps else {}),
     }

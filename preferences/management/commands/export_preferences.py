@@ -38,6 +38,7 @@ from preferences.export.formats.left_out import words_of
 from preferences.export.formats.pairs import Format, RowOptions
 from preferences.export.formats.steps import labeler_id
 from preferences.export.formats.thought_marks import THOUGHTS
+from preferences.export.formats.traces import VERIFIERS
 from preferences.export.hub import check_hub, push_to_hub
 from preferences.export.writing import FORMATS, ExportRequest, export, output_of
 from preferences.models import PreferenceSet
@@ -186,9 +187,14 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
                 "--reviewed not_rejected leaves them out"
             )
         self._say_consensus(manifest.get("consensus"))
+        self._say_ratio(manifest.get("tree_token_ratio"))
         for reason, count in manifest["left_out"].items():
             self.say(f"left out: {count} {words_of(reason)}")
         self.say(f"read it back: {_how_to_read(output, manifest['containers'])}")
+
+    def _say_ratio(self, ratio: float | None) -> None:
+        if ratio is not None:
+            self.say(f"tree_token_ratio: {ratio:.3f}")
 
     def _say_consensus(self, found: dict[str, Any] | None) -> None:
         if found:
@@ -242,6 +248,8 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         else choose_source(forest, options, command)
     )
     _refuse_errors_of_progress(source, options)
+    if chosen_format.name == VERIFIERS:
+        _require_tokens(forest, options)
     threshold = options["label_threshold"]
     if threshold is None:
         threshold = _usual_threshold(forest, source, chosen_format)
@@ -267,7 +275,9 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         split_seed=options["seed"],
         reviewed=options["reviewed"],
         thoughts=options["thoughts"],
-        solutions=_solutions(forest, source, options["solutions"]),
+        solutions="all"
+        if chosen_format.name == VERIFIERS
+        else _solutions(forest, source, options["solutions"]),
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={
             **{
@@ -295,6 +305,26 @@ def _refuse_errors_of_progress(source: ValueSource, options: dict[str, Any]) -> 
             raise CommandError(
                 f"{option} looks for the first error, and a step without progress may be right: "
                 "leave it out, or choose other --values",
+                returncode=2,
+            )
+
+
+def _require_tokens(forest: Forest, options: dict[str, Any]) -> None:
+    """Refuse format `verifiers` for a forest that keeps no tokens, or for parts of solutions.
+
+    Raises:
+        CommandError: it keeps none, or the options leave out steps.
+    """
+    if not forest.worker_config.get("keep_tokens"):
+        raise CommandError(
+            f"forest {forest.name!r} keeps no token ids, which --format {VERIFIERS} needs: set "
+            "keep_tokens=True in the config, and seed and grow a new forest"
+        )
+    for name, value in (("solutions", "annotated"), ("thoughts", "drop")):
+        if options[name] == value:
+            raise CommandError(
+                f"--{name} {value} leaves out steps, and --format {VERIFIERS} needs the ids of "
+                "all: leave the option out",
                 returncode=2,
             )
 
