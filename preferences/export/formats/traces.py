@@ -102,7 +102,7 @@ def _steps_to_write(tree: ReasoningTree, dropped: Counter[str]) -> list[TreeNode
 def _node(
     message: Message, parent: int | None, moment: float, prompt: KeptTokens, *, is_last: bool
 ) -> Row:
-    """Return a message of the prompt. Servers tell the ids of all of them as one: the last has them."""
+    """Return a message of the prompt; the last one has the ids of all messages."""
     ids = list(prompt.ids) if is_last else []
     return {
         "parent": parent,
