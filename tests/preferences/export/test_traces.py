@@ -95,7 +95,8 @@ def test_a_trace_has_the_ids_masks_logprobs_and_advantages_of_each_step(
     assert 0 < manifest["tree_token_ratio"] < 1
     assert f"tree_token_ratio: {manifest['tree_token_ratio']:.3f}" in capsys.readouterr().err
     for row, tree in zip(rows, open_forest(forest.name).trees(), strict=True):
-        nodes, values = row["nodes"], {node.path: node.value for node in tree.nodes()}
+        nodes = row["nodes"]
+        values = {path: value.value for path, value in tree.values.items()}
         assert len(nodes) == len(tree.tree)
         assert text_of(tuple(nodes[0]["token_ids"])) == tree.prompt
         for said in row["info"]["steps"]:
