@@ -153,6 +153,8 @@ def _sizes_around_unreadable(listed: Sequence[Listed], text: str) -> list[int]:
 def _listed(choice: Mapping[str, Any]) -> list[Listed] | None:
     """Return the tokens of a sample; None unless each has an id and a log-probability."""
     logprobs = _mapping(choice.get("logprobs"))
+    texts: list[Any]
+    numbers: list[Any]
     if content := [_mapping(one) for one in _list(logprobs.get("content"))]:
         texts = [one.get("token") for one in content]
         numbers = [one.get("logprob") for one in content]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from sys import byteorder
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 MAX_ID = 2**31 - 1
 _VERSION = 1
@@ -149,8 +149,8 @@ def _packed(kind: str, values: Sequence[float]) -> bytes:
     return numbers.tobytes()
 
 
-def _unpacked(kind: str, data: bytes) -> list[float]:
-    numbers = array(kind)
+def _unpacked(kind: str, data: bytes) -> Any:
+    numbers: array[Any] = array(kind)
     numbers.frombytes(data)
     if byteorder == "big":
         numbers.byteswap()
