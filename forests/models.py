@@ -214,6 +214,8 @@ class Tree(models.Model):
     item = models.TextField()  # Markdown
     label = models.TextField()
     prompt = models.JSONField()  # a text, or a list of chat messages
+    # Packed by forests.core.tokens; missing unless the forest keeps tokens.
+    kept_tokens = models.BinaryField(null=True)
     question = models.TextField(default="", blank=True)  # empty: derived from the prompt
     status = models.CharField(max_length=10, choices=TreeStatus.choices, default=TreeStatus.PENDING)
     error = models.TextField(blank=True)
@@ -289,6 +291,7 @@ class Node(models.Model):
     seed = models.BigIntegerField(null=True)
     numbered_to = models.IntegerField(default=0)  # older versions wrote none
     is_thought = models.BooleanField(default=False)  # older versions wrote none
+    kept_tokens = models.BinaryField(null=True)  # as those of the tree
     generation = models.BigIntegerField(default=0)  # of its tree, when written or taken over
     created_at = models.DateTimeField()
 

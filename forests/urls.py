@@ -39,6 +39,7 @@ urlpatterns = [
     path(f"{_NODE}steps/", tree_views.node_steps, name="node_steps"),
     path(f"{_NODE}text/", tree_views.node_text, name="node_text"),
     path(f"{_NODE}details/", tree_views.node_details, name="node_details"),
+    path(f"{_NODE}tokens/", tree_views.node_tokens, name="node_tokens"),
     path(f"{_NODE}label/", label_views.label, name="label_step"),
     path("<slug:forest_name>/labels/", label_views.labels, name="labels"),
 ]

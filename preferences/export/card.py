@@ -17,8 +17,8 @@ from forests.costs.amounts import format_money
 from forests.models import Forest
 from forests.progress.grown_by import entries_of
 from preferences.core.statistics import MARGIN_BINS
-from preferences.export.formats.left_out import words_of
 from preferences.export.formats.base import Format
+from preferences.export.formats.left_out import words_of
 from preferences.export.limits import known_limits
 from preferences.export.provenance import commands_of
 from preferences.export.trainers import loading_sections, recipes_of
@@ -181,7 +181,7 @@ def _facts(manifest: Mapping[str, Any]) -> dict[str, str]:
         )
     elif number := manifest["left_out"].get("thoughts"):
         facts["Thoughts"] = f"{number}, left out"
-    facts |= _made_for(manifest)
+    facts |= _made_for(manifest) | _ratio(manifest)
     if words := _SOLUTIONS.get(manifest["parameters"].get("solutions")):
         facts["Solutions"] = words
     if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):
@@ -242,6 +242,11 @@ def _made_for(manifest: Mapping[str, Any]) -> dict[str, str]:
     chosen = manifest["preference_set"]
     level = chosen["parameters"].get("level") if chosen else ""
     return facts | ({"Sides of a pair": _LEVELS[level]} if level in _LEVELS else {})
+
+
+def _ratio(manifest: Mapping[str, Any]) -> dict[str, str]:
+    ratio = manifest.get("tree_token_ratio")
+    return {} if ratio is None else {"tree_token_ratio": f"{ratio:.3f}"}
 
 
 def _used(used: Mapping[str, int]) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from common.directories import MANIFEST, Output, OutputError, checksums, written_aside
 from common.plugins import Registry
 from common.text import describe
+from forests.core.tokens.branches import TokenRatio
 from forests.core.values import Estimator, NodeValue, Ungraded
 from forests.models import Forest
 from forests.storage.trees import count_models
@@ -42,6 +43,7 @@ from preferences.export.formats.prm800k import PRM800K
 from preferences.export.formats.prompts import FormatError
 from preferences.export.formats.steps import STEP_FORMATS
 from preferences.export.formats.thought_marks import with_thoughts
+from preferences.export.formats.traces import TRACE_FORMATS, VERIFIERS
 from preferences.export.margins_picture import margins_picture
 from preferences.models import PreferenceSet
 
@@ -59,6 +61,7 @@ OUR_FORMATS = (
     PRM800K,
     PROCESSBENCH,
     *CRITIQUE_FORMATS,
+    *TRACE_FORMATS,
 )
 FORMATS: Registry[Format] = Registry(
     "prm.formats",
@@ -201,12 +204,14 @@ class _Written:
     num_thoughts: int
     num_inside_thoughts: int
     coverage: Coverage
+    ratio: TokenRatio
+    """Of the solutions that were written; empty for formats without tokens."""
 
 
 def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Written:
     """Write all rows."""
     left_out: Counter[str] = Counter()
-    coverage = Coverage()
+    coverage, ratio = Coverage(), TokenRatio()
     statistics: defaultdict[str, PairStatistics] = defaultdict(PairStatistics)
     evidence = EvidenceStatistics()
     num_thoughts = num_inside = 0
@@ -225,23 +230,29 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
             num_inside += item.num_inside_thoughts
             for pair in item.pairs:
                 statistics[split].add(pair)
-                evidence.add_pair(pair)
-            if request.format.source == "trees":
-                evidence.add_steps(_values_of_steps(item), request.options.is_good)
+            _add_evidence(evidence, request, item)
             for row in _rows(request, item, left_out):
                 sink.add(split, row)
+                if request.format.name == VERIFIERS:
+                    ratio.add_tree(item.tree)
         sink.flush()
         if sink.counts:
             for container in containers:
                 container.close()
     rows = dict(sorted(sink.counts.items(), reverse=True))
-    return _Written(rows, dict(+left_out), statistics, evidence, num_thoughts, num_inside, coverage)
+    return _Written(
+        rows, dict(+left_out), statistics, evidence, num_thoughts, num_inside, coverage, ratio
+    )
 
 
-def _values_of_steps(item: Item) -> Iterator[NodeValue]:
-    """Yield the values of the steps that may be labelled."""
-    labelled = item.values if item.annotation is None else item.annotation.steps
-    return (item.values[path] for path in labelled if path)
+def _add_evidence(evidence: EvidenceStatistics, request: ExportRequest, item: Item) -> None:
+    """Add the evidence of the pairs, or of the steps that may be labelled."""
+    for pair in item.pairs:
+        evidence.add_pair(pair)
+    if request.format.source == "trees":
+        labelled = item.values if item.annotation is None else item.annotation.steps
+        values = (item.values[path] for path in labelled if path)
+        evidence.add_steps(values, request.options.is_good)
 
 
 def _rows(request: ExportRequest, item: Item, left_out: Counter[str]) -> Iterator[Row]:
@@ -267,6 +278,9 @@ def _items(
     request: ExportRequest, coverage: Coverage, left_out: Counter[str]
 ) -> Iterator[tuple[Any, Item]]:
     for prompt, item in _stored_items(request, coverage, left_out):
+        if request.format.name == VERIFIERS:  # its thoughts have a field of their own
+            yield prompt, item
+            continue
         yield prompt, with_thoughts(item, request.handling, left_out)
 
 
@@ -362,5 +376,6 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
         "pairs_inside_thoughts": written.num_inside_thoughts,
         "left_out": written.left_out,
         "evidence": written.evidence.as_dict(),
+        **({"tree_token_ratio": written.ratio.value} if written.ratio.total else {}),
         **({"consensus": written.coverage.as_dict()} if written.coverage.steps else {}),
     }

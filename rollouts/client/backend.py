@@ -36,6 +36,7 @@ from rollouts.protocol.payloads import read_payload
 from rollouts.protocol.refusals import RefusalKind, error_in
 from rollouts.protocol.responses import ResponseError
 from rollouts.protocol.slots import num_slots
+from rollouts.protocol.token_ids import read_ids
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -227,6 +228,18 @@ class Backend:
                     async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
                         content = await endpoint.openai.get(endpoint.url_of(path), cast_to=bytes)
                     return json.loads(content)
+        return None
+
+    async def tokenize(self, endpoint: Endpoint, prompt: str) -> tuple[int, ...] | None:
+        """Return the ids into which llama.cpp tokenizes a prompt; None if it does not tell."""
+        body = {"content": prompt, "add_special": True, "parse_special": True}
+        with contextlib.suppress(*_ERRORS, TimeoutError):
+            async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
+                content = await endpoint.openai.post(
+                    endpoint.url_of("//tokenize"), body=body, cast_to=bytes
+                )
+            told = read_payload(content)
+            return read_ids(told.get("tokens")) if isinstance(told, dict) else None
         return None
 
     async def _look(self, endpoint: Endpoint) -> None:

@@ -24,6 +24,7 @@ from forests.pages.tree.picture import picture_of
 from forests.pages.tree.query import QueryError, TreeQuery
 from forests.pages.tree.rows import TreeReading, TreeRow, mean_logprob, tone_of
 from forests.pages.tree.selection import LeafKind
+from forests.pages.tree.token_view import TokenView
 from forests.pages.tree.tree_json import node_data, tree_data
 from forests.progress.reading import read_standing_of
 from forests.storage.scores import JudgedTree, judgements_at, read_judged, read_judgements
@@ -128,6 +129,8 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "next": siblings[place + 1] if place + 1 < len(siblings) else None,
     }
     context["judgements"] = judgements_at(reading.judged, path)
+    if path:
+        context["token_view"] = TokenView.of(found, stored.tree.children(parent))
     return respond(request, "forests/node.html", context, lambda: node_data(request, context))
 
 
@@ -191,6 +194,18 @@ def node_details(
         "judgements": read_judgements(forest, index, path),
     }
     return render(request, "forests/_details.html", context)
+
+
+@require_safe
+def node_tokens(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
+    """Render the tokens of a step with their probabilities."""
+    if not request.htmx:
+        return _to_node(request, forest_name, index, path)
+    tree = _get_tree(get_forest(forest_name), index).tree
+    if path not in tree.nodes:
+        raise Http404(_no_node(path))
+    view = TokenView.of(tree.nodes[path], tree.children(path[:-1]))
+    return render(request, "forests/_tokens.html", {"view": view})
 
 
 @require_safe

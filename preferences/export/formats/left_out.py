@@ -39,6 +39,11 @@ LEFT_OUT = {
     "pairs_rejected_by_reviewers": "pairs that reviewers rejected",
     "pairs_not_reviewed": "pairs that no reviewer accepted",
     "trees_in_the_benchmark": "trees whose question is in the benchmark",
+    "trees_without_prompt_ids": "trees whose prompt has no token ids",
+    "trees_without_tokens": "trees without a solution whose token ids are all known",
+    "solutions_without_tokens": "solutions with a step whose token ids the server did not tell",
+    "solutions_tokenized_otherwise": "solutions whose steps the server tokenized in another way",
+    "steps_without_advantage": "advantages of steps of which, or before which, no value is known",
     "trees_without_scores": "trees without scores of the scorer",
 }
 """Reasons by the name under which they are counted, as shown."""

@@ -43,6 +43,7 @@ from preferences.export.formats.critiques import CRITIQUE_FORMATS
 from preferences.export.formats.left_out import words_of
 from preferences.export.formats.prm800k import labeler_id
 from preferences.export.formats.thought_marks import THOUGHTS
+from preferences.export.formats.traces import VERIFIERS
 from preferences.export.hub import check_hub, push_to_hub
 from preferences.export.writing import FORMATS, ExportRequest, export, output_of
 from preferences.models import PreferenceSet
@@ -207,6 +208,7 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             )
         self._warn(manifest)
         self._say_consensus(manifest.get("consensus"))
+        self._say_ratio(manifest.get("tree_token_ratio"))
         for reason, count in manifest["left_out"].items():
             self.say(f"left out: {count} {words_of(reason)}")
         self.say(f"read it back: {_how_to_read(output, manifest['containers'])}")
@@ -222,6 +224,10 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
                 "the column `margin` changes the loss of the reward trainers of TRL, OpenRLHF and "
                 "ms-swift: drop it, or leave out --with_values, if you do not want that"
             )
+
+    def _say_ratio(self, ratio: float | None) -> None:
+        if ratio is not None:
+            self.say(f"tree_token_ratio: {ratio:.3f}")
 
     def _say_consensus(self, found: dict[str, Any] | None) -> None:
         if found:
@@ -279,6 +285,8 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
     if reads_pairs and preference_set and not options["single_steps"]:
         _refuse_single_steps(chosen_format, preference_set)
     critics = choose_critics(forest, chosen_format, source, options)
+    if chosen_format.name == VERIFIERS:
+        _require_tokens(forest, options)
     threshold = options["label_threshold"]
     if threshold is None:
         threshold = _usual_threshold(forest, source, chosen_format)
@@ -309,7 +317,9 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         split_seed=options["seed"],
         reviewed=options["reviewed"],
         thoughts=options["thoughts"],
-        solutions=_solutions(forest, source, options["solutions"]),
+        solutions="all"
+        if chosen_format.name == VERIFIERS
+        else _solutions(forest, source, options["solutions"]),
         repository=options["push_to_hub"] or "",
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={
@@ -369,6 +379,26 @@ def _refuse_errors_of_progress(source: ValueSource, options: dict[str, Any]) -> 
             raise CommandError(
                 f"{option} looks for the first error, and a step without progress may be right: "
                 "leave it out, or choose other --values",
+                returncode=2,
+            )
+
+
+def _require_tokens(forest: Forest, options: dict[str, Any]) -> None:
+    """Refuse format `verifiers` for a forest that keeps no tokens, or for parts of solutions.
+
+    Raises:
+        CommandError: it keeps none, or the options leave out steps.
+    """
+    if not forest.worker_config.get("keep_tokens"):
+        raise CommandError(
+            f"forest {forest.name!r} keeps no token ids, which --format {VERIFIERS} needs: set "
+            "keep_tokens=True in the config, and seed and grow a new forest"
+        )
+    for name, value in (("solutions", "annotated"), ("thoughts", "drop")):
+        if options[name] == value:
+            raise CommandError(
+                f"--{name} {value} leaves out steps, and --format {VERIFIERS} needs the ids of "
+                "all: leave the option out",
                 returncode=2,
             )
 
