@@ -141,7 +141,7 @@ def compare_forests(
 
 def compare_named(runs: Sequence[MetricRun], *, for_page: bool = False) -> Comparison:
     """Return the comparison of the first run with each other one."""
-    most = _MAX_PAGE_NUMBERS // max(1, max(len(run.rows) for run in runs)) if for_page else None
+    most = _MAX_PAGE_NUMBERS // max(1, *(len(run.rows) for run in runs)) if for_page else None
     return Comparison([Subject(run.forest, run, read_items(run, most)) for run in runs])
 
 

@@ -76,16 +76,13 @@ def lines_of(searches: Sequence[Search]) -> list[tuple[str, list[Any]]]:
     drawn = _one_of_each_first([one for one in searches if one.has_result])[:MAX_LINES]
     parts = [(one.values, one.search, one.aggregation) for one in drawn]
     differing = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
+    names = [
+        [part for part, differs in zip(words, differing, strict=True) if differs and part] or words
+        for words in parts
+    ]
     return [
-        (
-            ", ".join(
-                part for part, differs in zip(words, differing, strict=True) if differs and part
-            )
-            or words[0]
-            or words[1],
-            list(one.rows.values()),
-        )
-        for words, one in zip(parts, drawn, strict=True)
+        (", ".join(filter(None, name)), list(one.rows.values()))
+        for name, one in zip(names, drawn, strict=True)
     ]
 
 

@@ -8,7 +8,6 @@ from django.http import Http404
 from metrics.core.evaluation import CHOOSING, RowKey
 from metrics.core.search.accuracy import ACCURACIES
 from metrics.core.search.aggregation import AGGREGATIONS
-from metrics.core.search.procedures import PROCEDURES as KNOWN_PROCEDURES
 from metrics.tables.run_tables import METRICS, PROCEDURES
 
 ANY = "any"
@@ -28,17 +27,17 @@ class RowFilter:
 
     @classmethod
     def read(cls, parameters: Mapping[str, str], keys: Iterable[RowKey]) -> "RowFilter":
-        """Return the filter that a URL asks for; without one, one aggregation of all searches.
+        """Return the filter that a URL asks for; without one, the first search and aggregation.
 
         Raises:
             Http404: a value is unknown; the message lists the valid ones.
         """
         keys = list(keys)
-        procedures = [one for one in KNOWN_PROCEDURES if any(key.procedure == one for key in keys)]
-        aggregations = [one for one in AGGREGATIONS if any(key.aggregation == one for key in keys)]
+        procedures = list(dict.fromkeys(key.procedure for key in keys if key.procedure))
+        aggregations = list(dict.fromkeys(key.aggregation for key in keys if key.aggregation))
         return cls(
             answer=_choice(parameters, "answer", ACCURACIES, ACCURACIES[0]),
-            procedure=_choice(parameters, "procedure", (ANY, *KNOWN_PROCEDURES), ANY),
+            procedure=_choice(parameters, "procedure", (ANY, *PROCEDURES), (*procedures, ANY)[0]),
             aggregation=_choice(
                 parameters, "aggregation", (ANY, *AGGREGATIONS), (*aggregations, ANY)[0]
             ),
