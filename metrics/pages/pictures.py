@@ -10,6 +10,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.views.decorators.cache import cache_control
 from django.views.decorators.http import condition, require_safe
 
 from forests.core.naming import scorer_id
@@ -25,6 +26,10 @@ MAX_LINES = 8
 """Most searches in a picture; the table has all."""
 
 
+# Only the reader's browser keeps a picture, and asks each time whether it has changed.
+_KEPT_BY_BROWSER = cache_control(private=True, no_cache=True)
+
+
 def _etag_of_runs(request: HttpRequest, forest_name: str, picture: str) -> str:
     shown = ShownRuns.read(get_forest(forest_name), request.GET)
     times = [(run.id, run.created_at.isoformat()) for _, run in shown.named]
@@ -37,6 +42,7 @@ def _etag_of_report(request: HttpRequest, forest_name: str, scorer: str, picture
 
 
 @require_safe
+@_KEPT_BY_BROWSER
 @condition(etag_func=_etag_of_runs)
 def runs_picture(request: HttpRequest, forest_name: str, picture: str) -> HttpResponse:
     """Draw the runs that `?run=` names, by the filter of the page."""
@@ -57,6 +63,7 @@ def runs_picture(request: HttpRequest, forest_name: str, picture: str) -> HttpRe
 
 
 @require_safe
+@_KEPT_BY_BROWSER
 @condition(etag_func=_etag_of_report)
 def scorer_picture(
     request: HttpRequest, forest_name: str, scorer: str, picture: str
@@ -123,9 +130,5 @@ def _etag(*parts: object) -> str:
 def _svg(picture: bytes) -> HttpResponse:
     # A picture contains its own style and loads nothing else.
     policy = "default-src 'none'; style-src 'unsafe-inline'"
-    headers = {
-        "Content-Security-Policy": policy,
-        # Kept by the reader's browser only, which asks each time whether it has changed.
-        "Cache-Control": "private, no-cache",
-    }
+    headers = {"Content-Security-Policy": policy}
     return HttpResponse(picture, content_type="image/svg+xml", headers=headers)
