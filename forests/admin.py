@@ -97,10 +97,10 @@ class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime sub
     ) -> tuple[QuerySet[Any], bool]:
         return (queryset.filter(pk=search_term.strip()) if search_term else queryset), False
 
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return columns(self.model)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return columns(self.model)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -199,10 +199,10 @@ class ForestAdmin(StoredAdmin):
     search_help_text = "Search by a part of the name"
     actions = [pause, resume, retry, recount]
 
-    def get_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[Any]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return ["is_paused", "state", *columns(Forest, without="is_paused")]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return ["state", *columns(Forest, without="is_paused")]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

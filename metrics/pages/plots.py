@@ -165,7 +165,8 @@ def _accuracy(
     scale: Callable[[Axes], None],
 ) -> bytes:
     def draw(axes: Axes) -> None:
-        lows, highs = [], []
+        lows: list[float] = []
+        highs: list[float] = []
         for number, (name, rows) in enumerate(lines):
             points = sorted(
                 (row[over], row["value"], row["low"], row["high"])
@@ -209,7 +210,7 @@ def _draw_reference(
     known = sorted((row["k"], row["value"]) for row in rows if row["value"] is not None)
     if not known:
         return
-    style = {"color": _INK, "linestyle": dashes, "linewidth": 1.2, "alpha": 0.75}
+    style: dict[str, Any] = {"color": _INK, "linestyle": dashes, "linewidth": 1.2, "alpha": 0.75}
     if over == "k":
         axes.plot(*zip(*known, strict=True), label=name, **style)
     else:

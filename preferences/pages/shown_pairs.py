@@ -8,7 +8,6 @@ from django.utils.safestring import SafeString
 from preferences.models import Preference, Review
 from preferences.pages.difference import Span
 
-
 SURE_FROM = 0.8
 """Pairs with a lower confidence in their order are marked."""
 

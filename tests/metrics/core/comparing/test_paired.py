@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 
 from metrics.core.comparing.item_results import ItemResults, item_digest, shared_positions
 from metrics.core.comparing.paired import change_of, disagreements, paired
-from metrics.core.statistics.intervals import PairedGain
+from metrics.core.statistics.intervals import Figure, PairedGain
 
 ITEMS = st.lists(st.sampled_from([b"a", b"b", b"c", b"d"]), max_size=12)
 NUMBERS = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0, nan])
+
+
+def bounds(figure: Figure) -> tuple[float, float]:
+    assert figure.low is not None
+    assert figure.high is not None
+    return figure.low, figure.high
 
 
 @given(first=ITEMS, other=ITEMS)
@@ -54,8 +60,10 @@ def test_the_figures_are_over_the_items_with_two_results(pairs: list[tuple[float
         return
     mean = sum(b - a for a, b in known) / len(known)
     assert found.difference.value == pytest.approx(mean, abs=1e-9)
+    assert found.first is not None
+    assert found.other is not None
     assert found.other - found.first == pytest.approx(mean, abs=1e-9)
-    low, high = found.difference.low, found.difference.high
+    low, high = bounds(found.difference)
     assert -1 <= low < high <= 1
     assert low - 1e-9 <= mean <= high + 1e-9
     assert found.is_decided == (low > 0 or high < 0)
@@ -78,8 +86,8 @@ def test_the_interval_holds_the_true_difference_in_95_of_100_cases(items: int):
         for _ in range(items):
             chance = numbers.random()
             gain.add(float(chance < gains), float(gains <= chance < gains + losses))
-        figure = gain.figure()
-        held += figure.low <= gains - losses <= figure.high
+        low, high = bounds(gain.figure())
+        held += low <= gains - losses <= high
 
     assert held / runs >= 0.94
 
