@@ -129,7 +129,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     if max(len(forests), len(keys)) > MAX_SUBJECTS:
         raise Http404(f"at most {MAX_SUBJECTS} forests or runs are compared at once")
     found, runs = _comparisons(forests, keys)
-    row_filter = RowFilter.read(request.GET.dict(), _keys(found))  # type: ignore[arg-type]
+    row_filter = RowFilter.read(request.GET.dict(), _keys(found))
     context: dict[str, Any] = {
         "forests": forests,
         "runs": runs,

@@ -11,7 +11,7 @@ from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job
 from rq.queue import Queue
 from rq.registry import FailedJobRegistry, StartedJobRegistry
-from rq.worker import Worker
+from rq.worker import BaseWorker, Worker
 
 from common.text import one_line, printable
 from rollouts.workers.jobs import forest_of
@@ -122,7 +122,7 @@ def _traceback_of(job: Job) -> str:
     return "the result of this job cannot be read"
 
 
-def _worker(queue: Queue, worker: Worker) -> ShownWorker:
+def _worker(queue: Queue, worker: BaseWorker) -> ShownWorker:
     job_id = worker.get_current_job_id()
     heartbeat = worker.last_heartbeat
     return ShownWorker(

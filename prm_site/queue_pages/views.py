@@ -2,6 +2,7 @@
 
 from django.contrib import messages
 from django.contrib.admin.views.decorators import staff_member_required
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
@@ -26,7 +27,7 @@ _MAX_AT_ONCE = 1000
 @require_http_methods(["GET", "HEAD", "POST"])
 def queue(request: HttpRequest) -> HttpResponse:
     """Show jobs and workers; a POST puts failed jobs back into the queue, or deletes them."""
-    may_change = request.user.has_perm("forests.change_forest")
+    may_change = isinstance(request.user, User) and request.user.has_perm("forests.change_forest")
     if request.method == "POST":
         if not may_change:
             raise PermissionDenied("changing the queue needs the permission `change_forest`")
