@@ -13,7 +13,7 @@ from metrics.measuring.forests import runs_of
 from metrics.measuring.item_storage import read_items, sample_results
 from metrics.models import MetricRun
 
-MAX_PAGE_TREES = 5000
+MAX_PAGE_TREES = 2000
 """Most trees of a forest that a page compares; the command compares all."""
 _MAX_PAGE_NUMBERS = 500_000
 _UNLIKE_SETTINGS = ("base_urls", "concurrency", "max_attempts", "request_timeout_seconds")
