@@ -12,8 +12,8 @@ from forests.core.tree import NodePath, format_path, parse_path
 # Addresses of the site that take precedence over /<forest_name>/.
 RESERVED_NAMES = frozenset(
     {
-        "accounts", "admin", "api", "django-rq", "docs", "favicon.ico", "forests", "healthz",
-        "login", "logout", "metrics", "readyz", "rq", "static",
+        "accounts", "admin", "api", "compare", "django-rq", "docs", "favicon.ico", "forests",
+        "healthz", "login", "logout", "metrics", "readyz", "rq", "static",
     }
 )  # fmt: skip
 MAX_NAME_LENGTH = 120
