@@ -16,7 +16,7 @@ from common.directories import MANIFEST, Output, OutputError, checksums, written
 from common.plugins import Registry
 from common.text import describe
 from forests.core.tokens.branches import TokenRatio
-from forests.core.values import Estimator, NodeValue, Ungraded
+from forests.core.values import Estimator, Ungraded
 from forests.models import Forest
 from forests.storage.trees import count_models
 from preferences.core.consensus import Coverage
