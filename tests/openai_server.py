@@ -163,7 +163,7 @@ class OpenAIServer:
         self.misbehave_probe: Callable[[dict[str, Any]], Fault | None] = lambda body: None
         self.usage_details: dict[str, Any] = {}
         """Further fields of `usage`."""
-        self.headers: list[Message] = []
+        self.sent_headers: list[Message] = []
         """Of each of the requests."""
         self.requests: list[dict[str, Any]] = []
         self.probes: list[dict[str, Any]] = []
@@ -368,7 +368,7 @@ class OpenAIServer:
                     fault = scripted.misbehave_probe(body)
                 else:
                     scripted.requests.append(body)
-                    scripted.headers.append(self.headers)
+                    scripted.sent_headers.append(self.headers)
                     fault = scripted.faults.popleft() if scripted.faults else scripted.misbehave()
                 if fault:
                     self._fail(fault)

@@ -144,7 +144,7 @@ def test_a_pair_of_step_dpo_becomes_siblings_with_the_values_1_and_0():
         "So 9.": 1,
         "So 8.": 0,
     }
-    assert found.tree.steps_text((0, 0, 1, 0)) == other["initial_reason_steps"] + " So 9."
+    assert found.tree.steps_text((0, 0, 1, 0)) == f"{other['initial_reason_steps']} So 9."
     assert found.left_out == Counter({"whole continuations that do not begin with their step": 1})
 
 

@@ -1,6 +1,7 @@
 """What `export_preferences` refuses, warns of and writes beside the rows of a format."""
 
 import json
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ CONTAINER = {"fapo": "parquet"}
 
 
 @pytest.fixture
-def forest(make_forest) -> Forest:
+def forest(make_forest: Callable[[], Forest]) -> Forest:
     return make_forest()
 
 

@@ -37,7 +37,9 @@ def whole_branches(prompt: str, tree: ReasoningTree) -> int:
     number = 0
     for leaf in tree.leaves():
         if chain_of(tree, leaf.path) is Chain.WHOLE:
-            assert text_of(ids_to(tree, leaf.path)) == prompt + tree.steps_text(leaf.path)
+            ids = ids_to(tree, leaf.path)
+            assert ids is not None
+            assert text_of(ids) == prompt + tree.steps_text(leaf.path)
             number += 1
     return number
 
@@ -105,7 +107,10 @@ def test_a_trace_has_the_ids_masks_logprobs_and_advantages_of_each_step(
             assert node["message"]["content"] == tree.tree.nodes[path].text
             assert len(node["mask"]) == len(node["token_ids"])
             assert len(node["logprobs"]) == sum(node["mask"]) == len(node["advantages"])
-            gain = values[path] - values[path[:-1]]
+            value, before = values[path], values[path[:-1]]
+            assert value is not None
+            assert before is not None
+            gain = value - before
             assert node["advantages"] == pytest.approx([gain] * sum(node["mask"]))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.tokens.branches import Chain, TokenRatio, chain_of, ids_to
 from forests.core.tokens.kept import KeptTokens, given, rounded, unpack
-from forests.core.tree import ReasoningTree
+from forests.core.tree import ReasoningTree, TreeNode
 from rollouts.protocol.responses import StopRules, read_completions
 from rollouts.steps.completions import Completion
 from rollouts.strategies import STRATEGIES
@@ -60,11 +60,16 @@ def grown(*samples: Completion, tree: ReasoningTree | None = None) -> ReasoningT
     return tree
 
 
+def kept_of(owner: Completion | TreeNode) -> KeptTokens:
+    assert owner.kept is not None
+    return owner.kept
+
+
 @cases(pieces, st.booleans(), st.booleans())
 def test_steps_together_have_the_ids_and_the_text_of_their_sample(words, is_llama, ends):
     sample = read(answered(words, is_llama=is_llama, ends=ends))
     if is_llama:
-        sample = replace(sample, kept=replace(sample.kept, prompt=PROMPT))
+        sample = replace(sample, kept=replace(kept_of(sample), prompt=PROMPT))
     tree = grown(sample)
     [leaf] = tree.leaves()
     assert tree.steps_text(leaf.path) == "".join(words)
@@ -74,9 +79,9 @@ def test_steps_together_have_the_ids_and_the_text_of_their_sample(words, is_llam
     covered = 0
     for step in steps:
         start = covered - sum(len(one.text) for one in steps[: step.depth - 1])
-        assert step.kept.start == min(start, len(step.text))
-        assert unpack(step.kept.pack()) == step.kept
-        covered += sum(step.kept.lengths)
+        assert kept_of(step).start == min(start, len(step.text))
+        assert unpack(kept_of(step).pack()) == step.kept
+        covered += sum(kept_of(step).lengths)
     assert covered == len("".join(words))
 
 
@@ -112,15 +117,15 @@ def test_characters_that_servers_cannot_show_in_parts_belong_to_the_first_part()
     response = answered(["a", " b", "1"], ends=False)
     choice = response["choices"][0]
     choice["text"], choice["logprobs"]["tokens"] = "a🦆", ["a", "\ufffd", "\ufffd"]
-    assert read(response).kept.lengths == (1, 1, 0)
+    assert kept_of(read(response)).lengths == (1, 1, 0)
 
 
 def test_a_token_that_reaches_beyond_the_sample_is_left_out():
     response = answered(["a", "c\nd"], ends=False)
     response["choices"][0] |= {"text": "ac", "finish_reason": "stop", "stop_reason": "\n"}
-    assert read(response).kept.ids == (VOCABULARY["a"],)
+    assert kept_of(read(response)).ids == (VOCABULARY["a"],)
     response["choices"][0] |= {"text": "ac", "finish_reason": "length"}
-    assert read(response).kept.ids == (VOCABULARY["a"],)
+    assert kept_of(read(response)).ids == (VOCABULARY["a"],)
 
 
 def test_a_thought_that_the_server_splits_off_keeps_the_marks_around_it():
@@ -143,6 +148,7 @@ def test_what_comes_between_two_requests_was_not_sampled():
     first = KeptTokens((10,), rounded([-0.5]), (1,), prompt=PROMPT)
     second = KeptTokens((11,), rounded([-0.5]), (1,), prompt=(*PROMPT, 10, 5))
     both = second.after(first, uncovered=1)
+    assert both is not None
     assert both.ids == (10, 5, 11)
     assert both.logprobs == (-0.5, None, -0.5)
     assert both.lengths == (1, 1, 1)

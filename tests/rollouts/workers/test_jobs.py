@@ -637,7 +637,9 @@ def test_the_requests_of_a_tree_go_to_one_of_several_servers(settings):
 
         assert grow_slice(forest.name, 0, 12) == {"complete": 12, "failed": 0}
 
-        sessions = [{found["X-Session-ID"] for found in one.headers} for one in (first, second)]
+        sessions = [
+            {found["X-Session-ID"] for found in one.sent_headers} for one in (first, second)
+        ]
         prompts = [{str(body["prompt"]) for body in one.requests} for one in (first, second)]
 
     assert all(prompts)

@@ -18,6 +18,7 @@ def test_tokens_have_their_text_their_probability_and_mark_where_siblings_diverg
     node = TreeNode((0,), text="a<b", kept=kept((1, 2, 3), (1.0, 0.5, 0.05), (1, 2, 0)))
     other = TreeNode((1,), text="ac", kept=kept((1, 4), (1.0, 0.2), (1, 1)))
     view = TokenView.of(node, [node, other])
+    assert view is not None
     assert [token.text for token in view.tokens] == ["a", "<b", ""]
     assert [token.tone for token in view.tokens] == ["p0", "p3", "p5"]
     assert [token.diverges for token in view.tokens] == [False, True, False]
@@ -27,6 +28,7 @@ def test_tokens_have_their_text_their_probability_and_mark_where_siblings_diverg
 def test_the_start_of_a_step_may_belong_to_the_token_before_it():
     node = TreeNode((0,), text="\nab", kept=KeptTokens((5,), (None,), (2,), start=1))
     view = TokenView.of(node, [])
+    assert view is not None
     assert (view.before, view.tokens[0].text, view.tokens[0].tone) == ("\n", "ab", "given")
 
 
