@@ -19,7 +19,7 @@ from django.core.management.base import BaseCommand
 
 django.setup()
 
-from preferences.export.formats.pairs import RowOptions  # noqa: E402
+from preferences.export.formats.base import RowOptions  # noqa: E402
 from preferences.export.writing import FORMATS  # noqa: E402
 
 _OPTIONS_OF_DJANGO = set(BaseCommand().create_parser("", "")._option_string_actions)

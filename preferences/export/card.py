@@ -25,6 +25,13 @@ _REVIEWED = {
     "not_rejected": "all pairs except those that reviewers rejected",
 }
 
+_LEVELS = {
+    "step": "single steps. A trainer that ends each with an end-of-sequence token teaches a model "
+    "to stop after one step",
+    "step_to_end": "next steps of a prefix, each continued to the end of a solution",
+    "trajectory": "whole solutions",
+}
+
 _SOLUTIONS = {
     "all": "all rollouts",
     "annotated": "only what the strategy annotated, without the rollouts that it drew for that",
@@ -79,6 +86,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         )
     elif number := manifest["left_out"].get("thoughts"):
         facts["Thoughts"] = f"{number}, left out"
+    facts |= _made_for(manifest)
     if words := _SOLUTIONS.get(manifest["parameters"].get("solutions")):
         facts["Solutions"] = words
     if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):
@@ -106,6 +114,14 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         left_out = [(words_of(reason), count) for reason, count in manifest["left_out"].items()]
         sections += ["## Left out", _table(("what", "number"), left_out)]
     return "\n\n".join(sections) + "\n"
+
+
+def _made_for(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return which trainers read the rows, and where the sides of a pair end."""
+    facts = {"Read by": ", ".join(manifest["trainers"])} if manifest["trainers"] else {}
+    chosen = manifest["preference_set"]
+    level = chosen["parameters"].get("level") if chosen else ""
+    return facts | ({"Sides of a pair": _LEVELS[level]} if level in _LEVELS else {})
 
 
 def _used(used: Mapping[str, int]) -> str:

@@ -10,10 +10,11 @@ from experiment_configs.refinements import Refinement
 from forests.core.certainty.evidence import with_evidence
 from forests.core.estimators import FOR_LABELS
 from forests.core.naming import index_of_tree
+from forests.core.opinions.judged import JudgedTree
 from forests.core.opinions.verdicts import JUDGE_STEPS, SCORES, Verdict
 from forests.core.tree import ReasoningTree, parse_path
 from forests.models import Forest, Node, Tree, TreeStatus
-from forests.storage.scores import get_scorer, iter_trees_with_scores
+from forests.storage.scores import get_scorer, iter_trees_with_scores, read_reasons
 from forests.storage.trees import (
     Document,
     StoredTree,
@@ -27,7 +28,7 @@ from metrics.core.tree_filters import TreeFilter
 from preferences.core.consensus import Coverage
 from preferences.core.value_sources import ValueSource
 from preferences.export.formats.annotation import ANNOTATES, Annotation
-from preferences.export.formats.pairs import Item
+from preferences.export.formats.base import Item
 from preferences.export.formats.prompts import as_seen
 from preferences.models import PreferenceSet, ReviewState
 from preferences.sets.reviews import review_id, states_in
@@ -100,6 +101,8 @@ class TreeItems:
     """Whether a value is that of a good step: sources agree if they say the same of a step."""
     solutions: Solutions = "all"
     wanted: TreeFilter = ALL_TREES
+    critic: str = ""
+    """The scorer whose reasons are read; empty: none."""
     coverage: Coverage = field(default_factory=Coverage)
     """Gets what was compared, if several sources must agree."""
 
@@ -140,6 +143,11 @@ def iter_tree_items(
                 values=with_evidence(values, source.known_evidence(stored.tree, scores, values)),
                 annotation=_annotation(forest, stored) if solutions == "annotated" else None,
                 judges_steps=judges_steps,
+                critic=(
+                    read_reasons(forest, choice.critic, stored.index)
+                    if choice.critic
+                    else JudgedTree()
+                ),
                 neutral=SCORES[Verdict.NEUTRAL] if source.scorer and judges_steps else None,
             ),
         )

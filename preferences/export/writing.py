@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,8 +32,13 @@ from preferences.export.dataset_rows import (
     iter_tree_items,
 )
 from preferences.export.filters import Filters
+from preferences.export.formats.base import Format, Item, Row, RowOptions, Thoughts
+from preferences.export.formats.chat_pairs import CHAT_PAIR_FORMATS
+from preferences.export.formats.critiques import CRITIQUE_FORMATS
+from preferences.export.formats.first_errors import PROCESSBENCH
 from preferences.export.formats.left_out import words_of
-from preferences.export.formats.pairs import PAIR_FORMATS, Format, Item, Row, RowOptions, Thoughts
+from preferences.export.formats.pairs import PAIR_FORMATS
+from preferences.export.formats.prm800k import PRM800K
 from preferences.export.formats.prompts import FormatError
 from preferences.export.formats.steps import STEP_FORMATS
 from preferences.export.formats.thought_marks import with_thoughts
@@ -47,10 +52,18 @@ def _problem(name: str, loaded: object) -> str:
     return "" if loaded.name == name else f"names itself {loaded.name!r}"
 
 
+OUR_FORMATS = (
+    *PAIR_FORMATS,
+    *CHAT_PAIR_FORMATS,
+    *STEP_FORMATS,
+    PRM800K,
+    PROCESSBENCH,
+    *CRITIQUE_FORMATS,
+)
 FORMATS: Registry[Format] = Registry(
     "prm.formats",
     "export format",
-    {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)},
+    {one.name: one for one in OUR_FORMATS},
     _problem,
 )
 """By name: ours, and those of plugins (docs/extending.md)."""
@@ -127,6 +140,8 @@ class ExportRequest:
             given["label_threshold"] = self.options.label_threshold
         if self.format.source == "pairs":
             given["reviewed"] = self.reviewed
+        if self.format.has_critiques:
+            given |= {"critique": self.options.critique, "critic": self.options.critic}
         if self.format.source == "trees":
             given |= {**self.source.as_dict(), "solutions": self.solutions}
         return given | dict(self.filter_words)
@@ -160,6 +175,8 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
             manifest["statistics"] = {split: statistics[split].as_dict() for split in rows}
             (directory / PICTURE).write_bytes(margins_picture(manifest["statistics"]))
         files = {split: _card_container(request).pattern.format(split=split) for split in rows}
+        for path, text in request.format.besides(_files_to_train_on(request, rows)).items():
+            (directory / path).write_text(text, encoding="utf-8")
         card = dataset_card(manifest, request.schema, request.format.task, files)
         (directory / CARD).write_text(card, encoding="utf-8")
         manifest["files"] = checksums(directory)
@@ -243,7 +260,11 @@ def _stored_items(
 ) -> Iterator[tuple[Any, Item]]:
     if request.format.source == "trees":
         choice = TreeItems(
-            request.options.is_good, request.solutions, request.filters.trees, coverage
+            request.options.is_good,
+            request.solutions,
+            request.filters.trees,
+            request.options.critic,
+            coverage,
         )
         return iter_tree_items(request.forest, request.source, left_out, choice)
     if request.preference_set is None:
@@ -286,6 +307,13 @@ def _card_container(request: ExportRequest) -> type[Container]:
     return next(kind for name, kind in CONTAINERS.items() if name in request.containers)
 
 
+def _files_to_train_on(request: ExportRequest, splits: Iterable[str]) -> dict[str, str]:
+    """Return the files of the first container that the trainers of the format read, by split."""
+    readable = request.format.containers or tuple(CONTAINERS)
+    name = next(one for one in readable if one in request.containers)
+    return {split: CONTAINERS[name].pattern.format(split=split) for split in splits}
+
+
 def _package(used: Format) -> dict[str, str]:
     """Return what names the plugin that a format comes from; nothing for one of ours."""
     package = FORMATS.package(used.name)
@@ -301,6 +329,8 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
     return {
         "format": request.format.name,
         **_package(request.format),
+        "trainers": list(request.format.trainers),
+        "columns": request.schema.names,
         "containers": [name for name in CONTAINERS if name in request.containers],
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "forest": forest_facts(forest),

@@ -10,7 +10,7 @@ from forests.core.tree import Grade, ReasoningTree, TreeNode, parse_path
 from forests.core.values import estimate_values
 from preferences.core.pairing import PairingOptions, select_pairs
 from preferences.export.formats.annotation import Annotation
-from preferences.export.formats.pairs import Item, RowOptions
+from preferences.export.formats.base import Item, RowOptions
 from preferences.export.formats.thought_marks import with_thoughts
 from preferences.export.writing import FORMATS
 from preferences.pages.thought_pieces import split_at_thoughts
