@@ -27,8 +27,7 @@ def training(run: Callable[[], object], *, of_pairs: bool = True) -> dict[str, A
         done = original(self, *args, **more)
         losses = [entry["loss"] for entry in self.state.log_history if "loss" in entry]
         changed = any(
-            not torch.equal(old, new)
-            for old, new in zip(before, _weights(self.model), strict=True)
+            not torch.equal(old, new) for old, new in zip(before, _weights(self.model), strict=True)
         )
         seen.append({"read": rows, **trained(losses, self.state.global_step, changed=changed)})
         return done

@@ -54,9 +54,9 @@ def main() -> None:
 
 def _files(directory: str, container: str) -> dict[str, str]:
     if container == "dataset":
-        return {"path": f"{directory}/dataset"}
+        return {"path": f"{directory}/dataset/train"}
     kind = "json" if container == "jsonl" else container
-    return {"path": kind, "data_files": f"{directory}/{container}/train.{container}"}
+    return {"path": f"{directory}/{container}/train.{container}", "ds_type": kind}
 
 
 if __name__ == "__main__":
