@@ -23,7 +23,8 @@ CONTAINER = {"fapo": "parquet"}
 
 @pytest.fixture
 def forest(make_forest) -> Forest:
-    return make_forest()
+    made: Forest = make_forest()
+    return made
 
 
 def pair(forest: Forest, *arguments: str) -> None:
