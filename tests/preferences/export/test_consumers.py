@@ -5,6 +5,8 @@ The readers are written anew from what these programs do:
 - TRL 1.16, `examples/datasets/math_shepherd.py` and `prm800k.py`
 - OpenR (164eeef), `preprocess/src/preprocessors` and `preprocess/src/data_types`
 - the README of openai/prm800k
+- OpenRLHF (6a981c8c^), `openrlhf/datasets/process_reward_dataset.py` and `reward_dataset.py`
+- RLHFlow (fc39179), `math-rm/prm_evaluate.py`
 - Step-DPO, `train.py`, which calls `datasets.load_dataset` on JSON lines
 """
 
@@ -87,6 +89,67 @@ def test_two_readers_find_the_same_steps_and_labels_in_math_shepherd_rows(tree):
         assert (steps, labels) in stepwise
         marks = ["+" if label else "-" for label in labels]
         assert read_by_openr(row) == (question, steps, marks)
+
+
+def read_by_openrlhf(row, key: str = "label") -> list[tuple[str, object]]:
+    """Return the text before each placeholder token and its label: there must be one for each."""
+    *texts, rest = row["input"].split(STEP_TAG)
+    assert isinstance(row[key], list), "labels should be a list of strings or numbers"
+    assert not rest.strip()
+    return list(zip(texts, row[key], strict=True))
+
+
+@given(trees())
+def test_openrlhf_finds_one_label_for_each_placeholder(tree):
+    rows = rows_of("openrlhf_prm", item_of(tree), with_values=True)
+    shepherd = rows_of("math_shepherd", item_of(tree))
+    assert [row["input"] for row in rows] == [row["input"] for row in shepherd]
+    for row, other in zip(rows, shepherd, strict=True):
+        labels = [label for _, label in read_by_openrlhf(row)]
+        assert labels == ["+" if label else "-" for label in read_math_shepherd(other)[2]]
+        values = [value for _, value in read_by_openrlhf(row, "values")]
+        assert [label == "+" for label in labels] == [value > 0 for value in values]
+
+
+def test_a_solution_with_the_placeholder_in_its_text_is_no_row_of_openrlhf():
+    item = item_of(tree_of({"0.0": ("сутки", RIGHT), "0.1": ("<extra_0> \\boxed{1}", WRONG)}))
+    [row] = rows_of("openrlhf_prm", item)
+    assert read_by_openrlhf(row) == [
+        (QUESTION.strip() + " Step 1: <extra_0> \\boxed{1} ", "-"),
+    ]
+
+
+def test_openrlhf_puts_prompt_and_sides_together_as_trl_does():
+    """Its DPO and RM cut the rendered prompt off the rendered conversation, and read `margin`."""
+
+    def rendered(messages, *, is_open: bool = False) -> str:
+        turns = [f"<{one['role']}>{one['content']}<end>" for one in messages]
+        return "".join(turns) + ("<assistant>" if is_open else "")
+
+    for row in rows_of("trl_conversational", item_of(addition_tree()), with_values=True):
+        prompt = rendered(row["prompt"], is_open=True)
+        for side in ("chosen", "rejected"):
+            whole = rendered(row["prompt"] + row[side])
+            assert whole.startswith(prompt)
+            assert whole[len(prompt) :] == row[side][0]["content"] + "<end>"
+        assert row["margin"] == row["chosen_value"] - row["rejected_value"]
+
+
+@given(trees())
+def test_rlhflow_rows_are_the_chats_with_which_it_scores_a_solution(tree):
+    """Each step is a message of the user, the first one after the question."""
+    stepwise = {
+        tuple(step.strip() for step in row["completions"]): row["labels"]
+        for row in reversed(rows_of("trl_stepwise", item_of(tree)))
+    }
+    rows = rows_of("rlhflow", item_of(tree))
+    assert len(rows) == len(stepwise)
+    for row in rows:
+        turns = row["conversations"]
+        assert [turn["role"] for turn in turns] == ["user", "assistant"] * (len(turns) // 2)
+        asked = [turn["content"] for turn in turns[::2]]
+        steps = (asked[0].removeprefix(f"{QUESTION.strip()} "), *asked[1:])
+        assert [turn["content"] == "+" for turn in turns[1::2]] == stepwise[steps]
 
 
 def test_the_labels_of_math_shepherd_stand_where_the_tags_of_the_input_stand():

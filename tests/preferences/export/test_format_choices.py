@@ -1,7 +1,6 @@
 """What `export_preferences` refuses, warns of and writes beside the rows of a format."""
 
 import json
-from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ CONTAINER = {"fapo": "parquet"}
 
 
 @pytest.fixture
-def forest(make_forest: Callable[[], Forest]) -> Forest:
-    return make_forest()
+def forest(make_forest) -> Forest:
+    made: Forest = make_forest()
+    return made
 
 
 def pair(forest: Forest, *arguments: str) -> None:
