@@ -1,6 +1,6 @@
 """Which trainer reads which format, and the code that loads it: for cards, and for nothing else.
 
-The code was read in TRL 1.16, axolotl 0.19, ms-swift 4.6, LLaMA-Factory 0.9.5, OpenRLHF 0.11 (0.9.6
+The code was read in TRL 1.16, axolotl 0.19, ms-swift 4.6, LLaMA-Factory 0.9.5, OpenRLHF 0.11 (0.9.5
 for process reward models, which later versions do not train), NeMo-RL 7ea279a, verl-recipe 48ea0a7,
 verifiers 0.4, OpenR and Step-DPO. `docs/interop.md` says which of them were run.
 """
@@ -184,7 +184,7 @@ datasets:
         "sh",
         "deepspeed --module openrlhf.cli.train_prm --pretrain $model --dataset $data \\\n"
         "    --input_key input --label_key label --placeholder_token ки --reward_tokens + -",
-        note="OpenRLHF 0.9.6 is the last version that has it.",
+        note="OpenRLHF 0.9.5 is the last version that has it.",
     ),
     Recipe(
         "NeMo-RL",

@@ -73,5 +73,6 @@ CONSUMERS = {
         ),
         Consumer("verl", "verl", "verl", "read_verl.py"),
         Consumer("nemo_rl", "NeMo-RL", "nemo-rl", "read_nemo_rl.py", checkout="NEMO_RL"),
+        Consumer("verifiers", "verifiers", "verifiers", "read_verifiers.py"),
     )
 }

@@ -14,17 +14,21 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from forests.core.tokens.branches import ids_to
 from forests.models import Forest
+from forests.storage.trees import iter_trees
+from rollouts.workers.jobs import grow_slice
 from tests.forests.factories import QUESTION, add_trees, make_forest
 from tests.interop.consumers import CONSUMERS, READERS
 from tests.preferences.trees import addition_tree
+from tests.rollouts.forests import seeded
 
 FOLDER = os.environ.get("INTEROP", "")
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.skipif(not FOLDER, reason="needs environments: run make test-interop"),
-]
+if not FOLDER:
+    pytest.skip("needs environments: run make test-interop", allow_module_level=True)
+
+pytestmark = pytest.mark.django_db
 
 ADD, SUBTRACT = " Add: 2 + 3 = 5 — naïve, 足す.\n", "\tSubtract: 3 - 2 = 1 \n"
 PAIRS = (  # prefix, chosen, rejected, margin: what `addition_tree` comes to
@@ -63,6 +67,11 @@ class Reading:
 
     def __str__(self) -> str:
         return f"{self.consumer}-{self.kind}-{self.format}"
+
+    def case(self, container: str) -> Any:
+        checked = f"{self.kind}: text, learnt tokens{', margin' if self.margin else ''}"
+        mark = pytest.mark.reads(self.consumer, self.format, container, checked, trains=self.trains)
+        return pytest.param(self, container, id=f"{self}-{container}", marks=mark)
 
 
 READINGS = (
@@ -143,7 +152,7 @@ def split(parts: list[list[Any]]) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     ("reading", "container"),
-    [pytest.param(one, kind, id=f"{one}-{kind}") for one in READINGS for kind in one.containers],
+    [one.case(container) for one in READINGS for container in one.containers],
 )
 def test_a_trainer_of_pairs_is_given_the_text_of_the_model(
     request, tmp_path, reading: Reading, container: str
@@ -170,7 +179,15 @@ def test_a_trainer_of_pairs_is_given_the_text_of_the_model(
         assert_trained(found)
 
 
-@pytest.mark.parametrize("consumer", ["trl_prm", "axolotl"])
+@pytest.mark.parametrize(
+    "consumer",
+    [
+        pytest.param(
+            one, marks=pytest.mark.reads(one, "trl_stepwise", "jsonl", "steps, labels at their end")
+        )
+        for one in ("trl_prm", "axolotl")
+    ],
+)
 def test_labels_stand_at_the_end_of_the_steps(forest, tmp_path, consumer: str):
     kind = {"trl_prm": "prm", "axolotl": "stepwise"}[consumer]
     found = read(consumer, kind, forest, "trl_stepwise", "jsonl", tmp_path / "out")
@@ -186,7 +203,8 @@ def test_labels_stand_at_the_end_of_the_steps(forest, tmp_path, consumer: str):
     assert_trained(found)
 
 
-def test_kto_is_given_each_continuation_with_its_label(chats, tmp_path):
+@pytest.mark.reads("trl", "trl_unpaired", "parquet", "kto: text, learnt tokens, labels")
+def test_trl_kto_is_given_each_continuation_with_its_label(chats, tmp_path):
     found = read("trl", "kto", chats, "trl_unpaired", "parquet", tmp_path / "out")
 
     assert {(split(row["text"]), row["labels"]) for row in found["read"]} == {
@@ -197,7 +215,8 @@ def test_kto_is_given_each_continuation_with_its_label(chats, tmp_path):
     assert_trained(found)
 
 
-def test_fapo_rewards_the_first_error_most(forest, tmp_path):
+@pytest.mark.reads("verl", "fapo", "parquet", "prompt, ground truth", trains=False)
+def test_verl_fapo_rewards_the_first_error_most(forest, tmp_path):
     found = read("verl", "prompts", forest, "fapo", "parquet", tmp_path / "out")
 
     assert {(row["ground_truth"], row["total_steps"]) for row in found["read"]} == {(-1, 2), (1, 2)}
@@ -207,3 +226,20 @@ def test_fapo_rewards_the_first_error_most(forest, tmp_path):
             best = max(row["rewards"], key=row["rewards"].__getitem__)
             assert int(best) == row["ground_truth"]
             assert row["rewards"][best] == 1.0
+
+
+@pytest.mark.reads(
+    "verifiers", "verifiers", "jsonl", "branches: token ids, masks, log probabilities", trains=False
+)
+def test_the_branches_of_a_trace_of_verifiers_are_the_solutions_of_the_tree(model_server, tmp_path):
+    model_server.tells_ids = True
+    forest = seeded(2, keep_tokens=True)
+    grow_slice(forest.name, 0, 2)
+    found = read("verifiers", "traces", forest, "verifiers", "jsonl", tmp_path / "out")
+
+    solutions = [
+        list(ids_to(stored.tree, leaf.path) or ())
+        for stored in iter_trees(forest)
+        for leaf in stored.tree.leaves()
+    ]
+    assert sorted(found["read"]) == sorted(solutions)

@@ -63,7 +63,7 @@ def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> It
 
 
 def _openrlhf_prm(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    """Yield rows of OpenRLHF's `ProcessRewardDataset`, which its versions up to 0.9 have.
+    """Yield rows of OpenRLHF's `ProcessRewardDataset`, which its versions up to 0.9.5 have.
 
     It puts the labels in the places of the placeholder token, one after the other.
     """
@@ -140,7 +140,7 @@ STEP_FORMATS = (
     _of_steps(
         "math_shepherd", _math_shepherd, of_texts("input", "label", "task"), "TRL scripts", "OpenR"
     ),
-    _of_steps("openrlhf_prm", _openrlhf_prm, _openrlhf_schema, "OpenRLHF PRM (up to 0.9)"),
+    _of_steps("openrlhf_prm", _openrlhf_prm, _openrlhf_schema, "OpenRLHF PRM (up to 0.9.5)"),
     _of_steps(
         "rlhflow", _rlhflow, lambda *_: columns(conversations=MESSAGES), "RLHFlow", "chat SFT"
     ),

@@ -1,0 +1,76 @@
+"""Writes what each consumer made of the exports as a table: `build/interop.md`.
+
+`RENEW_INTEROP=1` also replaces the rows of this run in `docs/interop.md`.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.interop.consumers import CONSUMERS
+
+ROOT = Path(__file__).parents[2]
+REPORT = ROOT / "build" / "interop.md"
+DOCUMENT = ROOT / "docs" / "interop.md"
+BEGIN, END = "<!-- interop: begin -->\n", "<!-- interop: end -->"
+HEAD = "| program | version | `--format` | checked | result |\n|---|---|---|---|---|\n"
+NOT_RUN = "not run"
+
+
+@dataclass(slots=True)
+class _Row:
+    subject: str
+    """The columns that name it."""
+    success: str
+    result: str = NOT_RUN
+
+
+_rows: dict[str, _Row] = {}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -k leaves out tests
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if mark := item.get_closest_marker("reads"):
+            key, name, container, checked = mark.args
+            one = CONSUMERS[key]
+            version = one.version or f"checkout named by `{one.checkout}`"
+            subject = f"| {one.name} | {version} | `{name}` ({container}) | {checked} | "
+            trains = mark.kwargs.get("trains", True)
+            _rows[item.nodeid] = _Row(subject, "trained two steps" if trains else "read")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    row = _rows.get(report.nodeid)
+    if row is None:
+        return
+    if report.failed:
+        row.result = "failed"
+    elif report.skipped and isinstance(report.longrepr, tuple):
+        row.result = f"{NOT_RUN}: {report.longrepr[2].removeprefix('Skipped: ')}"
+    elif report.when == "call":
+        row.result = row.success
+
+
+def pytest_sessionfinish() -> None:
+    if not _rows:
+        return
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(HEAD + "".join(f"{row.subject}{row.result} |\n" for row in _rows.values()))
+    if os.environ.get("RENEW_INTEROP"):
+        before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+        table, _, after = rest.partition(END)
+        old = table.splitlines()
+        lines = [_renewed(row, old) for row in _rows.values()]
+        DOCUMENT.write_text(f"{before}{BEGIN}{HEAD}{''.join(lines)}{END}{after}")
+
+
+def _renewed(row: _Row, old: list[str]) -> str:
+    """Return its line; one that was left out of this run keeps what an earlier run found."""
+    if row.result == NOT_RUN:
+        for line in old:
+            if line.startswith(row.subject):
+                return f"{line}\n"
+    return f"{row.subject}{row.result} |\n"
