@@ -168,7 +168,7 @@ def export_set(set_id: str, container: str) -> tuple[float, float]:
     import django  # noqa: PLC0415  the settings read the environment
 
     django.setup()
-    from preferences.export.formats.pairs import RowOptions  # noqa: PLC0415
+    from preferences.export.formats.base import RowOptions  # noqa: PLC0415
     from preferences.export.writing import FORMATS, ExportRequest, export  # noqa: PLC0415
     from preferences.models import PreferenceSet  # noqa: PLC0415
 

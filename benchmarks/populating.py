@@ -1,5 +1,7 @@
 """Seed and grow forests like jobs do, without files and a queue. Django must be set up."""
 
+import random
+import string
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,6 +13,8 @@ from forests.seeding import seed_forest
 from forests.storage.trees import delete_forest
 from rollouts.growing import growing_process
 from rollouts.workers.jobs import grow_slice
+
+WORDS_OF_A_LONG_QUESTION = 200
 
 
 class Questions(RolloutConfig):
@@ -38,9 +42,19 @@ class Questions(RolloutConfig):
         return "3"
 
 
-def seed_share(suffix: str, size: int, **settings: Any) -> Forest:
+class LongQuestions(Questions):
+    """Items whose prompts share no prefix."""
+
+    def get_root_prompt(self, item: Any) -> Prompt:
+        words = random.Random(item).choices(string.ascii_lowercase, k=WORDS_OF_A_LONG_QUESTION)
+        return f"Question: {' '.join(words)}?\nAnswer:"
+
+
+def seed_share(
+    suffix: str, size: int, kind: type[Questions] = Questions, **settings: Any
+) -> Forest:
     """Seed and return a new forest for one process, with these worker settings."""
-    config = Questions(size, **settings)
+    config = kind(size, **settings)
     loaded = replace(load_config("demo_arithmetic"), name="benchmark", config=config)
     if old := Forest.objects.filter(pk=f"benchmark-test-{suffix}").first():
         delete_forest(old)

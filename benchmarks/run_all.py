@@ -32,8 +32,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 BENCHMARKS = {
     name: PROJECT / "benchmarks" / f"{name}.py"
     for name in (
-        "populate", "stepwise", "memory", "seeding", "pages", "rendering", "metrics", "export",
-        "annotation", "calibration", "adaptive", "pair_refinement", "peers",
+        "populate", "prefix_cache", "stepwise", "memory", "seeding", "pages", "rendering",
+        "metrics", "export", "annotation", "calibration", "adaptive", "pair_refinement", "peers",
     )
 }  # fmt: skip
 EXIT_FAILED = 3

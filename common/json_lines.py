@@ -7,11 +7,12 @@ surrogates, text that is not UTF-8. A byte order mark is skipped.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from math import isinf
 from pathlib import Path
 from sys import get_int_max_str_digits
-from typing import Any, Never
+from typing import Any, NamedTuple, Never
 
 from common.errors import UserError
 
@@ -57,7 +58,19 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, parse_line(path, number, line)
 
 
-def read_json_rows(path: Path) -> Iterator[tuple[str, Any]]:
+class RowPlace(NamedTuple):
+    """Where a row is in its file."""
+
+    kind: str
+    """`line`, or `entry` of a list."""
+    number: int
+    """From 1."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.number}"
+
+
+def read_json_rows(path: Path) -> Iterator[tuple[RowPlace, Any]]:
     """Yield the place and the value of each row of a file.
 
     A file holds JSON lines, one JSON list, or one JSON object that may span several lines.
@@ -71,13 +84,47 @@ def read_json_rows(path: Path) -> Iterator[tuple[str, Any]]:
         return
     number, line = first
     if not _is_part(path, number, line):
-        yield f"line {number}", parse_line(path, number, line)
+        yield RowPlace("line", number), parse_line(path, number, line)
         for number, line in lines:
-            yield f"line {number}", parse_line(path, number, line)
+            yield RowPlace("line", number), parse_line(path, number, line)
         return
     found = _read_whole(path, WrittenFloat)
     for number, entry in enumerate(found if isinstance(found, list) else [found], start=1):
-        yield f"entry {number}", entry
+        yield RowPlace("entry", number), entry
+
+
+class ChosenRows:
+    """Rows of a file in any order, found by their places. Lines are read from the file each time.
+
+    `is_whole`: the file holds entries of one JSON text, which stay in memory.
+    """
+
+    def __init__(self, path: Path, *, is_whole: bool) -> None:
+        self._path = path
+        self._entries = [row for _, row in read_json_rows(path)] if is_whole else []
+        self._starts = array("Q")
+        if not is_whole:
+            start = 0
+            with path.open("rb") as lines:
+                for line in lines:
+                    self._starts.append(start)
+                    start += len(line)
+
+    def read(self, numbers: Iterable[int]) -> Iterator[Any]:
+        """Yield the rows with these numbers: of their lines, or of their entries.
+
+        Raises:
+            JsonFileError: the file has changed since, and a line cannot be read.
+        """
+        if self._entries:
+            for number in numbers:
+                yield self._entries[number - 1]
+            return
+        with self._path.open("rb") as file:
+            for number in numbers:
+                file.seek(self._starts[number - 1])
+                line = file.readline().removeprefix(_BYTE_ORDER_MARK)
+                yield parse_line(self._path, number, line.decode("utf-8", "replace"))
 
 
 def read_json(path: Path) -> Any:

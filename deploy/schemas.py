@@ -19,7 +19,16 @@ from experiment_configs.interfaces import RolloutWorkerConfig  # noqa: E402
 from experiment_configs.worker_settings import SETTINGS  # noqa: E402
 from forests.transfer.archive_files import ADDED, FORMAT, READ_VERSIONS  # noqa: E402
 from forests.transfer.archive_format import FOREST, SCORERS  # noqa: E402
-from forests.transfer.foreign_trees import JSONL_LINE, OPENR_LINE  # noqa: E402
+from forests.transfer.readers.birm import BIRM_LINE  # noqa: E402
+from forests.transfer.readers.jsonl import JSONL_LINE  # noqa: E402
+from forests.transfer.readers.math_aps import APS_LINE, APS_PROCESS  # noqa: E402
+from forests.transfer.readers.math_shepherd import MATH_SHEPHERD_LINE  # noqa: E402
+from forests.transfer.readers.mm_prm import MM_PRM_PROCESS, MM_PRM_TREE  # noqa: E402
+from forests.transfer.readers.openr import OPENR_LINE  # noqa: E402
+from forests.transfer.readers.prm800k import PRM800K_LINE  # noqa: E402
+from forests.transfer.readers.processbench import PROCESSBENCH_LINE  # noqa: E402
+from forests.transfer.readers.rstar import RSTAR_LINE  # noqa: E402
+from forests.transfer.readers.step_dpo import STEP_DPO_LINE  # noqa: E402
 from metrics.measuring.sample_files import SAMPLE_LINE  # noqa: E402
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "reference" / "schemas"
@@ -27,13 +36,27 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Schema = dict[str, Any]
 
+TREE_LINES: Mapping[str, TypeAdapter[Any]] = {
+    "jsonl": JSONL_LINE,
+    "openr": OPENR_LINE,
+    "prm800k": PRM800K_LINE,
+    "math_shepherd": MATH_SHEPHERD_LINE,
+    "processbench": PROCESSBENCH_LINE,
+    "step_dpo": STEP_DPO_LINE,
+    "math_aps": APS_LINE,
+    "math_aps_process": APS_PROCESS,
+    "birm": BIRM_LINE,
+    "mm_prm": MM_PRM_TREE,
+    "mm_prm_process": MM_PRM_PROCESS,
+    "rstar": RSTAR_LINE,
+}
+
 
 def schemas() -> Mapping[str, Schema]:
     """Return each schema by the name of its file."""
     found = {
         "worker_config": worker_config(),
-        "import_trees_jsonl": JSONL_LINE.json_schema(),
-        "import_trees_openr": OPENR_LINE.json_schema(),
+        **{f"import_trees_{name}": line.json_schema() for name, line in TREE_LINES.items()},
         "samples": SAMPLE_LINE.json_schema(),
         "forest_manifest": forest_manifest(),
     }

@@ -111,6 +111,12 @@ class RolloutWorkerConfig:
     """Base of every request's seed: a server that honours seeds repeats the forest."""
     logprobs: bool = True
     """Whether to request log-probabilities; with some servers they also tell how a sample ended."""
+    keep_tokens: bool = False
+    """Whether to store the token ids and log-probabilities of each step, about 9 bytes a token.
+
+    Exports for tree RL need them. Growth stops at once with a server that does not tell all:
+    docs/tokens.md.
+    """
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the request body, for options that only one kind of server has.
 

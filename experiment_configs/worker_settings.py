@@ -83,6 +83,7 @@ class WorkerSettings(TypedDict):
     top_p: Share
     seed: int
     logprobs: bool
+    keep_tokens: bool
     extra_body: JsonMapping
     max_tokens_field: Name
     num_rollouts: Count
@@ -117,11 +118,27 @@ def problems_of(settings: Mapping[str, Any]) -> list[str]:
     except ValidationError as error:
         found = refusals(error, SETTINGS, PYTHON_WORDS, levels=1)
     else:
-        return []
+        return _problems_of_tokens(settings)
     told = [(str(refusal.place[0]), refusal.problem.removeprefix("it ")) for refusal in found]
     return [
         f"rollout_worker_config.{name} {_shown(name, settings[name])}: {_sentence(problem)}"
         for name, problem in told
+    ]
+
+
+def _problems_of_tokens(settings: Mapping[str, Any]) -> list[str]:
+    """Return why a config cannot keep tokens."""
+    if not settings["keep_tokens"]:
+        return []
+    reasons = {
+        "logprobs=True: servers list the tokens of a sample with them": not settings["logprobs"],
+        "reasoning='fold' or 'grow': steps after a thought that is left out have other ids before "
+        "them than the model had": settings["reasoning"] == "drop",
+    }
+    return [
+        f"rollout_worker_config.keep_tokens needs {reason}"
+        for reason, holds in reasons.items()
+        if holds
     ]
 
 

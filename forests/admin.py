@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString
 from common.errors import UserError
 from common.places import to_type
 from common.text import counted
+from forests.admin_columns import column, columns
 from forests.models import Activity, Forest, Node, Tree
 from forests.progress.reading import read_standing_of, read_standings
 from forests.progress.states import Standing
@@ -86,7 +87,7 @@ class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime sub
     actions: Sequence[Any] | None = None
     paginator = BoundedPaginator
     search_fields = ["pk"]
-    search_help_text = "the whole id"
+    search_help_text = "Search by the whole id"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return UnorderedChangeList
@@ -95,6 +96,12 @@ class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime sub
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         return (queryset.filter(pk=search_term.strip()) if search_term else queryset), False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return columns(self.model)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return columns(self.model)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -185,18 +192,18 @@ class ForestAdmin(StoredAdmin):
     """Staff pause, resume, retry and delete forests; workers write everything else."""
 
     list_display = [
-        "name", "page", "state", "num_trees", "num_complete", "num_failed", "is_paused",
-        "created_at",
+        "name", "page", "state", column("num_trees"), column("num_complete"), column("num_failed"),
+        column("is_paused"), column("created_at"),
     ]  # fmt: skip
     list_filter = ["is_paused", "is_seeded", "config_name", "dataset_split"]
-    search_help_text = "part of a name"
+    search_help_text = "Search by a part of the name"
     actions = [pause, resume, retry, recount]
 
-    def get_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[Any]:
-        return ["is_paused", "state", *_field_names(Forest, but="is_paused")]
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return ["is_paused", "state", *columns(Forest, without="is_paused")]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Forest | None = None) -> list[Any]:
-        return ["state", *_field_names(Forest, but="is_paused")]
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return ["state", *columns(Forest, without="is_paused")]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ForestChangeList
@@ -256,7 +263,8 @@ class ForestAdmin(StoredAdmin):
 @admin.register(Tree)
 class TreeAdmin(StoredAdmin):
     list_display = [
-        "id", "page", "status", "num_nodes", "num_leaves", "root_value", "lease_holder",
+        "id", "page", "status", column("num_nodes"), column("num_leaves"), column("root_value"),
+        "lease_holder",
     ]  # fmt: skip
     list_filter = [ForestFilter, "status"]
 
@@ -266,7 +274,9 @@ class NodeAdmin(StoredAdmin):
     """Nodes are found by their own id, or by the id of their tree."""
 
     list_display = ["id", "page", "depth", "grade", "truncated", "tokens", "model"]
-    search_help_text = "id of a node or of a tree, such as gsm8k_baseline-test-first/0000012"
+    search_help_text = (
+        "Search by the id of a node or of a tree, such as gsm8k_baseline-test-first/0000012"
+    )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -280,12 +290,8 @@ class NodeAdmin(StoredAdmin):
 
 @admin.register(Activity)
 class ActivityAdmin(StoredAdmin):
-    list_display = ["id", "page", "trees", "nodes", "tokens", "requests"]
+    list_display = ["id", "page", column("minute"), "trees", "nodes", "tokens", "requests"]
     list_filter = [ForestFilter]
 
     def view_on_site(self, obj: Activity) -> str:
         return reverse("forest", args=[obj.forest_id])
-
-
-def _field_names(model: type[Model], *, but: str) -> list[str]:
-    return [field.name for field in model._meta.fields if field.name != but]  # noqa: SLF001

@@ -34,9 +34,13 @@ class ItemGrader:
     def grade_answer(self, answer: str) -> Grade:
         """Return the grade of an answer; `UNCOMPARED` if the grader cannot tell.
 
+        An imported tree can lack the label. Then nobody can tell.
+
         Raises:
             ConfigError: `is_correct` failed.
         """
+        if not self._label:
+            return Grade.UNCOMPARED
         if answer not in self._grades:
             try:
                 verdict = is_correct(self._grader, answer, self._label)

@@ -68,6 +68,7 @@ class Forest(models.Model):
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers tell
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)  # failed attempts by kind, such as {"timeout": 3}
@@ -139,6 +140,11 @@ class Forest(models.Model):
         return Usage.of(self.ledger)
 
     @property
+    def cached_share(self) -> float | None:
+        """The share of prompt tokens from prefix caches; None if no server has told of any."""
+        return self.cached_tokens / self.prompt_tokens if self.cached_tokens else None
+
+    @property
     def used(self) -> Usage:
         """What all its requests used, including failed ones and those of killed workers."""
         return self.committed - self.reserved
@@ -208,6 +214,8 @@ class Tree(models.Model):
     item = models.TextField()  # Markdown
     label = models.TextField()
     prompt = models.JSONField()  # a text, or a list of chat messages
+    # Packed by forests.core.tokens; missing unless the forest keeps tokens.
+    kept_tokens = models.BinaryField(null=True)
     question = models.TextField(default="", blank=True)  # empty: derived from the prompt
     status = models.CharField(max_length=10, choices=TreeStatus.choices, default=TreeStatus.PENDING)
     error = models.TextField(blank=True)
@@ -228,6 +236,7 @@ class Tree(models.Model):
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers tell
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)
@@ -282,6 +291,7 @@ class Node(models.Model):
     seed = models.BigIntegerField(null=True)
     numbered_to = models.IntegerField(default=0)  # older versions wrote none
     is_thought = models.BooleanField(default=False)  # older versions wrote none
+    kept_tokens = models.BinaryField(null=True)  # as those of the tree
     generation = models.BigIntegerField(default=0)  # of its tree, when written or taken over
     created_at = models.DateTimeField()
 
@@ -421,7 +431,7 @@ LEAF_COUNTERS = (
 )
 """Counters derived from a tree's nodes: see `forests.core.counting`."""
 
-SPENT_COUNTERS = ("prompt_tokens", "completion_tokens", "requests", "retries")
+SPENT_COUNTERS = ("prompt_tokens", "completion_tokens", "cached_tokens", "requests", "retries")
 """What growing cost, including retries and lost samples."""
 
 COUNTERS = (*LEAF_COUNTERS, *SPENT_COUNTERS)

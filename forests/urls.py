@@ -5,6 +5,7 @@ from django.urls import path, register_converter
 from forests.core.tree import NodePath, format_path, parse_path
 from forests.pages import forest_views as views
 from forests.pages.labels import views as label_views
+from forests.pages.saved import views as saved_views
 from forests.pages.tree import views as tree_views
 from forests.pages.tree.query import NODE_PATH
 
@@ -30,6 +31,7 @@ urlpatterns = [
     path("", views.forest_list, name="forests"),
     path("<slug:forest_name>/", views.forest, name="forest"),
     path(_TREE, tree_views.tree, name="tree"),
+    path(f"{_TREE}download/", saved_views.tree_download, name="tree_download"),
     path(f"{_TREE}prompt.txt", tree_views.prompt_text, name="prompt_text"),
     path(_NODE, tree_views.node, name="node"),
     path(f"{_NODE}prefix.txt", tree_views.prefix_text, name="prefix_text"),
@@ -37,6 +39,7 @@ urlpatterns = [
     path(f"{_NODE}steps/", tree_views.node_steps, name="node_steps"),
     path(f"{_NODE}text/", tree_views.node_text, name="node_text"),
     path(f"{_NODE}details/", tree_views.node_details, name="node_details"),
+    path(f"{_NODE}tokens/", tree_views.node_tokens, name="node_tokens"),
     path(f"{_NODE}label/", label_views.label, name="label_step"),
     path("<slug:forest_name>/labels/", label_views.labels, name="labels"),
 ]

@@ -50,6 +50,22 @@ class MetricRun(models.Model):
         return f"run-{self.key}"
 
 
+class RunItems(models.Model):
+    """The results of a run for some of its trees, with which runs are compared item by item."""
+
+    id = models.CharField(primary_key=True, max_length=220, db_column="_id")
+    forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
+    # The run's id and time: a repeated run replaces its results only when the new ones are there.
+    run_at = models.CharField(max_length=210, db_index=True)
+    part = models.IntegerField()  # in the order of the trees
+    items = models.BinaryField()  # SHA-256 of each item's text and label
+    trees = models.JSONField()  # number of each item's tree
+    numbers = models.BinaryField()  # single precision, row by row in the order of the run's rows
+
+    def __str__(self) -> str:
+        return self.id
+
+
 class ScorerReport(models.Model):
     """Latest evaluation of one scorer on one forest, against one reference."""
 

@@ -6,12 +6,12 @@ from django.dispatch import receiver
 
 from forests.signals import forest_deleted, forest_weighed
 from forests.storage.trees import collection
-from metrics.models import MetricRun, ScorerReport
+from metrics.models import MetricRun, RunItems, ScorerReport
 
 
 @receiver(forest_deleted)
 def delete_runs(forest_name: str, **_: Any) -> None:
-    for model in (MetricRun, ScorerReport):
+    for model in (MetricRun, RunItems, ScorerReport):
         collection(model).delete_many({"forest_id": forest_name})
 
 

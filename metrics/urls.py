@@ -2,23 +2,17 @@
 
 from django.urls import path
 
-from metrics.pages import views
+from metrics.pages import compare_views, pictures, views
 
 urlpatterns = [
+    path("compare/", compare_views.compare, name="compare"),
     path("<slug:forest_name>/metrics/", views.metrics, name="metrics"),
     path(
-        "<slug:forest_name>/metrics/answers/<int:index>.svg",
-        views.answers_picture,
-        name="answers-picture",
+        "<slug:forest_name>/metrics/<slug:picture>.svg", pictures.runs_picture, name="runs-picture"
     ),
     path(
         "<slug:forest_name>/metrics/scorers/<slug:scorer>/<slug:picture>.svg",
-        views.scorer_picture,
+        pictures.scorer_picture,
         name="scorer-picture",
-    ),
-    path(
-        "<slug:forest_name>/metrics/<slug:key>/<slug:picture>.svg",
-        views.run_picture,
-        name="run-picture",
     ),
 ]

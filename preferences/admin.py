@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from forests.admin import ForestFilter, StoredAdmin
+from forests.admin_columns import column
 from forests.core.naming import path_of_node
 from preferences.models import Preference, PreferenceSet, Review
 
@@ -16,7 +17,8 @@ from preferences.models import Preference, PreferenceSet, Review
 @admin.register(PreferenceSet)
 class PreferenceSetAdmin(StoredAdmin):
     list_display = [
-        "id", "page", "num_pairs", "num_trees_used", "is_complete", "mean_margin", "created_at",
+        "id", "page", column("num_pairs"), column("num_trees_used"), column("is_complete"),
+        column("mean_margin"), column("created_at"),
     ]  # fmt: skip
     list_filter = [ForestFilter, "is_complete"]
 
@@ -25,8 +27,12 @@ class PreferenceSetAdmin(StoredAdmin):
 class PreferenceAdmin(StoredAdmin):
     """Searches by the id of a pair, or by the key of a tree in a set."""
 
-    list_display = ["id", "page", "margin", "chosen_value", "rejected_value", "depth"]
-    search_help_text = "id of a pair, or of a tree in a set: <forest>/<set>/<tree, 7 digits>"
+    list_display = [
+        "id", "page", column("margin"), column("chosen_value"), column("rejected_value"), "depth",
+    ]  # fmt: skip
+    search_help_text = (
+        "Search by the id of a pair, or of a tree in a set: <forest>/<set>/<tree, 7 digits>"
+    )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

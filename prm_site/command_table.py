@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
     "Take data home": [
         Entry("create_preferences", "pair better and worse continuations", "pair"),
         Entry("export_preferences", "write pairs or steps for a trainer", "export"),
+        Entry("bundle_forest", "write a forest as HTML pages that need no server", "bundle"),
         Entry("export_forest", "write a whole forest, to read or import it elsewhere"),
     ],
     "Look after forests": [

@@ -204,6 +204,8 @@ RQ = {
     "WORKER_CLASS": "rollouts.workers.rq_worker.RolloutWorker",
 }
 
+RQ_SHOW_ADMIN_LINK = False  # the site has its own page of the queue
+
 # All processes of the site must see the count of failed logins, so keep it in Redis.
 CACHES = {
     "default": {

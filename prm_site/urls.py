@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
+from prm_site.queue_pages.views import queue
 from prm_site.views import PasswordView, favicon, healthz, prometheus_metrics, readyz
 
 urlpatterns = [
@@ -14,7 +15,7 @@ urlpatterns = [
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("login/password/", PasswordView.as_view(), name="password"),
     path("logout/", LogoutView.as_view(), name="logout"),
-    path("admin/rq/", include("django_rq.urls")),
+    path("admin/queue/", queue, name="queue"),
     path("admin/", admin.site.urls),
     path("", include("metrics.urls")),
     path("", include("preferences.urls")),

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -147,6 +148,8 @@ class OpenAIServer:
         self.refuses_samples = False
         """Whether more samples than `most_samples` are refused; otherwise fewer come."""
         self.logprobs: Logprobs = "asked"
+        self.tells_ids = False
+        """Whether it tells token ids when they are asked for, over completions."""
         self.continues: Continues = "always"
         self.trims = False
         """Whether the template trims the message that is continued, as those of Llama 3, Gemma."""
@@ -158,6 +161,10 @@ class OpenAIServer:
         self.faults: deque[Fault] = deque()
         self.misbehave: Callable[[], Fault | None] = lambda: None
         self.misbehave_probe: Callable[[dict[str, Any]], Fault | None] = lambda body: None
+        self.usage_details: dict[str, Any] = {}
+        """Further fields of `usage`."""
+        self.sent_headers: list[Message] = []
+        """Of each of the requests."""
         self.requests: list[dict[str, Any]] = []
         self.probes: list[dict[str, Any]] = []
         self.num_answered = 0
@@ -201,6 +208,9 @@ class OpenAIServer:
             for index in range(min(body.get("n", 1), self.most_samples))
         ]
         tokens = sum(choice.pop("tokens") for choice in choices)
+        if self.tells_ids and body.get("return_token_ids"):
+            for choice in choices:
+                self._add_ids(choice, prefix)
         return {
             "id": "scripted",
             "object": "chat.completion" if is_chat else "text_completion",
@@ -211,8 +221,19 @@ class OpenAIServer:
                 "prompt_tokens": len(prefix.split()),
                 "completion_tokens": tokens,
                 "total_tokens": len(prefix.split()) + tokens,
+                **self.usage_details,
             },
         }
+
+    def _add_ids(self, choice: dict[str, Any], prompt: str) -> None:
+        """Add ids as vLLM tells them: a token is a character, and 0 is the end of an answer."""
+        tokens = [*choice["text"], *[""] * (choice["finish_reason"] == "stop")]
+        stop = choice.get("stop_reason")
+        if stop:
+            tokens[-1:] = list(stop)
+        choice["token_ids"] = [ord(token) if token else 0 for token in tokens]
+        choice["prompt_token_ids"] = list(map(ord, prompt))
+        choice["logprobs"] = {"tokens": tokens, "token_logprobs": [-0.5] * len(tokens)}
 
     def _messages(self, body: dict[str, Any]) -> str:
         """Return what the template makes of the messages, without roles."""
@@ -347,6 +368,7 @@ class OpenAIServer:
                     fault = scripted.misbehave_probe(body)
                 else:
                     scripted.requests.append(body)
+                    scripted.sent_headers.append(self.headers)
                     fault = scripted.faults.popleft() if scripted.faults else scripted.misbehave()
                 if fault:
                     self._fail(fault)

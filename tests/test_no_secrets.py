@@ -78,7 +78,7 @@ def pages(client: Client) -> Iterator[str]:
     for model in ("forests/forest", "forests/tree", "preferences/preferenceset"):
         yield client.get(f"/admin/{model}/").text
     yield client.get(f"/admin/forests/forest/{FOREST}/change/").text
-    yield client.get("/admin/rq/").text
+    yield client.get("/admin/queue/").text
     for address in ("/healthz", "/readyz", "/metrics"):
         yield client.get(address).text
 

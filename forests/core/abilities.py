@@ -33,6 +33,14 @@ class EndTold(StrEnum):
     NOT = "not"
 
 
+class TokenIds(StrEnum):
+    """Which token ids a server tells."""
+
+    NONE = "none"
+    SAMPLES = "those of samples"
+    ALL = "those of prompts and samples"
+
+
 @dataclass(slots=True)
 class Learnt:
     """What a server's refusals taught: see `rollouts.protocol.dialect`."""
@@ -62,6 +70,8 @@ class Abilities:
     """Whether one request may ask for several samples."""
     end_told: EndTold | None = None
     logprobs: bool | None = None
+    token_ids: TokenIds | None = None
+    """Only asked for if a config keeps them."""
     thought: str | None = None
     """The field that thoughts come in, `IN_TEXT`, `UNOPENED`, or empty if none was seen."""
     answers_as: str = ""
@@ -83,6 +93,7 @@ class Abilities:
                 **stored,
                 "continuing": stored["continuing"] and Continuing(stored["continuing"]),
                 "end_told": stored["end_told"] and EndTold(stored["end_told"]),
+                "token_ids": stored["token_ids"] and TokenIds(stored["token_ids"]),
                 "learnt": Learnt(**stored["learnt"]),
             })  # fmt: skip
         except (TypeError, ValueError):
@@ -95,6 +106,7 @@ class Abilities:
             ("samples per request", self._told_samples()),
             ("says why it stopped", self._told_end()),
             ("log-probabilities", _yes_or_no(self.logprobs)),
+            *([("token ids", str(self.token_ids))] if self.token_ids else []),
             ("thinks", self._told_thought()),
             ("fields left out", self._told_fields()),
         ]

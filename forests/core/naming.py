@@ -12,13 +12,15 @@ from forests.core.tree import NodePath, format_path, parse_path
 # Addresses of the site that take precedence over /<forest_name>/.
 RESERVED_NAMES = frozenset(
     {
-        "accounts", "admin", "api", "django-rq", "docs", "favicon.ico", "forests", "healthz",
-        "login", "logout", "metrics", "readyz", "rq", "static",
+        "accounts", "admin", "api", "compare", "django-rq", "docs", "favicon.ico", "forests",
+        "healthz", "login", "logout", "metrics", "readyz", "rq", "static",
     }
 )  # fmt: skip
 MAX_NAME_LENGTH = 120
 IMPORTED_SCORER = "imported"
 """Name of the scorer that keeps the values in a file of `import_trees`."""
+IMPORTED_JUDGE = "imported_judge"
+"""Name of the scorer that keeps the verdicts of a judge in such a file, if it has both."""
 MAX_DEPTH = 2000
 """Most levels above a node. Pages read all of them, and imports accept no more."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")

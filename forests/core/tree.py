@@ -6,6 +6,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TypeAlias
 
+from forests.core.tokens.kept import KeptTokens
+
 NodePath: TypeAlias = tuple[int, ...]
 """Positions from the root: () is the root, (0, 2) the third child of the root's first child."""
 
@@ -64,6 +66,9 @@ class TreeNode:
     """
     is_thought: bool = False
     """Whether the step is part of a thought. Thoughts are not graded: they are not the solution."""
+    kept: KeptTokens | None = None
+    """Token ids with log-probabilities, of one sample, if the forest keeps them (`keep_tokens`) and
+    the server gave them. Those of the root are the prompt's."""
 
     @property
     def depth(self) -> int:

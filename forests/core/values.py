@@ -97,15 +97,16 @@ def root_value(tree: ReasoningTree, estimator: Estimator) -> float | None:
 def scored_values(tree: ReasoningTree, scores: Scores) -> dict[NodePath, NodeValue]:
     """Return the scores of a scorer as values; a node without a score has no value.
 
-    Each value rests on all samples that ended below its node, whatever their grade.
+    Each value rests on all samples that ended below its node, whatever their grade. If none did, as
+    below most steps of imported datasets, it rests on the samples of the step itself.
     """
     ended: dict[NodePath, int] = {}
     for node in tree.bottom_up():
         below = sum(ended[child.path] for child in tree.children(node.path))
         ended[node.path] = node.count if node.is_finished else below
     return {
-        path: NodeValue(scores[path], ended[path]) if path in scores else NO_RESULT
-        for path in tree.nodes
+        path: NodeValue(scores[path], ended[path] or node.count) if path in scores else NO_RESULT
+        for path, node in tree.nodes.items()
     }
 
 

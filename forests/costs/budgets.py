@@ -1,7 +1,7 @@
 """What requests use, what that costs, and where to stop: pure arithmetic without a database."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -25,20 +25,29 @@ class Usage:
         return cls(*(int(values.get(name, 0) or 0) for name in USAGE_FIELDS))
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        # Field by field: `astuple` copies deeply, and growth adds for each request.
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
 
     def __sub__(self, other: "Usage") -> "Usage":
-        return Usage(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Usage(
+            self.requests - other.requests,
+            self.prompt_tokens - other.prompt_tokens,
+            self.completion_tokens - other.completion_tokens,
+        )
 
     def __bool__(self) -> bool:
-        return any(astuple(self))
+        return bool(self.requests or self.prompt_tokens or self.completion_tokens)
 
     @property
     def tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
     def as_dict(self) -> dict[str, int]:
-        return dict(zip(USAGE_FIELDS, astuple(self), strict=True))
+        return {name: getattr(self, name) for name in USAGE_FIELDS}
 
     def expected(self, requests: int, most: "Usage") -> "Usage":
         """Return the usage of further requests if they are like these on average; at most `most`.
@@ -94,7 +103,7 @@ class Limits:
 
     @property
     def are_set(self) -> bool:
-        return any(limit is not None for limit in astuple(self))
+        return any(limit is not None for limit in (self.requests, self.tokens, self.cost))
 
     def reached(self, usage: Usage, prices: Prices) -> str:
         """Return the first limit that is reached: "requests", "tokens", "cost", or ""."""

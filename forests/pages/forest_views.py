@@ -56,23 +56,31 @@ def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
     if (jump := request.GET.get("tree")) is not None:
         return _jump(request, found, jump)
     if wants_part(request, PROGRESS_PART):
-        return render(request, "forests/_progress.html", {"forest": found} | _progress(found))
+        return render(
+            request, "forests/_progress.html", {"forest": found} | progress_context(found)
+        )
     wanted = _read_filter(request)
-    context: dict[str, Any] = {
+    context = trees_context(found, _tree_page(found, wanted, request.GET.get("page", "1")), wanted)
+    if wants_part(request, TREES_PART):
+        return render(request, "forests/_trees.html", context)
+    context |= progress_context(found)
+    return respond(request, "forests/forest.html", context, lambda: forest_data(request, context))
+
+
+def trees_context(found: Forest, trees: TreePage, wanted: TreeFilter) -> dict[str, Any]:
+    """Return what the list of trees shows."""
+    return {
         "forest": found,
-        "trees": _tree_page(found, wanted, request.GET.get("page", "1")),
+        "trees": trees,
         "filter": wanted,
         "statuses": TreeStatus.values,
         "outcomes": list(TreeOutcome),
         "orders": list(Order),
     }
-    if wants_part(request, TREES_PART):
-        return render(request, "forests/_trees.html", context)
-    context |= _progress(found)
-    return respond(request, "forests/forest.html", context, lambda: forest_data(request, context))
 
 
-def _progress(found: Forest) -> dict[str, Any]:
+def progress_context(found: Forest) -> dict[str, Any]:
+    """Return what a forest's page shows above its trees."""
     return {
         "progress": read_progress_of(found),
         "estimate": estimate_for_page(found),

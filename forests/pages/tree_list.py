@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from heapq import nsmallest
 from typing import Any, TypeVar
 
 from forests.core.naming import tree_id
 from forests.models import Forest, Tree, TreeStatus
 from forests.pages.page_requests import read_number
 from forests.pages.tree.selection import phrase_pattern
-from forests.storage.trees import Document, collection
+from forests.storage.trees import Document, collection, tree_ids
 
 TREES_PER_PAGE = 50
 TREES_LOOKED_AT = 2000
@@ -157,7 +158,21 @@ def read_tree_page(forest: Forest, number: int) -> TreePage:
     """Return a page of the unfiltered list; the first page is 1."""
     start = (number - 1) * TREES_PER_PAGE
     indexes = range(start, min(start + TREES_PER_PAGE, forest.num_trees))
-    return TreePage(_rows(forest, indexes), number=number, num_pages=num_pages(forest))
+    return TreePage(read_rows(forest, indexes), number=number, num_pages=num_pages(forest))
+
+
+def first_trees(forest: Forest, order: Order, number: int) -> list[int]:
+    """Return the indexes of the first trees in an order, of those with steps. Reads all trees."""
+    trees = (
+        tree
+        for start in range(0, forest.num_trees, TREES_LOOKED_AT)
+        for tree in collection(Tree).find(
+            {"_id": {"$in": tree_ids(forest, range(start, start + TREES_LOOKED_AT))}},
+            dict.fromkeys(_SEARCHED_FIELDS, 1),
+        )
+        if tree["num_nodes"]
+    )
+    return [tree["index"] for tree in nsmallest(number, trees, key=_order_of(order))]
 
 
 def read_filtered(forest: Forest, wanted: TreeFilter) -> TreePage:
@@ -168,7 +183,7 @@ def read_filtered(forest: Forest, wanted: TreeFilter) -> TreePage:
     if len(found) > TREES_PER_PAGE:
         stop = found.pop()["index"]
     return TreePage(
-        _rows(forest, [tree["index"] for tree in found]),
+        read_rows(forest, [tree["index"] for tree in found]),
         next_start=stop if stop < forest.num_trees else None,
     )
 
@@ -194,7 +209,7 @@ def _looked_for(forest: Forest, wanted: TreeFilter) -> TreePage:
     if wanted.order is Order.DATASET and len(fitting) > TREES_PER_PAGE:
         next_start = stop = fitting[TREES_PER_PAGE]["index"]
     return TreePage(
-        _rows(forest, [tree["index"] for tree in listed]),
+        read_rows(forest, [tree["index"] for tree in listed]),
         looked_at=range(wanted.start, stop),
         num_matches=len(listed) if wanted.order is Order.DATASET else len(fitting),
         next_start=next_start,
@@ -242,7 +257,7 @@ def _window(
     return list(found.limit(TREES_LOOKED_AT + 1))
 
 
-def _rows(forest: Forest, indexes: Sequence[int]) -> list[Document]:
+def read_rows(forest: Forest, indexes: Sequence[int]) -> list[Document]:
     """Return the listed fields of these trees, in the given order."""
     ids = [tree_id(forest.name, index) for index in indexes]
     if not ids:

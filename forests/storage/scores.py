@@ -113,6 +113,13 @@ def read_scores(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int
     return {ids[document["_id"]]: _by_path(document["scores"]) for document in found}
 
 
+def read_reasons(forest: Forest, scorer: str, index: int) -> JudgedTree:
+    """Return what one scorer says of a tree, and why; empty if it says nothing."""
+    [tree] = tree_ids(forest, [index])
+    found = collection(TreeScores).find_one({"_id": tree_scores_id(tree, scorer)})
+    return _judged(found) if found else JudgedTree()
+
+
 def read_num_steps(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[int, int]:
     """Return how many steps these trees had when they were scored; 0 if that is not known."""
     ids = {tree_scores_id(tree, scorer): index for tree, index in _trees(forest, indexes)}
@@ -140,11 +147,7 @@ def read_judged(forest: Forest, index: int) -> dict[str, tuple[str, JudgedTree]]
     return {
         name: (
             scorers[name].get("kind") or "",
-            JudgedTree(
-                _by_path(found[id_]["scores"]),
-                _by_path(found[id_].get("rationales") or {}),
-                _by_path(found[id_].get("votes") or {}),
-            ),
+            _judged(found[id_]),
         )
         for id_, name in names.items()
         if id_ in found
@@ -284,6 +287,14 @@ def scores_document(judged: JudgedTree) -> dict[str, Any]:
         "votes": _by_key({path: list(votes) for path, votes in judged.votes.items()}),
         "num_steps": judged.num_steps,
     }
+
+
+def _judged(document: Mapping[str, Any]) -> JudgedTree:
+    return JudgedTree(
+        _by_path(document["scores"]),
+        _by_path(document.get("rationales") or {}),
+        _by_path(document.get("votes") or {}),
+    )
 
 
 def _by_key(values: Mapping[NodePath, Any]) -> dict[str, Any]:

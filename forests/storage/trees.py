@@ -19,6 +19,7 @@ from pymongo.errors import BulkWriteError
 from experiment_configs.questions import question_of_prompt
 from forests.core.model_counts import busiest_first, from_fields
 from forests.core.naming import child_id, node_id, path_of_node, tree_id, tree_scores_id
+from forests.core.tokens.kept import KeptTokens, unpack
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode, connected
 from forests.models import (
     COUNTERS,
@@ -305,6 +306,7 @@ def node_document(
         "seed": node.seed,
         "numbered_to": node.numbered_to,
         "is_thought": node.is_thought,
+        **({"kept_tokens": node.kept.pack()} if node.kept else {}),
         "generation": generation,
         "created_at": now,
     }
@@ -434,6 +436,7 @@ def tree_node(document: Document, path: NodePath | None = None) -> TreeNode:
         terminal=document["terminal"],
         truncated=document["truncated"],
         is_thought=document.get("is_thought", False),  # older versions wrote none
+        kept=kept_of(document),
         answer=document["answer"],
         grade=None if grade is None else Grade(grade),
         voted_answer=document.get("voted_answer"),  # older versions wrote none
@@ -446,8 +449,19 @@ def tree_node(document: Document, path: NodePath | None = None) -> TreeNode:
     )
 
 
+def kept_of(document: Mapping[str, Any]) -> KeptTokens | None:
+    """Return the tokens of a node or a tree, whose forest may keep none.
+
+    Raises:
+        ValueError: another version packed them.
+    """
+    packed = document.get("kept_tokens")
+    return unpack(packed) if packed else None
+
+
 def _stored_tree(document: Document, nodes: list[Document]) -> StoredTree:
     tree, orphans = connected([tree_node(one) for one in nodes if is_current(one, document)])
+    tree.root.kept = kept_of(document)
     late = [one["_id"] for one in nodes if not is_current(one, document)]
     return StoredTree(
         id=document["_id"],
@@ -458,7 +472,7 @@ def _stored_tree(document: Document, nodes: list[Document]) -> StoredTree:
         question=question_of_document(document),
         status=document["status"],
         tree=tree,
-        spent={name: document[name] for name in SPENT_COUNTERS},
+        spent={name: document.get(name, 0) for name in SPENT_COUNTERS},
         failures=document["failures"],
         orphans=[*(node_id(document["_id"], node.path) for node in orphans), *late],
         generation=document.get("generation") or 0,

@@ -18,6 +18,7 @@ from forests.core.opinions.verdicts import (
     MAX_RATIONALES_OF_A_TREE,
     Verdict,
 )
+from forests.core.tokens.kept import unpack
 from forests.core.tree import Grade, format_path, parse_path
 from forests.transfer.foreign_trees import MAX_SAMPLES
 
@@ -50,6 +51,7 @@ ADDED: Mapping[str, Any] = {
     "rationales": "{}",
     "votes": "{}",
     "refined_steps": None,
+    "kept_tokens": None,
 }
 """Fields that older versions did not write, with their defaults."""
 
@@ -78,7 +80,7 @@ def foreign(path: Path, why: str) -> TransferError:
 
 
 def check_node(document: Mapping[str, Any], depth: int) -> None:
-    """Refuse an invalid grade, and counts that a node at this depth cannot have.
+    """Refuse an invalid grade, counts that a node at this depth cannot have, and broken tokens.
 
     Raises:
         AttributeError, TypeError, ValueError: the node has one of them.
@@ -92,6 +94,8 @@ def check_node(document: Mapping[str, Any], depth: int) -> None:
     )
     if not are_counts or document["count"] < 1 or document["tokens"] < 0:
         raise ValueError(f"count {document['count']}, tokens {document['tokens']}, drawn {drawn}")
+    if kept := document["kept_tokens"]:
+        unpack(kept)
     if not 0 <= document["numbered_to"] <= MAX_NUMBERED:
         raise ValueError(f"numbered_to is {document['numbered_to']}: from 0 to {MAX_NUMBERED}")
 

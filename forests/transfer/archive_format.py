@@ -21,6 +21,7 @@ from forests.core.model_counts import as_fields, from_fields
 from forests.core.naming import MAX_DEPTH, check_slug, scorer_id
 from forests.core.opinions.verdicts import HUMAN, SCORER_KINDS
 from forests.core.prefix import is_prompt
+from forests.core.tokens.kept import unpack
 from forests.core.tree import NodePath, parse_path
 from forests.costs.budgets import MAX_AMOUNT
 from forests.models import COUNTERS, Forest, Node, Scorer, Tree
@@ -206,6 +207,8 @@ def check_tree(document: Mapping[str, Any]) -> None:
         raise ValueError(
             f"the prompt of tree {document['index']} is neither text nor chat messages"
         )
+    if kept := document["kept_tokens"]:
+        unpack(kept)
     steps = document["refined_steps"]
     if steps is not None and not (isinstance(steps, list) and all(map(parse_path, steps))):
         raise ValueError(f"refined_steps of tree {document['index']} are not paths of steps")

@@ -14,6 +14,7 @@ from common.text import describe
 from experiment_configs.questions import question_of_prompt
 from forests.core.prefix import is_prompt
 from forests.core.reading import SPENT, ForestSummary, ReadError, ReadTree
+from forests.core.tokens.kept import KeptTokens, unpack
 from forests.core.tree import Grade, ReasoningTree, Scores, TreeNode, connected, parse_path
 from forests.transfer.archive_files import (
     ADDED,
@@ -154,6 +155,7 @@ def _read_tree(row: Mapping[str, Any], tree: ReasoningTree, scores: Scores) -> R
     prompt = json.loads(row["prompt"])
     if not is_prompt(prompt):
         raise ValueError(f"the prompt of tree {row['index']} is neither text nor chat messages")
+    tree.root.kept = _kept(row)
     return ReadTree(
         index=row["index"],
         item=row["item"],
@@ -191,7 +193,13 @@ def _node(row: Mapping[str, Any]) -> TreeNode:
         seed=document["seed"],
         numbered_to=document["numbered_to"] or 0,
         is_thought=document["is_thought"],
+        kept=_kept(document),
     )
+
+
+def _kept(document: Mapping[str, Any]) -> KeptTokens | None:
+    packed = document["kept_tokens"]
+    return unpack(packed) if packed else None
 
 
 def _scores(row: Mapping[str, Any]) -> Scores:

@@ -322,7 +322,17 @@ def _tree_document(forest: Forest, row: Mapping[str, Any], place: int) -> Docume
     if document["status"] == TreeStatus.GROWING:
         document["status"] = str(TreeStatus.PENDING)
     empty = counted(ReasoningTree(), forest.estimator)
-    return {"_id": id_, "forest_id": forest.name, **document, **empty, **NEVER_TAKEN}
+    fields = {**_without_missing(document), **empty, **NEVER_TAKEN}
+    return {"_id": id_, "forest_id": forest.name, **fields}
+
+
+def _without_missing(document: Document) -> Document:
+    """Return a document without tokens if it has none, as growth writes it."""
+    return {
+        name: value
+        for name, value in document.items()
+        if name != "kept_tokens" or value is not None
+    }
 
 
 def _tree_of(forest: Forest, index: int) -> str:
@@ -345,7 +355,7 @@ def _node_document(
         "parent_id": node_id(tree, tuple(parent)),
         "depth": len(path),
         "position": position,
-        **document,
+        **_without_missing(document),
         "generation": begun[tree],
     }
 

@@ -58,6 +58,7 @@ _TYPES: Mapping[str, tuple[pa.DataType, Any]] = {
             WithJsonSchema({"type": "string", "contentMediaType": "application/json"}),
         ],
     ),
+    "BinaryField": (pa.binary(), bytes),
     "CharField": (pa.string(), str),
     "TextField": (pa.string(), str),
 }

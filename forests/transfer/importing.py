@@ -2,24 +2,23 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from common.directories import checksum
-from common.errors import UserError
-from common.json_lines import JsonFileError, read_json_rows
 from common.storable import storing_problem
 from experiment_configs.interfaces import Api, Grader, RolloutWorkerConfig
 from forests.core.counting import count_tree
 from forests.core.estimators import IMPORTED
 from forests.core.model_counts import as_fields, count_models
-from forests.core.naming import IMPORTED_SCORER, tree_id
+from forests.core.naming import IMPORTED_JUDGE, IMPORTED_SCORER, tree_id
+from forests.core.opinions.verdicts import JUDGE
 from forests.core.tree import Grade
 from forests.core.voting import AnswerGroups
 from forests.grading import ItemGrader, same_by
-from forests.models import Forest, TreeStatus
+from forests.models import Forest, Scorer, TreeStatus
 from forests.storage.counters import counted
 from forests.storage.scores import start_scorer, write_scores
 from forests.storage.trees import (
@@ -31,18 +30,16 @@ from forests.storage.trees import (
     node_document,
     tree_document,
 )
-from forests.transfer.foreign_trees import READERS, ForeignTree, ForeignTreeError, read_tree
+from forests.transfer.foreign_trees import ForeignTree
+from forests.transfer.readers.registry import KINDS, READERS
 from forests.transfer.resuming import import_refusal
+from forests.transfer.tree_files import ImportTreesError, TreeFile
 
 IMPORTER = "import_trees"
 TREES_PER_WRITE = 32
 
 Report = Callable[[int], None]
 """Called with the number of finished trees."""
-
-
-class ImportTreesError(UserError):
-    """A file cannot be imported. The message names the line and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +56,29 @@ class ImportRequest:
     """SHA-256 of the source of the config that grades; empty for the built-in grading."""
 
 
-def import_trees(request: ImportRequest, report: Report = lambda _: None) -> Forest:
-    """Read the trees of a file into a new forest and return it.
+@dataclass(frozen=True, slots=True)
+class ImportedTrees:
+    """A new forest, and what it lacks of the file."""
+
+    forest: Forest
+    left_out: Counter[str]
+    """Numbers by the reason as shown."""
+    scorers: list[str]
+    """The scorers that keep what the file says of steps."""
+
+
+@dataclass(slots=True)
+class _Contents:
+    """What the whole file holds."""
+
+    trees: int = 0
+    steps: int = 0
+    api: Api = "completions"
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def import_trees(request: ImportRequest, report: Report = lambda _: None) -> ImportedTrees:
+    """Read the trees of a file into a new forest.
 
     The whole file is checked before anything is written. If it is interrupted, the same call
     continues.
@@ -72,54 +90,71 @@ def import_trees(request: ImportRequest, report: Report = lambda _: None) -> For
     """
     if problem := storing_problem(request.file.name):
         raise ImportTreesError(f"the name of {str(request.file)!r} {problem}: rename the file")
-    number = sum(1 for _ in iter_foreign_trees(request.file, request.format))
-    if not number:
+    file = TreeFile(request.file, request.format)
+    contents = _contents(file)
+    if not contents.trees:
         raise ImportTreesError(f"{request.file} has no tree: give one JSON object per line")
-    forest = _start_forest(request, number)
-    scorer = None
+    if contents.left_out and not contents.steps:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in contents.left_out.items())
+        raise ImportTreesError(f"{request.file} has no step that can be imported ({reasons})")
+    forest = _start_forest(request, contents)
+    scorers: dict[str, Scorer] = {}
     sums: Counter[str] = Counter()
     models: Counter[str] = Counter()
     batch: list[tuple[int, ForeignTree]] = []
-    for index, foreign in enumerate(iter_foreign_trees(request.file, request.format)):
+    for index, foreign in enumerate(file):
         _grade(foreign, request.grader)
         batch.append((index, foreign))
         sums.update(count_tree(foreign.tree))
         models.update(as_fields(count_models(foreign.tree)))
-        if len(batch) == TREES_PER_WRITE or index == number - 1:
+        if len(batch) == TREES_PER_WRITE or index == contents.trees - 1:
             _write(forest, batch)
-            if any(one.values for _, one in batch):
-                scorer = scorer or start_scorer(
-                    forest, IMPORTED_SCORER, {"file": forest.dataset_source}
-                )
-                write_scores(
-                    scorer,
-                    {tree_id(forest.name, index): one.values for index, one in batch if one.values},
-                )
+            _write_scores(forest, batch, KINDS.get(request.format, ""), scorers)
             batch = []
             report(index + 1)
     whole = {"is_seeded": True, "importer": "", "import_sha256": ""}
+    number = contents.trees
     numbers = {"num_trees": number, "num_complete": number, "nodes_by_model": models, **sums}
     collection(Forest).update_one({"_id": forest.name}, {"$set": whole | numbers})
-    return Forest.objects.get(pk=forest.name)
+    return ImportedTrees(Forest.objects.get(pk=forest.name), +contents.left_out, sorted(scorers))
 
 
-def iter_foreign_trees(path: Path, format_name: str) -> Iterator[ForeignTree]:
-    """Yield the trees of a file: JSON lines, or one JSON object or list.
+def _contents(file: TreeFile) -> _Contents:
+    """Read and check the whole file.
 
     Raises:
-        ImportTreesError: the file cannot be read, or a row is not a tree.
+        ImportTreesError: see `TreeFile`.
     """
-    try:
-        for place, row in read_json_rows(path):
-            try:
-                yield read_tree(row, format_name)
-            except ForeignTreeError as error:
-                raise ImportTreesError(f"{path} {place}: {error}") from error
-    except JsonFileError as error:
-        raise ImportTreesError(str(error)) from error
+    contents = _Contents()
+    for foreign in file:
+        if not contents.trees and not isinstance(foreign.prompt, str):
+            contents.api = "chat"
+        contents.trees += 1
+        contents.steps += len(foreign.tree) - 1
+        contents.left_out.update(foreign.left_out)
+    return contents
 
 
-def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
+def _write_scores(
+    forest: Forest,
+    batch: list[tuple[int, ForeignTree]],
+    kind: str,
+    scorers: dict[str, Scorer],
+) -> None:
+    """Write what the file says of steps; `scorers` gets those that are begun."""
+    file = {"file": forest.dataset_source}
+    for name, kind_of_scores, scores in (
+        (IMPORTED_SCORER, kind, [(index, one.values) for index, one in batch]),
+        (IMPORTED_JUDGE, JUDGE, [(index, one.verdicts) for index, one in batch]),
+    ):
+        given = {tree_id(forest.name, index): scored for index, scored in scores if scored}
+        if given:
+            if name not in scorers:
+                scorers[name] = start_scorer(forest, name, file, kind_of_scores)
+            write_scores(scorers[name], given)
+
+
+def _start_forest(request: ImportRequest, contents: _Contents) -> Forest:
     digest = checksum(request.file)["sha256"]
     package = READERS.package(request.format)
     parts = (digest, request.format, *([package] if package else []), request.grader_sha256)
@@ -130,8 +165,6 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
             raise ImportTreesError(refusal)
         return known
     by = f" of {package}" if package else ""
-    first = next(iter_foreign_trees(request.file, request.format))
-    api: Api = "completions" if isinstance(first.prompt, str) else "chat"
     forest = Forest(
         name=request.name,
         config_name=request.config_name,
@@ -139,8 +172,8 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
         config_sha256=digest,
         dataset_split=request.dataset_split,
         dataset_source=request.file.name,
-        worker_config=RolloutWorkerConfig(api=api, strategy=IMPORTED).as_dict(),
-        num_trees=num_trees,
+        worker_config=RolloutWorkerConfig(api=contents.api, strategy=IMPORTED).as_dict(),
+        num_trees=contents.trees,
         created_at=datetime.now(UTC),
         importer=IMPORTER,
         import_sha256=whole_digest,
@@ -151,13 +184,13 @@ def _start_forest(request: ImportRequest, num_trees: int) -> Forest:
 
 
 def _grade(foreign: ForeignTree, grader: Grader) -> None:
-    """Set answers, grades and voted answers of the leaves.
+    """Set answers, grades and voted answers of the finished leaves.
 
     The file's grades take precedence; the grader fills in the others.
     """
     item, groups = ItemGrader(grader, foreign.label), AnswerGroups(same_by(grader))
     for leaf in sorted(foreign.tree.leaves(), key=lambda leaf: leaf.path):
-        if not leaf.path:
+        if not leaf.is_finished:
             continue
         if leaf.answer is None:
             leaf.answer, leaf.grade = item.grade_solution(foreign.tree.solution_text(leaf.path))

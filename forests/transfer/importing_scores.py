@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common.directories import checksum
 from common.errors import UserError
-from common.json_lines import JsonFileError, read_json_rows
+from common.json_lines import JsonFileError, RowPlace, read_json_rows
 from common.storable import storing_problem
 from forests.core.naming import check_slug, tree_id
 from forests.core.opinions.judged import JudgedTree
@@ -104,7 +104,7 @@ def import_scores(
     )
 
 
-def _rows(file: Path) -> Iterator[tuple[str, ScoreRow]]:
+def _rows(file: Path) -> Iterator[tuple[RowPlace, ScoreRow]]:
     try:
         for place, row in read_json_rows(file):
             try:
@@ -116,9 +116,9 @@ def _rows(file: Path) -> Iterator[tuple[str, ScoreRow]]:
 
 
 def _judged(
-    forest: Forest, file: Path, rows: list[tuple[str, ScoreRow]], scale: Scale
+    forest: Forest, file: Path, rows: list[tuple[RowPlace, ScoreRow]], scale: Scale
 ) -> dict[int, JudgedTree]:
-    by_tree: dict[int, list[tuple[str, ScoreRow]]] = {}
+    by_tree: dict[int, list[tuple[RowPlace, ScoreRow]]] = {}
     for place, row in rows:
         if row.tree >= forest.num_trees:
             raise ImportScoresError(

@@ -1,15 +1,16 @@
 """Evaluation of search procedures over the trees of a forest, one tree at a time."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from forests.core.counting import count_tree
+from forests.core.naming import index_of_tree
 from forests.core.tree import ReasoningTree
 from forests.core.voting import num_ungrouped
+from metrics.core.comparing.item_results import ItemResults, item_digest
 from metrics.core.search.accuracy import ACCURACIES
 from metrics.core.search.aggregation import AGGREGATIONS
 from metrics.core.search.beam_search import overall_values
@@ -31,7 +32,7 @@ LEFT_OUT = {
 
 
 _HASHES = 2**256
-_CHOOSING = ("accuracy", "weighted_vote")
+CHOOSING = ("accuracy", "weighted_vote")
 """The accuracies in which the values choose one answer."""
 
 
@@ -90,8 +91,9 @@ _Choice: TypeAlias = tuple[str | None, str | None, int]
 """Procedure, aggregation, number of beams."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class RowKey(NamedTuple):
+    """What a number is: the fields of `Row` that tell it from others."""
+
     procedure: str | None
     metric: str
     aggregation: str | None
@@ -99,7 +101,7 @@ class _Key:
 
 
 class Evaluation:
-    """Sums over trees; memory grows with the number of rows, not of trees."""
+    """Sums over trees, and the results of each tree: four bytes for each row."""
 
     def __init__(self, options: EvaluationOptions) -> None:
         self.options = options
@@ -109,20 +111,23 @@ class Evaluation:
         self.num_ungrouped = 0
         """Samples that vote by the text of their answers: see `forests.core.voting`."""
         self.left_out: dict[str, int] = {}
-        self.items_sum = 0
-        """Sum of the hashes of the used items."""
+        self.results: ItemResults[RowKey] = ItemResults()
         self.distribution = ValueDistribution()
-        self.means: dict[_Key, TreeMean] = {key: TreeMean() for key in _keys(options)}
+        self.means: dict[RowKey, TreeMean] = {key: TreeMean() for key in _keys(options)}
         self.tokens: defaultdict[_Choice, TreeMean] = defaultdict(TreeMean)
-        self.gains: defaultdict[_Key, PairedGain] = defaultdict(PairedGain)
+        self.gains: defaultdict[RowKey, PairedGain] = defaultdict(PairedGain)
 
     def add(
-        self, tree_id: str, tree: ReasoningTree, searches: Sequence[SearchSpace], item: str = ""
+        self,
+        tree_id: str,
+        tree: ReasoningTree,
+        searches: Sequence[SearchSpace],
+        item: tuple[str, str] = ("", ""),
     ) -> None:
         """Search a complete tree, or leave it out if it has no result or no value.
 
-        `item` identifies the problem across forests. The results of several searches are averaged,
-        weighted by the samples that each one searches.
+        `item` is the text and the label of the problem, which identify it across forests. The
+        results of several searches are averaged, weighted by the samples that each one searches.
         """
         self.num_uncompared += count_tree(tree)["num_uncompared"]
         self.num_ungrouped += num_ungrouped(tree)
@@ -140,15 +145,15 @@ class Evaluation:
         if self.options.procedures and not searches:
             return self.leave_out("no_value")
         self.trees_used += 1
-        self.items_sum += _number_of(item)
+        self.results.add_item(item_digest(*item), index_of_tree(tree_id))
         for search in searches:
             self.distribution.add(search.tree, search.values)
-        self._mean("pass", 1).add(pass_at_k(samples, 1))
+        self._add_baseline("pass", 1, pass_at_k(samples, 1))
         majority = {k: majority_at_k(samples, k) for k in self.options.num_beam_values}
         for k in self.options.num_beam_values:
             if k > 1:
-                self._mean("pass", k).add(pass_at_k(samples, k))
-                self._mean("majority", k).add(majority[k])
+                self._add_baseline("pass", k, pass_at_k(samples, k))
+                self._add_baseline("majority", k, majority[k])
         for aggregation in self.options.aggregations:
             self._add_searches(tree_id, aggregation, searches, majority)
         return None
@@ -160,7 +165,7 @@ class Evaluation:
     def merge(self, other: "Evaluation") -> None:
         """Add an evaluation of other trees with the same options."""
         self.trees_used += other.trees_used
-        self.items_sum += other.items_sum
+        self.results.merge(other.results)
         self.num_uncompared += other.num_uncompared
         self.num_ungrouped += other.num_ungrouped
         for reason, number in other.left_out.items():
@@ -176,13 +181,17 @@ class Evaluation:
     @property
     def items_sha256(self) -> str:
         """Hash of the used items, independent of their order, as 64 hexadecimal digits."""
-        return f"{self.items_sum % _HASHES:064x}"
+        return f"{sum(int.from_bytes(item) for item in self.results.items) % _HASHES:064x}"
 
     def rows(self) -> list[Row]:
         return [self._row(key, mean) for key, mean in self.means.items()]
 
-    def _mean(self, baseline: str, k: int) -> TreeMean:
-        return self.means[_Key(None, baseline, None, k)]
+    def _add(self, row: RowKey, number: Fraction | None) -> None:
+        self.means[row].add(number)
+        self.results.add_number(row, number)
+
+    def _add_baseline(self, metric: str, k: int, number: Fraction | None) -> None:
+        self._add(RowKey(None, metric, None, k), number)
 
     def _add_searches(
         self,
@@ -214,14 +223,14 @@ class Evaluation:
         procedure, aggregation, k = key
         for name in ACCURACIES:
             found = _mean([outcome.accuracies.get(name) for outcome in outcomes], weights)
-            row = _Key(procedure, name, aggregation, k)
-            self.means[row].add(found)
-            if name in _CHOOSING:
+            row = RowKey(procedure, name, aggregation, k)
+            self._add(row, found)
+            if name in CHOOSING:
                 self.gains[row].add(found, majority)
         tokens = [None if one.tokens is None else Fraction(one.tokens) for one in outcomes]
         self.tokens[key].add(_mean(tokens, weights))
 
-    def _row(self, key: _Key, mean: TreeMean) -> Row:
+    def _row(self, key: RowKey, mean: TreeMean) -> Row:
         low, high = mean.interval or (None, None)
         gain = self.gains[key].figure() if key in self.gains else Figure(None)
         return Row(
@@ -241,22 +250,18 @@ class Evaluation:
         )
 
 
-def _number_of(item: str) -> int:
-    return int.from_bytes(hashlib.sha256(item.encode()).digest(), "big")
-
-
-def _keys(options: EvaluationOptions) -> list[_Key]:
+def _keys(options: EvaluationOptions) -> list[RowKey]:
     searches = [
-        _Key(procedure, name, aggregation, k)
+        RowKey(procedure, name, aggregation, k)
         for procedure in options.procedures
         for aggregation in options.aggregations
         for k in options.num_beam_values
         for name in ACCURACIES
     ]
-    baselines = [_Key(None, "pass", None, 1)]
+    baselines = [RowKey(None, "pass", None, 1)]
     for k in options.num_beam_values:
         if k > 1:
-            baselines += [_Key(None, "pass", None, k), _Key(None, "majority", None, k)]
+            baselines += [RowKey(None, "pass", None, k), RowKey(None, "majority", None, k)]
     return searches + baselines
 
 

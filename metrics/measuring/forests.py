@@ -14,6 +14,7 @@ from forests.storage.scores import iter_scored_trees
 from forests.storage.trees import count_models
 from metrics.core.evaluation import Evaluation, EvaluationOptions
 from metrics.core.search.value_functions import value_function
+from metrics.measuring.item_storage import forget_older_items, store_items
 from metrics.measuring.parallel import map_in_processes
 from metrics.models import MetricRun, ScorerReport
 
@@ -59,8 +60,7 @@ def _evaluate_part(forest: Forest, options: EvaluationOptions, start: int) -> Ev
     for stored, scores in iter_scored_trees(forest, options.values.scorer, indexes):
         if stored.status == TreeStatus.COMPLETE:
             searches = search_by(stored.id, stored.tree, scores)
-            item = f"{stored.item}\0{stored.label}"
-            evaluation.add(stored.id, stored.tree, searches, item)
+            evaluation.add(stored.id, stored.tree, searches, (stored.item, stored.label))
         else:
             evaluation.leave_out("failed" if stored.status == TreeStatus.FAILED else "not_complete")
     return evaluation
@@ -85,8 +85,15 @@ def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
         num_ungrouped=evaluation.num_ungrouped,
         left_out=evaluation.left_out,
         forest_cost=forest.cost,
-        created_at=datetime.now(UTC),
+        created_at=_now(),
     )
+
+
+def save_run(run: MetricRun, evaluation: Evaluation) -> None:
+    """Store a run with its results of single items, in place of the earlier one."""
+    store_items(run, evaluation.results)
+    run.save()
+    forget_older_items(run)
 
 
 def runs_of(forest: Forest) -> list[MetricRun]:
@@ -98,6 +105,12 @@ def reports_of(forest: Forest) -> list[ScorerReport]:
     """Return the stored reports of a forest, sorted by scorer and reference."""
     reports = _current(ScorerReport, forest)
     return sorted(reports, key=lambda report: (report.scorer, report.against))
+
+
+def _now() -> datetime:
+    """Return the time as MongoDB stores it, in milliseconds."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def _current(kind: type[Stored], forest: Forest) -> list[Stored]:

@@ -8,7 +8,7 @@ from forests.core.model_counts import from_fields
 from forests.models import Forest
 from forests.pages.json_twin import json_address
 from metrics.models import MetricRun, ScorerReport
-from metrics.tables.run_tables import Table, command_of, left_out, note
+from metrics.tables.run_tables import command_of, left_out, note
 from metrics.tables.scorer_tables import command_of_report
 
 
@@ -17,8 +17,8 @@ def metrics_data(context: dict[str, Any]) -> dict[str, Any]:
     forest: Forest = context["forest"]
     return {
         "forest": forest.name,
-        "runs": [_run_data(one["run"]) for one in context["shown"]],
-        "comparison": _table_data(context["comparison"]),
+        "runs": [_run_data(run) for run in context["runs"]],
+        "shown": [one["run"].key for one in context["shown"]],
         "items_differ": context["items_differ"],
         "scorers": [_report_data(one["report"]) for one in context["scorers"]],
         "answers": _answers_data(forest, context) if "tree" in context else None,
@@ -72,14 +72,4 @@ def _answers_data(forest: Forest, context: dict[str, Any]) -> dict[str, Any]:
         "answers": [one._asdict() for one in context["answers"]],
         "num_rare_answers": context["rare_answers"],
         "num_rare_samples": context["rare_samples"],
-    }
-
-
-def _table_data(table: Table | None) -> dict[str, Any] | None:
-    """Return a table as the page shows it, its cells as text."""
-    if table is None:
-        return None
-    return {
-        "columns": list(table.columns),
-        "rows": [[None if cell is None else str(cell) for cell in row] for row in table.rows],
     }

@@ -13,9 +13,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from metrics.core.statistics.distributions import BINS, AnswerShare
-from metrics.tables.run_tables import PROCEDURES
-from metrics.tables.scorer_tables import VALUES
+from metrics.core.statistics.distributions import BINS
 
 _INK = "#010203"
 """Placeholder for the text colour, which depends on the reader's light or dark mode."""
@@ -25,6 +23,11 @@ _STYLE = (
 _BLUE, _GREEN, _RED, _GREY = "#3b82c4", "#2e8b57", "#c0504d", "#8b929a"
 _LINES = (_BLUE, "#d98324", _GREEN, "#9467bd", _RED, "#8c6d31", "#17a2a2", "#e377c2")
 _MARKERS = "osD^vP*X"
+_DASHES = ("--", ":", "-.")
+
+Line: TypeAlias = tuple[str, Sequence[Mapping[str, Any]]]
+"""Name of a line, and its rows: see `metrics.core.evaluation.Row`."""
+MAX_LINES = len(_LINES)
 
 mpl.rcParams.update(
     {
@@ -57,35 +60,68 @@ def value_histogram(distribution: Mapping[str, Any]) -> bytes:
     return _svg(draw)
 
 
-def value_by_depth(distribution: Mapping[str, Any]) -> bytes:
-    """Return a plot of the mean value and the number of nodes by depth."""
+def value_by_depth(named: Sequence[tuple[str, Mapping[str, Any]]]) -> bytes:
+    """Return a plot of the mean value by depth, a line for each kind of values.
+
+    Bars show how many nodes the first kind has at each depth.
+    """
 
     def draw(axes: Axes) -> None:
-        depths = [one for one in distribution["depths"] if one["mean"] is not None]
-        numbers = [one["depth"] for one in depths]
         counts = axes.twinx()
-        counts.bar(numbers, [one["nodes"] for one in depths], color=_GREY, alpha=0.4)
+        first = named[0][1]["depths"]
+        counts.bar(
+            [one["depth"] for one in first],
+            [one["nodes"] for one in first],
+            color=_GREY,
+            alpha=0.25,
+            label="nodes",
+        )
         counts.set_ylabel("nodes (bars)")
         counts.spines["right"].set_visible(True)
         axes.set_zorder(counts.get_zorder() + 1)
-        axes.plot(numbers, [one["mean"] for one in depths], color=_BLUE, marker="o")
+        for number, (name, distribution) in enumerate(named):
+            depths = [one for one in distribution["depths"] if one["mean"] is not None]
+            axes.plot(
+                [one["depth"] for one in depths],
+                [one["mean"] for one in depths],
+                label=name,
+                color=_LINES[number % len(_LINES)],
+                marker=_MARKERS[number % len(_MARKERS)],
+            )
         axes.set_ylim(0, 1)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("depth")
-        axes.set_ylabel("mean value (line)")
+        axes.set_ylabel("mean value (lines)")
+        _add_legend(axes, len(named))
 
-    return _svg(draw)
-
-
-def accuracy_by_beams(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return a plot of the best beam's accuracy over the number of beams, with 95 % intervals."""
-    named = _named(rows)
-    return _accuracy(named, "k", "beams, or samples", _scale_beams(named), apart=0.02)
+    return _svg(draw, len(named))
 
 
-def accuracy_by_tokens(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return a plot of the best beam's accuracy over the tokens that a search would have drawn."""
-    return _accuracy(_named(rows), "tokens", "completion tokens per tree", lambda _: None)
+def accuracy_by_beams(lines: Sequence[Line], references: Sequence[Line]) -> bytes:
+    """Return a plot of accuracy over the number of beams, with 95 % intervals as bands.
+
+    References are baselines over the same samples, drawn without a band.
+    """
+    numbers = sorted({row["k"] for _, rows in (*lines, *references) for row in rows})
+
+    def scale(axes: Axes) -> None:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(numbers, labels=[str(number) for number in numbers])
+        axes.minorticks_off()
+
+    return _accuracy(lines, references, "k", "N: beams, or samples", scale)
+
+
+def accuracy_by_tokens(lines: Sequence[Line], references: Sequence[Line]) -> bytes:
+    """Return a plot of accuracy over the tokens that a search would have drawn.
+
+    A reference is a level: that of its largest number of samples.
+    """
+
+    def scale(axes: Axes) -> None:
+        axes.set_xlim(left=0)
+
+    return _accuracy(lines, references, "tokens", "completion tokens per tree", scale)
 
 
 def roc(quality: Mapping[str, Any]) -> bytes:
@@ -121,106 +157,76 @@ def calibration(quality: Mapping[str, Any]) -> bytes:
     return _svg(draw)
 
 
-def accuracy_by_values(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
-    """Return a plot of the best answer's accuracy by kind of values, and of a majority vote."""
-    named = [
-        (f"{VALUES[name]}: {PROCEDURES[row['procedure']]}, {row['aggregation']}", row)
-        for name, rows in searches.items()
-        for row in rows
-        if row["metric"] == "accuracy"
-    ]
-    votes = [("majority vote", row) for row in searches["prm"] if row["metric"] == "majority"]
-    return _accuracy([*named, *votes], "k", "beams, or samples", _scale_beams(named), apart=0.02)
-
-
-def answers(shares: Sequence[AnswerShare]) -> bytes:
-    """Return a bar chart of the answers of one tree, numbered as in their table."""
-
-    def draw(axes: Axes) -> None:
-        places = list(range(1, len(shares) + 1))
-        bars = axes.barh(
-            places,
-            [one.samples for one in shares],
-            color=[_GREEN if one.is_correct else _RED for one in shares],
-        )
-        for bar, one in zip(bars, shares, strict=True):
-            if one.is_correct:
-                bar.set_hatch("//")  # also visible without colours
-        axes.set_yticks(places)
-        axes.invert_yaxis()
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("samples (hatched: correct)")
-        axes.set_ylabel("answer number")
-
-    return _svg(draw)
-
-
-_NamedRow: TypeAlias = tuple[str, Mapping[str, Any]]
-"""Name of the line to which a row belongs, and the row."""
-
-
-def _named(rows: Sequence[Mapping[str, Any]]) -> list[_NamedRow]:
-    return [
-        (f"{PROCEDURES[row['procedure']]}, {row['aggregation']}", row)
-        for row in rows
-        if row["metric"] == "accuracy"
-    ]
-
-
-def _scale_beams(rows: Sequence[_NamedRow]) -> Callable[[Axes], None]:
-    numbers = sorted({row["k"] for _, row in rows})
-
-    def scale(axes: Axes) -> None:
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(numbers, labels=[str(number) for number in numbers])
-        axes.minorticks_off()
-
-    return scale
-
-
 def _accuracy(
-    rows: Sequence[_NamedRow],
+    lines: Sequence[Line],
+    references: Sequence[Line],
     over: str,
     label: str,
     scale: Callable[[Axes], None],
-    apart: float = 0.0,
 ) -> bytes:
-    """Draw one line for each name, each shifted by the share `apart` so that none is hidden."""
-    lines: dict[str, list[Mapping[str, Any]]] = {}
-    for name, row in rows:
-        if row["value"] is not None and row[over] is not None:
-            lines.setdefault(name, []).append(row)
-
     def draw(axes: Axes) -> None:
-        for number, (name, points) in enumerate(lines.items()):
-            values = [row["value"] for row in points]
-            axes.errorbar(
-                [row[over] * (1 + apart) ** (number - len(lines) / 2) for row in points],
-                values,
-                yerr=[
-                    [value - row["low"] for value, row in zip(values, points, strict=True)],
-                    [row["high"] - value for value, row in zip(values, points, strict=True)],
-                ],
-                label=name,
-                color=_LINES[number % len(_LINES)],
-                # When the colours repeat, use other markers with them.
-                marker=_MARKERS[(number + number // len(_LINES)) % len(_MARKERS)],
-                capsize=3,
+        lows: list[float] = []
+        highs: list[float] = []
+        for number, (name, rows) in enumerate(lines):
+            points = sorted(
+                (row[over], row["value"], row["low"], row["high"])
+                for row in rows
+                if row["value"] is not None and row[over] is not None
             )
+            if not points:
+                continue
+            places, values, low, high = zip(*points, strict=True)
+            colour = _LINES[number % len(_LINES)]
+            axes.fill_between(places, low, high, color=colour, alpha=0.1, linewidth=0)
+            axes.plot(
+                places,
+                values,
+                label=name,
+                color=colour,
+                marker=_MARKERS[number % len(_MARKERS)],
+                markersize=5,
+            )
+            lows += low
+            highs += high
+        for number, (name, rows) in enumerate(references):
+            _draw_reference(axes, name, rows, over, _DASHES[number % len(_DASHES)])
+            lows += [row["value"] for row in rows if row["value"] is not None]
+            highs += [row["value"] for row in rows if row["value"] is not None]
         scale(axes)
-        axes.set_ylim(0, 1.02)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        if lows:  # what is drawn, not half an empty picture
+            axes.set_ylim(max(0, min(lows) - 0.03), min(1.02, max(highs) + 0.03))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.grid(axis="y", color=_GREY, alpha=0.25)
         axes.set_xlabel(label)
         axes.set_ylabel("trees answered correctly")
-        if lines:
-            axes.figure.legend(loc="outside upper center", ncols=2, fontsize="small")
+        _add_legend(axes, len(lines) + len(references))
 
-    legend_rows = -(-len(lines) // 2)
-    return _svg(draw, height=3.2 + 0.2 * max(0, legend_rows - 1))
+    return _svg(draw, len(lines) + len(references))
 
 
-def _svg(draw: Callable[[Axes], None], height: float = 3.2) -> bytes:
-    figure = Figure(figsize=(6.4, height), layout="constrained")
+def _draw_reference(
+    axes: Axes, name: str, rows: Sequence[Mapping[str, Any]], over: str, dashes: str
+) -> None:
+    known = sorted((row["k"], row["value"]) for row in rows if row["value"] is not None)
+    if not known:
+        return
+    style: dict[str, Any] = {"color": _INK, "linestyle": dashes, "linewidth": 1.2, "alpha": 0.75}
+    if over == "k":
+        axes.plot(*zip(*known, strict=True), label=name, **style)
+    else:
+        number, value = known[-1]
+        axes.axhline(value, label=name.replace("@N", f"@{number}"), **style)
+
+
+def _add_legend(axes: Axes, entries: int) -> None:
+    if entries:
+        axes.figure.legend(loc="outside lower left", ncols=2, fontsize="small")
+
+
+def _svg(draw: Callable[[Axes], None], entries: int = 0) -> bytes:
+    """Return a picture; `entries` is the number of lines in its legend."""
+    rows = -(-entries // 2)
+    figure = Figure(figsize=(6.4, 3.4 + 0.2 * rows), layout="constrained")
     FigureCanvasSVG(figure)
     draw(figure.add_subplot())
     out = io.StringIO()

@@ -1,130 +1,89 @@
-"""Views of a forest's metrics: tables and plots."""
+"""View of a forest's metrics: pictures and tables of runs and scorers, answers to one item."""
 
-from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from common.text import counted
 from forests.core.counting import count_tree
-from forests.core.naming import scorer_id
 from forests.core.voting import num_ungrouped
 from forests.models import Forest
 from forests.pages.json_twin import respond
 from forests.pages.page_requests import get_forest, read_number
 from forests.storage.trees import StoredTree, read_tree
 from metrics.core.statistics.distributions import answer_shares
-from metrics.measuring.forests import reports_of, runs_of
+from metrics.measuring.forests import reports_of
 from metrics.models import MetricRun, ScorerReport
 from metrics.pages.metrics_json import metrics_data
-from metrics.tables.comparing import compared_table, difference_of_items, name_run
-from metrics.tables.run_tables import (
-    baseline_table,
-    command_of,
+from metrics.pages.pictures import MAX_LINES, histogram_run
+from metrics.pages.shown_runs import ShownRuns
+from metrics.tables.comparing import difference_of_items
+from metrics.tables.run_tables import command_of, left_out, note
+from metrics.tables.scorer_tables import command_of_report
+from metrics.tables.wide_tables import (
+    accuracy_table,
     depth_table,
+    gain_table,
     histogram_table,
-    left_out,
-    note,
-    search_table,
+    qualities_table,
+    searches_of_report,
+    token_table,
 )
-from metrics.tables.scorer_tables import command_of_report, comparison_table, quality_table
 
-MAX_COMPARED = 4
-"""Number of latest runs that are compared by default."""
 MAX_ANSWERS = 20
 """Most answers of a tree that are listed; rarer ones are only counted."""
-
-_PICTURES = {
-    "accuracy": ("accuracy_by_beams", "rows"),
-    "tokens": ("accuracy_by_tokens", "rows"),
-    "values": ("value_histogram", "distribution"),
-    "depths": ("value_by_depth", "distribution"),
-}
-"""Function that draws a picture, and the field of a run that it draws."""
-_SCORER_PICTURES = {
-    "roc": ("roc", "quality"),
-    "calibration": ("calibration", "quality"),
-    "accuracy": ("accuracy_by_values", "searches"),
-}
-"""The same for a report on a scorer."""
 
 
 @require_safe
 def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
-    """Render all stored results, latest first; `?tree=3` shows the answers to that item.
+    """Render the stored results of a forest; `?tree=3` shows the answers to that item.
 
-    The page compares the runs that `?run=` names, or the latest ones.
+    `?run=` names the runs that are shown; `answer`, `procedure` and `aggregation` choose numbers.
     """
     forest = get_forest(forest_name)
-    runs = runs_of(forest)
-    compared = _compared(runs, request.GET.getlist("run"))
+    shown = ShownRuns.read(forest, request.GET)
+    runs = [run for _, run in shown.named]
+    with_values = [(name, run) for name, run in shown.named if run.distribution]
+    reports = reports_of(forest)
     context: dict[str, Any] = {
         "forest": forest,
-        "shown": [_shown(run) for run in runs],
-        "choices": [(run, name_run(run, runs), run in compared) for run in runs],
-        "comparison": compared_table(compared) if len(compared) > 1 else None,
-        "items_differ": difference_of_items(compared) if len(compared) > 1 else "",
-        "scorers": [_judged(report) for report in reports_of(forest)],
+        "runs": shown.runs,
+        "choices": shown.choices,
+        "filter": shown.filter,
+        "query": shown.query.urlencode(),
+        "shown": [_shown(name, run) for name, run in shown.named],
+        "items_differ": difference_of_items(runs) if len(runs) > 1 else "",
+        "accuracies": accuracy_table([*shown.baselines, *shown.searches]),
+        "tokens": token_table(shown.searches),
+        "num_undrawn": max(0, sum(one.has_result for one in shown.searches) - MAX_LINES),
+        "depths": depth_table(with_values) if with_values else None,
+        "histogram": histogram_table(with_values) if with_values else None,
+        "histogram_of": histogram_run(with_values)[0] if with_values else "",
+        "qualities": qualities_table(reports) if reports else None,
+        "scorers": [_judged(report, shown) for report in reports],
         **_answers(forest, request.GET.get("tree", "0")),
     }
     return respond(request, "metrics/metrics.html", context, lambda: metrics_data(context))
 
 
-@require_safe
-def run_picture(_: HttpRequest, forest_name: str, key: str, picture: str) -> HttpResponse:
-    run = get_object_or_404(MetricRun, pk=f"{forest_name}/{key}")
-    if picture not in _PICTURES:
-        raise Http404(f"there is no picture {picture!r}: use {', '.join(_PICTURES)}")
-    drawn_by, field = _PICTURES[picture]
-    if not getattr(run, field):
-        raise Http404("this run has no node values: run beam_search again")
-    return _svg(getattr(_plots(), drawn_by)(getattr(run, field)))
-
-
-@require_safe
-def scorer_picture(_: HttpRequest, forest_name: str, scorer: str, picture: str) -> HttpResponse:
-    report = get_object_or_404(ScorerReport, pk=scorer_id(forest_name, scorer))
-    if picture not in _SCORER_PICTURES:
-        raise Http404(f"there is no picture {picture!r}: use {', '.join(_SCORER_PICTURES)}")
-    drawn_by, field = _SCORER_PICTURES[picture]
-    return _svg(getattr(_plots(), drawn_by)(getattr(report, field)))
-
-
-@require_safe
-def answers_picture(_: HttpRequest, forest_name: str, index: int) -> HttpResponse:
-    forest = get_forest(forest_name)
-    return _svg(_plots().answers(answer_shares(_tree(forest, index).tree)[:MAX_ANSWERS]))
-
-
-def _compared(runs: Sequence[MetricRun], keys: Sequence[str]) -> list[MetricRun]:
-    if not keys:
-        return list(runs[:MAX_COMPARED])
-    by_key = {run.key: run for run in runs}
-    return [by_key[key] for key in dict.fromkeys(keys) if key in by_key]
-
-
-def _judged(report: ScorerReport) -> dict[str, Any]:
+def _judged(report: ScorerReport, shown: ShownRuns) -> dict[str, Any]:
+    searches, baselines = searches_of_report(report, shown.filter.matches)
     return {
         "report": report,
         "command": command_of_report(report),
-        "quality": quality_table(report.quality),
-        "searches": comparison_table(report.searches),
+        "accuracies": accuracy_table([*baselines, *searches]),
+        "gains": gain_table(searches) if shown.filter.has_gains else None,
     }
 
 
-def _shown(run: MetricRun) -> dict[str, Any]:
+def _shown(name: str, run: MetricRun) -> dict[str, Any]:
     return {
+        "name": name,
         "run": run,
         "note": note(run),
         "command": command_of(run),
         "left_out": left_out(run),
-        "searches": search_table(run.rows),
-        "baselines": baseline_table(run.rows),
-        "histogram": histogram_table(run.distribution) if run.distribution else None,
-        "depths": depth_table(run.distribution) if run.distribution else None,
     }
 
 
@@ -155,15 +114,3 @@ def _tree(forest: Forest, index: int) -> StoredTree:
             f"forest {forest.name!r} has {counted(forest.num_trees, 'tree')} and no tree {index}"
         )
     return stored
-
-
-def _plots() -> Any:
-    # Loaded late: matplotlib takes half a second and 30 MiB, in every command and worker.
-    return import_module("metrics.pages.plots")
-
-
-def _svg(picture: bytes) -> HttpResponse:
-    # A picture contains its own style and loads nothing else.
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    headers = {"Content-Security-Policy": policy}
-    return HttpResponse(picture, content_type="image/svg+xml", headers=headers)

@@ -8,9 +8,16 @@ from common.places import to_type
 from common.text import as_percent
 from metrics.core.evaluation import LEFT_OUT
 from metrics.core.search.accuracy import ACCURACIES
-from metrics.core.statistics.distributions import BINS, DEEPEST
 from metrics.models import MetricRun
 
+VALUE_NAMES = {
+    "labelled": "oracle (Monte Carlo)",
+    "labelled_held_out": "held-out Monte Carlo",
+    "logprob": "log-probability",
+    "random": "random (floor)",
+    "prm": "scorer",
+}
+"""Names of value functions; the oracle is called so wherever it is shown."""
 PROCEDURES = {"beam": "beam search", "dvts": "DVTS", "best_of_n": "best of N"}
 _HEADINGS = {
     "accuracy": "best",
@@ -18,7 +25,12 @@ _HEADINGS = {
     "weighted_vote": "weighted vote",
     "coverage": "coverage",
 }
-METRICS = {**_HEADINGS, "pass": "pass@N", "majority": "maj@N"}
+METRICS = {
+    **_HEADINGS,
+    "pass": "pass@N",
+    "majority": "maj@N",
+    "any_correct": "some sample correct",
+}
 _BASELINES = {"pass": "pass@{k}", "majority": "maj@{k}"}
 
 _NOTES = {
@@ -128,25 +140,6 @@ def command_line(name: str, arguments: Mapping[str, Any], usual: Mapping[str, An
     """Return a command line without the arguments that have their default values."""
     words = (f"--{key} {value}" for key, value in arguments.items() if value != usual.get(key))
     return to_type(f"{name} {' '.join(words)}")
-
-
-def histogram_table(distribution: Mapping[str, Any]) -> Table:
-    return Table(("value", "nodes"), list(zip(BINS, distribution["bins"], strict=True)))
-
-
-def depth_table(distribution: Mapping[str, Any]) -> Table:
-    return Table(
-        ("depth", "nodes", "with a value", "mean value"),
-        [
-            (
-                f"{one['depth']} and more" if one["depth"] == DEEPEST else one["depth"],
-                one["nodes"],
-                one["valued"],
-                "-" if one["mean"] is None else f"{one['mean']:.3f}",
-            )
-            for one in distribution["depths"]
-        ],
-    )
 
 
 def cell_of(row: Mapping[str, Any]) -> Cell:

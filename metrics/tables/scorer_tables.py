@@ -4,10 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metrics.models import ScorerReport
-from metrics.tables.run_tables import PROCEDURES, Cell, Table, cell_of, command_line
-
-VALUES = {"prm": "scorer", "labelled": "Monte Carlo (oracle)", "random": "random (floor)"}
-
+from metrics.tables.run_tables import (
+    PROCEDURES,
+    VALUE_NAMES,
+    Cell,
+    Table,
+    cell_of,
+    command_line,
+)
 
 _BY_ANSWER = ("incorrect solutions", "correct solutions")
 
@@ -65,7 +69,7 @@ def comparison_table(searches: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tab
             best, vote = metrics["accuracy"], metrics["weighted_vote"]
             rows.append(
                 (
-                    VALUES[name], PROCEDURES[procedure], aggregation, k,
+                    VALUE_NAMES[name], PROCEDURES[procedure], aggregation, k,
                     cell_of(best), gain_of(best), cell_of(vote), gain_of(vote), best["trees"],
                 )
             )  # fmt: skip

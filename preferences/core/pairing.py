@@ -6,15 +6,16 @@ little evidence are left out and counted by reason.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from itertools import combinations, pairwise
 from random import Random
 from typing import Any
 
 from forests.core.estimators import FOR_PAIRS
 from forests.core.tree import ROOT, NodePath, ReasoningTree, parse_path
-from forests.core.values import NodeValue
+from forests.core.values import NodeValue, estimate_values
 from forests.core.voting import counted_answer
 from metrics.core.tree_filters import TREES_LEFT_OUT
 from preferences.core.confidence import Confidence
@@ -22,7 +23,7 @@ from preferences.core.consensus import Consensus
 from preferences.core.edit_distance import relative_edit_distance
 
 PAIRINGS = ("best_vs_worst", "adjacent", "all_pairs")
-LEVELS = ("step", "step_to_end", "trajectory")
+STEP, STEP_TO_END, TRAJECTORY = LEVELS = ("step", "step_to_end", "trajectory")
 
 REASONS = {
     "prefixes_with_one_continuation": "prefixes with fewer than two continuations to compare",
@@ -38,7 +39,7 @@ REASONS = {
     "pairs_without_other_scores": "pairs with a side that another source does not rate",
     "pairs_on_which_sources_disagree": "pairs whose chosen side another source does not prefer",
     "pairs_with_the_same_answer": "pairs whose sides end with the same answer",
-    "pairs_without_end": "pairs with a side whose later steps have no value",
+    "pairs_without_end": "pairs with a side whose later steps have neither value nor grade",
     "pairs_with_equal_texts": "pairs whose continued sides have the same text",
     "pairs_repeated": "pairs with the same texts as another pair",
     "pairs_over_prefix_cap": "pairs beyond --max_pairs_per_prefix",
@@ -66,11 +67,11 @@ class PairingOptions:
     stay."""
     min_edit_distance: float = 0.0
     """Least edit distance of the two steps, as a share of the longer one."""
-    level: str = "step"
-    """`step`: next steps of a prefix. `step_to_end`: the same steps and values, each with a
-    continuation to the end: the best one of the chosen step, and the worst one of the rejected
-    step, because its best continuation may be correct. `trajectory`: whole solutions of the root
-    prompt."""
+    level: str = STEP_TO_END
+    """`step_to_end`: next steps of a prefix, each with a continuation to the end: the best one of
+    the chosen step, and the worst one of the rejected step, because its best continuation may be
+    correct. `step`: the same steps with the same values, for trainers that add no end to a text.
+    `trajectory`: whole solutions of the root prompt."""
     drop_same_answer: bool = False
     """Whether to leave out pairs whose sides end with the same answer."""
     max_pairs_per_tree: int | None = None
@@ -184,6 +185,7 @@ def select_pairs(  # noqa: PLR0913  all but the first three are optional
         steps: the steps that can be a side, for levels of steps; None: all.
         key: name of the tree; caps then sample different positions in each tree.
     """
+    graded = cache(lambda: estimate_values(tree, "leaf_mean", "exclude"))
     random = Random(f"{options.seed}/{key}")  # a text gives the same seed on every machine
     dropped: Counter[str] = Counter()
     pairs: list[Pair] = []
@@ -198,8 +200,8 @@ def select_pairs(  # noqa: PLR0913  all but the first three are optional
         ]
         found = _sure_enough(found, options, dropped)
         found = _agreed(found, consensus, dropped)
-        if options.level == "step_to_end":
-            ended = [_to_end(tree, values, pair) for pair in found]
+        if options.level == STEP_TO_END:
+            ended = [_to_end(tree, values, graded, pair) for pair in found]
             longer = [pair for pair in ended if pair is not None]
             dropped["pairs_without_end"] += len(ended) - len(longer)
             # Different steps can have continuations that make the whole text the same.
@@ -227,7 +229,7 @@ def _continuations(
     dropped: Counter[str],
 ) -> Iterator[tuple[NodePath, list[NodePath]]]:
     """Yield each prefix with the nodes at which its continuations end."""
-    if level == "trajectory":
+    if level == TRAJECTORY:
         yield ROOT, [leaf.path for leaf in tree.leaves() if leaf.path]
         return
     for node in tree:
@@ -330,20 +332,28 @@ def _sure_enough(
     return sure
 
 
-def _to_end(tree: ReasoningTree, values: Mapping[NodePath, NodeValue], pair: Pair) -> Pair | None:
+def _to_end(
+    tree: ReasoningTree,
+    values: Mapping[NodePath, NodeValue],
+    graded: Callable[[], Mapping[NodePath, NodeValue]],
+    pair: Pair,
+) -> Pair | None:
     """Return the pair with both steps continued to a leaf.
 
-    None if no step after one of them has a value, because a scorer skipped them.
+    Where the source of the values says nothing of the later steps, as a judge of those after the
+    first error, graded leaves choose the way. None if there are none of these either.
     """
 
     def continued(side: Side, sign: int) -> Side | None:
-        path = side.path
+        path, known = side.path, values
         while children := tree.children(path):
-            known = [child.path for child in children if values[child.path].value is not None]
-            if not known:
+            if all(known[child.path].value is None for child in children):
+                known = graded()
+            rated = [child.path for child in children if known[child.path].value is not None]
+            if not rated:
                 return None
             path = max(
-                known, key=lambda one: (sign * (values[one].value or 0.0), values[one].leaves, one)
+                rated, key=lambda one: (sign * (known[one].value or 0.0), known[one].leaves, one)
             )
         text = "".join(node.text for node in tree.path_nodes(path)[len(pair.prefix) :])
         return replace(side, path=path, text=text)

@@ -1,7 +1,9 @@
 """The dataset card (README.md) and the manifest of an exported dataset."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -15,14 +17,31 @@ from forests.costs.amounts import format_money
 from forests.models import Forest
 from forests.progress.grown_by import entries_of
 from preferences.core.statistics import MARGIN_BINS
+from preferences.export.formats.base import Format
 from preferences.export.formats.left_out import words_of
+from preferences.export.limits import known_limits
+from preferences.export.provenance import commands_of
+from preferences.export.trainers import loading_sections, recipes_of
 
 CARD = "README.md"
 PICTURE = "margins.png"
 
+_ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_SIZES = (
+    (10**3, "1K"), (10**4, "10K"), (10**5, "100K"), (10**6, "1M"), (10**7, "10M"), (10**8, "100M"),
+)  # fmt: skip
+"""Numbers of rows at which the hub's categories of size change, and their names."""
+
 _REVIEWED = {
     "accepted": "only pairs that reviewers accepted",
     "not_rejected": "all pairs except those that reviewers rejected",
+}
+
+_LEVELS = {
+    "step": "single steps. A trainer that ends each with an end-of-sequence token teaches a model "
+    "to stop after one step",
+    "step_to_end": "next steps of a prefix, each continued to the end of a solution",
+    "trajectory": "whole solutions",
 }
 
 _SOLUTIONS = {
@@ -32,14 +51,33 @@ _SOLUTIONS = {
 
 
 def dataset_card(
-    manifest: Mapping[str, Any], schema: pa.Schema, task: str, files: Mapping[str, str]
+    manifest: Mapping[str, Any],
+    schema: pa.Schema,
+    used: Format,
+    files: Mapping[str, str],
+    *,
+    repository: str = "",
 ) -> str:
-    """Return the text of the card; `files` maps splits to paths, for `datasets.load_dataset`."""
+    """Return the text of the card.
+
+    Args:
+        manifest: what was exported.
+        schema: the columns.
+        used: the format.
+        files: paths by split, for `datasets.load_dataset`.
+        repository: the name of the dataset on the hub; empty if it stays a folder.
+    """
     forest = manifest["forest"]
+    source = forest["dataset_source"]
     data = DatasetCardData(
+        pretty_name=f"{forest['name']} ({manifest['format']})",
         license=forest["dataset_licence"] or None,
-        task_categories=[task],
-        tags=["preferences", "process-reward-model", manifest["format"]],
+        annotations_creators=["machine-generated"],
+        language_creators=["machine-generated"],
+        size_categories=[_size_category(sum(manifest["rows"].values()))],
+        source_datasets=[f"extended|{source}"] if _ON_THE_HUB.fullmatch(source) else None,
+        task_categories=[used.task],
+        tags=_tags(used, schema),
         configs=[
             {
                 "config_name": "default",
@@ -50,16 +88,80 @@ def dataset_card(
     # Explicit types: a reader might guess that a label is a number, or a text a date.
     info = DatasetInfo(features=Features.from_arrow_schema(schema))
     DatasetInfosDict({"default": info}).to_dataset_card_data(data)
-    return f"---\n{data.to_yaml()}\n---\n\n{_body(manifest, schema)}"
+    return f"---\n{data.to_yaml()}\n---\n\n{_body(manifest, schema, repository)}"
 
 
-def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
+def _tags(used: Format, schema: pa.Schema) -> list[str]:
+    """Return the tags by which people look for such datasets on the hub."""
+    trainers = {one.trainer.split()[0].lower() for one in recipes_of(used.name)}
+    has_pairs = used.source == "pairs" or "chosen" in schema.names
+    kind = ["preference", "dpo"] if has_pairs else ["prm"]
+    return [
+        *kind,
+        "process-reward-model",
+        *(name for name in ("trl", "axolotl") if name in trainers),
+        "monte-carlo",
+        "reasoning",
+        "prm-forests",
+        used.name,
+    ]
+
+
+def _size_category(rows: int) -> str:
+    """Return the size as the hub names it."""
+    if rows < _SIZES[0][0]:
+        return f"n<{_SIZES[0][1]}"
+    for (_, low), (end, high) in pairwise(_SIZES):
+        if rows < end:
+            return f"{low}<n<{high}"
+    return f"n>{_SIZES[-1][1]}"
+
+
+def _body(manifest: Mapping[str, Any], schema: pa.Schema, repository: str) -> str:
+    forest, chosen = manifest["forest"], manifest["preference_set"]
+    parameters = {**(chosen["parameters"] if chosen else {}), **manifest["parameters"]}
+    sections = [
+        f"# {forest['name']} ({manifest['format']})",
+        "Made by rollouts of a language model, graded against the labels of the source; "
+        f"{_origin(parameters)}",
+        *loading_sections(manifest["format"], manifest["containers"], repository),
+        "## Splits",
+        _table(("split", "rows"), manifest["rows"].items()),
+        "Splits share no prompts.",
+        "## Columns",
+        _table(("column", "type"), ((column.name, f"`{column.type}`") for column in schema)),
+        "## Origin",
+        _table(("", ""), _facts(manifest).items()),
+        "### Models",
+        _table(("model", "nodes"), _models(manifest["models"])),
+        "### Commands",
+        "\n".join(["```sh", *commands_of(manifest), "```"]),
+        "### Parameters",
+        _table(("parameter", "value"), parameters.items()),
+        *_evidence(manifest["evidence"]),
+    ]
+    if statistics := manifest.get("statistics"):
+        sections += _statistics(statistics)
+    if manifest["left_out"]:
+        left_out = [(words_of(reason), count) for reason, count in manifest["left_out"].items()]
+        sections += ["## Left out", _table(("what", "number"), left_out)]
+    sections += [
+        "## Known limits",
+        "\n".join(f"- {limit}" for limit in known_limits(manifest)),
+        "## Licence",
+        _licence(forest),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _facts(manifest: Mapping[str, Any]) -> dict[str, str]:
     forest, chosen = manifest["forest"], manifest["preference_set"]
     facts = {
         "Forest": forest["name"],
         "Source": forest["dataset_source"] or "not given",
         "Split of the source": forest["dataset_split"],
         "Config": f"{forest['config_name']} (SHA-256 `{forest['config_sha256']}`)",
+        "Commit of the config": _commit(forest),
         "Models": in_words(manifest["models"]),
         "Trees complete": f"{forest['num_complete']} of {forest['num_trees']}",
         "Requests and tokens": _used(forest["used"]),
@@ -79,6 +181,7 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
         )
     elif number := manifest["left_out"].get("thoughts"):
         facts["Thoughts"] = f"{number}, left out"
+    facts |= _made_for(manifest) | _ratio(manifest)
     if words := _SOLUTIONS.get(manifest["parameters"].get("solutions")):
         facts["Solutions"] = words
     if chosen and (words := _REVIEWED.get(manifest["parameters"].get("reviewed"))):
@@ -86,26 +189,64 @@ def _body(manifest: Mapping[str, Any], schema: pa.Schema) -> str:
             f"{words}; of the set's {chosen['num_pairs']} pairs, reviewers accepted "
             f"{chosen['num_accepted']} and rejected {chosen['num_rejected']}"
         )
-    parameters = {**(chosen["parameters"] if chosen else {}), **manifest["parameters"]}
-    sections = [
-        f"# {forest['name']} ({manifest['format']})",
-        "Made by rollouts of a language model, graded against the labels of the source; "
-        f"{_origin(parameters)}",
-        _table(("", ""), facts.items()),
-        "## Splits",
-        _table(("split", "rows"), manifest["rows"].items()),
-        "Splits share no prompts.",
-        "## Columns",
-        _table(("column", "type"), ((column.name, f"`{column.type}`") for column in schema)),
-        "## Parameters",
-        _table(("parameter", "value"), parameters.items()),
-    ]
-    if statistics := manifest.get("statistics"):
-        sections += _statistics(statistics)
-    if manifest["left_out"]:
-        left_out = [(words_of(reason), count) for reason, count in manifest["left_out"].items()]
-        sections += ["## Left out", _table(("what", "number"), left_out)]
-    return "\n\n".join(sections) + "\n"
+    return facts
+
+
+def _commit(forest: Mapping[str, Any]) -> str:
+    commit, branch = forest["config_git_commit"], forest["config_git_branch"]
+    if not commit:
+        return "not in a repository"
+    return f"`{commit}`{f' on {branch}' if branch else ''}"
+
+
+def _models(numbers: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    for model, number in numbers.items():
+        yield (f"`{model}`" if model else "not named in answers"), number
+
+
+def _licence(forest: Mapping[str, Any]) -> str:
+    source = forest["dataset_source"] or "the source"
+    licence = forest["dataset_licence"]
+    told = f"has the licence {licence}" if licence else "has no licence that is known here"
+    return (
+        f"{source[:1].upper()}{source[1:]} {told}. Language models wrote the continuations: their "
+        "licences may limit what you may do with the texts, and are not recorded here."
+    )
+
+
+def _evidence(found: Mapping[str, Any]) -> list[str]:
+    """Return the section that says how sure the values are."""
+    sections = []
+    if confidence := found.get("confidence"):
+        sections += [
+            "Pairs by confidence, the probability that the chosen side is truly better:",
+            _table(("confidence", "pairs"), confidence.items()),
+        ]
+    if steps := found.get("steps"):
+        sections += [
+            f"{found['good']} of {steps} values are those of good steps. The 95 % interval of "
+            f"{found['undecided']} contains both good and bad values, so more samples may change "
+            "the label.",
+        ]
+    if found["median_samples"] is not None:
+        sections += [
+            f"Values by the samples that they rest on (median {found['median_samples']}):",
+            _table(("samples", "values"), found["samples"].items()),
+        ]
+    return ["## How sure", *sections] if sections else []
+
+
+def _made_for(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return which trainers read the rows, and where the sides of a pair end."""
+    facts = {"Read by": ", ".join(manifest["trainers"])} if manifest["trainers"] else {}
+    chosen = manifest["preference_set"]
+    level = chosen["parameters"].get("level") if chosen else ""
+    return facts | ({"Sides of a pair": _LEVELS[level]} if level in _LEVELS else {})
+
+
+def _ratio(manifest: Mapping[str, Any]) -> dict[str, str]:
+    ratio = manifest.get("tree_token_ratio")
+    return {} if ratio is None else {"tree_token_ratio": f"{ratio:.3f}"}
 
 
 def _used(used: Mapping[str, int]) -> str:

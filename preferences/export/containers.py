@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, disable_progress_bars
 
-from preferences.export.formats.pairs import Row
+from preferences.export.formats.base import Row
 
 
 @dataclass(frozen=True, slots=True)

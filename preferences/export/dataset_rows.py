@@ -10,10 +10,11 @@ from experiment_configs.refinements import Refinement
 from forests.core.certainty.evidence import with_evidence
 from forests.core.estimators import FOR_LABELS
 from forests.core.naming import index_of_tree
+from forests.core.opinions.judged import JudgedTree
 from forests.core.opinions.verdicts import JUDGE_STEPS, SCORES, Verdict
 from forests.core.tree import ReasoningTree, parse_path
 from forests.models import Forest, Node, Tree, TreeStatus
-from forests.storage.scores import get_scorer, iter_trees_with_scores
+from forests.storage.scores import get_scorer, iter_trees_with_scores, read_reasons
 from forests.storage.trees import (
     Document,
     StoredTree,
@@ -27,7 +28,7 @@ from metrics.core.tree_filters import TreeFilter
 from preferences.core.consensus import Coverage
 from preferences.core.value_sources import ValueSource
 from preferences.export.formats.annotation import ANNOTATES, Annotation
-from preferences.export.formats.pairs import Item
+from preferences.export.formats.base import Item
 from preferences.export.formats.prompts import as_seen
 from preferences.models import PreferenceSet, ReviewState
 from preferences.sets.reviews import review_id, states_in
@@ -49,10 +50,13 @@ def iter_pair_items(
     reviewed: Reviewed,
     left_out: Counter[str],
     wanted: TreeFilter = ALL_TREES,
+    *,
+    needs_trees: bool = False,
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each tree that has pairs, in the order of the dataset.
 
-    Adds the pairs that reviews exclude, and the trees that are not wanted, to `left_out`.
+    Items have their trees if these have thoughts, or if `needs_trees` says so. Adds the pairs that
+    reviews exclude, and the trees that are not wanted, to `left_out`.
     """
     ungraded = ValueSource.from_dict(preference_set.parameters).ungraded
     for indexes in in_batches(range(forest.num_trees)):
@@ -66,10 +70,11 @@ def iter_pair_items(
             states = states_in(preference_set, found)
             found = _as_reviewed(found, states, reviewed, left_out)
         trees = _trees_without_nodes(forest, sorted(found))
-        thinking = _trees_with_thoughts(forest, sorted(found))
+        read = _trees_of if needs_trees else _trees_with_thoughts
+        whole = read(forest, sorted(found))
         for index, tree in trees.items():
             pairs = [pair_of_document(document) for document in found[index]]
-            grown = thinking.get(index) or ReasoningTree()
+            grown = whole.get(index) or ReasoningTree()
             yield tree["prompt"], Item(**_common(forest, tree), pairs=pairs, tree=grown)
 
 
@@ -100,6 +105,8 @@ class TreeItems:
     """Whether a value is that of a good step: sources agree if they say the same of a step."""
     solutions: Solutions = "all"
     wanted: TreeFilter = ALL_TREES
+    critic: str = ""
+    """The scorer whose reasons are read; empty: none."""
     coverage: Coverage = field(default_factory=Coverage)
     """Gets what was compared, if several sources must agree."""
 
@@ -140,6 +147,11 @@ def iter_tree_items(
                 values=with_evidence(values, source.known_evidence(stored.tree, scores, values)),
                 annotation=_annotation(forest, stored) if solutions == "annotated" else None,
                 judges_steps=judges_steps,
+                critic=(
+                    read_reasons(forest, choice.critic, stored.index)
+                    if choice.critic
+                    else JudgedTree()
+                ),
                 neutral=SCORES[Verdict.NEUTRAL] if source.scorer and judges_steps else None,
             ),
         )
@@ -190,8 +202,11 @@ def _trees_with_thoughts(forest: Forest, indexes: Sequence[int]) -> dict[int, Re
         return {}
     query = {"tree_id": {"$in": tree_ids(forest, indexes)}, "is_thought": True}
     found = {node["tree_id"] for node in collection(Node).find(query, {"tree_id": 1, "_id": 0})}
-    thinking = [index_of_tree(id_) for id_ in sorted(found)]
-    return {stored.index: stored.tree for stored in read_trees(forest, thinking)}
+    return _trees_of(forest, [index_of_tree(id_) for id_ in sorted(found)])
+
+
+def _trees_of(forest: Forest, indexes: Sequence[int]) -> dict[int, ReasoningTree]:
+    return {stored.index: stored.tree for stored in read_trees(forest, indexes)}
 
 
 def _trees_without_nodes(forest: Forest, indexes: Sequence[int]) -> dict[int, Document]:

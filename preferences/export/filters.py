@@ -15,7 +15,7 @@ from metrics.core.tree_filters import TreeFilter
 from preferences.core.balance import LengthBalance, kind_of
 from preferences.core.decontamination import USUAL_NGRAM, Benchmark
 from preferences.core.pairing import Pair
-from preferences.export.formats.pairs import Item
+from preferences.export.formats.base import Item
 
 QUESTION_KEYS = ("prompt", "question", "problem", "text")
 

@@ -1,12 +1,15 @@
-"""Upload of an exported dataset to the Hugging Face hub."""
+"""Upload of exported datasets and bundles to the Hugging Face hub."""
 
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 
 from common.errors import UserError
 from common.storage_problems import first_line
+
+Kind: TypeAlias = Literal["dataset", "space"]
 
 
 class HubError(UserError):
@@ -25,20 +28,26 @@ def check_hub() -> None:
         raise HubError("--push_to_hub needs a token: set HF_TOKEN, or run `hf auth login`")
 
 
-def push_to_hub(directory: Path, repository: str) -> str:
-    """Upload a directory to a dataset repository, and return its URL. New repositories are private.
+def push_to_hub(directory: Path, repository: str, kind: Kind = "dataset") -> str:
+    """Upload a directory to a repository, and return its URL. New repositories are private.
 
     Raises:
         HubError: the hub refused the upload or could not be reached.
     """
     api = HfApi()
     try:
-        url = api.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
-        api.upload_folder(repo_id=repository, folder_path=directory, repo_type="dataset")
+        url = api.create_repo(
+            repository,
+            repo_type=kind,
+            private=True,
+            exist_ok=True,
+            space_sdk="static" if kind == "space" else None,
+        )
+        api.upload_folder(repo_id=repository, folder_path=directory, repo_type=kind)
     except (HTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
         reason = first_line(error)
         raise HubError(
             f"{repository} could not be pushed: {reason} ({directory} is complete: "
-            f"upload it with `hf upload {repository} {directory} --repo-type dataset`)"
+            f"upload it with `hf upload {repository} {directory} --repo-type {kind}`)"
         ) from error
     return str(url)

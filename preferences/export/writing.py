@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,12 +15,13 @@ import pyarrow as pa
 from common.directories import MANIFEST, Output, OutputError, checksums, written_aside
 from common.plugins import Registry
 from common.text import describe
+from forests.core.tokens.branches import TokenRatio
 from forests.core.values import Estimator, Ungraded
 from forests.models import Forest
 from forests.storage.trees import count_models
 from preferences.core.consensus import Coverage
 from preferences.core.splits import split_of
-from preferences.core.statistics import PairStatistics
+from preferences.core.statistics import EvidenceStatistics, PairStatistics
 from preferences.core.value_sources import ValueSource
 from preferences.export.card import CARD, PICTURE, dataset_card, forest_facts
 from preferences.export.containers import CONTAINERS, Batch, Container
@@ -32,11 +33,17 @@ from preferences.export.dataset_rows import (
     iter_tree_items,
 )
 from preferences.export.filters import Filters
+from preferences.export.formats.base import Format, Item, Row, RowOptions, Thoughts
+from preferences.export.formats.chat_pairs import CHAT_PAIR_FORMATS
+from preferences.export.formats.critiques import CRITIQUE_FORMATS
+from preferences.export.formats.first_errors import PROCESSBENCH
 from preferences.export.formats.left_out import words_of
-from preferences.export.formats.pairs import PAIR_FORMATS, Format, Item, Row, RowOptions, Thoughts
+from preferences.export.formats.pairs import PAIR_FORMATS
+from preferences.export.formats.prm800k import PRM800K
 from preferences.export.formats.prompts import FormatError
 from preferences.export.formats.steps import STEP_FORMATS
 from preferences.export.formats.thought_marks import with_thoughts
+from preferences.export.formats.traces import TRACE_FORMATS, VERIFIERS
 from preferences.export.margins_picture import margins_picture
 from preferences.models import PreferenceSet
 
@@ -47,10 +54,19 @@ def _problem(name: str, loaded: object) -> str:
     return "" if loaded.name == name else f"names itself {loaded.name!r}"
 
 
+OUR_FORMATS = (
+    *PAIR_FORMATS,
+    *CHAT_PAIR_FORMATS,
+    *STEP_FORMATS,
+    PRM800K,
+    PROCESSBENCH,
+    *CRITIQUE_FORMATS,
+    *TRACE_FORMATS,
+)
 FORMATS: Registry[Format] = Registry(
     "prm.formats",
     "export format",
-    {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)},
+    {one.name: one for one in OUR_FORMATS},
     _problem,
 )
 """By name: ours, and those of plugins (docs/extending.md)."""
@@ -91,6 +107,8 @@ class ExportRequest:
     filters: Filters = field(default_factory=Filters)
     filter_words: Mapping[str, Any] = field(default_factory=dict)
     """The filter options as given, for the manifest."""
+    repository: str = ""
+    """The dataset on the hub to which it goes, for the code on its card; empty if to none."""
 
     @property
     def is_chat(self) -> bool:
@@ -127,6 +145,8 @@ class ExportRequest:
             given["label_threshold"] = self.options.label_threshold
         if self.format.source == "pairs":
             given["reviewed"] = self.reviewed
+        if self.format.has_critiques:
+            given |= {"critique": self.options.critique, "critic": self.options.critic}
         if self.format.source == "trees":
             given |= {**self.source.as_dict(), "solutions": self.solutions}
         return given | dict(self.filter_words)
@@ -160,7 +180,11 @@ def export(request: ExportRequest, *, overwrite: bool, report: Report) -> dict[s
             manifest["statistics"] = {split: statistics[split].as_dict() for split in rows}
             (directory / PICTURE).write_bytes(margins_picture(manifest["statistics"]))
         files = {split: _card_container(request).pattern.format(split=split) for split in rows}
-        card = dataset_card(manifest, request.schema, request.format.task, files)
+        for path, text in request.format.besides(_files_to_train_on(request, rows)).items():
+            (directory / path).write_text(text, encoding="utf-8")
+        card = dataset_card(
+            manifest, request.schema, request.format, files, repository=request.repository
+        )
         (directory / CARD).write_text(card, encoding="utf-8")
         manifest["files"] = checksums(directory)
         text = json.dumps(manifest, ensure_ascii=False, indent=2)
@@ -176,16 +200,20 @@ class _Written:
     """By reason."""
     statistics: Mapping[str, PairStatistics]
     """By split."""
+    evidence: EvidenceStatistics
     num_thoughts: int
     num_inside_thoughts: int
     coverage: Coverage
+    ratio: TokenRatio
+    """Of the solutions that were written; empty for formats without tokens."""
 
 
 def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Written:
     """Write all rows."""
     left_out: Counter[str] = Counter()
-    coverage = Coverage()
+    coverage, ratio = Coverage(), TokenRatio()
     statistics: defaultdict[str, PairStatistics] = defaultdict(PairStatistics)
+    evidence = EvidenceStatistics()
     num_thoughts = num_inside = 0
     with ExitStack() as stack:
         containers = [
@@ -202,14 +230,29 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
             num_inside += item.num_inside_thoughts
             for pair in item.pairs:
                 statistics[split].add(pair)
+            _add_evidence(evidence, request, item)
             for row in _rows(request, item, left_out):
                 sink.add(split, row)
+                if request.format.name == VERIFIERS:
+                    ratio.add_tree(item.tree)
         sink.flush()
         if sink.counts:
             for container in containers:
                 container.close()
     rows = dict(sorted(sink.counts.items(), reverse=True))
-    return _Written(rows, dict(+left_out), statistics, num_thoughts, num_inside, coverage)
+    return _Written(
+        rows, dict(+left_out), statistics, evidence, num_thoughts, num_inside, coverage, ratio
+    )
+
+
+def _add_evidence(evidence: EvidenceStatistics, request: ExportRequest, item: Item) -> None:
+    """Add the evidence of the pairs, or of the steps that may be labelled."""
+    for pair in item.pairs:
+        evidence.add_pair(pair)
+    if request.format.source == "trees":
+        labelled = item.values if item.annotation is None else item.annotation.steps
+        values = (item.values[path] for path in labelled if path)
+        evidence.add_steps(values, request.options.is_good)
 
 
 def _rows(request: ExportRequest, item: Item, left_out: Counter[str]) -> Iterator[Row]:
@@ -235,6 +278,9 @@ def _items(
     request: ExportRequest, coverage: Coverage, left_out: Counter[str]
 ) -> Iterator[tuple[Any, Item]]:
     for prompt, item in _stored_items(request, coverage, left_out):
+        if request.format.name == VERIFIERS:  # its thoughts have a field of their own
+            yield prompt, item
+            continue
         yield prompt, with_thoughts(item, request.handling, left_out)
 
 
@@ -243,13 +289,22 @@ def _stored_items(
 ) -> Iterator[tuple[Any, Item]]:
     if request.format.source == "trees":
         choice = TreeItems(
-            request.options.is_good, request.solutions, request.filters.trees, coverage
+            request.options.is_good,
+            request.solutions,
+            request.filters.trees,
+            request.options.critic,
+            coverage,
         )
         return iter_tree_items(request.forest, request.source, left_out, choice)
     if request.preference_set is None:
         raise ExportError(f"format {request.format.name} needs a preference set")
     return iter_pair_items(
-        request.forest, request.preference_set, request.reviewed, left_out, request.filters.trees
+        request.forest,
+        request.preference_set,
+        request.reviewed,
+        left_out,
+        request.filters.trees,
+        needs_trees=request.format.needs_trees,
     )
 
 
@@ -286,6 +341,13 @@ def _card_container(request: ExportRequest) -> type[Container]:
     return next(kind for name, kind in CONTAINERS.items() if name in request.containers)
 
 
+def _files_to_train_on(request: ExportRequest, splits: Iterable[str]) -> dict[str, str]:
+    """Return the files of the first container that the trainers of the format read, by split."""
+    readable = request.format.containers or tuple(CONTAINERS)
+    name = next(one for one in readable if one in request.containers)
+    return {split: CONTAINERS[name].pattern.format(split=split) for split in splits}
+
+
 def _package(used: Format) -> dict[str, str]:
     """Return what names the plugin that a format comes from; nothing for one of ours."""
     package = FORMATS.package(used.name)
@@ -301,6 +363,8 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
     return {
         "format": request.format.name,
         **_package(request.format),
+        "trainers": list(request.format.trainers),
+        "columns": request.schema.names,
         "containers": [name for name in CONTAINERS if name in request.containers],
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "forest": forest_facts(forest),
@@ -311,5 +375,7 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
         "thoughts": written.num_thoughts,
         "pairs_inside_thoughts": written.num_inside_thoughts,
         "left_out": written.left_out,
+        "evidence": written.evidence.as_dict(),
+        **({"tree_token_ratio": written.ratio.value} if written.ratio.total else {}),
         **({"consensus": written.coverage.as_dict()} if written.coverage.steps else {}),
     }

@@ -57,6 +57,7 @@ def _pair_data(request: HttpRequest, forest: Forest, shown: ShownPair) -> dict[s
         "depth": pair.depth,
         "margin": pair.margin,
         "confidence": pair.confidence,
+        "is_near_noise": shown.is_near_noise,
         "chosen": {
             **_text_data(pair.chosen),
             "value": pair.chosen_value,

@@ -8,6 +8,9 @@ from django.utils.safestring import SafeString
 from preferences.models import Preference, Review
 from preferences.pages.difference import Span
 
+SURE_FROM = 0.8
+"""Pairs with a lower confidence in their order are marked."""
+
 
 class ShownPiece(NamedTuple):
     """A part of a text as HTML."""
@@ -38,6 +41,15 @@ class ShownPair:
     """Identifies the shown review, so that a later one is noticed."""
     step: str
     """Relative URL of the chosen step on the tree's page."""
+
+    @property
+    def is_near_noise(self) -> bool:
+        """Whether chance alone may explain the order of the two sides."""
+        return self.preference.confidence is not None and self.preference.confidence < SURE_FROM
+
+    @property
+    def sure_from(self) -> float:
+        return SURE_FROM
 
     @property
     def has_thoughts(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from pymongo import UpdateOne
 
 from forests.core.naming import node_id, path_of_node
-from forests.models import Forest
+from forests.models import Forest, Node
 from forests.storage.trees import (
     TREES_PER_READ,
     Document,
@@ -80,6 +80,21 @@ def pair_of_document(document: Document) -> Pair:
         rejected,
         document.get("confidence"),  # older pairs have none
     )
+
+
+def has_open_ends(preference_set: PreferenceSet) -> bool:
+    """Return whether a side of some pair is not where the model ended its solution."""
+    forest = preference_set.forest
+    for indexes in in_batches(range(forest.num_trees)):
+        keys = [tree_key(preference_set.id, index) for index in indexes]
+        found = collection(Preference).find(
+            {"tree_key": {"$in": keys}}, {"chosen_id": 1, "rejected_id": 1, "_id": 0}
+        )
+        sides = {one for document in found for one in document.values()}
+        ends = collection(Node).count_documents({"_id": {"$in": sorted(sides)}, "terminal": True})
+        if ends < len(sides):
+            return True
+    return False
 
 
 def insert_preferences(

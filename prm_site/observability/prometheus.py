@@ -52,6 +52,12 @@ class ForestCollector(Collector):
         yield _counter("retries", "Requests that were sent again", [], _each(forests, "retries"))
         yield _counter("request_failures", "Failed requests by kind", ["kind"], _failures(forests))
         yield _counter("tokens", "Tokens, drawn and in prompts", ["kind"], _tokens(forests))
+        yield _counter(
+            "cached_prompt_tokens",
+            "Prompt tokens that model servers took from their prefix caches, as far as they tell",
+            [],
+            _each(forests, "cached_tokens"),
+        )
         yield _latencies(forests)
 
 

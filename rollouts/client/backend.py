@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
@@ -36,6 +36,7 @@ from rollouts.protocol.payloads import read_payload
 from rollouts.protocol.refusals import RefusalKind, error_in
 from rollouts.protocol.responses import ResponseError
 from rollouts.protocol.slots import num_slots
+from rollouts.protocol.token_ids import read_ids
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -55,6 +56,8 @@ SECONDS_TO_LIST_MODELS = 20.0
 _NAME_THE_MODEL = "set `model` in the config to the one to use"
 _PATHS_OF_SLOTS = ("//props", "//slots")
 _SECONDS_FOR_SLOTS = 10.0
+SESSION_HEADER = "X-Session-ID"
+"""Routers such as vLLM's and NVIDIA Dynamo's send requests with one value to one replica."""
 _NO_MODEL_LIST = frozenset({404, 405, 501})
 
 
@@ -95,6 +98,20 @@ class NoBudget:
 
     async def close(self) -> None:
         """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """One request to one server."""
+
+    endpoint: Endpoint
+    path: str
+    body: Mapping[str, Any]
+    session: str
+
+    @property
+    def options(self) -> openai.RequestOptions:
+        return {"headers": {SESSION_HEADER: self.session}} if self.session else {}
 
 
 class Backend:
@@ -213,6 +230,18 @@ class Backend:
                     return json.loads(content)
         return None
 
+    async def tokenize(self, endpoint: Endpoint, prompt: str) -> tuple[int, ...] | None:
+        """Return the ids into which llama.cpp tokenizes a prompt; None if it does not tell."""
+        body = {"content": prompt, "add_special": True, "parse_special": True}
+        with contextlib.suppress(*_ERRORS, TimeoutError):
+            async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
+                content = await endpoint.openai.post(
+                    endpoint.url_of("//tokenize"), body=body, cast_to=bytes
+                )
+            told = read_payload(content)
+            return read_ids(told.get("tokens")) if isinstance(told, dict) else None
+        return None
+
     async def _look(self, endpoint: Endpoint) -> None:
         """Let the watch check a server before a request, if a check is due.
 
@@ -270,6 +299,7 @@ class Backend:
         read: Callable[[Any, Endpoint], Answer],
         spending: Spending,
         only: Endpoint | None = None,
+        session: str = "",
     ) -> Answer:
         """Send a request, with retries, and return what `read` makes of the response's JSON.
 
@@ -282,20 +312,23 @@ class Backend:
             read: gets the JSON and the server; raises `ResponseError` if a retry may help.
             spending: counts requests, tokens, retries and failures.
             only: ask this server, and do not wait for it during an outage; None: any.
+            session: requests of one session share a prefix and go to one server while it answers
+                and has room. Sent as `X-Session-ID`, for routers. Empty: the least busy server.
 
         Raises:
             BackendError: the request failed after all retries, or a retry cannot help.
         """
         attempt, fit = 1, Fit()
         while True:
-            with self._pool.pick(only) as endpoint:
+            with self._pool.pick(only, session) as endpoint:
                 if not (only or await self._is_ready(endpoint, spending)):
                     continue
                 sent = endpoint.dialect.adapt(body(endpoint), fit)
+                sending = _Sending(endpoint, path, sent, session)
                 try:
                     await self._look(endpoint)
                     reserved = await self.budget.reserve(sent)
-                    return await self._attempt(endpoint, path, sent, read, spending, reserved)
+                    return await self._attempt(sending, read, spending, reserved)
                 except _ERRORS as error:
                     kind, failure = self._classify(error, endpoint, sent)
                 spending.failures[kind] += 1
@@ -317,9 +350,7 @@ class Backend:
 
     async def _attempt(
         self,
-        endpoint: Endpoint,
-        path: str,
-        sent: Mapping[str, Any],
+        sending: _Sending,
         read: Callable[[Any, Endpoint], Answer],
         spending: Spending,
         reserved: Any,
@@ -329,11 +360,11 @@ class Backend:
         used: Usage | None = None  # unknown: an answer cut short may still have cost tokens
         is_answered = False
         try:
-            answer = await self._post(endpoint, path, sent, spending)
+            answer = await self._post(sending, spending)
             is_answered = True
             before = spending.usage
             try:
-                return read(answer, endpoint)
+                return read(answer, sending.endpoint)
             finally:
                 used = replace(spending.usage - before, requests=1)
         except _ERRORS as error:
@@ -358,12 +389,13 @@ class Backend:
                 return False
         return True
 
-    async def _post(
-        self, endpoint: Endpoint, path: str, sent: Mapping[str, Any], spending: Spending
-    ) -> Any:
+    async def _post(self, sending: _Sending, spending: Spending) -> Any:
         began = time.monotonic()
         # `bytes`: building the library's response types takes longer than the request itself.
-        content = await endpoint.openai.post(endpoint.url_of(path), body=sent, cast_to=bytes)
+        endpoint = sending.endpoint
+        content = await endpoint.openai.post(
+            endpoint.url_of(sending.path), body=sending.body, options=sending.options, cast_to=bytes
+        )
         spending.add_latency(time.monotonic() - began)
         answer = read_payload(content)
         if (error := error_in(answer)) is not None:

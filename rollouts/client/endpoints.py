@@ -1,4 +1,4 @@
-"""Load balancing: requests go to the least busy model server, and skip servers that are down."""
+"""Load balancing: a session stays on one model server, others go to the least busy one."""
 
 import asyncio
 import math
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import openai
 
 from forests.core.abilities import Abilities
+from rollouts.client.affinity import Affinity
 from rollouts.client.server import Server, ServerAddress
 from rollouts.client.transport import BoundedClient
 from rollouts.protocol.dialect import Dialect
@@ -57,28 +58,38 @@ class EndpointPool:
             Endpoint(server.address, _client(server, timeout_seconds), Dialect(needed))
             for server in address.servers
         ]
+        self._affinity = Affinity()
 
     async def close(self) -> None:
         for endpoint in self.endpoints:
             await endpoint.openai.close()
 
     @contextmanager
-    def pick(self, only: Endpoint | None = None) -> Iterator[Endpoint]:
-        """Use the server with the fewest requests in flight that is not ejected.
-
-        Ties are broken at random: otherwise many workers with few requests each would all use the
-        first server. `only`: use this one.
-        """
-        now = time.monotonic()
-        endpoint = only or min(
-            random.sample(self.endpoints, len(self.endpoints)),
-            key=lambda one: (max(0.0, one.ejected_until - now), one.outstanding),
-        )
+    def pick(self, only: Endpoint | None = None, session: str = "") -> Iterator[Endpoint]:
+        """Use a server: `only`, or the server of the session, or the least busy one."""
+        endpoint = only or self._choose(session)
         endpoint.outstanding += 1
         try:
             yield endpoint
         finally:
             endpoint.outstanding -= 1
+
+    def _choose(self, session: str) -> Endpoint:
+        """Return a server that is not ejected; if all are, the one whose ejection ends first.
+
+        Without a session, ties are broken at random: otherwise many workers with few requests each
+        would all use the first server.
+        """
+        now = time.monotonic()
+        ready = [one for one in self.endpoints if one.ejected_until <= now]
+        if not ready:
+            return min(self.endpoints, key=lambda one: (one.ejected_until, one.outstanding))
+        if session and len(self.endpoints) > 1:
+            home = self._affinity.choose(
+                session, [(one.base_url, one.outstanding) for one in ready]
+            )
+            return next(one for one in ready if one.base_url == home)
+        return min(random.sample(ready, len(ready)), key=lambda one: one.outstanding)
 
     def eject(self, endpoint: Endpoint, seconds: float | None = None) -> bool:
         """Send no requests to a server for at least `seconds`.

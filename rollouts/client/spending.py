@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from forests.costs.budgets import Usage
 from rollouts.client.latencies import bucket_of
 
+_SUMS = (
+    "requests", "retries", "prompt_tokens", "completion_tokens", "cached_tokens", "seconds",
+)  # fmt: skip
+
 
 @dataclass(slots=True)
 class Spending:
@@ -15,6 +19,8 @@ class Spending:
     retries: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Prompt tokens that servers took from their prefix caches, as far as they tell."""
     failures: Counter[str] = field(default_factory=Counter)
     """Failed attempts by kind."""
     latencies: Counter[str] = field(default_factory=Counter)
@@ -28,7 +34,7 @@ class Spending:
 
     def add(self, other: "Spending") -> None:
         """Add the counts of other requests."""
-        for name in ("requests", "retries", "prompt_tokens", "completion_tokens", "seconds"):
+        for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.failures += other.failures
         self.latencies += other.latencies

@@ -32,6 +32,7 @@ from forests.storage.trees import (
     read_trees,
     tree_ids,
 )
+from rollouts.client.affinity import session_of
 from rollouts.client.failures import (
     BackendRefusedError,
     BackendUnavailableError,
@@ -48,6 +49,7 @@ from rollouts.growing import fencing, leases
 from rollouts.growing.circuit_breaker import Circuit
 from rollouts.growing.recorder import Growth, LeaseLostError, Recorder
 from rollouts.growing.reservations import ForestBudget
+from rollouts.growing.turns import Turns
 from rollouts.sampling.completion_client import CompletionClient, SampleRequest
 from rollouts.steps.completions import Completion
 from rollouts.steps.rules import StepRule
@@ -142,7 +144,8 @@ class ForestGrower:
         """Generations of the trees whose steps turned out to be part of a thought."""
         self._taking: asyncio.Future[_Taken] | None = None
         self._num_answered = 0
-        self._slots = asyncio.Semaphore(num_requests)
+        self._turns = Turns(num_requests)
+        self._num_begun = 0
         self._outages = Outages(
             answers=self._has_models,
             show=self._show_wait,
@@ -257,6 +260,7 @@ class ForestGrower:
 
     async def _grow(self, stored: StoredTree) -> None:
         growth = Growth.of(stored)
+        growth.rank, self._num_begun = self._num_begun, self._num_begun + 1
         growth.spending.add(self._spent)
         self._spent = Spending()
         self._growing.add(stored.id)
@@ -318,11 +322,12 @@ class ForestGrower:
         return _Added(changes, next(filter(None, problems), ""))
 
     async def _sample(self, growth: Growth, expansion: Expansion) -> list[Completion]:
-        request = SampleRequest.of(growth.stored.prompt, growth.stored.tree, expansion)
+        session = session_of(growth.stored.id)
+        request = SampleRequest.of(growth.stored.prompt, growth.stored.tree, expansion, session)
         before, waits = self._num_answered, 0
         while True:
             try:
-                async with self._slots:
+                async with self._turns.turn(growth.rank):
                     completions = await self.client.sample(request, growth.spending)
             except LimitSpentError:  # `_obey_forest` ends growth, unless the limit is raised
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_FOREST)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
@@ -12,6 +12,7 @@ from pymongo import UpdateOne
 
 from forests.core.counting import count_tree
 from forests.core.model_counts import as_fields, count_models
+from forests.core.tokens.kept import KeptTokens
 from forests.core.values import Estimator, root_value
 from forests.models import SPENT_COUNTERS, Forest, Tree, TreeStatus
 from forests.storage.counters import sum_of_trees, write_sums
@@ -50,6 +51,10 @@ class Growth:
     status: TreeStatus = TreeStatus.GROWING
     error: str = ""
     hit_max_nodes: bool = False
+    rank: int = 0
+    """When it began in this process: earlier trees get their requests first."""
+    has_prompt_ids: bool = False
+    """Whether the ids of the prompt are stored."""
     lock: Lock = field(default_factory=Lock)
     """Held while nodes are added to the tree, and while another thread counts them."""
 
@@ -62,9 +67,11 @@ class Growth:
                 retries=stored.spent["retries"],
                 prompt_tokens=stored.spent["prompt_tokens"],
                 completion_tokens=stored.spent["completion_tokens"],
+                cached_tokens=stored.spent["cached_tokens"],
                 failures=Counter(stored.failures),
             ),
         )
+        growth.has_prompt_ids = stored.tree.root.kept is not None
         growth.reported = _sums(growth.counters(), growth.models(), growth.spending)
         return growth
 
@@ -72,6 +79,10 @@ class Growth:
         """Return the current counters."""
         spent = {name: getattr(self.spending, name) for name in SPENT_COUNTERS}
         return {**count_tree(self.stored.tree), **spent}
+
+    def new_prompt_ids(self) -> KeptTokens | None:
+        """Return the ids of the prompt, unless they are stored or not known yet."""
+        return None if self.has_prompt_ids else self.stored.tree.root.kept
 
     def models(self) -> dict[str, int]:
         """Return the current numbers of nodes by model, in the form of the stored document."""
@@ -183,11 +194,14 @@ class Recorder:
     def _write(self, batch: _Batch, states: list["_TreeState"], used: Mapping[str, int]) -> None:
         """Write counts of existing nodes, then new nodes, then the forest's sums, then the trees.
 
+        If tokens are kept, the ids of prompts come first: those of the steps follow them.
+
         A writer killed in between leaves a tree that lacks samples, which growth draws again, or a
         forest whose sums are ahead of its trees, or whose number of finished trees is behind them.
         `settle_counters` corrects both. A finished tree's status is written after its sums, so the
         sums are whole once all trees are finished.
         """
+        self._write_prompt_ids(batch.growths)
         lost = self._update_nodes(list(batch.updates.values()))
         inserts = [one for one in batch.inserts.values() if one["tree_id"] not in lost]
         lost |= fencing.insert_nodes(inserts)
@@ -196,6 +210,26 @@ class Recorder:
         num_lost = len(lost) + self._write_trees(ours)
         if num_lost:
             raise LeaseLostError(f"another worker has taken {num_lost} of {len(states)} trees")
+
+    def _write_prompt_ids(self, growths: Iterable[Growth]) -> None:
+        new = {one: kept for one in growths if (kept := one.new_prompt_ids())}
+        if not new:
+            return
+        ours = [
+            UpdateOne(
+                {
+                    "_id": one.stored.id,
+                    "lease_holder": self.holder,
+                    "generation": one.stored.generation,
+                },
+                {"$set": {"kept_tokens": kept.pack()}},
+            )
+            for one, kept in new.items()
+        ]
+        if collection(Tree).bulk_write(ours).matched_count < len(ours):
+            raise LeaseLostError("another worker has taken trees")
+        for one in new:
+            one.has_prompt_ids = True
 
     def _update_nodes(self, documents: list[Document]) -> set[str]:
         """Update nodes, and return the trees that this holder has lost."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
-from forests.core.abilities import UNOPENED, Continuing
+from forests.core.abilities import UNOPENED, Continuing, TokenIds
 from rollouts.client.failures import (
     AttemptsFailedError,
     BackendRefusedError,
@@ -65,7 +65,7 @@ async def find_abilities(
         BackendUnavailableError: it does not answer.
     """
     abilities = endpoint.abilities
-    if Topic.BASICS in topics or Topic.LOGPROBS in topics:
+    if {Topic.BASICS, Topic.LOGPROBS, Topic.IDS} & set(topics):
         await _find_basics(ask, endpoint, config, model)
     if Topic.CONTINUING in topics:
         await _find_continuing(ask, endpoint, config, model)
@@ -91,6 +91,24 @@ def restarting(endpoint: Endpoint, problem: str) -> BackendRefusedError:
     return BackendRefusedError(
         f"the model server at {endpoint.base_url} does not continue a chat message (it {problem}): "
         "use strategy='sampled', or api='completions' with the model's chat template in the prompt"
+    )
+
+
+def refusal_to_keep_tokens(
+    endpoint: Endpoint, config: RolloutWorkerConfig
+) -> BackendRefusedError | None:
+    """Return the error for a server that does not tell the token ids to keep; None if it does."""
+    told = endpoint.abilities.token_ids
+    if not config.keep_tokens or told in (None, TokenIds.ALL):
+        return None
+    if told is TokenIds.SAMPLES:
+        problem = "tells the token ids of samples, but not those of the prompt"
+        remedy = "use api='completions' with the model's chat template in the prompt"
+    else:
+        problem = "tells no token ids"
+        remedy = "use vLLM 0.10.2 or newer, or llama.cpp"
+    return BackendRefusedError(
+        f"the model server at {endpoint.base_url} {problem}: {remedy}, or keep_tokens=False"
     )
 
 
@@ -158,7 +176,8 @@ async def _find_basics(
     lists_end = LLAMA_CPP in (endpoint.owners or ())
 
     def read(response: Any) -> None:
-        note_basics(abilities, response, dialect.adapt(body), lists_end=lists_end)
+        sent, asks_ids = dialect.adapt(body), config.keep_tokens
+        note_basics(abilities, response, sent, lists_end=lists_end, asks_ids=asks_ids)
 
     try:
         await ask(body, read)
@@ -168,6 +187,8 @@ async def _find_basics(
     abilities.asked += [one for one in (Topic.BASICS,) if one not in abilities.asked]
     if config.logprobs and Topic.LOGPROBS not in abilities.asked:
         abilities.asked.append(Topic.LOGPROBS)
+    if config.keep_tokens and Topic.IDS not in abilities.asked:
+        abilities.asked.append(Topic.IDS)
     if "logprobs" in dialect.omitted:
         abilities.logprobs = False
     elif abilities.logprobs is False:

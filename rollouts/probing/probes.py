@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from experiment_configs.interfaces import Prompt, RolloutWorkerConfig
-from forests.core.abilities import UNOPENED, Abilities, Continuing, EndTold
+from forests.core.abilities import UNOPENED, Abilities, Continuing, EndTold, TokenIds
 from forests.core.prefix import prefix_of
 from rollouts.protocol.endings import Finish, read_finish
 from rollouts.protocol.responses import (
@@ -22,6 +22,7 @@ from rollouts.protocol.responses import (
     thought_field,
     thought_in,
 )
+from rollouts.protocol.token_ids import ASK_FOR_IDS, tells_ids, tells_prompt
 from rollouts.steps.completions import Ending
 
 QUESTION = "List the first ten multiples of seven, separated by commas, and nothing else."
@@ -73,6 +74,7 @@ class Topic(StrEnum):
     BASICS = "basics"
     """Several samples per request, how the server reports a stop, where thoughts are."""
     LOGPROBS = "logprobs"
+    IDS = "token ids"
     CONTINUING = "continuing"
     THOUGHT = "thought"
     """Whether the chat template opens a thought, which only the end of the thought shows."""
@@ -83,6 +85,8 @@ def wanted_topics(config: RolloutWorkerConfig) -> set[Topic]:
     topics = {Topic.BASICS}
     if config.logprobs:
         topics.add(Topic.LOGPROBS)
+    if config.keep_tokens:
+        topics.add(Topic.IDS)
     if config.api == "chat" and config.strategy != "sampled":
         topics.add(Topic.CONTINUING)
     if config.api == "chat":
@@ -101,6 +105,8 @@ def basics_body(config: RolloutWorkerConfig, model: str) -> dict[str, Any]:
         body["prompt"] = PLAIN_PROMPT
         if config.logprobs:
             body["logprobs"] = 1
+    if config.keep_tokens:
+        body |= ASK_FOR_IDS
     return body | dict(config.extra_body)
 
 
@@ -162,11 +168,17 @@ def _common_body(config: RolloutWorkerConfig, model: str) -> dict[str, Any]:
 
 
 def note_basics(
-    abilities: Abilities, response: Any, sent: Mapping[str, Any], *, lists_end: bool
+    abilities: Abilities,
+    response: Any,
+    sent: Mapping[str, Any],
+    *,
+    lists_end: bool,
+    asks_ids: bool = False,
 ) -> None:
     """Record the abilities that the response to `basics_body` shows.
 
     `sent`: the body as it was sent. `lists_end`: whether the server lists an end token (llama.cpp).
+    `asks_ids`: whether token ids were asked for.
 
     Raises:
         ResponseError: the response has no choices.
@@ -180,6 +192,10 @@ def note_basics(
     abilities.logprobs = _find_logprobs(choices, is_asked=bool(sent.get("logprobs")))
     if lists_end and abilities.logprobs:
         abilities.end_told = EndTold.IN_TOKENS
+    if asks_ids:
+        tells_all = tells_prompt(response) or (lists_end and "prompt" in sent)
+        told = TokenIds.ALL if tells_all else TokenIds.SAMPLES
+        abilities.token_ids = told if tells_ids(response) else TokenIds.NONE
     if "messages" in sent:  # without a chat template nothing opens a thought
         seen = {one.thought for one in choices if one.thought}
         abilities.thought = UNOPENED if UNOPENED in seen else max(seen, default="")

@@ -15,6 +15,7 @@ from rollouts.protocol.refusals import Refusal, RefusalKind
 _LEFT_OUT = {
     "seed": "samples cannot be repeated",
     "logprobs": "steps have no log-probabilities",
+    "return_token_ids": "the server tells no token ids with its samples",
     "top_logprobs": "alternatives to the tokens are not listed",
     "stop": "samples are cut here, and cost the tokens behind the cut too",
 }

@@ -19,6 +19,7 @@ from rollouts.protocol.endings import (
     sign_by_name,
     sign_in_tokens,
 )
+from rollouts.protocol.token_ids import read_kept
 from rollouts.steps.completions import Completion, Ending, TokenLogprobs, part_of_tokens
 from rollouts.steps.rules import StepRule
 
@@ -73,6 +74,8 @@ class StopRules:
     """Whether the thought ended before the sample: what a parser calls a thought is the answer."""
     max_tokens: int | None = None
     """Token limit of the sample, which shows a cut if the server gives no reason."""
+    keeps_tokens: bool = False
+    """Whether token ids were asked for."""
 
     @property
     def delimiters(self) -> list[str]:
@@ -84,6 +87,8 @@ class StopRules:
 class ReportedUsage:
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    """Prompt tokens from the server's prefix cache; 0 also if it does not tell."""
 
 
 def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion], ReportedUsage]:
@@ -109,9 +114,10 @@ def read_completions(response: Any, rules: StopRules) -> tuple[list[Completion],
             problems.append(problem)
         else:
             completion = _read_choice(choice, rules, model, each)
-            completions.append(
-                _with_thought(completion, choice, rules, each, of_thought // len(choices))
-            )
+            completion = _with_thought(completion, choice, rules, each, of_thought // len(choices))
+            if rules.keeps_tokens:
+                completion = _with_kept(completion, response, choice, rules)
+            completions.append(completion)
     if not completions:
         raise NoSampleError(f"no sample of {len(choices)} can be used: {problems[0]}")
     return completions, usage
@@ -186,7 +192,9 @@ def read_usage(response: Any) -> ReportedUsage:
     listed = [len(_token_logprobs(_mapping(one).get("logprobs")) or ()) for one in choices]
     each = reported // len(choices)
     counted = sum(number or each for number in listed)
-    return ReportedUsage(_count(usage.get("prompt_tokens")), max(reported, counted))
+    prompt = _count(usage.get("prompt_tokens"))
+    cached = _count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    return ReportedUsage(prompt, max(reported, counted), min(cached, prompt))
 
 
 def thought_field(response: Any) -> str:
@@ -343,6 +351,30 @@ def _with_thought(
         tokens=len(listed) - number,
         token_logprobs=listed[number:] or None,
     )
+
+
+def _with_kept(completion: Completion, response: Any, choice: Any, rules: StopRules) -> Completion:
+    """Return a sample with its token ids, if all of them are told.
+
+    A text that begins with white space that an earlier step has already gets none.
+    """
+    answer = (_thought_and_text(_mapping(choice), rules)[2] or "").removeprefix(rules.echo)
+    if not (answer.startswith(completion.text) or completion.text.startswith(answer)):
+        return completion
+    is_ended = completion.ending is Ending.SOLUTION and _says_end(choice, answer, rules)
+    kept = read_kept(
+        response, choice, completion.thought, answer, completion.text,
+        is_ended=is_ended and completion.text == answer,
+    )  # fmt: skip
+    return replace(completion, kept=kept)
+
+
+def _says_end(choice: Any, text: str, rules: StopRules) -> bool:
+    """Return whether the model ended a sample, and not a stop text."""
+    choice, stops = _mapping(choice), [*rules.stop, *rules.delimiters]
+    listed = [token for token, _ in _token_logprobs(choice.get("logprobs")) or ()]
+    sign = sign_by_name(choice, stops) or sign_in_tokens(text, listed, stops)
+    return sign == MODEL_END
 
 
 def _tokens_before(listed: TokenLogprobs, answer: str) -> int:

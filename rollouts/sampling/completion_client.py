@@ -37,6 +37,7 @@ from rollouts.probing.asking import (
     find_thought,
     refusal_of_thoughts,
     refusal_to_continue,
+    refusal_to_keep_tokens,
     restarting,
 )
 from rollouts.probing.identity import ForestModels
@@ -51,6 +52,7 @@ from rollouts.protocol.responses import (
     read_usage,
     thought_field,
 )
+from rollouts.protocol.token_ids import ASK_FOR_IDS
 from rollouts.steps.completions import Completion, Ending, same_texts
 from rollouts.steps.rules import StepRule
 from rollouts.strategies.base import Expansion, split_off_thought
@@ -90,9 +92,13 @@ class SampleRequest:
     seed: int
     thought: str = ""
     """The thought before the steps, if the server split it off."""
+    session: str = ""
+    """Requests of one session share a prefix and should reach one server."""
 
     @classmethod
-    def of(cls, prompt: Prompt, tree: ReasoningTree, expansion: Expansion) -> SampleRequest:
+    def of(
+        cls, prompt: Prompt, tree: ReasoningTree, expansion: Expansion, session: str = ""
+    ) -> SampleRequest:
         """Return the request for an expansion of a tree."""
         thought, steps = split_off_thought(tree, expansion.node)
         return cls(
@@ -102,6 +108,7 @@ class SampleRequest:
             num_samples=expansion.num_samples,
             to_end=expansion.to_end,
             seed=expansion.seed,
+            session=session,
         )
 
 
@@ -152,6 +159,10 @@ class _Drawing:
     thought_field: str = ""
     thinks: bool = False
     """Whether the server split off a thought in a request for a step."""
+    endpoint: Endpoint | None = None
+    """The server that answered."""
+    prompt_tokens: int = 0
+    """Tokens of the prompt, as the answer counts them."""
     _num_without_sample: int = 0
 
     def body(self, endpoint: Endpoint) -> Mapping[str, Any]:
@@ -162,13 +173,15 @@ class _Drawing:
         count_usage(response, self.spending)
         self.thought_field = thought_field(response)
         try:
-            return read_completions(response, self.rules(endpoint))[0]
+            drawn, usage = read_completions(response, self.rules(endpoint))
         except ThoughtInStepError:
             self.thinks = True
             return []
         except NoSampleError:
             self._num_without_sample += 1  # changes the seed, which would give the same again
             raise
+        self.prompt_tokens = usage.prompt_tokens
+        return drawn
 
 
 def count_usage(response: Any, spending: Spending) -> None:
@@ -176,6 +189,7 @@ def count_usage(response: Any, spending: Spending) -> None:
     usage = read_usage(response)
     spending.prompt_tokens += usage.prompt_tokens
     spending.completion_tokens += usage.completion_tokens
+    spending.cached_tokens += usage.cached_tokens
 
 
 class _ModelWatch:
@@ -412,8 +426,7 @@ class CompletionClient:
                 break
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS_AT_CLAIM)
             await self._recall(endpoint, model)
-        if Topic.CONTINUING in wanted and (refusal := refusal_to_continue(endpoint)):
-            raise refusal
+        self._require_abilities(endpoint)
         if self._looks_for_thoughts:
             await self._find_thought(endpoint, model, spending)
         if refusal := refusal_of_thoughts(endpoint, self.config):
@@ -422,6 +435,14 @@ class CompletionClient:
             self._thinks_in_text = True
         elif endpoint.abilities.thought and endpoint.abilities.thought != UNOPENED:
             self._thought_field = endpoint.abilities.thought
+
+    def _require_abilities(self, endpoint: Endpoint) -> None:
+        """Raise `BackendRefusedError` if a server cannot do what the config asks for."""
+        refusal = refusal_to_keep_tokens(endpoint, self.config)
+        if Topic.CONTINUING in wanted_topics(self.config):
+            refusal = refusal_to_continue(endpoint) or refusal
+        if refusal:
+            raise refusal
 
     async def _find_thought(self, endpoint: Endpoint, model: str, spending: Spending) -> None:
         """Find out whether a server's template opens thoughts.
@@ -461,6 +482,8 @@ class CompletionClient:
 
     def _would_refuse(self, endpoint: Endpoint) -> bool:
         """Return whether a server's known abilities rule out what the config asks for."""
+        if refusal_to_keep_tokens(endpoint, self.config):
+            return True
         if endpoint.abilities.thought == UNOPENED:
             return True  # if it has been fixed, answers would count as thoughts
         if Topic.CONTINUING not in wanted_topics(self.config):
@@ -850,12 +873,14 @@ class CompletionClient:
                 skips_thought=current.ask is _Ask.THINK,
                 is_answering=is_chat and bool(steps or request.thought) and not is_thinking(steps),
                 max_tokens=self._tokens(request, current),
+                keeps_tokens=self.config.keep_tokens and current.ask is not _Ask.TELL,
             )
 
         def body(attempt: int, endpoint: Endpoint) -> Mapping[str, Any]:
             return self._body(request, current, sent, model, attempt, endpoint.abilities)
 
         def read(response: Any, endpoint: Endpoint) -> list[Completion]:
+            drawing.endpoint = endpoint
             drawn = drawing.read(response, endpoint)
             if drawing.thought_field and not endpoint.abilities.thought:
                 endpoint.abilities.thought = drawing.thought_field
@@ -865,7 +890,9 @@ class CompletionClient:
         drawing = _Drawing(body, rules, spending)
         path = "/chat/completions" if is_chat else "/completions"
         try:
-            drawn = await self._backend.ask(path, drawing.body, read, spending)
+            drawn = await self._backend.ask(
+                path, drawing.body, read, spending, session=request.session
+            )
         except PromptTooLongError:
             if not (steps or request.thought):
                 raise
@@ -875,7 +902,25 @@ class CompletionClient:
         if drawing.thinks:
             raise ThoughtInStepError
         await self._compare_names(model, {one.model for one in drawn})
-        return drawn
+        return await self._with_prompt_ids(request, sent, drawn, drawing)
+
+    async def _with_prompt_ids(
+        self, request: SampleRequest, sent: str, drawn: list[Completion], drawing: _Drawing
+    ) -> list[Completion]:
+        """Return samples with the ids of their prompt, if their server tells them only when asked.
+
+        Its answer says how many there must be.
+        """
+        lacks = any(one.kept and one.kept.prompt is None for one in drawn)
+        if not lacks or drawing.endpoint is None or self.config.api == "chat":
+            return drawn
+        prompt = f"{request.prompt}{request.thought}{sent}"
+        ids = await self._backend.tokenize(drawing.endpoint, prompt)
+        if not ids or len(ids) != drawing.prompt_tokens:
+            return drawn
+        return [
+            replace(one, kept=replace(one.kept, prompt=ids)) if one.kept else one for one in drawn
+        ]
 
     async def _compare_names(self, model: str, answered: Collection[str]) -> None:
         """Check the names that responses give the model, and record new ones in the forest."""
@@ -943,6 +988,8 @@ class CompletionClient:
             body["prompt"] = f"{request.prompt}{request.thought}{sent}"
             if config.logprobs:
                 body["logprobs"] = 1
+        if config.keep_tokens:
+            body |= ASK_FOR_IDS
         return body | dict(config.extra_body)
 
     def _messages(self, request: SampleRequest, sent: str, abilities: Abilities) -> list[Any]:

@@ -10,18 +10,21 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from common.errors import UserError
 from experiment_configs.answers.extraction.thoughts import without_thoughts
 from forests.core.opinions.judged import JudgedTree
 from forests.core.opinions.verdicts import (
+    MAX_RATIONALE,
     MAX_RATIONALES_OF_A_NODE,
     MAX_RATIONALES_OF_A_TREE,
     Verdict,
     bounded_rationale,
     mean_score,
     verdict_in,
+    verdict_of,
 )
 from forests.core.tree import NodePath, ReasoningTree, TreeNode
 
@@ -70,6 +73,7 @@ _NUMBERED = re.compile(
     r"(?:<paragraph_(\d{1,6})>|(?:paragraph[ _]|step )?(\d{1,6})\*{0,2}\s?([:.)\uff1a])(?!\d))",
     re.IGNORECASE,
 )
+_MARK = re.compile(r"(?:\A|\n\n)\*\*(right|neutral|wrong):\*\* ")
 _TAG = re.compile(r"<[\s/]*paragraph[\s_]*\d", re.IGNORECASE)
 _LIKE_A_BRACKET = str.maketrans(dict.fromkeys("\u2039\u27e8\u2329\u3008\ufe64", "<"))
 
@@ -133,6 +137,21 @@ def check_prompt(text: str) -> str:
     return text
 
 
+def read_prompt(file: Path) -> str:
+    """Return the user's prompt in a file.
+
+    Raises:
+        JudgePromptError: the file cannot be read, or its text cannot be used.
+    """
+    try:
+        with file.open(encoding="utf-8") as opened:
+            return check_prompt(opened.read(MAX_PROMPT + 1))
+    except UnicodeDecodeError as error:
+        raise JudgePromptError(f"{file} is not UTF-8: save the file as UTF-8") from error
+    except OSError as error:
+        raise JudgePromptError(f"{file} cannot be read: {error.strerror}") from error
+
+
 def solutions_of(tree: ReasoningTree, most: int) -> tuple[list[Solution], int]:
     """Return the solutions of a tree to judge, and how many cannot be judged.
 
@@ -148,14 +167,14 @@ def solutions_of(tree: ReasoningTree, most: int) -> tuple[list[Solution], int]:
         ]
         if not leaf.is_finished or not steps:
             continue
-        if any(_has_tag(step.text) for step in steps):
+        if any(has_paragraph_tag(step.text) for step in steps):
             unclear += 1
         else:
             found.append(Solution(steps))
     return (_spread(found, most) if most else found), unclear
 
 
-def _has_tag(text: str) -> bool:
+def has_paragraph_tag(text: str) -> bool:
     """Return whether a model may read a tag of the prompt in a text.
 
     Full-width forms count as the usual ones, and characters without a width are left out.
@@ -168,15 +187,20 @@ def judge_messages(
     question: str, solution: Solution, options: JudgeOptions
 ) -> list[Mapping[str, str]]:
     """Return the messages that ask for the verdicts on a solution."""
-    written = "\n\n".join(
-        f"<paragraph_{number}>\n{step.text.strip()}\n</paragraph_{number}>"
-        for number, step in enumerate(solution.steps)
-    )
-    filled = {"{problem}": question.strip(), "{solution}": written}
     text = options.prompt or PROMPTS[options.template]
-    # In one pass: the question may hold the name of the other place.
-    content = re.sub(r"\{problem\}|\{solution\}", lambda place: filled[place[0]], text)
-    return [{"role": "user", "content": content}]
+    texts = [step.text for step in solution.steps]
+    return [{"role": "user", "content": filled_prompt(text, question, texts)}]
+
+
+def filled_prompt(text: str, question: str, steps: Sequence[str], label: str = "") -> str:
+    """Return a prompt with the problem, the steps as numbered paragraphs, and perhaps the label."""
+    written = "\n\n".join(
+        f"<paragraph_{number}>\n{step.strip()}\n</paragraph_{number}>"
+        for number, step in enumerate(steps)
+    )
+    filled = {"{problem}": question.strip(), "{solution}": written, "{ground_truth}": label}
+    # In one pass: the question may hold the name of another place.
+    return re.sub("|".join(map(re.escape, filled)), lambda place: filled[place[0]], text)
 
 
 def judge_body(messages: Sequence[Any], options: JudgeOptions, vote: int) -> dict[str, Any]:
@@ -251,7 +275,7 @@ def _verdicts_by_number(said: str) -> Iterator[tuple[int | None, Verdict | None,
     give None: the later one may be a verdict on the whole solution.
     """
     for number, lines in _parts_by_number(said):
-        found = [list(filter(None, map(_verdict_of_words, _boxed(line)))) for line in lines]
+        found = [boxed_verdicts(line) for line in lines]
         if number is None:
             yield from _unnumbered(lines, found)
         elif last := [verdicts[-1] for verdicts in found if verdicts]:
@@ -298,6 +322,11 @@ def _agreed(verdicts: Sequence[Verdict]) -> Verdict | None:
 def _verdict_of_words(boxed: str) -> Verdict | None:
     """Return the verdict that a word names. Numbers and signs are answers that a reason quotes."""
     return verdict_in(boxed) if boxed.isalpha() else None
+
+
+def boxed_verdicts(text: str) -> list[Verdict]:
+    """Return all verdicts in boxes, in their order."""
+    return [verdict for verdict in map(_verdict_of_words, _boxed(text)) if verdict]
 
 
 def _boxed(text: str) -> Iterator[str]:
@@ -350,6 +379,46 @@ def _joined(texts: Sequence[tuple[Verdict, str]]) -> str:
     if len(texts) == 1:
         return texts[0][1]
     return "\n\n".join(f"**{verdict}:** {text}" for verdict, text in texts)
+
+
+def reasons_of(judged: JudgedTree, path: NodePath) -> list[tuple[Verdict, str]]:
+    """Return the reasons that single votes gave at a step, each with its verdict: see `Tally`.
+
+    Empty if they cannot be told apart. Reasons that were too long to be stored whole are left out,
+    and so is the number of the paragraph before a reason.
+    """
+    text = judged.rationales.get(path, "")
+    votes = list(judged.votes.get(path, ()))
+    if not text:
+        return []
+    if sum(votes) <= 1 and path in judged.scores:
+        found = [(verdict_of(judged.scores[path]), text)]
+    else:
+        found = _told_apart(text, votes)
+    if len(text) >= MAX_RATIONALES_OF_A_NODE:
+        found = found[:-1]
+    return [
+        (verdict, _NUMBERED.sub("", why, count=1).lstrip("* ").strip())
+        for verdict, why in found
+        if not (why.endswith("…") and len(why) >= MAX_RATIONALE)
+    ]
+
+
+def _told_apart(text: str, votes: Sequence[int]) -> list[tuple[Verdict, str]]:
+    """Return the parts of several joined reasons; of one alone, the verdict is its last number."""
+    marks = list(_MARK.finditer(text))
+    if not marks or marks[0].start():
+        number = next(reversed(list(_boxed(text))), "")
+        if not re.fullmatch(r"-1|\d{1,6}", number, re.ASCII):
+            return []
+        return [(Verdict.RIGHT if int(number) < 0 else Verdict.WRONG, text)]
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    found = [
+        (Verdict(mark[1]), text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)
+    ]
+    counts = _counts([verdict for verdict, _ in found])
+    is_possible = all(one <= most for one, most in zip(counts, votes, strict=True))
+    return found if is_possible else []
 
 
 def _counts(votes: Sequence[Verdict]) -> list[int]:

@@ -18,9 +18,8 @@ from rollouts.client.server import ServerAddress
 from rollouts.scoring.budget import ScorerBudget, estimate
 from rollouts.scoring.judge_prompts import (
     JUDGE_TEMPLATES,
-    MAX_PROMPT,
     JudgeOptions,
-    check_prompt,
+    read_prompt,
 )
 from rollouts.scoring.judging import Judge, Judging, most_of_judging, short_request
 from rollouts.scoring.replacing import check_server
@@ -135,24 +134,12 @@ def _judge_options(options: Mapping[str, Any]) -> JudgeOptions:
     return JudgeOptions(
         model=options["model"] or "",
         template=options["judge_template"],
-        prompt=_own_prompt(options["judge_prompt"]),
+        prompt=read_prompt(options["judge_prompt"]) if options["judge_prompt"] else "",
         votes=votes,
         solutions=options["solutions"] or 0,
         temperature=temperature,
         max_tokens=options["max_tokens"] or JudgeOptions.max_tokens,
     )
-
-
-def _own_prompt(file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        with file.open(encoding="utf-8") as opened:
-            return check_prompt(opened.read(MAX_PROMPT + 1))
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{file} is not UTF-8: save the file as UTF-8") from error
-    except OSError as error:
-        raise CommandError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _show_estimate(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
+from forests.core.tokens.kept import KeptTokens
+
 TokenLogprobs: TypeAlias = tuple[tuple[str, float], ...]
 
 
@@ -41,6 +43,13 @@ class Completion:
     thought_logprobs: TokenLogprobs | None = None
     begins_in_thought: bool = False
     """Whether the text begins inside a thought that the prompt or the prefix opened."""
+    kept: KeptTokens | None = None
+    """Token ids of thought and text, if they were asked for and the server gave them all."""
+
+    @property
+    def written(self) -> str:
+        """All that the model wrote: the thought, if the server splits it off, and the text."""
+        return self.thought + self.text
 
     def then(self, rest: "Completion") -> "Completion":
         """Return this sample and its continuation as one sample."""
@@ -59,7 +68,13 @@ class Completion:
             thought_tokens=self.thought_tokens + rest.thought_tokens,
             thought_logprobs=self.thought_logprobs or rest.thought_logprobs,
             begins_in_thought=self.begins_in_thought,
+            kept=self._kept_with(rest),
         )
+
+    def _kept_with(self, rest: "Completion") -> KeptTokens | None:
+        if self.kept is None or rest.kept is None:
+            return None
+        return rest.kept.after(self.kept, max(0, len(self.written) - sum(self.kept.lengths)))
 
 
 def part_of_tokens(

@@ -23,6 +23,8 @@ from experiment_configs.answers import (
     without_thoughts,
 )
 from experiment_configs.interfaces import ConfigError, RolloutWorkerConfig
+from forests.core.tokens.branches import ids_to
+from forests.core.tokens.kept import KeptTokens, given
 from forests.core.tree import NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import ESTIMATORS, Estimator
 from rollouts.steps.completions import Completion, Ending, TokenLogprobs
@@ -258,17 +260,50 @@ def add_samples(
     """
     changes = Changes()
     drawn = list(samples)
+    if config.keep_tokens:
+        _join_tokens(tree, expansion.node, drawn)
     for sample in drawn:
-        parent = expansion.node
+        parent, follows = expansion.node, True
         sample[0].numbered_to = expansion.number + len(drawn)
         for step in sample:
             step.path = (*parent, tree.next_position(parent))
             if len(tree) > config.max_nodes and _same_sibling(tree, step) is None:
                 break
+            kept = step.kept
+            if kept and not follows:
+                step.kept = replace(kept, follows=False)
             node, is_new = add_or_merge(tree, step)
             changes.note(node, is_new=is_new)
-            parent = node.path
+            parent, follows = node.path, is_new or (follows and _have_same_ids(node.kept, kept))
     return changes
+
+
+def _join_tokens(tree: ReasoningTree, path: NodePath, samples: Sequence[ReadSample]) -> None:
+    """Compare the ids that the server had before samples with those of the steps above them.
+
+    Ids that the server had in addition become a part of the first step: those of a delimiter, if it
+    was cut off before. The first sample of a tree tells the ids of the prompt.
+    """
+    firsts = [(sample[0], kept) for sample in samples if (kept := sample[0].kept)]
+    if not path and tree.root.kept is None:
+        told = next((kept.prompt for _, kept in firsts if kept.prompt), None)
+        tree.root.kept = given(told) if told else None
+    known = ids_to(tree, path)
+    for first, kept in firsts:
+        before = kept.prompt
+        if known is None or before is None or before[: len(known)] != known:
+            first.kept = replace(kept, follows=False, prompt=None)
+            continue
+        between = given(before[len(known) :])
+        first.kept = KeptTokens(
+            ids=between.ids + kept.ids,
+            logprobs=between.logprobs + kept.logprobs,
+            lengths=between.lengths + kept.lengths,
+        )
+
+
+def _have_same_ids(one: KeptTokens | None, other: KeptTokens | None) -> bool:
+    return one is not None and other is not None and one.ids == other.ids
 
 
 def split_off_thought(tree: ReasoningTree, path: NodePath) -> tuple[str, str]:
@@ -335,6 +370,8 @@ def _new_steps(
         step.model = completion.model
         step.seed = expansion.seed
         step.drawn = {expansion.drawn_from: 1}
+    if last := steps[-1].kept:
+        steps[-1].kept = last.until(len(steps[-1].text))
     steps[-1].terminal = terminal
     steps[-1].truncated = is_cut and not terminal
     steps[-1].finish_reason = completion.finish_reason
@@ -364,6 +401,11 @@ def written_steps(
             completion.token_logprobs,
         ),
     ]
+    if completion.kept:
+        parts = completion.kept.split([step.text for step in steps] or [""])
+        steps = steps or [TreeNode(path=(), text="", tokens=completion.tokens)]
+        for step, part in zip(steps, parts, strict=True):
+            step.kept = part
     if steps and steps[-1].is_thought and completion.ending is Ending.STEP:
         # Whether line breaks after the closing mark arrive with the thought or with the next step
         # varies; without them equal thoughts merge into one node.

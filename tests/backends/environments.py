@@ -60,29 +60,41 @@ class PreparationError(Exception):
     """A backend cannot be installed, or its weights not be made; the message is one line."""
 
 
-def environment_key(name: str, unwanted: Sequence[str], stand_ins: Sequence[str]) -> str:
+def environment_key(
+    name: str,
+    unwanted: Sequence[str],
+    stand_ins: Sequence[str],
+    requirements: Path = REQUIREMENTS,
+) -> str:
     """Return what differs wherever an environment must be made again."""
-    bare = REQUIREMENTS / f"{name}-bare.txt"
-    pins = (REQUIREMENTS / f"{name}.txt").read_text()
+    bare = requirements / f"{name}-bare.txt"
+    pins = (requirements / f"{name}.txt").read_text()
     bare_pins = bare.read_text() if bare.is_file() else ""
     wanted = f"{sys.version} {pins} {bare_pins} {unwanted} {stand_ins} {STAND_IN}"
     return hashlib.sha256(wanted.encode()).hexdigest()
 
 
 def ensure_environment(
-    folder: Path, name: str, unwanted: Sequence[str], stand_ins: Sequence[str] = ()
+    folder: Path,
+    name: str,
+    unwanted: Sequence[str] = (),
+    stand_ins: Sequence[str] = (),
+    *,
+    requirements: Path = REQUIREMENTS,
+    base: Path | None = None,
 ) -> Path:
-    """Return the Python of an environment with a backend's pinned packages.
+    """Return the Python of an environment with the pinned packages of `<name>.txt`.
 
     Makes the environment where there is none for these pins. Pins of `<name>-bare.txt` are
     installed without what they depend on. `unwanted`: packages that are taken out again.
-    `stand_ins`: modules that can be imported, and that hold nothing.
+    `stand_ins`: modules that can be imported, and that hold nothing. `requirements`: the folder
+    of the pins. `base`: the Python of an environment whose packages this one uses too.
 
     Raises:
         PreparationError: a package cannot be installed.
     """
-    pins, bare = REQUIREMENTS / f"{name}.txt", REQUIREMENTS / f"{name}-bare.txt"
-    key = environment_key(name, unwanted, stand_ins)
+    pins, bare = requirements / f"{name}.txt", requirements / f"{name}-bare.txt"
+    key = environment_key(name, unwanted, stand_ins, requirements)
     environment, marker = folder / name, folder / name / "installed"
     python = environment / "bin" / "python"
     if marker.is_file() and marker.read_text() == key:
@@ -92,6 +104,8 @@ def ensure_environment(
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     _run([sys.executable, "-m", "venv", str(environment)], log, _SECONDS_TO_INSTALL)
+    if base:
+        (_packages(environment) / "base.pth").write_text(f"{_packages(base.parent.parent)}\n")
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     _run([*pip, "install", "--quiet", "--requirement", str(pins)], log, _SECONDS_TO_INSTALL)
     if bare.is_file():
@@ -124,9 +138,14 @@ def ensure_folder_of_weights(python: Path, gguf: Path) -> Path:
 
 
 def _write_stand_in(environment: Path, module: str) -> None:
+    folder = _packages(environment) / module
+    folder.mkdir()
+    (folder / "__init__.py").write_text(STAND_IN)
+
+
+def _packages(environment: Path) -> Path:
     (packages,) = environment.glob("lib/python*/site-packages")
-    (packages / module).mkdir()
-    (packages / module / "__init__.py").write_text(STAND_IN)
+    return packages
 
 
 def _run(command: list[str], log: Path, seconds: float) -> None:

@@ -50,6 +50,9 @@ PAGES = {
     "tree-failed": f"/{GROWING}/trees/2/",
     "tree-without-steps": f"/{GROWING}/trees/3/",
     "metrics": f"/{FINISHED}/metrics/",
+    "compare": f"/compare/?forest={FINISHED}&forest={GROWING}",
+    "compare-choices": "/compare/",
+    "queue": "/admin/queue/",
     "metrics-empty": f"/{GROWING}/metrics/",
     "labels": f"/{FINISHED}/labels/",
     "labels-solutions": f"/{FINISHED}/labels/?queue=solutions",
@@ -71,7 +74,6 @@ ADMIN_PAGES = {
     "admin-trees": f"/admin/forests/tree/?forest={FINISHED}",
     "admin-nodes": f"/admin/forests/node/?q={FINISHED}/0000000",
     "admin-preferences": "/admin/preferences/preference/",
-    "admin-queues": "/admin/rq/",
 }
 
 _CHAT = [

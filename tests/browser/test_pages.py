@@ -82,8 +82,6 @@ def test_a_page_looks_well_and_can_be_read_by_everyone(
 
 @pytest.mark.parametrize(("name", "address"), ADMIN_PAGES.items(), ids=ADMIN_PAGES)
 def test_the_admin_works_with_the_policy_of_the_site(reader: Page, showcase, watch, name, address):
-    if name == "admin-queues":
-        watch.expected.append("inline style")  # of django-rq, for the width of a column
     for kind, (scheme, size) in LOOKS.items():
         reader.emulate_media(color_scheme=scheme)
         reader.set_viewport_size(size)

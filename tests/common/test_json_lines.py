@@ -41,7 +41,7 @@ def lines(file: Path, content: bytes) -> list[tuple[int, Any]]:
 
 def rows(file: Path, content: bytes) -> list[tuple[str, Any]]:
     file.write_bytes(content)
-    return list(read_json_rows(file))
+    return [(str(place), row) for place, row in read_json_rows(file)]
 
 
 @given(st.lists(JSON, max_size=4))

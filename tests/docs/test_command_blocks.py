@@ -68,6 +68,7 @@ NOT_RUN = {
     "TOKEN=": "the same",
     "curl ": "asks what systemd started: tests/deployment starts it itself",
     "systemctl ": "changes the machine: tests/deployment reads the units",
+    "hf upload ": "no hub can be reached here",
     "mongodump ": "no package of it can be installed here",
     "mongorestore ": "no package of it can be installed here",
     "VLLM_CPU_KVCACHE_SPACE=": "`make test-backends` runs it",

@@ -12,6 +12,7 @@ from deploy.schemas import DIRECTORY, schemas, written
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.storage.scores import start_scorer
 from tests.forests.factories import add_trees, duck_tree, make_forest
+from tests.forests.transfer.foreign_rows import ROWS
 
 NODE = {"text": "4", "children": [{"text": "5", "answer": "5", "correct": True}]}
 GOOD: dict[str, Any] = {
@@ -23,11 +24,22 @@ GOOD: dict[str, Any] = {
         "reasoning_steps": {"children": [{"text": "4", "mc_value": 1}]},
     },
     "samples": {"label": "4", "answers": ["4", None], "scores": [1, [0.5, 1]]},
+    **{f"import_trees_{schema}": row for schema, row in ROWS.items()},
 }
 BAD: dict[str, Any] = {
     "worker_config": {"max_depth": 0},
     "import_trees_jsonl": {"prompt": "?", "label": 4, "children": [{"children": [NODE]}]},
     "import_trees_openr": {"question": "?", "final_answer": "4", "reasoning_steps": []},
+    "import_trees_prm800k": ROWS["prm800k"] | {"question": "?"},
+    "import_trees_math_shepherd": {"input": 4},
+    "import_trees_processbench": ROWS["processbench"] | {"label": "1"},
+    "import_trees_step_dpo": ROWS["step_dpo"] | {"chosen": " "},
+    "import_trees_math_aps": ROWS["math_aps"] | {"reasoning_steps": {}},
+    "import_trees_math_aps_process": ROWS["math_aps_process"] | {"label": ["?"]},
+    "import_trees_birm": ROWS["birm"] | {"outputs": [{}]},
+    "import_trees_mm_prm": ROWS["mm_prm"] | {"correct_rollouts": ["?"]},
+    "import_trees_mm_prm_process": ROWS["mm_prm_process"] | {"labels": []},
+    "import_trees_rstar": ROWS["rstar"] | {"rstar": []},
     "samples": {"label": "4", "answers": []},
     "forest_manifest": {"format": "prm_site forest", "version": True},
 }

@@ -104,6 +104,9 @@ def add_tree(forest: Forest, index: int, tree: ReasoningTree, **fields: Any) -> 
     }
     stored = Tree(id=id_, forest_id=forest.name, index=index, **values | counters | fields)
     stored.save(force_insert=True)
+    kept = {"$set": {"kept_tokens": tree.root.kept.pack()}} if tree.root.kept else {}
+    # The field is missing where no tokens are kept.
+    collection(Tree).update_one({"_id": id_}, kept or {"$unset": {"kept_tokens": ""}})
     insert_new(Node, [node_document(forest.name, id_, node, now) for node in tree if node.path])
     finished = {TreeStatus.COMPLETE: "num_complete", TreeStatus.FAILED: "num_failed"}
     sums = {**counters, **{f"nodes_by_model.{field}": n for field, n in models.items()}}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from random import Random
@@ -12,10 +13,13 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from forests.models import Forest, Tree
+from forests.storage.trees import delete_forest
+from metrics.measuring import comparison
 from metrics.measuring import forests as runs_module
 from metrics.measuring.forests import evaluate_forest, runs_of
-from metrics.models import MetricRun
-from tests.forests.factories import add_trees, duck_tree, make_forest
+from metrics.models import RunItems
+from metrics.pages import compare_views
+from tests.forests.factories import add_trees, make_forest
 from tests.metrics.trees import coin_tree
 from tests.processes import on_test_database
 
@@ -34,40 +38,49 @@ def forest(db) -> Forest:
     return forest
 
 
-def compared(capsys, *arguments: str) -> str:
+def compared(capsys, *arguments: str, forests: str = NAME) -> str:
     capsys.readouterr()
-    call_command("compare_runs", "--forest_name", NAME, *arguments)
+    call_command("compare_runs", "--forest_name", forests, *arguments)
     return str(capsys.readouterr().out)
 
 
-def test_the_later_runs_show_the_points_between_them_and_the_first(forest, capsys):
+def test_runs_of_one_forest_are_compared_item_by_item(forest, capsys):
+    out = compared(capsys, "--metrics", "accuracy", "--print_as", "csv")
+    oracle, floor = reversed(runs_of(forest))
+    values = [run.rows[0]["value"] for run in (oracle, floor)]
+
+    [row] = [row for row in csv.DictReader(io.StringIO(out)) if row["k"] == "1"]
+
+    assert [row["first"], row["other"]] == [f"{NAME}/{run.key}" for run in (oracle, floor)]
+    assert row["items"] == "8"
+    assert float(row["first_value"]) == pytest.approx(values[0])
+    assert float(row["difference"]) == pytest.approx(values[1] - values[0])
+    assert float(row["low"]) <= float(row["difference"]) <= float(row["high"])
+    assert int(row["lost"]) - int(row["gained"]) == round(8 * (values[0] - values[1]))
+
+
+def test_the_table_names_the_oracle_and_the_interval(forest, capsys):
     out = compared(capsys, "--metrics", "accuracy", "--print_as", "md")
-    oracle, lot = reversed(runs_of(forest))
-    values = [run.rows[0]["value"] for run in (oracle, lot)]
-    points = 100 * (values[1] - values[0])
-    assert "| search | aggregation | N | answer | labelled | random |" in out
-    assert f"{100 * values[1]:.1f} % [{points:+.1f}]" in out
+
+    assert "| runs: number | oracle (Monte Carlo) | random (floor) | difference | items |" in out
+    assert re.search(
+        r"\| beam search, mean, N=1: best \| .* \| [+-][\d.]+ \([+-].* to .*\) \| 8 ", out
+    )
 
 
 def test_runs_are_listed_and_chosen_by_their_keys(forest, capsys):
     listed = json.loads(compared(capsys, "--list", "--json"))
-    assert [one["name"] for one in listed] == ["labelled", "random"]
-    key = listed[1]["run"]
-    rows = list(csv.DictReader(io.StringIO(compared(capsys, "--runs", key, "--print_as", "csv"))))
-    assert rows[0].keys() == {"procedure", "metric", "aggregation", "k", key}
+    assert [one["name"] for one in listed] == ["oracle (Monte Carlo)", "random (floor)"]
+    keys = [one["run"] for one in reversed(listed)]
+
+    found = json.loads(compared(capsys, "--runs", ",".join(keys), "--json"))
+
+    [comparison] = found["comparisons"]
+    assert [one["run"] for one in comparison["subjects"]] == keys
     with pytest.raises(CommandError, match=r"no run nope of .*; known: "):
         compared(capsys, "--runs", "nope")
-
-
-def test_runs_of_several_forests_are_named_by_their_forests(forest, capsys):
-    add_trees(make_forest("ducks-test-second"), [coin_tree(Random(9))])
-    call_command("beam_search", "--forest_name", "ducks-test-second", "--num_beam_values", "3")
-    capsys.readouterr()
-    call_command("compare_runs", "--forest_name", f"{NAME},ducks-test-second", "--json")
-    found = json.loads(capsys.readouterr().out)
-    assert [one["name"] for one in found["runs"]][-1] == "ducks-test-second, labelled"
-    only_there = [row for row in found["rows"] if row["k"] == 3]
-    assert all(row["found"][:2] == [None, None] for row in only_there)
+    with pytest.raises(CommandError, match="only: name two or more with --runs"):
+        compared(capsys, "--runs", keys[0])
 
 
 def test_without_a_run_it_says_what_to_do(db):
@@ -76,15 +89,16 @@ def test_without_a_run_it_says_what_to_do(db):
         call_command("compare_runs", "--forest_name", NAME)
 
 
-def test_the_page_compares_the_runs_that_are_ticked(forest, client):
+def test_the_metrics_page_shows_the_runs_that_are_ticked_and_leads_to_their_comparison(
+    forest, client
+):
     client.force_login(User.objects.create_superuser("reader"))
-    html = client.get(f"/{NAME}/metrics/").content.decode()
-    assert "Runs side by side" in html
+    html = client.get(f"/{NAME}/metrics/").text
     assert html.count(" checked>") == 2
+    assert 'formaction="/compare/"' in html
     [first, _] = runs_of(forest)
-    html = client.get(f"/{NAME}/metrics/?run={first.key}").content.decode()
+    html = client.get(f"/{NAME}/metrics/?run={first.key}").text
     assert html.count(" checked>") == 1
-    assert "Choose two runs or more." in html
     assert client.get(f"/{NAME}/metrics/?run=%00").status_code == 200
 
 
@@ -116,107 +130,149 @@ def test_progress_is_told_part_by_part(forest, monkeypatch):
     assert told == [3, 6, 8]
 
 
-class TestModelsAndItems:
-    """What must be the same in two runs, so that their difference tells of one thing."""
+class TestForests:
+    """Two forests share some items; only these are compared."""
 
     OTHER = "ducks-test-second"
 
-    def other(self, number: int, model: str = "other") -> None:
-        trees = [coin_tree(Random(n)) for n in range(number)]
+    @pytest.fixture
+    def other(self, forest: Forest) -> Forest:
+        """Another model's answers to the first five items, and one that the first lacks."""
+        trees = [coin_tree(Random(100 + n)) for n in range(6)]
         for tree in trees:
             for node in tree:
-                node.model = model
-        add_trees(make_forest(self.OTHER), trees)
-        call_command("beam_search", "--forest_name", self.OTHER, "--json")
+                node.model = "other"
+        found = add_trees(make_forest(self.OTHER, dataset_source="example/geese"), trees)
+        for index in range(8):
+            item = {"item": f"item {index}"}
+            Tree.objects.filter(forest_id=NAME, index=index).update(**item)
+            Tree.objects.filter(forest_id=self.OTHER, index=index).update(**item)
+        Tree.objects.filter(forest_id=self.OTHER, index=5).update(label="another label")
+        for name in (NAME, self.OTHER):
+            call_command("beam_search", "--forest_name", name, "--json")
+        return found
 
-    def compared(self, capsys, *arguments: str) -> tuple[str, str]:
+    def compared(self, capsys, *arguments: str) -> tuple[dict, str]:
         capsys.readouterr()
-        call_command("compare_runs", "--forest_name", f"{NAME},{self.OTHER}", *arguments)
+        both = f"{NAME},{self.OTHER}"
+        call_command("compare_runs", "--forest_name", both, "--json", *arguments)
         out, words = capsys.readouterr()
-        return out, words
+        return json.loads(out), words
 
-    def test_each_run_shows_its_trees_and_models(self, forest, capsys):
-        self.other(5)
+    def test_samples_and_common_runs_are_compared_over_the_shared_items(self, other, capsys):
+        found, _ = self.compared(capsys)
 
-        out, _ = self.compared(capsys, "--print_as", "md")
+        samples, oracle = found["comparisons"]
+        assert [samples["name"], oracle["name"]] == ["samples", "oracle (Monte Carlo)"]
+        assert samples["num_shared"] == oracle["num_shared"] == [5]
+        shares = [
+            [tree.num_correct / tree.num_leaves for tree in
+             Tree.objects.filter(forest_id=name, index__lt=5).order_by("index")]
+            for name in (NAME, self.OTHER)
+        ]  # fmt: skip
+        row = samples["rows"][0]
+        assert [row["metric"], row["items"]] == ["pass", 5]
+        assert row["first_value"] == pytest.approx(sum(shares[0]) / 5)
+        assert row["difference"] == pytest.approx((sum(shares[1]) - sum(shares[0])) / 5)
 
-        assert "| run | - | - | trees used | 8 of 8 | 8 of 8 | 5 of 5 |" in out
-        nodes = {name: Forest.objects.get(pk=name).num_nodes for name in (NAME, self.OTHER)}
-        named = f"not named ({nodes[NAME]} nodes)"
-        assert f"| models | {named} | {named} | other ({nodes[self.OTHER]} nodes) |" in out
+    def test_what_else_differs_is_warned_of(self, other, capsys):
+        found, words = self.compared(capsys)
 
-    def test_different_items_are_one_line_of_warning(self, forest, capsys):
-        self.other(5)
+        told = found["comparisons"][0]["warnings"]
+        assert "The datasets differ: example/ducks and example/geese" in told
+        left_out = f"Left out: 3 of {NAME}, 1 of {self.OTHER}"
+        assert f"Only the 5 shared items are compared. {left_out}" in told
+        assert words.count("warning: ") == len(told)
+        models = [one["models"] for one in found["comparisons"][0]["subjects"]]
+        assert models[0].startswith("not named (")
+        assert models[1].startswith("other (")
 
-        _, words = self.compared(capsys)
-        [warning] = [line for line in words.splitlines() if "warning" in line]
-        assert "different items (8 trees and 5 trees)" in warning
+    def test_nothing_is_compared_without_a_shared_item(self, other, capsys):
+        Tree.objects.filter(forest_id=self.OTHER).update(label="another label")
 
-        found = json.loads(self.compared(capsys, "--json")[0])
-        assert "different items" in found["items_differ"]
+        found, words = self.compared(capsys)
 
-    def test_the_same_items_of_two_models_are_not(self, forest, capsys):
-        """Items are known by their texts, so two forests of one split can be compared."""
-        self.other(8)
+        assert found["comparisons"][0]["rows"][0]["difference"] is None
+        assert f"{NAME} and {self.OTHER} share no item" in words
 
-        out, words = self.compared(capsys, "--json")
+    def test_a_run_of_an_older_version_has_no_difference_and_says_so(self, other, capsys):
+        RunItems.objects.all().delete()
 
-        assert "warning" not in words
-        assert json.loads(out)["items_differ"] is None
-        models = {one["models"] for one in json.loads(out)["runs"]}
-        assert len(models) == 2
+        found, words = self.compared(capsys)
 
-    def test_as_many_other_items_are_different_ones(self, forest, capsys):
-        self.other(8)
-        Tree.objects.filter(forest_id=self.OTHER, index=3).update(label="19")
+        assert found["comparisons"][1]["rows"] == []
+        assert "did not store its items: run beam_search again" in words
+
+    def test_a_repeated_run_and_a_deleted_forest_leave_no_items_behind(self, other):
+        number = RunItems.objects.filter(forest_id=self.OTHER).count()
         call_command("beam_search", "--forest_name", self.OTHER, "--json")
+        assert RunItems.objects.filter(forest_id=self.OTHER).count() == number == 1
 
-        assert "different items (8 trees)" in self.compared(capsys)[1]
+        delete_forest(other)
 
-    def test_of_runs_of_an_older_version_it_is_said_that_nobody_knows(self, forest, capsys):
-        self.other(8)
-        MetricRun.objects.all().update(items_sha256="", nodes_by_model={})
+        assert not RunItems.objects.filter(forest_id=self.OTHER).exists()
 
-        out, words = self.compared(capsys, "--print_as", "md")
 
-        assert "warning: the runs may have used different items" in words
-        assert "| models | - | - | - |" in out
+class TestPage:
+    OTHER = TestForests.OTHER
+    other = TestForests.other
 
-    def test_the_page_warns_too(self, forest, client):
+    @pytest.fixture
+    def reader(self, client):
         client.force_login(User.objects.create_superuser("reader"))
-        assert "different items" not in client.get(f"/{NAME}/metrics/").content.decode()
-        add_trees(forest, [coin_tree(Random(9))])
-        call_command("beam_search", "--forest_name", NAME, "--json")
+        return client
 
-        html = client.get(f"/{NAME}/metrics/").content.decode()
+    def test_it_shows_the_same_numbers_as_the_command(self, other, reader, capsys):
+        address = f"/compare/?forest={NAME}&forest={self.OTHER}&run={runs_of(other)[0].key}"
+        capsys.readouterr()
+        call_command("compare_runs", "--forest_name", f"{NAME},{self.OTHER}", "--json")
 
-        assert "The runs used different items" in html
-        assert "trees used" in html
+        page = reader.get(f"{address}&format=json").json()
 
-    def test_a_run_keeps_the_models_of_its_time(self, forest, client):
-        tree = coin_tree(Random(9))
-        for node in tree:
-            node.model = "younger"
-        add_trees(forest, [tree])
+        assert page["comparisons"] == json.loads(capsys.readouterr().out)["comparisons"]
+        html = reader.get(address).text
+        for warning in page["warnings"]:
+            assert warning in html
+        assert "5 shared items" in html
 
-        [run, *_] = runs_of(forest)
+    def test_it_lists_the_items_that_only_one_gets_right(self, other, reader):
+        Tree.objects.filter(index=0, forest_id=NAME).update(num_leaves=4, num_correct=4)
+        Tree.objects.filter(index=0, forest_id=self.OTHER).update(num_leaves=4, num_correct=1)
+        address = f"/compare/?forest={NAME}&forest={self.OTHER}"
 
-        assert "younger" not in run.models_in_words
-        client.force_login(User.objects.create_superuser("reader"))
-        html = client.get(f"/{NAME}/metrics/").content.decode()
-        assert f"<bdi>{run.models_in_words}</bdi>" in html
+        lost = reader.get(f"{address}&change=lost&format=json").json()["items"]
 
+        assert lost[0]["item_preview"] == "item 0"
+        assert [lost[0]["first"], lost[0]["other"]] == [1.0, 0.25]
+        assert {one["change"] for one in lost} == {"lost"}
+        html = reader.get(f"{address}&change=lost").text
+        assert f'href="/{NAME}/trees/0/"' in html
+        assert f'href="/{self.OTHER}/trees/0/"' in html
 
-def test_runs_of_two_forests_with_the_same_options_have_a_column_each(forest, capsys):
-    other = add_trees(make_forest("ducks-test-other"), [duck_tree()] * 2)
-    call_command(
-        "beam_search", "--forest_name", other.name, "--value_function_option", "labelled", "--json"
-    )
-    key = runs_of(other)[0].key
-    both = f"{NAME},{other.name}"
-    capsys.readouterr()
+    def test_a_page_compares_so_many_trees_at_most_and_says_so(self, other, reader, monkeypatch):
+        for module in (comparison, compare_views):
+            monkeypatch.setattr(module, "MAX_PAGE_TREES", 3)
 
-    call_command("compare_runs", "--forest_name", both, "--runs", key, "--print_as", "csv")
+        html = reader.get(f"/compare/?forest={NAME}&forest={self.OTHER}").text
 
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert {f"{NAME}/{key}", f"{other.name}/{key}"} <= rows[0].keys()
+        assert "3 shared items" in html
+        assert f"compare_runs --forest_name {NAME},{self.OTHER}" in html
+
+    def test_without_a_pair_it_offers_what_can_be_compared(self, other, reader):
+        html = reader.get("/compare/").text
+        assert html.count('name="forest"') == 2
+        html = reader.get(f"/compare/?forest={NAME}").text
+        assert html.count('name="run"') == 2
+        assert "Choose two runs or more" in html
+
+    @pytest.mark.parametrize(
+        "query",
+        ["forest=nope", "row=nope", "with=2", "with=0", "in=9", "change=x", "page=0", "answer=x",
+         "procedure=x", "aggregation=x", "forest=a&forest=b&forest=c&forest=d&forest=e"],
+    )  # fmt: skip
+    def test_what_is_not_there_is_not_found(self, other, reader, query):
+        address = f"/compare/?forest={NAME}&forest={self.OTHER}&{query}"
+        assert reader.get(address).status_code == 404
+
+    def test_a_visitor_is_asked_to_log_in(self, client):
+        assert client.get("/compare/").status_code == 302

@@ -68,7 +68,7 @@ def test_a_turned_scorer_loses_against_a_majority_vote_and_says_so(forest, capsy
     assert any(line.startswith("AUROC of steps 0.000 (0.000-0.000)") for line in lines)
     [mine] = [line for line in lines if line.startswith("scorer best of N mean 4")]
     assert " -" in mine
-    assert any(line.startswith("Monte Carlo (oracle) best of N mean 4 ") for line in lines)
+    assert any(line.startswith("oracle (Monte Carlo) best of N mean 4 ") for line in lines)
 
 
 def test_csv_and_markdown_have_the_numbers(forest, capsys):

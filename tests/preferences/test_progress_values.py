@@ -115,7 +115,7 @@ def sides(name: str) -> dict[tuple[NodePath, NodePath], tuple[float, float, floa
 
 
 def test_pairs_have_progress_and_the_confidence_of_the_values_behind_it(forest):
-    options = ("--pairing", "all_pairs", "--min_confidence", "0")
+    options = ("--pairing", "all_pairs", "--level", "step", "--min_confidence", "0")
     create(forest, *options, "--set_name", "values")
     told = create(forest, *options, "--set_name", "progress", "--values", "progress")
     values, progress = sides("values"), sides("progress")
@@ -131,13 +131,14 @@ def test_pairs_have_progress_and_the_confidence_of_the_values_behind_it(forest):
 
 
 def test_sets_are_found_by_their_values(forest, tmp_path):
-    create(forest, "--min_confidence", "0", "--set_name", "values")
-    create(forest, "--min_confidence", "0", "--set_name", "progress", "--values", "progress")
-    arguments = ("--values", "progress", "--with_values")
+    options = ("--level", "step", "--min_confidence", "0")
+    create(forest, *options, "--set_name", "values")
+    create(forest, *options, "--set_name", "progress", "--values", "progress")
+    arguments = ("--values", "progress", "--with_values", "--single_steps")
     rows, manifest = exported(tmp_path / "a", "trl", *arguments)
     assert manifest["preference_set"]["name"] == "progress"
     assert (-0.5, 0.25) in {(row["rejected_value"], row["chosen_value"]) for row in rows}
-    rows, _ = exported(tmp_path / "b", "trl_unpaired", "--set", "progress")
+    rows, _ = exported(tmp_path / "b", "trl_unpaired", "--set", "progress", "--single_steps")
     assert {row["completion"]: row["label"] for row in rows}["good\n"] is True
     with pytest.raises(CommandError, match="has values of progress: leave --values out"):
         exported(tmp_path / "c", "trl", "--set", "progress", "--values", "labels")

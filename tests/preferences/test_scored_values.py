@@ -96,7 +96,7 @@ class TestPairs:
         assert found["dropped"]["nodes_without_result"] == 2  # the file does not value these
 
     def test_leaves_alone_call_the_step_that_mostly_fails_right(self, imported):
-        made(imported, "--pairing", "all_pairs")
+        made(imported, "--pairing", "all_pairs", "--level", "step")
 
         assert not Preference.objects.filter(chosen_value=0.9375).exists()
         assert Preference.objects.filter(chosen="2 + 3 = 6\n\n", chosen_value=1.0).exists()
@@ -116,13 +116,15 @@ class TestPairs:
         assert made(forest)["set_name"] == explicit["set_name"]
         assert PreferenceSet.objects.count() == 1
 
-    def test_steps_without_a_value_end_a_continuation(self, forest):
+    def test_graded_leaves_continue_the_steps_that_a_scorer_did_not_look_at(self, forest):
         score(forest, 0, {(0,): 0.9, (1,): 0.1, (0, 0): 0.5})
 
-        found = made(forest, "--values", "scorer:judge", "--level", "step_to_end")
+        made(forest, "--values", "scorer:judge", "--level", "step_to_end")
 
-        assert found["num_pairs"] == 0
-        assert found["dropped"]["pairs_without_end"] == 1
+        [pair] = Preference.objects.all()
+        assert (pair.chosen_value, pair.rejected_value) == (0.9, 0.1)
+        assert pair.chosen.endswith("The answer is 5")
+        assert pair.rejected.endswith("The answer is 1")
 
 
 class TestScores:

@@ -47,7 +47,7 @@ def test_the_overview_has_every_command_of_the_project_once():
     assert len(LISTED) == len(set(LISTED))
     assert set(OURS) <= set(LISTED) <= set(get_commands())
     assert not VERBS.keys() & get_commands().keys()
-    assert set(VERBS) == {"verify", "seed", "grow", "measure", "pair", "export"}
+    assert set(VERBS) == {"verify", "seed", "grow", "measure", "pair", "bundle", "export"}
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])

@@ -18,3 +18,11 @@ class JudgedTree:
     are correct, without a result, and incorrect."""
     num_steps: int = 0
     """Steps that the tree had; 0 if unknown. It shows whether the tree has grown since."""
+
+    def moved(self, places: Mapping[NodePath, NodePath]) -> "JudgedTree":
+        """Return what is said of the nodes that have a new place, by their new places."""
+        return JudgedTree(
+            {places[path]: one for path, one in self.scores.items() if path in places},
+            {places[path]: one for path, one in self.rationales.items() if path in places},
+            {places[path]: one for path, one in self.votes.items() if path in places},
+        )

@@ -31,6 +31,9 @@ class TreeQuery:
     """Whether thoughts are shown like other steps; otherwise they are folded."""
     opened: NodePath | None = None
     """A step that the page always shows."""
+    saved_steps: int = 0
+    """For a page that is saved as a file: about the most steps that it contains, each with
+    everything about it. 0 for pages of the site; no address asks for another number."""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> "TreeQuery":
@@ -57,6 +60,11 @@ class TreeQuery:
     @property
     def is_selective(self) -> bool:
         return bool(self.phrase or self.kind)
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether nothing can be loaded later."""
+        return self.saved_steps > 0
 
     @property
     def pattern(self) -> re.Pattern[str] | None:

@@ -17,7 +17,7 @@ from forests.core.values import Estimator, NodeValue, estimate_values
 from forests.pages.tree.query import TreeQuery
 from forests.pages.tree.selection import select
 from forests.pages.tree.steepest import steepest_path
-from forests.pages.tree.step_texts import MAX_STEP_LENGTH, StepTexts
+from forests.pages.tree.step_texts import StepTexts
 from forests.pages.tree.unfolding import Gap, chunked, unfolded
 from forests.storage.scores import JudgedTree, Judgement, judgements_at
 
@@ -70,7 +70,9 @@ class TreeRow:
     body: SafeString
     """The step, or its beginning, as HTML; empty if it is not loaded or is a folded thought."""
     is_folded_thought: bool
-    """Whether the row is a thought whose text loads when it is opened."""
+    """Whether the row is a thought whose text loads when it is opened, or that a file folds."""
+    num_missing: int
+    """Characters of the step that are not shown."""
 
     gap = None
 
@@ -90,11 +92,6 @@ class TreeRow:
     def is_open(self) -> bool:
         """Whether the node is not expanded yet."""
         return self.is_leaf and not self.node.is_finished
-
-    @property
-    def num_missing(self) -> int:
-        """Characters of the step that are not shown."""
-        return max(0, len(self.node.text) - MAX_STEP_LENGTH)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -152,12 +149,23 @@ class TreeReading:
         query: TreeQuery,
         estimator: Estimator,
         judged: Mapping[str, tuple[str, JudgedTree]] | None = None,
+        seconds: float | None = None,
     ) -> None:
-        """`judged`: the kind of each scorer of the tree, and what it says, by its name."""
+        """Read a tree.
+
+        Args:
+            tree: the tree.
+            query: how to show it.
+            estimator: how to value its steps.
+            judged: the kind of each scorer of the tree, and what it says, by its name.
+            seconds: processor time for Markdown, after which steps are raw text; None: the usual.
+        """
         self.tree = tree
         self.query = query
         self.estimator = estimator
-        self.texts = StepTexts(is_raw=query.is_raw, pattern=query.pattern)
+        self.texts = StepTexts(
+            is_raw=query.is_raw, pattern=query.pattern, is_saved=query.is_saved, seconds=seconds
+        )
         shares = estimate_values(tree, estimator)
         self.shares = with_evidence(shares, evidence_of(tree, shares, estimator))
         self.judged = judged or {}
@@ -168,7 +176,8 @@ class TreeReading:
             select(tree, kind=query.kind, phrase=query.phrase) if query.is_selective else None
         )
         self.num_shown = len(tree) - 1 if self.selection is None else len(self.selection.shown)
-        self.is_loaded_whole = self.num_shown <= MAX_LOADED_NODES
+        most = query.saved_steps or MAX_LOADED_NODES
+        self.is_loaded_whole = self.num_shown <= most
         opened = query.opened if query.opened in tree.nodes else None
         self._first = frozenset(
             path[:depth]
@@ -194,6 +203,8 @@ class TreeReading:
     def rows(self) -> list[Row]:
         """Return the rows of the page: the steps below the root."""
         at_most = ROWS_AT_MOST if self.query.is_all_open else ROWS_AT_FIRST
+        if self.query.is_saved:
+            at_most = self.query.saved_steps
         if self.selection is not None:
             at_most = ROWS_AT_MOST
         if self.is_loaded_whole:
@@ -304,9 +315,10 @@ class TreeReading:
             closes=closes,
             preview=self.texts.preview(node.text, is_hit=is_marked),
             body=self.texts.body(node.text, is_hit=is_marked)
-            if is_loaded and not is_folded
+            if is_loaded and (self.query.is_saved or not is_folded)
             else SafeString(""),
             is_folded_thought=is_folded,
+            num_missing=max(0, len(node.text) - self.texts.max_length),
         )
 
 

@@ -14,7 +14,6 @@ from forests.markup.rendering import one_line
 from forests.models import Forest
 from forests.pages.json_twin import json_address, path_or_none, shown_to
 from forests.pages.tree.rows import GapRow, Row, TreeReading, TreeRow
-from forests.pages.tree.step_texts import MAX_STEP_LENGTH
 from forests.storage.scores import Judgement, read_judged
 from forests.storage.trees import StoredTree
 
@@ -120,7 +119,7 @@ def _row_data(forest: Forest, stored: StoredTree, row: Row) -> dict[str, Any]:
         "is_on_worst": row.is_on_worst,
         "num_children": row.num_children,
         "has_all_below": row.is_loaded,
-        "text": node.text[:MAX_STEP_LENGTH] if row.is_loaded else None,
+        "text": node.text[: len(node.text) - row.num_missing] if row.is_loaded else None,
         "num_characters_missing": row.num_missing if row.is_loaded else len(node.text),
     }
 

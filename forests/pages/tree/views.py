@@ -1,5 +1,6 @@
 """Views of one tree, of one step, and of the parts of both that are loaded on demand."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +24,10 @@ from forests.pages.tree.picture import picture_of
 from forests.pages.tree.query import QueryError, TreeQuery
 from forests.pages.tree.rows import TreeReading, TreeRow, mean_logprob, tone_of
 from forests.pages.tree.selection import LeafKind
+from forests.pages.tree.token_view import TokenView
 from forests.pages.tree.tree_json import node_data, tree_data
 from forests.progress.reading import read_standing_of
-from forests.storage.scores import judgements_at, read_judged, read_judgements
+from forests.storage.scores import JudgedTree, judgements_at, read_judged, read_judgements
 from forests.storage.trees import StoredTree, read_path, read_prompt, read_tree
 
 STEPS_PART = "steps"
@@ -43,10 +45,31 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
     query = _read_query(request)
     if asks_for_json(request):
         query = replace(query, is_raw=True)  # its texts come as they are: nothing to render
-    reading = _reading(forest, stored, query)
+    context = tree_context(request, forest, stored, query, judged=read_judged(forest, index))
+    if wants_part(request, STEPS_PART):
+        return render(request, "forests/_steps.html", context)
+    context["standing"] = read_standing_of(forest)
+    return respond(request, "forests/tree.html", context, lambda: tree_data(request, context))
+
+
+def tree_context(
+    request: HtmxRequest,
+    forest: Forest,
+    stored: StoredTree,
+    query: TreeQuery,
+    *,
+    judged: Mapping[str, tuple[str, JudgedTree]],
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """Return what the page of a tree shows, without the state of its forest.
+
+    `judged` and `seconds` are those of `TreeReading`.
+    """
+    index = stored.index
+    reading = TreeReading(stored.tree, query, forest.estimator, judged, seconds)
     rows = reading.rows()
     anchors = {row.anchor for row in rows if isinstance(row, TreeRow)}
-    context: dict[str, Any] = {
+    return {
         "forest": forest,
         "tree": stored,
         "query": query,
@@ -66,10 +89,6 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
         "previous": index - 1 if index else None,
         "next": index + 1 if index + 1 < forest.num_trees else None,
     }
-    if wants_part(request, STEPS_PART):
-        return render(request, "forests/_steps.html", context)
-    context["standing"] = read_standing_of(forest)
-    return respond(request, "forests/tree.html", context, lambda: tree_data(request, context))
 
 
 @require_safe
@@ -110,6 +129,8 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "next": siblings[place + 1] if place + 1 < len(siblings) else None,
     }
     context["judgements"] = judgements_at(reading.judged, path)
+    if path:
+        context["token_view"] = TokenView.of(found, stored.tree.children(parent))
     return respond(request, "forests/node.html", context, lambda: node_data(request, context))
 
 
@@ -173,6 +194,18 @@ def node_details(
         "judgements": read_judgements(forest, index, path),
     }
     return render(request, "forests/_details.html", context)
+
+
+@require_safe
+def node_tokens(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
+    """Render the tokens of a step with their probabilities."""
+    if not request.htmx:
+        return _to_node(request, forest_name, index, path)
+    tree = _get_tree(get_forest(forest_name), index).tree
+    if path not in tree.nodes:
+        raise Http404(_no_node(path))
+    view = TokenView.of(tree.nodes[path], tree.children(path[:-1]))
+    return render(request, "forests/_tokens.html", {"view": view})
 
 
 @require_safe

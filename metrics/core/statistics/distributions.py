@@ -88,6 +88,11 @@ class AnswerShare(NamedTuple):
     share: float
     is_correct: bool
 
+    @property
+    def percent(self) -> str:
+        """The share in percent, for the length of a bar."""
+        return f"{100 * self.share:.1f}"
+
 
 def answer_shares(tree: ReasoningTree) -> Sequence[AnswerShare]:
     """Return the answers of a tree's finished samples, most frequent first.

@@ -69,12 +69,15 @@ class PairedGain:
         self.squares += other.squares
 
     def figure(self) -> Figure:
-        """Return the mean with its 95 % interval (normal approximation)."""
+        """Return the mean with its 95 % interval for paired differences from -1 to 1.
+
+        The interval adds one pair of each extreme (Bonett and Price 2012, for proportions). So it
+        is never empty, not even if all differences are equal, and holds for few trees too.
+        """
         if not self.trees:
             return Figure(None)
-        mean = self.total / self.trees
-        if self.trees == 1:
-            return Figure(mean)
-        variance = max(0.0, self.squares - self.trees * mean * mean) / (self.trees - 1)
-        half = Z_95 * sqrt(variance / self.trees)
-        return Figure(mean, mean - half, mean + half)
+        number = self.trees + 2
+        centre = self.total / number
+        variance = (self.squares + 2) / number - centre * centre
+        half = Z_95 * sqrt(max(0.0, variance) / number)
+        return Figure(self.total / self.trees, max(-1.0, centre - half), min(1.0, centre + half))

@@ -27,7 +27,7 @@ from metrics.arguments import (
 )
 from metrics.core.evaluation import EvaluationOptions
 from metrics.core.search.value_functions import VALUE_FUNCTIONS, ValueOptions
-from metrics.measuring.forests import evaluate_forest, metric_run
+from metrics.measuring.forests import evaluate_forest, metric_run, save_run
 from metrics.models import MetricRun
 from metrics.tables.printing import show_numbers
 from metrics.tables.run_tables import baseline_table, left_out, note, search_table
@@ -81,7 +81,7 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
             evaluation = evaluate_forest(forest, wanted, report, options["processes"])
         run = metric_run(forest, evaluation)
         if save:
-            run.save()
+            save_run(run, evaluation)
         self._show(forest, run, print_as)
 
     def _show(self, forest: Forest, run: MetricRun, print_as: str) -> None:

@@ -1,4 +1,4 @@
-"""Command that compares stored runs of beam_search."""
+"""Command that compares forests, and stored runs of beam_search, over the items that they share."""
 
 from typing import Any
 
@@ -6,14 +6,17 @@ from django.core.management.base import CommandError, CommandParser
 
 from common.commands import ProjectCommand, names_among
 from forests.forest_arguments import get_forest
+from forests.models import Forest
 from metrics.arguments import add_print_arguments
+from metrics.measuring.comparison import Comparison, compare_forests, compare_named
 from metrics.measuring.forests import runs_of
 from metrics.models import MetricRun
 from metrics.tables.comparing import (
     SHOWN,
-    compared_table,
-    comparison,
-    difference_of_items,
+    comparison_data,
+    comparison_tables,
+    flat_rows,
+    name_comparison,
     name_run,
 )
 from metrics.tables.printing import show_numbers
@@ -22,8 +25,10 @@ from metrics.tables.run_tables import Table, command_of
 
 class Command(ProjectCommand):
     help = (
-        "List or compare the stored runs of beam_search of one or more forests. Brackets show the "
-        "difference from the first run in percentage points."
+        "Compare forests, or stored runs of beam_search, over the items that they share: paired "
+        "differences in percentage points, with 95 % intervals. Several forests are compared by "
+        "their samples and by the runs that they have in common; one forest by all of its runs. "
+        "The first forest or run is the one that others are compared with."
     )
     examples = """
 python manage.py compare_runs --forest_name F --list
@@ -47,39 +52,59 @@ python manage.py compare_runs --forest_name F,G --metrics accuracy,coverage --pr
             type=names_among(SHOWN),
             default=SHOWN,
             metavar="NAME,NAME",
-            help=f"numbers to show: {', '.join(SHOWN)} (default: all)",
+            help=f"numbers of runs to show: {', '.join(SHOWN)} (default: all)",
         )
         add_print_arguments(parser)
 
     def handle(self, *, forest_name: str, runs: str, print_as: str, **options: Any) -> None:
-        found = _runs(forest_name, runs)
-        described = [_described(run, found) for run in found]
+        forests = [get_forest(name.strip()) for name in dict.fromkeys(forest_name.split(","))]
         if options["list"]:
-            rows = [list(one.values()) for one in described]
-            tables = [Table(list(described[0]), rows)]
-            show_numbers(self, print_as, data=described, rows=described, tables=tables)
+            self._list(_runs(forests, runs), print_as)
             return
         metrics = options["metrics"]
+        found = _comparisons(forests, runs)
         show_numbers(
             self,
             print_as,
-            data={
-                "runs": described,
-                "items_differ": difference_of_items(found) or None,
-                "rows": comparison(found, metrics),
-            },
-            rows=_flat(found, metrics),
-            tables=[compared_table(found, metrics)],
+            data={"comparisons": [comparison_data(one, metrics) for one in found]},
+            rows=[row for one in found for row in flat_rows(one, metrics)],
+            tables=[table for one in found for table in _tables(one, metrics)],
         )
-        if len(found) > 1 and (why := difference_of_items(found)):
-            self.say(f"warning: {why}")
+        for warning in dict.fromkeys(words for one in found for words in one.warnings()):
+            self.say(f"warning: {warning}")
+
+    def _list(self, runs: list[MetricRun], print_as: str) -> None:
+        described = [_described(run, runs) for run in runs]
+        rows = [list(one.values()) for one in described]
+        tables = [Table(list(described[0]), rows)]
+        show_numbers(self, print_as, data=described, rows=described, tables=tables)
 
 
-def _runs(forest_names: str, keys: str) -> list[MetricRun]:
-    forests = [get_forest(name.strip()) for name in dict.fromkeys(forest_names.split(","))]
+def _comparisons(forests: list[Forest], keys: str) -> list[Comparison]:
+    if keys or len(forests) == 1:
+        runs = _runs(forests, keys)
+        if len(runs) < 2:  # noqa: PLR2004  a pair
+            raise CommandError(
+                "there is one run only: name two or more with --runs, or two forests with "
+                "--forest_name; --list shows the runs"
+            )
+        return [compare_named(runs)]
+    return compare_forests(forests)
+
+
+def _tables(comparison: Comparison, metrics: tuple[str, ...]) -> list[Table]:
+    title = name_comparison(comparison)
+    tables = comparison_tables(comparison, metrics)
+    return [
+        Table((f"{title}: {table.columns[0]}", *table.columns[1:]), table.rows) for table in tables
+    ]
+
+
+def _runs(forests: list[Forest], keys: str) -> list[MetricRun]:
+    names = ",".join(forest.name for forest in forests)
     known = [run for forest in forests for run in reversed(runs_of(forest))]
     if not known:
-        raise CommandError(f"{forest_names} has no stored run: run beam_search first")
+        raise CommandError(f"{names} has no stored run: run beam_search first")
     if not keys:
         return known
     by_key: dict[str, list[MetricRun]] = {}
@@ -87,9 +112,7 @@ def _runs(forest_names: str, keys: str) -> list[MetricRun]:
         by_key.setdefault(run.key, []).append(run)
     wanted = [key.strip() for key in keys.split(",")]
     if unknown := [key for key in wanted if key not in by_key]:
-        raise CommandError(
-            f"no run {', '.join(unknown)} of {forest_names}; known: {', '.join(by_key)}"
-        )
+        raise CommandError(f"no run {', '.join(unknown)} of {names}; known: {', '.join(by_key)}")
     return [run for key in wanted for run in by_key[key]]
 
 
@@ -103,20 +126,3 @@ def _described(run: MetricRun, among: list[MetricRun]) -> dict[str, Any]:
         "computed": f"{run.created_at:%Y-%m-%d %H:%M}",
         "command": command_of(run),
     }
-
-
-def _flat(runs: list[MetricRun], metrics: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return a row per number; the columns of runs of several forests name the forest too."""
-    is_of_one_forest = len({run.forest_id for run in runs}) == 1
-    return [
-        {
-            **{name: row[name] for name in ("procedure", "metric", "aggregation", "k")},
-            **{
-                (run.key if is_of_one_forest else f"{run.forest_id}/{run.key}"): (
-                    None if found is None else found["value"]
-                )
-                for run, found in zip(runs, row["found"], strict=True)
-            },
-        }
-        for row in comparison(runs, metrics)
-    ]

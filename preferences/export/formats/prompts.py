@@ -32,6 +32,18 @@ def as_messages(prompt: Prompt) -> list[Message]:
     return [dict(part) for part in prompt]
 
 
+def turns_and_opening(prompt: Prompt) -> tuple[list[Message], str]:
+    """Return a prompt as messages, and the beginning of the answer that it contains.
+
+    A prompt may end with a message of the assistant that the model continues. Trainers put an end
+    of turn after each message, so this beginning belongs to the answer.
+    """
+    turns = as_messages(prompt)
+    if len(turns) > 1 and turns[-1]["role"] == "assistant":
+        return turns[:-1], turns[-1]["content"]
+    return turns, ""
+
+
 def exact_text(prompt: Prompt) -> str:
     """Return a prompt that is a text.
 

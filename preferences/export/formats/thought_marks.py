@@ -24,7 +24,7 @@ from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 from forests.core.values import NodeValue
 from preferences.core.pairing import Pair
 from preferences.export.formats.annotation import Annotation
-from preferences.export.formats.pairs import Item, Thoughts
+from preferences.export.formats.base import Item, Thoughts
 
 OPENING, CLOSING = "<think>", "</think>"
 
@@ -183,7 +183,10 @@ def _without_thoughts(item: Item, left_out: Counter[str]) -> Item:
             place[path] for path in annotation.steps & stays if not tree.nodes[path].is_thought
         }
         annotation = Annotation(annotation.kind, steps)
-    return replace(item, tree=part, values=values, annotation=annotation)
+    critic = item.critic.moved(
+        {old: new for old, new in place.items() if not tree.nodes[old].is_thought}
+    )
+    return replace(item, tree=part, values=values, annotation=annotation, critic=critic)
 
 
 def _staying(tree: ReasoningTree, left_out: Counter[str]) -> set[NodePath]:

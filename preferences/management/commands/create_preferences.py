@@ -171,8 +171,9 @@ def _add_pairing_arguments(parser: CommandParser) -> None:
         "--level",
         choices=LEVELS,
         default=default.level,
-        help="step: next steps of a prefix; step_to_end: these steps, each continued to an end; "
-        "trajectory: whole solutions (default: %(default)s)",
+        help="step_to_end: next steps of a prefix, each continued to an end; step: these steps "
+        "without that, to which most trainers would add an end; trajectory: whole solutions "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--drop_same_answer",

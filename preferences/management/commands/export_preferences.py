@@ -1,5 +1,6 @@
 """Command that exports datasets for trainers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,9 @@ from preferences.arguments import (
     hint_at_imported_values,
 )
 from preferences.core.decontamination import USUAL_NGRAM
+from preferences.core.pairing import STEP
 from preferences.core.value_sources import ValueSource
+from preferences.critique_arguments import add_critique_arguments, choose_critics
 from preferences.export.containers import CONTAINERS
 from preferences.export.dataset_rows import (
     REVIEWED,
@@ -34,16 +37,24 @@ from preferences.export.dataset_rows import (
 )
 from preferences.export.filters import Filters, read_benchmark, token_counter
 from preferences.export.formats.annotation import ANNOTATES
+from preferences.export.formats.base import Format, RowOptions
+from preferences.export.formats.chat_pairs import CHAT_PAIR_FORMATS
+from preferences.export.formats.critiques import CRITIQUE_FORMATS
 from preferences.export.formats.left_out import words_of
-from preferences.export.formats.pairs import Format, RowOptions
-from preferences.export.formats.steps import labeler_id
+from preferences.export.formats.prm800k import labeler_id
 from preferences.export.formats.thought_marks import THOUGHTS
+from preferences.export.formats.traces import VERIFIERS
 from preferences.export.hub import check_hub, push_to_hub
 from preferences.export.writing import FORMATS, ExportRequest, export, output_of
 from preferences.models import PreferenceSet
-from preferences.sets.storage import sets_of
+from preferences.sets.storage import has_open_ends, sets_of
 
+_LOOK_FOR_ERRORS = ("processbench", *(one.name for one in CRITIQUE_FORMATS))
+_CHAT_FORMATS = ("trl_conversational", *(one.name for one in CHAT_PAIR_FORMATS))
 FILTER_OPTIONS = (
+    "critique_prompt",
+    "single_steps",
+    "rank_siblings",
     "cut_at_first_error",
     "decontaminate",
     "max_length",
@@ -123,17 +134,32 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             "drop for formats of steps)",
         )
         parser.add_argument(
+            "--single_steps",
+            action="store_true",
+            help="write a set of the level step for a trainer that adds an end-of-sequence token: "
+            "for a reward model, or if your trainer is set not to add it",
+        )
+        parser.add_argument(
+            "--rank_siblings",
+            action="store_true",
+            help="nemo_rl: one row for all siblings of a prefix that the pairs put in an order, "
+            "instead of one for each pair; its trainers take rows of two",
+        )
+        parser.add_argument(
             "--cut_at_first_error",
             action="store_true",
-            help="trl_stepwise, math_shepherd: end a solution at its first step that is not good",
+            help="trl_stepwise, math_shepherd, openrlhf_prm, rlhflow, critique_sft: end a solution "
+            "at its first step that is not good",
         )
         parser.add_argument(
             "--with_values",
             action="store_true",
             help="trl_stepwise: columns `values`, `n` (samples), `low` and `high` (95 %% interval) "
-            "beside the labels; trl, trl_conversational, step_dpo: values, leaves, margin and "
-            "confidence of each pair",
+            "beside the labels; openrlhf_prm: `values`; formats of pairs: values, leaves, margin "
+            "and confidence. Reward trainers of TRL, OpenRLHF and ms-swift change their loss by "
+            "`margin`",
         )
+        add_critique_arguments(parser)
         _add_filter_arguments(parser)
         parser.add_argument(
             "--push_to_hub",
@@ -180,15 +206,28 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
                 "many chat templates close or move it: check the output of your template, or "
                 "use --level trajectory or step_to_end in create_preferences"
             )
+        self._warn(manifest)
+        self._say_consensus(manifest.get("consensus"))
+        self._say_ratio(manifest.get("tree_token_ratio"))
+        for reason, count in manifest["left_out"].items():
+            self.say(f"left out: {count} {words_of(reason)}")
+        self.say(f"read it back: {_how_to_read(output, manifest['containers'])}")
+
+    def _warn(self, manifest: dict[str, Any]) -> None:
         if _has_rejected(manifest):
             self.say(
                 f"reviewers rejected {manifest['preference_set']['num_rejected']} of the pairs: "
                 "--reviewed not_rejected leaves them out"
             )
-        self._say_consensus(manifest.get("consensus"))
-        for reason, count in manifest["left_out"].items():
-            self.say(f"left out: {count} {words_of(reason)}")
-        self.say(f"read it back: {_how_to_read(output, manifest['containers'])}")
+        if "margin" in manifest["columns"]:
+            self.say(
+                "the column `margin` changes the loss of the reward trainers of TRL, OpenRLHF and "
+                "ms-swift: drop it, or leave out --with_values, if you do not want that"
+            )
+
+    def _say_ratio(self, ratio: float | None) -> None:
+        if ratio is not None:
+            self.say(f"tree_token_ratio: {ratio:.3f}")
 
     def _say_consensus(self, found: dict[str, Any] | None) -> None:
         if found:
@@ -209,7 +248,7 @@ def _is_of_chats(manifest: dict[str, Any]) -> bool:
     """Return whether trainers apply a chat template to the dataset."""
     is_chat = bool(manifest["forest"]["worker_config"].get("api") == "chat")
     name = str(manifest["format"])
-    return name == "trl_conversational" or (name == "trl_unpaired" and is_chat)
+    return name in _CHAT_FORMATS or (name == "trl_unpaired" and is_chat)
 
 
 def _how_to_read(output: Path, containers: list[str]) -> str:
@@ -235,6 +274,7 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
             "out, or choose a format of steps",
             returncode=2,
         )
+    _check_containers(chosen_format, options["container"])
     forest, preference_set = _forest_and_set(options, needs_set=reads_pairs)
     source = (
         _source_of_set(forest, preference_set, options, command)
@@ -242,6 +282,11 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         else choose_source(forest, options, command)
     )
     _refuse_errors_of_progress(source, options)
+    if reads_pairs and preference_set and not options["single_steps"]:
+        _refuse_single_steps(chosen_format, preference_set)
+    critics = choose_critics(forest, chosen_format, source, options)
+    if chosen_format.name == VERIFIERS:
+        _require_tokens(forest, options)
     threshold = options["label_threshold"]
     if threshold is None:
         threshold = _usual_threshold(forest, source, chosen_format)
@@ -255,6 +300,11 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
             label_threshold=threshold,
             with_values=options["with_values"],
             cut_at_first_error=options["cut_at_first_error"],
+            level=preference_set.parameters.get("level", STEP) if preference_set else "",
+            rank_siblings=options["rank_siblings"],
+            critic=critics.critic,
+            critique=critics.critique,
+            critique_prompt=critics.prompt,
             labeler=labeler_id(source.name),
             is_progress=source.is_progress,
         ),
@@ -267,7 +317,10 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         split_seed=options["seed"],
         reviewed=options["reviewed"],
         thoughts=options["thoughts"],
-        solutions=_solutions(forest, source, options["solutions"]),
+        solutions="all"
+        if chosen_format.name == VERIFIERS
+        else _solutions(forest, source, options["solutions"]),
+        repository=options["push_to_hub"] or "",
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={
             **{
@@ -280,6 +333,37 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
     )
 
 
+def _check_containers(chosen: Format, wanted: Sequence[str]) -> None:
+    """Refuse to write only containers that the trainers of a format cannot read.
+
+    Raises:
+        CommandError: none of the wanted containers is readable.
+    """
+    if chosen.containers and not set(chosen.containers) & set(wanted):
+        raise CommandError(
+            f"the trainers of {chosen.name} read {' or '.join(chosen.containers)}: add one of "
+            "these to --container",
+            returncode=2,
+        )
+
+
+def _refuse_single_steps(chosen: Format, preference_set: PreferenceSet) -> None:
+    """Refuse single steps for trainers that end each completion, unless all end a solution.
+
+    Raises:
+        CommandError: a model would learn to stop after one step.
+    """
+    level = preference_set.parameters.get("level", STEP)
+    if chosen.ends_completions and level == STEP and has_open_ends(preference_set):
+        raise CommandError(
+            f"set {preference_set.name!r} has single steps, and the trainers of {chosen.name} end "
+            "each with an end-of-sequence token, so a model learns to stop after one step: make "
+            "the set with create_preferences --level step_to_end, or give --single_steps for a "
+            "reward model or a trainer that does not add the token",
+            returncode=2,
+        )
+
+
 def _refuse_errors_of_progress(source: ValueSource, options: dict[str, Any]) -> None:
     """Refuse to look for a first error by progress: a right step may make none.
 
@@ -287,7 +371,7 @@ def _refuse_errors_of_progress(source: ValueSource, options: dict[str, Any]) -> 
         CommandError: the options do.
     """
     looks = {
-        "--format processbench": options["format"] == "processbench",
+        f"--format {options['format']}": options["format"] in _LOOK_FOR_ERRORS,
         "--cut_at_first_error": options["cut_at_first_error"],
     }
     for option, is_given in looks.items():
@@ -295,6 +379,26 @@ def _refuse_errors_of_progress(source: ValueSource, options: dict[str, Any]) -> 
             raise CommandError(
                 f"{option} looks for the first error, and a step without progress may be right: "
                 "leave it out, or choose other --values",
+                returncode=2,
+            )
+
+
+def _require_tokens(forest: Forest, options: dict[str, Any]) -> None:
+    """Refuse format `verifiers` for a forest that keeps no tokens, or for parts of solutions.
+
+    Raises:
+        CommandError: it keeps none, or the options leave out steps.
+    """
+    if not forest.worker_config.get("keep_tokens"):
+        raise CommandError(
+            f"forest {forest.name!r} keeps no token ids, which --format {VERIFIERS} needs: set "
+            "keep_tokens=True in the config, and seed and grow a new forest"
+        )
+    for name, value in (("solutions", "annotated"), ("thoughts", "drop")):
+        if options[name] == value:
+            raise CommandError(
+                f"--{name} {value} leaves out steps, and --format {VERIFIERS} needs the ids of "
+                "all: leave the option out",
                 returncode=2,
             )
 

@@ -5,6 +5,8 @@ let judged = null; // the pair whose review a key has just sent
 
 const allPairs = () => [...document.querySelectorAll("article.pair")];
 const pairInHand = () => document.activeElement.closest("article.pair");
+// Before a pair has the focus, keys are for the first one that is in view.
+const pairForKeys = () => pairInHand() ?? allPairs().find((pair) => pair.getBoundingClientRect().bottom > 0);
 
 function goToPair(pair) {
   pair.focus({ preventScroll: true });
@@ -20,9 +22,12 @@ function movePair(by) {
 }
 
 function judge(state) {
-  const button = pairInHand()?.querySelector(`.review button[value="${state}"]`);
-  if (!button) return;
-  judged = pairInHand();
+  const button = pairForKeys()?.querySelector(`.review button[value="${state}"]`);
+  if (!button) {
+    say("Your account may not review pairs");
+    return;
+  }
+  judged = pairForKeys();
   judged.focus({ preventScroll: true });
   button.click();
 }
@@ -39,8 +44,8 @@ const REVIEW_KEYS = {
   a: () => judge("accepted"),
   r: () => judge("rejected"),
   o: () => judge("open"),
-  n: () => pairInHand()?.querySelector(".review textarea")?.focus(),
-  p: () => pairInHand()?.querySelector("summary")?.click(),
+  n: () => pairForKeys()?.querySelector(".review textarea")?.focus(),
+  p: () => pairForKeys()?.querySelector("summary")?.click(),
   "?": () => document.getElementById("keys")?.showModal(),
 };
 

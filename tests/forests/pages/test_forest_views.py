@@ -49,7 +49,7 @@ def test_a_public_site_can_be_read_without_login(client, forest, settings, addre
     assert "Log in" in text_of(client, "/")
 
 
-@pytest.mark.parametrize("address", ["/admin/", "/admin/rq/", "/admin/forests/node/"])
+@pytest.mark.parametrize("address", ["/admin/", "/admin/queue/", "/admin/forests/node/"])
 @pytest.mark.parametrize("is_public", [True, False])
 def test_admin_and_queues_always_need_staff(client, settings, address, is_public):
     settings.PUBLIC = is_public

@@ -35,9 +35,11 @@ from forests.storage.counters import counted, recount_forest
 from forests.storage.scores import start_scorer, write_scores
 from forests.storage.trees import collection, delete_forest, node_document
 from forests.transfer.archive_format import SCHEMAS
-from forests.transfer.foreign_trees import READERS, ForeignTreeError
+from forests.transfer.foreign_trees import ForeignTreeError
+from forests.transfer.readers.registry import READERS
 from metrics.measuring.sample_files import SampleFileError, read_samples
 from tests.forests.factories import add_tree, add_trees, duck_tree, make_forest, open_tree
+from tests.forests.transfer.foreign_rows import ROWS, format_of
 
 NAME = "ducks-test-first"
 MODELS = (Forest, Tree, Node, Scorer, TreeScores)
@@ -377,7 +379,14 @@ JSONL: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("format_name", "row"), [("openr", OPENR), ("jsonl", JSONL)])
+@pytest.mark.parametrize(
+    ("format_name", "row"),
+    [
+        ("openr", OPENR),
+        ("jsonl", JSONL),
+        *((format_of(schema), row) for schema, row in ROWS.items()),
+    ],
+)
 def test_trees_of_other_programs_are_refused_or_can_be_stored(format_name: str, row: Any):
     READERS[format_name](row)
     outcomes = Counter(

@@ -23,7 +23,7 @@ from tests.preferences.trees import RIGHT, UNCOMPARED, WRONG, Step, addition_tre
 
 def select(tree: ReasoningTree, key: str = "", **options) -> PairSelection:
     values = estimate_values(tree, "leaf_mean", "incorrect")
-    return select_pairs(tree, values, PairingOptions(**options), key=key)
+    return select_pairs(tree, values, PairingOptions(**{"level": "step"} | options), key=key)
 
 
 def three_steps(first: float | None, second: float | None, third: float | None):
@@ -314,6 +314,13 @@ class TestCounting:
         assert select(tree, max_pairs_per_prefix=1, **options).dropped["pairs_over_prefix_cap"] == 2
         assert select(tree, max_pairs_per_tree=3, **options).dropped["pairs_over_tree_cap"] == 1
 
+    def test_pairs_whose_sides_nobody_can_continue(self):
+        tree = tree_of({"0.0": ("a", None), "0.1": ("b", RIGHT), "0.0.0": ("c", UNCOMPARED)})
+        values = {path: NodeValue(None, 0) for path in tree.nodes}
+        values |= {(0,): NodeValue(0.9, 1), (1,): NodeValue(0.1, 1)}
+        dropped = select_pairs(tree, values, PairingOptions(level="step_to_end")).dropped
+        assert dropped["pairs_without_end"] == 1
+
     def test_steps_that_go_on_to_the_same_whole(self):
         tree = tree_of(
             {
@@ -359,7 +366,7 @@ def test_sides_without_an_answer_are_no_two_sides_with_the_same_one():
 
 
 def test_options_are_written_as_before_the_newest_of_them_was_there():
-    options = PairingOptions(min_margin=0.25, seed=3)
+    options = PairingOptions(min_margin=0.25, level="step", seed=3)
     assert options.as_dict() == {
         "pairing": "best_vs_worst",
         "min_margin": 0.25,

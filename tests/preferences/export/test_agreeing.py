@@ -112,7 +112,7 @@ def pairs() -> set[tuple[str, str]]:
 def create(*arguments: str) -> dict[str, Any]:
     call_command(
         "create_preferences", "--forest_name", "ducks-test-first", "--min_confidence", "0",
-        "--pairing", "all_pairs", *arguments,
+        "--pairing", "all_pairs", "--level", "step", *arguments,
     )  # fmt: skip
     dropped: dict[str, Any] = PreferenceSet.objects.latest("created_at").dropped
     return dropped
@@ -171,7 +171,7 @@ def test_sources_that_cannot_agree_are_refused(forest: Forest, arguments, messag
 def test_an_export_of_pairs_has_what_its_set_kept(forest: Forest, tmp_path: Path):
     create("--agree", "judge")
 
-    rows, manifest = exported(tmp_path, "trl")
+    rows, manifest = exported(tmp_path, "trl", "--single_steps")
 
     assert len(rows) == 1
     assert "consensus" not in manifest

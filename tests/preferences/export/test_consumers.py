@@ -24,8 +24,8 @@ from forests.core.step_tags import STEP_TAG, without_number
 from preferences.core.value_sources import ValueSource
 from preferences.export.containers import Batch, JsonLines
 from preferences.export.dataset_rows import TreeItems, iter_tree_items
-from preferences.export.formats.pairs import RowOptions
-from preferences.export.formats.steps import labeler_id
+from preferences.export.formats.base import RowOptions
+from preferences.export.formats.prm800k import labeler_id
 from tests.preferences.core.test_pairing import trees
 from tests.preferences.export.formats.test_all_formats import (
     ASKED,

@@ -11,7 +11,7 @@ from common.directories import OutputError
 from forests.models import Forest
 from preferences.core.pairing import PairingOptions
 from preferences.export import containers
-from preferences.export.formats.pairs import RowOptions
+from preferences.export.formats.base import RowOptions
 from preferences.export.formats.prompts import FormatError
 from preferences.export.writing import FORMATS, ExportRequest, export
 from preferences.sets.creation import SetParameters, create_preferences

@@ -629,3 +629,33 @@ def test_a_job_whose_forest_is_deleted_before_it_begins_leaves_no_failure(
 
     assert queue.failed_job_registry.get_job_ids() == []
     assert len(queue.finished_job_registry.get_job_ids()) == 2
+
+
+def test_the_requests_of_a_tree_go_to_one_of_several_servers(settings):
+    with OpenAIServer() as first, OpenAIServer() as second:
+        forest = seeded(12, base_urls=[first.url, second.url], branching=[4, 2, 1])
+
+        assert grow_slice(forest.name, 0, 12) == {"complete": 12, "failed": 0}
+
+        sessions = [
+            {found["X-Session-ID"] for found in one.sent_headers} for one in (first, second)
+        ]
+        prompts = [{str(body["prompt"]) for body in one.requests} for one in (first, second)]
+
+    assert all(prompts)
+    assert len(sessions[0] | sessions[1]) == 12
+    moved = sessions[0] & sessions[1]
+    assert len(moved) <= 3
+    assert forest.name not in str(sessions)
+
+
+def test_cached_prompt_tokens_are_counted_where_a_server_tells_them(model_server: OpenAIServer):
+    model_server.usage_details = {"prompt_tokens_details": {"cached_tokens": 2}}
+    forest = seeded()
+
+    grow_slice(forest.name, 0, 4)
+
+    assert_whole(forest)
+    grown = reread(forest)
+    assert grown.cached_tokens == 2 * grown.requests > 0
+    assert grown.cached_share == grown.cached_tokens / grown.prompt_tokens

@@ -142,9 +142,12 @@ def test_a_gain_is_paired_by_tree():
     for result, other in [(1.0, 0.0), (1.0, 1.0), (None, 1.0), (0.5, 0.0)]:
         gain.add(result, other)
     found = gain.figure()
-    half = 1.96 * 0.5 / 3**0.5
+    # Bonett and Price: one more pair at each end of the scale.
+    pairs = [1.0, 0.0, 0.5, 1.0, -1.0]
+    centre = sum(pairs) / 5
+    half = 1.96 * (sum((one - centre) ** 2 for one in pairs) / 5 / 5) ** 0.5
     assert gain.trees == 3
     assert [found.value, found.low, found.high] == pytest.approx(
-        [0.5, 0.5 - half, 0.5 + half], rel=1e-3
+        [0.5, centre - half, centre + half], rel=1e-3
     )
     assert PairedGain().figure().value is None

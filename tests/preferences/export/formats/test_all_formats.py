@@ -13,13 +13,14 @@ from forests.core.step_tags import STEP_TAG
 from forests.core.tree import ReasoningTree
 from forests.core.values import NodeValue, Ungraded, estimate_values
 from preferences.core.pairing import PairingOptions, select_pairs
-from preferences.export.formats.pairs import EVIDENCE, PAIR_FORMATS, Format, Item, Row, RowOptions
+from preferences.export.formats.base import Format, Item, Row, RowOptions
+from preferences.export.formats.pairs import EVIDENCE
 from preferences.export.formats.prompts import FormatError, as_seen
-from preferences.export.formats.steps import STEP_FORMATS
+from preferences.export.writing import OUR_FORMATS
 from tests.preferences.core.test_pairing import options, trees
 from tests.preferences.trees import RIGHT, UNCOMPARED, WRONG, Step, addition_tree, tree_of
 
-FORMATS = {one.name: one for one in (*PAIR_FORMATS, *STEP_FORMATS)}
+FORMATS = {one.name: one for one in OUR_FORMATS}
 QUESTION = "What is 2 + 3? "
 ASKED = "What is 2 + 3?"
 FEW_SHOT = f"Question: What is 1 + 1?\nAnswer: 2\n\nQuestion: {ASKED}\nAnswer:"
@@ -30,7 +31,7 @@ def item_of(
     tree: ReasoningTree, prompt=QUESTION, ungraded: Ungraded = "incorrect", **wanted
 ) -> Item:
     values = estimate_values(tree, "leaf_mean", ungraded)
-    pairs = select_pairs(tree, values, PairingOptions(**wanted)).pairs
+    pairs = select_pairs(tree, values, PairingOptions(**{"level": "step"} | wanted)).pairs
     return Item(prompt=prompt, label="5", dataset="sums", pairs=pairs, tree=tree, values=values)
 
 
@@ -110,6 +111,23 @@ def test_unpaired_rows_have_each_side_once_labelled_by_its_value():
     ]  # fmt: skip
     chat = rows_of("trl_unpaired", item_of(tree, prompt=CHAT), threshold=0.5)
     assert chat[0]["completion"] == [{"role": "assistant", "content": "step 1"}]
+
+
+def test_a_continued_step_is_labelled_by_its_end_and_not_by_its_own_value():
+    """The first step of 0.25 is chosen nowhere, but one of its continuations is right."""
+    steps: dict[str, Step] = {
+        "0.0": ("Add.", None), "0.0.0": ("5", RIGHT), "0.0.1": ("6", WRONG, 3),
+        "0.1": ("Guess.", WRONG),
+    }  # fmt: skip
+    item = item_of(tree_of(steps), level="step_to_end")
+    rows = rows_of("trl_unpaired", item, threshold=0.5, level="step_to_end", with_values=True)
+    first = {row["completion"]: (row["label"], row["value"]) for row in rows[:2]}
+    assert first == {"Add.5": (True, 0.25), "Guess.": (False, 0.0)}
+    odd = tree_of({**steps, "0.1": ("Guess.", UNCOMPARED)})
+    dropped: Counter[str] = Counter()
+    wanted = RowOptions(label_threshold=0.5, level="step_to_end")
+    list(FORMATS["trl_unpaired"].rows(replace(item, tree=odd), wanted, dropped))
+    assert dropped == Counter(sides_without_result=1)
 
 
 def test_stepwise_rows_label_every_step_of_every_solution():
@@ -254,7 +272,7 @@ def test_no_result_is_a_rating_of_none_and_not_minus_one():
 
 @pytest.mark.parametrize("one", FORMATS.values(), ids=FORMATS)
 def test_a_chat_can_be_written_in_every_format_but_that_of_texts(one: Format):
-    if one.name != "trl":
+    if one.name not in ("trl", "critique_pairs"):  # which needs a judge
         assert rows_of(one.name, item_of(addition_tree(), prompt=CHAT))
 
 

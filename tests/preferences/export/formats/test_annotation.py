@@ -11,7 +11,7 @@ from experiment_configs.refinements import Refinement
 from forests.core.tree import ReasoningTree, TreeNode, parse_path
 from forests.core.values import estimate_values
 from preferences.export.formats.annotation import Annotation, Kind
-from preferences.export.formats.pairs import Item, Row, RowOptions
+from preferences.export.formats.base import Item, Row, RowOptions
 from preferences.export.writing import FORMATS
 from rollouts.strategies.omega_prm import OmegaPRM
 from tests.preferences.export.formats.test_all_formats import rows_of

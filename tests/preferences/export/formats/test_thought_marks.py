@@ -10,7 +10,7 @@ from forests.core.tree import Grade, ReasoningTree, TreeNode, parse_path
 from forests.core.values import estimate_values
 from preferences.core.pairing import PairingOptions, select_pairs
 from preferences.export.formats.annotation import Annotation
-from preferences.export.formats.pairs import Item, RowOptions
+from preferences.export.formats.base import Item, RowOptions
 from preferences.export.formats.thought_marks import with_thoughts
 from preferences.export.writing import FORMATS
 from preferences.pages.thought_pieces import split_at_thoughts
@@ -270,7 +270,13 @@ def test_what_a_strategy_annotated_stays_so():
 # Formats
 
 
-@pytest.mark.parametrize("name", ["trl_stepwise", "math_shepherd", "processbench", "prm800k"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "trl_stepwise", "math_shepherd", "processbench", "prm800k", "openrlhf_prm", "rlhflow",
+        "critique_sft", "fapo",
+    ],
+)  # fmt: skip
 def test_formats_of_steps_label_the_answer_unless_asked_for_more(name):
     item = item_of(split_off())
 
@@ -278,7 +284,10 @@ def test_formats_of_steps_label_the_answer_unless_asked_for_more(name):
     assert "It is 5." in json.dumps(rows(name, item, "keep")[0])
 
 
-@pytest.mark.parametrize("name", ["trl_conversational", "trl_unpaired", "step_dpo"])
+@pytest.mark.parametrize(
+    "name",
+    ["trl_conversational", "trl_unpaired", "step_dpo", "ms_swift", "llama_factory", "nemo_rl"],
+)
 def test_formats_of_pairs_have_whole_texts_unless_asked_for_less(name):
     item = pairs_of(split_off())
 

@@ -1,0 +1,1 @@
+"""A module for each format of trees that other programs made: pure functions of rows."""

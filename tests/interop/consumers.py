@@ -1,0 +1,77 @@
+"""The programs that read exported datasets, and the environment of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.backends.environments import ensure_environment
+
+REQUIREMENTS = Path(__file__).with_name("requirements")
+READERS = Path(__file__).with_name("readers")
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A program with an environment of its own."""
+
+    key: str
+    """Name of its requirements and of its environment."""
+    name: str
+    package: str
+    reader: str
+    """Name of the script that runs it, in `readers`."""
+    stand_ins: Sequence[str] = ()
+    """Modules that it imports at its start and that need a GPU, or that texts do not need."""
+    checkout: str = ""
+    """Variable that names a checkout of its source, for one that no registry has."""
+
+    @property
+    def version(self) -> str:
+        """The pinned version; empty for one that no registry has."""
+        pins = [
+            pin
+            for file in (f"{self.key}.txt", f"{self.key}-bare.txt")
+            if (REQUIREMENTS / file).is_file()
+            for pin in (REQUIREMENTS / file).read_text().splitlines()
+        ]
+        return next(
+            (pin.partition("==")[2] for pin in pins if pin.startswith(f"{self.package}==")), ""
+        )
+
+    def python(self, folder: Path) -> Path:
+        """Return the Python of its environment, which is made where there is none.
+
+        All environments share one PyTorch, the largest package by far.
+
+        Raises:
+            PreparationError: a package cannot be installed.
+        """
+        base = ensure_environment(folder, "base", requirements=REQUIREMENTS)
+        return ensure_environment(
+            folder, self.key, (), self.stand_ins, requirements=REQUIREMENTS, base=base
+        )
+
+
+_GPU_ONLY = ("bitsandbytes", "triton")
+
+CONSUMERS = {
+    one.key: one
+    for one in (
+        Consumer("trl", "TRL", "trl", "read_trl.py"),
+        Consumer("trl_prm", "TRL", "trl", "read_trl.py"),
+        Consumer("axolotl", "axolotl", "axolotl", "read_axolotl.py", _GPU_ONLY),
+        Consumer("ms_swift", "ms-swift", "ms-swift", "read_ms_swift.py"),
+        Consumer(
+            "llama_factory",
+            "LLaMA-Factory",
+            "llamafactory",
+            "read_llama_factory.py",
+            ("torchaudio",),
+        ),
+        Consumer(
+            "openrlhf", "OpenRLHF", "openrlhf", "read_openrlhf.py", ("deepspeed", "flash_attn")
+        ),
+        Consumer("verl", "verl", "verl", "read_verl.py"),
+        Consumer("nemo_rl", "NeMo-RL", "nemo-rl", "read_nemo_rl.py", checkout="NEMO_RL"),
+    )
+}

@@ -1,0 +1,62 @@
+"""Read an exported dataset, as it is, with verl's dataset of prompts and with FAPO's reward.
+
+verl trains on a GPU only. VERL_RECIPE names a checkout of verl-recipe; without one, no reward is
+asked for.
+
+usage: python read_verl.py prompts DIRECTORY CONTAINER
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import tiny
+from observing import tell
+from omegaconf import OmegaConf
+from verl.utils.dataset.rl_dataset import RLHFDataset, collate_fn
+
+REWARD = "fapo/reward_fn_genrm.py"
+
+
+def main() -> None:
+    _, directory, container = sys.argv[1:]
+    config = OmegaConf.create({"max_prompt_length": 4096, "filter_overlong_prompts_workers": 1})
+    dataset = RLHFDataset(
+        f"{directory}/{container}/train.{container}", tiny.tokenizer(), config=config
+    )
+    items = [dataset[number] for number in range(len(dataset))]
+    collate_fn(items)
+    recipe = os.environ.get("VERL_RECIPE", "")
+    tell({"read": [_read(item, recipe) for item in items], "asked_reward": bool(recipe)})
+
+
+def _read(item: dict[str, Any], recipe: str) -> dict[str, Any]:
+    truth, more = item["reward_model"]["ground_truth"], item["extra_info"]
+    found = {
+        "data_source": item["data_source"],
+        "prompt": [dict(message) for message in item["raw_prompt"]],
+        "ground_truth": truth,
+        "total_steps": more["total_steps"],
+    }
+    if recipe:
+        reward = _reward(Path(recipe))
+        answers = [-1, *range(more["total_steps"])]
+        found["rewards"] = {
+            answer: reward(f"\\boxed{{{answer}}}", truth, more)["score"] for answer in answers
+        }
+    return found
+
+
+def _reward(recipe: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("reward", recipe / REWARD)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"{recipe} has no {REWARD}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.compute_score_fapo_genrm
+
+
+if __name__ == "__main__":
+    main()
