@@ -1,101 +1,133 @@
 """Compare the models on the same held-out items, and write report.md and report.json.
 
-Means over items, with 95 % intervals; differences are paired by item. No item was trained on.
+Means over items, with 95 % intervals; gains are paired by item. No item was trained on.
 
 usage: compare.py RESULTS
 """
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from metrics.core.statistics.intervals import Figure, PairedGain, TreeMean
+from metrics.core.statistics.intervals import PairedGain, TreeMean
 from prm_site import open_forest
 from prm_site.python_api.open_tree import OpenTree
 
 MODELS = {
     "base": "before training",
     "dpo": "trained on the pairs",
-    "control": "trained on the pairs, turned round at random",
+    "control": "control: pairs turned round at random",
 }
 MEASURES: dict[str, Callable[[OpenTree], float | None]] = {
     "pass@1": lambda tree: tree.pass_rate,
     "majority of 16": lambda tree: tree.majority_vote,
 }
+Items: TypeAlias = Mapping[str, Mapping[str, float | None]]
+"""Measures of each item, by its question."""
 
 
 def main() -> None:
     results = Path(sys.argv[1])
-    items = {name: read_items(results / "forests" / name) for name in MODELS}
-    shared = set.intersection(*(set(found) for found in items.values()))
-    rows = [
-        {"model": name, "measure": measure, **compared(items[name], items["base"], shared, measure)}
-        for measure in MEASURES
-        for name in MODELS
-    ]
+    items = {name: items_of(open_forest(results / "forests" / name).trees()) for name in MODELS}
+    gains = compared(items)
     scorer = json.loads((results / "scorer.json").read_text())
-    report = {"items": len(shared), "models": rows, "scorer": scorer}
+    votes = votes_of(scorer)
+    report = {"models": gains, "votes": votes, "scorer": scorer["quality"]}
     (results / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    text = as_markdown(rows, len(shared), scorer)
+    text = as_markdown(gains, votes)
     (results / "report.md").write_text(text)
     print(text)
 
 
-def read_items(archive: Path) -> dict[str, dict[str, float | None]]:
-    """Return the measures of each complete tree, by its question."""
+def items_of(trees: Iterable[OpenTree]) -> Items:
+    """Return the measures of the complete trees."""
     return {
         tree.question: {name: measure(tree) for name, measure in MEASURES.items()}
-        for tree in open_forest(archive).trees()
+        for tree in trees
         if tree.is_complete
     }
 
 
-Items = dict[str, dict[str, float | None]]
+def compared(models: Mapping[str, Items]) -> list[dict[str, Any]]:
+    """Return a row for each measure and model: its mean, and its gain over the first model.
+
+    Only items that all models have solved count.
+    """
+    base, *_ = models
+    shared = sorted(set.intersection(*(set(found) for found in models.values())))
+    rows = []
+    for measure in MEASURES:
+        for name, found in models.items():
+            mean, gain = TreeMean(), PairedGain()
+            for question in shared:
+                mean.add(found[question][measure])
+                gain.add(found[question][measure], models[base][question][measure])
+            figure = gain.figure()
+            rows.append(
+                {
+                    "measure": measure,
+                    "model": name,
+                    "items": mean.trees,
+                    "value": mean.value,
+                    "interval": mean.interval,
+                    "gain": None if name == base else figure.value,
+                    "gain_interval": None if name == base else (figure.low, figure.high),
+                }
+            )
+    return rows
 
 
-def compared(found: Items, base: Items, shared: set[str], measure: str) -> dict[str, Any]:
-    """Return the mean over the shared items, and the paired gain over the base, with intervals."""
-    mean, gain = TreeMean(), PairedGain()
-    for question in sorted(shared):
-        mean.add(found[question][measure])
-        gain.add(found[question][measure], base[question][measure])
-    low, high = mean.interval or (None, None)
-    return {
-        "value": mean.value, "low": low, "high": high, "no_result": mean.no_result,
-        "gain": None if found is base else as_dict(gain.figure()),
-    }  # fmt: skip
+def votes_of(scorer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the votes weighted by the step scorer, with their gains over a majority vote.
 
-
-def as_dict(figure: Figure) -> dict[str, float | None]:
-    return {"value": figure.value, "low": figure.low, "high": figure.high}
-
-
-def as_markdown(rows: list[dict[str, Any]], num_items: int, scorer: dict[str, Any]) -> str:
-    """Return the report as two tables."""
-    lines = [
-        f"{num_items} held-out items, 16 solutions each, in percent with 95 % intervals.",
-        "",
-        "| model | measure | value | gain over the base, paired |",
-        "|---|---|---|---|",
+    `scorer` is what `evaluate_scorer --json` printed.
+    """
+    return [
+        {
+            "aggregation": row["aggregation"],
+            "samples": row["k"],
+            "items": row["trees"],
+            "value": row["value"],
+            "interval": (row["low"], row["high"]),
+            "gain": row["gain"],
+            "gain_interval": (row["gain_low"], row["gain_high"]),
+        }
+        for row in scorer["searches"]["prm"]
+        if row["metric"] == "weighted_vote"
     ]
-    for row in rows:
-        value = spread(row["value"], row["low"], row["high"])
-        gain = row["gain"]
-        told = spread(gain["value"], gain["low"], gain["high"], sign="+") if gain else ""
-        lines.append(f"| {MODELS[row['model']]} | {row['measure']} | {value} | {told} |")
-    return "\n".join([*lines, "", *of_scorer(scorer)]) + "\n"
 
 
-def of_scorer(scorer: dict[str, Any]) -> list[str]:
-    """Return the lines of a table: votes weighted by the step scorer against a majority vote."""
-    return [json.dumps(scorer)[:400]]
+def as_markdown(gains: Sequence[Mapping[str, Any]], votes: Sequence[Mapping[str, Any]]) -> str:
+    """Return both tables, in percent and percentage points with 95 % intervals."""
+    lines = ["| measure | model | items | % | gain over the first |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row['measure']} | {MODELS[row['model']]} | {row['items']} | "
+        f"{shown(row['value'], row['interval'])} | "
+        f"{'' if row['gain'] is None else shown(row['gain'], row['gain_interval'], '+')} |"
+        for row in gains
+    ]
+    lines += ["", "| vote weighted by the score | samples | items | % | gain over majority |"]
+    lines += ["|---|---|---|---|---|"]
+    lines += [
+        f"| {row['aggregation']} of the steps | {row['samples']} | {row['items']} | "
+        f"{shown(row['value'], row['interval'])} | "
+        f"{shown(row['gain'], row['gain_interval'], '+')} |"
+        for row in votes
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def spread(value: float, low: float, high: float, sign: str = "") -> str:
+def shown(value: float | None, interval: Sequence[float | None] | None, sign: str = "") -> str:
+    """Return a share as a percentage with its interval."""
+    if value is None:
+        return "no result"
+    low, high = interval or (None, None)
+    if low is None or high is None:
+        return f"{100 * value:{sign}.1f}"
     return f"{100 * value:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
 
 

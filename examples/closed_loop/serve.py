@@ -1,7 +1,7 @@
 """Serve a model, or a step scorer, to the workers: an OpenAI-compatible server over transformers.
 
-It answers /v1/completions for a model and vLLM's /pooling for a scorer, in batches, on a GPU if there
-is one. For real work use vLLM: this server is here because it needs only what training needs.
+It answers /v1/completions for a model and vLLM's /pooling for a scorer, in batches, on a GPU if
+there is one. For real work use vLLM: this server needs only what training needs.
 
 usage: serve.py FOLDER PORT [--scorer]
 """
@@ -9,8 +9,8 @@ usage: serve.py FOLDER PORT [--scorer]
 import argparse
 import asyncio
 import copy
-import os
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -120,7 +120,8 @@ class Policy:
 
     def _share(self, prompts: list[list[int]]) -> int:
         """Return how many first tokens of these prompts are in `cache_of_shared`."""
-        start = os.path.commonprefix([*prompts, prompts[0][:-1]])
+        places = zip(*prompts, prompts[0][:-1], strict=False)
+        start = [tokens[0] for tokens in takewhile(lambda one: len(set(one)) == 1, places)]
         if start[: len(self.shared)] != self.shared or not self.shared:
             self.shared, self.cache_of_shared = start, DynamicCache()
             if start:
@@ -216,7 +217,7 @@ class Server:
                 batch.append(job)
             try:
                 answers = await asyncio.to_thread(self.engine.run, batch)
-            except Exception as error:  # the workers try again, and say what the server said
+            except Exception as error:  # noqa: BLE001  workers try again, and say what it was
                 for job in batch:
                     job.answer.set_exception(RuntimeError(repr(error)))
             else:

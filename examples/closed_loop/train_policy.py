@@ -33,7 +33,8 @@ def main() -> None:
     has_gpu = torch.cuda.is_available()
     settings = DPOConfig(
         options.output,
-        per_device_train_batch_size=16,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=4,
         learning_rate=2e-4,
         lr_scheduler_type="cosine",
         warmup_steps=5,
@@ -71,7 +72,8 @@ def swapped_at_random(pairs: Dataset) -> Dataset:
             return row
         return {**row, "chosen": row["rejected"], "rejected": row["chosen"]}
 
-    return pairs.map(swap, load_from_cache_file=False)
+    turned: Dataset = pairs.map(swap, load_from_cache_file=False)
+    return turned
 
 
 if __name__ == "__main__":

