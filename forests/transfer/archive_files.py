@@ -31,6 +31,7 @@ MAX_NUMBERED = 10**9
 """Samples that were asked for after one node."""
 
 ADDED: Mapping[str, Any] = {
+    "cached_tokens": 0,
     "num_uncompared": 0,
     "voted_answer": None,
     "question": "",
