@@ -181,8 +181,9 @@ def _one_in_words(
             f", each entry {_in_words(part['items'], schema, words)}" if part.get("items") else ""
         )
         return f"{word} with at least one entry{each}" if "minItems" in part else word + each
-    if part.get("additionalProperties"):
-        return f"{word}, each value {_in_words(part['additionalProperties'], schema, words)}"
+    others = part.get("additionalProperties")
+    if isinstance(others, Mapping):
+        return f"{word}, each value {_in_words(others, schema, words)}"
     return word + _range(part)
 
 

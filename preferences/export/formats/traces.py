@@ -86,14 +86,12 @@ def _verifiers(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterat
 def _steps_to_write(tree: ReasoningTree, dropped: Counter[str]) -> list[TreeNode]:
     """Return the steps of all solutions whose ids are known, parents first."""
     kept: set[NodePath] = set()
-    reasons = {
-        Chain.BROKEN: "solutions_tokenized_otherwise",
-        Chain.UNKNOWN: "solutions_without_tokens",
-    }
     for leaf in tree.leaves():
         chain = chain_of(tree, leaf.path)
-        if chain is not Chain.WHOLE:
-            dropped[reasons[chain]] += 1
+        if chain is Chain.BROKEN:
+            dropped["solutions_tokenized_otherwise"] += 1
+        elif chain is Chain.UNKNOWN:
+            dropped["solutions_without_tokens"] += 1
         elif leaf.path:
             kept |= {leaf.path[:depth] for depth in range(1, leaf.depth + 1)}
     return [tree.nodes[path] for path in sorted(kept, key=lambda path: (len(path), path))]

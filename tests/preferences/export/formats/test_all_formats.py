@@ -272,7 +272,7 @@ def test_no_result_is_a_rating_of_none_and_not_minus_one():
 
 @pytest.mark.parametrize("one", FORMATS.values(), ids=FORMATS)
 def test_a_chat_can_be_written_in_every_format_but_that_of_texts(one: Format):
-    if one.name not in ("trl", "critique_pairs"):  # which needs a judge
+    if one.name not in ("trl", "critique_pairs", "verifiers"):  # which need a judge, and tokens
         assert rows_of(one.name, item_of(addition_tree(), prompt=CHAT))
 
 
