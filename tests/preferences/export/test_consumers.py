@@ -108,7 +108,7 @@ def test_openrlhf_finds_one_label_for_each_placeholder(tree):
         labels = [label for _, label in read_by_openrlhf(row)]
         assert labels == ["+" if label else "-" for label in read_math_shepherd(other)[2]]
         values = [value for _, value in read_by_openrlhf(row, "values")]
-        assert [label == "+" for label in labels] == [value > 0 for value in values]
+        assert [label == "+" for label in labels] == [float(str(value)) > 0 for value in values]
 
 
 def test_a_solution_with_the_placeholder_in_its_text_is_no_row_of_openrlhf():
