@@ -59,7 +59,7 @@ def names_under(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-# Of the others, one needs the votes of a judge and one kept tokens, which this forest does not have.
+# The others need the votes of a judge, or kept tokens, which this forest does not have.
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"critique_pairs", "verifiers"}))
 def test_datasets_reads_the_same_rows_back_from_every_container(name, request_of):
     request = request_of(name)
