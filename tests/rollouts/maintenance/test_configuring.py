@@ -143,6 +143,7 @@ def test_every_setting_that_may_be_changed_is_one():
 
 
 SETTINGS_OF_SAMPLES = {
+    "keep_tokens",
     "api", "branching", "extra_body", "keep_blocks", "logprobs", "max_depth", "max_nodes",
     "max_tokens_field", "max_tokens_per_rollout", "max_tokens_per_step", "model", "num_rollouts",
     "num_searches", "omega_alpha", "omega_beta", "omega_c_puct", "omega_length", "reasoning",

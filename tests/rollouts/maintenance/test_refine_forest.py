@@ -505,7 +505,7 @@ def test_preference_sets_pair_only_the_steps_that_were_compared(server: OpenAISe
 
     call_command(
         "create_preferences", "--forest_name", forest.name, "--set_name", "p",
-        "--min_confidence", "0",
+        "--min_confidence", "0", "--level", "step",
     )  # fmt: skip
 
     made = PreferenceSet.objects.get(name="p")
