@@ -1,6 +1,6 @@
 """Exported rows are read by the rules of those who read such datasets.
 
-The readers are written anew from what these programs do:
+The readers repeat what these programs do:
 
 - TRL 1.16, `examples/datasets/math_shepherd.py` and `prm800k.py`
 - OpenR (164eeef), `preprocess/src/preprocessors` and `preprocess/src/data_types`

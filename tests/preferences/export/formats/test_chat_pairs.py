@@ -1,6 +1,6 @@
 """Pairs as ms-swift, LLaMA-Factory and NeMo-RL read them.
 
-The readers are written anew from what these programs do, as of 2026-08: ms-swift 3602360a5
+The readers repeat what these programs do, as of 2026-08: ms-swift 3602360a5
 (`Template._swift_prepare_inputs`), LLaMA-Factory ff6d4d12e (`parser.py`, `converter.py`), NeMo-RL
 7ea279abf (`PreferenceDataset`, `preference_preprocessor`).
 """

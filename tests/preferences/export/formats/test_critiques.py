@@ -1,6 +1,6 @@
 r"""Critiques for generative process reward models.
 
-The reward of FAPO is written anew from `fapo/reward_fn_genrm.py` of verl-recipe (48ea0a7).
+The reward of FAPO repeats `fapo/reward_fn_genrm.py` of verl-recipe (48ea0a7).
 """
 
 import re
