@@ -78,7 +78,7 @@ class Policy:
         """Return the answers. Each prompt is computed once, whatever its number of samples."""
         samples = [Sample(job, [], []) for job in jobs for _ in range(job.num_samples)]
         shared = self._share([job.tokens for job in jobs])
-        tokens, mask = _padded([job.tokens[shared:] for job in jobs], left=True)
+        tokens, mask = padded([job.tokens[shared:] for job in jobs], left=True)
         places = shared + (mask.cumsum(1) - 1).clamp(min=0)
         mask = torch.cat([mask.new_ones(len(jobs), shared), mask], 1)
         past = copy.deepcopy(self.cache_of_shared)
@@ -160,7 +160,7 @@ class Scorer:
     @torch.inference_mode()
     def run(self, jobs: list[Job]) -> list[dict[str, Any]]:
         """Return the probabilities of both classes at each step tag."""
-        tokens, mask = _padded([job.tokens for job in jobs], left=False)
+        tokens, mask = padded([job.tokens for job in jobs], left=False)
         logits = self.model(tokens, attention_mask=mask).logits.float()
         probabilities = torch.softmax(logits, -1).tolist()
         return [
@@ -171,7 +171,8 @@ class Scorer:
         ]  # fmt: skip
 
 
-def _padded(rows: list[list[int]], *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(rows: list[list[int]], *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rows of tokens as one tensor, and the mask that tells them from padding."""
     longest = max(map(len, rows))
     tokens = torch.zeros((len(rows), longest), dtype=torch.long)
     mask = torch.zeros_like(tokens)

@@ -11,7 +11,7 @@ import random
 
 import torch
 from datasets import load_dataset
-from serve import DEVICE, STEP_TAG
+from serve import DEVICE, STEP_TAG, padded
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 SEED = 0
@@ -59,14 +59,10 @@ def train(
         order.shuffle(rows)
         for at in range(0, len(rows) - ROWS_OF_A_BATCH + 1, ROWS_OF_A_BATCH):
             batch = rows[at : at + ROWS_OF_A_BATCH]
-            longest = max(len(tokens) for tokens, _ in batch)
-            tokens = torch.zeros((len(batch), longest), dtype=torch.long)
-            mask = torch.zeros_like(tokens)
-            for place, (row, _) in enumerate(batch):
-                tokens[place, : len(row)], mask[place, : len(row)] = torch.tensor(row), 1
+            tokens, mask = padded([row for row, _ in batch], left=False)
             where = [(place, tag) for place, (_, labels) in enumerate(batch) for tag, _ in labels]
             wanted = torch.tensor([value for _, labels in batch for _, value in labels]).to(DEVICE)
-            logits = model(tokens.to(DEVICE), attention_mask=mask.to(DEVICE)).logits
+            logits = model(tokens, attention_mask=mask).logits
             places = torch.tensor(where).to(DEVICE)
             logprobs = torch.log_softmax(logits[places[:, 0], places[:, 1]].float(), -1)
             loss = -(wanted * logprobs[:, 1] + (1 - wanted) * logprobs[:, 0]).mean()
