@@ -43,7 +43,7 @@ from preferences.export.formats.prm800k import PRM800K
 from preferences.export.formats.prompts import FormatError
 from preferences.export.formats.steps import STEP_FORMATS
 from preferences.export.formats.thought_marks import with_thoughts
-from preferences.export.formats.traces import TRACE_FORMATS, VERIFIERS
+from preferences.export.formats.traces import TRACE_FORMATS
 from preferences.export.margins_picture import margins_picture
 from preferences.models import PreferenceSet
 
@@ -233,7 +233,7 @@ def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Wri
             _add_evidence(evidence, request, item)
             for row in _rows(request, item, left_out):
                 sink.add(split, row)
-                if request.format.name == VERIFIERS:
+                if request.format.needs_tokens:
                     ratio.add_tree(item.tree)
         sink.flush()
         if sink.counts:
@@ -278,7 +278,7 @@ def _items(
     request: ExportRequest, coverage: Coverage, left_out: Counter[str]
 ) -> Iterator[tuple[Any, Item]]:
     for prompt, item in _stored_items(request, coverage, left_out):
-        if request.format.name == VERIFIERS:  # its thoughts have a field of their own
+        if request.format.needs_tokens:
             yield prompt, item
             continue
         yield prompt, with_thoughts(item, request.handling, left_out)

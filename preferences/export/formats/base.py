@@ -133,6 +133,8 @@ class Format:
     """Whether rows have the words of a scorer, which then reads `Item.critic`."""
     needs_trees: bool = False
     """Whether a format of pairs reads `Item.tree` too."""
+    needs_tokens: bool = False
+    """Whether rows have the token ids of whole solutions, with thoughts in a field of their own."""
     besides: Besides = nothing_beside
     """Returns the texts of more files by their path; takes the paths of the rows by split."""
     containers: Sequence[str] = ()

@@ -22,7 +22,6 @@ from preferences.export.formats.prompts import Message, as_messages
 
 TRACE_VERSION = 1
 """Of `verifiers.v1.trace.TRACE_VERSION`."""
-VERIFIERS = "verifiers"
 
 
 def advantages(
@@ -204,11 +203,12 @@ _SCHEMA = pa.schema(
 
 TRACE_FORMATS = (
     Format(
-        VERIFIERS,
+        "verifiers",
         "trees",
         _verifiers,
         lambda *_: _SCHEMA,
         trainers=("verifiers", "prime-rl"),
+        needs_tokens=True,
         containers=("jsonl",),
     ),
 )

@@ -43,7 +43,6 @@ from preferences.export.formats.critiques import CRITIQUE_FORMATS
 from preferences.export.formats.left_out import words_of
 from preferences.export.formats.prm800k import labeler_id
 from preferences.export.formats.thought_marks import THOUGHTS
-from preferences.export.formats.traces import VERIFIERS
 from preferences.export.hub import check_hub, push_to_hub
 from preferences.export.writing import FORMATS, ExportRequest, export, output_of
 from preferences.models import PreferenceSet
@@ -285,8 +284,8 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
     if reads_pairs and preference_set and not options["single_steps"]:
         _refuse_single_steps(chosen_format, preference_set)
     critics = choose_critics(forest, chosen_format, source, options)
-    if chosen_format.name == VERIFIERS:
-        _require_tokens(forest, options)
+    if chosen_format.needs_tokens:
+        _require_tokens(forest, chosen_format, options)
     threshold = options["label_threshold"]
     if threshold is None:
         threshold = _usual_threshold(forest, source, chosen_format)
@@ -318,7 +317,7 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         reviewed=options["reviewed"],
         thoughts=options["thoughts"],
         solutions="all"
-        if chosen_format.name == VERIFIERS
+        if chosen_format.needs_tokens
         else _solutions(forest, source, options["solutions"]),
         repository=options["push_to_hub"] or "",
         filters=_filters(options, reads_pairs=reads_pairs),
@@ -383,22 +382,22 @@ def _refuse_errors_of_progress(source: ValueSource, options: dict[str, Any]) -> 
             )
 
 
-def _require_tokens(forest: Forest, options: dict[str, Any]) -> None:
-    """Refuse format `verifiers` for a forest that keeps no tokens, or for parts of solutions.
+def _require_tokens(forest: Forest, chosen_format: Format, options: dict[str, Any]) -> None:
+    """Refuse a format of tokens for a forest that keeps none, or for parts of solutions.
 
     Raises:
         CommandError: it keeps none, or the options leave out steps.
     """
     if not forest.worker_config.get("keep_tokens"):
         raise CommandError(
-            f"forest {forest.name!r} keeps no token ids, which --format {VERIFIERS} needs: set "
-            "keep_tokens=True in the config, and seed and grow a new forest"
+            f"forest {forest.name!r} keeps no token ids, which --format {chosen_format.name} needs: "
+            "set keep_tokens=True in the config, and seed and grow a new forest"
         )
     for name, value in (("solutions", "annotated"), ("thoughts", "drop")):
         if options[name] == value:
             raise CommandError(
-                f"--{name} {value} leaves out steps, and --format {VERIFIERS} needs the ids of "
-                "all: leave the option out",
+                f"--{name} {value} leaves out steps, and --format {chosen_format.name} needs the "
+                "ids of all: leave the option out",
                 returncode=2,
             )
 
