@@ -1,10 +1,11 @@
 """Where the pages of the site are in a bundle."""
 
+import hashlib
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from posixpath import relpath
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qs, urljoin, urlsplit
 
 from django.urls import Resolver404, ResolverMatch, get_script_prefix, resolve
 
@@ -52,7 +53,7 @@ class Contents:
         if found.kwargs.get("forest_name") != self.forest:
             return None
         if parts.path.endswith(".svg"):
-            return _picture_file(parts.path, self.forest), ""
+            return _picture_file(parts, self.forest), ""
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         file, place = self._page(found, query)
         return (file, parts.fragment or place) if file else None
@@ -87,5 +88,10 @@ def absolute(href: str, page: str) -> str:
     return urljoin(page, href)
 
 
-def _picture_file(path: str, forest: str) -> str:
-    return "pictures/" + path.rpartition(f"/{forest}/")[2].replace("/", "-")
+def _picture_file(address: SplitResult, forest: str) -> str:
+    """Return the file of a picture; pictures of one address with other queries are other files."""
+    name = address.path.rpartition(f"/{forest}/")[2].replace("/", "-")
+    if address.query:
+        digest = hashlib.sha256(address.query.encode()).hexdigest()[:12]
+        name = f"{name.removesuffix('.svg')}-{digest}.svg"
+    return f"pictures/{name}"

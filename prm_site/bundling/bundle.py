@@ -236,8 +236,9 @@ class _Bundle:
 
 def _view(address: str, saving: Saving) -> bytes:
     """Return what the site answers to a request for an address."""
-    found = resolve(f"/{address.removeprefix(get_script_prefix())}")
-    return bytes(found.func(saved_request(address, saving=saving), **found.kwargs).content)
+    path, _, query = address.partition("?")
+    found = resolve(f"/{path.removeprefix(get_script_prefix())}")
+    return bytes(found.func(saved_request(path, query, saving), **found.kwargs).content)
 
 
 def _note(left_out: dict[str, int], num_trees: int, order: Order) -> str:

@@ -140,6 +140,7 @@ def test_a_bundle_shows_trees_metrics_and_pairs_without_a_server(db, tmp_path):
     assert [name for name in names if name.startswith("pairs/")]
     pictures = list((output / "pictures").glob("*.svg"))
     assert len(pictures) > 5
+    assert len({path.read_bytes() for path in pictures}) == len(pictures)
     for page in pages.values():
         assert not page.tags & {"script", "form", "button", "input", "iframe", "dialog"}
         assert not [name for name in page.names if name.startswith(("hx-", "on", "data-"))]
