@@ -123,6 +123,7 @@ def _pages(forest: Forest) -> list[Page]:
         Page("forest, last page", nodes, f"{own}?page={last}"),
         Page("forest, failed trees", nodes, f"{own}?status=failed"),
         Page("forest, text search", nodes, f"{own}?q=nowhere"),
+        Page("forest, steps search", nodes, f"{own}steps/?q=nowhere"),
         Page("tree of 2 steps", nodes, f"{own}trees/0/"),
         Page("step", nodes, f"{own}trees/0/nodes/0.1/"),
         Page("metrics", nodes, f"{own}metrics/"),

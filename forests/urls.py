@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 
 from forests.core.tree import NodePath, format_path, parse_path
 from forests.pages import forest_views as views
+from forests.pages import step_views
 from forests.pages.labels import views as label_views
 from forests.pages.saved import views as saved_views
 from forests.pages.tree import views as tree_views
@@ -30,6 +31,7 @@ _NODE = f"{_TREE}nodes/<node_path:path>/"
 urlpatterns = [
     path("", views.forest_list, name="forests"),
     path("<slug:forest_name>/", views.forest, name="forest"),
+    path("<slug:forest_name>/steps/", step_views.steps, name="steps"),
     path(_TREE, tree_views.tree, name="tree"),
     path(f"{_TREE}download/", saved_views.tree_download, name="tree_download"),
     path(f"{_TREE}prompt.txt", tree_views.prompt_text, name="prompt_text"),
