@@ -53,7 +53,8 @@ def test_a_leaf_has_its_grade(forest):
 
 def test_a_page_ends_when_it_is_full_and_the_next_one_continues(forest, monkeypatch):
     monkeypatch.setattr(step_search, "TREES_PER_PAGE", 2)
-    pages, start = [], 0
+    pages: list[list[int]] = []
+    start: int | None = 0
     while start is not None:
         trees, start = found(forest, "eggs", start)
         pages.append(list(trees))
