@@ -8,7 +8,6 @@ with the same hard label (`any`, K = 16), and the tokens, solutions included.
 usage: python benchmarks/adaptive.py [--quick] [--json]
 """
 
-import random
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,34 +16,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measures import Measure, argument_parser, print_json
+from benchmarks.simulated_policy import Kind, Policy
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.refinements import Refinement
 from forests.core.certainty.standings import steps_to_decide
-from forests.core.tree import Grade, ReasoningTree
+from forests.core.tree import ReasoningTree
 from forests.core.values import estimate_values
-from rollouts.steps.completions import Completion, Ending
 from rollouts.strategies import STRATEGIES
-from rollouts.strategies.base import Expansion, GrowthStrategy
+from rollouts.strategies.base import GrowthStrategy
 from rollouts.strategies.refining import Refining
 
 ROLLOUTS = 16
 SOLUTIONS = 8
-TOKENS_OF_A_STEP = 20
-TOKENS_OF_A_PROMPT = 200
 LARGEST_SHARE_OF_TOKENS = 0.3
 SMALLEST_SHARE_OF_LABELS = 0.99
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Simulated policies and items of one kind."""
-
-    name: str
-    corrects: float
-    """Chance of correcting an error, in each later step."""
-    easy: float
-    hard: float
-    """Pass rates are Beta(easy, hard)."""
 
 
 KINDS = (
@@ -70,68 +55,6 @@ class Found:
     requests_of_math_shepherd: int
     prompt_tokens: int
     prompt_tokens_of_math_shepherd: int
-
-
-@dataclass
-class Spent:
-    """What growing one tree took."""
-
-    tokens: int = 0
-    requests: int = 0
-    prompt_tokens: int = 0
-
-
-class Policy:
-    """Writes solutions for one item."""
-
-    def __init__(self, kind: Kind, steps: int, item: int) -> None:
-        self.steps, self.corrects = steps, kind.corrects
-        self.name = f"{kind.name}/{steps}/{item}"
-        pass_rate = random.Random(self.name).betavariate(kind.easy, kind.hard)
-        self.errs = chance_of_error(pass_rate, kind.corrects, steps)
-
-    def grow(self, strategy: GrowthStrategy, tree: ReasoningTree) -> Spent:
-        """Grow a tree to its end, and return what that took."""
-        spent = Spent()
-        while expansions := strategy.plan(tree):
-            for expansion in expansions:
-                completions = self.sample(tree, expansion)
-                spent.requests += 1
-                spent.tokens += sum(one.tokens for one in completions)
-                spent.prompt_tokens += TOKENS_OF_A_PROMPT + TOKENS_OF_A_STEP * len(expansion.node)
-                for node in strategy.apply(tree, expansion, completions).added.values():
-                    if node.is_finished:
-                        is_wrong = node.text.startswith("wrong")
-                        node.grade = Grade.INCORRECT if is_wrong else Grade.CORRECT
-        return spent
-
-    def sample(self, tree: ReasoningTree, expansion: Expansion) -> Sequence[Completion]:
-        before = tree.steps_text(expansion.node)
-        is_wrong = tree.nodes[expansion.node].text.startswith("wrong")
-        return [
-            self._sample(
-                f"{self.name}/{before}/{expansion.number + i}", len(expansion.node), is_wrong
-            )
-            for i in range(expansion.num_samples)
-        ]
-
-    def _sample(self, seed: str, depth: int, is_wrong: bool) -> Completion:
-        chance, texts = random.Random(seed), []
-        for _ in range(self.steps - depth):
-            is_wrong = chance.random() >= self.corrects if is_wrong else chance.random() < self.errs
-            texts.append(f"{'wrong' if is_wrong else 'right'} {chance.random()}\n")
-        return Completion("".join(texts), Ending.SOLUTION, tokens=TOKENS_OF_A_STEP * len(texts))
-
-
-def chance_of_error(pass_rate: float, corrects: float, steps: int) -> float:
-    """Return the chance of an error in a step with which this share of solutions is right."""
-    low, high = 0.0, 1.0 - corrects
-    for _ in range(50):
-        middle = (low + high) / 2
-        stays = corrects / (middle + corrects) if middle + corrects else 1.0
-        is_easier = stays + (1 - stays) * (1 - middle - corrects) ** steps > pass_rate
-        low, high = (middle, high) if is_easier else (low, middle)
-    return low
 
 
 def main() -> None:

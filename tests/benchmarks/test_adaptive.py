@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.adaptive import KINDS, chance_of_error, measure, measures
+from benchmarks.adaptive import KINDS, measure, measures
+from benchmarks.simulated_policy import chance_of_error
 
 BY_NAME = {kind.name: kind for kind in KINDS}
 
