@@ -1,167 +1,158 @@
-"""Cost of an annotated step: `omega_prm` against `math_shepherd` with the same simulated policy.
+"""Annotated steps and decided labels for a million tokens, for every strategy.
 
-The policy writes solutions of known length in which each step is wrong with a known probability, so
-both strategies see the same world. Reports tokens for each annotated step and for each annotated
-first error, and the ratio of the strategies.
+One simulated policy writes solutions of known length, half of them correct, and never corrects an
+error, so all strategies see the same world.
+
+- A step is annotated if at least K samples count for its value.
+- Its hard label is decided if a correct sample passes through it, or K samples do and all are
+  incorrect.
+- A first error is found if the first wrong step of a path has a decided label.
+
+A server with a prefix cache computes the prompt of a tree once and finds all prefixes in its cache,
+if it gets the requests of a tree: see `benchmarks/prefix_cache.py`. So a million tokens are the
+samples and the computed prompts; cached prompt tokens are told beside.
 
 usage: python benchmarks/annotation.py [--quick] [--json]
 """
 
-import random
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measures import Measure, argument_parser, print_json
+from benchmarks.simulated_policy import TOKENS_OF_A_PROMPT, Kind, Policy, Spent
 from experiment_configs.interfaces import RolloutWorkerConfig
-from forests.core.tree import Grade, ReasoningTree
-from forests.core.values import estimate_values
-from rollouts.steps.completions import Completion, Ending
+from experiment_configs.refinements import Refinement
+from forests.core.certainty.standings import steps_to_decide
+from forests.core.estimators import estimators_of
+from forests.core.tree import NodePath, ReasoningTree
+from forests.core.values import NodeValue, estimate_values
 from rollouts.strategies import STRATEGIES
-from rollouts.strategies.base import Expansion, GrowthStrategy
+from rollouts.strategies.base import GrowthStrategy
+from rollouts.strategies.refining import Refining
 
-CHANCE_OF_SUCCESS = 0.5
-"""Tokens of a whole solution of any length."""
-TOKENS_OF_A_STEP = 20
-ROLLOUTS_PER_STATE = 8
+K = 8
+"""Samples for the value of a step."""
+ERRORS_STAY = Kind("errors stay", corrects=0.0, easy=50.0, hard=50.0)
+SAMPLED = RolloutWorkerConfig(
+    strategy="sampled", num_rollouts=8, rollouts_per_state=K, num_searches=10, branching=(8, 4, 1),
+    max_nodes=10**6,
+)  # fmt: skip
+CONFIGS = {name: replace(SAMPLED, strategy=name) for name in STRATEGIES.built_in}
+BASELINE = "math_shepherd"
+REFINED = "sampled, then refine_forest"
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Cost and annotations of one strategy with solutions of one length."""
+@dataclass
+class Yield:
+    """What a strategy found, and what it spent, with solutions of one length."""
 
     strategy: str
     steps: int
-    annotated_steps: int
-    annotated_first_errors: int
-    tokens: int
-    tokens_per_annotated_step: float
-    tokens_per_first_error: float
+    annotated: int = 0
+    decided: int = 0
+    first_errors: int = 0
+    spent: Spent = field(default_factory=Spent)
+    trees: int = 0
+
+    @property
+    def computed_tokens(self) -> int:
+        """Samples, and the prompts that are in no cache."""
+        return self.spent.tokens + self.trees * TOKENS_OF_A_PROMPT
+
+    @property
+    def cached_tokens(self) -> int:
+        return self.spent.prompt_tokens - self.trees * TOKENS_OF_A_PROMPT
+
+    def per_million(self, number: int) -> int:
+        return round(1_000_000 * number / self.computed_tokens)
+
+    def add(self, tree: ReasoningTree, values: dict[NodePath, NodeValue]) -> None:
+        """Count the steps of a tree. The end of a solution needs no annotation: it is graded."""
+        for path, one in values.items():
+            if not path or tree.is_leaf(path) or one.value is None:
+                continue
+            is_decided = one.value > 0 or one.leaves >= K
+            is_wrong = tree.nodes[path].text.startswith("wrong")
+            self.annotated += one.leaves >= K
+            self.decided += is_decided
+            self.first_errors += (
+                is_decided and is_wrong and not tree.nodes[path[:-1]].text.startswith("wrong")
+            )
 
 
 def main() -> None:
     options = argument_parser(__doc__, quick="fewer trees and lengths").parse_args()
-    lengths = (4, 16) if options.quick else (4, 8, 16, 32, 64)
-    num_trees = 20 if options.quick else 100
-    costs = [
-        measure(name, steps, num_trees)
-        for steps in lengths
-        for name in ("math_shepherd", "omega_prm")
-    ]
-    ratios = {
-        steps: {
-            "tokens_per_annotated_step": _ratio(costs, steps, "tokens_per_annotated_step"),
-            "tokens_per_first_error": _ratio(costs, steps, "tokens_per_first_error"),
-        }
-        for steps in lengths
-    }
+    lengths, num_trees = ((4, 16), 20) if options.quick else ((4, 8, 16, 32), 60)
+    found = [one for steps in lengths for one in yields(steps, num_trees)]
     if options.json:
-        found = [asdict(cost) for cost in costs]
-        print_json("annotation", measures(costs), ratios=ratios, costs=found)
+        print_json("annotation", measures(found), found=[asdict(one) for one in found])
         return
-    print("steps  strategy        steps annotated  first errors  tokens/step  tokens/first error")
-    for cost in costs:
+    print(
+        f"{'':5}  {'':27}  {'for a million tokens':32}  tokens of a tree\n"
+        "steps  strategy                     annotated  decided  first errors  computed  cached"
+    )
+    for one in found:
         print(
-            f"{cost.steps:5}  {cost.strategy:14}  {cost.annotated_steps:15}"
-            f"  {cost.annotated_first_errors:12}  {cost.tokens_per_annotated_step:11.0f}"
-            f"  {cost.tokens_per_first_error:18.0f}"
+            f"{one.steps:5}  {one.strategy:27}  {one.per_million(one.annotated):9,}"
+            f"  {one.per_million(one.decided):7,}  {one.per_million(one.first_errors):12,}"
+            f"  {one.computed_tokens // one.trees:8,}  {one.cached_tokens // one.trees:6,}"
         )
-    for steps, ratio in ratios.items():
-        print(f"{steps:5}  math_shepherd / omega_prm: " + ", ".join(
-            f"{name} {value:.2f}" for name, value in ratio.items()
-        ))  # fmt: skip
 
 
-def measures(costs: Sequence[Cost]) -> list[Measure]:
-    """Return the measures of `omega_prm` against `math_shepherd`."""
-    pairs = zip(costs[::2], costs[1::2], strict=True)
+def measures(found: Sequence[Yield]) -> list[Measure]:
+    """Return what each strategy finds for a million tokens, against Math-Shepherd."""
+    bare = {one.steps: one for one in found if one.strategy == BASELINE}
     return [
         Measure(
-            case=f"{searched.steps} steps, each {what}",
-            baseline="math_shepherd, same policy",
-            unit="tokens",
-            figure=round(getattr(searched, name)),
-            baseline_figure=round(getattr(brute, name)),
+            case=f"{one.steps} steps, {one.strategy}, {what}",
+            baseline=f"{BASELINE}, same policy",
+            unit="for a million tokens",
+            figure=one.per_million(getattr(one, name)),
+            baseline_figure=bare[one.steps].per_million(getattr(bare[one.steps], name)),
         )
-        for brute, searched in pairs
+        for one in found
+        if one.strategy != BASELINE
         for what, name in (
-            ("annotated step", "tokens_per_annotated_step"),
-            ("first error found", "tokens_per_first_error"),
+            ("annotated steps", "annotated"),
+            ("decided labels", "decided"),
+            ("first errors", "first_errors"),
         )
     ]
 
 
-def measure(name: str, steps: int, num_trees: int) -> Cost:
-    """Return the cost of a strategy on trees whose solutions have this many steps."""
-    config = RolloutWorkerConfig(
-        strategy=name,
-        num_rollouts=ROLLOUTS_PER_STATE,
-        rollouts_per_state=ROLLOUTS_PER_STATE,
-        num_searches=10,
-        max_depth=steps,
-        max_nodes=10**6,
-    )
-    tokens = annotated = first_errors = 0
-    for number in range(num_trees):
-        tree, spent = grow(STRATEGIES[name](config, lambda *_: None), steps, number)
-        tokens += spent
-        values = {
-            path: value.value
-            for path, value in estimate_values(tree, "own_rollouts").items()
-            if not tree.is_leaf(path) and tree.nodes[path].depth
-            and any(child.drawn.get(len(path)) for child in tree.children(path))
-        }  # fmt: skip
-        annotated += len(values)
-        first_errors += sum(
-            tree.nodes[path].text.startswith("wrong") and "wrong" not in tree.steps_text(path[:-1])
-            for path in values
-        )
-    return Cost(
-        name, steps, annotated, first_errors, tokens,
-        tokens / max(1, annotated), tokens / max(1, first_errors),
-    )  # fmt: skip
+def yields(steps: int, num_trees: int) -> Iterator[Yield]:
+    """Yield what each strategy finds in trees whose solutions have this many steps."""
+    for name, usual in CONFIGS.items():
+        config, found = replace(usual, max_depth=steps), Yield(name, steps)
+        for item in range(num_trees):
+            policy, tree = Policy(ERRORS_STAY, steps, item), ReasoningTree()
+            found.spent.add(policy.grow(_strategy(config), tree))
+            found.add(tree, estimate_values(tree, estimators_of(name)[0]))
+            found.trees += 1
+        yield found
+    yield _refined(steps, num_trees)
 
 
-def grow(strategy: GrowthStrategy, steps: int, number: int) -> tuple[ReasoningTree, int]:
-    """Return a grown tree and the tokens that were sampled for it."""
-    tree, tokens = ReasoningTree(), 0
-    while expansions := strategy.plan(tree):
-        for expansion in expansions:
-            completions = sample(expansion, steps, number)
-            tokens += sum(completion.tokens for completion in completions)
-            strategy.apply(tree, expansion, completions)
-            for leaf in tree.leaves():
-                if leaf.grade is None:
-                    is_wrong = "wrong" in tree.steps_text(leaf.path)
-                    leaf.grade = Grade.INCORRECT if is_wrong else Grade.CORRECT
-    return tree, tokens
+def _refined(steps: int, num_trees: int) -> Yield:
+    goal = Refinement(goal="labels", most_rollouts=K).as_dict()
+    plain, found = replace(SAMPLED, max_depth=steps), Yield(REFINED, steps)
+    for item in range(num_trees):
+        policy, tree = Policy(ERRORS_STAY, steps, item), ReasoningTree()
+        found.spent.add(policy.grow(_strategy(plain), tree))
+        wanted = steps_to_decide("sampled", tree)
+        refining = Refining(replace(plain, refinement=goal), lambda *_: None, steps=wanted)
+        found.spent.add(policy.grow(refining, tree))
+        found.add(tree, estimate_values(tree, "through_rollouts"))
+        found.trees += 1
+    return found
 
 
-def sample(expansion: Expansion, steps: int, number: int) -> Sequence[Completion]:
-    """Return whole solutions. All steps differ, as with a model at temperature 1."""
-    chance_of_error = 1 - CHANCE_OF_SUCCESS ** (1 / steps)
-    chance = random.Random(f"{number}/{expansion.seed}")
-    completions = []
-    for _ in range(expansion.num_samples):
-        texts = [
-            f"{'wrong' if chance.random() < chance_of_error else 'right'} {chance.random()}\n"
-            for _ in range(steps - len(expansion.node))
-        ]
-        completions.append(
-            Completion("".join(texts), Ending.SOLUTION, tokens=TOKENS_OF_A_STEP * len(texts))
-        )
-    return completions
-
-
-def _ratio(costs: Sequence[Cost], steps: int, name: str) -> float:
-    brute, searched = (
-        next(getattr(cost, name) for cost in costs if (cost.steps, cost.strategy) == (steps, which))
-        for which in ("math_shepherd", "omega_prm")
-    )
-    return round(float(brute / searched), 2)
+def _strategy(config: RolloutWorkerConfig) -> GrowthStrategy:
+    return STRATEGIES[config.strategy](config, lambda *_: None)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,18 @@ class Kind:
 
 @dataclass
 class Spent:
-    """What growing one tree took."""
+    """What growing trees took."""
 
     tokens: int = 0
+    """Of the samples."""
     requests: int = 0
     prompt_tokens: int = 0
+    """All that requests began with, whether a server computes it or finds it in its cache."""
+
+    def add(self, other: "Spent") -> None:
+        self.tokens += other.tokens
+        self.requests += other.requests
+        self.prompt_tokens += other.prompt_tokens
 
 
 class Policy:
@@ -61,21 +68,23 @@ class Policy:
         return spent
 
     def sample(self, tree: ReasoningTree, expansion: Expansion) -> Sequence[Completion]:
-        before = tree.steps_text(expansion.node)
+        before, depth = tree.steps_text(expansion.node), len(expansion.node)
         is_wrong = tree.nodes[expansion.node].text.startswith("wrong")
+        num_steps = self.steps - depth if expansion.to_end else 1
         return [
             self._sample(
-                f"{self.name}/{before}/{expansion.number + i}", len(expansion.node), is_wrong
+                f"{self.name}/{before}/{expansion.number + i}", depth, num_steps, is_wrong=is_wrong
             )
             for i in range(expansion.num_samples)
         ]
 
-    def _sample(self, seed: str, depth: int, is_wrong: bool) -> Completion:
+    def _sample(self, seed: str, depth: int, num_steps: int, *, is_wrong: bool) -> Completion:
         chance, texts = random.Random(seed), []
-        for _ in range(self.steps - depth):
+        for _ in range(num_steps):
             is_wrong = chance.random() >= self.corrects if is_wrong else chance.random() < self.errs
             texts.append(f"{'wrong' if is_wrong else 'right'} {chance.random()}\n")
-        return Completion("".join(texts), Ending.SOLUTION, tokens=TOKENS_OF_A_STEP * len(texts))
+        ending = Ending.SOLUTION if depth + num_steps == self.steps else Ending.STEP
+        return Completion("".join(texts), ending, tokens=TOKENS_OF_A_STEP * len(texts))
 
 
 def chance_of_error(pass_rate: float, corrects: float, steps: int) -> float:
