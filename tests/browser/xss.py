@@ -174,13 +174,14 @@ CORPUS: dict[str, str] = {
 BIDI = "\u202e\u2067אבגד\u202b\u200fשה"
 """Overrides and isolates that nothing ends, around letters that go from right to left."""
 
+_LENGTH = 200_000
 LONG = {
-    "letters": "a" * 1_000_000,
-    "words": "<b> " * 250_000,
-    "brackets": "[" * 1_000_000,
-    "pictures": "![" * 500_000,
-    "formulas": "$x$ " * 250_000,
-    "overrides": "\u202e" * 500_000,
-    "combining": "a" + "\u0301" * 500_000,
+    "letters": "a" * _LENGTH,
+    "words": "<b> " * (_LENGTH // 4),
+    "brackets": "[" * _LENGTH,
+    "pictures": "![" * (_LENGTH // 2),
+    "formulas": "$x$ " * (_LENGTH // 4),
+    "overrides": "\u202e" * (_LENGTH // 2),
+    "combining": "a" + "\u0301" * (_LENGTH // 2),
 }
-"""Single lines of about a megabyte."""
+"""Single lines so long that work beyond linear takes minutes."""

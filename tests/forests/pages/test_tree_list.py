@@ -270,27 +270,25 @@ def test_a_filter_that_there_is_not_is_a_404_that_says_which_there_are(
 # Cost
 
 
-@pytest.mark.parametrize(
-    ("parameters", "most"),
-    [
-        ("status=complete", 3),
-        ("status=failed", 6),
-        ("outcome=mixed", 5),
-        ("q=ducks&sort=highest-value", 5),
-        ("q=ducks&status=complete", 2),
-    ],
-)
-def test_a_filter_reads_as_often_in_a_large_forest_as_in_a_small_one(
-    reader, reads, parameters, most
-):
+MOST_READS = {
+    "status=complete": 3,
+    "status=failed": 6,
+    "outcome=mixed": 5,
+    "q=ducks&sort=highest-value": 5,
+    "q=ducks&status=complete": 2,
+}
+"""Queries for trees that a filter may make in a forest of any size."""
+
+
+def test_a_filter_reads_as_often_in_a_large_forest_as_in_a_small_one(reader: Client, reads):
     forest = mixed_forest()
-    client: Client = reader
     for number in (5, 300):
         add_trees(forest, [tree_of()] * (number - forest.num_trees))
         forest = Forest.objects.get(pk=forest.pk)
-        reads.clear()
-        text_of(client, f"{FOREST}?{parameters}", **PARTS["trees"])
-        assert 1 <= reads.count("forests_tree") <= most
+        for parameters, most in MOST_READS.items():
+            reads.clear()
+            text_of(reader, f"{FOREST}?{parameters}", **PARTS["trees"])
+            assert 1 <= reads.count("forests_tree") <= most, (number, parameters)
 
 
 @pytest.mark.parametrize("status", list(TreeStatus))
