@@ -79,10 +79,10 @@ def measure(case: Case, seconds: float) -> Result:
         seconds = max(seconds, MIN_ROUNDS * case.latency)
         num_requests = int(min(most, 350.0 * case.processes) * seconds)
         each = max(1, case.concurrency // case.processes)
-        bare_cpu = run(bare_load, case.processes, url, each, num_requests // case.processes)
+        bare_cpu = sum(run(bare_load, case.processes, url, each, num_requests // case.processes))
         bare = stats(url)
         ask(url, "/reset")
-        grown_cpu = run(grow_load, case.processes, url, each, num_requests, case)
+        grown_cpu = sum(run(grow_load, case.processes, url, each, num_requests, case))
         grown = stats(url)
     bare_rate = bare["requests"] / bare["seconds"]
     grown_rate = grown["requests"] / grown["seconds"]
@@ -97,14 +97,14 @@ def measure(case: Case, seconds: float) -> Result:
     )
 
 
-def run(load: Any, processes: int, *arguments: Any) -> float:
-    """Run a load in separate processes; return its CPU seconds."""
+def run(load: Any, processes: int, *arguments: Any) -> list[Any]:
+    """Run a load in separate processes; return what each returned."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes) as pool:
         calls = [
             pool.apply_async(load, (number, processes, *arguments)) for number in range(processes)
         ]
-        return float(sum(call.get() for call in calls))
+        return [call.get() for call in calls]
 
 
 async def complete(client: "openai.AsyncOpenAI", number: int) -> None:

@@ -45,8 +45,9 @@ def test_a_measure_comes_back_from_json():
 
 def test_a_peer_that_is_not_installed_is_a_row_that_says_how():
     without = peers.Result(
-        peers.Case(16, 0.1), prompts=960, bare=133.5, forest=116.7, peers={"distilabel": None}
-    )
+        peers.Case(16, 0.1), prompts=960, bare=133.5, forest=116.7, peers={"distilabel": None},
+        cpu_ms={},
+    )  # fmt: skip
 
     ours, peer = peers.measures([without])
 
