@@ -72,10 +72,11 @@ class Yield:
 
     def add(self, tree: ReasoningTree, values: dict[NodePath, NodeValue]) -> None:
         """Count the steps of a tree. The end of a solution needs no annotation: it is graded."""
+        is_right = estimate_values(tree, "any")
         for path, one in values.items():
             if not path or tree.is_leaf(path) or one.value is None:
                 continue
-            is_decided = one.value > 0 or one.leaves >= K
+            is_decided = is_right[path].value == 1 or one.leaves >= K
             is_wrong = tree.nodes[path].text.startswith("wrong")
             self.annotated += one.leaves >= K
             self.decided += is_decided
