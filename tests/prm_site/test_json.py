@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 
 NAME = "ducks-test-first"
 METRICS, PREFERENCES = f"{FOREST}metrics/", f"{FOREST}preferences/"
-PAGES = ["/", FOREST, TREE, NODE, METRICS, PREFERENCES]
+PAGES = ["/", FOREST, TREE, NODE, METRICS, PREFERENCES, f"{FOREST}config/"]
 SERVER = "http://gpu1.example:8000/v1"
 
 

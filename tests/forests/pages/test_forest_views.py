@@ -72,7 +72,9 @@ def test_login_and_logout(client, forest):
     assert "do not match" in wrong.content.decode()
     right = client.post("/login/", {"username": "reader", "password": "secret-reader"})
     assert right["Location"] == "/"
-    assert "Log out <bdi>reader</bdi>" in text_of(client, "/")
+    html = text_of(client, "/")
+    assert "<summary><bdi>reader</bdi></summary>" in html
+    assert "Log out" in html
     assert client.get("/logout/").status_code == 405
     assert client.post("/logout/")["Location"] == "/login/"
     assert client.get("/").status_code == 302
@@ -318,9 +320,6 @@ def test_no_page_names_a_model_server_to_readers_without_a_login(client, reader,
     reader.logout()
     html = text_of(client, address)
     assert "10.0.0.7" not in html
-    if address == FOREST:
-        assert "class Config" in html
-        assert "base_urls" in html
     if address == TREE:
         assert "to read why" in html
 
@@ -357,14 +356,6 @@ def test_failures_are_shown_by_kind(reader, forest):
     )
     html = text_of(reader, FOREST)
     assert html.index("status_503") < html.index("timeout")
-
-
-def test_a_forest_shows_its_config_as_it_was(reader, forest):
-    html = text_of(reader, FOREST)
-    assert "source = &#x27;ducks&#x27;" in html
-    assert "0123456789abcdef" * 4 in html
-    assert "ffffffffffff</code> on <bdi>main" in html
-    assert "small-model" in html
 
 
 def test_trees_are_listed_in_the_order_of_the_dataset_page_by_page(reader):
