@@ -6,6 +6,7 @@ from forests.core.tree import NodePath, format_path, parse_path
 from forests.pages import forest_views as views
 from forests.pages.config_views import config
 from forests.pages.labels import views as label_views
+from forests.pages.overview.list_views import forest_list
 from forests.pages.overview.search_views import search
 from forests.pages.saved import views as saved_views
 from forests.pages.tree import views as tree_views
@@ -30,7 +31,7 @@ _TREE = "<slug:forest_name>/trees/<int:index>/"
 _NODE = f"{_TREE}nodes/<node_path:path>/"
 
 urlpatterns = [
-    path("", views.forest_list, name="forests"),
+    path("", forest_list, name="forests"),
     path("search/", search, name="search"),
     path("<slug:forest_name>/", views.forest, name="forest"),
     path(_TREE, tree_views.tree, name="tree"),

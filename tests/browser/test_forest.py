@@ -70,12 +70,24 @@ def grow(forest: Forest) -> None:
 @pytest.mark.parametrize("address", ["/", FOREST])
 def test_progress_comes_without_a_reload(reader: Page, growing, address):
     reader.goto(address)
-    expect(reader.get_by_text("growing").first).to_be_visible()
+    expect(reader.locator(".badge", has_text="growing").first).to_be_visible()
     reader.evaluate("window.isSamePage = true")
     grow(growing)
-    expect(reader.get_by_text("finished").first).to_be_visible()
-    expect(reader.get_by_text("1,014").first).to_be_visible()
+    expect(reader.locator(".badge", has_text="finished").first).to_be_visible()
+    expect(reader.get_by_text("2 of 2").first).to_be_visible()
     assert reader.evaluate("window.isSamePage")
+
+
+def test_forests_chosen_for_a_comparison_stay_chosen_while_one_grows(reader: Page, growing):
+    add_trees(make_forest("ducks-test-second"), [duck_tree()])
+    reader.goto("/")
+    for name in (NAME, "ducks-test-second"):
+        reader.get_by_role("checkbox", name=f"Compare {name}").check()
+    grow(growing)
+    expect(reader.locator(".badge", has_text="finished")).to_have_count(2)
+    reader.get_by_role("button", name="Compare selected").click()
+    expect(reader.get_by_role("heading", level=1)).to_have_text("Compare forests")
+    assert "forest=ducks-test-second&forest=ducks-test-first" in reader.url
 
 
 def test_progress_asked_after_a_logout_leads_to_the_login(reader: Page, growing, watch):
