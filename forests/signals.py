@@ -10,6 +10,9 @@ forest_deleted = Signal()
 forest_weighed = Signal()
 """Sent with `forest_name`: return how many documents belong to the forest, by kind."""
 
+pass_rates_wanted = Signal()
+"""Sent with `forests`: return the measured `PassRate` of each that has one, by name."""
+
 
 def belongings(forest_name: str) -> Counter[str]:
     """Return how many documents other apps keep for a forest, by kind."""

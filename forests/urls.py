@@ -5,7 +5,10 @@ from django.urls import path, register_converter
 from forests.core.tree import NodePath, format_path, parse_path
 from forests.pages import forest_views as views
 from forests.pages import step_views
+from forests.pages.config_views import config
 from forests.pages.labels import views as label_views
+from forests.pages.overview.list_views import forest_list
+from forests.pages.overview.search_views import search
 from forests.pages.saved import views as saved_views
 from forests.pages.tree import views as tree_views
 from forests.pages.tree.query import NODE_PATH
@@ -29,7 +32,8 @@ _TREE = "<slug:forest_name>/trees/<int:index>/"
 _NODE = f"{_TREE}nodes/<node_path:path>/"
 
 urlpatterns = [
-    path("", views.forest_list, name="forests"),
+    path("", forest_list, name="forests"),
+    path("search/", search, name="search"),
     path("<slug:forest_name>/", views.forest, name="forest"),
     path("<slug:forest_name>/steps/", step_views.steps, name="steps"),
     path(_TREE, tree_views.tree, name="tree"),
@@ -43,5 +47,6 @@ urlpatterns = [
     path(f"{_NODE}details/", tree_views.node_details, name="node_details"),
     path(f"{_NODE}tokens/", tree_views.node_tokens, name="node_tokens"),
     path(f"{_NODE}label/", label_views.label, name="label_step"),
+    path("<slug:forest_name>/config/", config, name="config"),
     path("<slug:forest_name>/labels/", label_views.labels, name="labels"),
 ]

@@ -1,11 +1,15 @@
-"""Counts and deletes the metrics of a forest that is to be deleted."""
+"""What metrics do when something happens to a forest, or when its page asks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.dispatch import receiver
 
-from forests.signals import forest_deleted, forest_weighed
+from forests.models import Forest
+from forests.progress.pass_rates import PassRate
+from forests.signals import forest_deleted, forest_weighed, pass_rates_wanted
 from forests.storage.trees import collection
+from metrics.measuring.pass_rates import measured_pass_rates
 from metrics.models import MetricRun, RunItems, ScorerReport
 
 
@@ -18,3 +22,8 @@ def delete_runs(forest_name: str, **_: Any) -> None:
 @receiver(forest_weighed)
 def count_runs(forest_name: str, **_: Any) -> dict[str, int]:
     return {"metric runs": collection(MetricRun).count_documents({"forest_id": forest_name})}
+
+
+@receiver(pass_rates_wanted)
+def tell_pass_rates(forests: Sequence[Forest], **_: Any) -> dict[str, PassRate]:
+    return measured_pass_rates(forests)

@@ -13,7 +13,7 @@ from forests.core.tree import NodePath, format_path, parse_path
 RESERVED_NAMES = frozenset(
     {
         "accounts", "admin", "api", "compare", "django-rq", "docs", "favicon.ico", "forests",
-        "healthz", "login", "logout", "metrics", "readyz", "rq", "static",
+        "healthz", "login", "logout", "metrics", "readyz", "rq", "search", "static",
     }
 )  # fmt: skip
 MAX_NAME_LENGTH = 120

@@ -28,10 +28,6 @@ _OF_A_ROW = (
 )  # fmt: skip
 
 
-def forests_data(request: HttpRequest, progresses: Sequence[Progress]) -> dict[str, Any]:
-    return {"forests": [progress_data(request, one) for one in progresses]}
-
-
 def progress_data(request: HttpRequest, progress: Progress) -> dict[str, Any]:
     """Return a forest's counts, how far it has grown, and what that took."""
     forest, standing, used = progress.forest, progress.standing, progress.forest.used

@@ -1,4 +1,4 @@
-"""Views of the list of forests and of one forest."""
+"""Views of one forest."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from common.text import counted
 from forests.models import Forest, TreeStatus
-from forests.pages.forest_json import forest_data, forests_data
+from forests.pages.forest_json import forest_data
 from forests.pages.json_twin import asks_for_json, json_address, respond
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
 from forests.pages.tree_list import (
@@ -25,8 +25,6 @@ from forests.pages.tree_list import (
 )
 from forests.progress.estimating import estimate_for_page
 from forests.progress.reading import (
-    list_forests,
-    read_progress,
     read_progress_of,
     read_servers,
     read_thoughts,
@@ -35,17 +33,6 @@ from forests.progress.reading import (
 PROGRESS_PART = "progress"
 TREES_PART = "trees"
 """Ids of the parts of a forest's page that a timer and a filter replace."""
-
-
-@require_safe
-@vary_on_headers("HX-Request")
-def forest_list(request: HtmxRequest) -> HttpResponse:
-    """Render all forests; for htmx, only the list."""
-    template = "forests/_forests.html" if request.htmx else "forests/forests.html"
-    progresses = read_progress(list_forests())
-    seconds = min((one.seconds_between_looks for one in progresses), default=15)
-    context = {"progresses": progresses, "seconds": seconds}
-    return respond(request, template, context, lambda: forests_data(request, progresses))
 
 
 @require_safe

@@ -101,11 +101,6 @@ def read_workers(forests: Sequence[Forest]) -> dict[str, Workers]:
     return {name: Workers.of(found) for name, found in holders.items()}
 
 
-def list_forests() -> list[Forest]:
-    """Return all forests, latest first, without the sources of their configs."""
-    return list(Forest.objects.defer("config_source"))
-
-
 def _read_minutes(names: Sequence[str], now: datetime) -> Mapping[str, list[MinuteOfWork]]:
     """Return the recent activity of these forests."""
     minutes: defaultdict[str, list[MinuteOfWork]] = defaultdict(list)

@@ -1,7 +1,7 @@
 """Filters for numbers and settings, the same on every page."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from django import template
@@ -11,6 +11,7 @@ from forests.costs.money import money
 register = template.Library()
 
 NO_RESULT = "-"
+_SIZES = (("G", 10**9, 10**9), ("M", 10**6, 10**6), ("k", 10**4, 10**3))
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -53,3 +54,19 @@ register.filter("money", money)
 def as_json(value: object) -> str:
     """Return a setting as JSON on one line."""
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+@register.filter
+def age(moment: datetime) -> str:
+    """Return the time since a moment in one unit: "3 d"."""
+    since = duration(datetime.now(UTC) - (moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
+    return " ".join(since.split()[:2])
+
+
+@register.filter
+def short(number: int) -> str:
+    """Return 1234567 as "1.23 M", with three digits; exact below ten thousand."""
+    for unit, least, size in _SIZES:
+        if number >= least:
+            return f"{rate(number / size)} {unit}"
+    return thousands(number)

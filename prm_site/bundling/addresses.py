@@ -13,6 +13,7 @@ from forests.core.naming import node_anchor
 
 INDEX = "index.html"
 METRICS = "metrics.html"
+CONFIG = "config.html"
 
 
 def list_file(page: int) -> str:
@@ -69,8 +70,8 @@ class Contents:
                 return tree_file(index), ""
             case "node" if index in self.trees and not query:
                 return tree_file(index), node_anchor(found.kwargs["path"])
-            case "metrics" if not query:
-                return METRICS, ""
+            case "metrics" | "config" if not query:
+                return (METRICS if found.url_name == "metrics" else CONFIG), ""
             case "preferences" if set(query) <= {"set", "page"} and self.pages_of_sets:
                 name = query.get("set", next(iter(self.pages_of_sets)))
                 page = int(query.get("page", 1))

@@ -6,7 +6,7 @@ the bundle are plain text.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from huggingface_hub import SpaceCardData
 from common.directories import MANIFEST, Output, checksums, written_aside
 from common.text import counted
 from forests.models import Forest
+from forests.pages.config_views import config
 from forests.pages.forest_views import progress_context, trees_context
 from forests.pages.saved.page_files import (
     ICON,
@@ -45,6 +46,7 @@ from preferences.pages.pair_list import num_pages
 from preferences.pages.views import preferences
 from preferences.sets.storage import sets_of
 from prm_site.bundling.addresses import (
+    CONFIG,
     METRICS,
     Contents,
     absolute,
@@ -96,7 +98,8 @@ def write_bundle(
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "forest": request.forest.name,
             "order": str(request.order),
-            **asdict(request.saving),
+            "with_notes": request.saving.with_notes,
+            "with_source": request.saving.with_source,
             "trees": len(bundle.trees),
             "left_out": bundle.left_out,
             "files": checksums(directory),
@@ -145,6 +148,9 @@ class _Bundle:
         saving = self.request.saving
         found = metrics(saved_request(address, query, saving), name)
         yield METRICS, address, found.content.decode()
+        address = reverse("config", args=[name])
+        found = config(saved_request(address, saving=saving), name)
+        yield CONFIG, address, found.content.decode()
         address = reverse("preferences", args=[name])
         for one in self.sets:
             for page_number in range(1, self.contents.pages_of_sets[one.name] + 1):

@@ -47,7 +47,8 @@ def test_a_reader_logs_in_and_out(page: Page, forest):
     page.get_by_label("Password").fill("secret-guest")
     page.get_by_role("button", name="Log in").click()
     expect(page).to_have_url(f"{TREE}")
-    page.get_by_role("button", name="Log out guest").click()
+    page.get_by_text("guest", exact=True).click()
+    page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
@@ -69,12 +70,24 @@ def grow(forest: Forest) -> None:
 @pytest.mark.parametrize("address", ["/", FOREST])
 def test_progress_comes_without_a_reload(reader: Page, growing, address):
     reader.goto(address)
-    expect(reader.get_by_text("growing").first).to_be_visible()
+    expect(reader.locator(".badge", has_text="growing").first).to_be_visible()
     reader.evaluate("window.isSamePage = true")
     grow(growing)
-    expect(reader.get_by_text("finished").first).to_be_visible()
-    expect(reader.get_by_text("1,014").first).to_be_visible()
+    expect(reader.locator(".badge", has_text="finished").first).to_be_visible()
+    expect(reader.get_by_text("2 of 2").first).to_be_visible()
     assert reader.evaluate("window.isSamePage")
+
+
+def test_forests_chosen_for_a_comparison_stay_chosen_while_one_grows(reader: Page, growing):
+    add_trees(make_forest("ducks-test-second"), [duck_tree()])
+    reader.goto("/")
+    for name in (NAME, "ducks-test-second"):
+        reader.get_by_role("checkbox", name=f"Compare {name}").check()
+    grow(growing)
+    expect(reader.locator(".badge", has_text="finished")).to_have_count(2)
+    reader.get_by_role("button", name="Compare selected").click()
+    expect(reader.get_by_role("heading", level=1)).to_have_text("Compare forests")
+    assert "forest=ducks-test-second&forest=ducks-test-first" in reader.url
 
 
 def test_progress_asked_after_a_logout_leads_to_the_login(reader: Page, growing, watch):
@@ -83,3 +96,20 @@ def test_progress_asked_after_a_logout_leads_to_the_login(reader: Page, growing,
     reader.context.clear_cookies()
     expect(reader.get_by_role("heading", name="Log in")).to_be_visible()
     expect(reader).to_have_url(f"/login/?next={FOREST}")
+
+
+def test_the_keys_of_the_frame_lead_to_the_search_and_close_the_menu(reader: Page, forest):
+    reader.goto(FOREST)
+    reader.keyboard.press("/")
+    reader.keyboard.type("muffins")
+    reader.keyboard.press("Enter")
+    expect(reader.get_by_role("heading", level=1)).to_have_text("Search for muffins")
+    reader.get_by_role("link", name="Tree 0 of").click()
+    expect(reader).to_have_url(TREE)
+    reader.get_by_role("navigation", name="Forest").get_by_role("link", name="Config").click()
+    expect(reader.get_by_role("heading", level=1)).to_have_text("Config")
+    menu = reader.get_by_role("link", name="Change password")
+    reader.get_by_text("reader", exact=True).click()
+    expect(menu).to_be_visible()
+    reader.keyboard.press("Escape")
+    expect(menu).to_be_hidden()

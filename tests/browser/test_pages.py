@@ -108,7 +108,7 @@ def test_a_page_that_cannot_be_shown_looks_well(
     def refuse(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr("forests.pages.forest_views.list_forests", refuse)
+    monkeypatch.setattr("forests.pages.overview.list_views.read_forests", refuse)
     watch.expected += ["500", "403"]
     look(name, "/")
 

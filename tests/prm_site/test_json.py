@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 
 NAME = "ducks-test-first"
 METRICS, PREFERENCES = f"{FOREST}metrics/", f"{FOREST}preferences/"
-PAGES = ["/", FOREST, TREE, NODE, METRICS, PREFERENCES]
+PAGES = ["/", FOREST, TREE, NODE, METRICS, PREFERENCES, f"{FOREST}config/"]
 SERVER = "http://gpu1.example:8000/v1"
 
 
@@ -202,9 +202,9 @@ def test_a_database_that_is_away_is_told_in_json(forest, reader, monkeypatch, ad
         raise ServerSelectionTimeoutError("nobody there")
 
     for module in ("forests.pages.forest_views", "metrics.pages.views", "preferences.pages.views",
-                   "forests.pages.tree.views"):  # fmt: skip
+                   "forests.pages.tree.views", "forests.pages.config_views"):  # fmt: skip
         monkeypatch.setattr(f"{module}.get_forest", away)
-    monkeypatch.setattr("forests.pages.forest_views.list_forests", away)
+    monkeypatch.setattr("forests.pages.overview.list_views.read_forests", away)
     reader.raise_request_exception = False
 
     response = reader.get(address, {"format": "json"})

@@ -147,7 +147,7 @@ def test_runserver_does_not_hide_a_fault_of_ours(monkeypatch):
 def test_a_page_without_a_database_is_a_503_and_one_line_in_the_log(
     admin_client: Client, monkeypatch, caplog, fail
 ):
-    monkeypatch.setattr("forests.pages.forest_views.list_forests", fail)
+    monkeypatch.setattr("forests.pages.overview.list_views.read_forests", fail)
     admin_client.raise_request_exception = False
 
     response = admin_client.get("/")
@@ -165,7 +165,7 @@ def test_a_page_without_a_database_is_a_503_and_one_line_in_the_log(
 def test_a_page_that_fails_through_a_fault_of_ours_is_a_500_with_its_traceback(
     admin_client: Client, monkeypatch, caplog
 ):
-    monkeypatch.setattr("forests.pages.forest_views.list_forests", fault_of_ours)
+    monkeypatch.setattr("forests.pages.overview.list_views.read_forests", fault_of_ours)
     admin_client.raise_request_exception = False
 
     response = admin_client.get("/")

@@ -41,12 +41,12 @@ def told_states(client: Client, forests: Sequence[Forest]) -> Mapping[str, Mappi
 
 
 def _in_list(client: Client) -> Mapping[str, set[str]]:
-    cards = text_of(client, "/").split('<li class="card">')[1:]
+    rows = text_of(client, "/").split("<tr>")[2:]
     return _by_forest(
         (name, state)
-        for card in cards
-        for name in re.findall(r"<bdi>([^<]+)</bdi></a></h2>", card)
-        for state in re.findall(BADGE, card)
+        for row in rows
+        for name in re.findall(r'<th scope="row"><a[^>]*><bdi>([^<]+)</bdi></a>', row)
+        for state in re.findall(BADGE, row)
     )
 
 

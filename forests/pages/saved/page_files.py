@@ -34,6 +34,8 @@ class Saving:
     """Whether to show what reviewers and labellers noted, without their names."""
     with_source: bool = False
     """Whether to show the source of the config."""
+    is_alone: bool = False
+    """Whether a page is a file without others, so that it leads to none."""
 
 
 @dataclass(frozen=True, slots=True)

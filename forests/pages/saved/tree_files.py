@@ -64,7 +64,7 @@ def tree_file(
 
     `steps` and `seconds` are those of `tree_page`.
     """
-    page = tree_page(forest, stored, Saving(), steps=steps, seconds=seconds)
+    page = tree_page(forest, stored, Saving(is_alone=True), steps=steps, seconds=seconds)
     address = reverse("tree", args=[forest.name, stored.index])
 
     def links(href: str) -> str | None:
