@@ -4,9 +4,9 @@ from django.urls import path, register_converter
 
 from forests.core.tree import NodePath, format_path, parse_path
 from forests.pages import forest_views as views
-from forests.pages import step_views
 from forests.pages.config_views import config
 from forests.pages.labels import views as label_views
+from forests.pages.overview import step_views
 from forests.pages.overview.list_views import forest_list
 from forests.pages.overview.search_views import search
 from forests.pages.saved import views as saved_views

@@ -5,9 +5,9 @@ from django.urls import reverse
 
 from forests.core.tree import parse_path
 from forests.models import Forest, Node, Tree
-from forests.pages import step_search
-from forests.pages.step_search import StepSearch, search_steps
-from forests.pages.step_views import MORE_PART
+from forests.pages.overview import step_search
+from forests.pages.overview.step_search import StepSearch, search_steps
+from forests.pages.overview.step_views import MORE_PART
 from forests.storage.trees import collection
 from tests.forests.addresses import text_of
 from tests.forests.factories import RIGHT, WRONG, add_trees, leaf, make_forest, step, tree_of
@@ -93,7 +93,7 @@ def test_the_page_links_steps_and_their_trees_and_marks_the_text(forest, admin_c
 
 def test_a_page_asks_for_more_until_it_is_full(forest, admin_client, monkeypatch):
     monkeypatch.setattr(step_search, "_NODES_PER_READ", 6)
-    monkeypatch.setattr("forests.pages.step_views.search_steps", in_no_time)
+    monkeypatch.setattr("forests.pages.overview.step_views.search_steps", in_no_time)
     html = text_of(admin_client, f"{ADDRESS}?q=tree+3")
     assert "No step contains this text so far." in html
     assert "Trees 0 to 1 of 6 are searched." in html

@@ -10,8 +10,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from forests.models import Forest
 from forests.pages.json_twin import json_address, respond
-from forests.pages.page_requests import HtmxRequest, get_forest, read_number
-from forests.pages.step_search import (
+from forests.pages.overview.step_search import (
     TREES_PER_PAGE,
     FoundSteps,
     FoundTree,
@@ -19,6 +18,7 @@ from forests.pages.step_search import (
     StepSearchError,
     search_steps,
 )
+from forests.pages.page_requests import HtmxRequest, get_forest, read_number
 from forests.pages.tree.selection import phrase_pattern
 
 MORE_PART = "more-steps"
