@@ -31,6 +31,8 @@ _ROW_FIELDS = (
     "num_uncompared", "num_truncated", "prompt_tokens", "completion_tokens", "root_value",
     "majority_value", "disagreement", "requests", "retries",
 )  # fmt: skip
+_MISSING: Document = dict.fromkeys(_ROW_FIELDS)
+"""Trees that an older version wrote, or that nobody scored, lack some of the fields."""
 _SEARCHED_FIELDS = ("index", "num_nodes", "num_leaves", "num_correct", "completion_tokens",
                     "root_value", "majority_value", "disagreement", "retries")  # fmt: skip
 
@@ -293,7 +295,7 @@ def read_rows(forest: Forest, indexes: Sequence[int]) -> list[Document]:
     if not ids:
         return []
     found = collection(Tree).find({"_id": {"$in": ids}}, dict.fromkeys(_ROW_FIELDS, 1))
-    rows = {row["_id"]: row for row in found}
+    rows = {row["_id"]: {**_MISSING, **row} for row in found}
     return [rows[id_] for id_ in ids if id_ in rows]
 
 

@@ -346,11 +346,14 @@ def test_trees_are_found_by_their_value_and_their_vote(reader, valued, query, tr
 
 
 def test_trees_of_an_older_version_do_not_know_their_vote(reader, valued):
-    collection(Tree).update_many({}, {"$unset": {"majority_value": ""}})
+    missing = dict.fromkeys(("majority_value", "disagreement", "retries"), "")
+    collection(Tree).update_many({}, {"$unset": missing})
     outcome = "outcome=majority-wrong-but-some-correct"
     assert listed(text_of(reader, f"{FOREST}?{outcome}")) == []
     html = text_of(reader, f"{FOREST}?show=majority&show=retries")
     assert html.count('<td class="of-majority">-</td>') == 4
+    assert html.count('<td class="of-retries number">-</td>') == 4
+    assert '<td class="of-disagreement number">-</td>' in text_of(reader, FOREST)
 
 
 def test_only_trees_in_which_sources_disagree(reader, valued):
