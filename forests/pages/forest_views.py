@@ -72,6 +72,7 @@ def trees_context(
         "outcomes": list(TreeOutcome),
         "orders": list(Order),
         "columns": columns,
+        "shows": {one.name.lower(): one in columns for one in TreeColumn},
         "all_columns": list(TreeColumn),
         "are_chosen": tuple(columns) != USUAL,
     }

@@ -11,7 +11,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from forests.core.naming import RESERVED_NAMES, ForestNameError, check_forest_name
 from forests.models import Forest, Tree, TreeStatus
 from forests.pages.tree_list import TREES_PER_PAGE, outcomes
-from forests.storage.trees import collection
+from forests.progress import sampled_trees
+from forests.storage.trees import TREES_PER_READ, collection
 from tests.forests import states
 from tests.forests.addresses import FOREST, FRAGMENT, NODE, PARTS, PROMPT, TREE, text_of
 from tests.forests.factories import (
@@ -431,8 +432,9 @@ PERMISSIONS = ["auth_user_groups", "auth_user_user_permissions"]
     ],
 )
 def test_a_page_reads_as_often_in_a_large_forest_as_in_a_small_one(
-    reader, reads, address, collections
+    reader, reads, address, collections, monkeypatch
 ):
+    monkeypatch.setattr(sampled_trees, "TREES_SAMPLED", TREES_PER_READ)  # one query, not four
     forest = add_trees(states.growing(), [duck_tree()])
     reads.clear()
     text_of(reader, address)
