@@ -118,6 +118,7 @@ def _pages(forest: Forest) -> list[Page]:
     last = -(-forest.num_trees // SMALL_TREES)
     return [
         Page("forests", nodes, "/"),
+        Page("search", nodes, "/search/?q=benchmark+1"),
         Page("forest", nodes, own),
         Page("forest, progress", nodes, own, part="progress"),
         Page("forest, last page", nodes, f"{own}?page={last}"),

@@ -17,7 +17,9 @@ from benchmarks.measures import Measure, argument_parser, print_json
 from benchmarks.servers import empty_database
 
 GOAL = 1.5
-CONSTANT = ("forests", "forest", "forest, progress", "forest, last page", "tree of 2 steps")
+CONSTANT = (
+    "forests", "search", "forest", "forest, progress", "forest, last page", "tree of 2 steps",
+)  # fmt: skip
 """Pages whose time must not depend on the size of the forest."""
 
 

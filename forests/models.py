@@ -242,6 +242,7 @@ class Tree(models.Model):
     failures = models.JSONField(default=dict)
     nodes_by_model = models.JSONField(default=dict)  # an older version counted none
     root_value = models.FloatField(null=True)  # by the forest's estimator; None: no result yet
+    majority_value = models.FloatField(null=True)  # see core.voting; None: no result, or not known
     disagreement = models.FloatField(null=True)  # the largest of `disagreements`; None: not known
     disagreements = models.JSONField(default=list)  # see forests.labels.disagreeing
 

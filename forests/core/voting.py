@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
+from forests.core.values import leaf_result
 
 MAX_COMPARED = 32
 """Groups that one answer is compared with, earliest first. Bounds the time for any tree."""
@@ -100,3 +101,25 @@ def num_ungrouped(tree: ReasoningTree) -> int:
         for leaf in tree.leaves()
         if leaf.grade is not None and leaf.answer is not None and leaf.voted_answer is None
     )
+
+
+def majority_value(tree: ReasoningTree) -> float | None:
+    """Return the chance that the majority vote of all samples of a tree is correct.
+
+    Ties are broken at random, so it is 0 or 1 unless answers tie. Samples that were cut or have no
+    answer do not vote; if none votes, one correct sample is enough. None without a result.
+    """
+    sizes: Counter[str] = Counter()
+    correct: Counter[str] = Counter()
+    results = [(leaf, leaf_result(leaf)) for leaf in tree.leaves()]
+    known = [(leaf, result) for leaf, result in results if result is not None]
+    for leaf, result in known:
+        answer = None if leaf.truncated else counted_answer(leaf)
+        if answer is not None:
+            sizes[answer] += leaf.count
+            correct[answer] += leaf.count if result else 0
+    if not sizes:
+        return float(any(result for _, result in known)) if known else None
+    most = max(sizes.values())
+    tied = [answer for answer, size in sizes.items() if size == most]
+    return sum(correct[answer] / most for answer in tied) / len(tied)

@@ -24,8 +24,10 @@ _OF_A_FOREST = (
 )  # fmt: skip
 _OF_A_ROW = (
     "index", "status", "num_nodes", "num_leaves", "num_correct", "num_uncompared",
-    "prompt_tokens", "completion_tokens", "root_value", "disagreement",
+    "prompt_tokens", "completion_tokens", "requests", "retries", "root_value", "majority_value",
+    "disagreement",
 )  # fmt: skip
+_OF_A_FILTER = ("status", "outcome", "from_value", "to_value", "disputed", "q", "sort")
 
 
 def progress_data(request: HttpRequest, progress: Progress) -> dict[str, Any]:
@@ -146,5 +148,5 @@ def _next_address(
         return json_address(address, page=trees.next) if trees.next else None
     if trees.next_start is None:
         return None
-    kept = {name: request.GET.get(name) for name in ("status", "outcome", "q", "sort")}
+    kept = {name: request.GET.get(name) for name in _OF_A_FILTER}
     return json_address(address, **kept, **{"from": trees.next_start})

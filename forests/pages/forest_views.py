@@ -1,5 +1,7 @@
 """Views of one forest."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from django.http import Http404, HttpResponse, HttpResponseRedirect
@@ -10,11 +12,12 @@ from django.views.decorators.vary import vary_on_headers
 
 from common.text import counted
 from forests.models import Forest, TreeStatus
+from forests.pages.charts import growth_line, value_bars
 from forests.pages.forest_json import forest_data
 from forests.pages.json_twin import asks_for_json, json_address, respond
 from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
+from forests.pages.tree_columns import USUAL, TreeColumn, read_columns
 from forests.pages.tree_list import (
-    ListingError,
     Order,
     TreeFilter,
     TreeOutcome,
@@ -24,11 +27,13 @@ from forests.pages.tree_list import (
     read_tree_page,
 )
 from forests.progress.estimating import estimate_for_page
+from forests.progress.pass_rates import PassRate, read_pass_rates
 from forests.progress.reading import (
     read_progress_of,
     read_servers,
     read_thoughts,
 )
+from forests.progress.sampled_trees import read_sampled_trees
 
 PROGRESS_PART = "progress"
 TREES_PART = "trees"
@@ -46,15 +51,18 @@ def forest(request: HtmxRequest, forest_name: str) -> HttpResponse:
         return render(
             request, "forests/_progress.html", {"forest": found} | progress_context(found)
         )
-    wanted = _read_filter(request)
-    context = trees_context(found, _tree_page(found, wanted, request.GET.get("page", "1")), wanted)
+    wanted, columns = _read_filter(request)
+    trees = _tree_page(found, wanted, request.GET.get("page", "1"))
+    context = trees_context(found, trees, wanted, columns)
     if wants_part(request, TREES_PART):
         return render(request, "forests/_trees.html", context)
     context |= progress_context(found)
     return respond(request, "forests/forest.html", context, lambda: forest_data(request, context))
 
 
-def trees_context(found: Forest, trees: TreePage, wanted: TreeFilter) -> dict[str, Any]:
+def trees_context(
+    found: Forest, trees: TreePage, wanted: TreeFilter, columns: Sequence[TreeColumn] = USUAL
+) -> dict[str, Any]:
     """Return what the list of trees shows."""
     return {
         "forest": found,
@@ -63,17 +71,39 @@ def trees_context(found: Forest, trees: TreePage, wanted: TreeFilter) -> dict[st
         "statuses": TreeStatus.values,
         "outcomes": list(TreeOutcome),
         "orders": list(Order),
+        "columns": columns,
+        "shows": {one.name.lower(): one in columns for one in TreeColumn},
+        "all_columns": list(TreeColumn),
+        "are_chosen": tuple(columns) != USUAL,
     }
 
 
 def progress_context(found: Forest) -> dict[str, Any]:
     """Return what a forest's page shows above its trees."""
+    sampled = read_sampled_trees(found)
+    complete = found.num_complete
     return {
         "progress": read_progress_of(found),
+        "pass_rate": _measured(found),
+        "sampled": sampled,
+        "bars": value_bars(sampled.values),
+        "growth": growth_line(
+            sampled.completed_at,
+            sampled.number,
+            found.growth_started_at,
+            found.growth_finished_at or datetime.now(UTC),
+        ),
+        "samples_per_tree": found.num_leaves / complete if complete else None,
         "estimate": estimate_for_page(found),
         "servers": read_servers(found),
         "thoughts": read_thoughts(found),
     }
+
+
+def _measured(found: Forest) -> PassRate | None:
+    """Return the pass@1 that a run measured; counters tell less than the sampled trees."""
+    rate = read_pass_rates([found]).get(found.name)
+    return rate if rate and rate.measured_at else None
 
 
 def _jump(request: HtmxRequest, found: Forest, text: str) -> HttpResponseRedirect:
@@ -86,10 +116,10 @@ def _jump(request: HtmxRequest, found: Forest, text: str) -> HttpResponseRedirec
     return HttpResponseRedirect(json_address(address) if asks_for_json(request) else address)
 
 
-def _read_filter(request: HtmxRequest) -> TreeFilter:
+def _read_filter(request: HtmxRequest) -> tuple[TreeFilter, list[TreeColumn]]:
     try:
-        return TreeFilter.read(request.GET)
-    except ListingError as error:
+        return TreeFilter.read(request.GET.dict()), read_columns(request.GET.getlist("show"))
+    except ValueError as error:
         raise Http404(str(error)) from None
 
 

@@ -23,15 +23,18 @@ TREES_PER_PAGE = 50
 TREES_LOOKED_AT = 2000
 """Most trees that one page scans for a filter without an index."""
 MAX_PHRASE_LENGTH = 200
+_ROUNDING = 1e-9
 _FIRST_WINDOW, _MAX_TREES_OF_WINDOW, _MAX_WINDOWS = 64, 8192, 150
 
 _ROW_FIELDS = (
     "index", "item", "label", "status", "error", "num_nodes", "num_leaves", "num_correct",
     "num_uncompared", "num_truncated", "prompt_tokens", "completion_tokens", "root_value",
-    "disagreement",
+    "majority_value", "disagreement", "requests", "retries",
 )  # fmt: skip
+_MISSING: Document = dict.fromkeys(_ROW_FIELDS)
+"""Trees that an older version wrote, or that nobody scored, lack some of the fields."""
 _SEARCHED_FIELDS = ("index", "num_nodes", "num_leaves", "num_correct", "completion_tokens",
-                    "root_value", "disagreement")  # fmt: skip
+                    "root_value", "majority_value", "disagreement", "retries")  # fmt: skip
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum | TreeStatus)
@@ -44,6 +47,7 @@ class TreeOutcome(StrEnum):
     ALL_CORRECT = "all correct"
     NONE_CORRECT = "none correct"
     MIXED = "mixed"
+    MAJORITY_WRONG = "majority wrong but some correct"
     NO_RESULT = "no result"
 
 
@@ -53,6 +57,7 @@ class Order(StrEnum):
     LOWEST_VALUE = "lowest value"
     MOST_NODES = "most nodes"
     MOST_TOKENS = "most tokens"
+    MOST_RETRIES = "most retries"
     LARGEST_DISAGREEMENT = "largest disagreement"
 
 
@@ -66,6 +71,11 @@ class TreeFilter:
 
     status: TreeStatus | None = None
     outcome: TreeOutcome | None = None
+    from_value: float | None = None
+    to_value: float | None = None
+    """Least and greatest value of the prompt, borders included; None: any, or none at all."""
+    is_disputed: bool = False
+    """Whether to list only trees in which sources disagree about a step."""
     phrase: str = ""
     """Text to find in the items. Prompts are not searched: all trees share the few-shot part."""
     order: Order = Order.DATASET
@@ -82,6 +92,9 @@ class TreeFilter:
         return cls(
             status=_choice(TreeStatus, parameters.get("status", ""), "status"),
             outcome=_choice(TreeOutcome, parameters.get("outcome", ""), "outcome"),
+            from_value=_share(parameters.get("from_value", "")),
+            to_value=_share(parameters.get("to_value", "")),
+            is_disputed=_switch(parameters.get("disputed", "")),
             phrase=" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()),
             order=_choice(Order, parameters.get("sort", ""), "order") or Order.DATASET,
             start=_start(parameters.get("from", "0")),
@@ -90,7 +103,16 @@ class TreeFilter:
     @property
     def is_indexed(self) -> bool:
         """Whether an index finds exactly these trees."""
-        return not (self.outcome or self.phrase) and self.order is Order.DATASET
+        return not self.looks_into_trees and self.order is Order.DATASET
+
+    @property
+    def looks_into_trees(self) -> bool:
+        """Whether it asks for something of a tree that has no index."""
+        return bool(self.outcome or self.phrase or self.is_disputed or self.has_values)
+
+    @property
+    def has_values(self) -> bool:
+        return self.from_value is not None or self.to_value is not None
 
     @property
     def is_plain(self) -> bool:
@@ -105,11 +127,19 @@ class TreeFilter:
         pattern = self.pattern
 
         def is_wanted(tree: Document) -> bool:
-            return (self.outcome is None or self.outcome in outcomes(tree)) and (
-                not self.phrase or bool(pattern.search(tree["item"]))
+            return (
+                (self.outcome is None or self.outcome in outcomes(tree))
+                and (not self.has_values or self._has_value(tree["root_value"]))
+                and (not self.is_disputed or bool(tree.get("disagreement")))
+                and (not self.phrase or bool(pattern.search(tree["item"])))
             )
 
         return is_wanted
+
+    def _has_value(self, value: float | None) -> bool:
+        low, high = self.from_value or 0.0, 1.0 if self.to_value is None else self.to_value
+        # A share such as 1/5 and the border 0.2 are the same number.
+        return value is not None and low - _ROUNDING <= value <= high + _ROUNDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +177,9 @@ def outcomes(tree: Document) -> set[TreeOutcome]:
     if not correct:
         return {TreeOutcome.NONE_CORRECT}
     rest = TreeOutcome.ALL_CORRECT if correct == leaves else TreeOutcome.MIXED
-    return {TreeOutcome.SOME_CORRECT, rest}
+    found = {TreeOutcome.SOME_CORRECT, rest}
+    # Trees that an older version grew do not know their vote.
+    return found | ({TreeOutcome.MAJORITY_WRONG} if tree.get("majority_value") == 0 else set())
 
 
 def num_pages(forest: Forest) -> int:
@@ -263,7 +295,7 @@ def read_rows(forest: Forest, indexes: Sequence[int]) -> list[Document]:
     if not ids:
         return []
     found = collection(Tree).find({"_id": {"$in": ids}}, dict.fromkeys(_ROW_FIELDS, 1))
-    rows = {row["_id"]: row for row in found}
+    rows = {row["_id"]: {**_MISSING, **row} for row in found}
     return [rows[id_] for id_ in ids if id_ in rows]
 
 
@@ -283,6 +315,7 @@ def _order_of(order: Order) -> Callable[[Document], tuple[Any, ...]]:
         Order.LOWEST_VALUE: by_value(1),
         Order.MOST_NODES: lambda tree: (-tree["num_nodes"], tree["index"]),
         Order.MOST_TOKENS: lambda tree: (-tree["completion_tokens"], tree["index"]),
+        Order.MOST_RETRIES: lambda tree: (-(tree.get("retries") or 0), tree["index"]),
         Order.LARGEST_DISAGREEMENT: lambda tree: (
             -(tree.get("disagreement") or 0),
             tree["index"],
@@ -299,6 +332,24 @@ def _choice(kind: type[_Choice], text: str, what: str) -> _Choice | None:
     if words not in values:
         raise ListingError(f"unknown {what} {text!r}: use {', '.join(values)}")
     return kind(words)
+
+
+def _share(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ListingError(f"{text[:40]!r} is not a value: give a number from 0 to 1")
+    return number
+
+
+def _switch(text: str) -> bool:
+    if text not in ("", "1"):
+        raise ListingError(f"disputed={text[:40]!r} means nothing: give 1, or leave it out")
+    return bool(text)
 
 
 def _start(text: str) -> int:

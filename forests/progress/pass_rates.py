@@ -1,8 +1,9 @@
 """The pass@1 of forests, from stored numbers only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from forests.core.certainty.evidence import wilson_interval
 from forests.models import Forest
@@ -28,9 +29,8 @@ def read_pass_rates(forests: Sequence[Forest]) -> dict[str, PassRate]:
     A measured one takes precedence over one from counters.
     """
     found = {one.name: rate for one in forests if (rate := counted_pass_rate(one))}
-    measured: Mapping[str, PassRate]
     for _, measured in pass_rates_wanted.send(sender=None, forests=forests):
-        found.update(measured)
+        found.update(cast("dict[str, PassRate]", measured))
     return found
 
 

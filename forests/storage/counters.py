@@ -11,6 +11,7 @@ from forests.core.model_counts import as_fields, count_models, from_fields
 from forests.core.naming import node_id
 from forests.core.tree import ReasoningTree
 from forests.core.values import Estimator, root_value
+from forests.core.voting import majority_value
 from forests.models import COUNTERS, Forest, Node, Tree, TreeStatus
 from forests.storage.trees import Document, StoredTree, collection, delete_orphans, iter_trees
 
@@ -23,6 +24,7 @@ def counted(tree: ReasoningTree, estimator: Estimator) -> Document:
         **count_tree(tree),
         "nodes_by_model": as_fields(count_models(tree)),
         "root_value": root_value(tree, estimator),
+        "majority_value": majority_value(tree),
     }
 
 

@@ -269,6 +269,7 @@ def tree_document(
         "failures": {},
         "nodes_by_model": {},
         "root_value": None,
+        "majority_value": None,
         "created_at": now,
         "completed_at": None,
     }

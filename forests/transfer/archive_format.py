@@ -69,6 +69,7 @@ NEVER_TAKEN: Document = {
     "lease_expires_at": None,
     "generation": 0,
     "oldest_generation": 0,
+    "majority_value": None,
     "disagreement": None,
     "disagreements": [],
 }

@@ -102,6 +102,7 @@ def forget_nodes(
             **dict.fromkeys(LEAF_COUNTERS, 0),
             "nodes_by_model": {},
             "root_value": None,
+            "majority_value": None,
             "refined_steps": None,
             **fields,
         }

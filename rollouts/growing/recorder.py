@@ -14,6 +14,7 @@ from forests.core.counting import count_tree
 from forests.core.model_counts import as_fields, count_models
 from forests.core.tokens.kept import KeptTokens
 from forests.core.values import Estimator, root_value
+from forests.core.voting import majority_value
 from forests.models import SPENT_COUNTERS, Forest, Tree, TreeStatus
 from forests.storage.counters import sum_of_trees, write_sums
 from forests.storage.trees import (
@@ -290,6 +291,7 @@ class _TreeState:
     models: dict[str, int]
     failures: dict[str, int]
     value: float | None
+    majority: float | None
     deltas: dict[str, float]
 
     @classmethod
@@ -297,6 +299,7 @@ class _TreeState:
         with growth.lock:
             counters, models = growth.counters(), growth.models()
             value = root_value(growth.stored.tree, estimator)
+            majority = majority_value(growth.stored.tree)
         sums = _sums(counters, models, growth.spending)
         deltas = {name: value - growth.reported.get(name, 0) for name, value in sums.items()}
         growth.reported = sums
@@ -310,6 +313,7 @@ class _TreeState:
             models=models,
             failures=dict(growth.spending.failures),
             value=value,
+            majority=majority,
             deltas=deltas,
         )
 
@@ -320,6 +324,7 @@ class _TreeState:
             "failures": self.failures,
             "nodes_by_model": self.models,
             "root_value": self.value,
+            "majority_value": self.majority,
         }
         if self.status is not TreeStatus.GROWING:
             fields |= {

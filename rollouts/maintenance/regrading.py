@@ -15,6 +15,7 @@ from forests.core.estimators import require_own_estimator
 from forests.core.naming import node_id
 from forests.core.tree import Grade, TreeNode
 from forests.core.values import Estimator, root_value
+from forests.core.voting import majority_value
 from forests.grading import TreeGrader
 from forests.labels.disagreeing import update_disagreements
 from forests.models import Forest, Node, Tree
@@ -133,8 +134,11 @@ def _write(stored: StoredTree, leaves: list[TreeNode], estimator: Estimator) -> 
         ]
     )
     counters = count_tree(stored.tree)
-    value = root_value(stored.tree, estimator)
-    collection(Tree).update_one({"_id": stored.id}, {"$set": {**counters, "root_value": value}})
+    values = {
+        "root_value": root_value(stored.tree, estimator),
+        "majority_value": majority_value(stored.tree),
+    }
+    collection(Tree).update_one({"_id": stored.id}, {"$set": {**counters, **values}})
 
 
 def _graded_with(loaded: LoadedConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from forests.core.model_counts import as_fields, count_models
 from forests.core.naming import tree_id
 from forests.core.tree import Grade, ReasoningTree, TreeNode, parse_path
 from forests.core.values import root_value
+from forests.core.voting import majority_value
 from forests.models import Activity, Forest, Node, Tree, TreeStatus
 from forests.storage.trees import collection, insert_new, node_document
 
@@ -100,6 +101,7 @@ def add_tree(forest: Forest, index: int, tree: ReasoningTree, **fields: Any) -> 
         "requests": len(tree),
         "nodes_by_model": models,
         "root_value": root_value(tree, forest.estimator),
+        "majority_value": majority_value(tree),
         "created_at": now,
     }
     stored = Tree(id=id_, forest_id=forest.name, index=index, **values | counters | fields)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
+from forests.core.voting import majority_value
 from forests.models import COUNTERS, Forest, Tree
 from forests.seeding import seed_forest
 from forests.storage.counters import recount_forest, sum_of_trees
@@ -51,9 +52,11 @@ def assert_whole(forest: Forest) -> None:
     assert {name: getattr(forest, name) for name in COUNTERS} == {
         name: from_trees[name] for name in COUNTERS
     }
+    votes = dict(Tree.objects.filter(forest_id=forest.pk).values_list("index", "majority_value"))
     assert recount_forest(forest) == {}
     for stored in iter_trees(forest):
         assert stored.status == "complete"
+        assert votes[stored.index] == majority_value(stored.tree)
         worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
         strategy = STRATEGIES[worker_config.strategy](worker_config, lambda *_: None)
         assert strategy.plan(stored.tree) == []

@@ -11,7 +11,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from forests.core.naming import RESERVED_NAMES, ForestNameError, check_forest_name
 from forests.models import Forest, Tree, TreeStatus
 from forests.pages.tree_list import TREES_PER_PAGE, outcomes
-from forests.storage.trees import collection
+from forests.progress import sampled_trees
+from forests.storage.trees import TREES_PER_READ, collection
 from tests.forests import states
 from tests.forests.addresses import FOREST, FRAGMENT, NODE, PARTS, PROMPT, TREE, text_of
 from tests.forests.factories import (
@@ -410,8 +411,18 @@ PERMISSIONS = ["auth_user_groups", "auth_user_user_permissions"]
     [
         # Trees: the leases on those that grow.
         ("/", [*["forests_forest"] * 2, "forests_activity", "forests_tree", "metrics_metricrun"]),
-        # Trees: their page, the leases on those that grow, and what the first ones cost and think.
-        (FOREST, ["forests_forest", "forests_activity", *["forests_tree"] * 4, "forests_node"]),
+        # Trees: their page, the leases on those that grow, what the first ones cost and think, and
+        # the values of some.
+        (
+            FOREST,
+            [
+                "forests_forest",
+                "forests_activity",
+                *["forests_tree"] * 5,
+                "forests_node",
+                "metrics_metricrun",
+            ],
+        ),
         # Whether the reader may label, too.
         (f"{FOREST}trees/1/", [*TREE_READS, *PERMISSIONS, "forests_tree"]),
         (f"{FOREST}trees/1/?q=eggs&ends=correct", [*TREE_READS, *PERMISSIONS, "forests_tree"]),
@@ -421,8 +432,9 @@ PERMISSIONS = ["auth_user_groups", "auth_user_user_permissions"]
     ],
 )
 def test_a_page_reads_as_often_in_a_large_forest_as_in_a_small_one(
-    reader, reads, address, collections
+    reader, reads, address, collections, monkeypatch
 ):
+    monkeypatch.setattr(sampled_trees, "TREES_SAMPLED", TREES_PER_READ)  # one query, not four
     forest = add_trees(states.growing(), [duck_tree()])
     reads.clear()
     text_of(reader, address)
@@ -481,3 +493,40 @@ def test_samples_that_could_not_be_compared_are_shown_with_what_to_run(reader):
 
 def test_a_forest_whose_samples_were_all_compared_says_nothing_of_it(reader, forest):
     assert "ncompared" not in text_of(reader, FOREST)
+
+
+def test_the_panels_tell_accuracy_with_its_interval_and_lead_to_trees_of_a_value(reader, forest):
+    html = text_of(reader, FOREST)
+    assert "<strong>0.40</strong> pass@1 <small>0.04 to 0.92 with 95 % confidence, over 1" in html
+    [address] = re.findall(r'<a href="([?]from_value=[^"]+)"', html)
+    assert f">{TREE}<" not in html
+    assert f'href="{TREE}"' in text_of(reader, FOREST + address.replace("&amp;", "&"))
+    for name in ("Accuracy", "Growth", "Cost", "Evidence"):
+        assert f"{name}</h2>" in html
+
+
+def test_growth_over_time_is_drawn_from_the_times_of_complete_trees(reader):
+    began = datetime.now(UTC) - timedelta(hours=4)
+    forest = make_forest(growth_started_at=began, growth_finished_at=began + timedelta(hours=3))
+    add_trees(forest, [duck_tree()], completed_at=began + timedelta(hours=1))
+    assert "<polyline" not in text_of(reader, FOREST)
+    add_trees(Forest.objects.get(), [duck_tree()] * 2, completed_at=began + timedelta(hours=2))
+    html = text_of(reader, FOREST)
+    assert '<polyline points="0,90 100,90 100,60 200,60 200,30 200,0 300,0"/>' in html
+    assert "half of them after 2 h 0 min" in html
+
+
+def test_a_forest_refined_for_labels_claims_no_pass_rate(reader):
+    settings = {"strategy": "branching", "refinement": {"goal": "labels"}}
+    add_trees(make_forest(worker_config=settings), [duck_tree()])
+    html = text_of(reader, FOREST)
+    assert "of the trees have a correct sample" in html
+    assert "</strong> pass@1" not in html
+
+
+def test_commands_that_do_not_go_on_with_growth_are_folded(reader, forest):
+    html = text_of(reader, FOREST)
+    assert html.index("<summary>Next commands</summary>") < html.index("create_preferences")
+    assert html.count("data-copies") == 2
+    states.changed(forest, num_trees=2, is_paused=True)
+    assert "Next commands" not in text_of(reader, FOREST)

@@ -305,3 +305,82 @@ def test_all_trees_of_a_status_are_found_by_the_same_index(forest):
     plan = str(collection(Tree).find({"forest_id": forest.name, "status": "failed"}).explain())
     assert "tree_forest_status_index" in plan
     assert "COLLSCAN" not in plan
+
+
+# Values, votes, disagreements, columns
+
+
+@pytest.fixture
+def valued() -> Forest:
+    """Trees of the values 0, 0.4, 0.375 and 1; the vote of the third is wrong."""
+    forest = add_trees(make_forest(), [tree_of(leaf("0.0", "1", WRONG, answer="1")), duck_tree()])
+    divided = tree_of(
+        leaf("0.0", "18", RIGHT, answer="18", count=2),
+        leaf("0.1", "1", WRONG, answer="1", count=3),
+        leaf("0.2", "18", RIGHT, answer="18"),
+        leaf("0.3", "1", WRONG, answer="1"),
+        leaf("0.4", "no", WRONG, answer="2"),
+    )
+    return add_trees(forest, [divided, tree_of(leaf("0.0", "18", RIGHT, answer="18"))])
+
+
+@pytest.mark.parametrize(
+    ("query", "trees"),
+    [
+        ("from_value=0.4", [1, 3]),
+        ("to_value=0.4", [0, 1, 2]),
+        ("from_value=0.2&to_value=0.4", [1, 2]),
+        ("from_value=1&to_value=1", [3]),
+        ("to_value=0", [0]),
+        ("from_value=&to_value=", [0, 1, 2, 3]),
+        ("outcome=majority-wrong-but-some-correct", [2]),
+        ("outcome=majority-wrong-but-some-correct&from_value=0.5", []),
+    ],
+)
+def test_trees_are_found_by_their_value_and_their_vote(reader, valued, query, trees):
+    assert listed(text_of(reader, f"{FOREST}?{query}")) == trees
+    data = reader.get(f"{FOREST}?{query}&format=json").json()
+    assert [row["index"] for row in data["trees"]] == trees
+
+
+def test_trees_of_an_older_version_do_not_know_their_vote(reader, valued):
+    missing = dict.fromkeys(("majority_value", "disagreement", "retries"), "")
+    collection(Tree).update_many({}, {"$unset": missing})
+    outcome = "outcome=majority-wrong-but-some-correct"
+    assert listed(text_of(reader, f"{FOREST}?{outcome}")) == []
+    html = text_of(reader, f"{FOREST}?show=majority&show=retries")
+    assert html.count('<td class="of-majority">-</td>') == 4
+    assert html.count('<td class="of-retries number">-</td>') == 4
+    assert '<td class="of-disagreement number">-</td>' in text_of(reader, FOREST)
+
+
+def test_only_trees_in_which_sources_disagree(reader, valued):
+    Tree.objects.filter(index=2).update(disagreement=0.3)
+    assert listed(text_of(reader, f"{FOREST}?disputed=1")) == [2]
+    assert "1 match among trees 0 to 3" in text_of(reader, f"{FOREST}?disputed=1")
+
+
+def test_columns_are_in_the_address_and_stay_on_the_next_page(reader, monkeypatch):
+    monkeypatch.setattr(listing, "TREES_PER_PAGE", 1)
+    add_trees(make_forest(), [duck_tree(), duck_tree()])
+    html = text_of(reader, f"{FOREST}?show=majority&show=value")
+    heads = [part.partition("<")[0] for part in html.split('<th scope="col"')[-4:]]
+    assert [head.rpartition(">")[2] for head in heads] == ["Tree", "Item", "Value", "Majority vote"]
+    assert 'href="?show=majority&amp;show=value&amp;page=2#trees"' in html
+    assert '<input type="checkbox" name="show" value="majority" checked>' in html
+    assert '<input type="checkbox" name="show" value="nodes">' in html
+
+
+@pytest.mark.parametrize(
+    ("query", "known"),
+    [
+        ("show=colour", "completion-tokens"),
+        ("from_value=2", "a number from 0 to 1"),
+        ("to_value=nan", "a number from 0 to 1"),
+        ("disputed=yes", "give 1"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(reader, valued, query, known):
+    response = reader.get(f"{FOREST}?{query}")
+    assert response.status_code == 404
+    assert known in response.content.decode()

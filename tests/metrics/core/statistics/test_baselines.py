@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from forests.core.tree import Grade
 from forests.core.values import UNGRADED
+from forests.core.voting import majority_value
 from metrics.core.statistics.baselines import majority_at_k, pass_at_k, samples_of
 from tests.metrics.trees import leaf, tree_of, trees
 
@@ -106,3 +107,10 @@ def test_many_samples_take_little_time_and_no_float_overflows():
 
 def test_a_vote_of_all_samples_is_the_largest_group_and_ties_share():
     assert majority_at_k(samples("aabbc"), 5) == Fraction(1, 2)
+
+
+@given(trees())
+def test_a_forest_stores_the_majority_vote_of_all_samples(tree):
+    found = samples_of(tree, "incorrect")
+    expected = majority_at_k(found, found.total) if found.total else None
+    assert majority_value(tree) == (None if expected is None else pytest.approx(float(expected)))

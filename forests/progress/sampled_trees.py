@@ -1,0 +1,70 @@
+"""A look at some trees of a forest, evenly spread over it: a fixed amount of work at any size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from forests.core.certainty.evidence import wilson_interval
+from forests.models import Forest, Tree, TreeStatus
+from forests.storage.trees import TREES_PER_READ, collection, tree_ids
+
+TREES_SAMPLED = 128
+"""Most trees that are read; of a smaller forest all are."""
+_FIELDS = dict.fromkeys(("status", "root_value", "completed_at"), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class SampledTrees:
+    """What was read of some trees."""
+
+    number: int
+    """Trees that were read."""
+    is_all: bool
+    """Whether they are all trees of the forest."""
+    values: Sequence[float]
+    """Values of the prompts of complete trees that have a result."""
+    completed_at: Sequence[datetime]
+    """When trees were completed, in order."""
+
+    @property
+    def mean_value(self) -> float | None:
+        return sum(self.values) / len(self.values) if self.values else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean over trees."""
+        return wilson_interval(sum(self.values), len(self.values)) if self.values else None
+
+    @property
+    def num_never_correct(self) -> int:
+        return sum(not value for value in self.values)
+
+    @property
+    def num_always_correct(self) -> int:
+        return sum(value == 1 for value in self.values)
+
+
+def read_sampled_trees(forest: Forest) -> SampledTrees:
+    """Return some trees of a forest, by their ids: at most four queries.
+
+    One query for all of them would take the embedded server eight times as long.
+    """
+    number = min(forest.num_trees, TREES_SAMPLED)
+    ids = tree_ids(forest, [one * forest.num_trees // number for one in range(number)])
+    found = [
+        tree
+        for start in range(0, number, TREES_PER_READ)
+        for tree in collection(Tree).find(
+            {"_id": {"$in": ids[start : start + TREES_PER_READ]}}, _FIELDS
+        )
+    ]
+    complete = [one for one in found if one["status"] == TreeStatus.COMPLETE]
+    moments = [one["completed_at"] for one in complete if one.get("completed_at")]
+    return SampledTrees(
+        number=len(found),
+        is_all=number == forest.num_trees,
+        values=[one["root_value"] for one in complete if one["root_value"] is not None],
+        completed_at=sorted(
+            moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in moments
+        ),
+    )
