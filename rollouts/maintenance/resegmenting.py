@@ -169,6 +169,7 @@ def _start_forest(forest: Forest, name: str, steps: NewSteps) -> Forest:
         | {
             "strategy": RESEGMENTED,
             "refinement": None,
+            "keep_tokens": False,  # kept tokens belong to the old steps
         }
     )
     new.importer, new.import_sha256 = IMPORTER, digest
@@ -212,6 +213,7 @@ def _write(
                 "disagreement": None,
                 "disagreements": [],
                 "refined_steps": None,
+                "kept_tokens": None,
                 "created_at": now,
             }
         )
