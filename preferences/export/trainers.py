@@ -57,7 +57,11 @@ RECIPES: Sequence[Recipe] = (
         note="It reads `margin`, if there is such a column.",
     ),
     _trl("KTOTrainer", ("trl_unpaired",)),
-    _trl("SFTTrainer", ("critique_sft",)),
+    _trl(
+        "SFTTrainer",
+        ("critique_sft",),
+        note="It learns the question too, unless `assistant_only_loss=True` is in its config.",
+    ),
     Recipe(
         "TRL PRMTrainer",
         ("trl_stepwise",),
@@ -217,6 +221,19 @@ datasets:
     rejected_key: rejected
 """,
         container="jsonl",
+    ),
+    Recipe(
+        "NeMo-RL SFT",
+        ("critique_sft",),
+        "yaml",
+        """data:
+  train:
+    data_path: $folder/jsonl/train.jsonl
+  default:
+    dataset_name: openai_format
+""",
+        container="jsonl",
+        note="`examples/run_sft.py` reads it with `--config`.",
     ),
     Recipe(
         "verl with verl-recipe's FAPO",

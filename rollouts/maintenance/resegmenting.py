@@ -196,7 +196,9 @@ def _write(
 ) -> None:
     now = datetime.now(UTC)
     ids = tree_ids(forest, [stored.index for stored in batch])
-    documents = {one["_id"]: one for one in collection(Tree).find({"_id": {"$in": ids}})}
+    documents = {
+        one["_id"]: one for one in collection(Tree).find({"_id": {"$in": ids}}, {"kept_tokens": 0})
+    }
     trees: list[Document] = []
     nodes: list[tuple[str, TreeNode]] = []
     for stored in batch:
@@ -213,7 +215,6 @@ def _write(
                 "disagreement": None,
                 "disagreements": [],
                 "refined_steps": None,
-                "kept_tokens": None,
                 "created_at": now,
             }
         )

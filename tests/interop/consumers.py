@@ -71,6 +71,9 @@ CONSUMERS = {
         Consumer(
             "openrlhf", "OpenRLHF", "openrlhf", "read_openrlhf.py", ("deepspeed", "flash_attn")
         ),
+        Consumer(
+            "openrlhf_prm", "OpenRLHF", "openrlhf", "read_openrlhf.py", ("deepspeed", "flash_attn")
+        ),
         Consumer("verl", "verl", "verl", "read_verl.py"),
         Consumer("nemo_rl", "NeMo-RL", "nemo-rl", "read_nemo_rl.py", checkout="NEMO_RL"),
         Consumer("verifiers", "verifiers", "verifiers", "read_verifiers.py"),

@@ -4,45 +4,28 @@
 """
 
 import json
-import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 
-from forests.core.tokens.branches import ids_to
-from forests.models import Forest
+from forests.core.tokens.branches import Chain, chain_of
 from forests.storage.trees import iter_trees
 from rollouts.workers.jobs import grow_slice
 from tests.forests.factories import QUESTION, add_trees, make_forest
-from tests.interop.consumers import CONSUMERS, READERS
-from tests.preferences.trees import addition_tree
+from tests.interop.reading import ADD, SOLUTIONS, SUBTRACT, TEXT, assert_trained, read, split
+from tests.preferences.trees import RIGHT, WRONG, tree_of
 from tests.rollouts.forests import seeded
-
-FOLDER = os.environ.get("INTEROP", "")
-
-if not FOLDER:
-    pytest.skip("needs environments: run make test-interop", allow_module_level=True)
 
 pytestmark = pytest.mark.django_db
 
-ADD, SUBTRACT = " Add: 2 + 3 = 5 — naïve, 足す.\n", "\tSubtract: 3 - 2 = 1 \n"
 PAIRS = (  # prefix, chosen, rejected, margin: what `addition_tree` comes to
     ("", f"{ADD}The answer is 5", f"{SUBTRACT}The answer is 1", 0.5),
     (ADD, "The answer is 5", "The answer is 6", 1.0),
     (SUBTRACT, "  The answer is 5", "The answer is 1", 1.0),
 )
-SOLUTIONS = (
-    (ADD, "The answer is 5", [1, 1]),
-    (ADD, "The answer is 6", [1, 0]),
-    (SUBTRACT, "The answer is 1", [1, 0]),
-    (SUBTRACT, "  The answer is 5", [1, 1]),
-)
-TEXT = f"Question: {QUESTION}\nAnswer:"
 CHAT = "<|system|>Add.</s><|user|>2 + 3?</s><|assistant|>"
 CHATML = (
     "<|im_start|>system\nAdd.<|im_end|>\n<|im_start|>user\n2 + 3?<|im_end|>\n"
@@ -92,62 +75,6 @@ READINGS = (
     ),
     Reading("nemo_rl", "pairs", "nemo_rl", CHAT, "</s>", learns="answer", trains=False),
 )
-
-
-@pytest.fixture
-def forest(db) -> Forest:
-    return _with_pairs(make_forest("additions-test-first"))
-
-
-@pytest.fixture
-def chats(db) -> Forest:
-    """Return a forest whose prompts are chats."""
-    worker_config = {**make_forest("x-test-first").worker_config, "api": "chat"}
-    prompt = [{"role": "system", "content": "Add."}, {"role": "user", "content": "2 + 3?"}]
-    return _with_pairs(make_forest("chats-test-first", worker_config=worker_config), prompt=prompt)
-
-
-def _with_pairs(forest: Forest, **fields: Any) -> Forest:
-    forest = add_trees(forest, [addition_tree() for _ in range(2)], **fields)
-    words = ["--forest_name", forest.name, "--set_name", "all", "--pairing", "all_pairs"]
-    call_command("create_preferences", "--min_confidence", "0", *words)
-    return forest
-
-
-def read(
-    consumer: str, kind: str, forest: Forest, name: str, container: str, output: Path, *more: str
-) -> dict[str, Any]:
-    """Export, and return what the consumer makes of it."""
-    one = CONSUMERS[consumer]
-    if one.checkout and not os.environ.get(one.checkout):
-        pytest.skip(f"{one.name} has no package: {one.checkout} names a checkout of its source")
-    words = ["--forest_name", forest.name, "--format", name, "--container", container]
-    call_command("export_preferences", *words, "--output", str(output), *more)
-    done = subprocess.run(
-        [one.python(Path(FOLDER)), READERS / one.reader, kind, output, container],
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": f"{output}-home"},
-        cwd=output.parent,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def assert_trained(found: dict[str, Any]) -> None:
-    assert found["steps"] == len(found["losses"]) == 2
-    assert found["finite"]
-    assert found["changed"]
-
-
-def split(parts: list[list[Any]]) -> tuple[str, str]:
-    """Return the text that the trainer does not learn, and the text that it learns after that."""
-    text = "".join(part for part, _ in parts)
-    learnt = "".join(part for part, is_learnt in parts if is_learnt)
-    assert text.endswith(learnt)
-    return text[: len(text) - len(learnt)], learnt
 
 
 @pytest.mark.parametrize(
@@ -203,6 +130,85 @@ def test_labels_stand_at_the_end_of_the_steps(forest, tmp_path, consumer: str):
     assert_trained(found)
 
 
+@pytest.mark.parametrize(
+    ("kind", "marks"),
+    [
+        pytest.param(
+            kind,
+            marks,
+            marks=pytest.mark.reads(
+                "openrlhf_prm", "openrlhf_prm", "jsonl", f"{labels}, on the step tags"
+            ),
+        )
+        for kind, labels, marks in (
+            ("prm", "labels", {1: "+", 0: "-"}),
+            ("prm_soft", "soft labels", {}),
+        )
+    ],
+)
+def test_openrlhf_finds_a_label_for_each_step_tag(forest, tmp_path, kind: str, marks):
+    found = read(
+        "openrlhf_prm", kind, forest, "openrlhf_prm", "jsonl", tmp_path / "out", "--with_values"
+    )
+
+    values = {ADD: 0.75, SUBTRACT: 0.25}
+    assert {(json.dumps(row["text"]), tuple(row["labels"])) for row in found["read"]} == {
+        (
+            json.dumps(
+                [
+                    [f"{QUESTION} Step 1: {first.strip()} ", False],
+                    ["ки", True],
+                    [f"\nStep 2: {second.strip()} ", False],
+                    ["ки", True],
+                ]
+            ),
+            tuple(marks[one] for one in labels) if marks else (values[first], labels[1]),
+        )
+        for first, second, labels in SOLUTIONS
+    }
+    assert_trained(found)
+
+
+@pytest.mark.reads(
+    "nemo_rl", "nemo_rl", "jsonl", "`--rank_siblings`: three ranks, its dataset", trains=False
+)
+def test_nemo_rl_reads_all_siblings_of_a_prefix_in_their_order(tmp_path):
+    tree = tree_of(
+        {
+            "0.0": ("Wrong.\n", None),
+            "0.1": ("Half.\n", None),
+            "0.2": ("Right.\n", None),
+            "0.0.0": ("6", WRONG, 4),
+            "0.1.0": ("5", RIGHT, 2),
+            "0.1.1": ("6", WRONG, 2),
+            "0.2.0": ("5", RIGHT, 4),
+        }
+    )
+    forest = add_trees(make_forest("ranked-test-first"), [tree])
+    call_command(
+        "create_preferences", "--forest_name", forest.name, "--set_name", "all",
+        "--pairing", "all_pairs", "--level", "step", "--min_confidence", "0",
+    )  # fmt: skip
+    options = ("--rank_siblings", "--single_steps")
+    found = read("nemo_rl", "ranks", forest, "nemo_rl", "jsonl", tmp_path / "out", *options)
+
+    asked = [{"role": "user", "content": TEXT}]
+    ordered = [["Right.\n", "Half.\n", "Wrong.\n"], ["Half.\n5", "Half.\n6"]]
+    assert sorted(found["read"], key=str) == sorted(
+        (
+            [
+                asked,
+                [
+                    [rank, [{"role": "assistant", "content": text}]]
+                    for rank, text in enumerate(texts)
+                ],
+            ]
+            for texts in ordered
+        ),
+        key=str,
+    )
+
+
 @pytest.mark.reads("trl", "trl_unpaired", "parquet", "kto: text, learnt tokens, labels")
 def test_trl_kto_is_given_each_continuation_with_its_label(chats, tmp_path):
     found = read("trl", "kto", chats, "trl_unpaired", "parquet", tmp_path / "out")
@@ -237,9 +243,13 @@ def test_the_branches_of_a_trace_of_verifiers_are_the_solutions_of_the_tree(mode
     grow_slice(forest.name, 0, 2)
     found = read("verifiers", "traces", forest, "verifiers", "jsonl", tmp_path / "out")
 
-    solutions = [
-        list(ids_to(stored.tree, leaf.path) or ())
-        for stored in iter_trees(forest)
-        for leaf in stored.tree.leaves()
-    ]
+    solutions = []
+    for stored in iter_trees(forest):
+        for leaf in stored.tree.leaves():
+            assert chain_of(stored.tree, leaf.path) is Chain.WHOLE
+            nodes = [stored.tree.root, *stored.tree.path_nodes(leaf.path)]
+            ids = [id_ for node in nodes if node.kept for id_ in node.kept.ids]
+            said = [one for node in nodes if node.kept for one in node.kept.logprobs]
+            mask = [one is not None for one in said]
+            solutions.append([ids, mask, [one or 0.0 for one in said]])
     assert sorted(found["read"]) == sorted(solutions)
