@@ -63,8 +63,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             one = CONSUMERS[key]
             version = one.version or f"checkout named by `{one.checkout}`"
             subject = f"| {one.name} | {version} | `{name}` ({container}) | {checked} | "
-            trains = mark.kwargs.get("trains", True)
-            _rows[item.nodeid] = _Row(subject, "trained two steps" if trains else "read")
+            success = "trained two steps" if mark.kwargs.get("trains", True) else "read"
+            commit = one.commit()
+            _rows[item.nodeid] = _Row(subject, f"{success} ({commit})" if commit else success)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

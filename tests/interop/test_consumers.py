@@ -26,7 +26,8 @@ PAIRS = (  # prefix, chosen, rejected, margin: what `addition_tree` comes to
     (ADD, "The answer is 5", "The answer is 6", 1.0),
     (SUBTRACT, "  The answer is 5", "The answer is 1", 1.0),
 )
-CHAT = "<|system|>Add.</s><|user|>2 + 3?</s><|assistant|>"
+TURNS = "<|system|>Add.</s><|user|>2 + 3?</s>"
+CHAT = f"{TURNS}<|assistant|>"
 CHATML = (
     "<|im_start|>system\nAdd.<|im_end|>\n<|im_start|>user\n2 + 3?<|im_end|>\n"
     "<|im_start|>assistant\n"
@@ -45,6 +46,8 @@ class Reading:
     containers: Sequence[str] = ("jsonl",)
     learns: str = "completion"
     """completion: what follows the prefix; answer: prefix too; all: no token is left out."""
+    opening: str = ""
+    """What it learns of the chat template before the answer."""
     trains: bool = True
     margin: bool = False
 
@@ -69,11 +72,20 @@ READINGS = (
     Reading("llama_factory", "dpo", "llama_factory", CHATML, "<|im_end|>\n", learns="answer"),
     Reading("llama_factory", "rm", "llama_factory", CHATML, "<|im_end|>\n", learns="answer"),
     # OpenRLHF puts a blank before the end of a text that is not from a chat template.
-    Reading("openrlhf", "dpo", "trl", TEXT, " </s>", trains=False),
+    Reading("openrlhf", "dpo", "trl", TEXT, " </s>"),
     Reading(
         "openrlhf", "rm_messages", "trl_conversational", CHAT, "</s>", learns="all", margin=True
     ),
-    Reading("nemo_rl", "pairs", "nemo_rl", CHAT, "</s>", learns="answer", trains=False),
+    Reading(
+        "nemo_rl",
+        "pairs",
+        "nemo_rl",
+        TURNS,
+        "</s>",
+        learns="answer",
+        opening="<|assistant|>",
+        trains=False,
+    ),
 )
 
 
@@ -94,7 +106,7 @@ def test_a_trainer_of_pairs_is_given_the_text_of_the_model(
     for prefix, chosen, rejected, margin in PAIRS:
         context, start = {
             "completion": (reading.prompt + prefix, ""),
-            "answer": (reading.prompt, prefix),
+            "answer": (reading.prompt, reading.opening + prefix),
             "all": ("", reading.prompt + prefix),
         }[reading.learns]
         sides = ((context, f"{start}{side}{reading.end}") for side in (chosen, rejected))
@@ -222,16 +234,23 @@ def test_trl_kto_is_given_each_continuation_with_its_label(chats, tmp_path):
 
 
 @pytest.mark.reads("verl", "fapo", "parquet", "prompt, ground truth", trains=False)
-def test_verl_fapo_rewards_the_first_error_most(forest, tmp_path):
+def test_verl_is_given_prompts_with_the_first_error(forest, tmp_path):
     found = read("verl", "prompts", forest, "fapo", "parquet", tmp_path / "out")
 
     assert {(row["ground_truth"], row["total_steps"]) for row in found["read"]} == {(-1, 2), (1, 2)}
+    assert all(QUESTION in row["prompt"][-1]["content"] for row in found["read"])
+
+
+@pytest.mark.reads("fapo", "fapo", "parquet", "reward of each answer", trains=False)
+def test_fapo_rewards_the_first_error_most(forest, tmp_path):
+    found = read("fapo", "rewards", forest, "fapo", "parquet", tmp_path / "out")
+
+    assert found["read"]
     for row in found["read"]:
-        assert QUESTION in row["prompt"][-1]["content"]
-        if found["asked_reward"]:
-            best = max(row["rewards"], key=row["rewards"].__getitem__)
-            assert int(best) == row["ground_truth"]
-            assert row["rewards"][best] == 1.0
+        best = max(row["rewards"], key=row["rewards"].__getitem__)
+        assert int(best) == row["ground_truth"]
+        assert row["rewards"][best] == 1.0
+        assert list(row["rewards"].values()).count(1.0) == 1
 
 
 @pytest.mark.reads(

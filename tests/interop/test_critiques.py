@@ -59,12 +59,14 @@ def test_a_trainer_of_chats_learns_the_verdicts_and_reasons(judged_forest, tmp_p
 
     expected = set()
     for asked, answer in critiques():
-        asked_first = f"{chat_text(('user', asked))}<|assistant|>"
+        turn, opening, end = chat_text(("user", asked)), "<|assistant|>", f"{answer}</s>"
         expected.add(
             {
-                "trl": ("", f"{asked_first}{answer}</s>"),
+                "trl": ("", turn + opening + end),
+                "axolotl": (turn + opening, end),
                 "ms_swift": (CHATML.format(asked=asked), f"{answer}<|im_end|>\n"),
-            }.get(consumer, (asked_first, f"{answer}</s>"))
+                "nemo_rl": (turn, opening + end),
+            }[consumer]
         )
     assert {split(row["text"]) for row in found["read"]} == expected
     if consumer != "nemo_rl":
@@ -75,7 +77,7 @@ def test_a_trainer_of_chats_learns_the_verdicts_and_reasons(judged_forest, tmp_p
     "consumer",
     [
         reads("trl", "critique_pairs", checked="dpo"),
-        reads("openrlhf", "critique_pairs", trains=False, checked="dpo_messages"),
+        reads("openrlhf", "critique_pairs", checked="dpo_messages"),
     ],
 )
 def test_a_trainer_of_pairs_prefers_the_vote_that_agrees_with_the_label(
@@ -91,8 +93,7 @@ def test_a_trainer_of_pairs_prefers_the_vote_that_agrees_with_the_label(
         votes = (labels[1], 1 - labels[1])
         expected.add(tuple((context, f"{SAYS[vote]}</s>") for vote in votes))
     assert {(split(row["chosen"]), split(row["rejected"])) for row in found["read"]} == expected
-    if consumer == "trl":
-        assert_trained(found)
+    assert_trained(found)
 
 
 @pytest.mark.reads("axolotl", "rlhflow", "jsonl", "sft: text, a mark learnt after each step")

@@ -42,8 +42,9 @@ def pairs(kind: str, file: str) -> dict[str, Any]:
     tokenizer = tiny.tokenizer()
     is_dpo = kind.startswith("dpo")
     dataset = RewardDataset(rows, tokenizer, LENGTH, strategy, is_dpo=is_dpo, num_processors=1)
-    found = {"read": [_pair(tokenizer, dataset[n], is_dpo) for n in range(len(dataset))]}
-    return found if is_dpo else found | _trained(tiny.reward_model(), dataset, _pair_loss)
+    model, loss = (tiny.causal_model(), _dpo_loss) if is_dpo else (tiny.reward_model(), _pair_loss)
+    read = [_pair(tokenizer, dataset[n], is_dpo) for n in range(len(dataset))]
+    return {"read": read, **_trained(model, dataset, loss)}
 
 
 def process_rewards(kind: str, file: str) -> dict[str, Any]:
@@ -97,6 +98,28 @@ def _labelled(tokenizer: Any, ids: Any, _mask: Any, labels: Any) -> dict[str, An
     if not labels.is_floating_point():
         told = [tokenizer.decode([token]) for token in told]
     return {"text": parts(tokenizer, tokens, is_labelled), "labels": told}
+
+
+def _dpo_loss(model: Any, batch: Any) -> Any:
+    from openrlhf.models import DPOLoss
+
+    chosen, chosen_mask, rejected, rejected_mask, prompts = batch
+    logprobs = [
+        _sums_of_logprobs(one, ids.squeeze(1), mask.squeeze(1), prompts)
+        for one in (model, tiny.causal_model())  # the reference has the weights of the start
+        for ids, mask in ((chosen, chosen_mask), (rejected, rejected_mask))
+    ]
+    loss, _, _ = DPOLoss(beta=0.1)(*logprobs)
+    return loss
+
+
+def _sums_of_logprobs(model: Any, ids: Any, mask: Any, prompts: Any) -> Any:
+    """Return the log-probability of each answer, as OpenRLHF's trainer of DPO sums it."""
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+    logprobs = logits.log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+    places = torch.arange(1, ids.shape[1])
+    learnt = (places >= torch.tensor(prompts)[:, None]) & mask[:, 1:].bool()
+    return (logprobs * learnt).sum(-1)
 
 
 def _pair_loss(model: Any, batch: Any) -> Any:
