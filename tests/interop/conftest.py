@@ -64,6 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             version = one.version or f"checkout named by `{one.checkout}`"
             subject = f"| {one.name} | {version} | `{name}` ({container}) | {checked} | "
             success = "trained two steps" if mark.kwargs.get("trains", True) else "read"
+            success = mark.kwargs.get("finds", success)
             commit = one.commit()
             _rows[item.nodeid] = _Row(subject, f"{success} ({commit})" if commit else success)
 

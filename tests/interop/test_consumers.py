@@ -142,28 +142,10 @@ def test_labels_stand_at_the_end_of_the_steps(forest, tmp_path, consumer: str):
     assert_trained(found)
 
 
-@pytest.mark.parametrize(
-    ("kind", "marks"),
-    [
-        pytest.param(
-            kind,
-            marks,
-            marks=pytest.mark.reads(
-                "openrlhf_prm", "openrlhf_prm", "jsonl", f"{labels}, on the step tags"
-            ),
-        )
-        for kind, labels, marks in (
-            ("prm", "labels", {1: "+", 0: "-"}),
-            ("prm_soft", "soft labels", {}),
-        )
-    ],
-)
-def test_openrlhf_finds_a_label_for_each_step_tag(forest, tmp_path, kind: str, marks):
-    found = read(
-        "openrlhf_prm", kind, forest, "openrlhf_prm", "jsonl", tmp_path / "out", "--with_values"
-    )
+@pytest.mark.reads("openrlhf_prm", "openrlhf_prm", "jsonl", "labels, on the step tags")
+def test_openrlhf_finds_a_label_for_each_step_tag(forest, tmp_path):
+    found = read("openrlhf_prm", "prm", forest, "openrlhf_prm", "jsonl", tmp_path / "out")
 
-    values = {ADD: 0.75, SUBTRACT: 0.25}
     assert {(json.dumps(row["text"]), tuple(row["labels"])) for row in found["read"]} == {
         (
             json.dumps(
@@ -174,11 +156,24 @@ def test_openrlhf_finds_a_label_for_each_step_tag(forest, tmp_path, kind: str, m
                     ["ки", True],
                 ]
             ),
-            tuple(marks[one] for one in labels) if marks else (values[first], labels[1]),
+            tuple("+" if label else "-" for label in labels),
         )
         for first, second, labels in SOLUTIONS
     }
     assert_trained(found)
+
+
+@pytest.mark.reads(
+    "openrlhf_prm",
+    "openrlhf_prm",
+    "jsonl",
+    "soft labels",
+    finds="cannot read any: its dataset puts them into a tensor of integers, which PyTorch refuses",
+)
+def test_openrlhf_cannot_read_soft_labels(forest, tmp_path):
+    words = ("openrlhf_prm", "jsonl", tmp_path / "out", "--with_values")
+    with pytest.raises(AssertionError, match="source and destination dtypes match, got Long"):
+        read("openrlhf_prm", "prm_soft", forest, *words)
 
 
 @pytest.mark.reads(
