@@ -20,6 +20,7 @@ from django.core.management.base import BaseCommand
 django.setup()
 
 from preferences.export.formats.base import RowOptions  # noqa: E402
+from preferences.export.trainers import trainers_of  # noqa: E402
 from preferences.export.writing import FORMATS  # noqa: E402
 
 _OPTIONS_OF_DJANGO = set(BaseCommand().create_parser("", "")._option_string_actions)
@@ -156,7 +157,8 @@ def formats() -> str:
     options = RowOptions(label_threshold=0.5, with_values=True)
     parts = []
     for name, one in FORMATS.items():
-        readers = f" Read by {', '.join(one.trainers)}." if one.trainers else ""
+        trainers = ", ".join(trainers_of(one))
+        readers = f" Read by {trainers}." if trainers else ""
         parts.append(f"## {name}\n\nFrom {one.source}, for {one.task}.{readers}")
         schemas = {is_chat: one.schema(is_chat, options) for is_chat in (False, True)}
         for is_chat, schema in schemas.items():

@@ -1,4 +1,4 @@
-"""Which trainer reads which format, and the code that loads it: for cards, and for nothing else.
+"""Which trainer reads which format, and the code that loads it: for cards and manifests.
 
 The code was read in TRL 1.16, axolotl 0.19, ms-swift 4.6, LLaMA-Factory 0.9.5, OpenRLHF 0.11 (0.9.5
 for process reward models, which later versions do not train), NeMo-RL 7ea279a, verl-recipe 48ea0a7,
@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import Template
 from typing import Literal, TypeAlias
+
+from preferences.export.formats.base import Format
 
 Language: TypeAlias = Literal["python", "yaml", "sh"]
 
@@ -24,6 +26,7 @@ class Recipe:
     """How one trainer loads some formats."""
 
     trainer: str
+    """What reads the formats; for code without a trainer, what it shows."""
     formats: Sequence[str]
     language: Language
     code: str
@@ -31,6 +34,7 @@ class Recipe:
     container: str = ""
     """The container whose files it names; empty if any will do."""
     note: str = ""
+    is_trainer: bool = True
 
 
 def _trl(trainer: str, formats: Sequence[str], model: str = '"$model"', note: str = "") -> Recipe:
@@ -42,7 +46,7 @@ def _trl(trainer: str, formats: Sequence[str], model: str = '"$model"', note: st
         'data = load_dataset("$data")\n'
         f'{trainer}({model}, args={settings}("out"), train_dataset=data["train"]).train()'
     )
-    return Recipe(f"TRL `{trainer}`", formats, "python", code, note=note)
+    return Recipe(f"TRL {trainer}", formats, "python", code, note=note)
 
 
 RECIPES: Sequence[Recipe] = (
@@ -53,9 +57,13 @@ RECIPES: Sequence[Recipe] = (
         note="It reads `margin`, if there is such a column.",
     ),
     _trl("KTOTrainer", ("trl_unpaired",)),
-    _trl("SFTTrainer", ("critique_sft",)),
+    _trl(
+        "SFTTrainer",
+        ("critique_sft",),
+        note="It learns the question too, unless `assistant_only_loss=True` is in its config.",
+    ),
     Recipe(
-        "TRL `PRMTrainer`",
+        "TRL PRMTrainer",
         ("trl_stepwise",),
         "python",
         """from datasets import load_dataset
@@ -72,7 +80,7 @@ PRMTrainer(
         note="TRL 1.13.0 is the last version that has it: `pip install trl==1.13.0`.",
     ),
     Recipe(
-        "axolotl",
+        "axolotl PRM",
         ("trl_stepwise",),
         "yaml",
         """base_model: $model
@@ -88,7 +96,7 @@ datasets:
         note="With TRL up to 1.13.",
     ),
     Recipe(
-        "axolotl",
+        "axolotl DPO",
         _TEXT_PAIRS,
         "yaml",
         """base_model: $model
@@ -106,7 +114,7 @@ datasets:
 """,
     ),
     Recipe(
-        "axolotl",
+        "axolotl KTO",
         ("trl_unpaired",),
         "yaml",
         """base_model: $model
@@ -125,7 +133,7 @@ datasets:
         note="For prompts that are texts.",
     ),
     Recipe(
-        "axolotl",
+        "axolotl SFT",
         ("rlhflow", "critique_sft"),
         "yaml",
         """base_model: $model
@@ -137,7 +145,7 @@ datasets:
 """,
     ),
     Recipe(
-        "ms-swift",
+        "ms-swift DPO and RM",
         ("ms_swift",),
         "sh",
         "swift rlhf --rlhf_type dpo --model $model --dataset $folder/jsonl/train.jsonl",
@@ -145,14 +153,14 @@ datasets:
         note="`--rlhf_type rm` trains a reward model from the same file.",
     ),
     Recipe(
-        "ms-swift",
+        "ms-swift SFT",
         ("critique_sft",),
         "sh",
         "swift sft --model $model --dataset $folder/jsonl/train.jsonl",
         container="jsonl",
     ),
     Recipe(
-        "LLaMA-Factory",
+        "LLaMA-Factory DPO and RM",
         ("llama_factory",),
         "sh",
         "llamafactory-cli train --stage dpo --do_train true --finetuning_type lora \\\n"
@@ -162,7 +170,7 @@ datasets:
         note="`dataset_info.json` in the folder describes its files.",
     ),
     Recipe(
-        "OpenRLHF",
+        "OpenRLHF DPO and RM",
         ("trl",),
         "sh",
         "deepspeed --module openrlhf.cli.train_rm --model.model_name_or_path $model \\\n"
@@ -171,7 +179,7 @@ datasets:
         note="`openrlhf.cli.train_dpo` takes the same options.",
     ),
     Recipe(
-        "OpenRLHF",
+        "OpenRLHF DPO and RM",
         _CHAT_PAIRS,
         "sh",
         "deepspeed --module openrlhf.cli.train_dpo --model.model_name_or_path $model \\\n"
@@ -179,7 +187,7 @@ datasets:
         "    --data.chosen_key chosen --data.rejected_key rejected",
     ),
     Recipe(
-        "OpenRLHF",
+        "OpenRLHF PRM",
         ("openrlhf_prm",),
         "sh",
         "deepspeed --module openrlhf.cli.train_prm --pretrain $model --dataset $data \\\n"
@@ -187,7 +195,7 @@ datasets:
         note="OpenRLHF 0.9.5 is the last version that has it.",
     ),
     Recipe(
-        "NeMo-RL",
+        "NeMo-RL DPO and RM",
         ("nemo_rl",),
         "yaml",
         """data:
@@ -200,7 +208,7 @@ datasets:
         note="`examples/run_dpo.py` and `examples/run_rm.py` read it with `--config`.",
     ),
     Recipe(
-        "NeMo-RL",
+        "NeMo-RL DPO and RM",
         ("trl",),
         "yaml",
         """data:
@@ -215,7 +223,20 @@ datasets:
         container="jsonl",
     ),
     Recipe(
-        "verl (recipe `fapo`)",
+        "NeMo-RL SFT",
+        ("critique_sft",),
+        "yaml",
+        """data:
+  train:
+    data_path: $folder/jsonl/train.jsonl
+  default:
+    dataset_name: openai_format
+""",
+        container="jsonl",
+        note="`examples/run_sft.py` reads it with `--config`.",
+    ),
+    Recipe(
+        "verl with verl-recipe's FAPO",
         ("fapo",),
         "sh",
         "TRAIN_FILE=$folder/parquet/train.parquet bash recipe/fapo/run_fapo_genrm_train.sh",
@@ -259,6 +280,7 @@ with Path("$folder/jsonl/train.jsonl").open(encoding="utf-8") as lines:
 for row in load_dataset("$data", split="train"):
     wrong = row["label"]  # -1: no step is wrong
     print(row["id"], "no error" if wrong < 0 else row["steps"][wrong])""",
+        is_trainer=False,
     ),
     Recipe(
         "Python: the mark of each step",
@@ -274,6 +296,7 @@ for row in load_dataset("$data", split="train"):
         marks.append(rest[len(step)])
         rest = rest[len(step) + 1 :]
     print(len(steps), marks)""",
+        is_trainer=False,
     ),
     Recipe(
         "Python: the ratings of each step",
@@ -284,6 +307,7 @@ for row in load_dataset("$data", split="train"):
 for row in load_dataset("$data", split="train"):
     for step in row["label"]["steps"]:
         print([one["rating"] for one in step["completions"]], step["chosen_completion"])""",
+        is_trainer=False,
     ),
 )
 """All recipes. A format of a plugin has none: its card shows how `datasets` loads it."""
@@ -295,6 +319,12 @@ _MESSAGES: Mapping[str, str] = {"rlhflow": "conversations"}
 def recipes_of(name: str) -> list[Recipe]:
     """Return the recipes of a format."""
     return [one for one in RECIPES if name in one.formats]
+
+
+def trainers_of(used: Format) -> list[str]:
+    """Return the trainers that read the rows of a format as they are."""
+    known = [one.trainer for one in recipes_of(used.name) if one.is_trainer]
+    return list(dict.fromkeys([*known, *used.trainers]))
 
 
 def loading_sections(name: str, containers: Sequence[str], repository: str) -> list[str]:

@@ -45,6 +45,7 @@ from preferences.export.formats.steps import STEP_FORMATS
 from preferences.export.formats.thought_marks import with_thoughts
 from preferences.export.formats.traces import TRACE_FORMATS
 from preferences.export.margins_picture import margins_picture
+from preferences.export.trainers import trainers_of
 from preferences.models import PreferenceSet
 
 
@@ -363,7 +364,7 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
     return {
         "format": request.format.name,
         **_package(request.format),
-        "trainers": list(request.format.trainers),
+        "trainers": trainers_of(request.format),
         "columns": request.schema.names,
         "containers": [name for name in CONTAINERS if name in request.containers],
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),

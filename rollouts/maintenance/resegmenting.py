@@ -169,6 +169,7 @@ def _start_forest(forest: Forest, name: str, steps: NewSteps) -> Forest:
         | {
             "strategy": RESEGMENTED,
             "refinement": None,
+            "keep_tokens": False,  # kept tokens belong to the old steps
         }
     )
     new.importer, new.import_sha256 = IMPORTER, digest
@@ -195,7 +196,9 @@ def _write(
 ) -> None:
     now = datetime.now(UTC)
     ids = tree_ids(forest, [stored.index for stored in batch])
-    documents = {one["_id"]: one for one in collection(Tree).find({"_id": {"$in": ids}})}
+    documents = {
+        one["_id"]: one for one in collection(Tree).find({"_id": {"$in": ids}}, {"kept_tokens": 0})
+    }
     trees: list[Document] = []
     nodes: list[tuple[str, TreeNode]] = []
     for stored in batch:

@@ -107,10 +107,10 @@ def ensure_environment(
     if base:
         (_packages(environment) / "base.pth").write_text(f"{_packages(base.parent.parent)}\n")
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    _run([*pip, "install", "--quiet", "--requirement", str(pins)], log, _SECONDS_TO_INSTALL)
+    install = [*pip, "install", "--quiet", "--no-compile"]  # most modules are never imported
+    _run([*install, "--requirement", str(pins)], log, _SECONDS_TO_INSTALL)
     if bare.is_file():
-        without = [*pip, "install", "--quiet", "--no-deps", "--requirement", str(bare)]
-        _run(without, log, _SECONDS_TO_INSTALL)
+        _run([*install, "--no-deps", "--requirement", str(bare)], log, _SECONDS_TO_INSTALL)
     if unwanted:
         _run([*pip, "uninstall", "--quiet", "--yes", *unwanted], log, _SECONDS_TO_INSTALL)
     for module in stand_ins:

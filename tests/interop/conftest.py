@@ -6,10 +6,15 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.management import call_command
 
+from forests.models import Forest
+from tests.forests.factories import QUESTION, add_trees, make_forest
 from tests.interop.consumers import CONSUMERS
+from tests.preferences.trees import addition_tree
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "build" / "interop.md"
@@ -17,6 +22,26 @@ DOCUMENT = ROOT / "docs" / "interop.md"
 BEGIN, END = "<!-- interop: begin -->\n", "<!-- interop: end -->"
 HEAD = "| program | version | `--format` | checked | result |\n|---|---|---|---|---|\n"
 NOT_RUN = "not run"
+
+
+@pytest.fixture
+def forest(db) -> Forest:
+    return _with_pairs(make_forest("additions-test-first"), question=QUESTION)
+
+
+@pytest.fixture
+def chats(db) -> Forest:
+    """Return a forest whose prompts are chats."""
+    worker_config = {**make_forest("x-test-first").worker_config, "api": "chat"}
+    prompt = [{"role": "system", "content": "Add."}, {"role": "user", "content": "2 + 3?"}]
+    return _with_pairs(make_forest("chats-test-first", worker_config=worker_config), prompt=prompt)
+
+
+def _with_pairs(forest: Forest, **fields: Any) -> Forest:
+    forest = add_trees(forest, [addition_tree() for _ in range(2)], **fields)
+    words = ["--forest_name", forest.name, "--set_name", "all", "--pairing", "all_pairs"]
+    call_command("create_preferences", "--min_confidence", "0", *words)
+    return forest
 
 
 @dataclass(slots=True)
@@ -38,8 +63,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             one = CONSUMERS[key]
             version = one.version or f"checkout named by `{one.checkout}`"
             subject = f"| {one.name} | {version} | `{name}` ({container}) | {checked} | "
-            trains = mark.kwargs.get("trains", True)
-            _rows[item.nodeid] = _Row(subject, "trained two steps" if trains else "read")
+            success = "trained two steps" if mark.kwargs.get("trains", True) else "read"
+            success = mark.kwargs.get("finds", success)
+            commit = one.commit()
+            _rows[item.nodeid] = _Row(subject, f"{success} ({commit})" if commit else success)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -1,5 +1,7 @@
 """The programs that read exported datasets, and the environment of each."""
 
+import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ class Consumer:
     """A program with an environment of its own."""
 
     key: str
-    """Name of its requirements and of its environment."""
+    """Name of its requirements and of its environment, unless it uses another one."""
     name: str
     package: str
     reader: str
@@ -24,6 +26,8 @@ class Consumer:
     """Modules that it imports at its start and that need a GPU, or that texts do not need."""
     checkout: str = ""
     """Variable that names a checkout of its source, for one that no registry has."""
+    environment: str = ""
+    """Key of the program whose environment it uses."""
 
     @property
     def version(self) -> str:
@@ -47,9 +51,18 @@ class Consumer:
             PreparationError: a package cannot be installed.
         """
         base = ensure_environment(folder, "base", requirements=REQUIREMENTS)
+        name = self.environment or self.key
         return ensure_environment(
-            folder, self.key, (), self.stand_ins, requirements=REQUIREMENTS, base=base
+            folder, name, (), self.stand_ins, requirements=REQUIREMENTS, base=base
         )
+
+    def commit(self) -> str:
+        """Return the short commit of its checkout; empty without a checkout."""
+        source = os.environ.get(self.checkout) if self.checkout else None
+        if not source:
+            return ""
+        asked = ["git", "-C", source, "rev-parse", "--short=7", "HEAD"]
+        return subprocess.run(asked, capture_output=True, check=False, text=True).stdout.strip()
 
 
 _GPU_ONLY = ("bitsandbytes", "triton")
@@ -71,7 +84,18 @@ CONSUMERS = {
         Consumer(
             "openrlhf", "OpenRLHF", "openrlhf", "read_openrlhf.py", ("deepspeed", "flash_attn")
         ),
+        Consumer(
+            "openrlhf_prm", "OpenRLHF", "openrlhf", "read_openrlhf.py", ("deepspeed", "flash_attn")
+        ),
         Consumer("verl", "verl", "verl", "read_verl.py"),
+        Consumer(
+            "fapo",
+            "FAPO of verl-recipe",
+            "",
+            "read_verl.py",
+            checkout="VERL_RECIPE",
+            environment="verl",
+        ),
         Consumer("nemo_rl", "NeMo-RL", "nemo-rl", "read_nemo_rl.py", checkout="NEMO_RL"),
         Consumer("verifiers", "verifiers", "verifiers", "read_verifiers.py"),
     )

@@ -4,46 +4,30 @@
 """
 
 import json
-import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 
-from forests.core.tokens.branches import ids_to
-from forests.models import Forest
+from forests.core.tokens.branches import Chain, chain_of
 from forests.storage.trees import iter_trees
 from rollouts.workers.jobs import grow_slice
 from tests.forests.factories import QUESTION, add_trees, make_forest
-from tests.interop.consumers import CONSUMERS, READERS
-from tests.preferences.trees import addition_tree
+from tests.interop.reading import ADD, SOLUTIONS, SUBTRACT, TEXT, assert_trained, read, split
+from tests.preferences.trees import RIGHT, WRONG, tree_of
 from tests.rollouts.forests import seeded
-
-FOLDER = os.environ.get("INTEROP", "")
-
-if not FOLDER:
-    pytest.skip("needs environments: run make test-interop", allow_module_level=True)
 
 pytestmark = pytest.mark.django_db
 
-ADD, SUBTRACT = " Add: 2 + 3 = 5 — naïve, 足す.\n", "\tSubtract: 3 - 2 = 1 \n"
 PAIRS = (  # prefix, chosen, rejected, margin: what `addition_tree` comes to
     ("", f"{ADD}The answer is 5", f"{SUBTRACT}The answer is 1", 0.5),
     (ADD, "The answer is 5", "The answer is 6", 1.0),
     (SUBTRACT, "  The answer is 5", "The answer is 1", 1.0),
 )
-SOLUTIONS = (
-    (ADD, "The answer is 5", [1, 1]),
-    (ADD, "The answer is 6", [1, 0]),
-    (SUBTRACT, "The answer is 1", [1, 0]),
-    (SUBTRACT, "  The answer is 5", [1, 1]),
-)
-TEXT = f"Question: {QUESTION}\nAnswer:"
-CHAT = "<|system|>Add.</s><|user|>2 + 3?</s><|assistant|>"
+TURNS = "<|system|>Add.</s><|user|>2 + 3?</s>"
+CHAT = f"{TURNS}<|assistant|>"
 CHATML = (
     "<|im_start|>system\nAdd.<|im_end|>\n<|im_start|>user\n2 + 3?<|im_end|>\n"
     "<|im_start|>assistant\n"
@@ -62,6 +46,8 @@ class Reading:
     containers: Sequence[str] = ("jsonl",)
     learns: str = "completion"
     """completion: what follows the prefix; answer: prefix too; all: no token is left out."""
+    opening: str = ""
+    """What it learns of the chat template before the answer."""
     trains: bool = True
     margin: bool = False
 
@@ -86,68 +72,21 @@ READINGS = (
     Reading("llama_factory", "dpo", "llama_factory", CHATML, "<|im_end|>\n", learns="answer"),
     Reading("llama_factory", "rm", "llama_factory", CHATML, "<|im_end|>\n", learns="answer"),
     # OpenRLHF puts a blank before the end of a text that is not from a chat template.
-    Reading("openrlhf", "dpo", "trl", TEXT, " </s>", trains=False),
+    Reading("openrlhf", "dpo", "trl", TEXT, " </s>"),
     Reading(
         "openrlhf", "rm_messages", "trl_conversational", CHAT, "</s>", learns="all", margin=True
     ),
-    Reading("nemo_rl", "pairs", "nemo_rl", CHAT, "</s>", learns="answer", trains=False),
+    Reading(
+        "nemo_rl",
+        "pairs",
+        "nemo_rl",
+        TURNS,
+        "</s>",
+        learns="answer",
+        opening="<|assistant|>",
+        trains=False,
+    ),
 )
-
-
-@pytest.fixture
-def forest(db) -> Forest:
-    return _with_pairs(make_forest("additions-test-first"))
-
-
-@pytest.fixture
-def chats(db) -> Forest:
-    """Return a forest whose prompts are chats."""
-    worker_config = {**make_forest("x-test-first").worker_config, "api": "chat"}
-    prompt = [{"role": "system", "content": "Add."}, {"role": "user", "content": "2 + 3?"}]
-    return _with_pairs(make_forest("chats-test-first", worker_config=worker_config), prompt=prompt)
-
-
-def _with_pairs(forest: Forest, **fields: Any) -> Forest:
-    forest = add_trees(forest, [addition_tree() for _ in range(2)], **fields)
-    words = ["--forest_name", forest.name, "--set_name", "all", "--pairing", "all_pairs"]
-    call_command("create_preferences", "--min_confidence", "0", *words)
-    return forest
-
-
-def read(
-    consumer: str, kind: str, forest: Forest, name: str, container: str, output: Path, *more: str
-) -> dict[str, Any]:
-    """Export, and return what the consumer makes of it."""
-    one = CONSUMERS[consumer]
-    if one.checkout and not os.environ.get(one.checkout):
-        pytest.skip(f"{one.name} has no package: {one.checkout} names a checkout of its source")
-    words = ["--forest_name", forest.name, "--format", name, "--container", container]
-    call_command("export_preferences", *words, "--output", str(output), *more)
-    done = subprocess.run(
-        [one.python(Path(FOLDER)), READERS / one.reader, kind, output, container],
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": f"{output}-home"},
-        cwd=output.parent,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def assert_trained(found: dict[str, Any]) -> None:
-    assert found["steps"] == len(found["losses"]) == 2
-    assert found["finite"]
-    assert found["changed"]
-
-
-def split(parts: list[list[Any]]) -> tuple[str, str]:
-    """Return the text that the trainer does not learn, and the text that it learns after that."""
-    text = "".join(part for part, _ in parts)
-    learnt = "".join(part for part, is_learnt in parts if is_learnt)
-    assert text.endswith(learnt)
-    return text[: len(text) - len(learnt)], learnt
 
 
 @pytest.mark.parametrize(
@@ -167,7 +106,7 @@ def test_a_trainer_of_pairs_is_given_the_text_of_the_model(
     for prefix, chosen, rejected, margin in PAIRS:
         context, start = {
             "completion": (reading.prompt + prefix, ""),
-            "answer": (reading.prompt, prefix),
+            "answer": (reading.prompt, reading.opening + prefix),
             "all": ("", reading.prompt + prefix),
         }[reading.learns]
         sides = ((context, f"{start}{side}{reading.end}") for side in (chosen, rejected))
@@ -203,6 +142,80 @@ def test_labels_stand_at_the_end_of_the_steps(forest, tmp_path, consumer: str):
     assert_trained(found)
 
 
+@pytest.mark.reads("openrlhf_prm", "openrlhf_prm", "jsonl", "labels, on the step tags")
+def test_openrlhf_finds_a_label_for_each_step_tag(forest, tmp_path):
+    found = read("openrlhf_prm", "prm", forest, "openrlhf_prm", "jsonl", tmp_path / "out")
+
+    assert {(json.dumps(row["text"]), tuple(row["labels"])) for row in found["read"]} == {
+        (
+            json.dumps(
+                [
+                    [f"{QUESTION} Step 1: {first.strip()} ", False],
+                    ["ки", True],
+                    [f"\nStep 2: {second.strip()} ", False],
+                    ["ки", True],
+                ]
+            ),
+            tuple("+" if label else "-" for label in labels),
+        )
+        for first, second, labels in SOLUTIONS
+    }
+    assert_trained(found)
+
+
+@pytest.mark.reads(
+    "openrlhf_prm",
+    "openrlhf_prm",
+    "jsonl",
+    "soft labels",
+    finds="cannot read any: its dataset puts them into a tensor of integers, which PyTorch refuses",
+)
+def test_openrlhf_cannot_read_soft_labels(forest, tmp_path):
+    words = ("openrlhf_prm", "jsonl", tmp_path / "out", "--with_values")
+    with pytest.raises(AssertionError, match="source and destination dtypes match, got Long"):
+        read("openrlhf_prm", "prm_soft", forest, *words)
+
+
+@pytest.mark.reads(
+    "nemo_rl", "nemo_rl", "jsonl", "`--rank_siblings`: three ranks, its dataset", trains=False
+)
+def test_nemo_rl_reads_all_siblings_of_a_prefix_in_their_order(tmp_path):
+    tree = tree_of(
+        {
+            "0.0": ("Wrong.\n", None),
+            "0.1": ("Half.\n", None),
+            "0.2": ("Right.\n", None),
+            "0.0.0": ("6", WRONG, 4),
+            "0.1.0": ("5", RIGHT, 2),
+            "0.1.1": ("6", WRONG, 2),
+            "0.2.0": ("5", RIGHT, 4),
+        }
+    )
+    forest = add_trees(make_forest("ranked-test-first"), [tree])
+    call_command(
+        "create_preferences", "--forest_name", forest.name, "--set_name", "all",
+        "--pairing", "all_pairs", "--level", "step", "--min_confidence", "0",
+    )  # fmt: skip
+    options = ("--rank_siblings", "--single_steps")
+    found = read("nemo_rl", "ranks", forest, "nemo_rl", "jsonl", tmp_path / "out", *options)
+
+    asked = [{"role": "user", "content": TEXT}]
+    ordered = [["Right.\n", "Half.\n", "Wrong.\n"], ["Half.\n5", "Half.\n6"]]
+    assert sorted(found["read"], key=str) == sorted(
+        (
+            [
+                asked,
+                [
+                    [rank, [{"role": "assistant", "content": text}]]
+                    for rank, text in enumerate(texts)
+                ],
+            ]
+            for texts in ordered
+        ),
+        key=str,
+    )
+
+
 @pytest.mark.reads("trl", "trl_unpaired", "parquet", "kto: text, learnt tokens, labels")
 def test_trl_kto_is_given_each_continuation_with_its_label(chats, tmp_path):
     found = read("trl", "kto", chats, "trl_unpaired", "parquet", tmp_path / "out")
@@ -216,16 +229,23 @@ def test_trl_kto_is_given_each_continuation_with_its_label(chats, tmp_path):
 
 
 @pytest.mark.reads("verl", "fapo", "parquet", "prompt, ground truth", trains=False)
-def test_verl_fapo_rewards_the_first_error_most(forest, tmp_path):
+def test_verl_is_given_prompts_with_the_first_error(forest, tmp_path):
     found = read("verl", "prompts", forest, "fapo", "parquet", tmp_path / "out")
 
     assert {(row["ground_truth"], row["total_steps"]) for row in found["read"]} == {(-1, 2), (1, 2)}
+    assert all(QUESTION in row["prompt"][-1]["content"] for row in found["read"])
+
+
+@pytest.mark.reads("fapo", "fapo", "parquet", "reward of each answer", trains=False)
+def test_fapo_rewards_the_first_error_most(forest, tmp_path):
+    found = read("fapo", "rewards", forest, "fapo", "parquet", tmp_path / "out")
+
+    assert found["read"]
     for row in found["read"]:
-        assert QUESTION in row["prompt"][-1]["content"]
-        if found["asked_reward"]:
-            best = max(row["rewards"], key=row["rewards"].__getitem__)
-            assert int(best) == row["ground_truth"]
-            assert row["rewards"][best] == 1.0
+        best = max(row["rewards"], key=row["rewards"].__getitem__)
+        assert int(best) == row["ground_truth"]
+        assert row["rewards"][best] == 1.0
+        assert list(row["rewards"].values()).count(1.0) == 1
 
 
 @pytest.mark.reads(
@@ -237,9 +257,13 @@ def test_the_branches_of_a_trace_of_verifiers_are_the_solutions_of_the_tree(mode
     grow_slice(forest.name, 0, 2)
     found = read("verifiers", "traces", forest, "verifiers", "jsonl", tmp_path / "out")
 
-    solutions = [
-        list(ids_to(stored.tree, leaf.path) or ())
-        for stored in iter_trees(forest)
-        for leaf in stored.tree.leaves()
-    ]
+    solutions = []
+    for stored in iter_trees(forest):
+        for leaf in stored.tree.leaves():
+            assert chain_of(stored.tree, leaf.path) is Chain.WHOLE
+            nodes = [stored.tree.root, *stored.tree.path_nodes(leaf.path)]
+            ids = [id_ for node in nodes if node.kept for id_ in node.kept.ids]
+            said = [one for node in nodes if node.kept for one in node.kept.logprobs]
+            mask = [one is not None for one in said]
+            solutions.append([ids, mask, [one or 0.0 for one in said]])
     assert sorted(found["read"]) == sorted(solutions)

@@ -125,9 +125,9 @@ class Format:
     task: str = "text-generation"
     """Task category for the dataset card."""
     trainers: Sequence[str] = ()
-    """Trainers that read the rows as they are."""
+    """Trainers that read the rows as they are, for a format that `trainers.RECIPES` lacks."""
     ends_completions: bool = False
-    """Whether these trainers add an end-of-sequence token to each completion. Then single steps
+    """Whether its trainers add an end-of-sequence token to each completion. Then single steps
     would teach a model to stop after one step."""
     has_critiques: bool = False
     """Whether rows have the words of a scorer, which then reads `Item.critic`."""

@@ -185,7 +185,6 @@ CHAT_PAIR_FORMATS = (
         lambda _is_chat, options: with_evidence(
             options, messages=_SWIFT_MESSAGES, rejected_messages=_SWIFT_MESSAGES
         ),
-        trainers=("ms-swift DPO, SimPO, ORPO, CPO and RM",),
         ends_completions=True,
     ),
     Format(
@@ -195,7 +194,6 @@ CHAT_PAIR_FORMATS = (
         lambda _is_chat, options: with_evidence(
             options, conversations=pa.list_(_TURN), chosen=_TURN, rejected=_TURN
         ),
-        trainers=("LLaMA-Factory DPO and RM",),
         ends_completions=True,
         besides=_dataset_info,
         containers=("parquet", "jsonl"),
@@ -205,7 +203,6 @@ CHAT_PAIR_FORMATS = (
         "pairs",
         _nemo_rl,
         _nemo_rl_schema,
-        trainers=("NeMo-RL DPO and RM",),
         ends_completions=True,
     ),
 )

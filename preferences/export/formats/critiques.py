@@ -323,7 +323,6 @@ CRITIQUE_FORMATS = (
         lambda *_: columns(messages=MESSAGES, reasons=pa.int64()),
         0.0,
         "drop",
-        trainers=("TRL SFTTrainer", "ms-swift SFT", "NeMo-RL SFT", "axolotl"),
         has_critiques=True,
     ),
     Format(
@@ -333,7 +332,6 @@ CRITIQUE_FORMATS = (
         lambda *_: columns(prompt=MESSAGES, chosen=MESSAGES, rejected=MESSAGES),
         0.0,
         "drop",
-        trainers=("TRL DPOTrainer", "OpenRLHF DPO"),
         has_critiques=True,
     ),
     Format(
@@ -349,7 +347,6 @@ CRITIQUE_FORMATS = (
         ),
         0.0,
         "drop",
-        trainers=("verl GRPO with verl-recipe's fapo reward",),
         containers=("parquet",),
     ),
 )

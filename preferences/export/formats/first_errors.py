@@ -148,5 +148,4 @@ PROCESSBENCH = Format(
     0.0,
     "drop",
     "token-classification",
-    trainers=("ProcessBench",),
 )

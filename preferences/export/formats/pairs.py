@@ -144,15 +144,12 @@ def _unpaired_schema(is_chat: bool, options: RowOptions) -> pa.Schema:
     return columns(prompt=kind, completion=kind, label=pa.bool_(), **known)
 
 
-_READERS = ("TRL DPOTrainer", "TRL RewardTrainer", "OpenRLHF DPO and RM")
-
 PAIR_FORMATS = (
     Format(
         "trl",
         "pairs",
         _trl,
         _of_pairs("prompt", "chosen", "rejected"),
-        trainers=_READERS,
         ends_completions=True,
     ),
     Format(
@@ -160,7 +157,6 @@ PAIR_FORMATS = (
         "pairs",
         _trl_conversational,
         _conversational_schema,
-        trainers=_READERS,
         ends_completions=True,
     ),
     Format(
@@ -170,7 +166,6 @@ PAIR_FORMATS = (
         _unpaired_schema,
         default_threshold=0.5,
         needs_trees=True,
-        trainers=("TRL KTOTrainer",),
         ends_completions=True,
     ),
     Format(
@@ -180,6 +175,5 @@ PAIR_FORMATS = (
         _of_pairs(
             "dataset", "prompt", "prefix", "initial_reason_steps", "chosen", "rejected", "answer"
         ),
-        trainers=("Step-DPO",),
     ),
 )

@@ -131,5 +131,4 @@ PRM800K = Format(
     0.0,
     "drop",
     "token-classification",
-    trainers=("readers of PRM800K", "OpenR"),
 )

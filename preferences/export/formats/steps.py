@@ -130,18 +130,14 @@ def _openrlhf_schema(_is_chat: bool, options: RowOptions) -> pa.Schema:
     return columns("input", label=pa.list_(TEXT), **soft)
 
 
-def _of_steps(name: str, rows: Rows, schema: SchemaOf, *trainers: str) -> Format:
+def _of_steps(name: str, rows: Rows, schema: SchemaOf) -> Format:
     task = "token-classification"
-    return Format(name, "trees", rows, schema, 0.0, "drop", task, trainers=trainers)
+    return Format(name, "trees", rows, schema, 0.0, "drop", task)
 
 
 STEP_FORMATS = (
-    _of_steps("trl_stepwise", _trl_stepwise, _stepwise_schema, "TRL PRMTrainer (up to 1.13)"),
-    _of_steps(
-        "math_shepherd", _math_shepherd, of_texts("input", "label", "task"), "TRL scripts", "OpenR"
-    ),
-    _of_steps("openrlhf_prm", _openrlhf_prm, _openrlhf_schema, "OpenRLHF PRM (up to 0.9.5)"),
-    _of_steps(
-        "rlhflow", _rlhflow, lambda *_: columns(conversations=MESSAGES), "RLHFlow", "chat SFT"
-    ),
+    _of_steps("trl_stepwise", _trl_stepwise, _stepwise_schema),
+    _of_steps("math_shepherd", _math_shepherd, of_texts("input", "label", "task")),
+    _of_steps("openrlhf_prm", _openrlhf_prm, _openrlhf_schema),
+    _of_steps("rlhflow", _rlhflow, lambda *_: columns(conversations=MESSAGES)),
 )

@@ -207,7 +207,6 @@ TRACE_FORMATS = (
         "trees",
         _verifiers,
         lambda *_: _SCHEMA,
-        trainers=("verifiers", "prime-rl"),
         needs_tokens=True,
         containers=("jsonl",),
     ),

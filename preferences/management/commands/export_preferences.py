@@ -391,7 +391,8 @@ def _require_tokens(forest: Forest, chosen_format: Format, options: dict[str, An
     if not forest.worker_config.get("keep_tokens"):
         raise CommandError(
             f"forest {forest.name!r} keeps no token ids, which --format {chosen_format.name} "
-            "needs: set keep_tokens=True in the config, and seed and grow a new forest"
+            "needs: set keep_tokens=True in the config, and seed and grow a new forest "
+            "(resegment_forest copies none)"
         )
     for name, value in (("solutions", "annotated"), ("thoughts", "drop")):
         if options[name] == value:

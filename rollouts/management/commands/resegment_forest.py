@@ -73,6 +73,8 @@ manage.py resegment_forest --forest_name gsm8k_baseline-test-first --forest_name
             )
         if done.failed:
             self.say(f"{done.failed} failed trees have no nodes in the new forest")
+        if forest.worker_config.get("keep_tokens"):
+            self.say("token ids are not copied, because they belong to steps")
         if scorer_names(forest):
             self.say("scores are not copied, because they belong to steps: run score_nodes again")
 

@@ -1,6 +1,6 @@
 """Train with ms-swift on an exported dataset, as it is.
 
-usage: python read_ms_swift.py dpo|rm DIRECTORY CONTAINER
+usage: python read_ms_swift.py dpo|rm|sft DIRECTORY CONTAINER
 """
 
 import sys
@@ -9,15 +9,17 @@ from pathlib import Path
 
 import tiny
 from observing import STEPS, tell, training
-from swift import RLHFArguments, rlhf_main
+from swift import RLHFArguments, SftArguments, rlhf_main, sft_main
 
 
 def main() -> None:
     kind, directory, container = sys.argv[1:]
     with tempfile.TemporaryDirectory() as scratch:
-        model = tiny.causal_model() if kind == "dpo" else tiny.reward_model()
-        arguments = RLHFArguments(
-            rlhf_type=kind,
+        model = tiny.reward_model() if kind == "rm" else tiny.causal_model()
+        is_sft = kind == "sft"
+        more = {} if is_sft else {"rlhf_type": kind}
+        arguments = (SftArguments if is_sft else RLHFArguments)(
+            **more,
             model=tiny.saved(Path(scratch) / "model", model),
             model_type="qwen2",
             template="chatml",
@@ -38,7 +40,8 @@ def main() -> None:
             dataloader_num_workers=0,
             dataset_num_proc=1,
         )
-        tell(training(lambda: rlhf_main(arguments)))
+        run = sft_main if is_sft else rlhf_main
+        tell(training(lambda: run(arguments), of_pairs=not is_sft))
 
 
 if __name__ == "__main__":

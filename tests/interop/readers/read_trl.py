@@ -68,6 +68,7 @@ def _trainer(kind: Any, settings: Any, model: Any, rows: Any, scratch: str, **mo
         report_to="none",
         save_strategy="no",
         use_cpu=True,
+        max_length=4096,
         bf16=False,
     )
     return kind(

@@ -20,7 +20,7 @@ def main() -> None:
             assert branch.trainable
             sizes = {len(branch.token_ids), len(branch.sampled_mask), len(branch.logprobs)}
             assert sizes == {len(branch.advantages or branch.token_ids)}
-            found.append(branch.token_ids)
+            found.append([branch.token_ids, branch.sampled_mask, branch.logprobs])
         assert not trace.has_error
     print(json.dumps({"read": found}))
 

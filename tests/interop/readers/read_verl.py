@@ -1,9 +1,8 @@
-"""Read an exported dataset, as it is, with verl's dataset of prompts and with FAPO's reward.
+"""Read an exported dataset, as it is, with verl's dataset of prompts or with FAPO's reward.
 
-verl trains on a GPU only. VERL_RECIPE names a checkout of verl-recipe; without one, no reward is
-asked for.
+verl trains on a GPU only. VERL_RECIPE names a checkout of verl-recipe, which has the reward.
 
-usage: python read_verl.py prompts DIRECTORY CONTAINER
+usage: python read_verl.py prompts|rewards DIRECTORY CONTAINER
 """
 
 import importlib.util
@@ -21,18 +20,18 @@ REWARD = "fapo/reward_fn_genrm.py"
 
 
 def main() -> None:
-    _, directory, container = sys.argv[1:]
+    kind, directory, container = sys.argv[1:]
     config = OmegaConf.create({"max_prompt_length": 4096, "filter_overlong_prompts_workers": 1})
     dataset = RLHFDataset(
         f"{directory}/{container}/train.{container}", tiny.tokenizer(), config=config
     )
     items = [dataset[number] for number in range(len(dataset))]
     collate_fn(items)
-    recipe = os.environ.get("VERL_RECIPE", "")
-    tell({"read": [_read(item, recipe) for item in items], "asked_reward": bool(recipe)})
+    reward = _reward(Path(os.environ["VERL_RECIPE"])) if kind == "rewards" else None
+    tell({"read": [_read(item, reward) for item in items]})
 
 
-def _read(item: dict[str, Any], recipe: str) -> dict[str, Any]:
+def _read(item: dict[str, Any], reward: Any) -> dict[str, Any]:
     truth, more = item["reward_model"]["ground_truth"], item["extra_info"]
     found = {
         "data_source": item["data_source"],
@@ -40,11 +39,10 @@ def _read(item: dict[str, Any], recipe: str) -> dict[str, Any]:
         "ground_truth": truth,
         "total_steps": more["total_steps"],
     }
-    if recipe:
-        reward = _reward(Path(recipe))
-        answers = [-1, *range(more["total_steps"])]
+    if reward:
         found["rewards"] = {
-            answer: reward(f"\\boxed{{{answer}}}", truth, more)["score"] for answer in answers
+            answer: reward(f"\\boxed{{{answer}}}", truth, more)["score"]
+            for answer in (-1, *range(more["total_steps"]))
         }
     return found
 

@@ -50,7 +50,7 @@ def config(**more: Any) -> Qwen2Config:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
-        max_position_embeddings=2048,
+        max_position_embeddings=4096,
         pad_token_id=0,
         bos_token_id=None,
         eos_token_id=1,

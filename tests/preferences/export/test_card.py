@@ -200,7 +200,8 @@ def test_a_dataset_on_the_hub_is_loaded_by_its_name_and_files_from_a_copy():
     assert "--dataset sums/jsonl/train.jsonl" in said
     assert FOLDER not in said
     without = "\n".join(loading_sections("ms_swift", ["parquet"], ""))
-    assert "ms-swift can read it too if it is exported with `--container jsonl`." in without
+    missing = "ms-swift DPO and RM can read it too if it is exported with `--container jsonl`."
+    assert missing in without
     assert "swift rlhf" not in without
 
 

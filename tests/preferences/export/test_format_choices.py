@@ -14,6 +14,7 @@ from forests.core.opinions.verdicts import HUMAN, JUDGE, PRM
 from forests.models import Forest
 from forests.storage.scores import start_scorer, write_judged
 from forests.storage.trees import tree_ids
+from preferences.export.trainers import trainers_of
 from preferences.export.writing import FORMATS
 from tests.preferences.trees import RIGHT, WRONG, tree_of
 
@@ -74,7 +75,7 @@ class TestSingleSteps:
         rows = rows_in(tmp_path / "out")
         assert all("The answer is" in row[side] for row in rows for side in ("chosen", "rejected"))
         assert manifest["preference_set"]["parameters"]["level"] == "step_to_end"
-        assert manifest["trainers"] == list(FORMATS["trl"].trainers)
+        assert manifest["trainers"] == trainers_of(FORMATS["trl"])
         card = (tmp_path / "out" / "README.md").read_text()
         assert "each continued to the end of a solution" in card
 

@@ -294,3 +294,21 @@ def test_the_new_forest_keeps_the_models_and_counts_its_own_nodes(forest: Forest
     assert new.grown_by == Forest.objects.get(pk=forest.pk).grown_by
     assert from_fields(new.nodes_by_model) == {"scripted": new.num_nodes}
     assert new.num_nodes == Node.objects.filter(forest_id=NEW).count()
+
+
+def test_token_ids_belong_to_the_old_steps(model_server: OpenAIServer, tmp_path: Path):
+    model_server.tells_ids = True
+    forest = grown(keep_tokens=True)
+    assert any(stored.tree.root.kept for stored in iter_trees(forest))
+
+    _, err = resegmented(forest, "--step_delimiter", " ")
+
+    new = Forest.objects.get(pk=NEW)
+    assert "token ids are not copied" in err
+    assert new.worker_config["keep_tokens"] is False
+    assert not any(node.kept for stored in iter_trees(new) for node in stored.tree)
+    with pytest.raises(CommandError, match=r"keeps no token ids.*resegment_forest copies none"):
+        call_command(
+            "export_preferences", "--forest_name", NEW, "--format", "verifiers",
+            "--container", "jsonl", "--output", str(tmp_path / "out"),
+        )  # fmt: skip
