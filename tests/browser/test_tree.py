@@ -31,6 +31,14 @@ def head(page: Page, name: str) -> Locator:
     return step(page, name).locator("summary").first
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_the_first_step_is_on_the_first_screen(tree: Page, width, height):
+    tree.set_viewport_size({"width": width, "height": height})
+    tree.reload()
+    expect(step(tree, "0.0").locator("> details > .body .text")).to_be_in_viewport(ratio=0.9)
+    expect(head(tree, "0.0").locator(".value")).to_be_in_viewport(ratio=1)
+
+
 def test_a_step_is_closed_and_opened_with_all_below_it(tree: Page):
     expect(step(tree, "0.0.0.1").locator(".markdown")).to_have_text("The answer is 18.")
     head(tree, "0.0").click()

@@ -141,7 +141,7 @@ addEventListener("keydown", (event) => {
   const isPlace = /^(Arrow|Home|End)/.test(event.key);
   // Until an arrow key enters the tree, Home, End and sideways keys move the page.
   if (isPlace && !currentHead() && !/^Arrow(Up|Down)$/.test(event.key)) return;
-  if (isPlace && event.target.closest("svg, .tools, header")) return;
+  if (isPlace && event.target.closest("svg, .tools, .scroll, header")) return;
   if (!Object.hasOwn(KEYS, event.key) || !document.querySelector(".steps.root")) return;
   event.preventDefault();
   KEYS[event.key]();
@@ -166,6 +166,9 @@ function showTarget() {
   const target = document.getElementById(location.hash.slice(1));
   if (target?.matches(".step")) reveal(target);
 }
+
+// On a phone the first screen is for the steps.
+if (matchMedia("(max-width: 40rem)").matches) document.querySelector("details.picture")?.removeAttribute("open");
 
 addEventListener("hashchange", showTarget);
 addEventListener("DOMContentLoaded", showTarget);

@@ -48,6 +48,17 @@ def test_a_tree_shows_every_step_with_its_value_and_grade(reader, forest):
     assert 'class="label"><bdi>18</bdi>' in html
 
 
+def test_a_tree_begins_with_its_question_and_folds_the_item_with_its_solution(reader, forest):
+    Tree.objects.update(question="How many **eggs**?")
+    html = text_of(reader, TREE)
+    assert "How many <strong>eggs</strong>?" in html
+    parts = ('aria-label="Question"', "<summary>Root prompt", "<summary>Item", 'id="steps"')
+    places = [html.index(part) for part in parts]
+    assert places == sorted(places)
+    assert '<details class="source" open' not in html
+    assert "How many **eggs**?" in text_of(reader, f"{TREE}?raw=1")
+
+
 def test_a_tree_at_the_node_limit_says_that_it_lacks_samples(reader, forest):
     assert "max_nodes" not in text_of(reader, TREE)
     Tree.objects.update(hit_max_nodes=True)
