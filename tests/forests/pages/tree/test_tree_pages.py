@@ -79,6 +79,33 @@ def test_the_best_and_the_worst_path_are_marked(reader, forest):
     assert 'href="#node-0-0-0-0"' in html
 
 
+def test_a_folded_step_says_what_is_inside_and_a_leaf_how_often_it_was_drawn(reader, forest):
+    html = text_of(reader, TREE)
+    assert "6 steps inside, 4 ends" in html
+    assert "2 steps inside, 2 ends" in html
+    assert '<span class="samples">3 samples</span>' in html
+    assert "steps inside" not in text_of(reader, f"{TREE}?q=eggs")
+
+
+def test_a_chain_of_single_steps_says_its_samples_once(reader):
+    add_trees(
+        make_forest(),
+        [
+            tree_of(
+                step("0.0", "One.\n"),
+                step("0.0.0", "Two.\n"),
+                leaf("0.0.0.0", "#### 18", RIGHT, count=2),  # noqa: S104
+                step("0.1", "One again.\n"),
+                leaf("0.1.0", "#### 18", RIGHT),
+                leaf("0.1.1", "#### 19", WRONG),
+            )
+        ],
+    )
+    steps = Steps(text_of(reader, TREE))
+    assert steps.of_class("only") == {"node-0-0-0", "node-0-0-0-0"}
+    assert steps.of_class("continues") == {"node-0-0-0", "node-0-0-0-0"}
+
+
 def test_steps_are_nested_as_the_tree_is(reader, forest):
     steps = Steps(text_of(reader, TREE))
     assert len(steps.rows) == len(duck_tree()) - 1
