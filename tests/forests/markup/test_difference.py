@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preferences.pages.difference import MAX_EQUAL_WORDS, MAX_WORDS, difference
+from forests.markup.difference import MAX_EQUAL_WORDS, MAX_WORDS, difference
 
 TEXTS = st.text(alphabet="ab 12+=.\né数🙂", max_size=40)
 
