@@ -121,6 +121,25 @@ def test_a_link_to_a_step_opens_the_way_there(reader: Page, forest):
     expect(head(reader, "0.0.1.0")).to_be_in_viewport()
 
 
+def test_siblings_are_compared_by_a_key_and_others_are_chosen(reader: Page, forest):
+    add_trees(Forest.objects.get(pk=NAME), [large_tree()])
+    reader.goto(f"/{NAME}/trees/2/")
+    reader.keyboard.press("ArrowDown")
+    reader.keyboard.press("s")
+    expect(reader).to_have_url(f"/{NAME}/trees/2/nodes/0.0/siblings/")
+    expect(reader.locator("del").nth(1)).to_have_text("0")
+    expect(reader.get_by_role("columnheader", name="Step")).to_have_count(4)
+    reader.get_by_role("checkbox", checked=True).first.uncheck()
+    reader.get_by_role("checkbox").nth(8).check()
+    reader.get_by_role("button", name="Compare").click()
+    expect(reader.get_by_role("columnheader", name="Step 0.9")).to_be_visible()
+    reader.get_by_role("link", name="Step 0.0").first.click()
+    reader.keyboard.press("]")
+    expect(reader.get_by_role("heading", name="Step 0.1", exact=True)).to_be_visible()
+    reader.keyboard.press("s")
+    expect(reader.get_by_role("heading", level=1)).to_have_text("Step 0.1 and its siblings")
+
+
 def test_a_prefix_is_copied_as_the_model_was_given_it(tree: Page):
     tree.context.grant_permissions(["clipboard-read", "clipboard-write"])
     tree.goto(f"{TREE}nodes/0.0/")

@@ -41,8 +41,8 @@ MAX_LISTED = 200
 def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
     """Render a tree with its steps; for htmx, only the steps."""
     forest = get_forest(forest_name)
-    stored = _get_tree(forest, index)
-    query = _read_query(request)
+    stored = get_tree(forest, index)
+    query = read_query(request)
     if asks_for_json(request):
         query = replace(query, is_raw=True)  # its texts come as they are: nothing to render
     context = tree_context(request, forest, stored, query, judged=read_judged(forest, index))
@@ -95,9 +95,9 @@ def tree_context(
 def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
     """Render a step with its prefix, path, siblings and children."""
     forest = get_forest(forest_name)
-    stored = _get_tree(forest, index)
-    reading = _reading(forest, stored, _read_query(request))
-    found = _get_node(reading, path)
+    stored = get_tree(forest, index)
+    reading = reading_of(forest, stored, read_query(request))
+    found = get_node(reading, path)
     parent = path[:-1]
     siblings = [one.path for one in stored.tree.children(parent)] if path else []
     children = [one.path for one in stored.tree.children(path)]
@@ -121,9 +121,9 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "is_on_best": path in reading.on_best,
         "is_on_worst": path in reading.on_worst,
         "ancestors": [reading.row(path[:depth], with_text=False) for depth in range(1, len(path))],
-        "siblings": _listed(reading, siblings, place),
+        "siblings": listed(reading, siblings, place),
         "num_siblings": len(siblings),
-        "children": _listed(reading, children, 0),
+        "children": listed(reading, children, 0),
         "num_children": len(children),
         "previous": siblings[place - 1] if place else None,
         "next": siblings[place + 1] if place + 1 < len(siblings) else None,
@@ -140,8 +140,8 @@ def node_inside(request: HtmxRequest, forest_name: str, index: int, path: NodePa
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
     forest = get_forest(forest_name)
-    reading = _reading(forest, _get_tree(forest, index), _read_query(request))
-    _get_node(reading, path)
+    reading = reading_of(forest, get_tree(forest, index), read_query(request))
+    get_node(reading, path)
     context = {
         "rows": reading.rows_below(path),
         "row": reading.row(path, with_text=True),
@@ -160,8 +160,8 @@ def node_steps(request: HtmxRequest, forest_name: str, index: int, path: NodePat
     if start is None or stop is None or start >= stop:
         raise Http404("give the positions of the steps to list, such as ?from=100&to=200")
     forest = get_forest(forest_name)
-    reading = _reading(forest, _get_tree(forest, index), _read_query(request))
-    _get_node(reading, path)
+    reading = reading_of(forest, get_tree(forest, index), read_query(request))
+    get_node(reading, path)
     context = {"rows": reading.rows_below(path, start=start, stop=stop), "query": reading.query}
     return render(request, "forests/_rows.html", context)
 
@@ -172,7 +172,7 @@ def node_text(request: HtmxRequest, forest_name: str, index: int, path: NodePath
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
     found = _get_path(get_forest(forest_name), index, path)[-1]
-    context = {"node": found, "query": _read_query(request)}
+    context = {"node": found, "query": read_query(request)}
     return render(request, "forests/_text.html", context)
 
 
@@ -201,7 +201,7 @@ def node_tokens(request: HtmxRequest, forest_name: str, index: int, path: NodePa
     """Render the tokens of a step with their probabilities."""
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
-    tree = _get_tree(get_forest(forest_name), index).tree
+    tree = get_tree(get_forest(forest_name), index).tree
     if path not in tree.nodes:
         raise Http404(_no_node(path))
     view = TokenView.of(tree.nodes[path], tree.children(path[:-1]))
@@ -247,30 +247,46 @@ def _way_to(reading: TreeReading, path: list[NodePath], anchors: set[str]) -> st
     return f"#{anchor}" if anchor in anchors else f"{reading.query.leads_to(path[-1])}#{anchor}"
 
 
-def _listed(reading: TreeReading, paths: list[NodePath], place: int) -> list[TreeRow]:
+def listed(reading: TreeReading, paths: list[NodePath], place: int) -> list[TreeRow]:
     """Return the rows of the nodes around a position, at most `MAX_LISTED`."""
     start = max(0, min(place - MAX_LISTED // 2, len(paths) - MAX_LISTED))
     return [reading.row(path, with_text=False) for path in paths[start : start + MAX_LISTED]]
 
 
-def _reading(forest: Forest, stored: StoredTree, query: TreeQuery) -> TreeReading:
+def reading_of(forest: Forest, stored: StoredTree, query: TreeQuery) -> TreeReading:
+    """Return a tree with its values and all that scorers say of it."""
     return TreeReading(stored.tree, query, forest.estimator, read_judged(forest, stored.index))
 
 
-def _read_query(request: HtmxRequest) -> TreeQuery:
+def read_query(request: HtmxRequest) -> TreeQuery:
+    """Return how a request wants to see a tree.
+
+    Raises:
+        Http404: a parameter is invalid.
+    """
     try:
         return TreeQuery.read(request.GET)
     except QueryError as error:
         raise Http404(str(error)) from None
 
 
-def _get_tree(forest: Forest, index: int) -> StoredTree:
+def get_tree(forest: Forest, index: int) -> StoredTree:
+    """Return a tree.
+
+    Raises:
+        Http404: the forest has no such tree.
+    """
     if (stored := read_tree(forest, index)) is None:
         raise Http404(_no_tree(forest, index))
     return stored
 
 
-def _get_node(reading: TreeReading, path: NodePath) -> TreeNode:
+def get_node(reading: TreeReading, path: NodePath) -> TreeNode:
+    """Return a node of a tree.
+
+    Raises:
+        Http404: the tree has no such node.
+    """
     if (found := reading.tree.nodes.get(path)) is None:
         raise Http404(_no_node(path))
     return found
