@@ -1,11 +1,23 @@
 """Reading a tree: by mouse, by keyboard, and without scripts."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from forests.models import Forest
+from forests.models import Forest, TreeStatus
 from tests.browser.showcase import large_tree
-from tests.forests.factories import QUESTION, add_trees, duck_tree, make_forest
+from tests.forests.factories import (
+    QUESTION,
+    RIGHT,
+    add_trees,
+    duck_tree,
+    grow_tree,
+    leaf,
+    make_forest,
+    open_tree,
+)
+from tests.forests.factories import step as step_of
 
 NAME = "ducks-test-first"
 TREE = f"/{NAME}/trees/0/"
@@ -162,6 +174,35 @@ def test_a_large_tree_loads_what_is_opened(reader: Page, forest):
     assert reader.evaluate("window.isSamePage")
     reader.goto(f"/{NAME}/trees/2/?open=0.9.9.3#node-0-9-9-3")
     expect(step(reader, "0.9.9.3")).to_be_in_viewport()
+
+
+def test_a_tree_grows_under_the_eyes_of_its_reader(reader: Page, live_server):
+    now = datetime.now(UTC)
+    made = make_forest(NAME, growth_started_at=now, worked_at=now)
+    growing = {"status": TreeStatus.GROWING, "lease_expires_at": now + timedelta(minutes=5)}
+    forest = add_trees(made, [open_tree()], **growing)
+    reader.goto(TREE)
+    expect(reader.get_by_text("A worker is growing this tree.")).to_be_visible()
+    reader.keyboard.press("ArrowDown")
+    reader.keyboard.press("ArrowLeft")
+    reader.evaluate("window.isSamePage = true")
+
+    below = step_of("0.0.0", "Then 16 - 7 = 9.\n")
+    grow_tree(forest, 0, below, step_of("0.2", "Let me think.\n"))
+    expect(step(reader, "0.2")).to_be_visible()
+    expect(step(reader, "0.0.0")).to_be_hidden()
+    expect(head(reader, "0.0")).to_contain_text("no result yet")
+    expect(head(reader, "0.0")).to_be_focused()
+    grow_tree(forest, 0, leaf("0.0.0.0", "#### 18", RIGHT), status=TreeStatus.COMPLETE)  # noqa: S104
+    expect(head(reader, "0.0")).to_contain_text("1 of 1 correct")
+    expect(reader.locator("#growth")).to_contain_text("complete")
+    expect(reader.locator("#growth")).not_to_have_attribute("hx-get", "")
+    reader.keyboard.press("ArrowRight")
+    expect(step(reader, "0.0.0.0")).to_be_visible()  # noqa: S104
+    expect(reader.locator(".picture circle")).to_have_count(5)
+    order = [one.get_attribute("id") for one in reader.locator(".steps.root > li").all()]
+    assert order == ["node-0-0", "node-0-1", "node-0-2"]
+    assert reader.evaluate("window.isSamePage")
 
 
 def test_a_tree_is_read_without_scripts(browser: Browser, reader: Page, forest, live_server):

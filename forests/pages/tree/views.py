@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
@@ -27,11 +29,14 @@ from forests.pages.tree.selection import LeafKind
 from forests.pages.tree.token_view import TokenView
 from forests.pages.tree.tree_json import node_data, tree_data
 from forests.progress.reading import read_standing_of
+from forests.progress.states import Standing
 from forests.storage.scores import JudgedTree, judgements_at, read_judged, read_judgements
-from forests.storage.trees import StoredTree, read_path, read_prompt, read_tree
+from forests.storage.trees import StoredTree, read_growth, read_path, read_prompt, read_tree
 
 STEPS_PART = "steps"
 """Id of the part of a tree's page that a search replaces."""
+GROWTH_PART = "growth"
+"""Id of the part that a timer replaces while the tree grows; a script adds the new steps."""
 MAX_LISTED = 200
 """Most children, and most siblings, that the page of a step lists."""
 
@@ -39,8 +44,10 @@ MAX_LISTED = 200
 @require_safe
 @vary_on_headers("HX-Request", "HX-Target")
 def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
-    """Render a tree with its steps; for htmx, only the steps."""
+    """Render a tree with its steps; for htmx, only the steps, or those and how it grows."""
     forest = get_forest(forest_name)
+    if wants_part(request, GROWTH_PART) and _has_seen(request, forest, index):
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
     stored = get_tree(forest, index)
     query = read_query(request)
     if asks_for_json(request):
@@ -49,7 +56,25 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
     if wants_part(request, STEPS_PART):
         return render(request, "forests/_steps.html", context)
     context["standing"] = read_standing_of(forest)
+    context["seen"] = _seen(
+        stored.growth_mark, is_held=stored.is_held, standing=context["standing"]
+    )
+    if wants_part(request, GROWTH_PART):
+        return render(request, "forests/_growing.html", context)
     return respond(request, "forests/tree.html", context, lambda: tree_data(request, context))
+
+
+def _has_seen(request: HtmxRequest, forest: Forest, index: int) -> bool:
+    """Return whether nothing has changed in a tree since the page that asks was made."""
+    if (growth := read_growth(forest, index)) is None:
+        return False
+    mark, is_held = growth
+    seen = _seen(mark, is_held=is_held, standing=read_standing_of(forest))
+    return request.GET.get("seen") == seen
+
+
+def _seen(mark: str, *, is_held: bool, standing: Standing) -> str:
+    return f"{mark}-{'held' if is_held else 'free'}-{slugify(standing.state)}"
 
 
 def tree_context(

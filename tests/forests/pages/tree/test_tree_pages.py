@@ -1,6 +1,7 @@
 """The pages of a tree and of a step, as a browser asks for them, against a real database."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.forests.factories import (
     add_tree,
     add_trees,
     duck_tree,
+    grow_tree,
     leaf,
     make_forest,
     open_tree,
@@ -218,6 +220,48 @@ def test_hostile_text_in_every_field_is_inert(reader, raw):
         own = ("/", "#", "?", "nodes/")
         assert [one for one in addresses if not one.startswith(own) or one[:2] == "//"] == []
         assert "evil.example" in reading.text
+
+
+# Growth
+
+
+def seen_of(html: str) -> str:
+    return html.partition('{"seen": "')[2].partition('"')[0]
+
+
+def test_a_growing_tree_asks_for_what_is_new_and_gets_nothing_until_there_is(reader, reads):
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    growing = {"status": TreeStatus.GROWING, "lease_expires_at": soon}
+    forest = add_trees(make_forest(), [open_tree()], **growing)
+    html = text_of(reader, f"{TREE}?raw=1")
+    assert 'hx-trigger="every 2s"' in html
+    asked = {"raw": "1", "seen": seen_of(html)}
+    assert Node._meta.db_table in reads
+    reads.clear()
+    response = reader.get(TREE, asked, headers=PARTS["growth"])
+    assert (response.status_code, response.content) == (204, b"")
+    assert Node._meta.db_table not in reads
+
+    grow_tree(forest, 0, leaf("0.0.0", "#### 18", RIGHT))
+    response = reader.get(TREE, asked, headers=PARTS["growth"])
+    part = response.content.decode()
+    assert "<html" not in part
+    assert {"node-0-0", "node-0-1", "node-0-0-0"} == Steps(part).rows
+    assert seen_of(part) != asked["seen"]
+
+
+def test_a_tree_that_a_worker_left_asks_less_often_and_an_ended_one_never(reader):
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    growing = {"status": TreeStatus.GROWING, "lease_expires_at": hour_ago}
+    forest = add_trees(make_forest(), [open_tree()], **growing)
+    assert 'hx-trigger="every 15s"' in text_of(reader, TREE)
+    add_trees(forest, [duck_tree()])
+    add_tree(forest, 2, open_tree(), status=TreeStatus.FAILED, error="it broke")
+    for index in (1, 2):
+        html = text_of(reader, f"{FOREST}trees/{index}/")
+        assert "every 2s" not in html
+        assert "every 15s" not in html
+        assert "growing.js" not in html
 
 
 # Search and filter
