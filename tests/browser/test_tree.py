@@ -161,6 +161,17 @@ def test_a_prefix_is_copied_as_the_model_was_given_it(tree: Page):
     assert copied == f"Question: {QUESTION}\nAnswer:{FIRST_STEP}"
 
 
+def test_a_step_is_sent_to_a_colleague_by_keys(tree: Page):
+    tree.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tree.keyboard.press("ArrowDown")
+    tree.keyboard.press("l")
+    expect(tree.get_by_text("Copied", exact=True)).to_be_visible()
+    assert tree.evaluate("navigator.clipboard.readText()").endswith(f"{TREE}nodes/0.0/")
+    with tree.expect_download() as download:
+        tree.keyboard.press("f")
+    assert download.value.suggested_filename == f"{NAME}-tree-0.html"
+
+
 def test_a_large_tree_loads_what_is_opened(reader: Page, forest):
     add_trees(Forest.objects.get(pk=NAME), [large_tree(ends=8)])
     reader.goto(f"/{NAME}/trees/2/")

@@ -118,6 +118,14 @@ function compareSiblings() {
   else document.querySelector("[data-siblings]")?.click();
 }
 
+function copyLink() {
+  const step = currentHead() && stepOf(currentHead());
+  const link = document.createElement("a");
+  link.href = step ? `nodes/${nameOf(step)}/` : location.href;
+  link.dataset.copy = "link";
+  copy(link);
+}
+
 const KEYS = {
   ArrowDown: () => move(1),
   ArrowUp: () => move(-1),
@@ -136,6 +144,8 @@ const KEYS = {
   3: () => label(3),
   e: () => fold("open"),
   c: () => fold("close"),
+  f: () => document.querySelector("main a[download]")?.click(),
+  l: copyLink,
   s: compareSiblings,
   t: () => document.querySelector("[data-thoughts]")?.click(),
   "[": () => leave("prev"),
@@ -143,7 +153,7 @@ const KEYS = {
   "?": () => document.getElementById("keys").showModal(),
 };
 
-const OF_EVERY_STEP = new Set(["s", "[", "]"]); // on the page of a single step too
+const OF_EVERY_STEP = new Set(["l", "s", "[", "]"]); // on the page of a single step too
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
