@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from common.text import counted
+from forests.core.certainty.evidence import known_interval
 from forests.core.counting import count_tree
 from forests.core.naming import node_anchor
 from forests.core.prefix import as_plain_text, prefix_of
@@ -21,7 +22,14 @@ from forests.core.tree import NodePath, TreeNode, format_path
 from forests.models import Forest
 from forests.pages.json_twin import asks_for_json, json_address, respond
 from forests.pages.labels.permissions import may_label
-from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
+from forests.pages.page_requests import (
+    HtmxRequest,
+    get_forest,
+    may_operate,
+    read_number,
+    wants_part,
+)
+from forests.pages.tree.more_rollouts import more_rollouts
 from forests.pages.tree.picture import picture_of
 from forests.pages.tree.query import QueryError, TreeQuery
 from forests.pages.tree.rows import TreeReading, TreeRow, mean_logprob, tone_of
@@ -139,6 +147,7 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "name": format_path(path),
         "anchor": node_anchor(path),
         "share": reading.shares[path],
+        "interval": known_interval(reading.shares[path]),
         "tone": tone_of(reading.shares[path].value),
         "mean_logprob": mean_logprob(found),
         "prefix": prefix,
@@ -154,6 +163,8 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "next": siblings[place + 1] if place + 1 < len(siblings) else None,
     }
     context["judgements"] = judgements_at(reading.judged, path)
+    if may_operate(request):
+        context["more"] = more_rollouts(forest, stored, path)
     if path:
         context["token_view"] = TokenView.of(found, stored.tree.children(parent))
     return respond(request, "forests/node.html", context, lambda: node_data(request, context))
