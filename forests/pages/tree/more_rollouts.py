@@ -42,7 +42,7 @@ def more_rollouts(forest: Forest, stored: StoredTree, path: NodePath) -> MoreRol
         return None
     drawn, _ = own_rollouts(stored.tree)
     known = forest.worker_config.get("refinement") or {}
-    any_number = Refinement(goal=FOR_LABELS, most_rollouts=1)
+    any_number = Refinement(goal="labels", most_rollouts=1)
     is_right = standings(stored.tree, [path], any_number).get(path) is Standing.RIGHT
     goal = forest.refined_for or (FOR_PAIRS if is_right else FOR_LABELS)
     most = max(USUAL_ROLLOUTS[goal], known.get("most_rollouts", 0), 2 * drawn[path])

@@ -15,7 +15,7 @@ WIDTH = 320
 _MARGIN = 12
 _HEIGHT = 900
 _SLOT_HEIGHTS = (1.6, 18.0)
-_LEVEL_WIDTHS = (6.0, 48.0)
+_LEVEL_WIDTHS = (6.0, 90.0)
 _RADII = (1.2, 4.5)
 _MANY_SAMPLES = (2, 5, 15)
 """Numbers of samples from which an edge is drawn one step thicker."""
