@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from django.utils.safestring import SafeString
 
+from common.text import counted
 from forests.core.certainty.evidence import evidence_of, known_interval, with_evidence
 from forests.core.naming import node_anchor
 from forests.core.opinions.disagreements import disagreements_of, intervals_of
@@ -105,6 +106,16 @@ class TreeRow:
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval of the value; None without one."""
         return known_interval(self.share)
+
+    @property
+    def samples(self) -> str:
+        """How many samples have the step, in words."""
+        return counted(self.node.count, "sample")
+
+    @property
+    def inside(self) -> str:
+        """What is below the step, in words."""
+        return f"{counted(self.num_below, 'step')} inside, {counted(self.num_ends, 'end')}"
 
     @property
     def tone(self) -> str:

@@ -27,7 +27,7 @@ def test_siblings_are_beside_each_other_with_values_evidence_and_differences(rea
     assert "4 of 5" in html
     assert "0 of 5" in html
     assert html.count('<span class="interval">') == 2
-    assert "6 steps, 4 ends" in html
+    assert "6 steps inside, 4 ends" in html
     assert "critic <small>(judge)</small>: wrong" in html.replace("<bdi>", "").replace("</bdi>", "")
     assert "It <em>sells</em> first." in html
     assert "She uses $3 + 4 = 7$ eggs" in html
