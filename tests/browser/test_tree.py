@@ -106,7 +106,7 @@ def test_the_keys_are_explained(tree: Page):
 def test_steps_are_searched_without_a_reload(tree: Page):
     tree.evaluate("window.isSamePage = true")
     tree.keyboard.press("/")
-    expect(tree.get_by_role("searchbox")).to_be_focused()
+    expect(tree.get_by_role("searchbox", name="Find", exact=True)).to_be_focused()
     tree.keyboard.type("boxed")
     tree.keyboard.press("Enter")
     expect(tree.get_by_text("1 step with", exact=False)).to_be_visible()
@@ -226,7 +226,7 @@ def test_a_tree_is_read_without_scripts(browser: Browser, reader: Page, forest, 
     page.goto(TREE)
     head(page, "0.0").click()
     expect(step(page, "0.0.0")).to_be_hidden()
-    page.get_by_role("searchbox").fill("boxed")
+    page.get_by_role("searchbox", name="Find", exact=True).fill("boxed")
     page.get_by_role("button", name="Show").click()
     expect(step(page, "0.1")).to_have_count(0)
     expect(page.get_by_role("button", name="Keys")).to_be_hidden()
