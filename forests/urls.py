@@ -10,6 +10,7 @@ from forests.pages.overview import step_views
 from forests.pages.overview.list_views import forest_list
 from forests.pages.overview.search_views import search
 from forests.pages.saved import views as saved_views
+from forests.pages.siblings import views as sibling_views
 from forests.pages.tree import views as tree_views
 from forests.pages.tree.query import NODE_PATH
 
@@ -40,6 +41,7 @@ urlpatterns = [
     path(f"{_TREE}download/", saved_views.tree_download, name="tree_download"),
     path(f"{_TREE}prompt.txt", tree_views.prompt_text, name="prompt_text"),
     path(_NODE, tree_views.node, name="node"),
+    path(f"{_NODE}siblings/", sibling_views.siblings, name="siblings"),
     path(f"{_NODE}prefix.txt", tree_views.prefix_text, name="prefix_text"),
     path(f"{_NODE}inside/", tree_views.node_inside, name="node_inside"),
     path(f"{_NODE}steps/", tree_views.node_steps, name="node_steps"),

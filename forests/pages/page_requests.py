@@ -1,5 +1,6 @@
 """Helpers with which views of forests read their requests."""
 
+from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest
 from django_htmx.middleware import HtmxDetails
 
@@ -15,6 +16,11 @@ class HtmxRequest(HttpRequest):
 def wants_part(request: HtmxRequest, target: str) -> bool:
     """Return whether htmx asks for the part of a page that has this id."""
     return bool(request.htmx) and request.htmx.target == target
+
+
+def may_operate(request: HttpRequest) -> bool:
+    """Return whether the reader may change forests, as operators do."""
+    return isinstance(request.user, User) and request.user.has_perm("forests.change_forest")
 
 
 def get_forest(name: str) -> Forest:

@@ -4,11 +4,13 @@ Everything else uses the ORM. Queries are flat equality filters or short `$in` l
 MongoDB server answers from an index. Trees are found by their computed ids.
 """
 
+import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, TypeAlias, TypeVar, cast
 
 from django.db import connection, models
@@ -83,6 +85,8 @@ class StoredTree:
     lease_expires_at: datetime | None = None
     refined_steps: Sequence[str] | None = None
     """Paths of the steps that a refinement decides; None: its strategy grows the tree."""
+    growth_mark: str = ""
+    """A short text that is another one after each write of growth."""
 
     @property
     def is_held(self) -> bool:
@@ -229,6 +233,23 @@ def read_prompt(forest: Forest, index: int) -> Any:
     """Return the root prompt of a tree, a text or a list of chat messages; None without a tree."""
     found = collection(Tree).find_one({"_id": tree_id(forest.name, index)}, {"prompt": 1})
     return None if found is None else found["prompt"]
+
+
+def read_growth(forest: Forest, index: int) -> tuple[str, bool] | None:
+    """Return the growth mark of a tree, and whether a worker holds it; None without a tree.
+
+    Reads none of its nodes.
+    """
+    fields = dict.fromkeys(("status", "lease_expires_at", *COUNTERS), 1)
+    found = collection(Tree).find_one({"_id": tree_id(forest.name, index)}, fields)
+    if found is None:
+        return None
+    return _growth_mark(found), has_live_lease(found, server_time())
+
+
+def _growth_mark(tree: Document) -> str:
+    counted = [tree["status"], *(tree.get(name, 0) for name in COUNTERS)]
+    return sha256(json.dumps(counted).encode()).hexdigest()[:16]
 
 
 def read_path(forest: Forest, index: int, path: NodePath) -> list[TreeNode] | None:
@@ -481,4 +502,5 @@ def _stored_tree(document: Document, nodes: list[Document]) -> StoredTree:
         hit_max_nodes=document.get("hit_max_nodes", False),
         lease_expires_at=document["lease_expires_at"],
         refined_steps=document.get("refined_steps"),
+        growth_mark=_growth_mark(document),
     )

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from django.utils.safestring import SafeString
 
+from forests.markup.difference import Span
 from preferences.models import Preference, Review
-from preferences.pages.difference import Span
 
 SURE_FROM = 0.8
 """Pairs with a lower confidence in their order are marked."""

@@ -16,6 +16,7 @@ from common.text import printable
 from experiment_configs.questions import question_of_prompt
 from forests.core.naming import node_anchor, node_id, path_of_node, tree_id
 from forests.core.tree import NodePath
+from forests.markup.difference import difference
 from forests.markup.rendering import PageTexts
 from forests.models import Node, Tree
 from forests.pages.json_twin import respond
@@ -31,7 +32,6 @@ from preferences.models import (
     set_id,
     tree_key,
 )
-from preferences.pages.difference import difference
 from preferences.pages.pair_list import (
     PAGES_LOOKED_AT,
     PairFilter,

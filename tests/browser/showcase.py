@@ -51,6 +51,8 @@ PAGES = {
     "tree-search": f"/{FINISHED}/trees/0/?q=eggs&ends=correct",
     "tree-large": f"/{FINISHED}/trees/2/",
     "step": f"/{FINISHED}/trees/0/nodes/0.0.1/",
+    "siblings": f"/{FINISHED}/trees/0/nodes/0.0/siblings/",
+    "siblings-many": f"/{FINISHED}/trees/2/nodes/0.3/siblings/?with=0.7&with=0.9",
     "step-chat": f"/{FINISHED}/trees/3/nodes/0.0.1.0/?raw=1",
     "tree-growing": f"/{GROWING}/trees/1/",
     "tree-failed": f"/{GROWING}/trees/2/",

@@ -49,6 +49,57 @@ def test_the_largest_disagreements_are_read_and_labelled_by_keys_alone(reader: P
     expect(first.locator(".verdict")).not_to_contain_text("reader")
 
 
+def tab_to(page: Page, words: str) -> None:
+    """Press the Tab key until the element with these words has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == words:
+            return
+    raise AssertionError(f"no {words!r} within 60 tabs")
+
+
+def test_from_a_forest_to_three_labels_and_a_file_for_a_colleague_by_keys_alone(
+    reader: Page, browser, tmp_path
+):
+    reader.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    press = reader.keyboard.press
+    reader.goto(f"/{FINISHED}/")
+    tab_to(reader, "Labels")
+    press("Enter")
+    expect(reader.get_by_role("heading", level=1)).to_have_text("Labels")
+    press("w")
+    expect(reader.get_by_text("The step forgets them").first).to_be_visible()
+    for number, (key, verdict) in enumerate([("1", "right"), ("3", "wrong"), ("2", "neutral")]):
+        press(key)
+        card = reader.locator("article.card").nth(number)
+        expect(card.locator(".verdict")).to_contain_text(f"reader {verdict}")
+        expect(reader.locator("article.card").nth(min(number + 1, 2))).to_be_focused()
+    assert sum(map(len, mine().values())) == 3
+
+    press("l")
+    expect(reader.get_by_text("Copied", exact=True)).to_be_visible()
+    link = reader.evaluate("navigator.clipboard.readText()")
+    place = str(reader.locator("article.card").nth(2).get_attribute("id")).split("-")
+    assert link.endswith(f"/{FINISHED}/trees/{place[1]}/nodes/{'.'.join(place[2:])}/")
+    with reader.expect_download() as download:
+        press("f")
+    file = tmp_path / "tree.html"
+    download.value.save_as(file)
+
+    colleague = browser.new_context(offline=True)
+    page = colleague.new_page()
+    page.goto(file.as_uri())
+    tab_to(page, "Largest disagreement")
+    page.keyboard.press("Enter")
+    disputed = page.locator(".step.disputed").first
+    expect(disputed.locator("summary").first).to_contain_text("human")
+    more = disputed.locator(".more").first
+    more.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    expect(more).to_contain_text("The step forgets them.")
+    colleague.close()
+
+
 def test_a_step_is_labelled_on_the_page_of_its_tree(reader: Page):
     reader.goto(f"/{FINISHED}/trees/0/")
 

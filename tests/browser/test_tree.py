@@ -1,11 +1,23 @@
 """Reading a tree: by mouse, by keyboard, and without scripts."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from forests.models import Forest
+from forests.models import Forest, TreeStatus
 from tests.browser.showcase import large_tree
-from tests.forests.factories import QUESTION, add_trees, duck_tree, make_forest
+from tests.forests.factories import (
+    QUESTION,
+    RIGHT,
+    add_trees,
+    duck_tree,
+    grow_tree,
+    leaf,
+    make_forest,
+    open_tree,
+)
+from tests.forests.factories import step as step_of
 
 NAME = "ducks-test-first"
 TREE = f"/{NAME}/trees/0/"
@@ -29,6 +41,14 @@ def step(page: Page, name: str) -> Locator:
 
 def head(page: Page, name: str) -> Locator:
     return step(page, name).locator("summary").first
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_the_first_step_is_on_the_first_screen(tree: Page, width, height):
+    tree.set_viewport_size({"width": width, "height": height})
+    tree.reload()
+    expect(step(tree, "0.0").locator("> details > .body .text")).to_be_in_viewport(ratio=0.9)
+    expect(head(tree, "0.0").locator(".value")).to_be_in_viewport(ratio=1)
 
 
 def test_a_step_is_closed_and_opened_with_all_below_it(tree: Page):
@@ -86,7 +106,7 @@ def test_the_keys_are_explained(tree: Page):
 def test_steps_are_searched_without_a_reload(tree: Page):
     tree.evaluate("window.isSamePage = true")
     tree.keyboard.press("/")
-    expect(tree.get_by_role("searchbox")).to_be_focused()
+    expect(tree.get_by_role("searchbox", name="Find", exact=True)).to_be_focused()
     tree.keyboard.type("boxed")
     tree.keyboard.press("Enter")
     expect(tree.get_by_text("1 step with", exact=False)).to_be_visible()
@@ -113,6 +133,25 @@ def test_a_link_to_a_step_opens_the_way_there(reader: Page, forest):
     expect(head(reader, "0.0.1.0")).to_be_in_viewport()
 
 
+def test_siblings_are_compared_by_a_key_and_others_are_chosen(reader: Page, forest):
+    add_trees(Forest.objects.get(pk=NAME), [large_tree()])
+    reader.goto(f"/{NAME}/trees/2/")
+    reader.keyboard.press("ArrowDown")
+    reader.keyboard.press("s")
+    expect(reader).to_have_url(f"/{NAME}/trees/2/nodes/0.0/siblings/")
+    expect(reader.locator("del").nth(1)).to_have_text("0")
+    expect(reader.get_by_role("columnheader", name="Step")).to_have_count(4)
+    reader.get_by_role("checkbox", checked=True).first.uncheck()
+    reader.get_by_role("checkbox").nth(8).check()
+    reader.get_by_role("button", name="Compare").click()
+    expect(reader.get_by_role("columnheader", name="Step 0.9")).to_be_visible()
+    reader.get_by_role("link", name="Step 0.0").first.click()
+    reader.keyboard.press("]")
+    expect(reader.get_by_role("heading", name="Step 0.1", exact=True)).to_be_visible()
+    reader.keyboard.press("s")
+    expect(reader.get_by_role("heading", level=1)).to_have_text("Step 0.1 and its siblings")
+
+
 def test_a_prefix_is_copied_as_the_model_was_given_it(tree: Page):
     tree.context.grant_permissions(["clipboard-read", "clipboard-write"])
     tree.goto(f"{TREE}nodes/0.0/")
@@ -120,6 +159,17 @@ def test_a_prefix_is_copied_as_the_model_was_given_it(tree: Page):
     expect(tree.get_by_text("Copied", exact=True)).to_be_visible()
     copied = tree.evaluate("navigator.clipboard.readText()")
     assert copied == f"Question: {QUESTION}\nAnswer:{FIRST_STEP}"
+
+
+def test_a_step_is_sent_to_a_colleague_by_keys(tree: Page):
+    tree.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tree.keyboard.press("ArrowDown")
+    tree.keyboard.press("l")
+    expect(tree.get_by_text("Copied", exact=True)).to_be_visible()
+    assert tree.evaluate("navigator.clipboard.readText()").endswith(f"{TREE}nodes/0.0/")
+    with tree.expect_download() as download:
+        tree.keyboard.press("f")
+    assert download.value.suggested_filename == f"{NAME}-tree-0.html"
 
 
 def test_a_large_tree_loads_what_is_opened(reader: Page, forest):
@@ -137,6 +187,35 @@ def test_a_large_tree_loads_what_is_opened(reader: Page, forest):
     expect(step(reader, "0.9.9.3")).to_be_in_viewport()
 
 
+def test_a_tree_grows_under_the_eyes_of_its_reader(reader: Page, live_server):
+    now = datetime.now(UTC)
+    made = make_forest(NAME, growth_started_at=now, worked_at=now)
+    growing = {"status": TreeStatus.GROWING, "lease_expires_at": now + timedelta(minutes=5)}
+    forest = add_trees(made, [open_tree()], **growing)
+    reader.goto(TREE)
+    expect(reader.get_by_text("A worker is growing this tree.")).to_be_visible()
+    reader.keyboard.press("ArrowDown")
+    reader.keyboard.press("ArrowLeft")
+    reader.evaluate("window.isSamePage = true")
+
+    below = step_of("0.0.0", "Then 16 - 7 = 9.\n")
+    grow_tree(forest, 0, below, step_of("0.2", "Let me think.\n"))
+    expect(step(reader, "0.2")).to_be_visible()
+    expect(step(reader, "0.0.0")).to_be_hidden()
+    expect(head(reader, "0.0")).to_contain_text("no result yet")
+    expect(head(reader, "0.0")).to_be_focused()
+    grow_tree(forest, 0, leaf("0.0.0.0", "#### 18", RIGHT), status=TreeStatus.COMPLETE)  # noqa: S104
+    expect(head(reader, "0.0")).to_contain_text("1 of 1 correct")
+    expect(reader.locator("#growth")).to_contain_text("complete")
+    expect(reader.locator("#growth")).not_to_have_attribute("hx-get", "")
+    reader.keyboard.press("ArrowRight")
+    expect(step(reader, "0.0.0.0")).to_be_visible()  # noqa: S104
+    expect(reader.locator(".picture circle")).to_have_count(5)
+    order = [one.get_attribute("id") for one in reader.locator(".steps.root > li").all()]
+    assert order == ["node-0-0", "node-0-1", "node-0-2"]
+    assert reader.evaluate("window.isSamePage")
+
+
 def test_a_tree_is_read_without_scripts(browser: Browser, reader: Page, forest, live_server):
     plain = browser.new_context(
         base_url=live_server.url,
@@ -147,7 +226,7 @@ def test_a_tree_is_read_without_scripts(browser: Browser, reader: Page, forest, 
     page.goto(TREE)
     head(page, "0.0").click()
     expect(step(page, "0.0.0")).to_be_hidden()
-    page.get_by_role("searchbox").fill("boxed")
+    page.get_by_role("searchbox", name="Find", exact=True).fill("boxed")
     page.get_by_role("button", name="Show").click()
     expect(step(page, "0.1")).to_have_count(0)
     expect(page.get_by_role("button", name="Keys")).to_be_hidden()

@@ -9,7 +9,10 @@ TREE = "/ducks-test-first/trees/0/"
 NODE = f"{TREE}nodes/0.0.1/"
 PROMPT = f"{TREE}prompt.txt"
 
-PARTS = {name: {"HX-Request": "true", "HX-Target": name} for name in ("progress", "trees", "steps")}
+PARTS = {
+    name: {"HX-Request": "true", "HX-Target": name}
+    for name in ("progress", "trees", "steps", "growth")
+}
 """Headers with which htmx asks for a part of a page."""
 FRAGMENT = {"HX-Request": "true"}
 

@@ -118,6 +118,14 @@ def add_tree(forest: Forest, index: int, tree: ReasoningTree, **fields: Any) -> 
     collection(Forest).update_one({"_id": forest.name}, {"$inc": sums})
 
 
+def grow_tree(forest: Forest, index: int, *nodes: TreeNode, **fields: Any) -> None:
+    """Add nodes to a tree, one request each, and set fields of it, as a worker does."""
+    id_ = tree_id(forest.name, index)
+    insert_new(Node, [node_document(forest.name, id_, node, datetime.now(UTC)) for node in nodes])
+    counts = {"num_nodes": len(nodes), "requests": len(nodes)}
+    collection(Tree).update_one({"_id": id_}, {"$inc": counts, "$set": {"error": "", **fields}})
+
+
 def add_activity(forest: Forest, minute: datetime, **numbers: int) -> None:
     """Insert what workers did in a minute."""
     start = minute.replace(second=0, microsecond=0)

@@ -51,6 +51,14 @@ def subtree_sizes(tree: ReasoningTree) -> dict[NodePath, int]:
     return sizes
 
 
+def leaf_counts(tree: ReasoningTree) -> dict[NodePath, int]:
+    """Return the number of leaves in each node's subtree; 1 for a leaf."""
+    counts: dict[NodePath, int] = {}
+    for node in tree.bottom_up():
+        counts[node.path] = sum(counts[one.path] for one in tree.children(node.path)) or 1
+    return counts
+
+
 def thinned(
     tree: ReasoningTree, sizes: Mapping[NodePath, int], *, at_most: int, keep: Collection[NodePath]
 ) -> set[NodePath]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from forests.core.naming import node_anchor
 from forests.core.tree import NodePath, format_path
-from forests.pages.tree.layout import Dendrogram, dendrogram, subtree_sizes, thinned
+from forests.pages.tree.layout import Dendrogram, dendrogram, thinned
 from forests.pages.tree.rows import TreeReading, tone_of
 
 MAX_POINTS = 600
@@ -15,7 +15,7 @@ WIDTH = 320
 _MARGIN = 12
 _HEIGHT = 900
 _SLOT_HEIGHTS = (1.6, 18.0)
-_LEVEL_WIDTHS = (6.0, 48.0)
+_LEVEL_WIDTHS = (6.0, 90.0)
 _RADII = (1.2, 4.5)
 _MANY_SAMPLES = (2, 5, 15)
 """Numbers of samples from which an edge is drawn one step thicker."""
@@ -92,7 +92,7 @@ class _Scale:
 def picture_of(reading: TreeReading, anchors: AbstractSet[str]) -> Picture:
     """Return the picture of a whole tree; `anchors` are those of the rows on the page."""
     tree = reading.tree
-    sizes = subtree_sizes(tree)
+    sizes = reading.sizes
     ends = [path[-1] for path in (reading.best, reading.worst) if path]
     drawn = thinned(tree, sizes, at_most=MAX_POINTS, keep=ends)
     scale = _Scale(dendrogram(drawn))

@@ -3,17 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TypeAlias
 
 from django.utils.safestring import SafeString
 
+from common.text import counted
 from forests.core.certainty.evidence import evidence_of, known_interval, with_evidence
 from forests.core.naming import node_anchor
 from forests.core.opinions.disagreements import disagreements_of, intervals_of
 from forests.core.opinions.verdicts import GIVE_VERDICTS
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode, format_path
 from forests.core.values import Estimator, NodeValue, estimate_values
+from forests.pages.tree.layout import leaf_counts, subtree_sizes
 from forests.pages.tree.query import TreeQuery
 from forests.pages.tree.selection import select
 from forests.pages.tree.steepest import steepest_path
@@ -55,6 +58,10 @@ class TreeRow:
     """Whether two sources disagree much about the step."""
     num_children: int
     """Number of children shown: all, or those that a search finds."""
+    num_below: int
+    """Number of all steps below it."""
+    num_ends: int
+    """How many of them have no step after them; 1 for a leaf itself."""
     is_leaf: bool
     is_on_best: bool
     is_on_worst: bool
@@ -64,6 +71,8 @@ class TreeRow:
     """Whether its text and the steps below are in the page, even if folded."""
     is_only_child: bool
     """An only child is not indented, so that long solutions stay readable on a phone."""
+    continues: bool
+    """Whether it is an only child with the samples of the step before, and so with its value."""
     closes: range
     """One item for each parent whose list ends with this row."""
     preview: SafeString
@@ -97,6 +106,16 @@ class TreeRow:
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval of the value; None without one."""
         return known_interval(self.share)
+
+    @property
+    def samples(self) -> str:
+        """How many samples have the step, in words."""
+        return counted(self.node.count, "sample")
+
+    @property
+    def inside(self) -> str:
+        """What is below the step, in words."""
+        return f"{counted(self.num_below, 'step')} inside, {counted(self.num_ends, 'end')}"
 
     @property
     def tone(self) -> str:
@@ -187,6 +206,15 @@ class TreeReading:
         )
         self._children: dict[NodePath, list[NodePath]] = {}
         self._unfolded: AbstractSet[NodePath] = _NO_PATHS
+
+    @cached_property
+    def sizes(self) -> dict[NodePath, int]:
+        """The number of nodes in each node's subtree, the node itself included."""
+        return subtree_sizes(self.tree)
+
+    @cached_property
+    def _ends(self) -> dict[NodePath, int]:
+        return leaf_counts(self.tree)
 
     def _disputed(self) -> list[NodePath]:
         """Return the steps about which two sources disagree much, those of the largest first."""
@@ -299,19 +327,23 @@ class TreeReading:
             node.is_thought and not is_marked and not self.query.shows_thoughts
             and bool(node.text.strip())
         )  # fmt: skip
+        is_only_child = self.tree.next_position(path[:-1]) == 1
         return TreeRow(
             node=node,
             share=self.shares[path],
             judgements=judgements_at(self.judged, path),
             is_disputed=path in self.disputed,
             num_children=len(self.children(path)),
+            num_below=self.sizes[path] - 1,
+            num_ends=self._ends[path],
             is_leaf=self.tree.is_leaf(path),
             is_on_best=path in self.on_best,
             is_on_worst=path in self.on_worst,
             is_hit=is_hit,
             is_unfolded=path in self._unfolded,
             is_loaded=is_loaded,
-            is_only_child=self.tree.next_position(path[:-1]) == 1,
+            is_only_child=is_only_child,
+            continues=is_only_child and self.shares[path] == self.shares[path[:-1]],
             closes=closes,
             preview=self.texts.preview(node.text, is_hit=is_marked),
             body=self.texts.body(node.text, is_hit=is_marked)

@@ -74,6 +74,25 @@ def node_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def siblings_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Return the compared steps of a page, from what its template gets."""
+    forest: Forest = context["forest"]
+    stored: StoredTree = context["tree"]
+    return {
+        **_about(request, forest, stored),
+        "num_siblings": context["num_siblings"],
+        "steps": [
+            {
+                **_line_data(forest, stored, column.row),
+                "text": column.row.node.text[: len(column.row.node.text) - column.num_missing],
+                "num_characters_missing": column.num_missing,
+                "judgements": [_judgement_data(one) for one in column.row.judgements],
+            }
+            for column in context["columns"]
+        ],
+    }
+
+
 def value_data(value: NodeValue) -> dict[str, Any]:
     """Return a value with the samples that it rests on, and its 95 % interval."""
     low, high = known_interval(value) or (None, None)

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from common.text import counted
+from forests.core.certainty.evidence import known_interval
 from forests.core.counting import count_tree
 from forests.core.naming import node_anchor
 from forests.core.prefix import as_plain_text, prefix_of
@@ -19,7 +22,14 @@ from forests.core.tree import NodePath, TreeNode, format_path
 from forests.models import Forest
 from forests.pages.json_twin import asks_for_json, json_address, respond
 from forests.pages.labels.permissions import may_label
-from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
+from forests.pages.page_requests import (
+    HtmxRequest,
+    get_forest,
+    may_operate,
+    read_number,
+    wants_part,
+)
+from forests.pages.tree.more_rollouts import more_rollouts
 from forests.pages.tree.picture import picture_of
 from forests.pages.tree.query import QueryError, TreeQuery
 from forests.pages.tree.rows import TreeReading, TreeRow, mean_logprob, tone_of
@@ -27,11 +37,14 @@ from forests.pages.tree.selection import LeafKind
 from forests.pages.tree.token_view import TokenView
 from forests.pages.tree.tree_json import node_data, tree_data
 from forests.progress.reading import read_standing_of
+from forests.progress.states import Standing
 from forests.storage.scores import JudgedTree, judgements_at, read_judged, read_judgements
-from forests.storage.trees import StoredTree, read_path, read_prompt, read_tree
+from forests.storage.trees import StoredTree, read_growth, read_path, read_prompt, read_tree
 
 STEPS_PART = "steps"
 """Id of the part of a tree's page that a search replaces."""
+GROWTH_PART = "growth"
+"""Id of the part that a timer replaces while the tree grows; a script adds the new steps."""
 MAX_LISTED = 200
 """Most children, and most siblings, that the page of a step lists."""
 
@@ -39,17 +52,37 @@ MAX_LISTED = 200
 @require_safe
 @vary_on_headers("HX-Request", "HX-Target")
 def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
-    """Render a tree with its steps; for htmx, only the steps."""
+    """Render a tree with its steps; for htmx, only the steps, or those and how it grows."""
     forest = get_forest(forest_name)
-    stored = _get_tree(forest, index)
-    query = _read_query(request)
+    if wants_part(request, GROWTH_PART) and _has_seen(request, forest, index):
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    stored = get_tree(forest, index)
+    query = read_query(request)
     if asks_for_json(request):
         query = replace(query, is_raw=True)  # its texts come as they are: nothing to render
     context = tree_context(request, forest, stored, query, judged=read_judged(forest, index))
     if wants_part(request, STEPS_PART):
         return render(request, "forests/_steps.html", context)
     context["standing"] = read_standing_of(forest)
+    context["seen"] = _seen(
+        stored.growth_mark, is_held=stored.is_held, standing=context["standing"]
+    )
+    if wants_part(request, GROWTH_PART):
+        return render(request, "forests/_growing.html", context)
     return respond(request, "forests/tree.html", context, lambda: tree_data(request, context))
+
+
+def _has_seen(request: HtmxRequest, forest: Forest, index: int) -> bool:
+    """Return whether nothing has changed in a tree since the page that asks was made."""
+    if (growth := read_growth(forest, index)) is None:
+        return False
+    mark, is_held = growth
+    seen = _seen(mark, is_held=is_held, standing=read_standing_of(forest))
+    return request.GET.get("seen") == seen
+
+
+def _seen(mark: str, *, is_held: bool, standing: Standing) -> str:
+    return f"{mark}-{'held' if is_held else 'free'}-{slugify(standing.state)}"
 
 
 def tree_context(
@@ -95,9 +128,9 @@ def tree_context(
 def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> HttpResponse:
     """Render a step with its prefix, path, siblings and children."""
     forest = get_forest(forest_name)
-    stored = _get_tree(forest, index)
-    reading = _reading(forest, stored, _read_query(request))
-    found = _get_node(reading, path)
+    stored = get_tree(forest, index)
+    reading = reading_of(forest, stored, read_query(request))
+    found = get_node(reading, path)
     parent = path[:-1]
     siblings = [one.path for one in stored.tree.children(parent)] if path else []
     children = [one.path for one in stored.tree.children(path)]
@@ -114,6 +147,7 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "name": format_path(path),
         "anchor": node_anchor(path),
         "share": reading.shares[path],
+        "interval": known_interval(reading.shares[path]),
         "tone": tone_of(reading.shares[path].value),
         "mean_logprob": mean_logprob(found),
         "prefix": prefix,
@@ -121,14 +155,16 @@ def node(request: HtmxRequest, forest_name: str, index: int, path: NodePath) -> 
         "is_on_best": path in reading.on_best,
         "is_on_worst": path in reading.on_worst,
         "ancestors": [reading.row(path[:depth], with_text=False) for depth in range(1, len(path))],
-        "siblings": _listed(reading, siblings, place),
+        "siblings": listed(reading, siblings, place),
         "num_siblings": len(siblings),
-        "children": _listed(reading, children, 0),
+        "children": listed(reading, children, 0),
         "num_children": len(children),
         "previous": siblings[place - 1] if place else None,
         "next": siblings[place + 1] if place + 1 < len(siblings) else None,
     }
     context["judgements"] = judgements_at(reading.judged, path)
+    if may_operate(request):
+        context["more"] = more_rollouts(forest, stored, path)
     if path:
         context["token_view"] = TokenView.of(found, stored.tree.children(parent))
     return respond(request, "forests/node.html", context, lambda: node_data(request, context))
@@ -140,8 +176,8 @@ def node_inside(request: HtmxRequest, forest_name: str, index: int, path: NodePa
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
     forest = get_forest(forest_name)
-    reading = _reading(forest, _get_tree(forest, index), _read_query(request))
-    _get_node(reading, path)
+    reading = reading_of(forest, get_tree(forest, index), read_query(request))
+    get_node(reading, path)
     context = {
         "rows": reading.rows_below(path),
         "row": reading.row(path, with_text=True),
@@ -160,8 +196,8 @@ def node_steps(request: HtmxRequest, forest_name: str, index: int, path: NodePat
     if start is None or stop is None or start >= stop:
         raise Http404("give the positions of the steps to list, such as ?from=100&to=200")
     forest = get_forest(forest_name)
-    reading = _reading(forest, _get_tree(forest, index), _read_query(request))
-    _get_node(reading, path)
+    reading = reading_of(forest, get_tree(forest, index), read_query(request))
+    get_node(reading, path)
     context = {"rows": reading.rows_below(path, start=start, stop=stop), "query": reading.query}
     return render(request, "forests/_rows.html", context)
 
@@ -172,7 +208,7 @@ def node_text(request: HtmxRequest, forest_name: str, index: int, path: NodePath
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
     found = _get_path(get_forest(forest_name), index, path)[-1]
-    context = {"node": found, "query": _read_query(request)}
+    context = {"node": found, "query": read_query(request)}
     return render(request, "forests/_text.html", context)
 
 
@@ -201,7 +237,7 @@ def node_tokens(request: HtmxRequest, forest_name: str, index: int, path: NodePa
     """Render the tokens of a step with their probabilities."""
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
-    tree = _get_tree(get_forest(forest_name), index).tree
+    tree = get_tree(get_forest(forest_name), index).tree
     if path not in tree.nodes:
         raise Http404(_no_node(path))
     view = TokenView.of(tree.nodes[path], tree.children(path[:-1]))
@@ -247,30 +283,46 @@ def _way_to(reading: TreeReading, path: list[NodePath], anchors: set[str]) -> st
     return f"#{anchor}" if anchor in anchors else f"{reading.query.leads_to(path[-1])}#{anchor}"
 
 
-def _listed(reading: TreeReading, paths: list[NodePath], place: int) -> list[TreeRow]:
+def listed(reading: TreeReading, paths: list[NodePath], place: int) -> list[TreeRow]:
     """Return the rows of the nodes around a position, at most `MAX_LISTED`."""
     start = max(0, min(place - MAX_LISTED // 2, len(paths) - MAX_LISTED))
     return [reading.row(path, with_text=False) for path in paths[start : start + MAX_LISTED]]
 
 
-def _reading(forest: Forest, stored: StoredTree, query: TreeQuery) -> TreeReading:
+def reading_of(forest: Forest, stored: StoredTree, query: TreeQuery) -> TreeReading:
+    """Return a tree with its values and all that scorers say of it."""
     return TreeReading(stored.tree, query, forest.estimator, read_judged(forest, stored.index))
 
 
-def _read_query(request: HtmxRequest) -> TreeQuery:
+def read_query(request: HtmxRequest) -> TreeQuery:
+    """Return how a request wants to see a tree.
+
+    Raises:
+        Http404: a parameter is invalid.
+    """
     try:
         return TreeQuery.read(request.GET)
     except QueryError as error:
         raise Http404(str(error)) from None
 
 
-def _get_tree(forest: Forest, index: int) -> StoredTree:
+def get_tree(forest: Forest, index: int) -> StoredTree:
+    """Return a tree.
+
+    Raises:
+        Http404: the forest has no such tree.
+    """
     if (stored := read_tree(forest, index)) is None:
         raise Http404(_no_tree(forest, index))
     return stored
 
 
-def _get_node(reading: TreeReading, path: NodePath) -> TreeNode:
+def get_node(reading: TreeReading, path: NodePath) -> TreeNode:
+    """Return a node of a tree.
+
+    Raises:
+        Http404: the tree has no such node.
+    """
     if (found := reading.tree.nodes.get(path)) is None:
         raise Http404(_no_node(path))
     return found

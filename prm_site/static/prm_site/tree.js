@@ -5,6 +5,7 @@ const inTree = (selector) => [...document.querySelectorAll(`.steps.root ${select
 const headOf = (step) => step.querySelector(":scope > details > summary");
 const stepOf = (head) => head.closest(".step");
 const detailsOf = (head) => head.parentElement;
+const nameOf = (step) => step.id.replace("node-", "").replaceAll("-", ".");
 const above = (step) => step.parentElement.closest(".step");
 
 function isInView(head) {
@@ -79,9 +80,8 @@ async function label(key) {
   const step = currentHead() && stepOf(currentHead());
   const root = document.querySelector(".steps.root[data-labels]");
   if (!step || !root) return;
-  const name = step.id.replace("node-", "").replaceAll("-", ".");
   const target = document.getElementById(`scores-${step.id}`);
-  await htmx.ajax("POST", `nodes/${name}/label/`, { source: root, target, swap: "outerHTML", values: { verdict: VERDICTS[key] } });
+  await htmx.ajax("POST", `nodes/${nameOf(step)}/label/`, { source: root, target, swap: "outerHTML", values: { verdict: VERDICTS[key] } });
 }
 
 document.addEventListener("htmx:afterRequest", (event) => {
@@ -111,6 +111,21 @@ function leave(rel) {
   document.querySelector(`main a[rel="${rel}"]`)?.click();
 }
 
+// Of the current step, or of the step whose page this is.
+function compareSiblings() {
+  const step = currentHead() && stepOf(currentHead());
+  if (step) location.assign(`nodes/${nameOf(step)}/siblings/`);
+  else document.querySelector("[data-siblings]")?.click();
+}
+
+function copyLink() {
+  const step = currentHead() && stepOf(currentHead());
+  const link = document.createElement("a");
+  link.href = step ? `nodes/${nameOf(step)}/` : location.href;
+  link.dataset.copy = "link";
+  copy(link);
+}
+
 const KEYS = {
   ArrowDown: () => move(1),
   ArrowUp: () => move(-1),
@@ -129,11 +144,16 @@ const KEYS = {
   3: () => label(3),
   e: () => fold("open"),
   c: () => fold("close"),
+  f: () => document.querySelector("main a[download]")?.click(),
+  l: copyLink,
+  s: compareSiblings,
   t: () => document.querySelector("[data-thoughts]")?.click(),
   "[": () => leave("prev"),
   "]": () => leave("next"),
   "?": () => document.getElementById("keys").showModal(),
 };
+
+const OF_EVERY_STEP = new Set(["l", "s", "[", "]"]); // on the page of a single step too
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
@@ -141,8 +161,9 @@ addEventListener("keydown", (event) => {
   const isPlace = /^(Arrow|Home|End)/.test(event.key);
   // Until an arrow key enters the tree, Home, End and sideways keys move the page.
   if (isPlace && !currentHead() && !/^Arrow(Up|Down)$/.test(event.key)) return;
-  if (isPlace && event.target.closest("svg, .tools, header")) return;
-  if (!Object.hasOwn(KEYS, event.key) || !document.querySelector(".steps.root")) return;
+  if (isPlace && event.target.closest("svg, .tools, .scroll, header")) return;
+  if (!Object.hasOwn(KEYS, event.key)) return;
+  if (!document.querySelector(".steps.root") && !OF_EVERY_STEP.has(event.key)) return;
   event.preventDefault();
   KEYS[event.key]();
 });
@@ -166,6 +187,9 @@ function showTarget() {
   const target = document.getElementById(location.hash.slice(1));
   if (target?.matches(".step")) reveal(target);
 }
+
+// On a phone the first screen is for the steps.
+if (matchMedia("(max-width: 40rem)").matches) document.querySelector("details.picture")?.removeAttribute("open");
 
 addEventListener("hashchange", showTarget);
 addEventListener("DOMContentLoaded", showTarget);

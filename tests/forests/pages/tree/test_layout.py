@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forests.core.tree import NodePath, ReasoningTree, TreeNode
-from forests.pages.tree.layout import dendrogram, evenly, subtree_sizes, thinned
+from forests.pages.tree.layout import dendrogram, evenly, leaf_counts, subtree_sizes, thinned
 from tests.forests.core.strategies import paths, trees
 
 HALF_SLOT = 1e-9
@@ -49,6 +49,13 @@ def test_leaves_take_one_slot_each_and_edges_do_not_cross(found):
         for other_parent, other in edges:
             if len(other) == len(child) and plan.slots[parent] < plan.slots[other_parent]:
                 assert plan.slots[child] < plan.slots[other]
+
+
+@given(trees())
+def test_a_subtree_has_the_leaves_whose_paths_begin_with_its_own(tree: ReasoningTree):
+    leaves = [leaf.path for leaf in tree.leaves()]
+    for path, number in leaf_counts(tree).items():
+        assert number == sum(leaf[: len(path)] == path for leaf in leaves)
 
 
 @given(trees())

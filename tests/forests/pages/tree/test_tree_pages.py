@@ -1,6 +1,7 @@
 """The pages of a tree and of a step, as a browser asks for them, against a real database."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.forests.factories import (
     add_tree,
     add_trees,
     duck_tree,
+    grow_tree,
     leaf,
     make_forest,
     open_tree,
@@ -48,6 +50,17 @@ def test_a_tree_shows_every_step_with_its_value_and_grade(reader, forest):
     assert 'class="label"><bdi>18</bdi>' in html
 
 
+def test_a_tree_begins_with_its_question_and_folds_the_item_with_its_solution(reader, forest):
+    Tree.objects.update(question="How many **eggs**?")
+    html = text_of(reader, TREE)
+    assert "How many <strong>eggs</strong>?" in html
+    parts = ('aria-label="Question"', "<summary>Root prompt", "<summary>Item", 'id="steps"')
+    places = [html.index(part) for part in parts]
+    assert places == sorted(places)
+    assert '<details class="source" open' not in html
+    assert "How many **eggs**?" in text_of(reader, f"{TREE}?raw=1")
+
+
 def test_a_tree_at_the_node_limit_says_that_it_lacks_samples(reader, forest):
     assert "max_nodes" not in text_of(reader, TREE)
     Tree.objects.update(hit_max_nodes=True)
@@ -66,6 +79,33 @@ def test_the_best_and_the_worst_path_are_marked(reader, forest):
     assert marked["best"] == ["node-0-0", "node-0-0-0", "node-0-0-0-0"]
     assert marked["worst"] == ["node-0-1", "node-0-1-0", "node-0-1-0-0"]
     assert 'href="#node-0-0-0-0"' in html
+
+
+def test_a_folded_step_says_what_is_inside_and_a_leaf_how_often_it_was_drawn(reader, forest):
+    html = text_of(reader, TREE)
+    assert "6 steps inside, 4 ends" in html
+    assert "2 steps inside, 2 ends" in html
+    assert '<span class="samples">3 samples</span>' in html
+    assert "steps inside" not in text_of(reader, f"{TREE}?q=eggs")
+
+
+def test_a_chain_of_single_steps_says_its_samples_once(reader):
+    add_trees(
+        make_forest(),
+        [
+            tree_of(
+                step("0.0", "One.\n"),
+                step("0.0.0", "Two.\n"),
+                leaf("0.0.0.0", "#### 18", RIGHT, count=2),  # noqa: S104
+                step("0.1", "One again.\n"),
+                leaf("0.1.0", "#### 18", RIGHT),
+                leaf("0.1.1", "#### 19", WRONG),
+            )
+        ],
+    )
+    steps = Steps(text_of(reader, TREE))
+    assert steps.of_class("only") == {"node-0-0-0", "node-0-0-0-0"}
+    assert steps.of_class("continues") == {"node-0-0-0", "node-0-0-0-0"}
 
 
 def test_steps_are_nested_as_the_tree_is(reader, forest):
@@ -180,6 +220,48 @@ def test_hostile_text_in_every_field_is_inert(reader, raw):
         own = ("/", "#", "?", "nodes/")
         assert [one for one in addresses if not one.startswith(own) or one[:2] == "//"] == []
         assert "evil.example" in reading.text
+
+
+# Growth
+
+
+def seen_of(html: str) -> str:
+    return html.partition('{"seen": "')[2].partition('"')[0]
+
+
+def test_a_growing_tree_asks_for_what_is_new_and_gets_nothing_until_there_is(reader, reads):
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    growing = {"status": TreeStatus.GROWING, "lease_expires_at": soon}
+    forest = add_trees(make_forest(), [open_tree()], **growing)
+    html = text_of(reader, f"{TREE}?raw=1")
+    assert 'hx-trigger="every 2s"' in html
+    asked = {"raw": "1", "seen": seen_of(html)}
+    assert Node._meta.db_table in reads
+    reads.clear()
+    response = reader.get(TREE, asked, headers=PARTS["growth"])
+    assert (response.status_code, response.content) == (204, b"")
+    assert Node._meta.db_table not in reads
+
+    grow_tree(forest, 0, leaf("0.0.0", "#### 18", RIGHT))
+    response = reader.get(TREE, asked, headers=PARTS["growth"])
+    part = response.content.decode()
+    assert "<html" not in part
+    assert {"node-0-0", "node-0-1", "node-0-0-0"} == Steps(part).rows
+    assert seen_of(part) != asked["seen"]
+
+
+def test_a_tree_that_a_worker_left_asks_less_often_and_an_ended_one_never(reader):
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    growing = {"status": TreeStatus.GROWING, "lease_expires_at": hour_ago}
+    forest = add_trees(make_forest(), [open_tree()], **growing)
+    assert 'hx-trigger="every 15s"' in text_of(reader, TREE)
+    add_trees(forest, [duck_tree()])
+    add_tree(forest, 2, open_tree(), status=TreeStatus.FAILED, error="it broke")
+    for index in (1, 2):
+        html = text_of(reader, f"{FOREST}trees/{index}/")
+        assert "every 2s" not in html
+        assert "every 15s" not in html
+        assert "growing.js" not in html
 
 
 # Search and filter

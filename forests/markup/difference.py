@@ -19,17 +19,16 @@ class Span:
     """A part that is in both texts, or in only one of them."""
 
     kind: str
-    """`same`, `chosen` or `rejected`."""
+    """`same`, `added` (only in the new text) or `removed` (only in the old one)."""
     text: str
 
 
-def difference(chosen: str, rejected: str) -> list[Span] | None:
+def difference(new: str, old: str) -> list[Span] | None:
     """Return the spans of both texts in reading order; None if that would take too long.
 
-    The chosen text is all spans except `rejected` ones, and the rejected text all except `chosen`
-    ones.
+    The new text is all spans except `removed` ones, and the old text all except `added` ones.
     """
-    left, right = _WORDS.findall(rejected), _WORDS.findall(chosen)
+    left, right = _WORDS.findall(old), _WORDS.findall(new)
     if max(len(left), len(right)) > MAX_WORDS or _equal_words(left, right) > MAX_EQUAL_WORDS:
         return None
     return list(_spans(left, right))
@@ -47,6 +46,6 @@ def _spans(left: list[str], right: list[str]) -> Iterator[Span]:
             yield Span("same", "".join(left[left_from:left_to]))
             continue
         if left_to > left_from:
-            yield Span("rejected", "".join(left[left_from:left_to]))
+            yield Span("removed", "".join(left[left_from:left_to]))
         if right_to > right_from:
-            yield Span("chosen", "".join(right[right_from:right_to]))
+            yield Span("added", "".join(right[right_from:right_to]))

@@ -1,17 +1,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preferences.pages.difference import MAX_EQUAL_WORDS, MAX_WORDS, difference
+from forests.markup.difference import MAX_EQUAL_WORDS, MAX_WORDS, difference
 
 TEXTS = st.text(alphabet="ab 12+=.\né数🙂", max_size=40)
 
 
 @given(TEXTS, TEXTS)
-def test_the_stretches_spell_both_texts(chosen, rejected):
-    spans = difference(chosen, rejected)
+def test_the_stretches_spell_both_texts(new, old):
+    spans = difference(new, old)
     assert spans is not None
-    assert "".join(span.text for span in spans if span.kind != "rejected") == chosen
-    assert "".join(span.text for span in spans if span.kind != "chosen") == rejected
+    assert "".join(span.text for span in spans if span.kind != "removed") == new
+    assert "".join(span.text for span in spans if span.kind != "added") == old
 
 
 @given(TEXTS)
@@ -23,8 +23,8 @@ def test_words_are_compared_and_not_characters():
     spans = difference("so 2 + 2 = 14.", "so 2 + 2 = 15.")
     assert [(span.kind, span.text) for span in spans or ()] == [
         ("same", "so 2 + 2 = "),
-        ("rejected", "15"),
-        ("chosen", "14"),
+        ("removed", "15"),
+        ("added", "14"),
         ("same", "."),
     ]
 

@@ -1,0 +1,65 @@
+// A tree that grows: what is new is put among the steps that the reader has before them.
+"use strict";
+
+const listIn = (step) => step.querySelector(":scope > details > .steps");
+const bodyIn = (step) => step.querySelector(":scope > details > .body");
+
+function replaceWith(old, fresh) {
+  if (!old || !fresh || old.isEqualNode(fresh) || old.contains(document.activeElement)) return;
+  old.replaceWith(fresh);
+  htmx.process(fresh);
+}
+
+// What is open stays open, and what was loaded later stays there.
+function updateStep(step, fresh) {
+  step.className = fresh.className;
+  const head = step.querySelector(":scope > details > summary");
+  const newHead = fresh.querySelector(":scope > details > summary");
+  if (head.innerHTML !== newHead.innerHTML) head.innerHTML = newHead.innerHTML;
+  const body = bodyIn(step);
+  const newBody = bodyIn(fresh);
+  if (newBody.matches(".rest")) return;
+  if (body.matches(".rest")) replaceWith(body, newBody);
+  else if (!body.querySelector(".more[open]")) replaceWith(body.querySelector(".meta"), newBody.querySelector(".meta"));
+  const steps = listIn(step);
+  const newSteps = listIn(fresh);
+  if (steps && newSteps) addSteps(steps, newSteps);
+  else if (newSteps) {
+    bodyIn(step).after(newSteps);
+    htmx.process(newSteps);
+  }
+}
+
+function isKnown(gap) {
+  return document.getElementById(new URL(gap.querySelector("a").href).hash.slice(1));
+}
+
+function addSteps(list, fresh) {
+  let before = null;
+  for (const one of [...fresh.children]) {
+    let step = one.id ? document.getElementById(one.id) : null;
+    if (step) updateStep(step, one);
+    else if (one.id || !isKnown(one)) {
+      if (!one.id) for (const old of list.querySelectorAll(":scope > .gap")) old.remove();
+      step = one;
+      if (before) before.after(step);
+      else list.prepend(step);
+      htmx.process(step);
+    }
+    before = step ?? before;
+  }
+}
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target.id !== "growth" || !event.detail.shouldSwap) return;
+  const page = new DOMParser().parseFromString(event.detail.serverResponse, "text/html");
+  const steps = document.querySelector(".steps.root");
+  const fresh = page.querySelector(".steps.root");
+  if (!steps || !fresh) {
+    replaceWith(document.getElementById("steps"), page.getElementById("steps"));
+    return;
+  }
+  addSteps(steps, fresh);
+  replaceWith(document.querySelector(".picture > svg"), page.querySelector(".picture > svg"));
+  replaceWith(document.querySelector(".tools > .tabs"), page.querySelector(".tools > .tabs"));
+});
