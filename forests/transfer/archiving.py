@@ -244,8 +244,7 @@ def _import_nodes(directory: Path, forest: Forest, begun: Mapping[str, int]) -> 
             if document["tree_id"] != name:
                 _write_counters(forest, name, tree)
                 name, tree = document["tree_id"], ReasoningTree()
-            if tree.takes(path):
-                tree.add(tree_node(document, path))
+            if tree.append(tree_node(document, path)):
                 documents.append(document)
         insert_nodes(documents)
     _write_counters(forest, name, tree)
