@@ -194,7 +194,7 @@ class ArchiveSource:
             rows = zip(*_columns(self._trees.read(batch, names), names), strict=False)
             for index, status, num_nodes, stored in rows:
                 counted = from_fields(_loads(stored)) if status == COMPLETE else {}
-                if sum(counted.values()) == num_nodes:
+                if counted and sum(counted.values()) == num_nodes:
                     numbers.update(counted)
                 elif status == COMPLETE:
                     uncounted.add(index)
