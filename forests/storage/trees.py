@@ -217,7 +217,7 @@ def node_documents(trees: Iterable[Document]) -> Iterator[Document]:
 
 
 def _nodes_of(trees: Mapping[str, Document]) -> Iterator[tuple[list[str], list[Document]]]:
-    """Yield the ids of some of these trees, in their order, with the documents of all their nodes."""
+    """Yield the ids of some of these trees, in their order, with the documents of their nodes."""
     nodes = collection(Node)  # in this thread: another one would connect to the database again
     groups = list(short_queries({id_: tree.get("num_nodes", 0) for id_, tree in trees.items()}))
 

@@ -1,6 +1,7 @@
 """The next call runs while the result of the one before is used."""
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -14,7 +15,7 @@ def test_the_next_call_runs_while_a_result_is_used_and_no_further():
         begun[number].set()
         return number
 
-    results = one_ahead([lambda number=number: call(number) for number in range(3)])
+    results = one_ahead([partial(call, number) for number in range(3)])
     assert next(results) == 0
     assert begun[1].wait(10)
     assert not begun[2].is_set()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -12,8 +13,11 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from common.directories import MANIFEST
-from forests.models import Forest, Tree, TreeStatus
+from forests.core.naming import tree_id
+from forests.core.tree import TreeNode
+from forests.models import Forest, Node, Tree, TreeStatus
 from forests.storage.scores import start_scorer, write_scores
+from forests.storage.trees import insert_new, node_document
 from forests.transfer.archiving import export_forest
 from metrics.models import MetricRun
 from tests.forests.factories import add_trees, duck_tree, make_forest, open_tree
@@ -25,7 +29,7 @@ ALL = ("--procedures", "beam,dvts,best_of_n", "--aggregation", "mean,min,last")
 
 @pytest.fixture
 def forest(db) -> Forest:
-    """Trees of every status and shape, one of them with scores."""
+    """Trees of every status and shape, one of them with scores and with a torn write."""
     coins = [coin_tree(Random(seed), (4, 2, 2)) for seed in range(40)]
     for number, tree in enumerate(coins):
         for node in tree:
@@ -36,6 +40,7 @@ def forest(db) -> Forest:
     scorer = start_scorer(forest, "judge", {"kind": "logprobs"})
     scores = {node.path: 0.1 + 0.05 * node.position for node in duck_tree() if node.path}
     write_scores(scorer, {f"{NAME}/0000000": scores})
+    insert_new(Node, [node_document(NAME, tree_id(NAME, 0), TreeNode((9, 0)), datetime.now(UTC))])
     return Forest.objects.get(pk=NAME)
 
 
