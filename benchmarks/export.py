@@ -168,6 +168,7 @@ def export_set(set_id: str, container: str) -> tuple[float, float]:
     import django  # noqa: PLC0415  the settings read the environment
 
     django.setup()
+    from forests.storage.reader import DatabaseReader  # noqa: PLC0415
     from preferences.export.formats.base import RowOptions  # noqa: PLC0415
     from preferences.export.writing import FORMATS, ExportRequest, export  # noqa: PLC0415
     from preferences.models import PreferenceSet  # noqa: PLC0415
@@ -175,11 +176,11 @@ def export_set(set_id: str, container: str) -> tuple[float, float]:
     made = PreferenceSet.objects.get(pk=set_id)
     with tempfile.TemporaryDirectory() as folder:
         request = ExportRequest(
-            forest=made.forest,
+            reader=DatabaseReader(made.forest),
             format=FORMATS["trl"],
             containers=(container,),
             output=Path(folder) / "out",
-            preference_set=made,
+            pairs=made,
             options=RowOptions(label_threshold=0.0),
             estimator="leaf_mean",
             ungraded="incorrect",

@@ -84,6 +84,7 @@ def measures(results: Sequence[Result]) -> list[Measure]:
 def measure(num_nodes: int) -> Result:
     """Return the costs of one forest of this size."""
     from benchmarks.forest_loading import load_forest  # noqa: PLC0415  after Django's setup
+    from forests.storage.reader import DatabaseReader  # noqa: PLC0415
     from metrics.core.evaluation import EvaluationOptions  # noqa: PLC0415
     from metrics.measuring.forests import evaluate_forest  # noqa: PLC0415
 
@@ -92,9 +93,10 @@ def measure(num_nodes: int) -> Result:
     options = EvaluationOptions(num_beam_values=BEAMS)
     reading = _seconds(lambda: read_all(forest))
     forget_most_memory()
-    metrics = _seconds(lambda: evaluate_forest(forest, options, lambda _: None))
+    reader = DatabaseReader(forest)
+    metrics = _seconds(lambda: evaluate_forest(reader, options, lambda _: None))
     most = most_mebibytes()
-    processes = _seconds(lambda: evaluate_forest(forest, options, lambda _: None, PROCESSES))
+    processes = _seconds(lambda: evaluate_forest(reader, options, lambda _: None, PROCESSES))
     is_small = num_nodes <= MAX_FOR_SLOW_LOOKS
     networkx = _seconds(lambda: search_graphs(forest)) if is_small else None
     return Result(

@@ -33,7 +33,8 @@ BENCHMARKS = {
     name: PROJECT / "benchmarks" / f"{name}.py"
     for name in (
         "populate", "prefix_cache", "stepwise", "memory", "seeding", "pages", "rendering",
-        "metrics", "export", "annotation", "calibration", "adaptive", "pair_refinement", "peers",
+        "metrics", "export", "archives", "annotation", "calibration", "adaptive",
+        "pair_refinement", "peers",
     )
 }  # fmt: skip
 EXIT_FAILED = 3

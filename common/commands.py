@@ -98,7 +98,8 @@ class ProjectCommand(BaseCommand):
 
     def _execute(self, *args: Any, **options: Any) -> str | None:
         try:
-            if self.needs_database and not settings.MONGODB_URI:
+            needs_database = self.needs_database and not options.get("archive")
+            if needs_database and not settings.MONGODB_URI:
                 raise CommandError(NO_DATABASE)
             return super().execute(*args, **options)
         except UserError as error:

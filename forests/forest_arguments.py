@@ -9,11 +9,11 @@ from common.commands import ProjectCommand
 from forests.costs.budgets import MAX_AMOUNT
 from forests.models import Forest
 
+FOREST_NAME_HELP = "name of a forest, as `seed_forest` printed it"
+
 
 def add_forest_argument(parser: CommandParser) -> None:
-    parser.add_argument(
-        "--forest_name", required=True, help="name of a forest, as `seed_forest` printed it"
-    )
+    parser.add_argument("--forest_name", required=True, help=FOREST_NAME_HELP)
 
 
 def get_forest(name: str) -> Forest:

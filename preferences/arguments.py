@@ -9,8 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from common.commands import ProjectCommand
 from forests.core.estimators import AUTO, caution_of_samples, choose_estimator
 from forests.core.naming import IMPORTED_SCORER
-from forests.models import Forest
-from forests.storage.scores import get_scorer, scorer_names
+from forests.storage.reader import ForestReader
 from metrics.arguments import add_value_arguments, estimator_for
 from preferences.core.consensus import MONTE_CARLO
 from preferences.core.value_sources import (
@@ -60,7 +59,7 @@ def add_source_arguments(parser: CommandParser) -> None:
 
 
 def choose_source(
-    forest: Forest, options: Mapping[str, Any], command: ProjectCommand
+    reader: ForestReader, options: Mapping[str, Any], command: ProjectCommand
 ) -> ValueSource:
     """Return the source that the options name.
 
@@ -68,10 +67,11 @@ def choose_source(
         CommandError: the options contradict each other, or the scorer has no scores.
         ConfigError: the forest has no such scorer.
     """
+    forest = reader.forest
     wanted: Values = options["values"] or Values("", is_progress=False)
     scorer, is_progress = wanted
     if not scorer:
-        hint_at_imported_values(forest, options, command)
+        hint_at_imported_values(reader, options, command)
         estimator = estimator_for(forest, options["estimator"], command)
         if is_progress and estimator == "any":
             raise CommandError(
@@ -79,7 +79,7 @@ def choose_source(
                 "much as its best step: choose another estimator",
                 returncode=2,
             )
-        agree = _other_sources(forest, options["agree"], MONTE_CARLO)
+        agree = _other_sources(reader, options["agree"], MONTE_CARLO)
         return ValueSource(
             estimator=estimator,
             ungraded=options["ungraded"],
@@ -92,10 +92,10 @@ def choose_source(
             f"or leave out --values {wanted.kind}",
             returncode=2,
         )
-    _require_scores(forest, scorer)
+    _require_scores(reader, scorer)
     if words := caution_of_samples(forest.refined_for):
         command.say(words)
-    agree = _other_sources(forest, options["agree"], scorer)
+    agree = _other_sources(reader, options["agree"], scorer)
     estimator = (
         choose_estimator(forest.strategy, AUTO, forest.refined_for)
         if MONTE_CARLO in agree
@@ -107,7 +107,7 @@ def choose_source(
 _ANY = ValueSource().estimator
 
 
-def _other_sources(forest: Forest, names: tuple[str, ...], own: str) -> tuple[str, ...]:
+def _other_sources(reader: ForestReader, names: tuple[str, ...], own: str) -> tuple[str, ...]:
     """Return the sources of `--agree` besides that of the values, each once and in order.
 
     Raises:
@@ -122,13 +122,14 @@ def _other_sources(forest: Forest, names: tuple[str, ...], own: str) -> tuple[st
         )
     for name in others:
         if name != MONTE_CARLO:
-            _require_scores(forest, name)
+            _require_scores(reader, name)
     return others
 
 
-def _require_scores(forest: Forest, scorer: str) -> None:
-    if not get_scorer(forest, scorer).num_trees:
-        raise CommandError(f"scorer {scorer!r} of {forest.name} has no scores: run score_nodes")
+def _require_scores(reader: ForestReader, scorer: str) -> None:
+    if not reader.scorer(scorer).num_trees:
+        name = reader.forest.name
+        raise CommandError(f"scorer {scorer!r} of {name} has no scores: run score_nodes")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -141,10 +142,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def hint_at_imported_values(
-    forest: Forest, options: Mapping[str, Any], command: ProjectCommand
+    reader: ForestReader, options: Mapping[str, Any], command: ProjectCommand
 ) -> None:
     """Say that an imported forest also has values of its own, unless `--values` is given."""
-    if options["values"] is None and IMPORTED_SCORER in scorer_names(forest):
+    if options["values"] is None and IMPORTED_SCORER in reader.scorers:
         command.say(
             "the values are estimated from the leaves of the forest; to use those of the imported "
             f"file, give --values {SCORER_PREFIX}{IMPORTED_SCORER}"

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from django.core.management.base import CommandError, CommandParser
 
 from forests.core.opinions.verdicts import GIVE_VERDICTS, JUDGE
-from forests.models import Forest, Scorer
-from forests.storage.scores import get_scorer, verdict_scorers
+from forests.models import Scorer
+from forests.storage.reader import ForestReader
 from preferences.core.value_sources import ValueSource
 from preferences.export.formats.base import CRITIQUES, Critique, Format
 from rollouts.scoring.judge_prompts import read_prompt
@@ -47,7 +47,7 @@ def add_critique_arguments(parser: CommandParser) -> None:
 
 
 def choose_critics(
-    forest: Forest, chosen: Format, source: ValueSource, options: dict[str, Any]
+    reader: ForestReader, chosen: Format, source: ValueSource, options: dict[str, Any]
 ) -> Critics:
     """Return whose reasons the critiques of a format have.
 
@@ -61,12 +61,12 @@ def choose_critics(
     own_prompt = read_prompt(file) if file else ""
     if not chosen.has_critiques:
         return Critics(prompt=own_prompt)
-    scorer = _critic(forest, source, options["critic"])
+    scorer = _critic(reader, source, options["critic"])
     if scorer is None:
         if chosen.name == "critique_pairs":
             raise CommandError(
-                f"critique_pairs compares what a judge said, and forest {forest.name!r} has no "
-                "judge: run score_nodes --kind judge --votes 4 first"
+                f"critique_pairs compares what a judge said, and forest {reader.forest.name!r} has "
+                "no judge: run score_nodes --kind judge --votes 4 first"
             )
         return Critics(critique=options["critique"] or "per_step", prompt=own_prompt)
     asked: Critique = scorer.parameters.get("template") or "per_step"
@@ -96,24 +96,23 @@ def _refuse_other_formats(chosen: Format, options: dict[str, Any]) -> None:
             )
 
 
-def _critic(forest: Forest, source: ValueSource, name: str | None) -> Scorer | None:
+def _critic(reader: ForestReader, source: ValueSource, name: str | None) -> Scorer | None:
     """Return the critic of this name; without a name, that of the values or the only judge."""
     if name:
-        scorer = get_scorer(forest, name)
+        scorer = reader.scorer(name)
         if scorer.kind not in GIVE_VERDICTS:
             raise CommandError(
                 f"scorer {name!r} gives no verdicts: name a judge, people or imported labels",
                 returncode=2,
             )
         return scorer
-    if source.scorer and (used := get_scorer(forest, source.scorer)).kind in GIVE_VERDICTS:
+    if source.scorer and (used := reader.scorer(source.scorer)).kind in GIVE_VERDICTS:
         return used
-    known = [get_scorer(forest, one) for one in verdict_scorers(forest)]
-    judges = [one for one in known if one.kind == JUDGE]
+    judges = [one for one in reader.verdict_scorers if one.kind == JUDGE]
     if len(judges) > 1:
         names = ", ".join(one.name for one in judges)
         raise CommandError(
-            f"forest {forest.name!r} has several judges: choose one by --critic: {names}",
+            f"forest {reader.forest.name!r} has several judges: choose one by --critic: {names}",
             returncode=2,
         )
     return judges[0] if judges else None

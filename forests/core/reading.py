@@ -101,7 +101,7 @@ class ForestSummary:
 
 @dataclass(frozen=True, slots=True)
 class ReadTree:
-    """One tree as it is stored, with the scores that one scorer gave its nodes."""
+    """One tree as it is stored, with the scores of its nodes."""
 
     index: int
     item: str
@@ -116,7 +116,13 @@ class ReadTree:
     """Paths of the steps that `refine_forest` chose; None where it did not refine the tree."""
     spent: Mapping[str, int]
     tree: ReasoningTree
-    scores: Scores
+    scores: Mapping[str, Scores]
+    """By the name of the scorer; those of a scorer that gave the tree none are empty."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has all its samples."""
+        return self.status == COMPLETE
 
 
 class ForestSource(Protocol):
@@ -125,10 +131,16 @@ class ForestSource(Protocol):
     @property
     def summary(self) -> ForestSummary: ...
 
-    def trees(self, indexes: range, scorer: str) -> Iterator[ReadTree]:
+    def trees(
+        self, indexes: range, scorers: Sequence[str] = (), *, only_values: bool = False
+    ) -> Iterator[ReadTree]:
         """Yield these trees in the order of the dataset, in bounded memory.
 
-        `scorer`: whose scores they come with; none where it is empty.
+        Args:
+            indexes: which trees.
+            scorers: the scorers whose scores they come with.
+            only_values: whether the prompts, and of the steps the texts, models, seeds and tokens,
+                may be left out: no value of a step, and no result of a search, depends on them.
 
         Raises:
             ReadError: they cannot be read.

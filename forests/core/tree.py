@@ -147,10 +147,22 @@ class ReasoningTree:
             self._lines[node.path] = (node, self._lines.get(parent.path))
         self.nodes[node.path] = node
 
-    def takes(self, path: NodePath) -> bool:
-        """Return whether a node at this path would be connected to the existing nodes."""
+    def append(self, node: TreeNode) -> bool:
+        """Add a node if it is the next child of its parent; return whether it is."""
+        path = node.path
         parent = path[:-1]
-        return bool(path) and parent in self.nodes and path[-1] == self.next_position(parent)
+        if not path or parent not in self.nodes:
+            return False
+        siblings = self._children.get(parent)
+        if path[-1] != (len(siblings) if siblings else 0):
+            return False
+        if siblings:
+            siblings.append(node)
+        else:
+            self._children[parent] = [node]
+        self._lines[path] = (node, self._lines.get(parent))
+        self.nodes[path] = node
+        return True
 
     @property
     def root(self) -> TreeNode:
@@ -169,7 +181,8 @@ class ReasoningTree:
         return not self._children.get(path)
 
     def leaves(self) -> list[TreeNode]:
-        return [node for node in self if self.is_leaf(node.path)]
+        children = self._children
+        return [node for path, node in self.nodes.items() if not children.get(path)]
 
     def next_position(self, path: NodePath) -> int:
         """Return the position of the next child of a node."""
@@ -197,7 +210,7 @@ class ReasoningTree:
 
     def bottom_up(self) -> list[TreeNode]:
         """Return all nodes, each after its descendants."""
-        return sorted(self, key=lambda node: -node.depth)
+        return sorted(self.nodes.values(), key=_height)
 
 
 def connected(nodes: list[TreeNode]) -> tuple[ReasoningTree, list[TreeNode]]:
@@ -206,13 +219,17 @@ def connected(nodes: list[TreeNode]) -> tuple[ReasoningTree, list[TreeNode]]:
     Args:
         nodes: nodes below the root, in any order; torn writes may have left gaps among them.
     """
-    tree, orphans = ReasoningTree(), []
-    for node in sorted(nodes, key=lambda node: (node.depth, node.path)):
-        if tree.takes(node.path):
-            tree.add(node)
-        else:
-            orphans.append(node)
+    tree = ReasoningTree()
+    orphans = [node for node in sorted(nodes, key=_place) if not tree.append(node)]
     return tree, orphans
+
+
+def _height(node: TreeNode) -> int:
+    return -len(node.path)
+
+
+def _place(node: TreeNode) -> tuple[int, NodePath]:
+    return len(node.path), node.path
 
 
 def format_path(path: NodePath) -> str:

@@ -65,13 +65,15 @@ def estimate_values(
     """
     if estimator == "through_rollouts":
         return {path: one.value for path, one in through_rollouts(tree, ungraded).items()}
-    combining: Estimator = "leaf_mean" if estimator == "own_rollouts" else estimator
-    values: dict[NodePath, NodeValue] = {}
-    for node in tree.bottom_up():
-        children = tree.children(node.path)
-        values[node.path] = (
-            _combine(children, values, combining) if children else _leaf_value(node, ungraded)
-        )
+    if estimator in ("child_mean", "any"):
+        values: dict[NodePath, NodeValue] = {}
+        for node in tree.bottom_up():
+            children = tree.children(node.path)
+            values[node.path] = (
+                _combine(children, values, estimator) if children else _leaf_value(node, ungraded)
+            )
+        return values
+    values = _leaf_means(tree, ungraded)
     if estimator == "own_rollouts":
         values |= own_rollout_values(tree, ungraded)
     return values
@@ -195,6 +197,24 @@ def _leaf_value(leaf: TreeNode, ungraded: Ungraded) -> NodeValue:
     return NO_RESULT if result is None else NodeValue(float(result), leaf.count)
 
 
+def _leaf_means(tree: ReasoningTree, ungraded: Ungraded) -> dict[NodePath, NodeValue]:
+    """Return the share of correct samples among those that ended below each node."""
+    correct: dict[NodePath, int] = {}
+    leaves: dict[NodePath, int] = {}
+    values: dict[NodePath, NodeValue] = {}
+    for node in tree.bottom_up():
+        path = node.path
+        if path not in leaves and (result := leaf_result(node, ungraded)) is not None:
+            correct[path], leaves[path] = node.count * result, node.count
+        number = leaves.get(path, 0)
+        values[path] = NodeValue(correct[path] / number, number) if number else NO_RESULT
+        if path:
+            parent = path[:-1]
+            leaves[parent] = leaves.get(parent, 0) + number
+            correct[parent] = correct.get(parent, 0) + correct.get(path, 0)
+    return values
+
+
 def _combine(
     children: list[TreeNode], values: dict[NodePath, NodeValue], estimator: Estimator
 ) -> NodeValue:
@@ -210,9 +230,6 @@ def _combine(
     if estimator == "any":
         return NodeValue(max(numbers), leaves)
     # Sums in a fixed order, so that equal values stay equal whatever the order of the siblings.
-    if estimator == "leaf_mean":
-        correct = sum(value.correct for value, _ in known)
-        return NodeValue(correct / leaves, leaves)
     weight = sum(count for _, count in known)
     total = fsum(number * count for number, (_, count) in zip(numbers, known, strict=True))
     return NodeValue(total / weight, leaves)

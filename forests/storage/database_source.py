@@ -1,13 +1,14 @@
 """Read a forest of the database for study, as an archive is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.core.exceptions import ImproperlyConfigured
 
 from common.storage_problems import STORAGE_ERRORS, storage_problem
-from forests.core.reading import SPENT, ForestSummary, ReadError, ReadTree
+from forests.core.reading import ForestSummary, ReadError, ReadTree
 from forests.models import Forest
-from forests.storage.scores import iter_scored_trees, scorer_names
+from forests.storage.reader import DatabaseReader
+from forests.storage.scores import scorer_names
 
 _NAMES_SHOWN = 10
 _BROKEN = (*STORAGE_ERRORS, ImproperlyConfigured)
@@ -29,28 +30,17 @@ class DatabaseSource:
         except _BROKEN as error:
             raise ReadError(_problem(error)) from error
 
-    def trees(self, indexes: range, scorer: str) -> Iterator[ReadTree]:
+    def trees(
+        self, indexes: range, scorers: Sequence[str] = (), *, only_values: bool = False
+    ) -> Iterator[ReadTree]:
         """Yield these trees in the order of the dataset, in bounded memory.
 
         Raises:
             ReadError: the database is away.
         """
         try:
-            for stored, scores in iter_scored_trees(self._forest, scorer, indexes):
-                yield ReadTree(
-                    index=stored.index,
-                    item=stored.item,
-                    label=stored.label,
-                    prompt=stored.prompt,
-                    question=stored.question,
-                    status=stored.status,
-                    error=stored.error,
-                    hit_max_nodes=stored.hit_max_nodes,
-                    refined_steps=stored.refined_steps,
-                    spent={name: stored.spent[name] for name in SPENT},
-                    tree=stored.tree,
-                    scores=scores,
-                )
+            reader = DatabaseReader(self._forest)
+            yield from reader.trees(indexes, scorers, only_values=only_values)
         except _BROKEN as error:
             raise ReadError(_problem(error)) from error
 

@@ -17,7 +17,7 @@ from forests.core.opinions.verdicts import GIVE_VERDICTS, Verdict, verdict_of
 from forests.core.tree import ROOT, NodePath, Scores, format_path, parse_path
 from forests.costs.budgets import Usage
 from forests.models import Forest, Scorer, TreeLabels, TreeScores
-from forests.storage.trees import StoredTree, collection, in_batches, read_trees, tree_ids
+from forests.storage.trees import StoredTree, collection, few_trees, in_batches, tree_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def iter_trees_with_scores(
     names = sorted(set(scorers))
     for batch in in_batches(range(forest.num_trees) if indexes is None else indexes):
         scores = {name: read_scores(forest, name, batch) for name in names}
-        for stored in read_trees(forest, batch):
+        for stored in few_trees(forest, batch):
             yield stored, {name: by_tree.get(stored.index, {}) for name, by_tree in scores.items()}
 
 

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -18,6 +19,7 @@ from django_mongodb_backend.base import DatabaseWrapper
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
+from common.ahead import one_ahead
 from experiment_configs.questions import question_of_prompt
 from forests.core.model_counts import busiest_first, from_fields
 from forests.core.naming import child_id, node_id, path_of_node, tree_id, tree_scores_id
@@ -41,7 +43,14 @@ Document: TypeAlias = dict[str, Any]
 AnyTree = TypeVar("AnyTree", int, str)
 
 TREES_PER_READ = 32
-"""Trees whose nodes one query fetches: bounded memory and short `$in` lists."""
+"""Trees that are read at once: bounded memory and short `$in` lists."""
+
+DOCUMENTS_PER_QUERY = 256
+"""Nodes or pairs that one query fetches, unless one tree has more. The embedded database takes
+longer for each document of a longer answer: see docs/embedded.md."""
+
+IN_ONE_ANSWER = 100_000
+"""A `batch_size` above any answer: each further batch is another request."""
 
 TREES_PER_WRITE = 500
 """Trees that seeding inserts at once before it counts them."""
@@ -178,7 +187,7 @@ def read_tree(forest: Forest, index: int) -> StoredTree | None:
 def iter_trees(forest: Forest, indexes: Sequence[int] | None = None) -> Iterator[StoredTree]:
     """Yield the trees of a forest in the order of the dataset, in bounded memory."""
     for batch in in_batches(range(forest.num_trees) if indexes is None else indexes):
-        yield from read_trees(forest, batch)
+        yield from few_trees(forest, batch)
 
 
 def in_batches(trees: Sequence[AnyTree]) -> Iterator[Sequence[AnyTree]]:
@@ -188,13 +197,51 @@ def in_batches(trees: Sequence[AnyTree]) -> Iterator[Sequence[AnyTree]]:
 
 
 def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
-    """Return these trees with their nodes, with two queries, so keep the list short."""
+    """Return these trees with their nodes; all of them are in memory, so keep the list short."""
+    return list(few_trees(forest, indexes))
+
+
+def few_trees(forest: Forest, indexes: Iterable[int]) -> Iterator[StoredTree]:
+    """Yield up to `TREES_PER_READ` trees with their nodes, a query of nodes after another."""
     ids = tree_ids(forest, indexes)
-    documents = {d["_id"]: d for d in collection(Tree).find({"_id": {"$in": ids}})}
-    nodes = defaultdict(list)
-    for document in collection(Node).find({"tree_id": {"$in": list(documents)}}):
-        nodes[document["tree_id"]].append(document)
-    return [_stored_tree(documents[id_], nodes[id_]) for id_ in ids if id_ in documents]
+    found = {tree["_id"]: tree for tree in collection(Tree).find({"_id": {"$in": ids}})}
+    trees = {id_: found[id_] for id_ in ids if id_ in found}
+    for some, documents in _nodes_of(trees):
+        nodes = defaultdict(list)
+        for document in documents:
+            nodes[document["tree_id"]].append(document)
+        for id_ in some:
+            yield _stored_tree(trees[id_], nodes[id_])
+
+
+def node_documents(trees: Iterable[Document]) -> Iterator[Document]:
+    """Yield the documents of the nodes of these trees, given as their documents."""
+    for _, documents in _nodes_of({tree["_id"]: tree for tree in trees}):
+        yield from documents
+
+
+def _nodes_of(trees: Mapping[str, Document]) -> Iterator[tuple[list[str], list[Document]]]:
+    """Yield the ids of some of these trees, in their order, with the documents of their nodes."""
+    nodes = collection(Node)  # in this thread: another one would connect to the database again
+    groups = list(short_queries({id_: tree.get("num_nodes", 0) for id_, tree in trees.items()}))
+
+    def fetch(ids: list[str]) -> list[Document]:
+        return list(nodes.find({"tree_id": {"$in": ids}}, batch_size=IN_ONE_ANSWER))
+
+    yield from zip(groups, one_ahead([partial(fetch, ids) for ids in groups]), strict=True)
+
+
+def short_queries(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield keys in groups for one query each, by the number of documents of each key."""
+    keys, number = list[str](), 0
+    for key, size in sizes.items():
+        if keys and number + size > DOCUMENTS_PER_QUERY:
+            yield keys
+            keys, number = [], 0
+        keys.append(key)
+        number += size
+    if keys:
+        yield keys
 
 
 def is_current(node: Document, tree: Document) -> bool:

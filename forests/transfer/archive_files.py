@@ -88,17 +88,26 @@ def check_node(document: Mapping[str, Any], depth: int) -> None:
     """
     if document["grade"] is not None:
         Grade(document["grade"])
-    drawn = document["drawn"]
-    are_counts = all(
-        _is_depth(key, depth) and type(number) is int and 0 <= number <= MAX_SAMPLES
-        for key, number in drawn.items()
-    )
-    if not are_counts or document["count"] < 1 or document["tokens"] < 0:
-        raise ValueError(f"count {document['count']}, tokens {document['tokens']}, drawn {drawn}")
+    check_drawn(document["drawn"], depth)
+    if document["count"] < 1 or document["tokens"] < 0:
+        raise ValueError(f"count {document['count']}, tokens {document['tokens']}")
     if kept := document["kept_tokens"]:
         unpack(kept)
     if not 0 <= document["numbered_to"] <= MAX_NUMBERED:
         raise ValueError(f"numbered_to is {document['numbered_to']}: from 0 to {MAX_NUMBERED}")
+
+
+def check_drawn(drawn: Any, depth: int) -> None:
+    """Refuse numbers of samples that a node at this depth cannot have by where they were drawn.
+
+    Raises:
+        AttributeError, ValueError: they are not such numbers.
+    """
+    if not all(
+        _is_depth(key, depth) and type(number) is int and 0 <= number <= MAX_SAMPLES
+        for key, number in drawn.items()
+    ):
+        raise ValueError(f"drawn {drawn}")
 
 
 def _is_depth(key: str, below: int) -> bool:

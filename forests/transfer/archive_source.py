@@ -1,26 +1,41 @@
 """Read what `export_forest` wrote, without Django or a database."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from common.directories import MANIFEST
 from common.text import describe
 from experiment_configs.questions import question_of_prompt
+from forests.core.model_counts import busiest_first, from_fields
+from forests.core.opinions.judged import JudgedTree
 from forests.core.prefix import is_prompt
-from forests.core.reading import SPENT, ForestSummary, ReadError, ReadTree
-from forests.core.tokens.kept import KeptTokens, unpack
-from forests.core.tree import Grade, ReasoningTree, Scores, TreeNode, connected, parse_path
+from forests.core.reading import COMPLETE, SPENT, ForestSummary, ReadError, ReadTree
+from forests.core.tokens.kept import unpack
+from forests.core.tree import (
+    Grade,
+    NodePath,
+    Scores,
+    TreeNode,
+    connected,
+    parse_path,
+)
 from forests.transfer.archive_files import (
     ADDED,
+    MAX_NUMBERED,
     TransferError,
     check_checksums,
-    check_node,
+    check_drawn,
+    check_rationales,
     check_scores,
     foreign,
     read_manifest_file,
@@ -33,6 +48,30 @@ _JSON_OF_FOREST = ("worker_config", "nodes_by_model")
 _BROKEN = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
+
+_RANGES = {"count": (1, None), "tokens": (0, None), "numbered_to": (0, MAX_NUMBERED)}
+"""Least and greatest values of columns of nodes; None: any."""
+_MAY_BE_NULL = (
+    "answer", "grade", "voted_answer", "logprob", "seed", "numbered_to", "kept_tokens",
+    "refined_steps",
+)  # fmt: skip
+_OF_A_NODE = (
+    "path", "text", "count", "drawn", "terminal", "truncated", "answer", "grade", "voted_answer",
+    "tokens", "logprob", "finish_reason", "model", "seed", "numbered_to", "is_thought",
+    "kept_tokens",
+)  # fmt: skip
+"""Columns, in the order of the fields of `TreeNode`."""
+_OF_A_TREE = (
+    "index", "item", "label", "prompt", "question", "status", "error", "hit_max_nodes",
+    "refined_steps", "kept_tokens", *SPENT,
+)  # fmt: skip
+_BESIDE_VALUES: Mapping[str, Any] = {
+    "text": "", "finish_reason": "", "model": "", "seed": None, "numbered_to": 0,
+    "kept_tokens": None, "prompt": '""', "question": "",
+}  # fmt: skip
+"""Columns on which no value depends, with what is read in their place."""
+_GRADES: dict[str | None, Grade | None] = {str(grade): grade for grade in Grade}
+_GRADES[None] = None
 
 
 class ArchiveSource:
@@ -56,6 +95,7 @@ class ArchiveSource:
             self._trees = _Table(directory / "trees.parquet", "index")
             self._nodes = _Table(directory / "nodes.parquet", "tree")
             self._scores = _Table(directory / "scores.parquet", "tree")
+            self._kept_judged: tuple[tuple[int, str] | None, dict[int, JudgedTree]] = (None, {})
         except TransferError as error:
             raise ReadError(str(error)) from error
         except OSError as error:
@@ -63,40 +103,106 @@ class ArchiveSource:
         except _BROKEN as error:
             raise ReadError(str(foreign(directory / MANIFEST, describe(error)))) from error
 
-    def trees(self, indexes: range, scorer: str) -> Iterator[ReadTree]:
+    def trees(
+        self, indexes: range, scorers: Sequence[str] = (), *, only_values: bool = False
+    ) -> Iterator[ReadTree]:
         """Yield these trees in the order of the dataset, in bounded memory.
+
+        `only_values`: see `forests.core.reading.ForestSource`.
 
         Raises:
             ReadError: the archive cannot be read.
         """
+        left_out = _BESIDE_VALUES if only_values else {}
         for start in range(indexes.start, indexes.stop, TREES_PER_READ):
             batch = range(start, min(start + TREES_PER_READ, indexes.stop))
-            try:
-                found = self._read(batch, scorer)
-            except OSError as error:
-                raise ReadError(f"{self._directory} cannot be read: {describe(error)}") from error
-            except _BROKEN as error:
-                raise ReadError(str(foreign(self._directory, describe(error)))) from error
+            with self._reading():
+                found = self._read(batch, scorers, left_out)
             yield from found
 
-    def _read(self, batch: range, scorer: str) -> list[ReadTree]:
-        nodes: defaultdict[int, list[TreeNode]] = defaultdict(list)
-        for row in self._nodes.rows(batch):
-            nodes[row["tree"]].append(_node(row))
-        scores: dict[int, Scores] = {
-            row["tree"]: _scores(row)
-            for row in (self._scores.rows(batch) if scorer else ())
-            if row["scorer"] == scorer
-        }
-        rows = sorted(self._trees.rows(batch), key=lambda row: int(row["index"]))
-        if [row["index"] for row in rows] != list(batch):
+    def judged(self, index: int, scorer: str) -> JudgedTree:
+        """Return what one scorer says of a tree, and why; empty if it says nothing.
+
+        Trees are asked for one after the other, so a whole part of the table is kept.
+
+        Raises:
+            ReadError: the archive cannot be read.
+        """
+        first = index - index % TREES_PER_READ
+        if self._kept_judged[0] != (first, scorer):
+            with self._reading():
+                self._kept_judged = (first, scorer), self._read_judged(first, scorer)
+        return self._kept_judged[1].get(index, JudgedTree())
+
+    def count_models(self) -> dict[str, int]:
+        """Return how many nodes of the complete trees each model wrote, busiest first.
+
+        Raises:
+            ReadError: the archive cannot be read.
+        """
+        with self._reading():
+            return self._count_models()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ReadError(f"{self._directory} cannot be read: {describe(error)}") from error
+        except _BROKEN as error:
+            raise ReadError(str(foreign(self._directory, describe(error)))) from error
+
+    def _read(
+        self, batch: range, scorers: Sequence[str], left_out: Mapping[str, Any]
+    ) -> list[ReadTree]:
+        trees = _columns(self._trees.read(batch, _OF_A_TREE, left_out), _OF_A_TREE, left_out)
+        rows = sorted(zip(*trees, strict=False), key=lambda row: int(row[0]))
+        if [row[0] for row in rows] != list(batch):
             raise ValueError(f"trees {batch.start} to {batch.stop - 1} are not all in it")
-        trees = {row["index"]: connected(nodes[row["index"]]) for row in rows}
-        if any(orphans for _, orphans in trees.values()):
-            raise ValueError("it has steps without their parents")
+        nodes = _nodes(self._nodes.read(batch, ("tree", *_OF_A_NODE), left_out), left_out)
+        scores = self._read_scores(batch, scorers)
         return [
-            _read_tree(row, trees[row["index"]][0], scores.get(row["index"], {})) for row in rows
+            _read_tree(
+                dict(zip(_OF_A_TREE, row, strict=True)),
+                nodes.get(row[0], []),
+                {name: scores.get((row[0], name), {}) for name in scorers},
+            )
+            for row in rows
         ]
+
+    def _read_scores(self, batch: range, scorers: Sequence[str]) -> dict[tuple[int, str], Scores]:
+        if not scorers:
+            return {}
+        table = self._scores.read(batch, ("tree", "scorer", "scores"))
+        wanted = pc.is_in(table.column("scorer"), pa.array(scorers))  # type: ignore[attr-defined]
+        rows = _columns(table.filter(wanted), ("tree", "scorer", "scores"))
+        return {(tree, scorer): _scores(text) for tree, scorer, text in zip(*rows, strict=True)}
+
+    def _read_judged(self, first: int, scorer: str) -> dict[int, JudgedTree]:
+        names = ("tree", "scorer", "scores", "rationales", "votes")
+        batch = range(first, first + TREES_PER_READ)
+        rows = zip(*_columns(self._scores.read(batch, names), names), strict=False)
+        return {tree: _judged(*said) for tree, name, *said in rows if name == scorer}
+
+    def _count_models(self) -> dict[str, int]:
+        numbers: Counter[str] = Counter()
+        names = ("index", "status", "num_nodes", "nodes_by_model")
+        number = self.summary.counts["num_trees"]
+        for start in range(0, number, TREES_PER_READ):
+            batch = range(start, min(start + TREES_PER_READ, number))
+            uncounted = set[int]()
+            rows = zip(*_columns(self._trees.read(batch, names), names), strict=False)
+            for index, status, num_nodes, stored in rows:
+                counted = from_fields(_loads(stored)) if status == COMPLETE else {}
+                if counted and sum(counted.values()) == num_nodes:
+                    numbers.update(counted)
+                elif status == COMPLETE:
+                    uncounted.add(index)
+            if uncounted:
+                table = self._nodes.read(batch, ("tree", "model"))
+                found = zip(*_columns(table, ("tree", "model")), strict=True)
+                numbers.update(model for tree, model in found if tree in uncounted)
+        return busiest_first(numbers)
 
 
 class _Table:
@@ -106,32 +212,38 @@ class _Table:
         self._path = path
         self._key = key
         self._metadata = metadata = read_metadata(path)
-        column = metadata.schema.to_arrow_schema().get_field_index(key)
+        schema = metadata.schema.to_arrow_schema()
+        self._names = frozenset(schema.names)
+        column = schema.get_field_index(key)
         self._spans = [
             _span(metadata.row_group(number).column(column).statistics)
             for number in range(metadata.num_row_groups)
         ]
 
-    def rows(self, trees: range) -> Iterable[Mapping[str, Any]]:
-        """Yield the rows of these trees, part by part of the table."""
+    def read(self, trees: range, columns: Iterable[str], left_out: Iterable[str] = ()) -> pa.Table:
+        """Return the rows of these trees, with those of the columns that the table has."""
         groups = [
             number
             for number, (first, last) in enumerate(self._spans)
             if first < trees.stop and last >= trees.start
         ]
-        if not groups:
-            return
+        names = [name for name in columns if name in self._names and name not in left_out]
         # Parsing the metadata again for each part would take longer than the part.
         file = pq.ParquetFile(self._path, metadata=self._metadata)  # type: ignore[no-untyped-call]
         with file:
-            for number in groups:
-                table = file.read_row_group(number)  # type: ignore[no-untyped-call]
-                key = table.column(self._key)
-                wanted = pc.and_(  # type: ignore[attr-defined]
-                    pc.greater_equal(key, trees.start),  # type: ignore[attr-defined]
-                    pc.less(key, trees.stop),  # type: ignore[attr-defined]
-                )
-                yield from table.filter(wanted).to_pylist()
+            table = file.read_row_groups(groups, names)  # type: ignore[no-untyped-call]
+        if all(
+            trees.start <= first and last < trees.stop
+            for first, last in (self._spans[number] for number in groups)
+        ):
+            return table
+        key = table.column(self._key)
+        return table.filter(
+            pc.and_(  # type: ignore[attr-defined]
+                pc.greater_equal(key, trees.start),  # type: ignore[attr-defined]
+                pc.less(key, trees.stop),  # type: ignore[attr-defined]
+            )
+        )
 
 
 def _span(statistics: Any) -> tuple[float, float]:
@@ -150,12 +262,80 @@ def _summary(manifest: Mapping[str, Any]) -> ForestSummary:
     return ForestSummary.of(forest["name"], forest, scorers)
 
 
-def _read_tree(row: Mapping[str, Any], tree: ReasoningTree, scores: Scores) -> ReadTree:
-    row = {**ADDED, **row}
+def _columns(
+    table: pa.Table, names: Sequence[str], left_out: Mapping[str, Any] = ADDED
+) -> list[Iterable[Any]]:
+    """Return the values of columns; a column that is not read has one value for all rows.
+
+    Raises:
+        LookupError, ValueError: a column is missing, or has no value where it must have one.
+    """
+    found: list[Iterable[Any]] = []
+    for name in names:
+        if name not in table.schema.names:
+            found.append(repeat(left_out[name] if name in left_out else ADDED[name]))
+            continue
+        column = table.column(name)
+        if column.null_count and name not in _MAY_BE_NULL:
+            raise ValueError(f"the column {name} has rows without a value")
+        found.append(column.to_pylist())
+    return found
+
+
+def _nodes(table: pa.Table, left_out: Mapping[str, Any]) -> dict[int, list[TreeNode]]:
+    """Return the nodes by the number of their tree."""
+    for name, (low, high) in _RANGES.items():
+        if name in table.schema.names and table.column(name).null_count < table.num_rows:
+            least, most = pc.min_max(table.column(name)).as_py().values()  # type: ignore[attr-defined]
+            if least < low or (high is not None and most > high):
+                raise ValueError(f"{name} is {least} to {most}")
+    found: dict[int, list[TreeNode]] = {}
+    columns = _columns(table, ("tree", *_OF_A_NODE), left_out)
+    for tree, path, text, count, drawn, terminal, truncated, answer, grade, *rest in zip(
+        *columns, strict=False
+    ):
+        voted, tokens, logprob, reason, model, seed, numbered_to, is_thought, kept = rest
+        parsed = parse_path(path)
+        node = TreeNode(
+            parsed,
+            text,
+            count,
+            _drawn(drawn, len(parsed)).copy(),
+            terminal,
+            truncated,
+            answer,
+            _GRADES[grade],
+            voted,
+            tokens,
+            logprob,
+            reason,
+            model,
+            seed,
+            numbered_to or 0,
+            is_thought,
+            unpack(kept) if kept else None,
+        )
+        found.setdefault(tree, []).append(node)
+    return found
+
+
+@lru_cache(maxsize=2**12)
+def _drawn(text: str, depth: int) -> dict[int, int]:
+    """Return how many samples of a node at this depth were drawn from where; do not change it."""
+    stored = json.loads(text)
+    check_drawn(stored, depth)
+    return {int(above): number for above, number in stored.items()}
+
+
+def _read_tree(
+    row: Mapping[str, Any], nodes: list[TreeNode], scores: Mapping[str, Scores]
+) -> ReadTree:
+    tree, _ = connected(nodes)  # others come from torn writes, and no reader counts them
     prompt = json.loads(row["prompt"])
     if not is_prompt(prompt):
         raise ValueError(f"the prompt of tree {row['index']} is neither text nor chat messages")
-    tree.root.kept = _kept(row)
+    packed = row["kept_tokens"]
+    tree.root.kept = unpack(packed) if packed else None
     return ReadTree(
         index=row["index"],
         item=row["item"],
@@ -172,37 +352,21 @@ def _read_tree(row: Mapping[str, Any], tree: ReasoningTree, scores: Scores) -> R
     )
 
 
-def _node(row: Mapping[str, Any]) -> TreeNode:
-    path = parse_path(row["path"])
-    document = {**ADDED, **row, "drawn": json.loads(row["drawn"])}
-    check_node(document, len(path))
-    return TreeNode(
-        path=path,
-        text=document["text"],
-        count=document["count"],
-        drawn={int(depth): number for depth, number in document["drawn"].items()},
-        terminal=document["terminal"],
-        truncated=document["truncated"],
-        answer=document["answer"],
-        grade=None if document["grade"] is None else Grade(document["grade"]),
-        voted_answer=document["voted_answer"],
-        tokens=document["tokens"],
-        logprob=document["logprob"],
-        finish_reason=document["finish_reason"],
-        model=document["model"],
-        seed=document["seed"],
-        numbered_to=document["numbered_to"] or 0,
-        is_thought=document["is_thought"],
-        kept=_kept(document),
-    )
+def _loads(stored: Any) -> Any:
+    return json.loads(stored) if isinstance(stored, str) else stored
 
 
-def _kept(document: Mapping[str, Any]) -> KeptTokens | None:
-    packed = document["kept_tokens"]
-    return unpack(packed) if packed else None
-
-
-def _scores(row: Mapping[str, Any]) -> Scores:
-    scores = json.loads(row["scores"])
+def _scores(text: str) -> Scores:
+    scores = json.loads(text)
     check_scores(scores)
-    return {parse_path(path.replace("-", ".")): score for path, score in scores.items()}
+    return _by_path(scores)
+
+
+def _judged(scores: str, rationales: str, votes: str) -> JudgedTree:
+    texts, numbers = json.loads(rationales or "{}"), json.loads(votes or "{}")
+    check_rationales(texts, numbers)
+    return JudgedTree(_scores(scores), _by_path(texts), _by_path(numbers))
+
+
+def _by_path(values: Mapping[str, Any]) -> dict[NodePath, Any]:
+    return {parse_path(key.replace("-", ".")): value for key, value in values.items()}

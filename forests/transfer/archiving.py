@@ -25,7 +25,7 @@ from forests.core.naming import (
     tree_scores_id,
 )
 from forests.core.tree import ROOT, NodePath, ReasoningTree, format_path, parse_path
-from forests.models import Forest, Node, Scorer, Tree, TreeScores, TreeStatus
+from forests.models import Forest, Scorer, Tree, TreeScores, TreeStatus
 from forests.storage.counters import counted, sum_of_trees, write_sums
 from forests.storage.scores import scorer_names
 from forests.storage.trees import (
@@ -37,6 +37,7 @@ from forests.storage.trees import (
     insert_nodes,
     insert_trees,
     is_current,
+    node_documents,
     tree_ids,
     tree_node,
 )
@@ -142,7 +143,7 @@ def _write_table(writer: pq.ParquetWriter, table: pa.Table) -> None:
 def _node_rows(trees: Mapping[str, Document]) -> list[Document]:
     """Return the nodes of these trees, parents first, so that an import can be interrupted."""
     found: list[tuple[int, int, NodePath, Document]] = []
-    for document in collection(Node).find({"tree_id": {"$in": list(trees)}}):
+    for document in node_documents(trees.values()):
         if is_current(document, trees[document["tree_id"]]):
             path = path_of_node(document["_id"])
             found.append((index_of_tree(document["tree_id"]), len(path), path, document))
@@ -244,8 +245,7 @@ def _import_nodes(directory: Path, forest: Forest, begun: Mapping[str, int]) -> 
             if document["tree_id"] != name:
                 _write_counters(forest, name, tree)
                 name, tree = document["tree_id"], ReasoningTree()
-            if tree.takes(path):
-                tree.add(tree_node(document, path))
+            if tree.append(tree_node(document, path)):
                 documents.append(document)
         insert_nodes(documents)
     _write_counters(forest, name, tree)

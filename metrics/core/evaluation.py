@@ -274,4 +274,6 @@ def _mean(numbers: Sequence[Fraction | None], weights: Sequence[int]) -> Fractio
     total = sum(weight for _, weight in known)
     if not total:
         return None
+    if len(known) == 1:
+        return known[0][0]  # the same, without slow arithmetic
     return sum((number * weight for number, weight in known), Fraction(0)) / total

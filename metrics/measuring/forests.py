@@ -9,9 +9,9 @@ from functools import partial
 from typing import TypeVar
 
 from forests.core.model_counts import as_fields
+from forests.core.naming import tree_id
 from forests.models import Forest, TreeStatus
-from forests.storage.scores import iter_scored_trees
-from forests.storage.trees import count_models
+from forests.storage.reader import ForestReader, Opener
 from metrics.core.evaluation import Evaluation, EvaluationOptions
 from metrics.core.search.value_functions import value_function
 from metrics.measuring.item_storage import forget_older_items, store_items
@@ -25,7 +25,7 @@ TREES_PER_PART = 256
 
 
 def evaluate_forest(
-    forest: Forest,
+    reader: ForestReader,
     options: EvaluationOptions,
     report: Callable[[int], None],
     processes: int = 1,
@@ -36,38 +36,42 @@ def evaluate_forest(
     the last digit.
     """
     evaluation = Evaluation(options)
-    starts = range(0, forest.num_trees, TREES_PER_PART)
+    num_trees = reader.forest.num_trees
+    starts = range(0, num_trees, TREES_PER_PART)
     parts: Iterator[Evaluation]
     if processes == 1:
-        parts = (_evaluate_part(forest, options, start) for start in starts)
+        parts = (_evaluate_part(reader, options, start) for start in starts)
     else:
-        work = partial(_evaluate_named, forest.name, options)
+        work = partial(_evaluate_opened, reader.opener, options)
         parts = map_in_processes(work, starts, processes)
     for start, part in zip(starts, parts, strict=True):
         evaluation.merge(part)
-        report(min(start + TREES_PER_PART, forest.num_trees))
+        report(min(start + TREES_PER_PART, num_trees))
     return evaluation
 
 
-def _evaluate_named(forest_name: str, options: EvaluationOptions, start: int) -> Evaluation:
-    return _evaluate_part(Forest.objects.get(pk=forest_name), options, start)
+def _evaluate_opened(opener: Opener, options: EvaluationOptions, start: int) -> Evaluation:
+    return _evaluate_part(opener(), options, start)
 
 
-def _evaluate_part(forest: Forest, options: EvaluationOptions, start: int) -> Evaluation:
+def _evaluate_part(reader: ForestReader, options: EvaluationOptions, start: int) -> Evaluation:
     evaluation = Evaluation(options)
     search_by = value_function(options.values)
-    indexes = range(start, min(start + TREES_PER_PART, forest.num_trees))
-    for stored, scores in iter_scored_trees(forest, options.values.scorer, indexes):
-        if stored.status == TreeStatus.COMPLETE:
-            searches = search_by(stored.id, stored.tree, scores)
-            evaluation.add(stored.id, stored.tree, searches, (stored.item, stored.label))
+    scorer = options.values.scorer
+    indexes = range(start, min(start + TREES_PER_PART, reader.forest.num_trees))
+    for read in reader.trees(indexes, [scorer] if scorer else [], only_values=True):
+        if read.is_complete:
+            id_ = tree_id(reader.forest.name, read.index)
+            searches = search_by(id_, read.tree, read.scores.get(scorer, {}))
+            evaluation.add(id_, read.tree, searches, (read.item, read.label))
         else:
-            evaluation.leave_out("failed" if stored.status == TreeStatus.FAILED else "not_complete")
+            evaluation.leave_out("failed" if read.status == TreeStatus.FAILED else "not_complete")
     return evaluation
 
 
-def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
+def metric_run(reader: ForestReader, evaluation: Evaluation) -> MetricRun:
     """Return the result as an unsaved document; the same parameters give the same id."""
+    forest = reader.forest
     parameters = evaluation.options.as_dict()
     text = json.dumps(parameters, sort_keys=True)
     return MetricRun(
@@ -77,7 +81,7 @@ def metric_run(forest: Forest, evaluation: Evaluation) -> MetricRun:
         parameters=parameters,
         rows=[asdict(row) for row in evaluation.rows()],
         distribution=evaluation.distribution.as_dict(),
-        nodes_by_model=as_fields(count_models(forest)),
+        nodes_by_model=as_fields(reader.count_models()),
         items_sha256=evaluation.items_sha256,
         num_trees=forest.num_trees,
         num_trees_used=evaluation.trees_used,

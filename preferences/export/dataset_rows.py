@@ -12,12 +12,12 @@ from forests.core.estimators import FOR_LABELS
 from forests.core.naming import index_of_tree
 from forests.core.opinions.judged import JudgedTree
 from forests.core.opinions.verdicts import JUDGE_STEPS, SCORES, Verdict
+from forests.core.reading import ReadTree
 from forests.core.tree import ReasoningTree, parse_path
-from forests.models import Forest, Node, Tree, TreeStatus
-from forests.storage.scores import get_scorer, iter_trees_with_scores, read_reasons
+from forests.models import Forest, Node, Tree
+from forests.storage.reader import ForestReader
 from forests.storage.trees import (
     Document,
-    StoredTree,
     collection,
     in_batches,
     question_of_document,
@@ -33,6 +33,7 @@ from preferences.export.formats.prompts import as_seen
 from preferences.models import PreferenceSet, ReviewState
 from preferences.sets.reviews import review_id, states_in
 from preferences.sets.storage import pair_of_document, pairs_by_tree
+from preferences.sets.unstored import UnstoredSet
 
 Reviewed: TypeAlias = Literal["all", "not_rejected", "accepted"]
 REVIEWED: tuple[Reviewed, ...] = get_args(Reviewed)
@@ -112,7 +113,7 @@ class TreeItems:
 
 
 def iter_tree_items(
-    forest: Forest,
+    reader: ForestReader,
     source: ValueSource,
     left_out: Counter[str],
     choice: TreeItems,
@@ -121,10 +122,11 @@ def iter_tree_items(
 
     Adds trees without scores of the scorer, and those that are not wanted, to `left_out`.
     """
-    solutions, wanted = choice.solutions, choice.wanted
-    judges_steps = any(get_scorer(forest, name).kind in JUDGE_STEPS for name in source.scorers)
-    for stored, scores in iter_trees_with_scores(forest, source.scorers):
-        if stored.status != TreeStatus.COMPLETE:
+    forest, solutions, wanted = reader.forest, choice.solutions, choice.wanted
+    judges_steps = any(reader.scorer(name).kind in JUDGE_STEPS for name in source.scorers)
+    for stored in reader.trees(range(forest.num_trees), source.scorers):
+        scores = stored.scores
+        if not stored.is_complete:
             continue
         if source.is_missing(scores.get(source.scorer, {})):
             left_out["trees_without_scores"] += 1
@@ -133,28 +135,39 @@ def iter_tree_items(
             left_out[reason] += 1
             continue
         values = source.agreed_values_of(stored.tree, scores, choice.is_good, choice.coverage)
-        document = {
-            "prompt": stored.prompt,
-            "question": stored.question,
-            "label": stored.label,
-            "index": stored.index,
-        }
         yield (
             stored.prompt,
             Item(
-                **_common(forest, document),
+                **_common(forest, _document(stored)),
                 tree=stored.tree,
                 values=with_evidence(values, source.known_evidence(stored.tree, scores, values)),
                 annotation=_annotation(forest, stored) if solutions == "annotated" else None,
                 judges_steps=judges_steps,
                 critic=(
-                    read_reasons(forest, choice.critic, stored.index)
-                    if choice.critic
-                    else JudgedTree()
+                    reader.judged(stored.index, choice.critic) if choice.critic else JudgedTree()
                 ),
                 neutral=SCORES[Verdict.NEUTRAL] if source.scorer and judges_steps else None,
             ),
         )
+
+
+def iter_unstored_items(
+    made: UnstoredSet,
+    left_out: Counter[str],
+    wanted: TreeFilter = ALL_TREES,
+    *,
+    needs_trees: bool = False,
+) -> Iterator[tuple[Any, Item]]:
+    """Yield the items of `iter_pair_items`, with pairs that are made as they are read."""
+    ungraded = ValueSource.from_dict(made.record.parameters).ungraded
+    for read, pairs in made.trees():
+        if wanted.is_active and (reason := wanted.reason_against(read.tree, ungraded)):
+            left_out[reason] += 1
+            continue
+        is_wanted = needs_trees or any(node.is_thought for node in read.tree)
+        tree = read.tree if is_wanted else ReasoningTree()
+        common = _common(made.reader.forest, _document(read))
+        yield read.prompt, Item(**common, pairs=pairs, tree=tree)
 
 
 def usual_solutions(forest: Forest, source: ValueSource) -> Solutions:
@@ -170,7 +183,7 @@ def is_annotated(forest: Forest) -> bool:
     return forest.strategy in ANNOTATES or bool(forest.refined_for)
 
 
-def _annotation(forest: Forest, stored: StoredTree) -> Annotation:
+def _annotation(forest: Forest, stored: ReadTree) -> Annotation:
     if forest.refined_for != FOR_LABELS and forest.strategy not in ANNOTATES:
         return Annotation.of_strategy(forest.strategy, stored.tree)
     if forest.refined_for != FOR_LABELS:
@@ -193,6 +206,15 @@ def _common(forest: Forest, tree: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": forest.config_name,
         "index": tree["index"],
         "timestamp": _timestamp(forest.created_at),
+    }
+
+
+def _document(read: ReadTree) -> Document:
+    return {
+        "prompt": read.prompt,
+        "question": read.question,
+        "label": read.label,
+        "index": read.index,
     }
 
 

@@ -18,7 +18,7 @@ from common.text import describe
 from forests.core.tokens.branches import TokenRatio
 from forests.core.values import Estimator, Ungraded
 from forests.models import Forest
-from forests.storage.trees import count_models
+from forests.storage.reader import ForestReader
 from preferences.core.consensus import Coverage
 from preferences.core.splits import split_of
 from preferences.core.statistics import EvidenceStatistics, PairStatistics
@@ -31,6 +31,7 @@ from preferences.export.dataset_rows import (
     TreeItems,
     iter_pair_items,
     iter_tree_items,
+    iter_unstored_items,
 )
 from preferences.export.filters import Filters
 from preferences.export.formats.base import Format, Item, Row, RowOptions, Thoughts
@@ -47,6 +48,7 @@ from preferences.export.formats.traces import TRACE_FORMATS
 from preferences.export.margins_picture import margins_picture
 from preferences.export.trainers import trainers_of
 from preferences.models import PreferenceSet
+from preferences.sets.unstored import UnstoredSet
 
 
 def _problem(name: str, loaded: object) -> str:
@@ -82,12 +84,13 @@ class ExportError(OutputError):
 class ExportRequest:
     """What to write, and where."""
 
-    forest: Forest
+    reader: ForestReader
     format: Format
     containers: tuple[str, ...]
     output: Path
-    preference_set: PreferenceSet | None
-    """The set for formats of pairs; None for formats that read the trees."""
+    pairs: PreferenceSet | UnstoredSet | None
+    """For formats of pairs: a set of the database, or pairs that are made as they are read; None
+    for formats that read the trees."""
     options: RowOptions
     estimator: Estimator
     ungraded: Ungraded
@@ -110,6 +113,15 @@ class ExportRequest:
     """The filter options as given, for the manifest."""
     repository: str = ""
     """The dataset on the hub to which it goes, for the code on its card; empty if to none."""
+
+    @property
+    def forest(self) -> Forest:
+        return self.reader.forest
+
+    @property
+    def preference_set(self) -> PreferenceSet | None:
+        """The facts of the set of pairs; None for formats that read the trees."""
+        return self.pairs.record if isinstance(self.pairs, UnstoredSet) else self.pairs
 
     @property
     def is_chat(self) -> bool:
@@ -296,16 +308,19 @@ def _stored_items(
             request.options.critic,
             coverage,
         )
-        return iter_tree_items(request.forest, request.source, left_out, choice)
-    if request.preference_set is None:
+        return iter_tree_items(request.reader, request.source, left_out, choice)
+    if request.pairs is None:
         raise ExportError(f"format {request.format.name} needs a preference set")
+    needs_trees, wanted = request.format.needs_trees, request.filters.trees
+    if isinstance(request.pairs, UnstoredSet):
+        return iter_unstored_items(request.pairs, left_out, wanted, needs_trees=needs_trees)
     return iter_pair_items(
         request.forest,
-        request.preference_set,
+        request.pairs,
         request.reviewed,
         left_out,
-        request.filters.trees,
-        needs_trees=request.format.needs_trees,
+        wanted,
+        needs_trees=needs_trees,
     )
 
 
@@ -369,7 +384,7 @@ def _manifest(request: ExportRequest, written: _Written) -> dict[str, Any]:
         "containers": [name for name in CONTAINERS if name in request.containers],
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "forest": forest_facts(forest),
-        "models": count_models(forest),
+        "models": request.reader.count_models(),
         "preference_set": {name: getattr(chosen, name) for name in names} if chosen else None,
         "parameters": request.parameters,
         "rows": written.rows,

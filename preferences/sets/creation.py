@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,20 +11,19 @@ from uuid import uuid4
 from django.db import IntegrityError
 
 from common.errors import UserError
-from forests.core.certainty.sibling_prior import PriorEstimator, SiblingPrior
-from forests.core.naming import check_slug
-from forests.core.tree import Scores
+from forests.core.naming import check_slug, tree_id
+from forests.core.reading import ReadTree
 from forests.core.values import Estimator, Ungraded
-from forests.core.voting import num_ungrouped
-from forests.models import Forest, TreeStatus
-from forests.storage.scores import get_scorer, iter_scored_trees, iter_trees_with_scores
-from forests.storage.trees import Document, StoredTree
+from forests.models import Forest
+from forests.storage.reader import DatabaseReader
+from forests.storage.scores import get_scorer
+from forests.storage.trees import Document
 from metrics.core.tree_filters import TreeFilter
-from preferences.core.confidence import confidence_in, has_confidence
-from preferences.core.pairing import Pair, PairingOptions, select_pairs, steps_to_pair
+from preferences.core.pairing import Pair, PairingOptions
 from preferences.core.statistics import PairStatistics
 from preferences.core.value_sources import ValueSource
 from preferences.models import PreferenceSet, set_id
+from preferences.sets.pair_maker import PairMaker, prior_of
 from preferences.sets.reviews import apply_reviews, delete_reviews
 from preferences.sets.storage import (
     SetTakenError,
@@ -198,23 +196,11 @@ def _find_or_start(forest: Forest, name: str, parameters: SetParameters) -> Pref
             name=name,
             parameters=parameters.as_dict(),
             created_at=datetime.now(UTC),
-            **_prior_of(forest, parameters.source),
+            **prior_of(DatabaseReader(forest), parameters.source),
             **_from_the_start(),
         )
     except IntegrityError as error:
         raise SetTakenError from error
-
-
-def _prior_of(forest: Forest, source: ValueSource) -> dict[str, Any]:
-    """Return how much siblings differ in the complete trees of a forest, as fields of a set."""
-    if not has_confidence(source):
-        return {}
-    estimator, num_trees = PriorEstimator(source.estimator, source.ungraded), 0
-    for stored, scores in iter_scored_trees(forest, ""):
-        if stored.status == TreeStatus.COMPLETE:
-            estimator.add(stored.tree, source.states_of(stored.tree, scores))
-            num_trees += 1
-    return {"prior": estimator.prior().as_dict(), "num_trees_in_prior": num_trees}
 
 
 def _refuse_other_parameters(known: PreferenceSet, parameters: SetParameters) -> None:
@@ -259,60 +245,40 @@ class _Writer:
     ) -> None:
         self.forest = forest
         self.set = preference_set
-        self.parameters = parameters
-        prior = preference_set.prior
-        self.prior = None if prior is None else SiblingPrior.from_dict(prior)
+        self.source = parameters.source
+        self.maker = PairMaker(
+            preference_set,
+            self.source,
+            parameters.options,
+            parameters.trees,
+            refined_for=forest.refined_for,
+        )
+        self.maker.dropped.update(preference_set.dropped)
         self.was_disturbed = False
         """Whether another command inserted pairs with the same ids, which may differ."""
         self.documents: list[Document] = []
-        self.counts: Counter[str] = Counter()
         self.margins = 0.0
-        self.dropped: Counter[str] = Counter(preference_set.dropped)
 
     def run(self, report: Report) -> None:
         first = self.set.next_tree
         indexes = range(first, self.forest.num_trees)
-        scorers = self.parameters.source.scorers
-        for stored, scores in iter_trees_with_scores(self.forest, scorers, indexes):
-            self._take(stored, scores)
-            done = stored.index + 1
+        for read in DatabaseReader(self.forest).trees(indexes, self.source.scorers):
+            self._take(read)
+            done = read.index + 1
             is_due = (done - self.set.next_tree) >= TREES_PER_WRITE
             if is_due or len(self.documents) >= PAIRS_PER_WRITE:
                 self._write(next_tree=done)
             report(done)
         self._write(next_tree=self.forest.num_trees)
 
-    def _take(self, stored: StoredTree, scores: Mapping[str, Scores]) -> None:
-        if stored.status != TreeStatus.COMPLETE:
-            self.counts["num_trees_incomplete"] += 1
-            return
-        source = self.parameters.source
-        own = scores.get(source.scorer, {})
-        if source.is_missing(own):
-            self.dropped["trees_without_scores"] += 1
-            return
-        if reason := self.parameters.trees.reason_against(stored.tree, source.ungraded):
-            self.dropped[reason] += 1
-            return
-        values = source.values_of(stored.tree, own)
-        chosen = select_pairs(
-            stored.tree,
-            values,
-            self.parameters.options,
-            confidence=confidence_in(stored.tree, values, source, self.prior),
-            consensus=source.consensus_in(stored.tree, scores),
-            steps=steps_to_pair(self.forest.refined_for, stored.refined_steps),
-            key=f"{stored.index}",
-        )
-        self.dropped += chosen.dropped
-        self.margins += sum(pair.margin for pair in chosen.pairs)
-        self.counts.update(_lengths(chosen.pairs))
-        self.counts["num_trees_used"] += 1
-        self.counts["num_ungrouped"] += num_ungrouped(stored.tree)
-        self.counts["num_trees_with_pairs"] += bool(chosen.pairs)
+    def _take(self, read: ReadTree) -> None:
+        pairs = self.maker.pairs_of(read)
+        self.margins += sum(pair.margin for pair in pairs)
+        self.maker.counts.update(_lengths(pairs))
+        tree = tree_id(self.forest.name, read.index)
         self.documents += [
-            preference_document(self.set, stored.id, stored.index, number, pair)
-            for number, pair in enumerate(chosen.pairs)
+            preference_document(self.set, tree, read.index, number, pair)
+            for number, pair in enumerate(pairs)
         ]
 
     def _write(self, next_tree: int) -> None:
@@ -324,14 +290,17 @@ class _Writer:
                 next_tree=next_tree,
                 num_pairs=self.set.num_pairs + inserted,
                 sum_of_margins=self.set.sum_of_margins + self.margins,
-                dropped=dict(self.dropped),
-                **{name: getattr(self.set, name) + count for name, count in self.counts.items()},
+                dropped=dict(self.maker.dropped),
+                **{
+                    name: getattr(self.set, name) + count
+                    for name, count in self.maker.counts.items()
+                },
             )
         except SetTakenError:
             delete_late(self.set, self.documents)
             raise
         self.documents, self.margins = [], 0.0
-        self.counts.clear()
+        self.maker.counts.clear()
 
 
 def _lengths(pairs: Sequence[Pair]) -> dict[str, int]:

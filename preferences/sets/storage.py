@@ -9,12 +9,14 @@ from pymongo import UpdateOne
 from forests.core.naming import node_id, path_of_node
 from forests.models import Forest, Node
 from forests.storage.trees import (
+    IN_ONE_ANSWER,
     TREES_PER_READ,
     Document,
     collection,
     ids_below,
     in_batches,
     insert_new,
+    short_queries,
 )
 from preferences.core.pairing import Pair, Side
 from preferences.models import PAIRS_PER_PAGE, Preference, PreferenceSet, page_key, tree_key
@@ -200,8 +202,11 @@ def pairs_by_tree(
     """Return the documents of the pairs of a few trees, by tree and in order."""
     keys = [tree_key(preference_set.id, index) for index in indexes]
     found = defaultdict(list)
-    for document in collection(Preference).find({"tree_key": {"$in": keys}}):
-        found[document["tree_index"]].append(document)
+    usual = preference_set.num_pairs // max(1, preference_set.num_trees_with_pairs)
+    for some in short_queries(dict.fromkeys(keys, usual)):
+        pairs = collection(Preference).find({"tree_key": {"$in": some}}, batch_size=IN_ONE_ANSWER)
+        for document in pairs:
+            found[document["tree_index"]].append(document)
     for documents in found.values():
         documents.sort(key=lambda one: int(one["_id"].rpartition("/")[2]))
     return dict(found)

@@ -105,7 +105,8 @@ class OpenForest:
             ReadError: the archive or the database cannot be read.
         """
         first, last, _ = slice(start, stop).indices(len(self))
-        for read in self._source.trees(range(first, max(first, last)), self._values.scorer):
+        scorers = [self._values.scorer] if self._values.scorer else []
+        for read in self._source.trees(range(first, max(first, last)), scorers):
             yield OpenTree(read, self._values, lambda: self.prior, self.summary.refined_for)
 
     @cached_property

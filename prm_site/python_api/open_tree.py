@@ -90,6 +90,7 @@ class OpenTree:
         refined_for: str = "",
     ) -> None:
         self._read = read
+        self._scores = read.scores.get(source.scorer, {})
         self._source = source
         self._prior = prior
         self._refined_for = refined_for
@@ -155,7 +156,7 @@ class OpenTree:
     @cached_property
     def values(self) -> Mapping[NodePath, NodeValue]:
         """The value of every node by path, with the number of samples that it rests on."""
-        return self._source.values_of(self._read.tree, self._read.scores)
+        return self._source.values_of(self._read.tree, self._scores)
 
     @cached_property
     def evidence(self) -> Mapping[NodePath, Evidence]:
@@ -251,7 +252,7 @@ class OpenTree:
             ReadError: an option cannot be used.
         """
         chosen = pairing_options(options)
-        if not self.is_complete or self._source.is_missing(self._read.scores):
+        if not self.is_complete or self._source.is_missing(self._scores):
             return []
         confidence = confidence_in(self.tree, self.values, self._source, self._prior())
         found = select_pairs(

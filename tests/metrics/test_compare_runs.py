@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from forests.models import Forest, Tree
+from forests.storage.reader import DatabaseReader
 from forests.storage.trees import delete_forest
 from metrics.measuring import comparison
 from metrics.measuring import forests as runs_module
@@ -126,7 +127,7 @@ def test_processes_change_nothing_in_the_numbers(forest, monkeypatch):
 def test_progress_is_told_part_by_part(forest, monkeypatch):
     monkeypatch.setattr(runs_module, "TREES_PER_PART", 3)
     told: list[int] = []
-    evaluate_forest(forest, runs_module.EvaluationOptions(), told.append)
+    evaluate_forest(DatabaseReader(forest), runs_module.EvaluationOptions(), told.append)
     assert told == [3, 6, 8]
 
 

@@ -34,16 +34,22 @@ class ValueDistribution:
 
     def add(self, tree: ReasoningTree, values: Mapping[NodePath, float | None]) -> None:
         """Count the nodes below the root."""
-        for node in tree:
-            if not node.path:
+        found: Counter[float] = Counter()
+        for path in tree.nodes:
+            if not path:
                 continue
-            depth = self.depths.setdefault(min(node.depth, DEEPEST), _Depth())
+            number = min(len(path), DEEPEST)
+            depth = self.depths.get(number)
+            if depth is None:
+                depth = self.depths[number] = _Depth()
             depth.nodes += 1
-            value = values.get(node.path)
+            value = values.get(path)
             if value is not None:
-                self.bins[bin_of(value)] += 1
+                found[value] += 1  # a tree has few different values
                 depth.valued += 1
                 depth.total += value
+        for value, nodes in found.items():
+            self.bins[bin_of(value)] += nodes
 
     def merge(self, other: "ValueDistribution") -> None:
         """Add the nodes of other trees."""

@@ -1,5 +1,6 @@
 """Command that searches a forest by its values and reports accuracies."""
 
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -7,14 +8,8 @@ from django.core.management.base import CommandError, CommandParser
 from common.commands import ProjectCommand, positive_integer
 from common.progress_bar import shown_progress
 from forests.core.model_counts import from_fields
-from forests.forest_arguments import (
-    add_forest_argument,
-    get_grown_forest,
-    say_uncompared,
-    say_ungrouped,
-)
+from forests.forest_arguments import say_uncompared, say_ungrouped
 from forests.models import Forest
-from forests.storage.scores import get_scorer
 from metrics.arguments import (
     add_print_arguments,
     add_save_argument,
@@ -27,6 +22,7 @@ from metrics.arguments import (
 )
 from metrics.core.evaluation import EvaluationOptions
 from metrics.core.search.value_functions import VALUE_FUNCTIONS, ValueOptions
+from metrics.forest_choice import add_forest_or_archive_argument, open_grown
 from metrics.measuring.forests import evaluate_forest, metric_run, save_run
 from metrics.models import MetricRun
 from metrics.tables.printing import show_numbers
@@ -43,10 +39,11 @@ python manage.py beam_search --num_beam_values 1,5 --value_function_option label
 --forest_name F --aggregation mean
 python manage.py beam_search --forest_name F --aggregation mean,min,last --print_as csv
 python manage.py beam_search --forest_name F --value_function_option labelled_held_out
+python manage.py beam_search --archive backups/first --processes 2
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
-        add_forest_argument(parser)
+        add_forest_or_archive_argument(parser)
         parser.add_argument(
             "--value_function_option",
             choices=VALUE_FUNCTIONS,
@@ -69,20 +66,34 @@ python manage.py beam_search --forest_name F --value_function_option labelled_he
         add_print_arguments(parser)
         add_save_argument(parser)
 
-    def handle(self, *, forest_name: str, save: bool, print_as: str, **options: Any) -> None:
+    def handle(
+        self,
+        *,
+        forest_name: str | None,
+        archive: Path | None,
+        save: bool,
+        print_as: str,
+        **options: Any,
+    ) -> None:
         _check_scorer(options)
-        forest = get_grown_forest(forest_name)
+        reader = open_grown(forest_name, archive)
+        forest = reader.forest
         wanted = _evaluation_options(
             options | {"estimator": estimator_for(forest, options["estimator"], self)}
         )
         if wanted.values.scorer:
-            get_scorer(forest, wanted.values.scorer)
+            reader.scorer(wanted.values.scorer)
         with shown_progress("trees", total=forest.num_trees) as report:
-            evaluation = evaluate_forest(forest, wanted, report, options["processes"])
-        run = metric_run(forest, evaluation)
-        if save:
+            evaluation = evaluate_forest(reader, wanted, report, options["processes"])
+        run = metric_run(reader, evaluation)
+        if save and not archive:
             save_run(run, evaluation)
         self._show(forest, run, print_as)
+        if save and archive:
+            self.say(
+                "the numbers are not stored, because no page shows an archive: import_forest makes "
+                "a forest of it"
+            )
 
     def _show(self, forest: Forest, run: MetricRun, print_as: str) -> None:
         tables = search_table(run.rows), baseline_table(run.rows)

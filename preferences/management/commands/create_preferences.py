@@ -1,9 +1,8 @@
 """Command that makes synthetic preferences from the values of a forest."""
 
-from dataclasses import fields
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from common.commands import ProjectCommand, add_json_argument, pick
 from common.progress_bar import shown_progress
@@ -15,18 +14,20 @@ from forests.forest_arguments import (
     say_ungrouped,
 )
 from forests.models import Forest
+from forests.storage.reader import DatabaseReader
 from metrics.arguments import add_tree_filter_arguments, tree_filter
-from metrics.core.tree_filters import TreeFilter
 from preferences.arguments import add_source_arguments, choose_source
-from preferences.core.confidence import USUAL_CONFIDENCE, has_confidence
-from preferences.core.pairing import LEVELS, PAIRINGS, REASONS, PairingOptions
+from preferences.core.confidence import has_confidence
+from preferences.core.pairing import REASONS
 from preferences.core.value_sources import ValueSource
 from preferences.models import PreferenceSet
-from preferences.sets.creation import (
-    SetParameters,
-    create_preferences,
-    stored_set,
+from preferences.pairing_arguments import (
+    add_pairing_arguments,
+    check_pairing,
+    pairing_for,
+    parameters_of,
 )
+from preferences.sets.creation import create_preferences, stored_set
 from preferences.sets.reviews import count_absent
 from preferences.sets.storage import delete_set
 
@@ -56,7 +57,10 @@ python manage.py create_preferences --forest_name F --values progress:prover
             help="rebuild the set of this name; reviews are kept and re-attached to pairs that "
             "reappear",
         )
-        _add_pairing_arguments(parser)
+        add_pairing_arguments(parser)
+        parser.add_argument(
+            "--seed", type=int, default=0, help="seed of the limits' choice (default: 0)"
+        )
         add_source_arguments(parser)
         add_tree_filter_arguments(parser)
         add_json_argument(parser)
@@ -65,12 +69,9 @@ python manage.py create_preferences --forest_name F --values progress:prover
         self, *, forest_name: str, set_name: str | None, replace: bool, **options: Any
     ) -> None:
         forest = get_grown_forest(forest_name)
-        given = options["min_confidence"]
-        _pairing(options | {"min_confidence": given or 0.0})  # refuses what no source allows
-        source = choose_source(forest, options, self)
-        usual = USUAL_CONFIDENCE if has_confidence(source) else 0.0
-        pairing = _pairing(options | {"min_confidence": usual if given is None else given})
-        parameters = _parameters(pairing, source, tree_filter(options))
+        check_pairing(options)
+        source = choose_source(DatabaseReader(forest), options, self)
+        parameters = parameters_of(pairing_for(source, options), source, tree_filter(options))
         name = set_name or parameters.default_name
         if replace and (known := stored_set(forest, name)):
             gone = delete_set(known)
@@ -157,80 +158,3 @@ _COUNTS = (
     "num_accepted", "num_rejected", "mean_chosen_characters", "mean_rejected_characters",
     "num_chosen_longer", "num_chosen_shorter",
 )  # fmt: skip
-
-
-def _add_pairing_arguments(parser: CommandParser) -> None:
-    default = PairingOptions()
-    parser.add_argument(
-        "--pairing",
-        choices=PAIRINGS,
-        default=default.pairing,
-        help="which continuations of a prefix to pair (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--level",
-        choices=LEVELS,
-        default=default.level,
-        help="step_to_end: next steps of a prefix, each continued to an end; step: these steps "
-        "without that, to which most trainers would add an end; trajectory: whole solutions "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--drop_same_answer",
-        action="store_true",
-        help="leave out pairs whose sides end with the same answer",
-    )
-    parser.add_argument(
-        "--min_margin",
-        type=float,
-        default=default.min_margin,
-        help="least difference of the values, 0 to 1 (default: %(default)s, any difference)",
-    )
-    parser.add_argument(
-        "--min_leaves",
-        type=int,
-        default=default.min_leaves,
-        help="least number of leaves below each side (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--min_edit_distance",
-        type=float,
-        default=default.min_edit_distance,
-        help="least edit distance of the texts of both sides, as a share of the longer text, 0 to "
-        "1: leaves out near-duplicates (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--min_confidence",
-        type=float,
-        help="least probability that the chosen side is truly better, given the samples of both "
-        f"and how much the steps of this forest differ, 0 to 1 (default: {USUAL_CONFIDENCE}; 0 "
-        "keeps all; does not apply to scores of a scorer)",
-    )
-    parser.add_argument("--max_pairs_per_tree", type=int, help="default: no limit")
-    parser.add_argument("--max_pairs_per_prefix", type=int, help="default: no limit")
-    parser.add_argument(
-        "--seed", type=int, default=default.seed, help="seed of the limits' choice (default: 0)"
-    )
-
-
-def _pairing(options: dict[str, Any]) -> PairingOptions:
-    wanted = {field.name: options[field.name] for field in fields(PairingOptions)}
-    try:
-        return PairingOptions(**wanted)
-    except ValueError as error:
-        raise CommandError(str(error), returncode=2) from error
-
-
-def _parameters(pairing: PairingOptions, source: ValueSource, trees: TreeFilter) -> SetParameters:
-    try:
-        return SetParameters(
-            pairing,
-            source.estimator,
-            source.ungraded,
-            source.scorer,
-            trees,
-            source.agree,
-            source.is_progress,
-        )
-    except ValueError as error:
-        raise CommandError(str(error), returncode=2) from error

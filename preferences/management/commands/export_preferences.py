@@ -13,10 +13,11 @@ from common.storage_problems import first_line
 from common.text import as_percent
 from forests.core.estimators import AUTO
 from forests.core.opinions.verdicts import JUDGE_STEPS, SCORES, Verdict
-from forests.forest_arguments import get_graded_forest
+from forests.forest_arguments import FOREST_NAME_HELP
 from forests.models import Forest
-from forests.storage.scores import get_scorer
+from forests.storage.reader import ForestReader
 from metrics.arguments import add_tree_filter_arguments, tree_filter
+from metrics.forest_choice import ARCHIVE_HELP, open_archive, open_graded
 from preferences.arguments import (
     Values,
     add_source_arguments,
@@ -29,6 +30,7 @@ from preferences.core.value_sources import ValueSource
 from preferences.critique_arguments import add_critique_arguments, choose_critics
 from preferences.export.containers import CONTAINERS
 from preferences.export.dataset_rows import (
+    ALL_TREES,
     REVIEWED,
     SOLUTIONS,
     Solutions,
@@ -46,7 +48,15 @@ from preferences.export.formats.thought_marks import THOUGHTS
 from preferences.export.hub import check_hub, push_to_hub
 from preferences.export.writing import FORMATS, ExportRequest, export, output_of
 from preferences.models import PreferenceSet
+from preferences.pairing_arguments import (
+    add_pairing_arguments,
+    check_pairing,
+    given_pairing,
+    pairing_for,
+    parameters_of,
+)
 from preferences.sets.storage import has_open_ends, sets_of
+from preferences.sets.unstored import UnstoredSet
 
 _LOOK_FOR_ERRORS = ("processbench", *(one.name for one in CRITIQUE_FORMATS))
 _CHAT_FORMATS = ("trl_conversational", *(one.name for one in CHAT_PAIR_FORMATS))
@@ -73,10 +83,12 @@ python manage.py export_preferences --forest_name F --format trl --container jso
 python manage.py export_preferences --set F/S --reviewed accepted --output accepted
 python manage.py export_preferences --forest_name F --format trl_stepwise --test_fraction 0.1 --output steps
 python manage.py export_preferences --forest_name F --format trl_stepwise --values scorer:imported --output steps
+python manage.py export_preferences --archive backups/first --format trl --min_margin 0.5 --output pairs
 """  # noqa: E501
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--forest_name", help="name of a forest, as `seed_forest` printed it")
+        parser.add_argument("--forest_name", help=FOREST_NAME_HELP)
+        parser.add_argument("--archive", type=Path, metavar="DIR", help=ARCHIVE_HELP)
         parser.add_argument(
             "--set",
             dest="set_name",
@@ -101,7 +113,13 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             default=0.0,
             help="share of the prompts in the split test, 0 to below 1 (default: 0)",
         )
-        parser.add_argument("--seed", type=int, default=0, help="seed of the splits (default: 0)")
+        parser.add_argument(
+            "--seed",
+            type=int,
+            default=0,
+            help="seed of the splits, and with --archive of the choice of pairs that a limit keeps "
+            "(default: 0)",
+        )
         parser.add_argument(
             "--label_threshold",
             type=float,
@@ -166,6 +184,13 @@ python manage.py export_preferences --forest_name F --format trl_stepwise --valu
             help="also upload to this dataset repository of the Hugging Face hub",
         )
         add_source_arguments(parser)
+        add_pairing_arguments(
+            parser.add_argument_group(
+                "pairs of an archive",
+                "Only with --archive, which holds no preference sets. The pairs are those that "
+                "create_preferences would make with these options.",
+            )
+        )
         add_json_argument(parser)
 
     def handle(self, *, output: Path, overwrite: bool, **options: Any) -> None:
@@ -274,27 +299,34 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
             returncode=2,
         )
     _check_containers(chosen_format, options["container"])
-    forest, preference_set = _forest_and_set(options, needs_set=reads_pairs)
+    _check_pairing(chosen_format, options)
+    reader, preference_set = _reader_and_set(options, needs_set=reads_pairs)
+    forest = reader.forest
     source = (
-        _source_of_set(forest, preference_set, options, command)
+        _source_of_set(reader, preference_set, options, command)
         if preference_set
-        else choose_source(forest, options, command)
+        else choose_source(reader, options, command)
     )
     _refuse_errors_of_progress(source, options)
-    if reads_pairs and preference_set and not options["single_steps"]:
-        _refuse_single_steps(chosen_format, preference_set)
-    critics = choose_critics(forest, chosen_format, source, options)
+    pairs: PreferenceSet | UnstoredSet | None = preference_set if reads_pairs else None
+    if options["archive"] and reads_pairs:
+        parameters = parameters_of(pairing_for(source, options), source, ALL_TREES)
+        pairs = UnstoredSet(reader, parameters)
+        preference_set = pairs.record
+    if pairs and not options["single_steps"]:
+        _refuse_single_steps(chosen_format, pairs)
+    critics = choose_critics(reader, chosen_format, source, options)
     if chosen_format.needs_tokens:
         _require_tokens(forest, chosen_format, options)
     threshold = options["label_threshold"]
     if threshold is None:
-        threshold = _usual_threshold(forest, source, chosen_format)
+        threshold = _usual_threshold(reader, source, chosen_format)
     return ExportRequest(
-        forest=forest,
+        reader=reader,
         format=chosen_format,
         containers=options["container"],
         output=output,
-        preference_set=preference_set if reads_pairs else None,
+        pairs=pairs,
         options=RowOptions(
             label_threshold=threshold,
             with_values=options["with_values"],
@@ -332,6 +364,42 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
     )
 
 
+def _check_pairing(chosen: Format, options: dict[str, Any]) -> None:
+    """Refuse options of pairs that nobody makes, and of sets and reviews that no archive has.
+
+    Raises:
+        CommandError: one was given.
+    """
+    given = given_pairing(options)
+    if not options["archive"]:
+        if given:
+            raise CommandError(
+                f"--{given[0]} makes pairs of an --archive: for a forest of the database, make a "
+                "set with create_preferences",
+                returncode=2,
+            )
+        return
+    if given and chosen.source != "pairs":
+        raise CommandError(
+            f"--{given[0]} makes pairs, and {chosen.name} has none: leave it out, or choose a "
+            "format of pairs",
+            returncode=2,
+        )
+    of_the_database = {
+        "--forest_name": options["forest_name"],
+        "--set": options["set_name"],
+        "--reviewed": options["reviewed"] != "all",
+    }
+    for option, is_given in of_the_database.items():
+        if is_given:
+            raise CommandError(
+                f"{option} is for forests of the database, and --archive names a directory: leave "
+                "one of them out",
+                returncode=2,
+            )
+    check_pairing(options)
+
+
 def _check_containers(chosen: Format, wanted: Sequence[str]) -> None:
     """Refuse to write only containers that the trainers of a format cannot read.
 
@@ -346,14 +414,16 @@ def _check_containers(chosen: Format, wanted: Sequence[str]) -> None:
         )
 
 
-def _refuse_single_steps(chosen: Format, preference_set: PreferenceSet) -> None:
+def _refuse_single_steps(chosen: Format, pairs: PreferenceSet | UnstoredSet) -> None:
     """Refuse single steps for trainers that end each completion, unless all end a solution.
 
     Raises:
         CommandError: a model would learn to stop after one step.
     """
-    level = preference_set.parameters.get("level", STEP)
-    if chosen.ends_completions and level == STEP and has_open_ends(preference_set):
+    preference_set = pairs.record if isinstance(pairs, UnstoredSet) else pairs
+    if not chosen.ends_completions or preference_set.parameters.get("level", STEP) != STEP:
+        return
+    if pairs.has_open_ends() if isinstance(pairs, UnstoredSet) else has_open_ends(pairs):
         raise CommandError(
             f"set {preference_set.name!r} has single steps, and the trainers of {chosen.name} end "
             "each with an end-of-sequence token, so a model learns to stop after one step: make "
@@ -403,11 +473,11 @@ def _require_tokens(forest: Forest, chosen_format: Format, options: dict[str, An
             )
 
 
-def _usual_threshold(forest: Forest, source: ValueSource, chosen: Format) -> float:
+def _usual_threshold(reader: ForestReader, source: ValueSource, chosen: Format) -> float:
     """Return the default of `--label_threshold`: scores call a step good above 0.5."""
     if source.is_progress:
         return 0.0
-    if source.scorer and get_scorer(forest, source.scorer).kind in JUDGE_STEPS:
+    if source.scorer and reader.scorer(source.scorer).kind in JUDGE_STEPS:
         return SCORES[Verdict.NEUTRAL]
     return chosen.default_threshold or 0.0
 
@@ -478,7 +548,7 @@ def _filters(options: dict[str, Any], *, reads_pairs: bool) -> Filters:
 
 
 def _source_of_set(
-    forest: Forest,
+    reader: ForestReader,
     preference_set: PreferenceSet,
     options: dict[str, Any],
     command: ProjectCommand,
@@ -510,17 +580,19 @@ def _source_of_set(
             returncode=2,
         )
     if not source.scorer:
-        hint_at_imported_values(forest, options, command)
+        hint_at_imported_values(reader, options, command)
     if FORMATS[options["format"]].source == "trees":
         for scorer in source.scorers:
-            get_scorer(forest, scorer)
+            reader.scorer(scorer)
     return source
 
 
-def _forest_and_set(
+def _reader_and_set(
     options: dict[str, Any], *, needs_set: bool
-) -> tuple[Forest, PreferenceSet | None]:
-    """Return the forest and, if named or needed, its preference set."""
+) -> tuple[ForestReader, PreferenceSet | None]:
+    """Return the forest and, if named or needed, its preference set; an archive has none."""
+    if options["archive"]:
+        return open_archive(options["archive"]), None
     forest_name, set_name = options["forest_name"], options["set_name"]
     if set_name and "/" in set_name:
         named_forest, _, set_name = set_name.partition("/")
@@ -531,11 +603,13 @@ def _forest_and_set(
             )
         forest_name = named_forest
     if not forest_name:
-        raise CommandError("give --forest_name, or --set <forest>/<name>", returncode=2)
-    forest = get_graded_forest(forest_name)
+        raise CommandError(
+            "give --forest_name, or --set <forest>/<name>, or --archive", returncode=2
+        )
+    reader = open_graded(forest_name)
     if not (set_name or needs_set):
-        return forest, None
-    return forest, _preference_set(forest, set_name, options["values"])
+        return reader, None
+    return reader, _preference_set(reader.forest, set_name, options["values"])
 
 
 def _preference_set(forest: Forest, name: str | None, values: Values | None) -> PreferenceSet:

@@ -364,7 +364,7 @@ def _with_column(table: pa.Table, name: str, value: object) -> pa.Table:
             lambda out: _change_table(
                 out, "nodes", lambda t: _with_column(t, "drawn", json.dumps({"1" * 5000: 1}))
             ),
-            r"count 3, tokens \d+, drawn \{'1111",
+            r"drawn \{'1111",
         ),
         (
             lambda out: _change_table(

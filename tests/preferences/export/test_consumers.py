@@ -23,6 +23,7 @@ from datasets import load_dataset
 from hypothesis import given
 
 from forests.core.step_tags import STEP_TAG, without_number
+from forests.storage.reader import DatabaseReader
 from preferences.core.value_sources import ValueSource
 from preferences.export.containers import Batch, JsonLines
 from preferences.export.dataset_rows import TreeItems, iter_tree_items
@@ -191,7 +192,7 @@ def test_the_time_of_a_prm800k_row_is_read_by_openr(make_forest, microsecond):
     forest = make_forest()
     there = timezone(timedelta(hours=-5))
     forest.created_at = datetime(2026, 11, 27, 22, 57, 18, microsecond, tzinfo=there)
-    _, item = next(iter_tree_items(forest, ValueSource(), Counter(), ABOVE_ZERO))
+    _, item = next(iter_tree_items(DatabaseReader(forest), ValueSource(), Counter(), ABOVE_ZERO))
     [row] = rows_of("prm800k", item, labeler=LABELER)
     read = datetime.strptime(row["timestamp"], "%Y-%m-%dT%H:%M:%S.%f")  # noqa: DTZ007
     assert read == datetime(2026, 11, 28, 3, 57, 18, microsecond)  # noqa: DTZ001
@@ -221,7 +222,9 @@ PRM800K_ROW = {
 
 
 def test_prm800k_rows_have_the_columns_of_the_dataset(make_forest):
-    _, item = next(iter_tree_items(make_forest(), ValueSource(), Counter(), ABOVE_ZERO))
+    _, item = next(
+        iter_tree_items(DatabaseReader(make_forest()), ValueSource(), Counter(), ABOVE_ZERO)
+    )
     [row] = rows_of("prm800k", item, labeler=LABELER)
     assert kinds(row) == kinds(PRM800K_ROW)
 

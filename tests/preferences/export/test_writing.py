@@ -9,6 +9,7 @@ from datasets import DatasetDict, load_dataset
 
 from common.directories import OutputError
 from forests.models import Forest
+from forests.storage.reader import DatabaseReader
 from preferences.core.pairing import PairingOptions
 from preferences.export import containers
 from preferences.export.formats.base import RowOptions
@@ -37,11 +38,11 @@ def request_of(forest, tmp_path):
             parameters = SetParameters(PairingOptions(pairing="all_pairs"))
             made[of.name] = create_preferences(of, "all", parameters, report=lambda _trees: None)
         wanted = ExportRequest(
-            forest=of,
+            reader=DatabaseReader(of),
             format=FORMATS[name],
             containers=EVERY_CONTAINER,
             output=tmp_path / "out",
-            preference_set=made[of.name],
+            pairs=made[of.name],
             options=RowOptions(label_threshold=FORMATS[name].default_threshold or 0.0),
             estimator="leaf_mean",
             ungraded="incorrect",
