@@ -142,12 +142,15 @@ def names() -> Iterator[str]:
 def test_nothing_in_a_forest_runs(reader: Page, parts_of, names, watch):
     make_forest("calm-test-first")
     hostile_forest(next(names), CALM)
-    calm = parts_of("/") | parts_of("/hostile-test-0/")
+    calm = parts_of("/") | parts_of("/hostile-test-0/") | parts_of("/hostile-test-0/config/")
+    calm |= parts_of("/search/?q=hostile") | {"xhtml:nav class=pages", "xhtml:a rel"}
     for what, text in CORPUS.items():
         forest = hostile_forest(next(names), text)
         parts = parts_of(forest.get_absolute_url())
+        parts |= parts_of(f"{forest.get_absolute_url()}config/")
         assert parts - calm - _OF_MARKUP == set(), what
-    assert parts_of("/") - calm == set()
+    for address in ("/", "/?page=2", "/search/?q=hostile"):
+        assert parts_of(address) - calm == set()
     reader.wait_for_timeout(500)
     assert watch.problems == []
 
