@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from common.text import counted
 from forests.core.model_counts import from_fields, in_words
 from forests.models import Forest
 from metrics.core.comparing.item_results import ItemResults, shared_positions
@@ -180,7 +181,8 @@ def _unshared(first: Subject, other: Subject, shared: int) -> Iterator[str]:
         for used, name in zip((first.num_used, other.num_used), names, strict=True)
         if used > shared
     ]:
-        yield (f"Only the {shared} shared items are compared. Left out: {', '.join(missing)}")
+        left_out = ", ".join(missing)
+        yield f"Compared over {counted(shared, 'shared item')} only. Left out: {left_out}"
 
 
 def _unlike(first: Subject, other: Subject) -> Iterator[str]:

@@ -182,7 +182,7 @@ class TestForests:
         told = found["comparisons"][0]["warnings"]
         assert "The datasets differ: example/ducks and example/geese" in told
         left_out = f"Left out: 3 of {NAME}, 1 of {self.OTHER}"
-        assert f"Only the 5 shared items are compared. {left_out}" in told
+        assert f"Compared over 5 shared items only. {left_out}" in told
         assert words.count("warning: ") == len(told)
         models = [one["models"] for one in found["comparisons"][0]["subjects"]]
         assert models[0].startswith("not named (")
