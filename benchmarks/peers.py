@@ -23,13 +23,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import psutil
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measures import Measure, argument_parser, print_json
 from benchmarks.populate import bare_load, run
-from benchmarks.servers import PROJECT, ask, empty_database, simulator, stats
+from benchmarks.servers import PROJECT, ask, cpu_of_servers, empty_database, simulator, stats
 
 if TYPE_CHECKING:
     import openai
@@ -179,16 +177,9 @@ def grow_load(_: int, __: int, url: str, concurrency: int, prompts: int) -> tupl
         num_rollouts=SAMPLES,
         logprobs=False,
     )
-    began, servers = time.process_time(), _cpu_of_servers()
+    began, servers = time.process_time(), cpu_of_servers()
     grow_share(forest)
-    return time.process_time() - began, _cpu_of_servers() - servers
-
-
-def _cpu_of_servers() -> float:
-    """Return the CPU seconds of the other processes of this benchmark."""
-    others = psutil.Process(os.getppid()).children(recursive=True)
-    times = [one.cpu_times() for one in others if one.pid != os.getpid()]
-    return float(sum(one.user + one.system for one in times))
+    return time.process_time() - began, cpu_of_servers() - servers
 
 
 def peer_load(script: str, url: str, concurrency: int, prompts: int) -> None:

@@ -2,7 +2,8 @@
 
 Both send requests of the same size to the same simulated server (real HTTP, in its own process)
 with the same number of requests in flight, and the server measures. Growing uses an embedded
-MongoDB, which shares the machine's cores. A bare loop writes nothing.
+MongoDB, which shares the machine's cores. A bare loop writes nothing. Where more processes bring no
+more requests, the processor time of a request says why: that of the load, and that of the servers.
 
 usage: python benchmarks/populate.py [--quick] [--json]
 """
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measures import Measure, argument_parser, print_json
-from benchmarks.servers import ask, empty_database, simulator, stats
+from benchmarks.servers import ask, cpu_of_servers, empty_database, simulator, stats
 
 if TYPE_CHECKING:
     import openai
@@ -51,6 +52,8 @@ class Result:
     ratio: float
     bare_milliseconds_cpu: float
     grown_milliseconds_cpu: float
+    servers_milliseconds_cpu: float
+    """Of the database and the model server while forests grow."""
     most_in_flight: float
 
 
@@ -65,6 +68,7 @@ def main() -> None:
             for concurrency in (16, 64, 256)
             for processes in (1, 2)
         ]
+        + [Case(256, processes, 0.1) for processes in (4, 8, 12)]
     )
     with empty_database():
         results = [measure(case, 6.0 if options.quick else SECONDS_OF_LOAD) for case in cases]
@@ -82,7 +86,7 @@ def measure(case: Case, seconds: float) -> Result:
         bare_cpu = sum(run(bare_load, case.processes, url, each, num_requests // case.processes))
         bare = stats(url)
         ask(url, "/reset")
-        grown_cpu = sum(run(grow_load, case.processes, url, each, num_requests, case))
+        loads = run(grow_load, case.processes, url, each, num_requests, case)
         grown = stats(url)
     bare_rate = bare["requests"] / bare["seconds"]
     grown_rate = grown["requests"] / grown["seconds"]
@@ -92,7 +96,10 @@ def measure(case: Case, seconds: float) -> Result:
         grown=round(grown_rate, 1),
         ratio=round(grown_rate / bare_rate, 3),
         bare_milliseconds_cpu=round(1000 * bare_cpu / bare["requests"], 2),
-        grown_milliseconds_cpu=round(1000 * grown_cpu / grown["requests"], 2),
+        grown_milliseconds_cpu=round(1000 * sum(own for own, _ in loads) / grown["requests"], 2),
+        servers_milliseconds_cpu=round(
+            1000 * max(servers for _, servers in loads) / grown["requests"], 2
+        ),
         most_in_flight=grown["most_in_flight"],
     )
 
@@ -138,8 +145,8 @@ def bare_load(
 
 def grow_load(
     number: int, processes: int, url: str, concurrency: int, num_requests: int, case: Case
-) -> float:
-    """Grow a forest that needs about this many requests; return the CPU seconds."""
+) -> tuple[float, float]:
+    """Grow a forest that needs about this many requests; return its and the servers' CPU seconds."""
     os.environ["OPENAI_BASE_URL"] = f"{url}/v1"
     import django  # noqa: PLC0415  the settings read the environment
 
@@ -149,9 +156,9 @@ def grow_load(
     requests_per_tree = 11  # 1 + 4 + ~6 of three steps with branching 4, 2, 1
     trees = max(processes, num_requests // requests_per_tree // processes)
     forest = seed_share(f"p{number}", trees, concurrency=concurrency, strategy=case.strategy)
-    began = time.process_time()
+    began, servers = time.process_time(), cpu_of_servers()
     grow_share(forest)
-    return time.process_time() - began
+    return time.process_time() - began, cpu_of_servers() - servers
 
 
 def measures(results: Sequence[Result]) -> list[Measure]:
@@ -173,12 +180,12 @@ def report(results: list[Result], *, as_json: bool) -> None:
     if as_json:
         print_json("populate", measures(results), results=[asdict(result) for result in results])
         return
-    print("latency  concurrency  processes  bare/s  grown/s  ratio  CPU ms bare  CPU ms grown")
+    print("latency  concurrency  processes  bare/s  grown/s  ratio  CPU ms: bare  grown  servers")
     for r in results:
         print(
             f"{r.case.latency:7}  {r.case.concurrency:11}  {r.case.processes:9}  {r.bare:6.0f}"
-            f"  {r.grown:7.0f}  {r.ratio:5.2f}  {r.bare_milliseconds_cpu:11.2f}"
-            f"  {r.grown_milliseconds_cpu:12.2f}"
+            f"  {r.grown:7.0f}  {r.ratio:5.2f}  {r.bare_milliseconds_cpu:12.2f}"
+            f"  {r.grown_milliseconds_cpu:5.2f}  {r.servers_milliseconds_cpu:7.2f}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from prm_site.services.definitions import MONGODB, QUEUE
 from prm_site.services.registry import running_addresses
@@ -41,6 +44,21 @@ def empty_database() -> Iterator[None]:
         }  # fmt: skip
         subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=PROJECT, check=True)
         yield
+
+
+def cpu_of_servers() -> float:
+    """Return the CPU seconds of the database, the queue and the model server so far.
+
+    For the benchmark's own process, or one that it started with `multiprocessing`.
+    """
+    us = psutil.Process()
+    owner = us if multiprocessing.parent_process() is None else us.parent()
+    times = [
+        one.cpu_times()
+        for one in (owner.children(recursive=True) if owner else ())
+        if not any("multiprocessing" in word for word in one.cmdline())
+    ]
+    return float(sum(one.user + one.system for one in times))
 
 
 def stats(url: str) -> dict[str, float]:
