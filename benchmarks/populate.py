@@ -146,7 +146,7 @@ def bare_load(
 def grow_load(
     number: int, processes: int, url: str, concurrency: int, num_requests: int, case: Case
 ) -> tuple[float, float]:
-    """Grow a forest that needs about this many requests; return its and the servers' CPU seconds."""
+    """Grow a forest with about this many requests; return its and the servers' CPU seconds."""
     os.environ["OPENAI_BASE_URL"] = f"{url}/v1"
     import django  # noqa: PLC0415  the settings read the environment
 
