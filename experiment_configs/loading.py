@@ -169,12 +169,22 @@ def _describe_place(error: BaseException, path: Path) -> str:
 
 
 def _git_version(path: Path, beside: Iterable[str]) -> tuple[str, str]:
-    commit = _git(path, "rev-parse", "HEAD")
-    if not commit or _git(path, "check-ignore", path.name):
+    """Return the commit and the branch of a file; empty for a file that is not of a commit."""
+    asked = ("status", "--porcelain=v2", "--branch", "--ignored", "-z", "--", path.name, *beside)
+    lines = _git(path, *asked).split("\0")
+    heads = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
+    commit, branch = heads.get("branch.oid", ""), heads.get("branch.head", "")
+    ignored = [line[2:] for line in lines if line.startswith("! ")]
+    if commit in ("", "(initial)") or any(_covers(one, path.name) for one in ignored):
         return "", ""  # an ignored file, such as one in an environment, is not of that commit
-    if _git(path, "status", "--porcelain", "--", path.name, *beside):
+    if any(line[0] not in "#!" for line in lines if line):
         commit += "-dirty"
-    return commit, _git(path, "rev-parse", "--abbrev-ref", "HEAD")
+    return commit, "HEAD" if branch == "(detached)" else branch
+
+
+def _covers(ignored: str, name: str) -> bool:
+    """Return whether an ignored path is the file of this name, or a directory around it."""
+    return ignored.endswith("/") or ignored.rpartition("/")[2] == name
 
 
 def _git(path: Path, *arguments: str) -> str:

@@ -49,20 +49,38 @@ def test_a_config_may_import_helpers_beside_it(tmp_path: Path):
     assert load_config("mine", [tmp_path]).config.get_label(1) == "7"
 
 
+def git(directory: Path, *commands: str) -> None:
+    for command in commands:
+        subprocess.run(["git", *command.split()], cwd=directory, check=True)
+
+
+COMMIT = ("add .", "-c user.name=a -c user.email=a@b commit -q -m a")
+
+
 def test_the_commit_of_the_config_is_recorded(tmp_path: Path):
     path = write(tmp_path, GOOD)
-    for command in (
-        "init -q -b topic", "add .", "-c user.name=a -c user.email=a@b commit -q -m a",
-    ):  # fmt: skip
-        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
-
+    git(tmp_path, "init -q -b topic")
+    unborn = load_config("mine", [tmp_path])
+    git(tmp_path, *COMMIT)
     clean = load_config("mine", [tmp_path])
     path.write_text(GOOD + "# changed\n")
     changed = load_config("mine", [tmp_path])
+    git(tmp_path, "checkout -q --detach")
+    detached = load_config("mine", [tmp_path])
 
+    assert (unborn.git_commit, unborn.git_branch) == ("", "")
     assert len(clean.git_commit) == 40
     assert clean.git_branch == "topic"
-    assert changed.git_commit == f"{clean.git_commit}-dirty"
+    assert changed.git_commit == detached.git_commit == f"{clean.git_commit}-dirty"
+    assert detached.git_branch == "HEAD"
+
+
+def test_a_config_that_git_does_not_track_is_dirty(tmp_path: Path):
+    (tmp_path / "other").touch()
+    git(tmp_path, "init -q", *COMMIT)
+    write(tmp_path, GOOD)
+
+    assert load_config("mine", [tmp_path]).git_commit.endswith("-dirty")
 
 
 def test_a_config_that_the_repository_ignores_has_no_commit(tmp_path: Path):
@@ -70,13 +88,14 @@ def test_a_config_that_the_repository_ignores_has_no_commit(tmp_path: Path):
     installed = tmp_path / ".venv"
     installed.mkdir()
     write(installed, GOOD)
-    (tmp_path / ".gitignore").write_text(".venv/\n")
-    for command in (
-        "init -q -b topic", "add .", "-c user.name=a -c user.email=a@b commit -q -m a",
-    ):  # fmt: skip
-        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+    write(tmp_path, GOOD, "own")
+    write(tmp_path, GOOD)
+    (tmp_path / ".gitignore").write_text(".venv/\n/own.py\n")
+    git(tmp_path, "init -q", *COMMIT)
 
     assert load_config("mine", [installed]).git_commit == ""
+    assert load_config("own", [tmp_path]).git_commit == ""
+    assert load_config("mine", [tmp_path]).git_commit
 
 
 def test_a_config_outside_a_repository_has_no_commit(tmp_path: Path):
