@@ -70,7 +70,6 @@ PAGES = {
     "preferences-accepted": f"/{FINISHED}/preferences/?review=accepted",
     "preferences-empty": f"/{GROWING}/preferences/",
     "password": "/login/password/",
-    "not-found": "/nothing/at/all/",
 }
 """Pages of a reader who is logged in."""
 

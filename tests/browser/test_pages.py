@@ -36,24 +36,35 @@ def showcase(live_server) -> None:
     make_showcase()
 
 
+PORTIONS = 4
+"""Tests that share the pages: to make the showcase takes longer than to look at a page."""
+
+
 @pytest.fixture
 def look(page: Page) -> Callable[[str, str], None]:
-    """Look at a page in every way."""
+    """Look at a page in every way, first as it comes and then unfolded."""
     axe = checker("axe-core/axe.min.js").read_text()
 
     def look(name: str, address: str) -> None:
-        for kind, (scheme, size) in LOOKS.items():
-            page.emulate_media(color_scheme=scheme)
-            page.set_viewport_size(size)
-            page.goto(address)
-            expect(page.get_by_role("heading", level=1)).to_be_visible()
+        page.goto(address)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        for kind in LOOKS:
+            take_look(page, kind)
             take_picture(page, f"{name}-{kind}")
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), kind
-            page.evaluate(_UNFOLD)
-            page.evaluate(axe)
-            assert problems_of(page) == [], kind
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, kind)
+        page.evaluate(_UNFOLD)
+        page.evaluate(axe)
+        for kind in LOOKS:
+            take_look(page, kind)
+            assert problems_of(page) == [], (name, kind)
 
     return look
+
+
+def take_look(page: Page, kind: str) -> None:
+    scheme, size = LOOKS[kind]
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size(size)
 
 
 def take_picture(page: Page, name: str) -> None:
@@ -71,23 +82,28 @@ def problems_of(page: Page) -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.parametrize(("name", "address"), PAGES.items(), ids=PAGES)
-def test_a_page_looks_well_and_can_be_read_by_everyone(
-    reader: Page, showcase, look, watch, name, address
-):
-    if name == "not-found":
-        watch.expected.append("404")
-    look(name, address)
+@pytest.mark.slow
+@pytest.mark.parametrize("portion", range(PORTIONS))
+def test_pages_look_well_and_can_be_read_by_everyone(reader: Page, showcase, look, watch, portion):
+    for name, address in list(PAGES.items())[portion::PORTIONS]:
+        look(name, address)
+        assert watch.problems == [], name
 
 
-@pytest.mark.parametrize(("name", "address"), ADMIN_PAGES.items(), ids=ADMIN_PAGES)
-def test_the_admin_works_with_the_policy_of_the_site(reader: Page, showcase, watch, name, address):
-    for kind, (scheme, size) in LOOKS.items():
-        reader.emulate_media(color_scheme=scheme)
-        reader.set_viewport_size(size)
+@pytest.mark.slow
+def test_the_admin_works_with_the_policy_of_the_site(reader: Page, showcase, watch):
+    for name, address in ADMIN_PAGES.items():
         reader.goto(address)
         expect(reader.get_by_role("heading", level=1).first).to_be_visible()
-        take_picture(reader, f"{name}-{kind}")
+        for kind in LOOKS:
+            take_look(reader, kind)
+            take_picture(reader, f"{name}-{kind}")
+        assert watch.problems == [], name
+
+
+def test_a_page_that_is_not_there_looks_well(reader: Page, look, watch):
+    watch.expected.append("404")
+    look("not-found", "/nothing/at/all/")
 
 
 def test_the_login_looks_well(page: Page, live_server, look):
