@@ -122,7 +122,7 @@ def test_a_forest_without_a_number_says_why(reader):
     Forest.objects.update(num_leaves=3, num_correct=1)
     assert "no complete tree" in text_of(reader, "/")
     Forest.objects.update(num_complete=1, worker_config={"strategy": "omega_prm"})
-    assert "<small>not measured</small>" in text_of(reader, "/")
+    assert "<small>biased</small>" in text_of(reader, "/")
 
 
 def test_the_models_that_will_be_asked_are_named_before_growth(reader):
