@@ -50,7 +50,7 @@ class Findings:
     num_forests: int = 0
     """Forests that match, of those that were read."""
     num_read: int = 0
-    """Forests that were read."""
+    """Forests that were read; none if an id names a tree."""
     trees: Sequence[TreeHit] = ()
     items_read: range | None = None
     """Trees whose items were searched; None: none were."""
@@ -92,9 +92,7 @@ def find(phrase: str, forest: Forest | None) -> Findings:
     phrase = " ".join(phrase[:MAX_PHRASE_LENGTH].split())
     if not phrase:
         return Findings(phrase, forest)
-    if named := _ID.fullmatch(phrase):
-        path = parse_path(named["path"]) if named["path"] else None
-        trees = _read([named["forest"]], int(named["index"][:9]), path)
+    if trees := _named(phrase):
         return Findings(phrase, forest, trees=trees)
     known = list(Forest.objects.only(*_LISTED_FIELDS)[:FORESTS_LOOKED_AT])
     words, number = _split(phrase)
@@ -108,6 +106,14 @@ def find(phrase: str, forest: Forest | None) -> Findings:
     return Findings(
         phrase, forest, found[:MAX_HITS], len(found), len(known), trees, items_read
     )  # fmt: skip
+
+
+def _named(phrase: str) -> list[TreeHit]:
+    """Return the tree whose id, or the id of one of its steps, a phrase is; nothing if none."""
+    named = _ID.fullmatch(phrase)
+    if named is None or (index := read_number(named["index"])) is None:
+        return []
+    return _read([named["forest"]], index, parse_path(named["path"]) if named["path"] else None)
 
 
 def _split(phrase: str) -> tuple[str, int | None]:
