@@ -426,7 +426,8 @@ PERMISSIONS = ["auth_user_groups", "auth_user_user_permissions"]
         # Whether the reader may label, too.
         (f"{FOREST}trees/1/", [*TREE_READS, *PERMISSIONS, "forests_tree"]),
         (f"{FOREST}trees/1/?q=eggs&ends=correct", [*TREE_READS, *PERMISSIONS, "forests_tree"]),
-        (f"{FOREST}trees/1/nodes/0.0.1/", TREE_READS),
+        # Whether the reader may draw more rollouts, too.
+        (f"{FOREST}trees/1/nodes/0.0.1/", [*TREE_READS, *PERMISSIONS]),
         (f"{FOREST}trees/1/nodes/0.0.1/prefix.txt", [*NODE_READS, "forests_tree"]),
         (f"{FOREST}trees/1/prompt.txt", ["forests_forest", "forests_tree"]),
     ],
