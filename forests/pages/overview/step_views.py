@@ -18,7 +18,7 @@ from forests.pages.overview.step_search import (
     StepSearchError,
     search_steps,
 )
-from forests.pages.page_requests import HtmxRequest, get_forest, read_number
+from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
 from forests.pages.tree.selection import phrase_pattern
 
 MORE_PART = "more-steps"
@@ -46,7 +46,7 @@ def steps(request: HtmxRequest, forest_name: str) -> HttpResponse:
         "is_full": num_listed >= TREES_PER_PAGE,
         "more_part": MORE_PART,
     }
-    if request.htmx and request.htmx.target == MORE_PART:
+    if wants_part(request, MORE_PART):
         return render(request, "forests/_found_steps.html", context)
     return respond(
         request, "forests/found_steps.html", context, lambda: _data(forest, wanted, found)
