@@ -54,7 +54,7 @@ class SampledTrees:
 def read_sampled_trees(forest: Forest) -> SampledTrees:
     """Return some trees of a forest, by their ids: at most four queries.
 
-    One query for all of them would take the embedded server eight times as long.
+    The embedded server takes longer for each document of a longer answer: see docs/embedded.md.
     """
     number = min(forest.num_trees, TREES_SAMPLED)
     ids = tree_ids(forest, [one * forest.num_trees // number for one in range(number)])
