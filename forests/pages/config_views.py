@@ -32,12 +32,14 @@ _OMEGA = (
     "num_searches", "omega_alpha", "omega_beta", "omega_length", "omega_c_puct",
 )  # fmt: skip
 _UNUSED: Mapping[str, tuple[str, ...]] = {
-    "branching": ("num_rollouts", "rollouts_per_state", "max_tokens_per_rollout", *_OMEGA),
+    "branching": ("num_rollouts", "rollouts_per_state", *_OMEGA),
     "sampled": ("rollouts_per_state", "branching", "max_tokens_per_step", *_OMEGA),
     "math_shepherd": ("branching", "max_tokens_per_step", *_OMEGA),
     "omega_prm": ("num_rollouts", "branching", "max_tokens_per_step"),
 }
-"""Settings that a strategy does not read, so that the page leaves them out."""
+"""Settings that a strategy does not read, so that the page leaves them out.
+
+Thoughts and refinement read `max_tokens_per_rollout` with every strategy."""
 
 
 class Setting(NamedTuple):
