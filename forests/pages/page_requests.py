@@ -9,6 +9,8 @@ from django_htmx.middleware import HtmxDetails
 
 from forests.models import Forest, TreeStatus
 
+MAX_PHRASE_LENGTH = 200
+"""Characters of a search that are read; the fields of the pages take no more."""
 _MAX_DIGITS = 10
 _Choice = TypeVar("_Choice", bound=StrEnum | TreeStatus)
 
@@ -47,6 +49,11 @@ def read_number(text: str) -> int | None:
     """Return a whole number from a URL; None if the text is not one."""
     is_number = text.isascii() and text.isdecimal() and len(text) < _MAX_DIGITS
     return int(text) if is_number else None
+
+
+def read_phrase(text: str) -> str:
+    """Return the words of a search, with one space between them."""
+    return " ".join(text[:MAX_PHRASE_LENGTH].split())
 
 
 def read_choice(kind: type[_Choice], text: str, what: str) -> _Choice | None:

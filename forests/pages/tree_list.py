@@ -15,14 +15,13 @@ from typing import Any
 
 from forests.core.naming import tree_id
 from forests.models import Forest, Tree, TreeStatus
-from forests.pages.page_requests import FilterError, read_choice, read_number
+from forests.pages.page_requests import FilterError, read_choice, read_number, read_phrase
 from forests.pages.tree.selection import phrase_pattern
 from forests.storage.trees import Document, collection, tree_ids
 
 TREES_PER_PAGE = 50
 TREES_LOOKED_AT = 2000
 """Most trees that one page scans for a filter without an index."""
-MAX_PHRASE_LENGTH = 200
 _ROUNDING = 1e-9
 _FIRST_WINDOW, _MAX_TREES_OF_WINDOW, _MAX_WINDOWS = 64, 8192, 150
 
@@ -88,7 +87,7 @@ class TreeFilter:
             from_value=_share(parameters.get("from_value", "")),
             to_value=_share(parameters.get("to_value", "")),
             is_disputed=_switch(parameters.get("disputed", "")),
-            phrase=" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()),
+            phrase=read_phrase(parameters.get("q", "")),
             order=read_choice(Order, parameters.get("sort", ""), "order") or Order.DATASET,
             start=_start(parameters.get("from", "0")),
         )

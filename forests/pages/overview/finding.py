@@ -8,7 +8,7 @@ from forests.core.model_counts import from_fields
 from forests.core.naming import tree_id
 from forests.core.tree import NodePath, parse_path
 from forests.models import Forest, Tree
-from forests.pages.page_requests import read_number
+from forests.pages.page_requests import read_number, read_phrase
 from forests.pages.tree.query import NODE_PATH
 from forests.pages.tree_list import TreeFilter, read_filtered
 from forests.storage.trees import Document, collection
@@ -17,7 +17,6 @@ FORESTS_LOOKED_AT = 1000
 """Most forests that a search reads, latest first."""
 MAX_HITS = 20
 """Most forests, and most trees, that a search lists."""
-MAX_PHRASE_LENGTH = 200
 
 _ID = re.compile(rf"(?P<forest>[a-z0-9][a-z0-9_-]*)/(?P<index>\d+)(?:/(?P<path>{NODE_PATH}))?/?")
 _LISTED_FIELDS = (
@@ -89,7 +88,7 @@ def find(phrase: str, forest: Forest | None) -> Findings:
     The phrase is words about forests, with the number of a tree after them if there is one; or the
     id of a tree or a step; or, within a forest, a text of its items.
     """
-    phrase = " ".join(phrase[:MAX_PHRASE_LENGTH].split())
+    phrase = read_phrase(phrase)
     if not phrase:
         return Findings(phrase, forest)
     if trees := _named(phrase):

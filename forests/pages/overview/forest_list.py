@@ -7,14 +7,13 @@ from typing import Any
 
 from forests.models import Forest
 from forests.pages.overview.finding import FORESTS_LOOKED_AT, has_words, models_asked
-from forests.pages.page_requests import FilterError, read_choice, read_number
+from forests.pages.page_requests import FilterError, read_choice, read_number, read_phrase
 from forests.progress.facts import Progress
 from forests.progress.pass_rates import PassRate, read_pass_rates
 from forests.progress.reading import read_progress, read_standings
 from forests.progress.states import ForestState
 
 FORESTS_PER_PAGE = 25
-MAX_PHRASE_LENGTH = 200
 
 
 class ForestOrder(StrEnum):
@@ -48,7 +47,7 @@ class ForestFilter:
         if not (page := read_number(parameters.get("page", "1"))):
             raise FilterError(f"there is no page {parameters['page'][:40]!r} of forests")
         return cls(
-            phrase=" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()),
+            phrase=read_phrase(parameters.get("q", "")),
             state=read_choice(ForestState, parameters.get("state", ""), "state"),
             order=read_choice(ForestOrder, parameters.get("sort", ""), "order")
             or ForestOrder.LATEST,
