@@ -1,9 +1,9 @@
 """The list of trees on a forest's page, in bounded time for forests of any size.
 
 Without a filter, the trees of a page have computable ids. A filter by status reads the index on
-(forest, status, index) in windows that grow until a page is full. Other filters (outcome, phrase,
-order) have no index: they scan a bounded number of trees. The page says which trees it scanned, and
-the next page continues from there.
+(forest, status, index) in windows that grow until a page is full. Other filters and orders
+(outcome, value, phrase) have no index: they scan a bounded number of trees. The page says which
+trees it scanned, and the next page continues from there.
 """
 
 import re

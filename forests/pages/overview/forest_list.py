@@ -112,10 +112,10 @@ class ForestPage:
 
 
 def read_forests(wanted: ForestFilter) -> ForestPage:
-    """Return the forests of a page; none for a page behind the last one.
+    """Return the forests of a page; none after the last page.
 
-    The database has the usual order, so that only the page is read. Anything else is chosen and
-    sorted among the latest `FORESTS_LOOKED_AT` forests.
+    The database has the usual order, so only the page is read. For any other filter or order, the
+    latest `FORESTS_LOOKED_AT` forests are read and sorted here.
     """
     # The source of a config may be long, and the list does not show it.
     known, num_forests = Forest.objects.defer("config_source"), Forest.objects.count()

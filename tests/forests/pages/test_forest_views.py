@@ -525,7 +525,7 @@ def test_a_forest_refined_for_labels_claims_no_pass_rate(reader):
     assert "</strong> pass@1" not in html
 
 
-def test_commands_that_do_not_go_on_with_growth_are_folded(reader, forest):
+def test_commands_that_do_not_continue_growth_are_folded(reader, forest):
     html = text_of(reader, FOREST)
     assert html.index("<summary>Next commands</summary>") < html.index("create_preferences")
     assert html.count("data-copies") == 2

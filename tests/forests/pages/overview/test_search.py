@@ -98,7 +98,7 @@ def test_the_result_is_limited_and_says_how_far_it_looked(reader, monkeypatch):
 
 
 def test_nothing_asked_for_explains_the_search_and_a_wrong_text_is_shown_escaped(reader):
-    assert "the number of a tree behind them" in text_of(reader, "/search/")
+    assert "followed by the number of a tree" in text_of(reader, "/search/")
     html = text_of(reader, "/search/?q=<script>x</script>")
     assert "<script>x" not in html
     assert "No tree found" in html
