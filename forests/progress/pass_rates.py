@@ -29,11 +29,16 @@ def read_pass_rates(forests: Sequence[Forest]) -> dict[str, PassRate]:
     A measured one takes precedence over one from counters. A forest that also has samples from
     chosen steps has neither: `beam_search` counts all samples, so its pass@1 is biased too.
     """
-    unbiased = [one for one in forests if one.estimator == "leaf_mean"]
+    unbiased = [one for one in forests if draws_from_prompt(one)]
     found = {one.name: rate for one in unbiased if (rate := _counted(one))}
     for _, measured in pass_rates_wanted.send(sender=None, forests=unbiased):
         found.update(cast("dict[str, PassRate]", measured))
     return found
+
+
+def draws_from_prompt(forest: Forest) -> bool:
+    """Return whether all samples begin at the prompt, so that their share of correct is pass@1."""
+    return forest.estimator == "leaf_mean"
 
 
 def _counted(forest: Forest) -> PassRate | None:

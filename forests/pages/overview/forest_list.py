@@ -9,7 +9,7 @@ from forests.models import Forest
 from forests.pages.overview.finding import FORESTS_LOOKED_AT, has_words, models_asked
 from forests.pages.page_requests import FilterError, read_choice, read_number, read_phrase
 from forests.progress.facts import Progress
-from forests.progress.pass_rates import PassRate, read_pass_rates
+from forests.progress.pass_rates import PassRate, draws_from_prompt, read_pass_rates
 from forests.progress.reading import read_progress, read_standings
 from forests.progress.states import ForestState
 
@@ -164,7 +164,9 @@ def _starts(forests: Sequence[Forest], wanted: ForestFilter) -> list[bool]:
 
 
 def _share_correct(forest: Forest) -> float:
-    return forest.num_correct / forest.num_leaves if forest.num_leaves else -1.0
+    """Return the share of correct samples; -1 without samples, or if the share would be biased."""
+    is_known = forest.num_leaves and draws_from_prompt(forest)
+    return forest.num_correct / forest.num_leaves if is_known else -1.0
 
 
 def _share_complete(forest: Forest) -> float:
