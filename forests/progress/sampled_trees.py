@@ -34,7 +34,7 @@ class SampledTrees:
 
     @property
     def samples_per_tree(self) -> float | None:
-        """Mean over the complete trees; trees that grow would add samples, but not trees."""
+        """Mean over the complete trees: trees that grow do not have all their samples yet."""
         return sum(self.num_samples) / len(self.num_samples) if self.num_samples else None
 
     @property
