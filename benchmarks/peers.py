@@ -7,7 +7,7 @@ a data set and Inspect a log with scores to disk, and a bare loop writes nothing
 the environment of `make peers`. If it is missing, only the others are measured.
 
 On few cores the processor time of a request says what limits a forest: that of growing, and that of
-the servers (the database above all) meanwhile.
+the servers (the database above all) while it grows.
 
 usage: python benchmarks/peers.py [--quick] [--json]
 """
@@ -139,7 +139,7 @@ def rate_of(url: str, prompts: int, load: Callable[[], Loaded]) -> tuple[float, 
     """Return the requests per second of a load, and what it returned.
 
     Raises:
-        RuntimeError: it did not exactly the wanted work.
+        RuntimeError: it made more or fewer requests than it should.
     """
     ask(url, "/reset")
     returned = load()

@@ -1,4 +1,4 @@
-"""Wait for answers while the ones before are used."""
+"""Fetch the next answer while the last one is used."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

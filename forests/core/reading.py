@@ -139,8 +139,8 @@ class ForestSource(Protocol):
         Args:
             indexes: which trees.
             scorers: the scorers whose scores they come with.
-            only_values: whether the prompts, and of the steps the texts, models, seeds and tokens,
-                may be left out: no value of a step, and no result of a search, depends on them.
+            only_values: whether prompts, and the texts, models, seeds and token ids of steps, may
+                be left out. No value of a step and no result of a search depends on them.
 
         Raises:
             ReadError: they cannot be read.

@@ -8,7 +8,8 @@ from django.views.decorators.http import require_safe
 
 from experiment_configs.interfaces import SAMPLE_FREE_SETTINGS
 from forests.models import Forest
-from forests.pages.json_twin import respond, settings_shown_to
+from forests.pages.forest_json import config_data
+from forests.pages.json_twin import respond
 from forests.pages.page_requests import get_forest
 
 _GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -32,12 +33,14 @@ _OMEGA = (
     "num_searches", "omega_alpha", "omega_beta", "omega_length", "omega_c_puct",
 )  # fmt: skip
 _UNUSED: Mapping[str, tuple[str, ...]] = {
-    "branching": ("num_rollouts", "rollouts_per_state", "max_tokens_per_rollout", *_OMEGA),
+    "branching": ("num_rollouts", "rollouts_per_state", *_OMEGA),
     "sampled": ("rollouts_per_state", "branching", "max_tokens_per_step", *_OMEGA),
     "math_shepherd": ("branching", "max_tokens_per_step", *_OMEGA),
     "omega_prm": ("num_rollouts", "branching", "max_tokens_per_step"),
 }
-"""Settings that a strategy does not read, so that the page leaves them out."""
+"""Settings that a strategy does not read, so that the page leaves them out.
+
+Thoughts and refinement read `max_tokens_per_rollout` with every strategy."""
 
 
 class Setting(NamedTuple):
@@ -53,7 +56,7 @@ def config(request: HttpRequest, forest_name: str) -> HttpResponse:
     """Render the config of a forest as it was recorded."""
     context = config_context(get_forest(forest_name))
     return respond(
-        request, "forests/config.html", context, lambda: config_data(request, context["forest"])
+        request, "forests/config.html", context, lambda: _data(request, context["forest"])
     )
 
 
@@ -74,20 +77,12 @@ def groups_of(forest: Forest) -> list[tuple[str, list[Setting]]]:
     return [(title, rows) for title, rows in (*found, ("Others", [*settings.values()])) if rows]
 
 
-def config_data(request: HttpRequest, forest: Forest) -> dict[str, Any]:
-    """Return the config as JSON types; without addresses for readers without a login."""
+def _data(request: HttpRequest, forest: Forest) -> dict[str, Any]:
     return {
         "forest": forest.name,
         "config_name": forest.config_name,
         "dataset_split": forest.dataset_split,
-        "dataset_source": forest.dataset_source,
-        "dataset_licence": forest.dataset_licence,
-        "config_sha256": forest.config_sha256,
-        "config_git_commit": forest.config_git_commit,
-        "config_git_branch": forest.config_git_branch,
-        "config_source": settings_shown_to(request, forest.config_source),
-        "settings": settings_shown_to(request, forest.worker_config),
-        "replaced_settings": settings_shown_to(request, forest.replaced_settings or {}),
+        **config_data(request, forest),
     }
 
 

@@ -101,16 +101,23 @@ def forest_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
             "next_commands": [
                 {"purpose": one.purpose, "command": one.command} for one in next_commands
             ],
-            "dataset_source": forest.dataset_source,
-            "dataset_licence": forest.dataset_licence,
-            "config_sha256": forest.config_sha256,
-            "config_git_commit": forest.config_git_commit,
-            "config_git_branch": forest.config_git_branch,
-            "config_source": settings_shown_to(request, forest.config_source),
-            "settings": settings_shown_to(request, forest.worker_config),
-            "replaced_settings": settings_shown_to(request, forest.replaced_settings or {}),
+            **config_data(request, forest),
         },
         **_trees_data(request, forest, context["trees"], context["filter"]),
+    }
+
+
+def config_data(request: HttpRequest, forest: Forest) -> dict[str, Any]:
+    """Return a forest's config as JSON types; without addresses for readers without a login."""
+    return {
+        "dataset_source": forest.dataset_source,
+        "dataset_licence": forest.dataset_licence,
+        "config_sha256": forest.config_sha256,
+        "config_git_commit": forest.config_git_commit,
+        "config_git_branch": forest.config_git_branch,
+        "config_source": settings_shown_to(request, forest.config_source),
+        "settings": settings_shown_to(request, forest.worker_config),
+        "replaced_settings": settings_shown_to(request, forest.replaced_settings or {}),
     }
 
 

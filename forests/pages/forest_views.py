@@ -81,7 +81,6 @@ def trees_context(
 def progress_context(found: Forest) -> dict[str, Any]:
     """Return what a forest's page shows above its trees."""
     sampled = read_sampled_trees(found)
-    complete = found.num_complete
     return {
         "progress": read_progress_of(found),
         "pass_rate": _measured(found),
@@ -93,7 +92,6 @@ def progress_context(found: Forest) -> dict[str, Any]:
             found.growth_started_at,
             found.growth_finished_at or datetime.now(UTC),
         ),
-        "samples_per_tree": found.num_leaves / complete if complete else None,
         "estimate": estimate_for_page(found),
         "servers": read_servers(found),
         "thoughts": read_thoughts(found),

@@ -1,12 +1,22 @@
 """Helpers with which views of forests read their requests."""
 
+from enum import StrEnum
+from typing import TypeVar
+
 from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest
 from django_htmx.middleware import HtmxDetails
 
-from forests.models import Forest
+from forests.models import Forest, TreeStatus
 
+MAX_PHRASE_LENGTH = 200
+"""Characters of a search that are read; the fields of the pages take no more."""
 _MAX_DIGITS = 10
+_Choice = TypeVar("_Choice", bound=StrEnum | TreeStatus)
+
+
+class FilterError(ValueError):
+    """Invalid filter in the URL. The message lists the valid values."""
 
 
 class HtmxRequest(HttpRequest):
@@ -39,3 +49,22 @@ def read_number(text: str) -> int | None:
     """Return a whole number from a URL; None if the text is not one."""
     is_number = text.isascii() and text.isdecimal() and len(text) < _MAX_DIGITS
     return int(text) if is_number else None
+
+
+def read_phrase(text: str) -> str:
+    """Return the words of a search, with one space between them."""
+    return " ".join(text[:MAX_PHRASE_LENGTH].split())
+
+
+def read_choice(kind: type[_Choice], text: str, what: str) -> _Choice | None:
+    """Return the member that a URL names, with dashes for spaces; None for an empty text.
+
+    Raises:
+        FilterError: there is no such member.
+    """
+    if not text:
+        return None
+    words, known = text.replace("-", " "), [str(one.value) for one in kind]
+    if words not in known:
+        raise FilterError(f"unknown {what} {text[:40]!r}: use {', '.join(known)}")
+    return kind(words)

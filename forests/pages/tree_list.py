@@ -1,9 +1,9 @@
 """The list of trees on a forest's page, in bounded time for forests of any size.
 
 Without a filter, the trees of a page have computable ids. A filter by status reads the index on
-(forest, status, index) in windows that grow until a page is full. Other filters (outcome, phrase,
-order) have no index: they scan a bounded number of trees. The page says which trees it scanned, and
-the next page continues from there.
+(forest, status, index) in windows that grow until a page is full. Other filters and orders
+(outcome, value, phrase) have no index: they scan a bounded number of trees. The page says which
+trees it scanned, and the next page continues from there.
 """
 
 import re
@@ -11,18 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from heapq import nsmallest
-from typing import Any, TypeVar
+from typing import Any
 
 from forests.core.naming import tree_id
 from forests.models import Forest, Tree, TreeStatus
-from forests.pages.page_requests import read_number
+from forests.pages.page_requests import FilterError, read_choice, read_number, read_phrase
 from forests.pages.tree.selection import phrase_pattern
 from forests.storage.trees import Document, collection, tree_ids
 
 TREES_PER_PAGE = 50
 TREES_LOOKED_AT = 2000
 """Most trees that one page scans for a filter without an index."""
-MAX_PHRASE_LENGTH = 200
 _ROUNDING = 1e-9
 _FIRST_WINDOW, _MAX_TREES_OF_WINDOW, _MAX_WINDOWS = 64, 8192, 150
 
@@ -35,9 +34,6 @@ _MISSING: Document = dict.fromkeys(_ROW_FIELDS)
 """Trees that an older version wrote, or that nobody scored, lack some of the fields."""
 _SEARCHED_FIELDS = ("index", "num_nodes", "num_leaves", "num_correct", "completion_tokens",
                     "root_value", "majority_value", "disagreement", "retries")  # fmt: skip
-
-
-_Choice = TypeVar("_Choice", bound=StrEnum | TreeStatus)
 
 
 class TreeOutcome(StrEnum):
@@ -59,10 +55,6 @@ class Order(StrEnum):
     MOST_TOKENS = "most tokens"
     MOST_RETRIES = "most retries"
     LARGEST_DISAGREEMENT = "largest disagreement"
-
-
-class ListingError(ValueError):
-    """Invalid filter in the URL. The message lists the valid values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +79,16 @@ class TreeFilter:
         """Return the filter that the parameters of a URL ask for.
 
         Raises:
-            ListingError: a value is invalid.
+            FilterError: a value is invalid.
         """
         return cls(
-            status=_choice(TreeStatus, parameters.get("status", ""), "status"),
-            outcome=_choice(TreeOutcome, parameters.get("outcome", ""), "outcome"),
+            status=read_choice(TreeStatus, parameters.get("status", ""), "status"),
+            outcome=read_choice(TreeOutcome, parameters.get("outcome", ""), "outcome"),
             from_value=_share(parameters.get("from_value", "")),
             to_value=_share(parameters.get("to_value", "")),
             is_disputed=_switch(parameters.get("disputed", "")),
-            phrase=" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()),
-            order=_choice(Order, parameters.get("sort", ""), "order") or Order.DATASET,
+            phrase=read_phrase(parameters.get("q", "")),
+            order=read_choice(Order, parameters.get("sort", ""), "order") or Order.DATASET,
             start=_start(parameters.get("from", "0")),
         )
 
@@ -323,17 +315,6 @@ def _order_of(order: Order) -> Callable[[Document], tuple[Any, ...]]:
     }[order]
 
 
-def _choice(kind: type[_Choice], text: str, what: str) -> _Choice | None:
-    """Return the member that a URL names, with dashes for spaces; None for an empty text."""
-    if not text:
-        return None
-    words = text.replace("-", " ")
-    values = [str(one.value) for one in kind]
-    if words not in values:
-        raise ListingError(f"unknown {what} {text!r}: use {', '.join(values)}")
-    return kind(words)
-
-
 def _share(text: str) -> float | None:
     if not text:
         return None
@@ -342,17 +323,19 @@ def _share(text: str) -> float | None:
     except ValueError:
         number = -1.0
     if not 0 <= number <= 1:
-        raise ListingError(f"{text[:40]!r} is not a value: give a number from 0 to 1")
+        raise FilterError(f"{text[:40]!r} is not a value: give a number from 0 to 1")
     return number
 
 
 def _switch(text: str) -> bool:
     if text not in ("", "1"):
-        raise ListingError(f"disputed={text[:40]!r} means nothing: give 1, or leave it out")
+        raise FilterError(f"disputed={text[:40]!r} means nothing: give 1, or leave it out")
     return bool(text)
 
 
 def _start(text: str) -> int:
     if (number := read_number(text)) is None:
-        raise ListingError(f"there is no tree {text!r} to start from: give the number of a tree")
+        raise FilterError(
+            f"there is no tree {text[:40]!r} to start from: give the number of a tree"
+        )
     return number

@@ -26,23 +26,29 @@ class PassRate:
 def read_pass_rates(forests: Sequence[Forest]) -> dict[str, PassRate]:
     """Return the pass@1 of these forests by name; those without a number are absent.
 
-    A measured one takes precedence over one from counters.
+    A measured one takes precedence over one from counters. A forest that also has samples from
+    chosen steps has neither: `beam_search` counts all samples, so its pass@1 is biased too.
     """
-    found = {one.name: rate for one in forests if (rate := counted_pass_rate(one))}
-    for _, measured in pass_rates_wanted.send(sender=None, forests=forests):
+    unbiased = [one for one in forests if draws_from_prompt(one)]
+    found = {one.name: rate for one in unbiased if (rate := _counted(one))}
+    for _, measured in pass_rates_wanted.send(sender=None, forests=unbiased):
         found.update(cast("dict[str, PassRate]", measured))
     return found
 
 
-def counted_pass_rate(forest: Forest) -> PassRate | None:
-    """Return the pass@1 that the counters of a forest tell; None if they tell none.
+def draws_from_prompt(forest: Forest) -> bool:
+    """Return whether all samples begin at the prompt, so that their share of correct is pass@1."""
+    return forest.estimator == "leaf_mean"
 
-    They do if every sample is drawn from the prompt on, so that its share of correct samples is
-    the value of the prompt; a tree with more samples weighs more. The interval counts each complete
-    tree as one sample, because samples of a tree depend on each other. So it is wide enough if
-    trees have about equally many samples.
+
+def _counted(forest: Forest) -> PassRate | None:
+    """Return the pass@1 that the counters of a forest tell; None before the first complete tree.
+
+    It is the share of correct samples, so a tree with more samples weighs more. The interval counts
+    each complete tree as one sample, because samples of a tree depend on each other. So it is wide
+    enough if trees have about equally many samples.
     """
-    if forest.estimator != "leaf_mean" or not (forest.num_leaves and forest.num_complete):
+    if not (forest.num_leaves and forest.num_complete):
         return None
     value = forest.num_correct / forest.num_leaves
     low, high = wilson_interval(value * forest.num_complete, forest.num_complete)

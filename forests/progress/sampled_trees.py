@@ -10,7 +10,7 @@ from forests.storage.trees import TREES_PER_READ, collection, tree_ids
 
 TREES_SAMPLED = 128
 """Most trees that are read; of a smaller forest all are."""
-_FIELDS = dict.fromkeys(("status", "root_value", "completed_at"), 1)
+_FIELDS = dict.fromkeys(("status", "root_value", "num_leaves", "completed_at"), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,19 @@ class SampledTrees:
     """Whether they are all trees of the forest."""
     values: Sequence[float]
     """Values of the prompts of complete trees that have a result."""
+    num_samples: Sequence[int]
+    """Samples with a result, of each complete tree."""
     completed_at: Sequence[datetime]
     """When trees were completed, in order."""
 
     @property
     def mean_value(self) -> float | None:
         return sum(self.values) / len(self.values) if self.values else None
+
+    @property
+    def samples_per_tree(self) -> float | None:
+        """Mean over the complete trees: trees that grow do not have all their samples yet."""
+        return sum(self.num_samples) / len(self.num_samples) if self.num_samples else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -47,7 +54,7 @@ class SampledTrees:
 def read_sampled_trees(forest: Forest) -> SampledTrees:
     """Return some trees of a forest, by their ids: at most four queries.
 
-    One query for all of them would take the embedded server eight times as long.
+    The embedded server takes longer for each document of a longer answer: see docs/embedded.md.
     """
     number = min(forest.num_trees, TREES_SAMPLED)
     ids = tree_ids(forest, [one * forest.num_trees // number for one in range(number)])
@@ -64,6 +71,7 @@ def read_sampled_trees(forest: Forest) -> SampledTrees:
         number=len(found),
         is_all=number == forest.num_trees,
         values=[one["root_value"] for one in complete if one["root_value"] is not None],
+        num_samples=[one["num_leaves"] for one in complete],
         completed_at=sorted(
             moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in moments
         ),

@@ -86,7 +86,7 @@ class DatabaseReader(ForestReader):
     def trees(
         self, indexes: range, scorers: Sequence[str] = (), *, only_values: bool = False
     ) -> Iterator[ReadTree]:
-        del only_values  # a smaller answer takes the database as long
+        del only_values  # nodes of the database are always read whole
         for stored, scores in iter_trees_with_scores(self.forest, scorers, indexes):
             yield ReadTree(
                 index=stored.index,

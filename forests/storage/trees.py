@@ -95,7 +95,7 @@ class StoredTree:
     refined_steps: Sequence[str] | None = None
     """Paths of the steps that a refinement decides; None: its strategy grows the tree."""
     growth_mark: str = ""
-    """A short text that is another one after each write of growth."""
+    """A short text that changes with each write of growth."""
 
     @property
     def is_held(self) -> bool:
@@ -202,7 +202,7 @@ def read_trees(forest: Forest, indexes: Iterable[int]) -> list[StoredTree]:
 
 
 def few_trees(forest: Forest, indexes: Iterable[int]) -> Iterator[StoredTree]:
-    """Yield up to `TREES_PER_READ` trees with their nodes, a query of nodes after another."""
+    """Yield up to `TREES_PER_READ` trees with their nodes, in short queries."""
     ids = tree_ids(forest, indexes)
     found = {tree["_id"]: tree for tree in collection(Tree).find({"_id": {"$in": ids}})}
     trees = {id_: found[id_] for id_ in ids if id_ in found}

@@ -98,7 +98,7 @@ def check_node(document: Mapping[str, Any], depth: int) -> None:
 
 
 def check_drawn(drawn: Any, depth: int) -> None:
-    """Refuse numbers of samples that a node at this depth cannot have by where they were drawn.
+    """Refuse samples of a node at this depth that it cannot have, by the depth of their draw.
 
     Raises:
         AttributeError, ValueError: they are not such numbers.

@@ -321,7 +321,10 @@ def _nodes(table: pa.Table, left_out: Mapping[str, Any]) -> dict[int, list[TreeN
 
 @lru_cache(maxsize=2**12)
 def _drawn(text: str, depth: int) -> dict[int, int]:
-    """Return how many samples of a node at this depth were drawn from where; do not change it."""
+    """Return the samples of a node at this depth by the depth from which they were drawn.
+
+    The result is cached: copy it before you change it.
+    """
     stored = json.loads(text)
     check_drawn(stored, depth)
     return {int(above): number for above, number in stored.items()}

@@ -33,7 +33,7 @@ def measured_pass_rates(forests: Sequence[Forest]) -> dict[str, PassRate]:
 
 
 def is_of_all_trees(run: MetricRun, forest: Forest) -> bool:
-    """Return whether a run is about all complete trees of a forest, as these are now."""
+    """Return whether a run is about all complete trees that a forest has now."""
     parameters = run.parameters
     is_chosen = "pass_rate" in parameters or "only_majority_wrong" in parameters
     changed_at = (forest.created_at, forest.graded_at, forest.extended_at)

@@ -58,6 +58,15 @@ def test_an_earlier_forest_of_the_same_name_has_no_say(measured):
     assert rate_of() == (0.45, 2, False)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"strategy": "omega_prm"}, {"strategy": "sampled", "refinement": {"goal": "pairs"}}],
+)
+def test_samples_of_chosen_steps_give_no_pass_rate_measured_or_not(measured, settings):
+    Forest.objects.update(worker_config=settings)
+    assert read_pass_rates([Forest.objects.get(pk=NAME)]) == {}
+
+
 def test_the_list_shows_the_number_with_its_interval(admin_client, measured):
     add_trees(make_forest("ducks-test-other"), [duck_tree()])
     html = text_of(admin_client, "/")

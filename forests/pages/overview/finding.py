@@ -8,7 +8,7 @@ from forests.core.model_counts import from_fields
 from forests.core.naming import tree_id
 from forests.core.tree import NodePath, parse_path
 from forests.models import Forest, Tree
-from forests.pages.page_requests import read_number
+from forests.pages.page_requests import read_number, read_phrase
 from forests.pages.tree.query import NODE_PATH
 from forests.pages.tree_list import TreeFilter, read_filtered
 from forests.storage.trees import Document, collection
@@ -17,7 +17,6 @@ FORESTS_LOOKED_AT = 1000
 """Most forests that a search reads, latest first."""
 MAX_HITS = 20
 """Most forests, and most trees, that a search lists."""
-MAX_PHRASE_LENGTH = 200
 
 _ID = re.compile(rf"(?P<forest>[a-z0-9][a-z0-9_-]*)/(?P<index>\d+)(?:/(?P<path>{NODE_PATH}))?/?")
 _LISTED_FIELDS = (
@@ -50,7 +49,7 @@ class Findings:
     num_forests: int = 0
     """Forests that match, of those that were read."""
     num_read: int = 0
-    """Forests that were read."""
+    """Forests that were read; none if an id names a tree."""
     trees: Sequence[TreeHit] = ()
     items_read: range | None = None
     """Trees whose items were searched; None: none were."""
@@ -89,12 +88,10 @@ def find(phrase: str, forest: Forest | None) -> Findings:
     The phrase is words about forests, with the number of a tree after them if there is one; or the
     id of a tree or a step; or, within a forest, a text of its items.
     """
-    phrase = " ".join(phrase[:MAX_PHRASE_LENGTH].split())
+    phrase = read_phrase(phrase)
     if not phrase:
         return Findings(phrase, forest)
-    if named := _ID.fullmatch(phrase):
-        path = parse_path(named["path"]) if named["path"] else None
-        trees = _read([named["forest"]], int(named["index"][:9]), path)
+    if trees := _named(phrase):
         return Findings(phrase, forest, trees=trees)
     known = list(Forest.objects.only(*_LISTED_FIELDS)[:FORESTS_LOOKED_AT])
     words, number = _split(phrase)
@@ -108,6 +105,14 @@ def find(phrase: str, forest: Forest | None) -> Findings:
     return Findings(
         phrase, forest, found[:MAX_HITS], len(found), len(known), trees, items_read
     )  # fmt: skip
+
+
+def _named(phrase: str) -> list[TreeHit]:
+    """Return the tree whose id, or the id of one of its steps, a phrase is; nothing if none."""
+    named = _ID.fullmatch(phrase)
+    if named is None or (index := read_number(named["index"])) is None:
+        return []
+    return _read([named["forest"]], index, parse_path(named["path"]) if named["path"] else None)
 
 
 def _split(phrase: str) -> tuple[str, int | None]:

@@ -3,20 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from forests.models import Forest
 from forests.pages.overview.finding import FORESTS_LOOKED_AT, has_words, models_asked
-from forests.pages.page_requests import read_number
+from forests.pages.page_requests import FilterError, read_choice, read_number, read_phrase
 from forests.progress.facts import Progress
-from forests.progress.pass_rates import PassRate, read_pass_rates
+from forests.progress.pass_rates import PassRate, draws_from_prompt, read_pass_rates
 from forests.progress.reading import read_progress, read_standings
 from forests.progress.states import ForestState
 
 FORESTS_PER_PAGE = 25
-MAX_PHRASE_LENGTH = 200
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 class ForestOrder(StrEnum):
@@ -26,10 +23,6 @@ class ForestOrder(StrEnum):
     LEAST_COMPLETE = "least complete"
     MOST_TREES = "most trees"
     MOST_TOKENS = "most tokens"
-
-
-class ForestListError(ValueError):
-    """Invalid filter in the URL. The message lists the valid values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +42,15 @@ class ForestFilter:
         """Return the filter that the parameters of a URL ask for.
 
         Raises:
-            ForestListError: a value is invalid.
+            FilterError: a value is invalid.
         """
         if not (page := read_number(parameters.get("page", "1"))):
-            raise ForestListError(f"there is no page {parameters['page']!r} of forests")
+            raise FilterError(f"there is no page {parameters['page'][:40]!r} of forests")
         return cls(
-            phrase=" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()),
-            state=_choice(ForestState, parameters.get("state", ""), "state"),
-            order=_choice(ForestOrder, parameters.get("sort", ""), "order") or ForestOrder.LATEST,
+            phrase=read_phrase(parameters.get("q", "")),
+            state=read_choice(ForestState, parameters.get("state", ""), "state"),
+            order=read_choice(ForestOrder, parameters.get("sort", ""), "order")
+            or ForestOrder.LATEST,
             is_grouped=_is_grouped(parameters.get("group", "")),
             page=page,
         )
@@ -118,10 +112,10 @@ class ForestPage:
 
 
 def read_forests(wanted: ForestFilter) -> ForestPage:
-    """Return the forests of a page; none for a page behind the last one.
+    """Return the forests of a page; none after the last page.
 
-    The database has the usual order, so that only the page is read. Anything else is chosen and
-    sorted among the latest `FORESTS_LOOKED_AT` forests.
+    The database has the usual order, so only the page is read. For any other filter or order, the
+    latest `FORESTS_LOOKED_AT` forests are read and sorted here.
     """
     # The source of a config may be long, and the list does not show it.
     known, num_forests = Forest.objects.defer("config_source"), Forest.objects.count()
@@ -170,7 +164,9 @@ def _starts(forests: Sequence[Forest], wanted: ForestFilter) -> list[bool]:
 
 
 def _share_correct(forest: Forest) -> float:
-    return forest.num_correct / forest.num_leaves if forest.num_leaves else -1.0
+    """Return the share of correct samples; -1 without samples, or if the share would be biased."""
+    is_known = forest.num_leaves and draws_from_prompt(forest)
+    return forest.num_correct / forest.num_leaves if is_known else -1.0
 
 
 def _share_complete(forest: Forest) -> float:
@@ -187,17 +183,7 @@ _KEYS: Mapping[ForestOrder, Callable[[Forest], Any]] = {
 }
 
 
-def _choice(kind: type[_Choice], text: str, what: str) -> _Choice | None:
-    """Return the member that a URL names, with dashes for spaces; None for an empty text."""
-    if not text:
-        return None
-    words = text.replace("-", " ")
-    if words not in [str(one) for one in kind]:
-        raise ForestListError(f"unknown {what} {text!r}: use {', '.join(kind)}")
-    return kind(words)
-
-
 def _is_grouped(text: str) -> bool:
     if text not in ("", "config"):
-        raise ForestListError(f"unknown group {text!r}: use config")
+        raise FilterError(f"unknown group {text[:40]!r}: use config")
     return bool(text)

@@ -10,13 +10,12 @@ from forests.pages.forest_json import progress_data
 from forests.pages.json_twin import json_address, respond
 from forests.pages.overview.forest_list import (
     ForestFilter,
-    ForestListError,
     ForestOrder,
     ForestPage,
     ListedForest,
     read_forests,
 )
-from forests.pages.page_requests import HtmxRequest
+from forests.pages.page_requests import FilterError, HtmxRequest
 from forests.progress.states import ForestState
 
 
@@ -26,7 +25,7 @@ def forest_list(request: HtmxRequest) -> HttpResponse:
     """Render the forests that the URL asks for; for htmx, only the list."""
     try:
         wanted = ForestFilter.read(request.GET.dict())
-    except ForestListError as error:
+    except FilterError as error:
         raise Http404(str(error)) from None
     page = read_forests(wanted)
     template = "forests/_forests.html" if request.htmx else "forests/forests.html"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from forests.core.naming import path_of_node, tree_id
 from forests.core.tree import NodePath, format_path
 from forests.models import Forest, Node, Tree
-from forests.pages.page_requests import read_number
+from forests.pages.page_requests import read_number, read_phrase
 from forests.pages.tree.selection import phrase_pattern
 from forests.storage.trees import TREES_PER_READ, Document, collection, is_current, tree_ids
 
@@ -22,7 +22,6 @@ SECONDS = 0.2
 TREES_PER_PAGE = 25
 STEPS_PER_TREE = 4
 """Most steps of one tree that a page lists; the page of the tree shows the others."""
-MAX_PHRASE_LENGTH = 200
 _NODES_PER_READ = 2000
 _TREES_PER_WINDOW = 256
 
@@ -77,7 +76,7 @@ class StepSearch:
         start = read_number(parameters.get("from", "0"))
         if start is None:
             raise StepSearchError("give the number of a tree to start from")
-        return cls(" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()), start)
+        return cls(read_phrase(parameters.get("q", "")), start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from forests.pages.overview.step_search import (
     StepSearchError,
     search_steps,
 )
-from forests.pages.page_requests import HtmxRequest, get_forest, read_number
+from forests.pages.page_requests import HtmxRequest, get_forest, read_number, wants_part
 from forests.pages.tree.selection import phrase_pattern
+from forests.pages.tree.step_texts import MAX_STEP_LENGTH
 
 MORE_PART = "more-steps"
 """Id of the part of the page that the next results replace."""
@@ -46,7 +47,7 @@ def steps(request: HtmxRequest, forest_name: str) -> HttpResponse:
         "is_full": num_listed >= TREES_PER_PAGE,
         "more_part": MORE_PART,
     }
-    if request.htmx and request.htmx.target == MORE_PART:
+    if wants_part(request, MORE_PART):
         return render(request, "forests/_found_steps.html", context)
     return respond(
         request, "forests/found_steps.html", context, lambda: _data(forest, wanted, found)
@@ -76,6 +77,12 @@ def _tree_data(forest: Forest, wanted: StepSearch, tree: FoundTree) -> dict[str,
         "num_steps": tree.num_steps,
         "page": json_address(address, q=wanted.phrase),
         "steps": [
-            {"path": step.name, "text": step.text, "grade": step.grade} for step in tree.steps
+            {
+                "path": step.name,
+                "text": step.text[:MAX_STEP_LENGTH],
+                "num_characters_missing": max(0, len(step.text) - MAX_STEP_LENGTH),
+                "grade": step.grade,
+            }
+            for step in tree.steps
         ],
     }

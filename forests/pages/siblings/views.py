@@ -31,6 +31,7 @@ def siblings(request: HtmxRequest, forest_name: str, index: int, path: NodePath)
         chosen = compared(path, others, _wanted(request))
     except ValueError as error:
         raise Http404(str(error)) from None
+    columns = columns_of(reading, chosen)
     context: dict[str, Any] = {
         "forest": forest,
         "tree": stored,
@@ -38,7 +39,8 @@ def siblings(request: HtmxRequest, forest_name: str, index: int, path: NodePath)
         "path": path,
         "name": format_path(path),
         "anchor": node_anchor(path),
-        "columns": columns_of(reading, chosen),
+        "columns": columns,
+        "are_judged": any(one.row.judgements for one in columns),
         "siblings": listed(reading, others, others.index(path)),
         "num_siblings": len(others),
         "chosen": {format_path(one) for one in chosen},

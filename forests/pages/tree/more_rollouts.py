@@ -13,12 +13,12 @@ from forests.progress.states import NextCommand
 from forests.storage.trees import StoredTree
 
 USUAL_ROLLOUTS = {FOR_LABELS: 16, FOR_PAIRS: 32}
-"""Most rollouts from one step that the commands ask for, if no more were drawn."""
+"""Most rollouts from one step that the commands ask for at first."""
 
 
 @dataclass(frozen=True, slots=True)
 class MoreRollouts:
-    """What is drawn from a step, and how to draw more."""
+    """What was drawn from a step, and how to draw more."""
 
     num_drawn: int
     """Finished rollouts drawn from the step itself."""

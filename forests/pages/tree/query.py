@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from forests.core.naming import MAX_DEPTH
 from forests.core.tree import NodePath, format_path, parse_path
+from forests.pages.page_requests import read_phrase
 from forests.pages.tree.selection import LeafKind, phrase_pattern
 
-MAX_PHRASE_LENGTH = 200
 NODE_PATH = rf"0(?:\.(?:0|[1-9][0-9]{{0,6}})){{0,{MAX_DEPTH}}}"
 """Pattern of a node's path in a URL."""
 
@@ -49,7 +49,7 @@ class TreeQuery:
         if opened is not None and not re.fullmatch(NODE_PATH, opened):
             raise QueryError(f"no step is named {opened[:40]!r}: paths look like 0.2.1")
         return cls(
-            phrase=" ".join(parameters.get("q", "")[:MAX_PHRASE_LENGTH].split()),
+            phrase=read_phrase(parameters.get("q", "")),
             kind=LeafKind(kind) if kind else None,
             is_raw="raw" in parameters,
             is_all_open="all" in parameters,

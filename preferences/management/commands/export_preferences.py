@@ -420,15 +420,20 @@ def _refuse_single_steps(chosen: Format, pairs: PreferenceSet | UnstoredSet) -> 
     Raises:
         CommandError: a model would learn to stop after one step.
     """
-    preference_set = pairs.record if isinstance(pairs, UnstoredSet) else pairs
-    if not chosen.ends_completions or preference_set.parameters.get("level", STEP) != STEP:
+    record = pairs.record if isinstance(pairs, UnstoredSet) else pairs
+    if not chosen.ends_completions or record.parameters.get("level", STEP) != STEP:
         return
-    if pairs.has_open_ends() if isinstance(pairs, UnstoredSet) else has_open_ends(pairs):
+    if isinstance(pairs, UnstoredSet):
+        is_refused, what = pairs.has_open_ends(), "--level step makes"
+        remedy = "give --level step_to_end"
+    else:
+        is_refused, what = has_open_ends(pairs), f"set {pairs.name!r} has"
+        remedy = "make the set with create_preferences --level step_to_end"
+    if is_refused:
         raise CommandError(
-            f"set {preference_set.name!r} has single steps, and the trainers of {chosen.name} end "
-            "each with an end-of-sequence token, so a model learns to stop after one step: make "
-            "the set with create_preferences --level step_to_end, or give --single_steps for a "
-            "reward model or a trainer that does not add the token",
+            f"{what} single steps, and the trainers of {chosen.name} end each with an "
+            f"end-of-sequence token, so a model learns to stop after one step: {remedy}, or give "
+            "--single_steps for a reward model or a trainer that does not add the token",
             returncode=2,
         )
 

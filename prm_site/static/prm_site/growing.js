@@ -50,9 +50,17 @@ function addSteps(list, fresh) {
   }
 }
 
+const withoutHash = (address) => address.split("#")[0];
+
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.target.id !== "growth" || !event.detail.shouldSwap) return;
-  const page = new DOMParser().parseFromString(event.detail.serverResponse, "text/html");
+  const answer = event.detail;
+  if (answer.target.id !== "growth" || !answer.shouldSwap) return;
+  // A search since the request has replaced the steps: other ones must not come among its results.
+  if (withoutHash(answer.pathInfo.requestPath) !== withoutHash(location.href)) {
+    answer.shouldSwap = false;
+    return;
+  }
+  const page = new DOMParser().parseFromString(answer.serverResponse, "text/html");
   const steps = document.querySelector(".steps.root");
   const fresh = page.querySelector(".steps.root");
   if (!steps || !fresh) {
@@ -61,5 +69,6 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
   addSteps(steps, fresh);
   replaceWith(document.querySelector(".picture > svg"), page.querySelector(".picture > svg"));
+  replaceWith(document.querySelector("#steps > .found"), page.querySelector("#steps > .found"));
   replaceWith(document.querySelector(".tools > .tabs"), page.querySelector(".tools > .tabs"));
 });

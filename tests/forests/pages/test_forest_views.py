@@ -426,7 +426,8 @@ PERMISSIONS = ["auth_user_groups", "auth_user_user_permissions"]
         # Whether the reader may label, too.
         (f"{FOREST}trees/1/", [*TREE_READS, *PERMISSIONS, "forests_tree"]),
         (f"{FOREST}trees/1/?q=eggs&ends=correct", [*TREE_READS, *PERMISSIONS, "forests_tree"]),
-        (f"{FOREST}trees/1/nodes/0.0.1/", TREE_READS),
+        # Whether the reader may draw more rollouts, too.
+        (f"{FOREST}trees/1/nodes/0.0.1/", [*TREE_READS, *PERMISSIONS]),
         (f"{FOREST}trees/1/nodes/0.0.1/prefix.txt", [*NODE_READS, "forests_tree"]),
         (f"{FOREST}trees/1/prompt.txt", ["forests_forest", "forests_tree"]),
     ],
@@ -524,7 +525,7 @@ def test_a_forest_refined_for_labels_claims_no_pass_rate(reader):
     assert "</strong> pass@1" not in html
 
 
-def test_commands_that_do_not_go_on_with_growth_are_folded(reader, forest):
+def test_commands_that_do_not_continue_growth_are_folded(reader, forest):
     html = text_of(reader, FOREST)
     assert html.index("<summary>Next commands</summary>") < html.index("create_preferences")
     assert html.count("data-copies") == 2

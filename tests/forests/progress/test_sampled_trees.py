@@ -38,9 +38,10 @@ def test_a_small_forest_is_read_whole_and_a_large_one_evenly(monkeypatch):
 
 def test_only_complete_trees_with_a_result_count():
     forest = add_trees(make_forest(), [duck_tree(), tree_of()])
-    add_trees(forest, [GOOD], status=TreeStatus.GROWING)
+    add_trees(forest, [duck_tree()], status=TreeStatus.GROWING)
     found = read_sampled_trees(Forest.objects.get(pk=forest.pk))
     assert (found.number, list(found.values)) == (3, [0.4])
+    assert found.samples_per_tree == 5  # ten samples and none
 
 
 def test_times_of_complete_trees_are_in_order():
@@ -53,3 +54,4 @@ def test_times_of_complete_trees_are_in_order():
 def test_a_forest_without_trees_has_no_value():
     found = read_sampled_trees(make_forest())
     assert (found.number, found.mean_value, found.interval) == (0, None, None)
+    assert found.samples_per_tree is None

@@ -132,7 +132,9 @@ def test_what_only_one_of_both_has_is_refused(forest, archive, tmp_path):
     for option, value in {"forest_name": "x", "set": "x", "reviewed": "accepted"}.items():
         assert f"--{option} is for forests of" in str(refused(*of_archive, f"--{option}", value))
     single = ("--format", "trl_conversational", "--level", "step", "--min_confidence", "0")
-    assert "has single steps" in str(refused(*of_archive, *single))
+    said = str(refused(*of_archive, *single))
+    assert "--level step makes single steps" in said
+    assert "one step: give --level step_to_end, or" in said
     assert "min_margin must be" in str(refused(*of_archive, "--min_margin", "2"))
     with pytest.raises(CommandError, match="has no scorer 'other', it has judge"):
         run(*of_archive, "--values", "scorer:other")

@@ -76,6 +76,13 @@ def test_on_a_forest_a_number_names_its_tree_and_a_text_is_looked_for_in_its_ite
 )
 def test_ids_lead_to_a_tree_or_a_step(reader, id_, address):
     assert found(reader, f"q={id_}") == ([], [address])
+    assert "forests match" not in text_of(reader, f"/search/?q={id_}")
+
+
+def test_words_that_look_like_an_id_find_forests_and_a_longer_number_no_other_tree(reader):
+    Forest.objects.filter(pk="geese-test-first").update(dataset_source="geese/2024")
+    assert found(reader, "q=geese/2024") == (["/geese-test-first/"], [])
+    assert found(reader, "q=ducks-test-first/0000000001") == ([], [])
 
 
 def test_the_result_is_limited_and_says_how_far_it_looked(reader, monkeypatch):
@@ -91,7 +98,7 @@ def test_the_result_is_limited_and_says_how_far_it_looked(reader, monkeypatch):
 
 
 def test_nothing_asked_for_explains_the_search_and_a_wrong_text_is_shown_escaped(reader):
-    assert "the number of a tree behind them" in text_of(reader, "/search/")
+    assert "followed by the number of a tree" in text_of(reader, "/search/")
     html = text_of(reader, "/search/?q=<script>x</script>")
     assert "<script>x" not in html
     assert "No tree found" in html

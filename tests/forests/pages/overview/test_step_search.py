@@ -8,6 +8,7 @@ from forests.models import Forest, Node, Tree
 from forests.pages.overview import step_search
 from forests.pages.overview.step_search import StepSearch, search_steps
 from forests.pages.overview.step_views import MORE_PART
+from forests.pages.tree.step_texts import MAX_STEP_LENGTH
 from forests.storage.trees import collection
 from tests.forests.addresses import text_of
 from tests.forests.factories import RIGHT, WRONG, add_trees, leaf, make_forest, step, tree_of
@@ -117,12 +118,24 @@ def test_the_page_as_json(forest, admin_client):
             "index": 3,
             "num_steps": 1,
             "page": f"/{NAME}/trees/3/?q=tree+3&format=json",
-            "steps": [{"path": "0.0", "text": "Tree **3** takes\n two eggs.", "grade": None}],
+            "steps": [{
+                "path": "0.0",
+                "text": "Tree **3** takes\n two eggs.",
+                "num_characters_missing": 0,
+                "grade": None,
+            }],
         }],
         "looked_at": {"first": 0, "last": 5},
         "num_nodes": 18,
         "next": None,
     }  # fmt: skip
+
+
+def test_long_steps_are_cut_in_the_json(forest, admin_client):
+    Node.objects.update(text="eggs " * MAX_STEP_LENGTH)
+    data = admin_client.get(f"{ADDRESS}?q=eggs&format=json").json()
+    assert len(data["trees"][0]["steps"][0]["text"]) == MAX_STEP_LENGTH
+    assert data["trees"][0]["steps"][0]["num_characters_missing"] == 4 * MAX_STEP_LENGTH
 
 
 def test_a_start_that_is_not_a_number_is_refused(forest, admin_client):

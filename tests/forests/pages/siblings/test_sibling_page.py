@@ -18,7 +18,7 @@ PAGE = f"{TREE}nodes/0.0/siblings/"
 
 def test_siblings_are_beside_each_other_with_values_evidence_and_differences(reader, forest):
     critic = start_scorer(forest, "critic", {}, JUDGE)
-    said = JudgedTree({(0,): 0.0, (1,): 1.0}, {(1,): "It *sells* first."}, {})
+    said = JudgedTree({(1,): 0.0}, {(1,): "It *sells* first."}, {})
     write_judged(critic, {tree_id(forest.name, 0): said})
 
     html = text_of(reader, PAGE)
