@@ -7,7 +7,6 @@ from django.core.management.base import CommandError, CommandParser
 from common.text import describe
 from forests.forest_arguments import FOREST_NAME_HELP, get_graded_forest
 from forests.storage.reader import DatabaseReader, ForestReader
-from forests.transfer.archive_reader import ArchiveReader
 
 ARCHIVE_HELP = (
     "in place of a forest of the database: a directory that export_forest wrote; no database is "
@@ -46,6 +45,9 @@ def open_archive(directory: Path) -> ForestReader:
         CommandError: the directory cannot be read.
         UserError: it is not such a directory, or a damaged one.
     """
+    # With pyarrow, which commands on a forest of the database do not need.
+    from forests.transfer.archive_reader import ArchiveReader  # noqa: PLC0415
+
     try:
         return ArchiveReader(directory)
     except OSError as error:

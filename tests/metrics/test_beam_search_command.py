@@ -254,4 +254,4 @@ class TestEstimator:
         assert "<dd>0.50 <small>(1 of 2 correct)</small></dd>" in tree
         assert "0 of 5 correct" in tree
         assert "<dt>Estimator</dt><dd>own_rollouts</dd>" in tree
-        assert '<td class="number">0.50</td>' in trees
+        assert '<td class="of-value number">0.50</td>' in trees

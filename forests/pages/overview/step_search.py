@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from forests.core.naming import path_of_node, tree_id
+from forests.core.naming import path_of_node
 from forests.core.tree import NodePath, format_path
 from forests.models import Forest, Node, Tree
 from forests.pages.page_requests import read_number, read_phrase
 from forests.pages.tree.selection import phrase_pattern
-from forests.storage.trees import TREES_PER_READ, Document, collection, is_current, tree_ids
+from forests.storage.trees import Document, collection, in_batches, is_current, tree_ids
 
 SECONDS = 0.2
 """Time after which a search reads no further batch."""
@@ -23,7 +23,6 @@ TREES_PER_PAGE = 25
 STEPS_PER_TREE = 4
 """Most steps of one tree that a page lists; the page of the tree shows the others."""
 _NODES_PER_READ = 2000
-_TREES_PER_WINDOW = 256
 
 
 class StepSearchError(ValueError):
@@ -126,21 +125,18 @@ def search_steps(forest: Forest, wanted: StepSearch, seconds: float = SECONDS) -
 
 
 def _batches(forest: Forest, start: int) -> Iterator[list[Document]]:
-    """Yield the next trees, with about as many steps in each batch."""
+    """Yield the next trees, in batches with about as many steps."""
     fields = dict.fromkeys(("index", "item", "num_nodes", "oldest_generation"), 1)
-    for first in range(start, forest.num_trees, _TREES_PER_WINDOW):
-        window = range(first, min(first + _TREES_PER_WINDOW, forest.num_trees))
-        trees = collection(Tree).find({"_id": {"$in": tree_ids(forest, window)}}, fields)
-        known = {tree["_id"]: tree for tree in trees}
+    for indexes in in_batches(range(start, forest.num_trees)):
+        trees = collection(Tree).find({"_id": {"$in": tree_ids(forest, indexes)}}, fields)
         batch: list[Document] = []
-        for index in window:
-            if (tree := known.get(tree_id(forest.name, index))) is None:
-                continue
+        num_nodes = 0
+        for tree in sorted(trees, key=lambda one: int(one["index"])):
             batch.append(tree)
-            is_full = sum(one["num_nodes"] for one in batch) >= _NODES_PER_READ
-            if is_full or len(batch) == TREES_PER_READ:
+            num_nodes += tree["num_nodes"]
+            if num_nodes >= _NODES_PER_READ:
                 yield batch
-                batch = []
+                batch, num_nodes = [], 0
         if batch:
             yield batch
 

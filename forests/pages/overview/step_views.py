@@ -24,6 +24,8 @@ from forests.pages.tree.step_texts import MAX_STEP_LENGTH
 
 MORE_PART = "more-steps"
 """Id of the part of the page that the next results replace."""
+MAX_PARTS = 40
+"""Most parts that a page asks for by itself, about half a minute of reading."""
 
 
 @require_safe
@@ -36,6 +38,7 @@ def steps(request: HtmxRequest, forest_name: str) -> HttpResponse:
     except StepSearchError as error:
         raise Http404(str(error)) from None
     found = search_steps(forest, wanted) if wanted.phrase else None
+    part = (read_number(request.GET.get("part", "0")) or 0) + 1
     num_before = read_number(request.GET.get("listed", "0")) or 0
     num_listed = num_before + (len(found.trees) if found else 0)
     context = {
@@ -44,7 +47,8 @@ def steps(request: HtmxRequest, forest_name: str) -> HttpResponse:
         "found": found,
         "pattern": phrase_pattern(wanted.phrase),
         "num_listed": num_listed,
-        "is_full": num_listed >= TREES_PER_PAGE,
+        "part": part,
+        "continues": num_listed < TREES_PER_PAGE and part < MAX_PARTS,
         "more_part": MORE_PART,
     }
     if wants_part(request, MORE_PART):

@@ -575,7 +575,7 @@ class TestSettingsInUse:
         assert reread(forest).replaced_settings == {"branching": [4, 2, 1]}
 
     def test_the_page_tells_both(self, forest: Forest, admin_client: Client):
-        page = admin_client.get(forest.get_absolute_url()).content.decode()
+        page = admin_client.get(f"{forest.get_absolute_url()}config/").content.decode()
 
         row = re.search(r'<th scope="row">branching</th>.*?</tr>', page)
         assert row is not None

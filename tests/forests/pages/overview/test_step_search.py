@@ -7,7 +7,7 @@ from forests.core.tree import parse_path
 from forests.models import Forest, Node, Tree
 from forests.pages.overview import step_search
 from forests.pages.overview.step_search import StepSearch, search_steps
-from forests.pages.overview.step_views import MORE_PART
+from forests.pages.overview.step_views import MAX_PARTS, MORE_PART
 from forests.pages.tree.step_texts import MAX_STEP_LENGTH
 from forests.storage.trees import collection
 from tests.forests.addresses import text_of
@@ -92,19 +92,23 @@ def test_the_page_links_steps_and_their_trees_and_marks_the_text(forest, admin_c
     assert "Searched" not in text_of(admin_client, ADDRESS)
 
 
-def test_a_page_asks_for_more_until_it_is_full(forest, admin_client, monkeypatch):
+def test_a_page_asks_for_more_until_it_is_full_or_has_asked_often(
+    forest, admin_client, monkeypatch
+):
     monkeypatch.setattr(step_search, "_NODES_PER_READ", 6)
     monkeypatch.setattr("forests.pages.overview.step_views.search_steps", in_no_time)
     html = text_of(admin_client, f"{ADDRESS}?q=tree+3")
     assert "No step contains this text so far." in html
     assert "Trees 0 to 1 of 6 are searched." in html
-    assert 'hx-get="?q=tree+3&amp;from=2&amp;listed=0"' in html
+    assert 'hx-get="?q=tree+3&amp;from=2&amp;listed=0&amp;part=1"' in html
     more = {"HX-Request": "true", "HX-Target": MORE_PART}
-    part = text_of(admin_client, f"{ADDRESS}?q=tree+3&from=2&listed=0", **more)
+    part = text_of(admin_client, f"{ADDRESS}?q=tree+3&from=2&listed=0&part=1", **more)
     assert "<html" not in part
-    assert 'from=4&amp;listed=1"' in part
-    full = text_of(admin_client, f"{ADDRESS}?q=tree&from=2&listed=24", **more)
-    assert "hx-get" not in full
+    assert 'from=4&amp;listed=1&amp;part=2"' in part
+    for reason in ("listed=24", f"part={MAX_PARTS}"):
+        last = text_of(admin_client, f"{ADDRESS}?q=tree&from=2&{reason}", **more)
+        assert "Continue from tree 4" in last
+        assert "hx-get" not in last
 
 
 def in_no_time(forest: Forest, wanted: StepSearch):
