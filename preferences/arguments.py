@@ -93,7 +93,7 @@ def choose_source(
             returncode=2,
         )
     _require_scores(reader, scorer)
-    if words := caution_of_samples(forest.refined_for):
+    if words := caution_of_samples(forest.strategy, forest.refined_for):
         command.say(words)
     agree = _other_sources(reader, options["agree"], scorer)
     estimator = (

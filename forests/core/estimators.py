@@ -111,39 +111,40 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice, refined_for: str = 
 
 def caution(strategy: str, estimator: Estimator, refined_for: str = "") -> str:
     """Return a warning about this choice, as one line; empty if there is none."""
-    if refined_for:
-        return _caution_of_refined(estimator, refined_for)
-    if (
-        estimator in ("own_rollouts", "through_rollouts")
-        or own_estimator(strategy) != "own_rollouts"
-    ):
+    samples = caution_of_samples(strategy, refined_for)
+    if not samples:
         return ""
+    if refined_for:
+        return samples + _values_of_refined(estimator, refined_for)
+    if estimator in ("own_rollouts", "through_rollouts"):
+        return f"{samples}; values of {estimator} are not"
     return (
-        f"{estimator} also counts the rollouts of later steps, and {strategy} chose those steps: "
-        "the values are biased; --estimator own_rollouts counts only each step's own rollouts"
+        f"{samples}; so are values of {estimator}, as it counts the rollouts of later steps: "
+        "--estimator own_rollouts counts only each step's own rollouts"
     )
 
 
-def caution_of_samples(refined_for: str) -> str:
+def caution_of_samples(strategy: str, refined_for: str = "") -> str:
     """Return a warning about pass rates of a forest, as one line; empty if there is none."""
-    return f"{_SAMPLES_OF_REFINED}are biased" if refined_for else ""
+    if not refined_for and own_estimator(strategy) != "own_rollouts":
+        return ""
+    what = "refine_forest" if refined_for else strategy
+    return (
+        f"{what} drew from chosen steps, so best_of_n and pass rates of the forest's samples "
+        "are biased"
+    )
 
 
-_SAMPLES_OF_REFINED = (
-    "refine_forest drew from chosen steps, so best_of_n and pass rates of its samples "
-)
-
-
-def _caution_of_refined(estimator: Estimator, goal: str) -> str:
-    samples = _SAMPLES_OF_REFINED
+def _values_of_refined(estimator: Estimator, goal: str) -> str:
+    """Return what the warning about samples goes on to say of the values."""
     if estimator == own_estimator("", goal):
-        return f"{samples}are biased; values of {estimator} are not"
+        return f"; values of {estimator} are not"
     if goal == FOR_PAIRS:
         return (
-            f"{samples}are biased; so are values of {estimator}, as it counts samples of these "
-            "steps for the steps before them: --estimator through_rollouts does not"
+            f"; so are values of {estimator}, as it counts samples of these steps for the steps "
+            "before them: --estimator through_rollouts does not"
         )
     return (
-        f"{samples}are biased; values of {estimator} are biased upwards, as drawing stopped at "
-        "the first right rollout: --estimator any is exact"
+        f"; values of {estimator} are biased upwards, as drawing stopped at the first right "
+        "rollout: --estimator any is exact"
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from common.text import counted
+from forests.core.estimators import caution_of_samples
 from forests.core.model_counts import from_fields, in_words
 from forests.models import Forest
 from metrics.core.comparing.item_results import ItemResults, shared_positions
@@ -100,9 +101,15 @@ class Comparison:
             )
 
     def warnings(self) -> list[str]:
-        """Return what else differs between the subjects, each in a sentence."""
+        """Return what else differs between the subjects, or biases their numbers, in sentences."""
         first, *others = self.subjects
+        forests = {one.forest.name: one.forest for one in self.subjects}
         found = [
+            f"{name}: {words}"
+            for name, forest in forests.items()
+            if (words := caution_of_samples(forest.strategy, forest.refined_for))
+        ]
+        found += [
             sentence
             for other, shared in zip(others, self.shared, strict=True)
             for sentence in (*_unlike(first, other), *_unshared(first, other, len(shared)))

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 from common.text import counted
 from forests.core.counting import count_tree
+from forests.core.estimators import caution_of_samples
 from forests.core.voting import num_ungrouped
 from forests.models import Forest
 from forests.pages.json_twin import respond
@@ -53,6 +54,7 @@ def metrics(request: HttpRequest, forest_name: str) -> HttpResponse:
         "filter": shown.filter,
         "query": shown.query.urlencode(),
         "shown": [_shown(name, run) for name, run in shown.named],
+        "caution": caution_of_samples(forest.strategy, forest.refined_for),
         "items_differ": difference_of_items(runs) if len(runs) > 1 else "",
         "accuracies": accuracy_table([*shown.baselines, *shown.searches]),
         "tokens": token_table(shown.searches),

@@ -214,7 +214,9 @@ class TestEstimator:
 
         assert json.loads(out) == json.loads(explicit)
         assert json.loads(out)["parameters"]["estimator"] == "own_rollouts"
-        assert "biased" not in err
+        assert (
+            "pass rates of the forest's samples are biased; values of own_rollouts are not" in err
+        )
         [stored] = runs_of(searched)
         assert "--estimator own_rollouts" in command_of(stored)
 
@@ -222,7 +224,8 @@ class TestEstimator:
         out, err = run(capsys, "--json", "--estimator", "leaf_mean")
 
         assert json.loads(out)["parameters"]["estimator"] == "leaf_mean"
-        assert "omega_prm chose those steps: the values are biased" in err
+        assert "omega_prm drew from chosen steps" in err
+        assert "so are values of leaf_mean" in err
 
     @pytest.mark.parametrize("command", ["beam_search", "evaluate_scorer"])
     def test_own_rollouts_of_a_branching_forest_are_refused_in_one_line(self, forest, command):
@@ -255,3 +258,16 @@ class TestEstimator:
         assert "0 of 5 correct" in tree
         assert "<dt>Estimator</dt><dd>own_rollouts</dd>" in tree
         assert '<td class="of-value number">0.50</td>' in trees
+
+    def test_the_page_of_metrics_warns_of_pass_rates_from_chosen_steps(self, searched, client):
+        call_command(
+            "beam_search", "--forest_name", NAME, stdout=io.StringIO(), stderr=io.StringIO()
+        )
+        client.force_login(User.objects.create_user("ron", password="secret-ron"))
+
+        page = client.get(reverse("metrics", args=[NAME])).content.decode()
+        add_trees(make_forest("other-test-first"), [duck_tree()])
+        compared = client.get("/compare/", {"forest": ["other-test-first", NAME]}).content.decode()
+
+        for shown in (page, compared):
+            assert "pass rates of the forest&#x27;s samples are biased" in shown
