@@ -11,6 +11,7 @@ from forests.core.estimators import (
     AUTO,
     EstimatorChoice,
     caution,
+    caution_of_samples,
     choose_estimator,
 )
 from forests.core.values import ESTIMATORS, UNGRADED, Estimator
@@ -40,14 +41,25 @@ def add_value_arguments(parser: CommandParser) -> None:
     )
 
 
-def estimator_for(forest: Forest, wanted: EstimatorChoice, command: ProjectCommand) -> Estimator:
+def estimator_for(
+    forest: Forest,
+    wanted: EstimatorChoice,
+    command: ProjectCommand,
+    *,
+    counts_samples: bool = False,
+) -> Estimator:
     """Return the estimator to use, after a caution about it on stderr if there is one.
+
+    `counts_samples`: whether the command also tells how many samples are correct.
 
     Raises:
         EstimatorError: the estimator does not apply to the forest's strategy.
     """
     estimator = choose_estimator(forest.strategy, wanted, forest.refined_for)
-    if words := caution(forest.strategy, estimator, forest.refined_for):
+    words = caution(forest.strategy, estimator, forest.refined_for)
+    if counts_samples and not words:
+        words = caution_of_samples(forest.strategy, forest.refined_for)
+    if words:
         command.say(words)
     return estimator
 

@@ -110,14 +110,12 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice, refined_for: str = 
 
 
 def caution(strategy: str, estimator: Estimator, refined_for: str = "") -> str:
-    """Return a warning about this choice, as one line; empty if there is none."""
+    """Return a warning about the values of an estimator, as one line; empty if there is none."""
     samples = caution_of_samples(strategy, refined_for)
-    if not samples:
-        return ""
     if refined_for:
         return samples + _values_of_refined(estimator, refined_for)
-    if estimator in ("own_rollouts", "through_rollouts"):
-        return f"{samples}; values of {estimator} are not"
+    if not samples or estimator in ("own_rollouts", "through_rollouts"):
+        return ""
     return (
         f"{samples}; so are values of {estimator}, as it counts the rollouts of later steps: "
         "--estimator own_rollouts counts only each step's own rollouts"
@@ -136,7 +134,7 @@ def caution_of_samples(strategy: str, refined_for: str = "") -> str:
 
 
 def _values_of_refined(estimator: Estimator, goal: str) -> str:
-    """Return what the warning about samples goes on to say of the values."""
+    """Return the end of the warning: what holds for the values."""
     if estimator == own_estimator("", goal):
         return f"; values of {estimator} are not"
     if goal == FOR_PAIRS:

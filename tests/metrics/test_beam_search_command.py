@@ -214,9 +214,7 @@ class TestEstimator:
 
         assert json.loads(out) == json.loads(explicit)
         assert json.loads(out)["parameters"]["estimator"] == "own_rollouts"
-        assert (
-            "pass rates of the forest's samples are biased; values of own_rollouts are not" in err
-        )
+        assert "omega_prm drew from chosen steps, so best_of_n and pass rates" in err
         [stored] = runs_of(searched)
         assert "--estimator own_rollouts" in command_of(stored)
 

@@ -289,7 +289,7 @@ def test_the_estimator_used_is_that_of_the_strategy(make_forest, tmp_path):
     out, err = run("export_preferences", forest, *words, "--solutions", "all")
     assert json.loads(out)["parameters"]["estimator"] == "own_rollouts"
     assert "biased" not in err
-    assert "values are biased" in run("create_preferences", forest, "--estimator", "any")[1]
+    assert "so are values of any" in run("create_preferences", forest, "--estimator", "any")[1]
 
 
 def test_own_rollouts_of_a_branching_forest_are_refused(forest, tmp_path):

@@ -79,7 +79,8 @@ python manage.py beam_search --archive backups/first --processes 2
         reader = open_grown(forest_name, archive)
         forest = reader.forest
         wanted = _evaluation_options(
-            options | {"estimator": estimator_for(forest, options["estimator"], self)}
+            options
+            | {"estimator": estimator_for(forest, options["estimator"], self, counts_samples=True)}
         )
         if wanted.values.scorer:
             reader.scorer(wanted.values.scorer)

@@ -73,7 +73,7 @@ python manage.py evaluate_scorer --forest_name F --scorer critic --against peopl
         forest = get_grown_forest(forest_name)
         get_scorer(forest, options["scorer"])
         _check_reference(forest, options)
-        estimator = estimator_for(forest, options["estimator"], self)
+        estimator = estimator_for(forest, options["estimator"], self, counts_samples=True)
         wanted = JudgingOptions(
             scorer=options["scorer"],
             label_threshold=options["label_threshold"] or 0.0,
