@@ -53,12 +53,14 @@ def cpu_of_servers() -> float:
     """
     us = psutil.Process()
     owner = us if multiprocessing.parent_process() is None else us.parent()
-    times = [
-        one.cpu_times()
-        for one in (owner.children(recursive=True) if owner else ())
-        if not any("multiprocessing" in word for word in one.cmdline())
-    ]
-    return float(sum(one.user + one.system for one in times))
+    seconds = 0.0
+    for child in owner.children() if owner else ():
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if not any("multiprocessing" in word for word in child.cmdline()):
+                for one in (child, *child.children(recursive=True)):
+                    times = one.cpu_times()
+                    seconds += times.user + times.system
+    return seconds
 
 
 def stats(url: str) -> dict[str, float]:
