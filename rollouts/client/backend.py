@@ -110,8 +110,8 @@ class _Sending:
     session: str
 
     @property
-    def options(self) -> openai.RequestOptions:
-        return {"headers": {SESSION_HEADER: self.session}} if self.session else {}
+    def headers(self) -> Mapping[str, str]:
+        return {SESSION_HEADER: self.session} if self.session else {}
 
 
 class Backend:
@@ -393,8 +393,8 @@ class Backend:
         began = time.monotonic()
         # `bytes`: building the library's response types takes longer than the request itself.
         endpoint = sending.endpoint
-        content = await endpoint.openai.post(
-            endpoint.url_of(sending.path), body=sending.body, options=sending.options, cast_to=bytes
+        content = await endpoint.openai.post_json(
+            endpoint.url_of(sending.path), sending.body, sending.headers
         )
         spending.add_latency(time.monotonic() - began)
         answer = read_payload(content)

@@ -8,10 +8,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import openai
-
 from forests.core.abilities import Abilities
 from rollouts.client.affinity import Affinity
+from rollouts.client.posting import PostingClient
 from rollouts.client.server import Server, ServerAddress
 from rollouts.client.transport import BoundedClient
 from rollouts.protocol.dialect import Dialect
@@ -25,7 +24,7 @@ class Endpoint:
 
     base_url: str
     """Without its query, which may contain a key."""
-    openai: openai.AsyncOpenAI
+    openai: PostingClient
     dialect: Dialect = field(default_factory=Dialect)
     abilities: Abilities = field(default_factory=Abilities)
     owners: Collection[str] | None = None
@@ -104,8 +103,10 @@ class EndpointPool:
         return any(one.ejected_until <= time.monotonic() for one in self.endpoints)
 
 
-def _client(server: Server, timeout_seconds: float) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(
+def _client(server: Server, timeout_seconds: float) -> PostingClient:
+    return PostingClient(
+        # Uses half the CPU time of the library's default client: see docs/benchmarks.md.
+        BoundedClient(),
         base_url=server.address,
         api_key=server.api_key or "none",  # the library requires one, local servers do not
         organization=server.organization or None,
@@ -113,6 +114,4 @@ def _client(server: Server, timeout_seconds: float) -> openai.AsyncOpenAI:
         default_query=server.query,
         timeout=timeout_seconds,
         max_retries=0,  # `Backend` retries
-        # Uses half the CPU time of the library's default client: see docs/benchmarks.md.
-        http_client=BoundedClient(),
     )

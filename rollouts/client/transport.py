@@ -41,13 +41,16 @@ class BoundedClient(openai.DefaultAioHttpClient):
             httpx2.RequestError: any other error of the library.
         """
         options |= {"stream": True, "follow_redirects": False}
+        history: list[httpx2.Response] = []
         try:
             async with asyncio.timeout(request.extensions.get("timeout", {}).get("read")):
                 for _ in range(_MAX_REDIRECTS):
                     response = await super().send(request, **options)
                     answer = await _read(response)
+                    answer.history = [*history]
                     if response.next_request is None:
                         return answer
+                    history.append(answer)
                     request = _within_origin(request, response.next_request)
         except TimeoutError as error:
             raise httpx2.ReadTimeout("the answer is not complete", request=request) from error
@@ -56,6 +59,9 @@ class BoundedClient(openai.DefaultAioHttpClient):
 
 async def _read(response: httpx2.Response) -> httpx2.Response:
     """Return an answer with its decompressed content; raises `AnswerTooLargeError`."""
+    if _is_short(response.headers):
+        await response.aread()
+        return response
     content = bytearray()
     try:
         async for piece in response.aiter_bytes():
@@ -78,6 +84,14 @@ async def _read(response: httpx2.Response) -> httpx2.Response:
         request=response.request,
         extensions=response.extensions,
     )
+
+
+def _is_short(headers: httpx2.Headers) -> bool:
+    """Return whether headers limit the answer, so that it can be read without counting."""
+    if "content-encoding" in headers or "transfer-encoding" in headers:
+        return False
+    length = headers.get("content-length", "")
+    return length.isdecimal() and int(length) <= MAX_BYTES_OF_ANSWER
 
 
 def _within_origin(asked: httpx2.Request, following: httpx2.Request) -> httpx2.Request:
