@@ -235,9 +235,7 @@ class Backend:
         body = {"content": prompt, "add_special": True, "parse_special": True}
         with contextlib.suppress(*_ERRORS, TimeoutError):
             async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
-                content = await endpoint.openai.post(
-                    endpoint.url_of("//tokenize"), body=body, cast_to=bytes
-                )
+                content = await endpoint.poster.post(endpoint.url_of("//tokenize"), body, {})
             told = read_payload(content)
             return read_ids(told.get("tokens")) if isinstance(told, dict) else None
         return None
@@ -393,7 +391,7 @@ class Backend:
         began = time.monotonic()
         # `bytes`: building the library's response types takes longer than the request itself.
         endpoint = sending.endpoint
-        content = await endpoint.openai.post_json(
+        content = await endpoint.poster.post(
             endpoint.url_of(sending.path), sending.body, sending.headers
         )
         spending.add_latency(time.monotonic() - began)

@@ -1,9 +1,11 @@
-"""The openai library's client, which posts JSON at half of the library's cost."""
+"""Post JSON to a model server as the openai library does, for half of its processor time."""
 
+import asyncio
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -12,7 +14,6 @@ import openai
 from rollouts.client.transport import BoundedClient
 
 _OF_ONE_REQUEST = frozenset({b"content-length"})
-"""Headers that differ from request to request; names of headers in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,44 +25,31 @@ class _Form:
     extensions: dict[str, Any]
 
 
-class PostingClient(openai.AsyncOpenAI):
-    """A client of one server.
+class Poster:
+    """Posts JSON with a client of the library.
 
-    The library builds each request from its options, which takes longer than sending it. Here the
-    options never change, so it builds the first request to each path; later ones repeat its address,
-    keys and timeouts (docs/benchmarks.md).
+    The library builds every request from the client's options, which takes longer than sending it.
+    These options never change, so the library builds one request to each path, and all that are
+    sent repeat its address, headers and timeouts. It also gets each failure, to raise its own
+    error. docs/benchmarks.md has the processor time of both.
     """
 
-    def __init__(self, http: BoundedClient, **options: Any) -> None:
-        super().__init__(http_client=http, **options)
+    def __init__(self, client: openai.AsyncOpenAI, http: BoundedClient) -> None:
+        self._client = client
         self._http = http
         self._forms: dict[str, _Form] = {}
+        self._building = asyncio.Lock()
 
-    async def post_json(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> bytes:
-        """Return the answer to a JSON object, as `post` with `cast_to=bytes`, and its errors.
+    async def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
+        """Return the content of the answer.
 
         Raises:
-            openai.APITimeoutError: the answer did not arrive in time, or the library says so of a
-                refused connection.
-            openai.APIConnectionError: there is no connection, or it broke.
+            openai.APIConnectionError: there is no whole answer.
             openai.APIStatusError: the answer is an error.
             ValueError: JSON cannot hold the body.
-            Exception: any error of `BoundedClient.send`.
+            Exception: any other error of `BoundedClient.send`.
         """
-        if (form := self._forms.get(path)) is not None:
-            return await self._send(form, body, headers)
-        response = await self.post(
-            path, body=body, options={"headers": headers}, cast_to=httpx2.Response
-        )
-        if not response.history:  # an answer from elsewhere may have changed the request
-            self._forms[path] = _form_of(response.request, headers)
-        return response.content
-
-    async def _send(
-        self, form: _Form, body: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> bytes:
+        form = self._forms.get(path) or await self._form_of(path)
         request = httpx2.Request(
             "POST",
             form.url,
@@ -71,19 +59,38 @@ class PostingClient(openai.AsyncOpenAI):
         )
         try:
             response = await self._http.send(request)
-        except httpx2.TimeoutException as error:
-            raise openai.APITimeoutError(request=request) from error
         except (httpx2.RequestError, ssl.SSLError) as error:
-            raise openai.APIConnectionError(request=request) from error
+            await self._ask_library(path, partial(_raise, error))
+            raise
         if not response.is_success:
-            raise self._make_status_error_from_response(response)
+            await self._ask_library(path, partial(_answer, response))
         return response.content
 
+    async def _form_of(self, path: str) -> _Form:
+        async with self._building:
+            if path not in self._forms:
+                answered = await self._ask_library(path, partial(_answer, httpx2.Response(200)))
+                built = answered.request
+                kept = [one for one in built.headers.raw if one[0].lower() not in _OF_ONE_REQUEST]
+                self._forms[path] = _Form(built.url, kept, dict(built.extensions))
+            return self._forms[path]
 
-def _form_of(request: httpx2.Request, headers: Mapping[str, str]) -> _Form:
-    own = _OF_ONE_REQUEST | {name.lower().encode() for name in headers}
-    kept = [(name, value) for name, value in request.headers.raw if name.lower() not in own]
-    return _Form(request.url, kept, dict(request.extensions))
+    async def _ask_library(
+        self, path: str, answer: Callable[[httpx2.Request], httpx2.Response]
+    ) -> httpx2.Response:
+        """Let the library post to a server that answers like this; raises the library's errors."""
+        nowhere = httpx2.MockTransport(answer)
+        async with httpx2.AsyncClient(transport=nowhere, trust_env=False) as http:
+            client = self._client.with_options(http_client=http)
+            return await client.post(path, body={}, cast_to=httpx2.Response)
+
+
+def _answer(response: httpx2.Response, _: httpx2.Request) -> httpx2.Response:
+    return response
+
+
+def _raise(error: Exception, _: httpx2.Request) -> httpx2.Response:
+    raise error
 
 
 def _json(body: Mapping[str, Any]) -> bytes:

@@ -41,16 +41,13 @@ class BoundedClient(openai.DefaultAioHttpClient):
             httpx2.RequestError: any other error of the library.
         """
         options |= {"stream": True, "follow_redirects": False}
-        history: list[httpx2.Response] = []
         try:
             async with asyncio.timeout(request.extensions.get("timeout", {}).get("read")):
                 for _ in range(_MAX_REDIRECTS):
                     response = await super().send(request, **options)
                     answer = await _read(response)
-                    answer.history = [*history]
                     if response.next_request is None:
                         return answer
-                    history.append(answer)
                     request = _within_origin(request, response.next_request)
         except TimeoutError as error:
             raise httpx2.ReadTimeout("the answer is not complete", request=request) from error
