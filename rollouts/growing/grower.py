@@ -366,8 +366,10 @@ class ForestGrower:
 
     async def _record(self, growth: Growth, grader: TreeGrader, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]
+        ungraded = [node for node in nodes if node.is_finished and node.grade is None]
         try:
-            await self._in_tree_thread(grader.grade_new, nodes)
+            if ungraded:
+                await self._in_tree_thread(grader.grade_new, ungraded)
         finally:
             self.recorder.note(growth, changes)  # keep samples even if grading them fails
         await self.recorder.make_room()
