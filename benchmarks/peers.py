@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -65,8 +66,8 @@ class Result:
     peers: dict[str, float | None]
     """None: not installed."""
     cpu_ms: dict[str, float]
-    """Milliseconds of processor time for a request: of the bare loop, of growing, of the servers
-    while a forest grows."""
+    """Milliseconds of processor time for a request: of the bare loop, of growing, and of each
+    server while a forest grows."""
 
 
 def main() -> None:
@@ -122,7 +123,7 @@ def measure(case: Case, seconds: float) -> Result:
         arguments = (url, case.concurrency, prompts)
         bare, [bare_cpu] = rate_of(url, prompts, lambda: run(bare_load, 1, *arguments, chat))
         forest, [(own, servers)] = rate_of(url, prompts, lambda: run(grow_load, 1, *arguments))
-        cpu_seconds = {"bare loop": bare_cpu, "growing": own, "servers": servers}
+        cpu_seconds = {"bare loop": bare_cpu, "growing": own, **servers}
         peers = {
             name: (
                 rate_of(url, prompts, partial(peer_load, script, *arguments))[0]
@@ -160,7 +161,9 @@ async def chat(client: "openai.AsyncOpenAI", number: int) -> None:
     )
 
 
-def grow_load(_: int, __: int, url: str, concurrency: int, prompts: int) -> tuple[float, float]:
+def grow_load(
+    _: int, __: int, url: str, concurrency: int, prompts: int
+) -> tuple[float, Counter[str]]:
     """Grow a forest with one tree for each prompt; return its CPU seconds and the servers'."""
     os.environ["OPENAI_BASE_URL"] = f"{url}/v1"
     import django  # noqa: PLC0415  the settings read the environment

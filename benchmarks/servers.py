@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from prm_site.services.registry import running_addresses
 from prm_site.services.supervisor import Supervisor
 
 PROJECT = Path(__file__).resolve().parent.parent
+SIMULATOR = "openai_simulator.py"
+MODEL_SERVER = "model server"
+DATABASE = "database"
 
 
 @contextlib.contextmanager
@@ -46,20 +50,22 @@ def empty_database() -> Iterator[None]:
         yield
 
 
-def cpu_of_servers() -> float:
-    """Return the CPU seconds of the database, the queue and the model server so far.
+def cpu_of_servers() -> Counter[str]:
+    """Return the CPU seconds of the model server and of the database, with its queue, so far.
 
     For the benchmark's own process, or one that it started with `multiprocessing`.
     """
     us = psutil.Process()
     owner = us if multiprocessing.parent_process() is None else us.parent()
-    seconds = 0.0
+    seconds: Counter[str] = Counter()
     for child in owner.children() if owner else ():
         with contextlib.suppress(psutil.Error):  # it has ended meanwhile
-            if not any("multiprocessing" in word for word in child.cmdline()):
+            words = " ".join(child.cmdline())
+            if "multiprocessing" not in words:
+                name = MODEL_SERVER if SIMULATOR in words else DATABASE
                 for one in (child, *child.children(recursive=True)):
                     times = one.cpu_times()
-                    seconds += times.user + times.system
+                    seconds[name] += times.user + times.system
     return seconds
 
 
@@ -77,7 +83,7 @@ def ask(url: str, path: str) -> Any:
 def simulator(latency: float, *options: str) -> Iterator[str]:
     """Run a simulated model server with these command-line options, and yield its address."""
     port = free_port()
-    script = Path(__file__).with_name("openai_simulator.py")
+    script = Path(__file__).with_name(SIMULATOR)
     child = subprocess.Popen(
         [sys.executable, str(script), "--port", str(port), "--latency", str(latency), *options]
     )
