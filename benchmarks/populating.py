@@ -22,13 +22,11 @@ class Questions(RolloutConfig):
 
     def __init__(self, size: int, **settings: Any) -> None:
         self.size = size
-        self.rollout_worker_config = RolloutWorkerConfig(
-            branching=(4, 2, 1),
-            max_depth=4,
-            max_tokens_per_step=32,
-            max_tokens_per_rollout=96,
-            **settings,
-        )
+        usual = {
+            "branching": (4, 2, 1), "max_depth": 4,
+            "max_tokens_per_step": 32, "max_tokens_per_rollout": 96,
+        }  # fmt: skip
+        self.rollout_worker_config = RolloutWorkerConfig(**{**usual, **settings})
 
     def get_dataset_iterator(self, dataset_split: str) -> Iterator[int]:
         yield from range(self.size)

@@ -96,6 +96,14 @@ class FirstCome(Turns):
             yield
 
 
+def ignore_trees() -> None:
+    """Let this process balance servers and order requests whatever tree a request is for."""
+    from rollouts.growing import grower  # noqa: PLC0415  Django must be set up
+
+    grower.session_of = lambda _: ""  # type: ignore[assignment]
+    grower.Turns = FirstCome  # type: ignore[misc]
+
+
 def grow_load(_: int, __: int, urls: list[str], trees: int, is_affine: bool) -> float:
     """Grow a forest with these servers, in a process of its own."""
     os.environ["OPENAI_BASE_URLS"] = ",".join(urls)
@@ -103,11 +111,9 @@ def grow_load(_: int, __: int, urls: list[str], trees: int, is_affine: bool) -> 
 
     django.setup()
     from benchmarks.populating import LongQuestions, grow_share, seed_share  # noqa: PLC0415
-    from rollouts.growing import grower  # noqa: PLC0415
 
     if not is_affine:
-        grower.session_of = lambda _: ""  # type: ignore[assignment]
-        grower.Turns = FirstCome  # type: ignore[misc]
+        ignore_trees()
     forest = seed_share("cache", trees, LongQuestions, concurrency=CONCURRENCY)
     grow_share(forest)
     return 0.0

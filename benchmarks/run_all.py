@@ -32,8 +32,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 BENCHMARKS = {
     name: PROJECT / "benchmarks" / f"{name}.py"
     for name in (
-        "populate", "prefix_cache", "stepwise", "memory", "seeding", "pages", "rendering",
-        "metrics", "export", "archives", "annotation", "calibration", "adaptive",
+        "populate", "prefix_cache", "slot_cache", "stepwise", "memory", "seeding", "pages",
+        "rendering", "metrics", "export", "archives", "annotation", "calibration", "adaptive",
         "pair_refinement", "peers",
     )
 }  # fmt: skip

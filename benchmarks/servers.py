@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from prm_site.services.definitions import MONGODB, QUEUE
+from prm_site.services.definitions import MODEL, MONGODB, QUEUE
 from prm_site.services.registry import running_addresses
 from prm_site.services.supervisor import Supervisor
 
@@ -90,6 +90,21 @@ def simulator(latency: float, *options: str) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     try:
         wait_for(lambda: ask(url, "/reset"))
+        yield url
+    finally:
+        child.terminate()
+        child.wait()
+
+
+@contextlib.contextmanager
+def llama_cpp(slots: int) -> Iterator[str]:
+    """Run a llama.cpp server with the packaged model, and yield its address for clients."""
+    port = free_port()
+    url = MODEL.address(port)
+    command = [*MODEL.command(PROJECT, port), "--parallel", str(slots)]
+    child = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: ask(url, "/models"))
         yield url
     finally:
         child.terminate()

@@ -8,7 +8,6 @@ usage: python benchmarks/stepwise.py [--quick] [--json]
 
 import contextlib
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,15 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measures import Measure, argument_parser, print_json
-from benchmarks.servers import (
-    PROJECT,
-    ask,
-    empty_database,
-    free_port,
-    simulator,
-    wait_for,
-)
-from prm_site.services.definitions import MODEL
+from benchmarks.servers import empty_database, llama_cpp, simulator
 
 GOAL = 1.5
 STRATEGIES = ("sampled", "branching")
@@ -141,16 +132,8 @@ def server(case: Case) -> Iterator[str]:
         with simulator(0.02, *options) as url:
             yield f"{url}/v1"
         return
-    port = free_port()
-    url = MODEL.address(port)
-    command = [*MODEL.command(PROJECT, port), "--parallel", str(case.slots)]
-    child = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: ask(url, "/models"))
+    with llama_cpp(case.slots) as url:
         yield url
-    finally:
-        child.terminate()
-        child.wait()
 
 
 def _rate(growth: Growth) -> float:

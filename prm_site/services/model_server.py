@@ -51,6 +51,7 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     parameters.cpuparams_batch.n_threads = options.threads
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = options.port
+    parameters.endpoint_metrics = True
     if options.chat_template:
         parameters.chat_template = options.chat_template.read_text(encoding="utf-8")
     return parameters

@@ -327,6 +327,7 @@ class ForestGrower:
         before, waits = self._num_answered, 0
         while True:
             try:
+                self._turns.spreads = self.client.keeps_slots
                 async with self._turns.turn(growth.rank):
                     completions = await self.client.sample(request, growth.spending)
             except LimitSpentError:  # `_obey_forest` ends growth, unless the limit is raised

@@ -346,6 +346,11 @@ class CompletionClient:
         return await self._backend.num_slots() if await self._is_of(LLAMA_CPP) else None
 
     @property
+    def keeps_slots(self) -> bool:
+        """Whether any server keeps prefixes in slots (llama.cpp), as far as servers were asked."""
+        return any(LLAMA_CPP in (one.owners or ()) for one in self._backend.endpoints)
+
+    @property
     def notes(self) -> list[str]:
         """What refusals taught about the servers: omitted fields and limits."""
         return self._backend.notes

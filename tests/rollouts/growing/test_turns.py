@@ -27,6 +27,16 @@ def test_the_tree_that_began_first_is_served_first():
     assert asyncio.run(in_order(Turns(1), [3, 1, 2, 1, 3])) == [1, 1, 2, 3, 3]
 
 
+def test_for_servers_with_slots_a_tree_without_a_request_in_flight_is_served_first():
+    async def beside_a_request_of(rank: int) -> list[int]:
+        turns = Turns(2, spreads=True)
+        async with turns.turn(rank):
+            return await in_order(turns, [1, 1, 2, 3])
+
+    assert asyncio.run(beside_a_request_of(1)) == [2, 3, 1, 1]
+    assert asyncio.run(beside_a_request_of(2)) == [1, 1, 3, 2]
+
+
 def test_no_more_are_in_flight_than_there_are_turns():
     async def most() -> int:
         turns, now, highest = Turns(3), 0, 0
