@@ -1,5 +1,6 @@
 """The command `prm`, also as `python -m prm_site`."""
 
+import gc
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +23,7 @@ def main() -> None:
         sys.stdout.write(f"prm {_version()}\n")
         return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
+    gc.disable()  # until all is loaded: it would take a sixth of the start
     try:
         # Not at the top, as loading takes a second in which Ctrl-C would show a traceback.
         from prm_site.command_line import run  # noqa: PLC0415

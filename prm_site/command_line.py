@@ -1,5 +1,6 @@
 """The command line. All commands, including Django's own, report a missing service in one line."""
 
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ class CommandLine(ManagementUtility):
     def fetch_command(self, subcommand: str) -> BaseCommand:
         name = _full_name(subcommand)
         command = super().fetch_command(name)
+        gc.enable()
         options = command.create_parser(self.prog_name, subcommand)._option_string_actions  # noqa: SLF001
         self.argv[2:] = as_declared(self.argv[2:], options)
         if name in _WORKERS and not _ASKS_FOR_HELP & set(self.argv):

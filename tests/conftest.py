@@ -1,6 +1,8 @@
 """Fixtures for every test."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
 from typing import NoReturn, cast
 
 import django_rq
@@ -12,6 +14,7 @@ from django.test import TransactionTestCase, override_settings
 from django_mongodb_backend.base import DatabaseWrapper
 from rq.queue import Queue
 
+from experiment_configs import loading
 from prm_site.access.roles import ROLES
 from tests.openai_server import OpenAIServer
 
@@ -23,6 +26,7 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5000)
 
+_OWN_CONFIGS = Path(loading.__file__).parent / "rollout"
 _DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
 _MADE_BY_MIGRATE = {"auth_permission", "django_content_type", "django_migrations"}
 _GROUPS_MADE_BY_MIGRATE = {"auth_group": "_id", "auth_group_permissions": "group_id"}
@@ -36,9 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_tests() -> Iterator[None]:
-    """Empty the database between tests, and hash passwords, in milliseconds.
+    """Empty the database between tests, hash passwords and find the commit, in milliseconds.
 
-    Django's own flush makes all content types and permissions anew, a dozen times slower.
+    Django's own flush makes all content types and permissions anew, a dozen times slower. Git is
+    asked once about each of our own configs, which do not change while tests run.
     """
 
     def empty(self: TransactionTestCase) -> None:
@@ -48,8 +53,16 @@ def _quick_tests() -> Iterator[None]:
             key = _GROUPS_MADE_BY_MIGRATE.get(name)
             database[name].delete_many({key: {"$nin": roles}} if key else {})
 
+    ask_git = loading._git_version
+    known = cache(ask_git)
+
+    def version(path: Path, beside: Iterable[str]) -> tuple[str, str]:
+        is_ours = path.parent == _OWN_CONFIGS
+        return known(path, tuple(beside)) if is_ours else ask_git(path, beside)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        patch.setattr(loading, "_git_version", version)
         with override_settings(
             PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
             # Each client of a test would list all static files, longer than its pages take.

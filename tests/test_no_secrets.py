@@ -1,8 +1,6 @@
 """After a run with every kind of failure, no key is anywhere but in the environment."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -13,6 +11,7 @@ from django.test import Client
 from django_mongodb_backend.base import DatabaseWrapper
 from rq.queue import Queue
 
+from tests.forked_commands import run_command
 from tests.openai_server import Fault, OpenAIServer
 from tests.processes import on_test_database
 
@@ -37,13 +36,7 @@ class Site:
         )
 
     def run(self, *arguments: str, status: int = 0) -> None:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_command(arguments, env=self.environment)
         self.said += f"{done.stdout}{done.stderr}\n"
         assert done.returncode == status, done.stderr[-2000:]
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from forests.core.certainty.evidence import Evidence, evidence_of
-from forests.core.certainty.sibling_prior import SiblingPrior
 from forests.core.tree import NodePath, ReasoningTree
 from forests.core.values import NodeValue
 from preferences.core.value_sources import ValueSource
+
+if TYPE_CHECKING:  # it imports NumPy, which most commands do not need
+    from forests.core.certainty.sibling_prior import SiblingPrior
 
 USUAL_CONFIDENCE = 0.8
 """Default of `create_preferences`: see docs/confidence.md."""
@@ -30,7 +32,7 @@ def confidence_in(
     tree: ReasoningTree,
     values: Mapping[NodePath, NodeValue],
     source: ValueSource,
-    prior: SiblingPrior | None,
+    prior: "SiblingPrior | None",
 ) -> Confidence:
     """Return what gives the confidence of the pairs of a tree.
 

@@ -7,8 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
-from datasets import DatasetInfo, Features
-from datasets.info import DatasetInfosDict
 from django.conf import settings
 from huggingface_hub import DatasetCardData
 
@@ -67,6 +65,10 @@ def dataset_card(
         files: paths by split, for `datasets.load_dataset`.
         repository: the name of the dataset on the hub; empty if it stays a folder.
     """
+    # Loads for a second, in which refused arguments should already have been told.
+    from datasets import DatasetInfo, Features  # noqa: PLC0415
+    from datasets.info import DatasetInfosDict  # noqa: PLC0415
+
     forest = manifest["forest"]
     source = forest["dataset_source"]
     data = DatasetCardData(

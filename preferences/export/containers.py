@@ -10,7 +10,6 @@ from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, DatasetDict, disable_progress_bars
 
 from preferences.export.formats.base import Row
 
@@ -99,6 +98,9 @@ class DatasetDirectory(Container):
         self.splits[split].write_table(batch.table)
 
     def close(self) -> None:
+        # Loads for a second, in which refused arguments should already have been told.
+        from datasets import Dataset, DatasetDict, disable_progress_bars  # noqa: PLC0415
+
         super().close()
         disable_progress_bars()
         mapped = {split: Dataset.from_file(str(self._stream(split))) for split in self.splits}

@@ -4,9 +4,6 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from preferences.core.statistics import MARGIN_BINS
 
 _BLUE = "#3b82c4"
@@ -14,6 +11,10 @@ _BLUE = "#3b82c4"
 
 def margins_picture(by_split: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Return a PNG histogram of all splits by margin; the same figures give the same bytes."""
+    # Loads for a second, in which refused arguments should already have been told.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     pairs = [
         sum(found["margins"][number] for found in by_split.values())
         for number in range(MARGIN_BINS)

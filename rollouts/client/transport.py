@@ -1,6 +1,9 @@
 """HTTP client with bounded time and memory that never follows a redirect to another server."""
 
 import asyncio
+import os
+import ssl
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -9,6 +12,7 @@ import openai
 MAX_BYTES_OF_ANSWER = 64_000_000
 """Limit for one decompressed answer; a thousand long samples need less."""
 _MAX_REDIRECTS = 5
+_NAMES_OF_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class AnswerTooLargeError(Exception):
@@ -31,6 +35,9 @@ class BoundedClient(openai.DefaultAioHttpClient):
     It also reads answers of any size, and follows redirects to any host with the prompt.
     """
 
+    def __init__(self) -> None:
+        super().__init__(verify=_certificates(*map(os.environ.get, _NAMES_OF_CERTIFICATES)))
+
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """Return the whole answer.
 
@@ -52,6 +59,12 @@ class BoundedClient(openai.DefaultAioHttpClient):
         except TimeoutError as error:
             raise httpx2.ReadTimeout("the answer is not complete", request=request) from error
         raise httpx2.TooManyRedirects("too many redirects", request=request)
+
+
+@cache
+def _certificates(*_named: str | None) -> ssl.SSLContext:
+    """Return the library's context; reading all certificates takes as long as many requests."""
+    return httpx2.create_ssl_context()
 
 
 async def _read(response: httpx2.Response) -> httpx2.Response:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import math
 import multiprocessing
 import os
@@ -68,6 +69,7 @@ class RolloutWorker(Worker):
         # RQ installs them only after it has registered the worker.
         self._install_signal_handlers()  # type: ignore[no-untyped-call]
         _stop_with_pool()
+        gc.freeze()  # else each job's process copies all that is loaded when it first collects
         try:
             return super().work(*args, **(kwargs | {"with_scheduler": False}))
         except StopRequested:  # RQ catches it only while it waits for a job

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,8 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from pymongo.database import Database
+
+from tests.forked_commands import ForkedCommand
 
 
 @pytest.mark.django_db
@@ -30,8 +31,8 @@ def database() -> Iterator[Database[dict[str, Any]]]:
 
 
 def start_migrate(database: Database[dict[str, Any]]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "manage.py", "migrate", "-v", "0"],
+    return ForkedCommand(
+        ["manage.py", "migrate", "-v", "0"],
         env=os.environ | {"PRM_DATABASE_NAME": database.name},
         stderr=subprocess.PIPE,
         text=True,

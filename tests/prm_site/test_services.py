@@ -27,6 +27,7 @@ from prm_site.services.definitions import (
     Service,
 )
 from prm_site.services.supervisor import ServiceError, Supervisor, holder, is_ready
+from tests.forked_commands import run_command
 from tests.waiting import wait_until
 
 
@@ -132,12 +133,9 @@ def test_the_services_command_stops_its_services(supervised: Path, number: int, 
 
 
 def test_commands_find_running_services_by_themselves(supervised: Path):
-    done = subprocess.run(
-        [sys.executable, "manage.py", "recount_forest", "--forest_name", "none"],
+    done = run_command(
+        ["recount_forest", "--forest_name", "none"],
         env=os.environ | {"PRM_DATA_DIR": str(supervised), "MONGODB_URI": "", "REDIS_URL": ""},
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
     assert done.returncode == 1
@@ -147,12 +145,9 @@ def test_commands_find_running_services_by_themselves(supervised: Path):
 
 
 def test_a_second_services_command_is_refused_in_one_line(supervised: Path):
-    done = subprocess.run(
-        [sys.executable, "manage.py", "services", "--only", "queue"],
+    done = run_command(
+        ["services", "--only", "queue"],
         env=os.environ | {"PRM_DATA_DIR": str(supervised), "REDIS_URL": ""},
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
     assert done.returncode == 1
@@ -161,12 +156,9 @@ def test_a_second_services_command_is_refused_in_one_line(supervised: Path):
 
 
 def test_a_server_named_in_the_environment_is_checked_and_not_started(tmp_path: Path):
-    done = subprocess.run(
-        [sys.executable, "manage.py", "services", "--only", "queue"],
+    done = run_command(
+        ["services", "--only", "queue"],
         env=os.environ | {"PRM_DATA_DIR": str(tmp_path), "REDIS_URL": "redis://127.0.0.1:1/0"},
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
     assert done.returncode == 1

@@ -1,8 +1,6 @@
 """What is said where the database, the queue or the model server was not started before."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from pymongo.errors import ServerSelectionTimeoutError
 from redis.exceptions import ConnectionError as NoQueueError
 
 from prm_site.management.commands.runserver import Command as RunServer
+from tests.forked_commands import run_command
 from tests.processes import on_test_database
 from tests.rollouts.forests import seeded
 
@@ -25,14 +24,7 @@ COUNT = "from django.contrib.auth.models import User; User.objects.count()"
 
 def run(*arguments: str, **environment: str) -> tuple[int, str]:
     """Return the status of a command and what it says on stderr."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_command(arguments, env=environment, timeout=60)
     return done.returncode, done.stderr.strip()
 
 

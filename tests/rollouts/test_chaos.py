@@ -8,7 +8,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from forests.models import Forest, Node
 from forests.progress.reading import read_standing_of
 from forests.storage.trees import is_held
 from rollouts.workers.jobs import enqueue_forest, grow_slice
+from tests.forked_commands import ForkedCommand
 from tests.openai_server import PASSING_FAULTS, Fault, OpenAIServer, write_two_steps
 from tests.prm_site.told_states import told_states
 from tests.processes import kill_family, on_test_database, signal_all, stop_family
@@ -101,8 +101,8 @@ class Chaos:
         return self.chance.choice(PASSING_FAULTS) if self.chance.random() < 0.15 else None
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "manage.py", "rqworker", "rollouts", "-v", "0"],
+        return ForkedCommand(
+            ["manage.py", "rqworker", "rollouts", "-v", "0"],
             env=on_test_database(OPENAI_BASE_URL=f"http://127.0.0.1:{self.port}/v1"),
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -203,8 +203,8 @@ class TwoForests:
 
     def _start_worker(self, variables: dict[str, str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "manage.py", "rqworker", "rollouts", "-v", "0"],
+            return ForkedCommand(
+                ["manage.py", "rqworker", "rollouts", "-v", "0"],
                 env=on_test_database(**variables, PRM_LOG_LEVEL="WARNING"),
                 stderr=log,
                 start_new_session=True,

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -18,6 +17,7 @@ from forests.storage import counters as recounting
 from rollouts.client import failures
 from rollouts.growing import leases
 from rollouts.workers import jobs
+from tests.forked_commands import ForkedCommand
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.processes import on_test_database
 from tests.rollouts.forests import assert_whole, reread, seeded, shape, statuses
@@ -34,8 +34,8 @@ def run(name: str, *arguments: str) -> tuple[str, str]:
 
 def start(server: OpenAIServer, *arguments: str) -> subprocess.Popen[str]:
     """Start a command on the test database."""
-    return subprocess.Popen(
-        [sys.executable, "manage.py", *arguments],
+    return ForkedCommand(
+        ["manage.py", *arguments],
         env=on_test_database(OPENAI_BASE_URL=server.url),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

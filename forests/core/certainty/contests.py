@@ -7,13 +7,16 @@ the two is better with the wanted confidence (`forests.core.certainty.sibling_pr
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from experiment_configs.refinements import Refinement
 from forests.core.certainty.evidence import Evidence, evidence_of
-from forests.core.certainty.sibling_prior import SiblingPrior
 from forests.core.certainty.standings import own_rollouts
 from forests.core.tree import NodePath, ReasoningTree
 from forests.core.values import estimate_values
+
+if TYPE_CHECKING:
+    from forests.core.certainty.sibling_prior import SiblingPrior
 
 
 class ContestStanding(StrEnum):
@@ -68,6 +71,9 @@ def contests(
         steps: the candidates: `steps_to_rank`.
         refinement: one with the goal `pairs`.
     """
+    # It imports NumPy, which workers that rank no steps do not need.
+    from forests.core.certainty.sibling_prior import SiblingPrior  # noqa: PLC0415
+
     prior = SiblingPrior.from_dict(refinement.prior or SiblingPrior().as_dict())
     target = refinement.target_confidence or 1.0
     most_rollouts = refinement.most_rollouts
@@ -114,7 +120,7 @@ def _contest(
     worst: NodePath,
     siblings: Mapping[NodePath, Evidence],
     missing: Mapping[NodePath, int],
-    prior: SiblingPrior,
+    prior: "SiblingPrior",
     target: float,
 ) -> Contest:
     def confidence(known: Mapping[NodePath, Evidence]) -> float:

@@ -12,6 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from prm_site.configuration.secret_key import read_or_create_secret_key
+from tests.forked_commands import run_command
 
 PRODUCTION = {
     "PRM_PRODUCTION": "1",
@@ -24,13 +25,7 @@ PRODUCTION = {
 
 
 def check(**environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", "check", "--deploy"],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command(["check", "--deploy"], env=os.environ | environment)
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:

@@ -2,8 +2,6 @@
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
@@ -20,6 +18,7 @@ from rq.queue import Queue
 from forests.models import Forest
 from prm_site.observability import readiness
 from rollouts.workers.jobs import enqueue_forest, grow_slice
+from tests.forked_commands import run_command
 from tests.openai_server import Fault, OpenAIServer
 from tests.processes import on_test_database
 from tests.rollouts.forests import reread, seeded
@@ -199,15 +198,8 @@ class TestPrometheus:
 class TestLogs:
     def stderr_of(self, *arguments: str, **environment: str) -> list[str]:
         """Return the lines that a command writes where its log is JSON."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            env=on_test_database(
-                **{"PRM_LOG_FORMAT": "json", "PRM_LOG_LEVEL": "INFO", **environment}
-            ),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        variables = {"PRM_LOG_FORMAT": "json", "PRM_LOG_LEVEL": "INFO", **environment}
+        done = run_command(arguments, env=on_test_database(**variables))
         assert done.returncode == 0, done.stderr
         return done.stderr.splitlines()
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import Any, NoReturn
 
@@ -21,6 +20,7 @@ from rollouts.growing import reservations as budgets
 from rollouts.growing.reservations import ForestBudget, free_dead, key_of
 from rollouts.protocol.request_sizes import SILENT_SERVER
 from rollouts.workers import jobs
+from tests.forked_commands import ForkedCommand
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.processes import on_test_database
 from tests.rollouts.forests import assert_whole, reread, seeded, statuses
@@ -32,12 +32,6 @@ MAX_TOKENS_PER_SAMPLE = 50
 """A request of the tests' forests asks for up to three steps."""
 MAX_OF_A_REQUEST = 3 * MAX_TOKENS_PER_SAMPLE + 500
 BODY = {"prompt": "Question", "n": 2, "max_tokens": 10}
-GROW = """
-import sys, django
-django.setup()
-from rollouts.workers.jobs import grow_slice
-grow_slice(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +55,10 @@ def change(forest: Forest, **fields: object) -> None:
 
 def grow(forest: Forest, start: int, stop: int, server: OpenAIServer) -> subprocess.Popen[str]:
     """Start a process that grows a slice of a forest."""
-    return subprocess.Popen(
-        [sys.executable, "-c", GROW, forest.name, str(start), str(stop)],
-        env=on_test_database(
-            OPENAI_BASE_URL=server.url, DJANGO_SETTINGS_MODULE="prm_site.settings"
-        ),
+    code = f"from rollouts.workers import jobs; jobs.grow_slice({forest.name!r}, {start}, {stop})"
+    return ForkedCommand(
+        ["manage.py", "shell", "--no-imports", "-c", code],
+        env=on_test_database(OPENAI_BASE_URL=server.url),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 

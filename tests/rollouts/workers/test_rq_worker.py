@@ -23,6 +23,7 @@ from rq.webhook import Webhook
 from rollouts.growing import leases
 from rollouts.workers.jobs import enqueue_forest
 from rollouts.workers.rq_worker import RolloutWorker
+from tests.forked_commands import ForkedCommand
 from tests.openai_server import OpenAIServer, write_two_steps
 from tests.processes import on_test_database
 from tests.rollouts.forests import assert_whole, reread, seeded, statuses
@@ -91,7 +92,7 @@ def test_callbacks_and_webhooks_in_a_job_are_not_called(queue: Queue, model_serv
 @contextmanager
 def pool(num_workers: int) -> Iterator["subprocess.Popen[bytes]"]:
     command = ["manage.py", "rqworker-pool", "rollouts", "--num-workers", str(num_workers)]
-    child = subprocess.Popen([sys.executable, *command, "-v", "0"], env=on_test_database())
+    child = ForkedCommand([*command, "-v", "0"], env=on_test_database())
     try:
         yield child
     finally:
