@@ -118,6 +118,9 @@ class ReasoningTree:
         default_factory=lambda: {ROOT: None}, repr=False, compare=False
     )
     """Of the nodes whose paths were asked for, and those above them."""
+    _leaves: list[TreeNode] = field(default_factory=list, repr=False, compare=False)
+    _leaves_among: int = field(default=0, repr=False, compare=False)
+    """How many nodes there were when the leaves were found: nodes are only ever added."""
 
     @classmethod
     def from_nodes(cls, nodes: Iterable[TreeNode]) -> "ReasoningTree":
@@ -188,8 +191,11 @@ class ReasoningTree:
         return not self._children.get(path)
 
     def leaves(self) -> list[TreeNode]:
-        children = self._children
-        return [node for path, node in self.nodes.items() if not children.get(path)]
+        if self._leaves_among != len(self.nodes):
+            children = self._children
+            self._leaves = [node for path, node in self.nodes.items() if not children.get(path)]
+            self._leaves_among = len(self.nodes)
+        return list(self._leaves)
 
     def next_position(self, path: NodePath) -> int:
         """Return the position of the next child of a node."""

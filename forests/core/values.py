@@ -183,12 +183,13 @@ def _ended_at(node: TreeNode, children: Sequence[TreeNode]) -> dict[int, int]:
 
 def leaf_result(leaf: TreeNode, ungraded: Ungraded = "incorrect") -> bool | None:
     """Return whether a leaf is correct; None if it has no result."""
-    if not leaf.is_finished or leaf.is_uncompared:
+    if leaf.truncated:
+        return None if ungraded == "exclude" else False
+    if not leaf.terminal or leaf.grade is Grade.UNCOMPARED:
         return None
-    has_result = leaf.grade in (Grade.CORRECT, Grade.INCORRECT) and not leaf.truncated
-    if ungraded == "exclude" and not has_result:
+    if ungraded == "exclude" and leaf.grade not in (Grade.CORRECT, Grade.INCORRECT):
         return None
-    return leaf.is_correct
+    return leaf.grade is Grade.CORRECT
 
 
 def _leaf_value(leaf: TreeNode, ungraded: Ungraded) -> NodeValue:

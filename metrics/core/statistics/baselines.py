@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import comb
 
 from forests.core.tree import ReasoningTree
@@ -59,7 +60,12 @@ def pass_at_k(samples: Samples, k: int) -> Fraction | None:
     """
     if samples.total < k:
         return None
-    return 1 - Fraction(comb(samples.total - samples.correct, k), comb(samples.total, k))
+    return _pass_at_k(samples.total, samples.correct, k)
+
+
+@lru_cache(maxsize=2**12)
+def _pass_at_k(total: int, correct: int, k: int) -> Fraction:
+    return 1 - Fraction(comb(total - correct, k), comb(total, k))
 
 
 def majority_at_k(samples: Samples, k: int) -> Fraction | None:
@@ -80,13 +86,14 @@ def majority_at_k(samples: Samples, k: int) -> Fraction | None:
     chance = Fraction(comb(silent, k) - comb(silent - correct, k), comb(samples.total, k))
     for group in samples.groups:
         if group.correct:
-            rivals = [other.size for other in samples.groups if other is not group]
+            rivals = tuple(sorted(other.size for other in samples.groups if other is not group))
             wins = _chance_to_win(group.size, rivals, samples.total, k)
             chance += wins * Fraction(group.correct, group.size)
     return chance
 
 
-def _chance_to_win(size: int, rivals: Sequence[int], total: int, k: int) -> Fraction:
+@lru_cache(maxsize=2**12)  # many trees have votes of the same sizes
+def _chance_to_win(size: int, rivals: tuple[int, ...], total: int, k: int) -> Fraction:
     """Return the chance that a group wins the vote of k samples out of `total`."""
     draws: Counter[int] = Counter()  # by number of tied rivals
     for votes in range(1, min(size, k) + 1):
