@@ -46,7 +46,7 @@ from forests.transfer.archive_files import (
 TREES_PER_READ = 256
 """Most trees that are read at once."""
 NODES_PER_READ = 2**13
-"""Most nodes that are read at once, unless one tree has more: they take about 6 MB."""
+"""Most nodes that are read at once, unless one part of the table has more; about 6 MB of them."""
 _JSON_OF_FOREST = ("worker_config", "nodes_by_model")
 _BROKEN = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
@@ -118,7 +118,7 @@ class ArchiveSource:
         """
         left_out = _BESIDE_VALUES if only_values else {}
         while indexes:
-            batch = self._few(indexes)
+            batch = self._nodes.whole_parts(indexes[:TREES_PER_READ], NODES_PER_READ)
             with self._reading():
                 found = self._read(batch, scorers, left_out)
             yield from found
@@ -146,13 +146,6 @@ class ArchiveSource:
         """
         with self._reading():
             return self._count_models()
-
-    def _few(self, indexes: range) -> range:
-        """Return the first of these trees: as many as fit into memory well."""
-        batch = indexes[:TREES_PER_READ]
-        while len(batch) > 1 and self._nodes.num_rows(batch) > NODES_PER_READ:
-            batch = batch[: len(batch) // 2]
-        return batch
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -236,9 +229,15 @@ class _Table:
         self._first = [*accumulate((first for first, _ in reversed(self._spans)), min)][::-1]
         """The first tree in each part or a later one."""
 
-    def num_rows(self, trees: range) -> int:
-        """Return how many rows the parts have in which these trees are."""
-        return sum(self._rows[number] for number in self._parts(trees))
+    def whole_parts(self, trees: range, most_rows: int) -> range:
+        """Return the first of these trees: those of whole parts, with few rows if it has any."""
+        rows = 0
+        for number in self._parts(trees):
+            rows += self._rows[number]
+            first = self._spans[number][0]
+            if rows > most_rows and first > trees.start:
+                return range(trees.start, int(first))
+        return trees
 
     def _parts(self, trees: range) -> list[int]:
         """Return the numbers of the parts in which these trees are."""
