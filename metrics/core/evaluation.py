@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
-from forests.core.counting import count_tree
+from forests.core.counting import num_uncompared
 from forests.core.naming import index_of_tree
 from forests.core.tree import ReasoningTree
 from forests.core.voting import num_ungrouped
@@ -129,7 +129,7 @@ class Evaluation:
         `item` is the text and the label of the problem, which identify it across forests. The
         results of several searches are averaged, weighted by the samples that each one searches.
         """
-        self.num_uncompared += count_tree(tree)["num_uncompared"]
+        self.num_uncompared += num_uncompared(tree)
         self.num_ungrouped += num_ungrouped(tree)
         ungraded = self.options.values.ungraded
         if reason := self.options.trees.reason_against(tree, ungraded):
@@ -272,6 +272,8 @@ def _keys(options: EvaluationOptions) -> list[RowKey]:
 def _mean(
     numbers: Sequence[Fraction | float | None], weights: Sequence[int]
 ) -> Fraction | float | None:
+    if len(numbers) == 1:  # the usual case, without slow arithmetic
+        return numbers[0] if weights[0] else None
     known = [
         (number, weight)
         for number, weight in zip(numbers, weights, strict=True)

@@ -49,10 +49,9 @@ class OverallValues(dict[NodePath, float | None]):
 
     def _values_along(self, path: NodePath) -> list[float | None]:
         missing = []
-        while path not in self._along:
+        while (along := self._along.get(path)) is None:
             missing.append(path)
             path = path[:-1]
-        along = self._along[path]
         for path in reversed(missing):
             along = self._along[path] = [*along, self._values.get(path)]
         return along

@@ -76,24 +76,30 @@ def majority_at_k(samples: Samples, k: int) -> Fraction | None:
     """
     if samples.total < k:
         return None
-    if k == samples.total and samples.groups:  # nothing is left to chance but ties
-        most = max(group.size for group in samples.groups)
-        tied = [group for group in samples.groups if group.size == most]
-        shares = (Fraction(group.correct, group.size) for group in tied)
-        return sum(shares, Fraction(0)) / len(tied)
-    silent = samples.total - sum(group.size for group in samples.groups)
-    correct = samples.correct - sum(group.correct for group in samples.groups)
-    chance = Fraction(comb(silent, k) - comb(silent - correct, k), comb(samples.total, k))
-    for group in samples.groups:
-        if group.correct:
-            rivals = tuple(sorted(other.size for other in samples.groups if other is not group))
-            wins = _chance_to_win(group.size, rivals, samples.total, k)
-            chance += wins * Fraction(group.correct, group.size)
-    return chance
+    groups = tuple(sorted((group.size, group.correct) for group in samples.groups))
+    return _majority_at_k(samples.total, samples.correct, groups, k)
 
 
 @lru_cache(maxsize=2**12)  # many trees have votes of the same sizes
-def _chance_to_win(size: int, rivals: tuple[int, ...], total: int, k: int) -> Fraction:
+def _majority_at_k(
+    total: int, correct: int, groups: tuple[tuple[int, int], ...], k: int
+) -> Fraction:
+    """`groups`: the size of each, and how many of it are correct."""
+    if k == total and groups:  # nothing is left to chance but ties
+        most = max(size for size, _ in groups)
+        tied = [Fraction(right, size) for size, right in groups if size == most]
+        return sum(tied, Fraction(0)) / len(tied)
+    silent = total - sum(size for size, _ in groups)
+    silent_correct = correct - sum(right for _, right in groups)
+    chance = Fraction(comb(silent, k) - comb(silent - silent_correct, k), comb(total, k))
+    for number, (size, right) in enumerate(groups):
+        if right:
+            rivals = [other for place, (other, _) in enumerate(groups) if place != number]
+            chance += _chance_to_win(size, rivals, total, k) * Fraction(right, size)
+    return chance
+
+
+def _chance_to_win(size: int, rivals: Sequence[int], total: int, k: int) -> Fraction:
     """Return the chance that a group wins the vote of k samples out of `total`."""
     draws: Counter[int] = Counter()  # by number of tied rivals
     for votes in range(1, min(size, k) + 1):
