@@ -32,13 +32,12 @@ def test_parts_hold_whole_trees_of_several_batches(tmp_path: Path, monkeypatch: 
 
 
 def test_long_texts_end_a_part_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(part_writer, "BYTES_PER_PART", 1000)
+    monkeypatch.setattr(part_writer, "BYTES_PER_PART", 1300)
     assert parts_of(tmp_path / "a.parquet", [0], [1], [2], text="a" * 600) == [[0, 1], [2]]
 
 
 def test_a_failed_export_writes_no_rows_that_wait(tmp_path: Path):
     path = tmp_path / "nodes.parquet"
-    with pytest.raises(OSError, match="disk"), PartWriter(path, SCHEMA) as writer:
-        writer.add([{"tree": 0, "text": ""}])
-        raise OSError("the disk is full")
+    with pytest.raises(pa.ArrowTypeError), PartWriter(path, SCHEMA) as writer:
+        writer.add([{"tree": number, "text": text} for number, text in enumerate(["", 5])])
     assert pq.read_metadata(path).num_rows == 0
