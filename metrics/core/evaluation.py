@@ -190,7 +190,7 @@ class Evaluation:
     def rows(self) -> list[Row]:
         return [self._row(key, mean) for key, mean in self.means.items()]
 
-    def _add(self, row: RowKey, number: Fraction | None) -> None:
+    def _add(self, row: RowKey, number: Fraction | float | None) -> None:
         result = None if number is None else float(number)
         self.means[row].add(result)
         self.results.add_number(row, result)
