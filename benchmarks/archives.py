@@ -185,7 +185,7 @@ def _enlarge(directory: Path, larger: Path) -> None:
                 table = file.read_row_group(group)  # type: ignore[no-untyped-call]
                 moved = pc.add(table.column(number), pa.scalar(time_ * forest["num_trees"]))  # type: ignore[attr-defined]
                 field = table.schema.field(number)
-                writer.write_table(table.set_column(number, field, moved))  # type: ignore[no-untyped-call]
+                writer.write_table(table.set_column(number, field, moved))
     for name in ("num_trees", "num_complete", "num_nodes"):
         forest[name] *= TIMES_LARGER
     manifest["files"] = checksums(larger)
