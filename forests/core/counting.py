@@ -18,16 +18,25 @@ def count_tree(tree: ReasoningTree) -> dict[str, int]:
     for node in finished:
         is_cut = node.truncated and node.grade in (Grade.CORRECT, Grade.UNCOMPARED)
         grades[Grade.INCORRECT if is_cut else node.grade] += node.count
-    num_uncompared = grades.pop(Grade.UNCOMPARED, 0)
+    grades.pop(Grade.UNCOMPARED, 0)
     return {
         "num_nodes": len(tree) - 1,
         "num_leaves": grades.total(),
         "num_correct": grades[Grade.CORRECT],
         "num_incorrect": grades[Grade.INCORRECT],
         "num_unanswered": grades[Grade.UNANSWERED],
-        "num_uncompared": num_uncompared,
+        "num_uncompared": num_uncompared(tree),
         "num_truncated": sum(node.count for node in finished if node.truncated),
     }
+
+
+def num_uncompared(tree: ReasoningTree) -> int:
+    """Return the number of samples that ended, and whose answers nobody could compare."""
+    return sum(
+        leaf.count
+        for leaf in tree.leaves()
+        if leaf.grade is Grade.UNCOMPARED and leaf.is_finished and leaf.is_uncompared
+    )
 
 
 def mend_counts(tree: ReasoningTree) -> list[TreeNode]:

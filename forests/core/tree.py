@@ -1,6 +1,6 @@
 """A tree of reasoning steps in memory: strategies grow it and metrics read it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -97,8 +97,8 @@ class TreeNode:
         return self.grade is Grade.UNCOMPARED and not self.truncated
 
 
-_Line: TypeAlias = "tuple[TreeNode, _Line | None]"
-"""A node, and the line of the node above it (None for the root).
+_Line: TypeAlias = "tuple[TreeNode, _Line] | None"
+"""A node, and the line of the node above it; None for the root.
 
 Walking a path along it takes linear time. Looking up each prefix would take time quadratic in the
 length of the path.
@@ -114,7 +114,13 @@ class ReasoningTree:
 
     nodes: dict[NodePath, TreeNode] = field(default_factory=lambda: {ROOT: TreeNode(ROOT)})
     _children: dict[NodePath, list[TreeNode]] = field(default_factory=dict, repr=False)
-    _lines: dict[NodePath, _Line] = field(default_factory=dict, repr=False, compare=False)
+    _lines: dict[NodePath, _Line] = field(
+        default_factory=lambda: {ROOT: None}, repr=False, compare=False
+    )
+    """Of the nodes whose paths were asked for, and those above them."""
+    _leaves: list[TreeNode] = field(default_factory=list, repr=False, compare=False)
+    _leaves_among: int = field(default=0, repr=False, compare=False)
+    """How many nodes there were when the leaves were found: nodes are only ever added."""
 
     @classmethod
     def from_nodes(cls, nodes: Iterable[TreeNode]) -> "ReasoningTree":
@@ -144,25 +150,29 @@ class ReasoningTree:
             if parent is None:
                 raise ValueError(f"the parent of node {node.path} is missing")
             self._children.setdefault(parent.path, []).append(node)
-            self._lines[node.path] = (node, self._lines.get(parent.path))
         self.nodes[node.path] = node
 
     def append(self, node: TreeNode) -> bool:
         """Add a node if it is the next child of its parent; return whether it is."""
-        path = node.path
-        parent = path[:-1]
-        if not path or parent not in self.nodes:
-            return False
-        siblings = self._children.get(parent)
-        if path[-1] != (len(siblings) if siblings else 0):
-            return False
-        if siblings:
-            siblings.append(node)
-        else:
-            self._children[parent] = [node]
-        self._lines[path] = (node, self._lines.get(parent))
-        self.nodes[path] = node
-        return True
+        return not self.extend((node,))
+
+    def extend(self, nodes: Iterable[TreeNode]) -> list[TreeNode]:
+        """Add each node that is the next child of its parent, in this order; return the others."""
+        known, children = self.nodes, self._children
+        others = []
+        for node in nodes:
+            path = node.path
+            parent = path[:-1]
+            siblings = children.get(parent)
+            if siblings is not None and path and path[-1] == len(siblings):
+                siblings.append(node)
+            elif siblings is None and path and path[-1] == 0 and parent in known:
+                children[parent] = [node]
+            else:
+                others.append(node)
+                continue
+            known[path] = node
+        return others
 
     @property
     def root(self) -> TreeNode:
@@ -181,8 +191,11 @@ class ReasoningTree:
         return not self._children.get(path)
 
     def leaves(self) -> list[TreeNode]:
-        children = self._children
-        return [node for path, node in self.nodes.items() if not children.get(path)]
+        if self._leaves_among != len(self.nodes):
+            children = self._children
+            self._leaves = [node for path, node in self.nodes.items() if not children.get(path)]
+            self._leaves_among = len(self.nodes)
+        return list(self._leaves)
 
     def next_position(self, path: NodePath) -> int:
         """Return the position of the next child of a node."""
@@ -191,11 +204,21 @@ class ReasoningTree:
     def path_nodes(self, path: NodePath) -> list[TreeNode]:
         """Return the nodes from the first step to `path`, without the root."""
         nodes: list[TreeNode] = []
-        line = self._lines[path] if path else None
+        line = self._line(path)
         while line is not None:
             node, line = line
             nodes.append(node)
         return nodes[::-1]
+
+    def _line(self, path: NodePath) -> _Line:
+        missing = []
+        while path not in self._lines:
+            missing.append(path)
+            path = path[:-1]
+        line = self._lines[path]
+        for path in reversed(missing):
+            line = self._lines[path] = (self.nodes[path], line)
+        return line
 
     def steps_text(self, path: NodePath) -> str:
         """Return the model's text from the root to the end of this node, thoughts included."""
@@ -210,7 +233,12 @@ class ReasoningTree:
 
     def bottom_up(self) -> list[TreeNode]:
         """Return all nodes, each after its descendants."""
-        return sorted(self.nodes.values(), key=_height)
+        return list(reversed(self.nodes.values()))
+
+    def families(self) -> list[tuple[TreeNode, Sequence[TreeNode]]]:
+        """Return all nodes with their children, each after its descendants."""
+        children = self._children
+        return [(node, children.get(path, ())) for path, node in reversed(self.nodes.items())]
 
 
 def connected(nodes: list[TreeNode]) -> tuple[ReasoningTree, list[TreeNode]]:
@@ -219,17 +247,11 @@ def connected(nodes: list[TreeNode]) -> tuple[ReasoningTree, list[TreeNode]]:
     Args:
         nodes: nodes below the root, in any order; torn writes may have left gaps among them.
     """
+    paths = [node.path for node in nodes]
+    places = sorted(zip(map(len, paths), paths, range(len(nodes)), strict=True))
     tree = ReasoningTree()
-    orphans = [node for node in sorted(nodes, key=_place) if not tree.append(node)]
+    orphans = tree.extend([nodes[number] for _, _, number in places])
     return tree, orphans
-
-
-def _height(node: TreeNode) -> int:
-    return -len(node.path)
-
-
-def _place(node: TreeNode) -> tuple[int, NodePath]:
-    return len(node.path), node.path
 
 
 def format_path(path: NodePath) -> str:

@@ -11,6 +11,7 @@ strategy.
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from math import fsum
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -67,8 +68,7 @@ def estimate_values(
         return {path: one.value for path, one in through_rollouts(tree, ungraded).items()}
     if estimator in ("child_mean", "any"):
         values: dict[NodePath, NodeValue] = {}
-        for node in tree.bottom_up():
-            children = tree.children(node.path)
+        for node, children in tree.families():
             values[node.path] = (
                 _combine(children, values, estimator) if children else _leaf_value(node, ungraded)
             )
@@ -103,8 +103,8 @@ def scored_values(tree: ReasoningTree, scores: Scores) -> dict[NodePath, NodeVal
     below most steps of imported datasets, it rests on the samples of the step itself.
     """
     ended: dict[NodePath, int] = {}
-    for node in tree.bottom_up():
-        below = sum(ended[child.path] for child in tree.children(node.path))
+    for node, children in tree.families():
+        below = sum(ended[child.path] for child in children)
         ended[node.path] = node.count if node.is_finished else below
     return {
         path: NodeValue(scores[path], ended[path] or node.count) if path in scores else NO_RESULT
@@ -149,8 +149,7 @@ def through_rollouts(
     samples: Counter[NodePath] = Counter()
     correct: Counter[NodePath] = Counter()
     squares: Counter[NodePath] = Counter()
-    for node in tree.bottom_up():
-        children = tree.children(node.path)
+    for node, children in tree.families():
         firsts[node.path] = firsts[children[0].path] if children else node
         result = leaf_result(firsts[node.path], ungraded)
         for origin, number in _ended_at(node, children).items() if result is not None else ():
@@ -184,12 +183,13 @@ def _ended_at(node: TreeNode, children: Sequence[TreeNode]) -> dict[int, int]:
 
 def leaf_result(leaf: TreeNode, ungraded: Ungraded = "incorrect") -> bool | None:
     """Return whether a leaf is correct; None if it has no result."""
-    if not leaf.is_finished or leaf.is_uncompared:
+    if leaf.truncated:
+        return None if ungraded == "exclude" else False
+    if not leaf.terminal or leaf.grade is Grade.UNCOMPARED:
         return None
-    has_result = leaf.grade in (Grade.CORRECT, Grade.INCORRECT) and not leaf.truncated
-    if ungraded == "exclude" and not has_result:
+    if ungraded == "exclude" and leaf.grade not in (Grade.CORRECT, Grade.INCORRECT):
         return None
-    return leaf.is_correct
+    return leaf.grade is Grade.CORRECT
 
 
 def _leaf_value(leaf: TreeNode, ungraded: Ungraded) -> NodeValue:
@@ -199,24 +199,29 @@ def _leaf_value(leaf: TreeNode, ungraded: Ungraded) -> NodeValue:
 
 def _leaf_means(tree: ReasoningTree, ungraded: Ungraded) -> dict[NodePath, NodeValue]:
     """Return the share of correct samples among those that ended below each node."""
-    correct: dict[NodePath, int] = {}
-    leaves: dict[NodePath, int] = {}
+    shares: dict[NodePath, tuple[int, int]] = {}
     values: dict[NodePath, NodeValue] = {}
-    for node in tree.bottom_up():
-        path = node.path
-        if path not in leaves and (result := leaf_result(node, ungraded)) is not None:
-            correct[path], leaves[path] = node.count * result, node.count
-        number = leaves.get(path, 0)
-        values[path] = NodeValue(correct[path] / number, number) if number else NO_RESULT
-        if path:
-            parent = path[:-1]
-            leaves[parent] = leaves.get(parent, 0) + number
-            correct[parent] = correct.get(parent, 0) + correct.get(path, 0)
+    for node, children in tree.families():
+        correct = number = 0
+        if children:
+            for child in children:
+                right, ended = shares[child.path]
+                correct += right
+                number += ended
+        elif (result := leaf_result(node, ungraded)) is not None:
+            correct, number = node.count * result, node.count
+        shares[node.path] = correct, number
+        values[node.path] = _share(correct, number)
     return values
 
 
+@lru_cache(maxsize=2**12)  # a forest has few different values
+def _share(correct: int, number: int) -> NodeValue:
+    return NodeValue(correct / number, number) if number else NO_RESULT
+
+
 def _combine(
-    children: list[TreeNode], values: dict[NodePath, NodeValue], estimator: Estimator
+    children: Sequence[TreeNode], values: dict[NodePath, NodeValue], estimator: Estimator
 ) -> NodeValue:
     known = [
         (values[child.path], child.count)

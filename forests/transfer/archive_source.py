@@ -1,11 +1,12 @@
 """Read what `export_forest` wrote, without Django or a database."""
 
 import json
-from collections import Counter
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import repeat
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from forests.core.model_counts import busiest_first, from_fields
 from forests.core.opinions.judged import JudgedTree
 from forests.core.prefix import is_prompt
 from forests.core.reading import COMPLETE, SPENT, ForestSummary, ReadError, ReadTree
-from forests.core.tokens.kept import unpack
+from forests.core.tokens.kept import KeptTokens, unpack
 from forests.core.tree import (
     Grade,
     NodePath,
@@ -42,8 +43,10 @@ from forests.transfer.archive_files import (
     read_metadata,
 )
 
-TREES_PER_READ = 32
-"""As many as `export_forest` writes into one part of a table."""
+TREES_PER_READ = 256
+"""Most trees that are read at once."""
+NODES_PER_READ = 2**13
+"""Most nodes that are read at once, unless one part of the table has more; about 6 MB of them."""
 _JSON_OF_FOREST = ("worker_config", "nodes_by_model")
 _BROKEN = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
@@ -114,11 +117,12 @@ class ArchiveSource:
             ReadError: the archive cannot be read.
         """
         left_out = _BESIDE_VALUES if only_values else {}
-        for start in range(indexes.start, indexes.stop, TREES_PER_READ):
-            batch = range(start, min(start + TREES_PER_READ, indexes.stop))
+        while indexes:
+            batch = self._nodes.whole_parts(indexes[:TREES_PER_READ], NODES_PER_READ)
             with self._reading():
                 found = self._read(batch, scorers, left_out)
             yield from found
+            indexes = indexes[len(batch) :]
 
     def judged(self, index: int, scorer: str) -> JudgedTree:
         """Return what one scorer says of a tree, and why; empty if it says nothing.
@@ -219,19 +223,40 @@ class _Table:
             _span(metadata.row_group(number).column(column).statistics)
             for number in range(metadata.num_row_groups)
         ]
+        self._rows = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+        self._last = list(accumulate((last for _, last in self._spans), max))
+        """The last tree in each part or an earlier one."""
+        self._first = [*accumulate((first for first, _ in reversed(self._spans)), min)][::-1]
+        """The first tree in each part or a later one."""
+
+    def whole_parts(self, trees: range, most_rows: int) -> range:
+        """Return the first of these trees: those of whole parts, with few rows if it has any."""
+        rows = 0
+        for number in self._parts(trees):
+            rows += self._rows[number]
+            first = self._spans[number][0]
+            if rows > most_rows and first > trees.start:
+                return range(trees.start, int(first))
+        return trees
+
+    def _parts(self, trees: range) -> list[int]:
+        """Return the numbers of the parts in which these trees are."""
+        among = range(bisect_left(self._last, trees.start), bisect_left(self._first, trees.stop))
+        return [
+            number
+            for number in among
+            if self._spans[number][0] < trees.stop and self._spans[number][1] >= trees.start
+        ]
 
     def read(self, trees: range, columns: Iterable[str], left_out: Iterable[str] = ()) -> pa.Table:
         """Return the rows of these trees, with those of the columns that the table has."""
-        groups = [
-            number
-            for number, (first, last) in enumerate(self._spans)
-            if first < trees.stop and last >= trees.start
-        ]
+        groups = self._parts(trees)
         names = [name for name in columns if name in self._names and name not in left_out]
         # Parsing the metadata again for each part would take longer than the part.
         file = pq.ParquetFile(self._path, metadata=self._metadata)  # type: ignore[no-untyped-call]
         with file:
-            table = file.read_row_groups(groups, names)  # type: ignore[no-untyped-call]
+            # The parts are small: threads would wait for each other longer than they work.
+            table = file.read_row_groups(groups, names, use_threads=False)  # type: ignore[no-untyped-call]
         if all(
             trees.start <= first and last < trees.stop
             for first, last in (self._spans[number] for number in groups)
@@ -289,41 +314,46 @@ def _nodes(table: pa.Table, left_out: Mapping[str, Any]) -> dict[int, list[TreeN
             least, most = pc.min_max(table.column(name)).as_py().values()  # type: ignore[attr-defined]
             if least < low or (high is not None and most > high):
                 raise ValueError(f"{name} is {least} to {most}")
-    found: dict[int, list[TreeNode]] = {}
-    columns = _columns(table, ("tree", *_OF_A_NODE), left_out)
-    for tree, path, text, count, drawn, terminal, truncated, answer, grade, *rest in zip(
-        *columns, strict=False
-    ):
-        voted, tokens, logprob, reason, model, seed, numbered_to, is_thought, kept = rest
-        parsed = parse_path(path)
-        node = TreeNode(
-            parsed,
-            text,
-            count,
-            _drawn(drawn, len(parsed)).copy(),
-            terminal,
-            truncated,
-            answer,
-            _GRADES[grade],
-            voted,
-            tokens,
-            logprob,
-            reason,
-            model,
-            seed,
-            numbered_to or 0,
-            is_thought,
-            unpack(kept) if kept else None,
-        )
-        found.setdefault(tree, []).append(node)
+    trees, paths, text, count, drawn, terminal, truncated, answer, grade, *rest = _columns(
+        table, ("tree", *_OF_A_NODE), left_out
+    )
+    voted, tokens, logprob, reason, model, seed, numbered_to, is_thought, kept = rest
+    paths = list(map(parse_path, paths))
+    nodes = map(
+        TreeNode,
+        paths,
+        text,
+        count,
+        map(dict, map(_drawn, drawn, map(len, paths))),
+        terminal,
+        truncated,
+        answer,
+        map(_GRADES.__getitem__, grade),
+        voted,
+        tokens,
+        logprob,
+        reason,
+        model,
+        seed,
+        (number or 0 for number in numbered_to),
+        is_thought,
+        map(_unpacked, kept),
+    )
+    found: defaultdict[int, list[TreeNode]] = defaultdict(list)
+    for tree, node in zip(trees, nodes, strict=False):
+        found[tree].append(node)
     return found
+
+
+def _unpacked(kept: bytes | None) -> KeptTokens | None:
+    return unpack(kept) if kept else None
 
 
 @lru_cache(maxsize=2**12)
 def _drawn(text: str, depth: int) -> dict[int, int]:
     """Return the samples of a node at this depth by the depth from which they were drawn.
 
-    The result is cached: copy it before you change it.
+    The result is cached: copy it before you keep it.
     """
     stored = json.loads(text)
     check_drawn(stored, depth)
@@ -337,8 +367,7 @@ def _read_tree(
     prompt = json.loads(row["prompt"])
     if not is_prompt(prompt):
         raise ValueError(f"the prompt of tree {row['index']} is neither text nor chat messages")
-    packed = row["kept_tokens"]
-    tree.root.kept = unpack(packed) if packed else None
+    tree.root.kept = _unpacked(row["kept_tokens"])
     return ReadTree(
         index=row["index"],
         item=row["item"],

@@ -67,11 +67,13 @@ from forests.transfer.archive_format import (
     read_manifest,
     scorer_document,
 )
+from forests.transfer.part_writer import PartWriter
 from forests.transfer.resuming import import_refusal
 
 ROWS_PER_READ = 2000
 BYTES_PER_READ = 2**26
-BYTES_PER_GROUP = 2**27
+TREES_PER_PART = 256
+"""Trees after which a part of the tables of trees and scores ends."""
 _SAID = ("rationales", "votes")
 _TOO_LARGE = 10334  # MongoDB's BSONObjectTooLarge
 _TOO_LARGE_AFTER_UPDATE = 17419
@@ -111,11 +113,7 @@ def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, 
     scorers = scorer_names(forest)
     with ExitStack() as stack:
         writers = {
-            name: stack.enter_context(
-                pq.ParquetWriter(  # type: ignore[no-untyped-call]
-                    directory / f"{name}.parquet", schema, compression="zstd"
-                )
-            )
+            name: stack.enter_context(PartWriter(directory / f"{name}.parquet", schema))
             for name, schema in SCHEMAS.items()
         }
         for batch in in_batches(range(forest.num_trees)):
@@ -127,17 +125,13 @@ def _write_tables(forest: Forest, directory: Path, report: Report) -> dict[str, 
                 "scores": _score_rows(ids, scorers),
             }
             for name, some in found.items():
-                if some:
-                    _write_table(writers[name], pa.Table.from_pylist(some, schema=SCHEMAS[name]))
-                    rows[name] += len(some)
+                writers[name].add(some)
+                rows[name] += len(some)
             report(batch[-1] + 1)
+            if (batch[-1] + 1) % TREES_PER_PART == 0:
+                writers["trees"].end_part()
+                writers["scores"].end_part()
     return rows
-
-
-def _write_table(writer: pq.ParquetWriter, table: pa.Table) -> None:
-    """Write rows in groups small enough for an import to unpack in little memory."""
-    rows = max(1, BYTES_PER_GROUP * table.num_rows // max(1, table.nbytes))
-    writer.write_table(table, row_group_size=rows)  # type: ignore[no-untyped-call]
 
 
 def _node_rows(trees: Mapping[str, Document]) -> list[Document]:

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
-from forests.core.counting import count_tree
+from forests.core.counting import num_uncompared
 from forests.core.naming import index_of_tree
 from forests.core.tree import ReasoningTree
 from forests.core.voting import num_ungrouped
 from metrics.core.comparing.item_results import ItemResults, item_digest
 from metrics.core.search.accuracy import ACCURACIES
 from metrics.core.search.aggregation import AGGREGATIONS
-from metrics.core.search.beam_search import overall_values
+from metrics.core.search.beam_search import OverallValues
 from metrics.core.search.procedures import PROCEDURES, ProcedureResult
 from metrics.core.search.value_functions import SearchSpace, ValueOptions
 from metrics.core.statistics.baselines import majority_at_k, pass_at_k, samples_of
@@ -129,7 +129,7 @@ class Evaluation:
         `item` is the text and the label of the problem, which identify it across forests. The
         results of several searches are averaged, weighted by the samples that each one searches.
         """
-        self.num_uncompared += count_tree(tree)["num_uncompared"]
+        self.num_uncompared += num_uncompared(tree)
         self.num_ungrouped += num_ungrouped(tree)
         ungraded = self.options.values.ungraded
         if reason := self.options.trees.reason_against(tree, ungraded):
@@ -149,13 +149,17 @@ class Evaluation:
         for search in searches:
             self.distribution.add(search.tree, search.values)
         self._add_baseline("pass", 1, pass_at_k(samples, 1))
+        weights = [
+            samples.total if search.tree is tree else samples_of(search.tree, ungraded).total
+            for search in searches
+        ]
         majority = {k: majority_at_k(samples, k) for k in self.options.num_beam_values}
         for k in self.options.num_beam_values:
             if k > 1:
                 self._add_baseline("pass", k, pass_at_k(samples, k))
                 self._add_baseline("majority", k, majority[k])
         for aggregation in self.options.aggregations:
-            self._add_searches(tree_id, aggregation, searches, majority)
+            self._add_searches(tree_id, aggregation, searches, weights, majority)
         return None
 
     def leave_out(self, reason: str) -> None:
@@ -186,9 +190,10 @@ class Evaluation:
     def rows(self) -> list[Row]:
         return [self._row(key, mean) for key, mean in self.means.items()]
 
-    def _add(self, row: RowKey, number: Fraction | None) -> None:
-        self.means[row].add(number)
-        self.results.add_number(row, number)
+    def _add(self, row: RowKey, number: Fraction | float | None) -> None:
+        result = None if number is None else float(number)
+        self.means[row].add(result)
+        self.results.add_number(row, result)
 
     def _add_baseline(self, metric: str, k: int, number: Fraction | None) -> None:
         self._add(RowKey(None, metric, None, k), number)
@@ -198,12 +203,12 @@ class Evaluation:
         tree_id: str,
         aggregation: str,
         searches: Sequence[SearchSpace],
+        weights: Sequence[int],
         majority: Mapping[int, Fraction | None],
     ) -> None:
         aggregate = AGGREGATIONS[aggregation]
         ungraded = self.options.values.ungraded
-        overall = [overall_values(tree, values, aggregate) for tree, values in searches]
-        weights = [samples_of(search.tree, ungraded).total for search in searches]
+        overall = [OverallValues(search.values, aggregate) for search in searches]
         for procedure in self.options.procedures:
             run = PROCEDURES[procedure]
             for k in self.options.num_beam_values:
@@ -227,8 +232,7 @@ class Evaluation:
             self._add(row, found)
             if name in CHOOSING:
                 self.gains[row].add(found, majority)
-        tokens = [None if one.tokens is None else Fraction(one.tokens) for one in outcomes]
-        self.tokens[key].add(_mean(tokens, weights))
+        self.tokens[key].add(_mean([one.tokens for one in outcomes], weights))
 
     def _row(self, key: RowKey, mean: TreeMean) -> Row:
         low, high = mean.interval or (None, None)
@@ -265,7 +269,11 @@ def _keys(options: EvaluationOptions) -> list[RowKey]:
     return searches + baselines
 
 
-def _mean(numbers: Sequence[Fraction | None], weights: Sequence[int]) -> Fraction | None:
+def _mean(
+    numbers: Sequence[Fraction | float | None], weights: Sequence[int]
+) -> Fraction | float | None:
+    if len(numbers) == 1:  # the usual case, without slow arithmetic
+        return numbers[0] if weights[0] else None
     known = [
         (number, weight)
         for number, weight in zip(numbers, weights, strict=True)
@@ -276,4 +284,4 @@ def _mean(numbers: Sequence[Fraction | None], weights: Sequence[int]) -> Fractio
         return None
     if len(known) == 1:
         return known[0][0]  # the same, without slow arithmetic
-    return sum((number * weight for number, weight in known), Fraction(0)) / total
+    return sum((Fraction(number) * weight for number, weight in known), Fraction(0)) / total

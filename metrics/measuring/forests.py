@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+from common.garbage import rare_searches_for_garbage
 from forests.core.model_counts import as_fields
 from forests.core.naming import tree_id
 from forests.models import Forest, TreeStatus
@@ -54,6 +55,7 @@ def _evaluate_opened(opener: Opener, options: EvaluationOptions, start: int) -> 
     return _evaluate_part(opener(), options, start)
 
 
+@rare_searches_for_garbage()
 def _evaluate_part(reader: ForestReader, options: EvaluationOptions, start: int) -> Evaluation:
     evaluation = Evaluation(options)
     search_by = value_function(options.values)

@@ -153,7 +153,7 @@ class ValueSource:
 
         All samples count, also those below steps on which the sources disagree.
         """
-        whole = self.values_of(tree, scores.get(self.scorer, {}))
+        whole = self.values_of(tree, scores.get(self.scorer, {})) if self.agree else values
         found = self.evidence_of(tree, whole)
         return {path: one for path, one in found.items() if values[path].value is not None}
 

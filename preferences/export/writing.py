@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from common.directories import MANIFEST, Output, OutputError, checksums, written_aside
+from common.garbage import rare_searches_for_garbage
 from common.plugins import Registry
 from common.text import describe
 from forests.core.tokens.branches import TokenRatio
@@ -221,6 +222,7 @@ class _Written:
     """Of the solutions that were written; empty for formats without tokens."""
 
 
+@rare_searches_for_garbage()
 def _write_rows(request: ExportRequest, directory: Path, report: Report) -> _Written:
     """Write all rows."""
     left_out: Counter[str] = Counter()

@@ -8,6 +8,7 @@ agree is estimated from the forest (`sibling_prior`); where nobody has estimated
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from math import sqrt
 from typing import NamedTuple, TypeAlias
 
@@ -131,6 +132,7 @@ def value_interval(value: NodeValue) -> tuple[float, float] | None:
     return evidence.interval if evidence else None
 
 
+@lru_cache(maxsize=2**12)  # a forest has few different values
 def wilson_interval(successes: float, trials: float, z: float = Z_95) -> tuple[float, float]:
     """Return Wilson's score interval (1927) for a proportion; `trials` is above 0.
 
@@ -176,16 +178,17 @@ def dependences_of(
     found = {}
     drawn_from: dict[NodePath, int] = {}
     """Depth of the deepest node from which a leaf below was drawn."""
-    for node in tree.bottom_up():
-        known = [c for c in tree.children(node.path) if values[c.path].value is not None]
+    for node, children in tree.families():
+        path = node.path
+        known = [child for child in children if values[child.path].value is not None]
         if known:
-            drawn_from[node.path] = max(drawn_from[child.path] for child in known)
+            drawn_from[path] = max([drawn_from[child.path] for child in known])
             if estimator != "any":
                 structure = _structure(node, known, values, estimator, found, drawn_from)
-                found[node.path] = Dependence(structure, is_certain=False)
-        elif tree.is_leaf(node.path) and values[node.path].value is not None:
-            drawn_from[node.path] = max(node.drawn, default=node.depth - 1)
-            found[node.path] = Dependence((1 / node.count, ()), is_certain=True)
+                found[path] = Dependence(structure, is_certain=False)
+        elif not children and values[path].value is not None:
+            drawn_from[path] = max(node.drawn) if node.drawn else len(path) - 1
+            found[path] = Dependence((1 / node.count, ()), is_certain=True)
     return found
 
 
@@ -201,11 +204,12 @@ def _structure(
     weights = [
         child.count if estimator == "child_mean" else values[child.path].leaves for child in known
     ]
+    total, depth = sum(weights), len(node.path)
     independent, groups = 0.0, []
     for child, weight in zip(known, weights, strict=True):
-        square = (weight / sum(weights)) ** 2
+        square = (weight / total) ** 2
         inner = found[child.path].structure
-        if drawn_from[child.path] <= node.depth:
+        if drawn_from[child.path] <= depth:
             independent += square / values[child.path].leaves
         elif inner == _ONE_SAMPLE:
             independent += square

@@ -34,18 +34,27 @@ class Found(NamedTuple):
         )
 
 
-def overall_values(
-    tree: ReasoningTree, values: Mapping[NodePath, float | None], aggregate: Aggregate
-) -> dict[NodePath, float | None]:
-    """Return the overall value of the path to each node below the root."""
-    along: dict[NodePath, list[float | None]] = {ROOT: []}
-    overall: dict[NodePath, float | None] = {}
-    for node in tree:  # parents come first
-        if node.path:
-            path_values = [*along[node.path[:-1]], values.get(node.path)]
-            along[node.path] = path_values
-            overall[node.path] = aggregate_path(path_values, aggregate)
-    return overall
+class OverallValues(dict[NodePath, float | None]):
+    """The overall value of the path to each node: a search looks at few, so each is found then."""
+
+    def __init__(self, values: Mapping[NodePath, float | None], aggregate: Aggregate) -> None:
+        super().__init__()
+        self._values = values
+        self._aggregate = aggregate
+        self._along: dict[NodePath, list[float | None]] = {ROOT: []}
+
+    def __missing__(self, path: NodePath) -> float | None:
+        overall = self[path] = aggregate_path(self._values_along(path), self._aggregate)
+        return overall
+
+    def _values_along(self, path: NodePath) -> list[float | None]:
+        missing = []
+        while (along := self._along.get(path)) is None:
+            missing.append(path)
+            path = path[:-1]
+        for path in reversed(missing):
+            along = self._along[path] = [*along, self._values.get(path)]
+        return along
 
 
 def beam_search(tree: ReasoningTree, overall: Overall, num_beams: int) -> Found:
@@ -64,7 +73,7 @@ def beam_search(tree: ReasoningTree, overall: Overall, num_beams: int) -> Found:
         kept = sorted([*finished, *children], key=rank)[:num_beams]
         finished = [path for path in kept if tree.is_leaf(path)]
         live = [path for path in kept if not tree.is_leaf(path)]
-    return Found([Beam(tree.nodes[path], overall.get(path)) for path in finished], expanded)
+    return Found([Beam(tree.nodes[path], overall[path]) for path in finished], expanded)
 
 
 def diverse_search(tree: ReasoningTree, overall: Overall, num_beams: int) -> Found:
@@ -83,7 +92,7 @@ def diverse_search(tree: ReasoningTree, overall: Overall, num_beams: int) -> Fou
             expanded.append(best)
             best = min((child.path for child in children), key=rank)
         ends.append(best)
-    beams = [Beam(tree.nodes[path], overall.get(path)) for path in sorted(ends, key=rank)]
+    beams = [Beam(tree.nodes[path], overall[path]) for path in sorted(ends, key=rank)]
     return Found(beams, expanded)
 
 
@@ -91,7 +100,7 @@ def _rank(overall: Overall) -> Callable[[NodePath], tuple[float, NodePath]]:
     """Return a sort key: best first, paths without a value last, ties by path."""
 
     def rank(path: NodePath) -> tuple[float, NodePath]:
-        value = overall.get(path)
+        value = overall[path]
         return (inf if value is None else -value, path)
 
     return rank

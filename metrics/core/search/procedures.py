@@ -33,13 +33,16 @@ Procedure: TypeAlias = Callable[[ReasoningTree, Overall, int, Ungraded, str], Pr
 as, and the tree's id, which seeds random draws."""
 
 
+_CHANCES = {None: None, False: Fraction(0), True: Fraction(1)}
+
+
 def _searching(search: Callable[[ReasoningTree, Overall, int], Found]) -> Procedure:
     def run(
         tree: ReasoningTree, overall: Overall, n: int, ungraded: Ungraded, _tree_id: str
     ) -> ProcedureResult:
         found = search(tree, overall, n)
         results = score_beams(found.beams, ungraded)
-        known = {name: None if one is None else Fraction(one) for name, one in results.items()}
+        known = {name: _CHANCES[one] for name, one in results.items()}
         return ProcedureResult(known, found.tokens(tree))
 
     return run
@@ -59,7 +62,7 @@ def best_of_n(
     total = sum(leaf.count for leaf in leaves)
     if total < n:
         return ProcedureResult({}, None)
-    leaves.sort(key=lambda leaf: (_negated(overall.get(leaf.path)), leaf.path))
+    leaves.sort(key=lambda leaf: (_negated(overall[leaf.path]), leaf.path))
     samples = samples_of(tree, ungraded)
     accuracies = {
         "accuracy": _first_is_correct(leaves, [], n, ungraded),
@@ -104,7 +107,7 @@ def _weighted_vote(
         voters = [leaf for leaf in ranked if vote_of(leaf) is not None]
         silent = [leaf for leaf in ranked if vote_of(leaf) is None]
         return _first_is_correct(voters, silent, n, ungraded)
-    beams = [Beam(leaf, overall.get(leaf.path)) for leaf in ranked for _ in range(leaf.count)]
+    beams = [Beam(leaf, overall[leaf.path]) for leaf in ranked for _ in range(leaf.count)]
     votes = [
         score_beams([beams[number] for number in chosen], ungraded)["weighted_vote"]
         for chosen in _subsets(len(beams), n, tree_id)
@@ -114,7 +117,7 @@ def _weighted_vote(
 
 def _first_wins(ranked: Sequence[TreeNode], overall: Overall, n: int) -> bool:
     """Return whether the first voter of any n samples outweighs the other voters combined."""
-    weights = [overall.get(leaf.path) or 0.0 for leaf in ranked]
+    weights = [overall[leaf.path] or 0.0 for leaf in ranked]
     if n > 1 and any(first < second for first, second in pairwise(weights)):
         return False  # a path without a value comes last, but outweighs a negative one
     votes = [vote_of(leaf) for leaf in ranked for _ in range(leaf.count)]

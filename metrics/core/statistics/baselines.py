@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import comb
 
 from forests.core.tree import ReasoningTree
@@ -59,7 +60,12 @@ def pass_at_k(samples: Samples, k: int) -> Fraction | None:
     """
     if samples.total < k:
         return None
-    return 1 - Fraction(comb(samples.total - samples.correct, k), comb(samples.total, k))
+    return _pass_at_k(samples.total, samples.correct, k)
+
+
+@lru_cache(maxsize=2**12)
+def _pass_at_k(total: int, correct: int, k: int) -> Fraction:
+    return 1 - Fraction(comb(total - correct, k), comb(total, k))
 
 
 def majority_at_k(samples: Samples, k: int) -> Fraction | None:
@@ -70,19 +76,26 @@ def majority_at_k(samples: Samples, k: int) -> Fraction | None:
     """
     if samples.total < k:
         return None
-    if k == samples.total and samples.groups:  # nothing is left to chance but ties
-        most = max(group.size for group in samples.groups)
-        tied = [group for group in samples.groups if group.size == most]
-        shares = (Fraction(group.correct, group.size) for group in tied)
-        return sum(shares, Fraction(0)) / len(tied)
-    silent = samples.total - sum(group.size for group in samples.groups)
-    correct = samples.correct - sum(group.correct for group in samples.groups)
-    chance = Fraction(comb(silent, k) - comb(silent - correct, k), comb(samples.total, k))
-    for group in samples.groups:
-        if group.correct:
-            rivals = [other.size for other in samples.groups if other is not group]
-            wins = _chance_to_win(group.size, rivals, samples.total, k)
-            chance += wins * Fraction(group.correct, group.size)
+    groups = tuple(sorted((group.size, group.correct) for group in samples.groups))
+    return _majority_at_k(samples.total, samples.correct, groups, k)
+
+
+@lru_cache(maxsize=2**12)  # many trees have votes of the same sizes
+def _majority_at_k(
+    total: int, correct: int, groups: tuple[tuple[int, int], ...], k: int
+) -> Fraction:
+    """`groups`: the size of each, and how many of it are correct."""
+    if k == total and groups:  # nothing is left to chance but ties
+        most = max(size for size, _ in groups)
+        tied = [Fraction(right, size) for size, right in groups if size == most]
+        return sum(tied, Fraction(0)) / len(tied)
+    silent = total - sum(size for size, _ in groups)
+    silent_correct = correct - sum(right for _, right in groups)
+    chance = Fraction(comb(silent, k) - comb(silent - silent_correct, k), comb(total, k))
+    for number, (size, right) in enumerate(groups):
+        if right:
+            rivals = [other for place, (other, _) in enumerate(groups) if place != number]
+            chance += _chance_to_win(size, rivals, total, k) * Fraction(right, size)
     return chance
 
 

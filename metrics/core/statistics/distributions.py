@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from forests.core.tree import NodePath, ReasoningTree
@@ -35,20 +36,18 @@ class ValueDistribution:
     def add(self, tree: ReasoningTree, values: Mapping[NodePath, float | None]) -> None:
         """Count the nodes below the root."""
         found: Counter[float] = Counter()
-        for path in tree.nodes:
-            if not path:
+        for length, paths in groupby(tree.nodes, len):
+            if not length:
                 continue
-            number = min(len(path), DEEPEST)
-            depth = self.depths.get(number)
-            if depth is None:
-                depth = self.depths[number] = _Depth()
-            depth.nodes += 1
-            value = values.get(path)
-            if value is not None:
-                found[value] += 1  # a tree has few different values
-                depth.valued += 1
+            here = list(map(values.get, paths))
+            known = [value for value in here if value is not None]
+            depth = self.depths.setdefault(min(length, DEEPEST), _Depth())
+            depth.nodes += len(here)
+            depth.valued += len(known)
+            for value in known:
                 depth.total += value
-        for value, nodes in found.items():
+            found.update(known)
+        for value, nodes in found.items():  # a tree has few different values
             self.bins[bin_of(value)] += nodes
 
     def merge(self, other: "ValueDistribution") -> None:

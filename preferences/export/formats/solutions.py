@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from forests.core.certainty.evidence import known_interval
 from forests.core.opinions.judged import JudgedTree
-from forests.core.tree import ReasoningTree, TreeNode
+from forests.core.tree import NodePath, ReasoningTree, TreeNode
 from preferences.export.formats.annotation import annotated_part
 from preferences.export.formats.base import Item, RowOptions
 
@@ -69,14 +69,14 @@ def _whole_solutions(
     item: Item, _options: RowOptions, dropped: Counter[str]
 ) -> Iterator[tuple[TreeNode, Solution]]:
     """Yield each leaf with its steps, without blank ones."""
+    made: dict[NodePath, Step] = {}  # solutions share their first steps
+    for node in item.tree:
+        one = item.values[node.path]
+        if one.value is not None:
+            made[node.path] = Step(node.text, one.value, one.leaves, known_interval(one))
     for leaf, steps in written_solutions(item.tree, dropped):
-        found = [(node.text, item.values[node.path]) for node in steps]
-        known = [
-            Step(text, one.value, one.leaves, known_interval(one))
-            for text, one in found
-            if one.value is not None
-        ]
-        if len(known) < len(found) or item.values[leaf.path].value is None:
+        known = [made[node.path] for node in steps if node.path in made]
+        if len(known) < len(steps) or leaf.path not in made:
             dropped["solutions_without_result"] += 1
         else:
             yield leaf, known

@@ -17,6 +17,7 @@ from forests.storage.scores import start_scorer, write_scores
 from forests.storage.trees import collection, delete_forest, iter_trees
 from forests.transfer import archive_format as archives
 from forests.transfer import archiving as transfer
+from forests.transfer import part_writer
 from forests.transfer.archive_format import SCHEMAS
 from tests.forests.factories import add_trees, duck_tree, leaf, make_forest, step, tree_of
 
@@ -229,7 +230,7 @@ def test_a_manifest_without_bound_is_not_read(out: Path):
 def test_long_texts_are_written_in_small_parts_and_read_a_few_at_a_time(
     db, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(transfer, "BYTES_PER_GROUP", 50_000)
+    monkeypatch.setattr(part_writer, "BYTES_PER_PART", 50_000)
     monkeypatch.setattr(transfer, "BYTES_PER_READ", 20_000)
     forest = make_forest(NAME)
     texts = [chr(97 + number) * 10_000 for number in range(20)]

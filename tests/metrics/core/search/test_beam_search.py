@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
 from forests.core.values import estimate_values, leaf_result
 from metrics.core.search.aggregation import AGGREGATIONS, aggregate_path
-from metrics.core.search.beam_search import Overall, beam_search, diverse_search, overall_values
+from metrics.core.search.beam_search import Overall, OverallValues, beam_search, diverse_search
 from tests.metrics.trees import grades_tree, permuted, trees
 
 RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT
@@ -39,7 +39,7 @@ def test_a_path_without_values_has_no_overall_value(name):
 def test_one_beam_takes_the_best_child_of_each_step():
     tree = grades_tree(n0_0=WRONG, n0_1=RIGHT, n1_0=WRONG, n1_1=WRONG)
     values = {(0,): 0.4, (1,): 0.6, (0, 0): 0.1, (0, 1): 1.0, (1, 0): 0.2, (1, 1): 0.3}
-    last = overall_values(tree, values, AGGREGATIONS["last"])
+    last = OverallValues(values, AGGREGATIONS["last"])
     assert paths(beam_search(tree, last, 1).beams) == [(1, 1)]
     assert paths(beam_search(tree, last, 2).beams) == [(0, 1), (1, 1)]
 
@@ -47,7 +47,7 @@ def test_one_beam_takes_the_best_child_of_each_step():
 def test_a_finished_beam_keeps_its_place_among_the_candidates():
     tree = grades_tree(n0=WRONG, n1_0=RIGHT, n1_1=RIGHT)
     values = {(0,): 0.5, (1,): 0.6, (1, 0): 0.1, (1, 1): 0.9}
-    found = beam_search(tree, overall_values(tree, values, AGGREGATIONS["last"]), 2).beams
+    found = beam_search(tree, OverallValues(values, AGGREGATIONS["last"]), 2).beams
     assert [(beam.leaf.path, beam.value) for beam in found] == [((1, 1), 0.9), ((0,), 0.5)]
 
 
@@ -63,7 +63,7 @@ def test_a_tree_of_a_root_has_no_beam():
 
 @given(trees(), st.sampled_from(sorted(AGGREGATIONS)), st.randoms(use_true_random=False))
 def test_as_many_beams_as_leaves_find_what_an_exhaustive_search_finds(tree, name, numbers):
-    overall = overall_values(tree, drawn_values(tree, numbers), AGGREGATIONS[name])
+    overall = OverallValues(drawn_values(tree, numbers), AGGREGATIONS[name])
     found = beam_search(tree, overall, len(tree.leaves())).beams
     all_leaves = sorted(
         (path for path in tree.nodes if tree.is_leaf(path)),
@@ -75,7 +75,7 @@ def test_as_many_beams_as_leaves_find_what_an_exhaustive_search_finds(tree, name
 
 @given(trees(), st.integers(1, 6), st.randoms(use_true_random=False))
 def test_a_search_returns_that_many_leaves_best_first(tree, num_beams, numbers):
-    overall = overall_values(tree, drawn_values(tree, numbers), AGGREGATIONS["mean"])
+    overall = OverallValues(drawn_values(tree, numbers), AGGREGATIONS["mean"])
     found = beam_search(tree, overall, num_beams).beams
     assert 1 <= len(found) <= num_beams
     assert len(set(paths(found))) == len(found)
@@ -90,15 +90,15 @@ def test_the_order_of_siblings_changes_no_search_over_distinct_values(tree, num_
     shuffled, moved = permuted(tree, numbers)
     values_there = {moved[path]: value for path, value in values.items()}
     last = AGGREGATIONS["last"]
-    before = beam_search(tree, overall_values(tree, values, last), num_beams).beams
-    after = beam_search(shuffled, overall_values(shuffled, values_there, last), num_beams).beams
+    before = beam_search(tree, OverallValues(values, last), num_beams).beams
+    after = beam_search(shuffled, OverallValues(values_there, last), num_beams).beams
     assert [moved[path] for path in paths(before)] == paths(after)
 
 
 @given(trees(all_finished=True), st.integers(1, 4))
 def test_the_values_of_any_lead_every_search_to_a_right_leaf_if_there_is_one(tree, num_beams):
     values = {path: value for path, (value, _) in estimate_values(tree, "any").items()}
-    overall = overall_values(tree, values, AGGREGATIONS["last"])
+    overall = OverallValues(values, AGGREGATIONS["last"])
     best = beam_search(tree, overall, num_beams).beams[0]
     assert leaf_result(best.leaf) == any(leaf_result(node) for node in tree.leaves())
 
@@ -107,9 +107,9 @@ def test_a_deep_tree_needs_no_recursion():
     nodes = [TreeNode((0,) * depth, terminal=depth == 3000) for depth in range(3001)]
     tree = ReasoningTree.from_nodes(nodes)
     values = dict.fromkeys(tree.nodes, 1.0)
-    assert paths(
-        beam_search(tree, overall_values(tree, values, AGGREGATIONS["last"]), 2).beams
-    ) == [(0,) * 3000]
+    assert paths(beam_search(tree, OverallValues(values, AGGREGATIONS["last"]), 2).beams) == [
+        (0,) * 3000
+    ]
 
 
 def test_the_tokens_of_a_search_are_those_of_all_samples_it_looked_at():
@@ -145,7 +145,7 @@ class TestDiverseSearch:
 
     @given(trees(), st.integers(1, 6), st.randoms(use_true_random=False))
     def test_beams_come_from_different_first_steps_best_first(self, tree, num_beams, numbers):
-        overall = overall_values(tree, drawn_values(tree, numbers), AGGREGATIONS["mean"])
+        overall = OverallValues(drawn_values(tree, numbers), AGGREGATIONS["mean"])
 
         found = diverse_search(tree, overall, num_beams).beams
 
@@ -158,15 +158,14 @@ class TestDiverseSearch:
 
     @given(trees(), st.randoms(use_true_random=False))
     def test_with_one_subtree_it_is_a_search_with_one_beam(self, tree, numbers):
-        overall = overall_values(tree, drawn_values(tree, numbers), AGGREGATIONS["last"])
+        overall = OverallValues(drawn_values(tree, numbers), AGGREGATIONS["last"])
 
         assert diverse_search(tree, overall, 1) == beam_search(tree, overall, 1)
 
 
 def test_the_overall_value_is_of_all_steps_on_the_way():
-    tree = grades_tree(n0_0_0=Grade.CORRECT, n1=Grade.INCORRECT)
     values = {(0,): 0.5, (0, 0): 0.25, (0, 0, 0): 0.5, (1,): 0.75}
-    found = overall_values(tree, values, AGGREGATIONS["product"])
+    found = OverallValues(values, AGGREGATIONS["product"])
     assert {path: found[path] for path in values} == {
         (0,): 0.5,
         (0, 0): 0.125,

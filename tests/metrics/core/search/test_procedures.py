@@ -15,11 +15,12 @@ from forests.core.tree import Grade, NodePath, ReasoningTree
 from forests.core.values import estimate_values
 from metrics.core.search.accuracy import ACCURACIES, score_beams
 from metrics.core.search.aggregation import AGGREGATIONS
-from metrics.core.search.beam_search import Beam, Overall, overall_values
+from metrics.core.search.beam_search import Beam, Overall, OverallValues
 from metrics.core.search.procedures import PROCEDURES, best_of_n
 from tests.metrics.trees import grades_tree, leaf, tree_of, trees
 
 RIGHT, WRONG = Grade.CORRECT, Grade.INCORRECT
+NO_VALUES = OverallValues({}, max)
 
 
 def drawn_overall(tree: ReasoningTree, numbers) -> dict[NodePath, float | None]:
@@ -202,13 +203,12 @@ def test_tokens_of_best_of_n_are_those_of_n_whole_samples():
     for node in tree:
         node.tokens = 10 if node.depth == 1 else 30
 
-    assert best_of_n(tree, {}, 2, "incorrect", "t").tokens == 2 * 40
+    assert best_of_n(tree, NO_VALUES, 2, "incorrect", "t").tokens == 2 * 40
 
 
 @given(trees(all_finished=True), st.sampled_from(sorted(PROCEDURES)), st.integers(1, 5))
 def test_every_procedure_gives_chances_and_no_choice_beats_its_coverage(tree, name, n):
-    overall = overall_values(
-        tree,
+    overall = OverallValues(
         {path: value for path, (value, _) in estimate_values(tree).items()},
         AGGREGATIONS["last"],
     )
@@ -225,7 +225,7 @@ def test_every_procedure_gives_chances_and_no_choice_beats_its_coverage(tree, na
 
 @given(trees(all_finished=True), st.integers(1, 4))
 def test_coverage_of_samples_never_falls_with_n(tree, n):
-    fewer, more = (best_of_n(tree, {}, number, "incorrect", "t") for number in (n, n + 1))
+    fewer, more = (best_of_n(tree, NO_VALUES, number, "incorrect", "t") for number in (n, n + 1))
     if more.tokens is not None:
         assert fewer.tokens is not None
         assert more.tokens >= fewer.tokens

@@ -1,0 +1,22 @@
+"""Fewer searches for garbage while many objects are made that hold no cycles."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+OBJECTS_BEFORE_A_SEARCH = 50_000
+
+
+@contextmanager
+def rare_searches_for_garbage() -> Iterator[None]:
+    """Let Python look for unreachable cycles after 50,000 new objects, instead of 700.
+
+    Trees have no cycles, so that looking at each of their nodes frees nothing: it took half of the
+    time of reading them.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], OBJECTS_BEFORE_A_SEARCH) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
