@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 from django.conf import settings
 
+from common.garbage import rare_searches_for_garbage
 from common.text import counted
 from experiment_configs.interfaces import ConfigError, Prompt, RolloutConfig, RolloutWorkerConfig
 from experiment_configs.loading import LoadedConfig, load_config
@@ -52,8 +52,6 @@ log = structlog.stdlib.get_logger(__name__)
 Result = TypeVar("Result")
 
 SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
-NEW_OBJECTS_BETWEEN_COLLECTIONS = 20_000
-"""Python's 700 are a few requests: collections took a fifth of a worker's processor time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ def grow_trees(
             return Grown()
         loaded = load_frozen_config(forest)
         require_server(forest)
-        with _rare_collections():
+        with rare_searches_for_garbage():
             return asyncio.run(_grow(forest, loaded, indexes, num_requests, parent, waits=waits))
     except UnopenedThoughtError as error:
         # Other processes may be growing trees inside such thoughts too: these trees end as well.
@@ -117,17 +115,6 @@ def grow_trees(
         if left is not None and next(all_unfinished(left), None) is None:
             settle_counters(left)
             clear_worker_message(forest.name)
-
-
-@contextlib.contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let Python look less often for reference cycles among new objects."""
-    before = gc.get_threshold()
-    gc.set_threshold(NEW_OBJECTS_BETWEEN_COLLECTIONS, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 async def _grow(
