@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -180,6 +181,7 @@ def grow_load(
         num_rollouts=SAMPLES,
         logprobs=False,
     )
+    import_module("rollouts.client.backend")  # loads the library, which a bare loop has loaded
     began, servers = time.process_time(), cpu_of_servers()
     grow_share(forest)
     return time.process_time() - began, cpu_of_servers() - servers

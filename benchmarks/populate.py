@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +174,7 @@ def grow_load(
     requests_per_tree = 11  # 1 + 4 + ~6 of three steps with branching 4, 2, 1
     trees = max(processes, num_requests // requests_per_tree // processes)
     forest = seed_share(f"p{number}", trees, concurrency=concurrency, strategy=case.strategy)
+    import_module("rollouts.client.backend")  # loads the library, which a bare loop has loaded
     began, servers = time.process_time(), cpu_of_servers()
     grow_share(forest)
     return time.process_time() - began, cpu_of_servers() - servers

@@ -42,6 +42,7 @@ REASONS = {
     "pairs_without_end": "pairs with a side whose later steps have neither value nor grade",
     "pairs_with_equal_texts": "pairs whose continued sides have the same text",
     "pairs_repeated": "pairs with the same texts as another pair",
+    "pairs_contradicted": "pairs whose texts another pair orders the other way",
     "pairs_over_prefix_cap": "pairs beyond --max_pairs_per_prefix",
     "pairs_over_tree_cap": "pairs beyond --max_pairs_per_tree",
     "trees_without_scores": "complete trees without scores of the scorer",
@@ -215,10 +216,10 @@ def select_pairs(  # noqa: PLR0913  all but the first three are optional
     by_texts: dict[tuple[str, str, str], Pair] = {}
     for pair in pairs:
         by_texts.setdefault(pair.texts, pair)
-    unique = list(by_texts.values())
-    dropped["pairs_repeated"] += len(pairs) - len(unique)
-    kept = _sample(unique, options.max_pairs_per_tree, random)
-    dropped["pairs_over_tree_cap"] += len(unique) - len(kept)
+    dropped["pairs_repeated"] += len(pairs) - len(by_texts)
+    consistent = _without_contradictions(by_texts, dropped)
+    kept = _sample(consistent, options.max_pairs_per_tree, random)
+    dropped["pairs_over_tree_cap"] += len(consistent) - len(kept)
     return PairSelection(kept, +dropped)
 
 
@@ -375,6 +376,23 @@ def _without_same_answer(
     ]
     dropped["pairs_with_the_same_answer"] += len(pairs) - len(different)
     return different
+
+
+def _without_contradictions(
+    by_texts: Mapping[tuple[str, str, str], Pair], dropped: Counter[str]
+) -> list[Pair]:
+    """Return the pairs that no other pair contradicts.
+
+    Prefixes with equal texts, of which one has a blank step or other borders of steps, can order
+    two continuations in different ways.
+    """
+    consistent = [
+        pair
+        for (prefix, chosen, rejected), pair in by_texts.items()
+        if (prefix, rejected, chosen) not in by_texts
+    ]
+    dropped["pairs_contradicted"] += len(by_texts) - len(consistent)
+    return consistent
 
 
 def _candidates(ranked: Sequence[Side], pairing: str) -> Iterable[tuple[Side, Side]]:

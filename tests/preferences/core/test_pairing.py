@@ -228,6 +228,21 @@ def test_no_text_is_both_better_and_worse_than_the_same_sibling(tree):
     assert not any((prefix, worse, better) in ordered for prefix, better, worse in ordered)
 
 
+def test_pairs_that_prefixes_of_equal_text_order_in_both_ways_are_left_out():
+    tree = tree_of(
+        {
+            "0.0": ("ab", None), "0.0.0": ("x", RIGHT), "0.0.1": ("y", WRONG),
+            "0.1": ("a", None), "0.1.0": ("b", None),
+            "0.1.0.0": ("x", WRONG), "0.1.0.1": ("y", RIGHT),
+        }
+    )  # fmt: skip
+    selection = select(tree)
+    assert selection.pairs == []
+    assert selection.dropped == Counter(
+        pairs_contradicted=2, pairs_with_equal_values=1, prefixes_with_one_continuation=1
+    )
+
+
 def test_steps_to_the_end_have_the_values_of_the_steps_and_the_texts_of_solutions():
     tree = addition_tree()
     options = PairingOptions(level="step_to_end")
