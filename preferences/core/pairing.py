@@ -383,8 +383,8 @@ def _without_contradictions(
 ) -> list[Pair]:
     """Return the pairs that no other pair contradicts.
 
-    Prefixes with equal texts, of which one has a blank step or other borders of steps, can order
-    two continuations in different ways.
+    Two prefixes can have equal texts, because a step may be blank or end elsewhere. They can order
+    the same two continuations in different ways.
     """
     consistent = [
         pair
