@@ -191,10 +191,10 @@ class ReasoningTree:
         return not self._children.get(path)
 
     def leaves(self) -> list[TreeNode]:
-        if self._leaves_among != len(self.nodes):
-            children = self._children
+        number, children = len(self.nodes), self._children
+        if self._leaves_among != number:
             self._leaves = [node for path, node in self.nodes.items() if not children.get(path)]
-            self._leaves_among = len(self.nodes)
+            self._leaves_among = number
         return list(self._leaves)
 
     def next_position(self, path: NodePath) -> int:
