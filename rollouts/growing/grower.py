@@ -367,10 +367,9 @@ class ForestGrower:
 
     async def _record(self, growth: Growth, grader: TreeGrader, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]
-        ungraded = [node for node in nodes if node.is_finished and node.grade is None]
         try:
-            if ungraded:
-                await self._in_tree_thread(grader.grade_new, ungraded)
+            # Also with nothing to grade: changes are noted in the order in which they were made.
+            await self._in_tree_thread(grader.grade_new, nodes)
         finally:
             self.recorder.note(growth, changes)  # keep samples even if grading them fails
         await self.recorder.make_room()
