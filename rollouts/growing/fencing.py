@@ -12,10 +12,11 @@ also works against a writer whose forest was deleted and created again under the
 Writes that arrive before the nodes are moved are part of the tree, like those of a killed worker.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pymongo import UpdateMany, UpdateOne
+from pymongo import UpdateOne
 
 from forests.models import LEAF_COUNTERS, Forest, Node, Tree, TreeStatus
 from forests.storage.scores import delete_scores_of_tree
@@ -38,24 +39,23 @@ def take_over(generations: Mapping[str, int], holder: str) -> set[str]:
     if not generations:
         return set()
     trees = list(generations)
-    collection(Node).bulk_write(
-        [
-            UpdateMany(
-                {"tree_id": tree, "generation": _before(generations[tree], oldest)},
-                {"$set": {"generation": generations[tree]}},
+    moves, ours = defaultdict[tuple[int, int], list[str]](list), defaultdict[int, list[str]](list)
+    for tree, oldest in _oldest_generations(trees).items():
+        moves[oldest, generations[tree]].append(tree)
+        ours[generations[tree]].append(tree)
+    # Trees that were seeded together have equal generations: one update for many.
+    for (oldest, generation), some in moves.items():
+        for batch in in_batches(some):
+            collection(Node).update_many(
+                {"tree_id": {"$in": batch}, "generation": _before(generation, oldest)},
+                {"$set": {"generation": generation}},
             )
-            for tree, oldest in _oldest_generations(trees).items()
-        ]
-    )
-    collection(Tree).bulk_write(
-        [
-            UpdateOne(
-                {"_id": tree, "lease_holder": holder, "generation": generations[tree]},
-                {"$set": {"oldest_generation": generations[tree]}},
+    for generation, some in ours.items():
+        for batch in in_batches(some):
+            collection(Tree).update_many(
+                {"_id": {"$in": batch}, "lease_holder": holder, "generation": generation},
+                {"$set": {"oldest_generation": generation}},
             )
-            for tree in trees
-        ]
-    )
     moved = _oldest_generations(trees)
     return {tree for tree in trees if moved.get(tree) == generations[tree]}
 
