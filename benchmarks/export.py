@@ -168,6 +168,9 @@ def export_set(set_id: str, container: str) -> tuple[float, float]:
     import django  # noqa: PLC0415  the settings read the environment
 
     django.setup()
+    import datasets  # noqa: F401, PLC0415  it loads for a second, as the bare loop has loaded it
+    import matplotlib.figure  # noqa: F401, PLC0415  the same
+
     from forests.storage.reader import DatabaseReader  # noqa: PLC0415
     from preferences.export.formats.base import RowOptions  # noqa: PLC0415
     from preferences.export.writing import FORMATS, ExportRequest, export  # noqa: PLC0415

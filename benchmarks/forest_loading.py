@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from experiment_configs.interfaces import RolloutWorkerConfig
 from forests.core.counting import count_tree
+from forests.core.model_counts import as_fields, count_models
 from forests.core.naming import tree_id
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
 from forests.core.values import root_value
@@ -81,6 +82,7 @@ def _below(
             grade=(Grade.CORRECT if is_right else Grade.INCORRECT) if is_leaf else None,
             tokens=16,
             logprob=-numbers.random() * 16,
+            model="simulated",
         )
         if not is_leaf:
             yield from _below(child, numbers, branching)
@@ -102,6 +104,7 @@ def _tree_document(
         **counters,
         "status": str(TreeStatus.COMPLETE),
         "root_value": root_value(tree, forest.estimator),
+        "nodes_by_model": as_fields(count_models(tree)),
         "completed_at": now,
     }
 
