@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _quick_tests() -> Iterator[None]:
     """Empty the database between tests, hash passwords and find the commit, in milliseconds.
 
-    Django's own flush makes all content types and permissions anew, a dozen times slower. Git is
+    Django's own flush makes all content types and permissions again, a dozen times slower. Git is
     asked once about each of our own configs, which do not change while tests run.
     """
 
