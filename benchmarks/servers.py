@@ -84,16 +84,17 @@ def simulator(latency: float, *options: str) -> Iterator[str]:
     """Run a simulated model server with these command-line options, and yield its address."""
     port = free_port()
     script = Path(__file__).with_name(SIMULATOR)
-    child = subprocess.Popen(
-        [sys.executable, str(script), "--port", str(port), "--latency", str(latency), *options]
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: ask(url, "/reset"))
+    command = [
+        sys.executable,
+        str(script),
+        "--port",
+        str(port),
+        "--latency",
+        str(latency),
+        *options,
+    ]
+    with _serving(command, f"http://127.0.0.1:{port}", "/reset") as url:
         yield url
-    finally:
-        child.terminate()
-        child.wait()
 
 
 @contextlib.contextmanager
@@ -102,9 +103,16 @@ def llama_cpp(slots: int) -> Iterator[str]:
     port = free_port()
     url = MODEL.address(port)
     command = [*MODEL.command(PROJECT, port), "--parallel", str(slots)]
-    child = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL)
+    with _serving(command, url, "/models", stderr=subprocess.DEVNULL):
+        yield url
+
+
+@contextlib.contextmanager
+def _serving(command: list[str], url: str, path: str, **options: Any) -> Iterator[str]:
+    """Run a server, and yield its address once it answers at a path."""
+    child = subprocess.Popen(command, cwd=PROJECT, **options)
     try:
-        wait_for(lambda: ask(url, "/models"))
+        wait_for(lambda: ask(url, path))
         yield url
     finally:
         child.terminate()

@@ -39,19 +39,16 @@ def take_over(generations: Mapping[str, int], holder: str) -> set[str]:
     if not generations:
         return set()
     trees = list(generations)
-    moves, ours = defaultdict[tuple[int, int], list[str]](list), defaultdict[int, list[str]](list)
-    for tree, oldest in _oldest_generations(trees).items():
-        moves[oldest, generations[tree]].append(tree)
-        ours[generations[tree]].append(tree)
     # Trees that were seeded together have equal generations: one update for many.
-    for (oldest, generation), some in moves.items():
+    alike = defaultdict[tuple[int, int], list[str]](list)
+    for tree, oldest in _oldest_generations(trees).items():
+        alike[oldest, generations[tree]].append(tree)
+    for (oldest, generation), some in alike.items():
         for batch in in_batches(some):
             collection(Node).update_many(
                 {"tree_id": {"$in": batch}, "generation": _before(generation, oldest)},
                 {"$set": {"generation": generation}},
             )
-    for generation, some in ours.items():
-        for batch in in_batches(some):
             collection(Tree).update_many(
                 {"_id": {"$in": batch}, "lease_holder": holder, "generation": generation},
                 {"$set": {"oldest_generation": generation}},
