@@ -203,7 +203,8 @@ def _insert_trees(
 ) -> None:
     """Insert trees in batches; `num_trees` counts a batch after it is written."""
     while batch := list(itertools.islice(items, TREES_PER_WRITE)):
-        insert_trees([_tree_document(forest, config, index, item) for index, item in batch])
+        documents = [_tree_document(forest, config, index, item) for index, item in batch]
+        insert_trees(documents, roots_only=True)
         num_trees = batch[-1][0] + 1
         collection(Forest).update_one(
             {"_id": forest.name},

@@ -127,15 +127,19 @@ def insert_new(model: type[models.Model], documents: Sequence[Document]) -> int:
     return inserted
 
 
-def insert_trees(documents: Sequence[Document]) -> dict[str, int]:
+def insert_trees(documents: Sequence[Document], *, roots_only: bool = False) -> dict[str, int]:
     """Insert new trees and return their generations, which their nodes must have.
 
     The first generation is above those of all earlier trees with these ids. So a write that was
     delayed since before their deletion changes nothing (`rollouts.growing.fencing`). An existing
     tree stays, with its generation.
+
+    Args:
+        documents: the trees.
+        roots_only: whether no nodes follow. Then the first claim has no nodes to move.
     """
     begun = int(server_time().timestamp() * 1000)
-    fence = {"generation": begun, "oldest_generation": begun}
+    fence = {"generation": begun, "oldest_generation": begun + 1 if roots_only else begun}
     insert_new(Tree, [{**document, **fence} for document in documents])
     ids = [document["_id"] for document in documents]
     found = collection(Tree).find({"_id": {"$in": ids}}, {"generation": 1})

@@ -7,13 +7,14 @@ generation of its node, and changes nothing if the node has a later one. An inse
 generation can still arrive: readers skip such nodes, and the holder overwrites them.
 
 A tree's first generation is the database time in milliseconds, and each claim adds one. So fencing
-also works against a writer whose forest was deleted and created again under the same name.
+also works against a writer whose forest was deleted and created again under the same name. A tree
+without nodes already names the generation of its next claim as its oldest: nothing has to be moved.
 
 Writes that arrive before the nodes are moved are part of the tree, like those of a killed worker.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pymongo import UpdateOne
@@ -34,14 +35,17 @@ from rollouts.growing import leases
 def take_over(generations: Mapping[str, int], holder: str) -> set[str]:
     """Move the nodes of claimed trees to the generation of the claim.
 
-    Returns the trees that the holder still has.
+    Returns the trees that no later holder has taken over.
     """
-    if not generations:
-        return set()
-    trees = list(generations)
+    oldest_generations = _oldest_generations(generations)
+    to_move = {
+        tree: oldest
+        for tree, oldest in oldest_generations.items()
+        if oldest != generations[tree]  # else the tree was empty until this claim
+    }
     # Trees that were seeded together have equal generations: one update for many.
     alike = defaultdict[tuple[int, int], list[str]](list)
-    for tree, oldest in _oldest_generations(trees).items():
+    for tree, oldest in to_move.items():
         alike[oldest, generations[tree]].append(tree)
     for (oldest, generation), some in alike.items():
         for batch in in_batches(some):
@@ -53,8 +57,8 @@ def take_over(generations: Mapping[str, int], holder: str) -> set[str]:
                 {"_id": {"$in": batch}, "lease_holder": holder, "generation": generation},
                 {"$set": {"oldest_generation": generation}},
             )
-    moved = _oldest_generations(trees)
-    return {tree for tree in trees if moved.get(tree) == generations[tree]}
+    moved = oldest_generations | _oldest_generations(to_move)
+    return {tree for tree, generation in generations.items() if moved.get(tree) == generation}
 
 
 def take_over_unfinished(forest: Forest) -> None:
@@ -95,7 +99,7 @@ def forget_nodes(
     for tree, generation in trees:
         changes = {
             "generation": generation + 1,
-            "oldest_generation": generation + 1,
+            "oldest_generation": generation + 2,  # that of the next claim
             **dict.fromkeys(LEAF_COUNTERS, 0),
             "nodes_by_model": {},
             "root_value": None,
@@ -150,7 +154,9 @@ def _before(generation: int, oldest: int) -> dict[str, Any]:
     return {"$not": {"$gte": generation}}  # older versions wrote none
 
 
-def _oldest_generations(trees: Sequence[str]) -> dict[str, int]:
+def _oldest_generations(trees: Collection[str]) -> dict[str, int]:
+    if not trees:
+        return {}
     found = collection(Tree).find({"_id": {"$in": list(trees)}}, {"oldest_generation": 1})
     return {tree["_id"]: tree.get("oldest_generation") or 0 for tree in found}
 

@@ -34,6 +34,7 @@ def test_an_emptied_tree_grows_again(grown: Forest):
     stored = read_tree(grown, 0)
     assert stored is not None
     assert (stored.status, len(stored.tree)) == ("pending", 1)
+    assert Tree.objects.get(pk=tree).oldest_generation == stored.generation + 1  # nothing to move
     grow_slice(grown.name, 0, 2)
     assert_whole(grown)
 

@@ -173,6 +173,18 @@ def claimed(tree: str, holder: str) -> int:
     return generations[tree]
 
 
+def test_the_first_claim_of_a_tree_has_no_nodes_to_move():
+    forest = seeded(2)
+    trees = tree_ids(forest, [0, 1])
+
+    generations = leases.claim(trees, "one/1")
+
+    assert dict(Tree.objects.values_list("pk", "oldest_generation")) == generations
+    assert fencing.take_over(generations, "one/1") == set(trees)
+    leases.release(trees, "one/1")
+    assert leases.claim(trees, "two/2") == {tree: one + 1 for tree, one in generations.items()}
+
+
 def node_of(forest: Forest, tree: str, text: str, generation: int) -> dict[str, Any]:
     node = TreeNode((0,), text=text)
     return node_document(forest.name, tree, node, datetime.now(UTC), generation)
