@@ -82,7 +82,7 @@ def make_forest(name: str = "ducks-test-first", **fields: Any) -> Forest:
 
 
 def add_trees(forest: Forest, trees: Sequence[ReasoningTree], **fields: Any) -> Forest:
-    """Insert trees after those that the forest has, and add to its counters; return it anew."""
+    """Insert trees after those of the forest, add to its counters, and return it as stored."""
     for index, tree in enumerate(trees, start=forest.num_trees):
         add_tree(forest, index, tree, **fields)
     return Forest.objects.get(pk=forest.name)

@@ -70,9 +70,9 @@ def test_missing_verdicts_count_as_in_agent_process_bench_and_are_told(forest, c
     quality = evaluate(capsys)
     found = quality["agreement"]
     assert found["step_acc"]["value"] == 2 / 9  # a step without a verdict does not agree
-    assert found["first_err_acc"]["value"] == 2 / 3  # and is not wrong
+    assert found["first_err_acc"]["value"] == 2 / 3  # and does not count as an error
     assert (found["steps_without_score"], found["solutions_without_score"]) == (7, 2)
-    errors = quality["first_error"]  # ProcessBench has no such mercy
+    errors = quality["first_error"]  # for ProcessBench an unjudged solution is a miss
     assert (errors["wrong"]["value"], errors["right"]["value"]) == (0, 0)
 
 
