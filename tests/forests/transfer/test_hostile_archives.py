@@ -69,7 +69,7 @@ def change(out: Path, **parts: dict[str, Any]) -> None:
 
 
 def refused(out: Path, message: str) -> None:
-    """Check that an import is refused in one line, soon, and leaves nothing behind."""
+    """Check that an import is refused in one line, quickly, and leaves nothing behind."""
     limits, began = resource.getrlimit(resource.RLIMIT_AS), time.monotonic()
     with pytest.raises(CommandError, match=message) as caught:
         call_command("import_forest", str(out))

@@ -553,7 +553,7 @@ def test_an_archive_of_an_older_version_is_read(forest, tmp_path):
     [growing] = [tree for tree in before["Tree"] if tree["status"] == "growing"]
     growing |= {"status": "pending", "lease_holder": "", "lease_expires_at": None}
     for tree in before["Tree"]:
-        # A question follows from the prompt.
+        # Old archives lack these; the question follows from the prompt.
         tree |= {"question": "", "hit_max_nodes": False, "refined_steps": None}
     for stored in before["Forest"]:
         stored |= {"num_hit_max_nodes": 0}

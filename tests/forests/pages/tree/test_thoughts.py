@@ -1,4 +1,4 @@
-"""Thoughts of reasoning models on the pages of trees: apart from the answer, and folded."""
+"""Pages of trees show the thoughts of reasoning models folded, apart from the answer."""
 
 import time
 

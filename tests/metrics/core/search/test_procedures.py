@@ -30,7 +30,7 @@ def drawn_overall(tree: ReasoningTree, numbers) -> dict[NodePath, float | None]:
 
 
 def samples(tree: ReasoningTree, overall: Overall) -> list[tuple[bool, str | None, float | None]]:
-    """Return whether each sample is right, its answer and its value, with nothing clever."""
+    """Return whether each sample is right, its answer and its value, in the simplest way."""
     found = []
     for node in tree.nodes.values():
         if not tree.children(node.path) and (node.terminal or node.truncated):
