@@ -19,7 +19,7 @@ NAME = "ducks-test-first"
 
 @pytest.fixture
 def measured() -> Forest:
-    """A forest of two trees: in one, four of ten samples are right, in the other all of one."""
+    """A forest of two trees: in one, 4 of 10 samples are right, in the other the only one."""
     forest = add_trees(make_forest(NAME), [duck_tree(), tree_of(leaf("0.0", "18", RIGHT))])
     call_command("beam_search", "--forest_name", NAME, "--num_beam_values", "1", "-v", "0")
     return forest
