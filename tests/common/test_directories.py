@@ -1,4 +1,4 @@
-"""An export takes its place as a whole, alone, and never that of something else."""
+"""An export appears whole, from one writer, and replaces nothing but an earlier export."""
 
 import json
 import subprocess

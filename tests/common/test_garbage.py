@@ -1,4 +1,4 @@
-"""Fewer searches for garbage."""
+"""Python searches for garbage less often."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""JSON as users hand it in: read as it is meant, or refused with its place and the remedy."""
+"""JSON from users is read as meant, or refused with its place and the remedy."""
 
 import json
 from pathlib import Path

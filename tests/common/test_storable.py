@@ -1,4 +1,4 @@
-"""What MongoDB takes, against BSON itself."""
+"""`storing_problem` agrees with BSON about the values that MongoDB can store."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Texts that are not ours, as they are shown."""
+"""How texts of users and models are shown."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What is told about a value that pydantic refuses."""
+"""The messages about values that pydantic refuses."""
 
 import json
 from typing import Annotated, Any, Literal

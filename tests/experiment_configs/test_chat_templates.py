@@ -1,7 +1,8 @@
-"""Chat templates, rendered as the servers of models render them.
+"""Chat templates are rendered as model servers render them.
 
-The templates here are this project's own. They use what those of Llama 3, Qwen 2.5 and 3, Gemma and
-DeepSeek-R1 use of Jinja: trimming, namespaces, slices, splits, refusals, dates, special tokens.
+The templates here are this project's own. They use the same parts of Jinja as those of Llama 3,
+Qwen 2.5 and 3, Gemma and DeepSeek-R1: trimming, namespaces, slices, splits, refusals, dates,
+special tokens.
 """
 
 import json
@@ -95,7 +96,7 @@ OPENING = """\
 
 @pytest.fixture
 def model(tmp_path: Path):
-    """Return what writes the files of a model and returns its template."""
+    """Return a function that writes the files of a model and returns its template."""
 
     def write(source: str | list | None = None, *, file: str = "", **config) -> ChatTemplate:
         settings = {"bos_token": "<bos>", "eos_token": {"content": "<eos>", "lstrip": False}}
@@ -303,7 +304,7 @@ def test_the_model_sees_its_first_token_once(model, tmp_path, config, post_proce
     assert ChatTemplate(tmp_path, keeps_bos=True).render([USER]) == whole
 
 
-# Templates that mean harm
+# Hostile templates
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def test_a_template_reaches_nothing_outside(model, source):
 
 
 def test_the_child_can_open_no_file(model, tmp_path):
-    """Should the sandbox have a hole: the process has no right that matters."""
+    """Even if the sandbox has a hole, the process cannot open files."""
     model("{{ 1 }}").render([USER])
     process = chat_templates._child._process
     assert process is not None

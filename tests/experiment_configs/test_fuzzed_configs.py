@@ -1,4 +1,4 @@
-"""Whatever a config file holds: it is loaded, or refused in one line that names it."""
+"""Any config file is loaded, or refused in one line that names it."""
 
 import tempfile
 from pathlib import Path
@@ -34,7 +34,7 @@ SOURCES = st.binary(max_size=200) | st.lists(LINES, max_size=9).map(
 
 
 def refusal_of(name: str, directory: Path) -> str | None:
-    """Return why a config cannot be loaded; None where it can."""
+    """Return why a config cannot be loaded, or None if it can."""
     try:
         load_config(name, [directory])
     except ConfigError as error:

@@ -84,7 +84,7 @@ def test_a_config_that_git_does_not_track_is_dirty(tmp_path: Path):
 
 
 def test_a_config_that_the_repository_ignores_has_no_commit(tmp_path: Path):
-    """Such as ours, where they are installed in an environment inside a repository of the user."""
+    """Built-in configs may be installed in an environment that a user's repository ignores."""
     installed = tmp_path / ".venv"
     installed.mkdir()
     write(installed, GOOD)

@@ -1,4 +1,4 @@
-"""What a config imports from beside it is part of it."""
+"""Modules that a config imports from its own directory are part of the config."""
 
 import hashlib
 import importlib
@@ -184,7 +184,7 @@ def test_a_helper_that_git_does_not_know_as_it_is_makes_the_commit_dirty(tmp_pat
 
 
 def test_modules_of_the_program_are_not_imported_again(tmp_path: Path, monkeypatch):
-    """The directory of a config may be that of the program, or be looked through for it."""
+    """The directory of a config may be the program's own, or be on its import path."""
     (tmp_path / "program.py").write_text("LABEL = '7'\n")
     write(tmp_path, "from program import LABEL")
     with monkeypatch.context() as patched:

@@ -1,4 +1,4 @@
-"""The configs that come with the project, on items as their datasets have them."""
+"""The bundled configs, on items of the same shape as in their datasets."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ ITEMS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.fixture(autouse=True)
 def chat_template(tmp_path_factory, monkeypatch) -> None:
-    """Put a template in the place of the one that the hub has."""
+    """Use a local template instead of the one on the hub."""
     file = tmp_path_factory.mktemp("model") / "chat_template.jinja"
     file.write_text("{% for one in messages %}<{{ one.role }}>{{ one.content }}{% endfor %}<me>")
     monkeypatch.setenv("MATH_500_CHAT_TEMPLATE", str(file))

@@ -23,7 +23,7 @@ class Plain(RolloutConfig):
 
 
 class Own(Plain):
-    """Finds the word that it looks for, and notes what it was asked."""
+    """Finds the answer at the word "five", and records each solution it was asked about."""
 
     rollout_worker_config = RolloutWorkerConfig(stop_at_answer=True)
 

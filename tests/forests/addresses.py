@@ -1,4 +1,4 @@
-"""Addresses of the pages that tests ask for, and how."""
+"""Addresses of the pages that tests request, and how to request and read them."""
 
 from html.parser import HTMLParser
 
@@ -25,7 +25,7 @@ def text_of(client: Client, address: str, **headers: str) -> str:
 
 
 class Steps(HTMLParser):
-    """The rows of a tree's page: which there are, how they are nested, which are open."""
+    """The rows of a tree's page: their nesting, and which are open or not yet loaded."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

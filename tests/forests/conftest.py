@@ -25,7 +25,7 @@ def forest() -> Forest:
 
 @pytest.fixture
 def reads(monkeypatch) -> list[str]:
-    """The collections that were read, in order, by the ORM or past it."""
+    """The collections that were read, in order, through the ORM or directly."""
     names: list[str] = []
 
     def noting(method: Callable[..., Any]) -> Callable[..., Any]:

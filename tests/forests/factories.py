@@ -41,7 +41,7 @@ def tree_of(*nodes: TreeNode) -> ReasoningTree:
 
 
 def duck_tree() -> ReasoningTree:
-    """Return a tree with every kind of node: graded, cut, repeated, with formulas."""
+    """Return a tree with many kinds of nodes: graded, cut, repeated, with formulas."""
     return tree_of(
         step("0.0", "She uses $3 + 4 = 7$ eggs, so **9 eggs** are left.\n", count=3, logprob=-1.25),
         step("0.1", "She sells $16 - 3 = 13$ eggs a day.\n", logprob=-3.5),
@@ -82,7 +82,7 @@ def make_forest(name: str = "ducks-test-first", **fields: Any) -> Forest:
 
 
 def add_trees(forest: Forest, trees: Sequence[ReasoningTree], **fields: Any) -> Forest:
-    """Insert trees after those that the forest has, and add to its counters; return it anew."""
+    """Insert trees after those of the forest, add to its counters, and return it as stored."""
     for index, tree in enumerate(trees, start=forest.num_trees):
         add_tree(forest, index, tree, **fields)
     return Forest.objects.get(pk=forest.name)

@@ -23,5 +23,5 @@ def say(
 
 
 def person(name: str) -> str:
-    """Return the id of a user with this name, who is made if there is none."""
+    """Return the id of the user with this name; create the user if there is none."""
     return str(User.objects.get_or_create(username=name)[0].pk)

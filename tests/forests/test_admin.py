@@ -80,7 +80,7 @@ def test_pausing_a_forest_leaves_the_counters_to_the_workers(staff, forest, monk
     read = Forest.from_db
 
     def read_then_grow(*args):
-        """Let a worker add to a counter between the reading and the writing of the admin."""
+        """Let a worker add to a counter between the admin's read and its write."""
         Forest.objects.filter(pk=forest.pk).update(num_nodes=1000)
         return read(*args)
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Numbers(RolloutConfig):
-    """Ten items; `bad` names one that has no label."""
+    """Ten items; `bad` is the number of one without a label."""
 
     def __init__(self, size: int = 10, bad: int | None = None) -> None:
         self.size = size
@@ -246,7 +246,7 @@ def test_other_data_under_the_same_config_is_refused():
 
 
 class Changed(Numbers):
-    """The same items but for one."""
+    """The same items except one."""
 
     def __init__(self, index: int, *, in_label: bool = False, size: int = 10) -> None:
         super().__init__(size)
@@ -323,7 +323,7 @@ def test_a_dataset_that_became_shorter_is_refused():
 
 
 def test_two_splits_do_not_share_a_forest():
-    """`test` and the suffix `small-x` read as `test-small` and the suffix `x` do."""
+    """Split `test` with suffix `small-x`, and `test-small` with `x`, give the same name."""
     seed_forest(loaded(), "test", "small-x", limit=2)
 
     with pytest.raises(ConfigError, match="holds the dataset split 'test', not 'test-small'"):
@@ -493,7 +493,7 @@ HALF, HUGE = "\ud83d", "x" * 17_000_000
 def test_what_no_document_can_hold_is_refused_with_item_and_method(
     monkeypatch, method: str, text: str
 ):
-    """The item stands behind some that were written already."""
+    """Earlier items are already written when the bad one comes."""
     monkeypatch.setattr(Numbers, method, lambda self, item: text if item == 5 else f"{item}")
 
     with pytest.raises(ConfigError, match=f"^item 5: what {method} returned") as raised:

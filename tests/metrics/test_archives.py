@@ -29,7 +29,7 @@ ALL = ("--procedures", "beam,dvts,best_of_n", "--aggregation", "mean,min,last")
 
 @pytest.fixture
 def forest(db) -> Forest:
-    """Trees of every status and shape, one of them with scores and with a torn write."""
+    """Complete, growing and failed trees; the first has scores and a torn write."""
     coins = [coin_tree(Random(seed), (4, 2, 2)) for seed in range(40)]
     for number, tree in enumerate(coins):
         for node in tree:

@@ -199,7 +199,7 @@ class TestEstimator:
 
     @pytest.fixture
     def searched(self, db) -> Forest:
-        """Return a forest of OmegaPRM: one of two rollouts is right, five of the step are wrong."""
+        """Return an OmegaPRM forest: root rollouts one right, one wrong; five wrong from a step."""
         tree = tree_of(
             TreeNode((0,), text="A step.\n", count=2, drawn={0: 2}),
             replace(ended((0, 0), Grade.CORRECT), drawn={0: 1}),

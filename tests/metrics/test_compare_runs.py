@@ -138,7 +138,7 @@ class TestForests:
 
     @pytest.fixture
     def other(self, forest: Forest) -> Forest:
-        """Another model's answers to the first five items, and one that the first lacks."""
+        """Another model's trees of the first five items, and of one that the first forest lacks."""
         trees = [coin_tree(Random(100 + n)) for n in range(6)]
         for tree in trees:
             for node in tree:

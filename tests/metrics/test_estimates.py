@@ -97,7 +97,7 @@ def forest(strategy: str, end: float) -> list[ReasoningTree]:
 
 
 def values_at(trees: Iterable[ReasoningTree], estimator: Estimator, steps: str) -> list[float]:
-    """Return the values of the nodes of this text that are not leaves, one of a tree."""
+    """Return the value of one inner node with this text per tree; skip trees that have none."""
     found = []
     for tree in trees:
         values = estimate_values(tree, estimator)
@@ -119,8 +119,8 @@ def is_near(values: list[float], truth: float) -> bool:
     return abs(mean - truth) <= 4 * sqrt(truth * (1 - truth) / len(values))
 
 
-# Ends by chance give a sample that goes on more leaves than one that ends, where steps branch:
-# there `leaf_mean` weighs long solutions more.
+# Where steps branch and solutions end by chance, a sample that continues gets more leaves than one
+# that ends: there `leaf_mean` weighs long solutions more.
 SERVED = [
     ("branching", "leaf_mean", 0.0),
     ("branching", "child_mean", 0.0),
@@ -173,7 +173,7 @@ def test_many_samples_merge():
 @pytest.mark.parametrize("aggregation", ["mean", "last", "min"])
 @pytest.mark.parametrize("strategy", ["branching", "sampled", "math_shepherd"])
 def test_held_out_values_know_nothing_of_solutions_that_are_right_by_lot(strategy, aggregation):
-    """Each solution is right by the flip of a coin: then no search can do better than 0.5."""
+    """A coin decides whether a solution is right, so no search can do better than 0.5."""
     options = EvaluationOptions(
         num_beam_values=(1,),
         aggregations=(aggregation,),

@@ -70,9 +70,9 @@ def test_missing_verdicts_count_as_in_agent_process_bench_and_are_told(forest, c
     quality = evaluate(capsys)
     found = quality["agreement"]
     assert found["step_acc"]["value"] == 2 / 9  # a step without a verdict does not agree
-    assert found["first_err_acc"]["value"] == 2 / 3  # and is not wrong
+    assert found["first_err_acc"]["value"] == 2 / 3  # and does not count as an error
     assert (found["steps_without_score"], found["solutions_without_score"]) == (7, 2)
-    errors = quality["first_error"]  # ProcessBench has no such mercy
+    errors = quality["first_error"]  # for ProcessBench an unjudged solution is a miss
     assert (errors["wrong"]["value"], errors["right"]["value"]) == (0, 0)
 
 
@@ -105,7 +105,7 @@ def test_labels_of_shared_steps_judge_only_the_solutions_that_they_decide(capsys
     critic = start_scorer(forest, "critic", {}, "judge")
     write_scores(critic, {tree: {parse_path("0.0"): 1.0, parse_path("0.1"): 0.0}})
     found = evaluate(capsys)["agreement"]
-    # One by its own last step, three below the wrong step 0.1. Of the others nothing is known.
+    # The labels decide one solution by its last step, three by the wrong step 0.1, and no other.
     assert (found["solutions"], found["first_err_acc"]["value"]) == (4, 1.0)
     assert (found["steps"], found["step_acc"]["value"]) == (3, 2 / 3)
 

@@ -1,4 +1,4 @@
-"""Published samples, measured as a forest is."""
+"""Published samples are measured like a forest."""
 
 import csv
 import io

@@ -111,7 +111,7 @@ def test_the_admin_shows_and_changes_nothing(reader, forest):
 
 
 class TestPictures:
-    """Drawn on the server, with nothing to run or load."""
+    """The server draws pictures that run nothing and load nothing."""
 
     @pytest.fixture
     def measured(self, forest: Forest) -> Forest:

@@ -1,4 +1,4 @@
-"""The pass@1 in the list of forests: measured where a run is of the present trees."""
+"""The pass@1 in the list of forests is the measured one if a run covers the present trees."""
 
 import re
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ NAME = "ducks-test-first"
 
 @pytest.fixture
 def measured() -> Forest:
-    """A forest of a tree with ten samples, of which four are right, and one with a right sample."""
+    """A forest of two trees: in one, 4 of 10 samples are right, in the other the only one."""
     forest = add_trees(make_forest(NAME), [duck_tree(), tree_of(leaf("0.0", "18", RIGHT))])
     call_command("beam_search", "--forest_name", NAME, "--num_beam_values", "1", "-v", "0")
     return forest

@@ -54,7 +54,7 @@ def grades_tree(**grades: Grade | None) -> ReasoningTree:
 def trees(draw: st.DrawFn, *, all_finished: bool = False) -> ReasoningTree:
     """Draw a tree of up to three levels with all kinds of leaves.
 
-    `all_finished`: every leaf has a result, so none is open and none could not be compared.
+    `all_finished`: every leaf has a result, so none is open or uncompared.
     """
     nodes: list[TreeNode] = []
     pending: list[NodePath] = [()]

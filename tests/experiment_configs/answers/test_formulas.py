@@ -19,7 +19,7 @@ PROJECT = Path(__file__).parents[3]
 
 @pytest.fixture
 def new_child(monkeypatch):
-    """Return what puts a child with so many seconds in the place of the one that is there."""
+    """Return a function that replaces the child by one with this limit of processor time."""
     children = []
 
     def start(processor_seconds):

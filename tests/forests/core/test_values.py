@@ -196,7 +196,7 @@ def test_the_order_of_siblings_changes_no_value(tree, estimator, numbers):
 
 
 class TestOwnRollouts:
-    """Math-Shepherd's soft estimate: what was drawn from a node itself, and nothing else."""
+    """Math-Shepherd's soft estimate uses only rollouts that were drawn from the node itself."""
 
     TREE = tree_of(
         replace(leaf((0, 0), RIGHT, count=3), drawn={0: 1, 1: 2}),
@@ -267,7 +267,7 @@ def test_a_depth_from_which_no_sample_was_drawn_is_not_divided_by():
 
 
 class TestThroughRollouts:
-    """Samples that pass through a node, whatever somebody chose to draw from later steps."""
+    """Samples that pass through a node count; rollouts drawn from later steps do not."""
 
     def test_rollouts_of_later_steps_do_not_count(self):
         tree = tree_of(

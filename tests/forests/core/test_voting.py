@@ -17,7 +17,7 @@ Given = tuple[str | None, Grade]
 
 
 class Comparisons:
-    """Says that answers with one first letter are the same, and counts what it is asked."""
+    """Says that answers with the same first letter are equal, and records each comparison."""
 
     def __init__(self, fails: Callable[[str, str], bool] = lambda *_: False) -> None:
         self.asked: list[tuple[str, str]] = []

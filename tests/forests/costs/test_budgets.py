@@ -1,4 +1,4 @@
-"""What requests use and cost, and where they have to stop."""
+"""What requests use and cost, and when limits stop them."""
 
 import pytest
 from hypothesis import given

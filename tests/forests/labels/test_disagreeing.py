@@ -1,4 +1,4 @@
-"""Where scorers disagree is kept with the trees, so that pages find it at once."""
+"""Trees store where scorers disagree, so that pages find it at once."""
 
 import pytest
 
@@ -17,7 +17,7 @@ A, B = (parse_path(name) for name in ("0.0", "0.1"))
 
 
 def tree_with(right: int, wrong: int):
-    """A step after which so many samples are right and wrong, and one that is always wrong."""
+    """Return a tree of two steps: one with these right and wrong samples, one always wrong."""
     return tree_of(
         step("0.0", "a", count=right + wrong),
         leaf("0.0.0", "r", RIGHT, count=right),

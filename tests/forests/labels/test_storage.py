@@ -111,7 +111,7 @@ def test_people_who_label_one_tree_at_the_same_moment_lose_no_label(forest: Fore
 
 
 def test_scores_of_earlier_labels_do_not_replace_those_of_later_ones(forest: Forest, monkeypatch):
-    """A process computes the scores, is stopped, and writes them after another one."""
+    """One process computes scores, pauses, and writes them after another process wrote its own."""
     say(forest, 0, A, "ann", RIGHT, "")
     early = read_labels("ducks-test-first/0000000")
     say(forest, 0, A, "bob", WRONG, "")

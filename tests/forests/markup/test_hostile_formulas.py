@@ -1,6 +1,6 @@
-r"""Formulas that make the converter work for hours, or crash it: none does so here.
+r"""Formulas that could make the converter run for hours or crash; here they do neither.
 
-Each formula is converted in another process, whose time and stack are limited.
+Each formula is converted in another process with limited time and a limited stack.
 """
 
 import json
@@ -13,7 +13,7 @@ import pytest
 from forests.markup.latex import MAX_LENGTH, MAX_OPENINGS, to_mathml
 
 SECONDS = 60
-"""For all formulas of a test together. Each takes milliseconds; one that is not bounded, hours."""
+"""The limit for all formulas of a test. Each takes milliseconds; an unbounded one takes hours."""
 
 OPENING = [
     "(", "[", r"\{", r"\lvert ", r"\lVert ", r"\langle ", r"\lang ", r"\lfloor ", r"\lceil ",
@@ -22,7 +22,7 @@ OPENING = [
     r"\bigl(", r"\Bigl[", r"\biggl\{", r"\Biggl|", r"\bigl\vert ", r"\mathopen(", r"\mathopen\{",
     r"\mathord(", r"\mathinner[", r"\mathrel(", "⌊", "⟨", "⎰",
 ]  # fmt: skip
-# The converter does not take the closing bracket for the partner of the opening one.
+# Here the converter does not pair the closing bracket with the opening one.
 HIDDEN = [
     "(^)", "(_)", r"(\hat)", r"(\textcolor{red})", r"(\sqrt[)]x", r"(\frac1)", "({)}",
     r"(\left.)\right.", "(&)", r"(\\)", r"(\color{red})", "(%)\n", "%\\text{\n((((}", r"\\text{((}",
@@ -37,7 +37,7 @@ OTHER = [
 
 
 def converted(formulas: list[str]) -> list[bool]:
-    """Return for each formula whether it was converted, in a process that may not take long."""
+    """Return for each formula whether it was converted, by a process with a time limit."""
     script = """
 import json, sys, threading
 from forests.markup.latex import to_mathml
@@ -66,7 +66,7 @@ print(json.dumps(found))
 
 @pytest.mark.parametrize("pieces", [OPENING, HIDDEN, OTHER], ids=["opening", "hidden", "other"])
 def test_no_formula_takes_long_or_ends_the_process(pieces: list[str]):
-    """Thirty pieces that each double the time would take an hour."""
+    """If each piece doubled the time, thirty pieces would take an hour."""
     converted([piece * number for piece in pieces for number in (30, 60, MAX_LENGTH // len(piece))])
 
 
@@ -107,7 +107,7 @@ def test_many_brackets_are_shown_as_a_few_are(opening: str):
     assert many is not None
     bracket = few.partition("</mo>")[0].rpartition(">")[2]
     assert many.count(f">{bracket}</mo>") == number
-    minus = few.partition("<mi>")[0].rpartition("<mo")[2]  # a sign, not a difference
+    minus = few.partition("<mi>")[0].rpartition("<mo")[2]  # a minus sign, not a subtraction
     assert many.count(minus) == number
 
 

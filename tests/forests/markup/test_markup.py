@@ -1,4 +1,4 @@
-r"""What a model or a dataset may have written, and what a browser is given of it."""
+r"""Texts that a model or a dataset may hold, and the HTML that a browser gets for them."""
 
 import cProfile
 import itertools
@@ -229,7 +229,7 @@ def test_formulas_become_mathml(text, is_display):
     assert_inert(html)
 
 
-# As solutions in MATH and those of models write it.
+# LaTeX as in the solutions of MATH and of models.
 MATH_FORMULAS = [
     r"\dfrac{1}{2}\tfrac12\cfrac12", r"\binom{5}{2} = {5 \choose 2}", r"\sqrt[3]{x}",
     r"\lfloor x\rfloor\lceil x\rceil\lvert x\rvert", r"\overline{AB}\overrightarrow{AB}",
@@ -475,7 +475,7 @@ _NESTED = ["{", "\\sqrt{", "\\frac", "\\left(", "x^{", "\\begin{matrix}", "\\sqr
 
 
 def is_rendered_within(seconds: float, text: str) -> bool:
-    """Return whether one of three renderings takes no longer: others use the machine too."""
+    """Return whether one of three renderings is fast enough: other programs use the machine too."""
     for _ in range(3):
         markup._rendered.cache_clear()
         began = time.thread_time()
@@ -486,7 +486,7 @@ def is_rendered_within(seconds: float, text: str) -> bool:
 
 
 def calls_of(show: Callable[[], str]) -> tuple[int, str]:
-    """Return how many functions of Python are called to show something: its work, not its time."""
+    """Return the number of Python calls of `show` (its work, not its time), and its HTML."""
     markup._rendered.cache_clear()
     with cProfile.Profile(builtins=False) as profile:
         html = show()
@@ -501,11 +501,11 @@ def work_of(text: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", hostile_texts(1))
 def test_twice_the_text_takes_at_most_about_twice_the_work(name: str):
-    """Work is counted in calls: that of single calls grows as tests of expressions tell."""
+    """Work is counted in calls; other tests limit the time of single calls."""
     texts = [hostile_texts(length)[name] for length in (1_250, 2_500, 5_000)]
     calls = [work_of(text)[0] for text in texts]
 
-    least = 20_000  # what a longer text takes at the least; less says nothing of growth
+    least = 20_000  # fewer calls than this say nothing about growth
     for shorter, longer in itertools.pairwise(calls):
         assert longer < 2.5 * max(shorter, least), calls
 
@@ -517,7 +517,7 @@ def test_a_hostile_text_is_read_as_markdown_within_a_budget_and_then_raw(name: s
     calls, html = work_of(text)
 
     assert calls < MAX_CALLS
-    assert is_rendered_within(10 * GOAL_SECONDS, text)  # under load; the machine alone takes less
+    assert is_rendered_within(10 * GOAL_SECONDS, text)  # the machine may be busy
     assert_inert(html)
 
 
@@ -565,7 +565,7 @@ def test_the_messages_of_a_hostile_chat_share_one_budget():
 
 @pytest.mark.parametrize("unit", [_TABLE, "- a\n", "*a*"])
 def test_the_texts_of_a_page_share_one_budget(unit: str):
-    """Twice the texts on a page take no more work, but that of showing them raw."""
+    """Twice as many texts on a page add only the work of showing texts raw."""
     text = (unit * 5_000)[:5_000]
 
     def page(number: int) -> str:
@@ -615,7 +615,7 @@ def test_a_chat_of_examples_is_read_whole():
 
 
 def test_a_deeply_nested_formula_does_not_end_the_process():
-    """The converter recurses in C: too deep a formula is a segmentation fault, in a small stack."""
+    """The converter recurses in C: with a small stack, a deep formula is a segmentation fault."""
     script = f"""
 import threading
 from forests.markup.latex import MAX_LENGTH, to_mathml

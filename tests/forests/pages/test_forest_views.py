@@ -1,4 +1,4 @@
-"""The pages, as a browser asks for them, against a real database."""
+"""The pages as a browser requests them, with a real database."""
 
 import re
 from collections.abc import Callable
@@ -409,10 +409,10 @@ PERMISSIONS = ["auth_user_groups", "auth_user_user_permissions"]
 @pytest.mark.parametrize(
     ("address", "collections"),
     [
-        # Trees: the leases on those that grow.
+        # The read of trees is for the leases of growing ones.
         ("/", [*["forests_forest"] * 2, "forests_activity", "forests_tree", "metrics_metricrun"]),
-        # Trees: their page, the leases on those that grow, what the first ones cost and think, and
-        # the values of some.
+        # The reads of trees are for one page of them, the leases of growing ones, the costs and the
+        # thoughts of the first ones, and the values of some.
         (
             FOREST,
             [
@@ -423,10 +423,10 @@ PERMISSIONS = ["auth_user_groups", "auth_user_user_permissions"]
                 "metrics_metricrun",
             ],
         ),
-        # Whether the reader may label, too.
+        # The permissions tell whether the reader may label.
         (f"{FOREST}trees/1/", [*TREE_READS, *PERMISSIONS, "forests_tree"]),
         (f"{FOREST}trees/1/?q=eggs&ends=correct", [*TREE_READS, *PERMISSIONS, "forests_tree"]),
-        # Whether the reader may draw more rollouts, too.
+        # The permissions tell whether the reader may draw more rollouts.
         (f"{FOREST}trees/1/nodes/0.0.1/", [*TREE_READS, *PERMISSIONS]),
         (f"{FOREST}trees/1/nodes/0.0.1/prefix.txt", [*NODE_READS, "forests_tree"]),
         (f"{FOREST}trees/1/prompt.txt", ["forests_forest", "forests_tree"]),

@@ -1,4 +1,4 @@
-"""Which models wrote the nodes of a forest, on the pages that show it."""
+"""The pages of a forest name the models that wrote its nodes."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -131,7 +131,7 @@ def test_whatever_a_model_is_called_its_name_is_shown_as_text(reader, name):
 
 
 def test_a_page_reads_no_node(mixed, reader):
-    """However large the forest is, its document says it all."""
+    """The forest's document has the numbers, however large the forest is."""
     collection(Forest).update_one({"_id": NAME}, {"$set": {"nodes_by_model": {"big": 10**9}}})
 
     assert "1,000,000,000" in text_of(reader, FOREST)

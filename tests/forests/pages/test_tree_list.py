@@ -41,7 +41,7 @@ def listed(html: str) -> list[int]:
 
 
 def found(forest: Forest, **fields: Any) -> tuple[list[int], int | None]:
-    """Return the trees that a filter lists, and where it goes on."""
+    """Return the trees that a filter lists, and where the next page starts."""
     page = read_filtered(forest, TreeFilter(**fields))
     return [row["index"] for row in page.rows], page.next_start
 
@@ -55,7 +55,7 @@ def small_windows(monkeypatch):
 
 
 def bare_forest(statuses: str) -> Forest:
-    """Insert a forest of trees without nodes, their statuses by their first letters."""
+    """Insert a forest of trees without nodes; each letter is the first of a tree's status."""
     forest = make_forest()
     names = {status.value[0]: status for status in TreeStatus}
     for index, letter in enumerate(statuses):
@@ -277,7 +277,7 @@ MOST_READS = {
     "q=ducks&sort=highest-value": 5,
     "q=ducks&status=complete": 2,
 }
-"""Queries for trees that a filter may make in a forest of any size."""
+"""The most queries for trees that a filter may make, in a forest of any size."""
 
 
 def test_a_filter_reads_as_often_in_a_large_forest_as_in_a_small_one(reader: Client, reads):

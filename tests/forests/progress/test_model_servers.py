@@ -1,4 +1,4 @@
-"""A forest's page tells what the servers that grew it do."""
+"""A forest's page tells what the servers that grew it can do."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -41,7 +41,7 @@ def test_only_complete_trees_with_a_result_count():
     add_trees(forest, [duck_tree()], status=TreeStatus.GROWING)
     found = read_sampled_trees(Forest.objects.get(pk=forest.pk))
     assert (found.number, list(found.values)) == (3, [0.4])
-    assert found.samples_per_tree == 5  # ten samples and none
+    assert found.samples_per_tree == 5  # one tree has ten samples, the other none
 
 
 def test_times_of_complete_trees_are_in_order():

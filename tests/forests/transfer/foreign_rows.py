@@ -1,4 +1,4 @@
-"""A small row of each format that `import_trees` reads, made by us in its documented shape."""
+"""A small row for each format that `import_trees` reads, written by us in the documented shape."""
 
 from typing import Any
 
@@ -176,9 +176,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "mm_prm_process": MM_PRM_PROCESS,
     "rstar": RSTAR,
 }
-"""By the name of the schema."""
+"""A row of each schema, by the name of the schema."""
 
 
 def format_of(schema: str) -> str:
-    """Return the format of a row: two of them have a second kind of rows."""
+    """Return the format of a schema; two formats have a second schema for their `process` rows."""
     return schema.removesuffix("_process")

@@ -1,8 +1,8 @@
-"""Files of which one value is not what a program writes.
+"""Files with values that no program writes.
 
-An archive is refused in one line with nothing left behind, or becomes a forest whose pages all
-answer and whose counters are those of its nodes. Rows of other programs are refused, or can be
-stored.
+An archive is refused in one line and leaves nothing behind, or it becomes a forest. Then all pages
+of the forest answer, and its counters match its nodes. Rows of other programs are refused, or can
+be stored.
 """
 
 import io
@@ -54,9 +54,9 @@ PAGES = (
     f"{NAME}/preferences/",
 )
 
-PHASES = (Phase.explicit, Phase.generate)  # an example takes long to make smaller
+PHASES = (Phase.explicit, Phase.generate)  # shrinking an example takes long
 CANNOT_BE_APPLIED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-"""Of two changes the first may leave no place for the second."""
+"""The first of two changes may remove the place of the second."""
 
 DEEP: Any = json.loads("[" * 60 + "]" * 60)
 HOSTILE: tuple[Any, ...] = (
@@ -72,7 +72,7 @@ HOSTILE: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class Archive:
-    """The parts of an archive, before they are files."""
+    """The parts of an archive before they are written to files."""
 
     manifest: dict[str, Any]
     tables: dict[str, list[dict[str, Any]]]
@@ -80,13 +80,13 @@ class Archive:
 
 @dataclass(frozen=True)
 class Change:
-    """One value of an archive, named by where it stands, and what stands there instead."""
+    """The place of one value in an archive, and the value to put there."""
 
     place: tuple[str | int, ...]
     value: Any
 
     def apply(self, archive: Archive) -> None:
-        """Change the value; inside the text of a JSON field too."""
+        """Change the value, also inside the text of a JSON field."""
         whole: Any = {"manifest": archive.manifest, **archive.tables}
         _replace(whole, self.place, self.value)
 
@@ -110,7 +110,7 @@ def _replace(whole: Any, place: tuple[str | int, ...], value: Any) -> None:
 
 
 def places(archive: Archive) -> Iterator[tuple[str | int, ...]]:
-    """Yield where every value stands: each field of each kind of document, and in JSON fields."""
+    """Yield the place of every value in the manifest and in the first two rows of each table."""
     yield from _inside(archive.manifest, ("manifest",))
     for name, rows in archive.tables.items():
         for number, row in enumerate(rows[:2]):
@@ -175,10 +175,10 @@ def archive(
 
 
 def write(archive: Archive, directory: Path) -> None:
-    """Write an archive with the checksums that fit.
+    """Write an archive with matching checksums.
 
     Raises:
-        ArithmeticError, TypeError, ValueError, pa.ArrowException: no table can hold a value.
+        ArithmeticError, TypeError, ValueError, pa.ArrowException: a table cannot hold a value.
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
@@ -192,7 +192,7 @@ def write(archive: Archive, directory: Path) -> None:
 
 
 def refused(directory: Path) -> str | None:
-    """Import a directory; return the message where that is refused."""
+    """Import a directory; return the message of the refusal, or None."""
     try:
         call_command("import_forest", str(directory), stdout=io.StringIO(), stderr=io.StringIO())
     except CommandError as error:
@@ -201,9 +201,9 @@ def refused(directory: Path) -> str | None:
 
 
 def outcome(archive: Archive, directory: Path) -> str:
-    """Import an archive, and look at all that must be true afterwards; return what happened."""
+    """Import an archive, check all that must be true afterwards, and return what happened."""
     for model in MODELS:
-        collection(model).delete_many({})  # what an example that failed has left
+        collection(model).delete_many({})  # left by an example that failed
     try:
         write(archive, directory)
     except (ArithmeticError, TypeError, ValueError, pa.ArrowException):
@@ -395,7 +395,7 @@ def test_trees_of_other_programs_are_refused_or_can_be_stored(format_name: str, 
         for value in HOSTILE
     )
 
-    # No reader looks at every key, so that nearly half of what is changed may be ignored.
+    # No reader looks at every key, so up to two thirds of the changed rows may be read.
     assert outcomes["refused"] > outcomes["read"] / 2 > 0
 
 

@@ -1,4 +1,4 @@
-"""Archives that were made to harm: refused in one line, in bounded time and memory."""
+"""Hostile archives are refused in one line, in bounded time and memory."""
 
 import json
 import resource
@@ -30,7 +30,7 @@ STATUS = Path("/proc/self/status")
 
 @pytest.fixture
 def out(db, tmp_path: Path) -> Path:
-    """An export of two trees; the forest itself is gone."""
+    """An export of two trees; the forest itself is deleted."""
     forest = make_forest(NAME)
     add_trees(forest, [duck_tree(), duck_tree()])
     forest = Forest.objects.get(pk=NAME)
@@ -51,7 +51,7 @@ def read(out: Path, name: str) -> list[dict[str, Any]]:
 
 
 def replace(out: Path, name: str, table: pa.Table, **options: Any) -> None:
-    """Write a table with the checksum that fits."""
+    """Write a table, and its checksum into the manifest."""
     path = out / f"{name}.parquet"
     pq.write_table(table, path, **options)
     change(out, files={path.name: checksum(path)})
@@ -69,7 +69,7 @@ def change(out: Path, **parts: dict[str, Any]) -> None:
 
 
 def refused(out: Path, message: str) -> None:
-    """Import in vain: one line, at once, and nothing is left behind."""
+    """Check that an import is refused in one line, quickly, and leaves nothing behind."""
     limits, began = resource.getrlimit(resource.RLIMIT_AS), time.monotonic()
     with pytest.raises(CommandError, match=message) as caught:
         call_command("import_forest", str(out))
@@ -81,7 +81,7 @@ def refused(out: Path, message: str) -> None:
 
 
 def bomb(row: dict[str, Any], schema: pa.Schema, column: str, text: str, number: int) -> pa.Table:
-    """Return rows that hold one text each, and all together the text once."""
+    """Return rows that all hold the same text, which the table stores only once."""
     indices = pa.array([0] * number, pa.int32())
     columns = [
         pa.DictionaryArray.from_arrays(indices, pa.array([text]))

@@ -1,4 +1,4 @@
-"""Datasets of labelled steps become forests whose scores can be used."""
+"""Datasets of labelled steps become forests with usable scores."""
 
 import json
 from pathlib import Path
@@ -101,7 +101,7 @@ def test_what_is_left_out_is_told(db, tmp_path, capsys):
 
 
 def test_a_solution_whose_answer_nobody_can_grade_has_no_result(db, tmp_path):
-    """ProcessBench has no correct answers: without its own grade, nobody can tell."""
+    """ProcessBench gives no label: without its own grade, a solution cannot be graded."""
     path = write(tmp_path / "a.jsonl", PROCESSBENCH | {"final_answer_correct": None})
     forest = imported(path, "processbench")
     [stored] = iter_trees(forest)

@@ -233,7 +233,7 @@ def test_an_archive_with_other_rationales_or_votes_is_refused(
 
 
 def rewrite_scores(archive: Path, changes: dict[str, object]) -> None:
-    """Change the scores of an archive, and its checksums, as somebody else may."""
+    """Change the scores of an archive and their checksum, as a stranger could."""
     table = pq.read_table(archive / "scores.parquet")
     [row] = table.to_pylist()
     row |= {name: json.dumps(value) for name, value in changes.items()}

@@ -194,7 +194,7 @@ def test_what_is_imported_is_measured_and_turned_into_pairs(db, tmp_path, capsys
 
 
 def interrupted_import(monkeypatch, path: Path, *arguments: str) -> None:
-    """Make the forest and its scorer, and write none of its trees."""
+    """Make the forest and its scorer, but write none of its trees."""
 
     def killed(scorer, scores):
         raise KeyboardInterrupt

@@ -49,7 +49,7 @@ def test_prm800k_keeps_all_alternatives_and_continues_the_chosen_ones():
         "2 + 3 = 6.": 0,
         "Hm.": None,
         "2 + 3 = 7.": 0,
-        "2 + 3 = 5.": None,  # a person wrote it, and rated nothing
+        "2 + 3 = 5.": None,  # a person wrote it, without a rating
         "5 + 4 = 9.\n\n# Answer\n\n9": 1,
     }
     [end] = [node for node in found.tree if node.terminal]
@@ -172,7 +172,7 @@ def test_birm_has_values_and_beside_them_the_verdicts_of_its_judge():
     assert list(steps(found).values()) == [0.75, 1, 0]
     assert found.tree.nodes[0,].count == 2
     assert found.verdicts == {(0,): 1, (0, 0): 1}
-    assert found.correct == {(0, 0): True}  # the other answer is not told, so the grader looks
+    assert found.correct == {(0, 0): True}  # the grader decides about the other answer
     assert found.left_out == Counter({"verdicts that are not true or false": 1})
 
 
@@ -196,7 +196,7 @@ def test_q_values_of_rstar_become_shares_and_unvisited_nodes_have_none():
         ROOT: 0.5, (0,): 1, (1,): 0, (0, 0): 1, (1, 0): 0, (1, 1): 0,
     }  # fmt: skip
     assert found.tree.nodes[0, 0].answer == "9"
-    assert found.correct == {(1, 1): False}  # the search gave it up
+    assert found.correct == {(1, 1): False}  # the search gave this node up
     assert found.left_out == Counter({"nodes without a Q value or a visit": 1})
 
 

@@ -69,7 +69,7 @@ def forest(db) -> Forest:
 
 
 def documents() -> dict[str, list[dict[str, Any]]]:
-    """Return all that is stored, but for what fences late writers."""
+    """Return all stored documents, without the fields that fence off late writers."""
     fences = dict.fromkeys(("generation", "oldest_generation"), 0)
     return {
         model.__name__: sorted(collection(model).find({}, fences), key=lambda one: one["_id"])
@@ -165,7 +165,7 @@ def test_monday_s_trees_do_not_get_friday_s_nodes(forest, tmp_path, monkeypatch)
 
 
 def test_two_splits_do_not_share_a_name(forest, tmp_path, monkeypatch):
-    """`test` and the suffix `small-x` read as `test-small` and the suffix `x` do."""
+    """Split `test` with suffix `small-x`, and `test-small` with `x`, give the same name."""
     export(tmp_path / "test")
     Forest.objects.update(dataset_split="test-small")
     export(tmp_path / "small")
@@ -236,7 +236,7 @@ def _change_forest(out: Path, **changes: Any) -> None:
 
 
 def _change_table(out: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Write a table anew, with the checksum that fits."""
+    """Change a table, and its checksum in the manifest."""
     path = out / f"{name}.parquet"
     pq.write_table(change(pq.read_table(path)), path)
     _change_manifest(out, files=_manifest(out)["files"] | {path.name: checksum(path)})
@@ -247,7 +247,7 @@ def _extra_body(value: Any) -> str:
 
 
 def _zero_inside(out: Path) -> None:
-    """Overwrite the pages of a table, not its footer, and give the checksum that fits."""
+    """Overwrite the pages of a table but not its footer, and update its checksum."""
     path = out / "trees.parquet"
     content = bytearray(path.read_bytes())
     content[4:600] = bytes(596)
@@ -553,7 +553,7 @@ def test_an_archive_of_an_older_version_is_read(forest, tmp_path):
     [growing] = [tree for tree in before["Tree"] if tree["status"] == "growing"]
     growing |= {"status": "pending", "lease_holder": "", "lease_expires_at": None}
     for tree in before["Tree"]:
-        # A question follows from the prompt.
+        # Old archives lack these; the question follows from the prompt.
         tree |= {"question": "", "hit_max_nodes": False, "refined_steps": None}
     for stored in before["Forest"]:
         stored |= {"num_hit_max_nodes": 0}

@@ -8,11 +8,11 @@ from forests.core.certainty.sibling_prior import SiblingPrior
 from forests.core.tree import ROOT, Grade, NodePath, ReasoningTree, TreeNode
 
 PRIOR = SiblingPrior().as_dict()
-"""The cautious one, of a forest without trees."""
+"""The cautious prior of a forest without trees."""
 
 
 def tree_of(*shares: tuple[int, int], more: tuple[TreeNode, ...] = ()) -> ReasoningTree:
-    """Return a tree of steps with so many right ones of so many rollouts of their own."""
+    """Return a tree with one step for each (right rollouts, all rollouts), and `more` nodes."""
     tree = ReasoningTree()
     for position, (right, rollouts) in enumerate(shares):
         tree.add(TreeNode((position,), f"step {position}\n", drawn={0: 1}))

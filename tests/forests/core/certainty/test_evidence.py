@@ -22,7 +22,7 @@ def leaf(path: NodePath, drawn_from: int, *, is_correct: bool, count: int = 1) -
 
 
 def two_by_two(drawn_from: int) -> ReasoningTree:
-    """Return a step with two continuations of two leaves each, drawn from this depth."""
+    """Return a tree with a step and two continuations of two leaves each, drawn at this depth."""
     tree = ReasoningTree()
     tree.add(TreeNode((0,), "step", drawn={0: 1}))
     for child in range(2):

@@ -1,4 +1,4 @@
-"""How sure an order of two steps is, on policies whose true values are known."""
+"""How sure the order of two steps is, tested on policies with known true values."""
 
 import json
 from random import Random
@@ -14,7 +14,7 @@ Truth = dict[NodePath, float]
 
 
 def grown(random: Random, leaves: int, values: list[float]) -> tuple[ReasoningTree, Truth]:
-    """Return a tree with a first step of each true value, and its leaves."""
+    """Return a tree with a first step for each true value, and the true value of each step."""
     tree = ReasoningTree()
     truth: Truth = {}
     for position, value in enumerate(values):
@@ -37,7 +37,7 @@ def prior_of(trees: list[ReasoningTree]) -> SiblingPrior:
 def best_over_worst(
     trees: list[tuple[ReasoningTree, Truth]], prior: SiblingPrior
 ) -> list[tuple[float, bool]]:
-    """Return how sure the best and the worst first step are, and whether the order is right."""
+    """Return for each tree the chance that its best first step beats the worst, and if it does."""
     found = []
     for tree, truth in trees:
         known = evidence_of(tree, estimate_values(tree), "leaf_mean")
@@ -177,7 +177,7 @@ def test_the_root_has_no_siblings_and_a_lone_step_has_none() -> None:
 
 
 def test_a_sorted_forest_teaches_as_much_as_a_shuffled_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hard items first, in which steps differ; then many in which all steps are equal."""
+    """First come items with steps of different values, then many with equal steps."""
     monkeypatch.setattr("forests.core.certainty.sibling_prior.MAX_GROUPS", 100)
     random = Random(3)
     differ = [grown(random, 16, [random.random() for _ in range(4)]) for _ in range(100)]

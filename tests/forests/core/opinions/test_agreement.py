@@ -32,7 +32,7 @@ def test_fleiss_kappa_of_the_published_example():
 
 
 def test_cohen_kappa_of_the_usual_example():
-    """Twenty times both yes, fifteen both no, five and ten times one of each."""
+    """Both say yes 20 times and no 15 times; they differ 5 times one way and 10 the other."""
     pairs = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
 
     found = cohen_kappa(pairs)

@@ -33,7 +33,7 @@ def forest() -> Forest:
 
 @pytest.fixture
 def judged(forest: Forest) -> Forest:
-    """The judge calls a step wrong after which most samples are right."""
+    """A forest with a judge that calls a step wrong, though most samples after it are right."""
     scorer = start_scorer(forest, "strict", {}, JUDGE)
     said = JudgedTree({A: 0.0, B: 1.0}, {A: "It **forgot** <b>the muffins</b>."})
     write_judged(scorer, {Tree.objects.get(index=1).id: said})

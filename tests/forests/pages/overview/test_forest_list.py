@@ -18,7 +18,7 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 def several() -> None:
-    """Forests whose names follow the order in which they were seeded, the latest last."""
+    """Forests with names that end in a, b and c, in the order of seeding; c is the latest."""
     add_trees(make_forest("ducks-test-a", created_at=NOW - timedelta(days=3)), [duck_tree()] * 2)
     make_forest("geese-test-b", created_at=NOW - timedelta(hours=2), num_trees=9, is_paused=True,
                 dataset_source="example/geese")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The search over forests and trees: what words, numbers, ids and texts find, at bounded work."""
+"""The search over forests and trees by words, numbers, ids and texts, with bounded work."""
 
 import re
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def forests() -> list[Forest]:
-    """Two forests of ducks and one of geese, which another model grows."""
+    """Two forests of ducks, the second without a model, and one of geese."""
     add_trees(make_forest("ducks-test-first"), [duck_tree(), duck_tree()])
     make_forest("ducks-train-second", worker_config={"strategy": "omega_prm"})
     geese = make_forest("geese-test-first", dataset_source="example/Geese")

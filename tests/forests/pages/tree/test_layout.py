@@ -1,4 +1,4 @@
-"""The picture of a tree: no points on each other, parents in the middle, order kept."""
+"""The picture of a tree: no two points overlap, parents are in the middle, order is kept."""
 
 from itertools import pairwise
 
@@ -65,9 +65,9 @@ def test_a_subtree_is_as_large_as_its_nodes(tree: ReasoningTree):
         assert sizes[path] == sum(other[: len(path)] == path for other in tree.nodes)
 
 
-# A child that is shown already is no answer to "one more".
+# `keep` already shows one child, so the one more node must be another child.
 @example(tree_of((), (0,), (1,), (2,)), 3, [1])
-# The one child to unfold is shown already, and is not among those taken.
+# `keep` already shows both children; the one with children must still be expanded.
 @example(tree_of((), (0,), (1,), (1, 0), (1, 1)), 4, [1, 2])
 @given(trees(), st.integers(1, 30), st.lists(st.integers(0, 30), max_size=3))
 def test_a_thinned_tree_hangs_together_and_keeps_what_it_must(tree, at_most, numbers):

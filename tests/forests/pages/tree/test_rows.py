@@ -26,7 +26,7 @@ QUERIES = st.builds(
 
 
 def wide_tree(number: int, *, below: int = 1) -> ReasoningTree:
-    """Return a tree with so many first steps, and under each so many leaves; one is correct."""
+    """Return a tree with `number` first steps of `below` leaves each, correct below the last."""
     nodes = [step(f"0.{i}", f"Step {i}.\n") for i in range(number)]
     nodes += [
         leaf(f"0.{i}.{j}", f"#### {i}", RIGHT if i == number - 1 else WRONG, answer=str(i))
@@ -45,7 +45,7 @@ def tree_rows_of(tree: ReasoningTree, query: TreeQuery = PLAIN) -> list[TreeRow]
 
 
 def assert_nested(rows: list[Row], depth: int) -> None:
-    """Assert that each row stands at the depth at which the ones before have left the page."""
+    """Assert that each row has the depth that the rows before it left open."""
     here = depth
     for row in rows:
         if isinstance(row, TreeRow):
@@ -130,7 +130,7 @@ def test_a_step_in_view_is_opened_however_deep_it_is():
     rows = {row.node.path: row for row in tree_rows_of(tree, TreeQuery(opened=(47, 11)))}
     assert rows[(47,)].is_unfolded
     assert rows[(47, 11)].is_unfolded
-    rows_of(tree, TreeQuery(opened=(99, 99)))  # one that the tree has not is no matter
+    rows_of(tree, TreeQuery(opened=(99, 99)))  # a step that the tree lacks is ignored
 
 
 def test_markdown_stops_when_a_page_has_spent_its_time(monkeypatch):

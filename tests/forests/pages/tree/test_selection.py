@@ -1,4 +1,4 @@
-"""What a filter and a search leave of a tree."""
+"""The part of a tree that a filter and a search show."""
 
 import time
 
@@ -117,7 +117,7 @@ def test_a_cut_solution_is_not_correct_whatever_it_says():
 
 
 def test_the_time_of_a_search_grows_with_the_square_of_the_depth_and_not_with_its_cube():
-    """Ids grow with the depth, so the square is what a page of so many steps has to write."""
+    """Ids grow with the depth, so the text of a page grows with the square of the depth."""
 
     def seconds(depth: int) -> float:
         paths = [(0,) * number for number in range(1, depth + 1)]

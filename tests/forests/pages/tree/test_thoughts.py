@@ -1,4 +1,4 @@
-"""Thoughts of reasoning models on the pages of trees: apart from the answer, and folded."""
+"""Pages of trees show the thoughts of reasoning models folded, apart from the answer."""
 
 import time
 
@@ -34,7 +34,7 @@ def thought(path: str, text: str, *, tokens: int = 0, **fields) -> TreeNode:
 
 
 def thinking_tree(text: str = LONG) -> ReasoningTree:
-    """Return a tree of two thoughts: one folded into a node, one of two steps that is cut."""
+    """Return a tree of two thoughts: one is a single node, the other has two steps and is cut."""
     return tree_of(
         thought("0.0", text, tokens=1234, count=2),
         step("0.0.0", "She has 9 eggs.\n\n"),

@@ -1,4 +1,4 @@
-"""The tokens of a step on its page: text, probability, divergence, and hostile texts as text."""
+"""The tokens of a step on its page: text (escaped), probability, divergence."""
 
 from math import log
 

@@ -1,4 +1,4 @@
-"""The pages of a tree and of a step, as a browser asks for them, against a real database."""
+"""The pages of a tree and of a step as a browser requests them, with a real database."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -77,7 +77,7 @@ def test_exactly_half_is_neither_right_nor_wrong():
 
 @pytest.mark.parametrize("items", [8, 40, 200])
 def test_the_interval_holds_the_true_difference_in_95_of_100_cases(items: int):
-    """Few items and rare changes are where the usual interval is too short."""
+    """The usual interval is too short for few items and rare changes."""
     numbers = Random(items)
     gains, losses, runs = 0.15, 0.05, 2000
     held = 0

@@ -1,4 +1,4 @@
-"""Figures about scorers, against slow ones written from their definitions."""
+"""Figures about scorers, compared with slow code that follows their definitions."""
 
 from itertools import pairwise, product
 from random import Random
@@ -101,7 +101,7 @@ def test_the_first_error_of_a_solution_is_its_first_step_from_which_nothing_is_r
     marks |= {(1,): 0.9, (1, 0): 0.1, (1, 0, 0): 0.1}
     found = quality_of(tree, tree, score=lambda _, node: marks[node.path])["first_error"]
     assert (found["solutions"], found["wrong_solutions"]) == (8, 6)
-    # Of the wrong ones the first step of 1 is missed, its second is said; the right one is right.
+    # In the wrong solution (1, 0, 0) the scorer misses the first step and names the second.
     assert found["wrong"]["value"] == pytest.approx(2 / 3)
     assert found["right"]["value"] == 1.0
     assert found["f1"]["value"] == pytest.approx(0.8)

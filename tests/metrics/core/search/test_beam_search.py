@@ -16,7 +16,7 @@ def paths(beams):
 
 
 def drawn_values(tree, numbers):
-    """Return values of which no two are equal."""
+    """Return a different value for each node."""
     order = list(tree.nodes)
     numbers.shuffle(order)
     return {path: place / len(order) for place, path in enumerate(order)}

@@ -1,4 +1,4 @@
-"""Search procedures against slow implementations written from the papers' definitions."""
+"""Search procedures, compared with slow code that follows the papers' definitions."""
 
 from collections import defaultdict
 from fractions import Fraction
@@ -30,7 +30,7 @@ def drawn_overall(tree: ReasoningTree, numbers) -> dict[NodePath, float | None]:
 
 
 def samples(tree: ReasoningTree, overall: Overall) -> list[tuple[bool, str | None, float | None]]:
-    """Return whether each sample is right, its answer and its value, with nothing clever."""
+    """Return whether each sample is right, its answer and its value, in the simplest way."""
     found = []
     for node in tree.nodes.values():
         if not tree.children(node.path) and (node.terminal or node.truncated):
@@ -107,7 +107,7 @@ def enumerated_vote(tree: ReasoningTree, overall: Overall, n: int) -> float:
 
 @pytest.mark.parametrize("n", [3, 4])
 def test_the_error_of_the_weighted_vote_vanishes_over_many_trees(n):
-    """The same subsets in all trees would be the same ranks: an error that stays."""
+    """If all trees used subsets of the same ranks, their errors would not cancel out."""
     numbers = Random(5)
     errors = []
     for index in range(300):
@@ -195,7 +195,7 @@ def test_a_path_without_a_value_outweighs_a_negative_score():
 
     found = best_of_n(tree, overall, 2, "incorrect", "t").accuracies
 
-    assert found["weighted_vote"] == Fraction(2, 3)  # of (0, 1), (0, 2), (1, 2) all but the second
+    assert found["weighted_vote"] == Fraction(2, 3)  # right in (0, 1) and (1, 2), wrong in (0, 2)
 
 
 def test_tokens_of_best_of_n_are_those_of_n_whole_samples():

@@ -53,7 +53,7 @@ def test_held_out_halves_share_the_leaves_between_them_evenly_under_every_node(t
 def test_the_grade_of_a_held_out_leaf_changes_no_value_of_its_search(
     tree, estimator, ungraded, grade, numbers
 ):
-    """Whatever its samples, whatever becomes of it: the search goes by the other half alone."""
+    """The search uses values of the other half only, whatever the samples and the new grade."""
     for node in tree:
         depths = [depth for depth in range(node.depth) if numbers.random() < 0.7]
         node.drawn = {depth: numbers.randint(1, 3) for depth in depths}
@@ -94,7 +94,7 @@ def test_a_step_that_both_halves_continue_is_in_both():
 
 
 def test_rollouts_of_one_step_vote_in_one_half_only():
-    """A prefix with rollouts of its own: R three times, W once, so either half has one of them."""
+    """A step has own rollouts, three right and one wrong; each half has one of its two leaves."""
     tree = tree_of(
         TreeNode((0,), text="A step.\n", count=1, drawn={0: 1}),
         replace(leaf((0, 0), RIGHT, count=4), drawn={0: 1, 1: 3}),
