@@ -3,12 +3,11 @@
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from experiment_configs.interfaces import ConfigError
-from experiment_configs.loading import load_config
+from experiment_configs.loading import config_names, load_config
 
 IMPORT = "from experiment_configs.interfaces import RolloutConfig, RolloutWorkerConfig\n"
 LINES = st.sampled_from(
@@ -52,8 +51,12 @@ def test_any_file_is_loaded_or_refused_in_one_line_that_names_it(source: bytes):
     assert refusal is None or len(refusal.splitlines()) == 1
 
 
-@given(st.text(max_size=12))
+KNOWN = config_names()
+
+
+@given(st.text(max_size=12) | st.sampled_from(KNOWN))
 def test_any_name_is_known_or_refused_in_one_line(name: str):
-    with pytest.raises(ConfigError) as refusal:
-        load_config(f"{name}!")
-    assert len(str(refusal.value).splitlines()) == 1
+    with tempfile.TemporaryDirectory() as directory:
+        refusal = refusal_of(name, Path(directory))
+    assert (refusal is None) == (name in KNOWN)
+    assert refusal is None or len(refusal.splitlines()) == 1

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.test import Client
 from pymongo.collection import Collection
 
-from forests.models import Forest, Node, Tree, TreeStatus
+from forests.models import Activity, Forest, Node, Tree, TreeStatus
 from metrics.models import MetricRun
 from preferences.core.pairing import PairingOptions
 from preferences.models import Preference, PreferenceSet, ReviewState
@@ -51,13 +51,13 @@ def forest() -> Forest:
 def test_every_model_is_listed_and_read_but_only_a_forest_deleted(staff, forest, model):
     address = f"/admin/forests/{model}/"
     html = text_of(staff, address)
-    key = {"forest": forest.name, "tree": TREE, "node": NODE}.get(model)
-    if key is not None:
-        assert key in html
-        html = text_of(staff, f"{address}{quote(key)}/change/")
-        if model != "forest":
-            assert "deletelink" not in html
-            assert staff.post(f"{address}{quote(key)}/delete/").status_code == 403
+    activity = Activity.objects.get().pk
+    key = {"forest": forest.name, "tree": TREE, "node": NODE, "activity": activity}[model]
+    assert f"{address}{quote(key)}/change/" in html
+    html = text_of(staff, f"{address}{quote(key)}/change/")
+    if model != "forest":
+        assert "deletelink" not in html
+        assert staff.post(f"{address}{quote(key)}/delete/").status_code == 403
     assert staff.get(f"{address}add/").status_code == 403
 
 

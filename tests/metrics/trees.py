@@ -1,5 +1,7 @@
 """Trees for tests of algorithms: any shape, any grades."""
 
+from collections import Counter
+from dataclasses import replace
 from random import Random
 
 from hypothesis import strategies as st
@@ -75,7 +77,12 @@ def _drawn_leaf(draw: st.DrawFn, path: NodePath, *, all_finished: bool) -> TreeN
         return TreeNode(path, text="Open.", count=count)
     is_cut = draw(st.integers(0, 5)) == 0
     grade = draw(st.sampled_from(GRADES[:3] if all_finished else GRADES))
-    return leaf(path, grade, count=count, truncated=is_cut)
+    drawn = Counter[int]()
+    if draw(st.booleans()):  # else it is not known from where the samples were drawn
+        later = draw(st.integers(0, count))
+        drawn[0] += count - later
+        drawn[max(len(path) - 1, 0)] += later
+    return replace(leaf(path, grade, count=count, truncated=is_cut), drawn=dict(+drawn))
 
 
 def coin_tree(numbers: Random, branching: tuple[int, ...] = (4, 3, 2)) -> ReasoningTree:
@@ -106,6 +113,7 @@ def permuted(
                     truncated=child.truncated,
                     answer=child.answer,
                     grade=child.grade,
+                    drawn=child.drawn,
                 )
             )
     return ReasoningTree.from_nodes(nodes), moved

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forests.core.tree import ROOT
 from forests.core.values import estimate_values
 from forests.pages.tree.steepest import steepest_path
 from tests.forests.core.strategies import trees
@@ -18,6 +19,8 @@ def test_a_marked_path_takes_the_extreme_child_at_each_step(tree, best):
         siblings = [values[one.path].value for one in tree.children(taken[:-1])]
         known = [value for value in siblings if value is not None]
         assert values[taken].value == (max(known) if best else min(known))
+    below = tree.children(path[-1] if path else ROOT)
+    assert all(values[one.path].value is None for one in below), "it goes on as far as it can"
 
 
 def test_a_tree_without_a_result_has_no_path():
