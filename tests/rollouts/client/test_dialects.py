@@ -1,4 +1,4 @@
-"""Forests against servers that refuse, limit, filter and wait as public reports tell."""
+"""Forests against servers that refuse, limit, filter and wait, as in public reports."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def grow(server: DialectServer, judge: Judge, *, trees: int = 4, **settings: Any
 
 
 def sent_fields(server: DialectServer) -> set[str]:
-    """Return the fields that every request after the refused ones had."""
+    """Return the fields of the last request."""
     return set(server.requests[-1])
 
 

@@ -1,4 +1,4 @@
-"""Jobs that a worker cannot do, as it has another config, model or server: they are put back."""
+"""A worker puts back the jobs that it cannot do, as it has another config, model or server."""
 
 import os
 import time
@@ -177,7 +177,7 @@ def test_the_worker_does_what_it_can_and_leaves_the_rest_where_it_is(
     assert sorted(queue.get_job_ids()) == sorted(
         job_id_of(other.name, start, start + 1) for start in (0, 1)
     )
-    # Its second job was not even begun.
+    # The worker did not even begin the second job of `other`.
     tried = (tmp_path / "tried").read_text().split()
     assert tried == [other.name]
 

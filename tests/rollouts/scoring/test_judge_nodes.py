@@ -83,8 +83,8 @@ def test_a_step_that_solutions_share_has_the_mean_of_all_their_votes(forest, ser
 
     server.critic = disagree
     judge(server, "--votes", "2")
-    # Three solutions below 0.0 end with 18; one of their two votes says that their first step
-    # is wrong. The fourth has two votes that say nothing is.
+    # Three solutions below 0.0 end with 18: one of the two votes on each says that the first step
+    # is wrong. Both votes on the fourth solution say that no step is wrong.
     assert scores_of_first_tree(forest)["0.0"] == 5 / 8
     assert scores_of_first_tree(forest)["0.0.0.0"] == 1.0  # noqa: S104
     assert {body["seed"] for body in server.requests} == {0, 1}

@@ -47,7 +47,7 @@ def grade(tree: ReasoningTree) -> None:
 
 
 def true_value(steps: str, max_steps: int = 6) -> float:
-    """Return the chance that a prefix which goes on becomes a correct solution."""
+    """Return the chance that an unfinished prefix becomes a correct solution."""
     if "c" in steps:
         return 0.0
     number = steps.count("\n")
@@ -262,7 +262,7 @@ def test_branching_stops_at_the_node_limit_and_leaves_open_what_it_did_not_come_
 def test_no_tree_has_more_than_max_nodes_and_planning_ends(
     name: str, max_nodes: int, max_depth: int, stop_after: int, numbers: int
 ):
-    """Whatever the settings, also where growth was interrupted and what was stored is torn."""
+    """This holds for all settings, also if growth was interrupted and the stored tree is torn."""
     strategy = make(
         name, max_nodes=max_nodes, max_depth=max_depth, num_rollouts=numbers,
         rollouts_per_state=numbers, num_searches=numbers, branching=(numbers, 2),
@@ -299,7 +299,7 @@ def test_a_plan_follows_from_what_is_stored_and_not_from_the_order_in_which_it_c
 @settings(max_examples=20)
 @given(max_nodes=st.integers(8, 200))
 def test_the_node_limit_cuts_no_rollout(name: str, max_nodes: int):
-    """Cut ones would count as wrong, and leaving out those too long would favour the short."""
+    """A cut rollout would count as wrong, and leaving out long ones would favour short ones."""
     strategy = make(name, max_nodes=max_nodes, max_depth=8, **PLAN_SETTINGS[name])
     tree = grown(strategy)
 
