@@ -149,10 +149,10 @@ def test_a_forest_survives_chaos(queue, settings):
 
 
 class TwoForests:
-    """Two forests of two configs and two models in one queue; each worker can grow one of them.
+    """Two forests with different configs and models in one queue; each worker can grow one of them.
 
-    Of the four workers two have one config each, with the server of its model. Two have both
-    configs, and a server with one of the models.
+    Two of the four workers have one config each, and the server of its model. The other two have
+    both configs, and a server with one of the models.
     """
 
     def __init__(self, directory: Path, servers: Sequence[OpenAIServer]) -> None:

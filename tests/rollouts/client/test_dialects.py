@@ -377,7 +377,7 @@ class TestWaiting:
     def test_a_long_wait_is_shown_while_it_lasts_and_can_be_stopped(
         self, server: DialectServer, settings
     ):
-        settings.BACKEND_WAIT_SECONDS = 60  # or a test that fails would wait for ten minutes
+        settings.BACKEND_WAIT_SECONDS = 60  # else a failing test would wait for ten minutes
         server.judge = lambda _: Fault(429, headers={"Retry-After": "500"})
         forest = seeded(1)
         shown: list[str] = []

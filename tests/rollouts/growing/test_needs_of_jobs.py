@@ -224,7 +224,7 @@ def test_a_worker_that_has_only_jobs_of_others_looks_once_a_second(
 def test_a_job_that_comes_to_the_front_meanwhile_goes_back_whole(
     queue: Queue, model_server: OpenAIServer, tmp_path: Path, monkeypatch
 ):
-    """Another worker moves the queue on between the look and the taking."""
+    """Another worker moves the queue on after this one looks and before it takes a job."""
     other, mine = of_own_config(tmp_path), seeded(2)
     enqueue_forest(other, 2)
     worker = work(queue)

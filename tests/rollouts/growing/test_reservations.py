@@ -1,4 +1,4 @@
-"""Limits of requests, tokens and money hold, whoever grows a forest and whatever dies."""
+"""Limits of requests, tokens and money hold with many workers, and when some of them die."""
 
 import asyncio
 import os

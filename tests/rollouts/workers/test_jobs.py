@@ -532,7 +532,7 @@ def test_a_worker_whose_tree_was_taken_stops(model_server: OpenAIServer, monkeyp
     takes = iter([True])
 
     def take_over(prefix: str, seed: int) -> str:
-        if next(takes, False):  # once: requests may be answered when the test is over
+        if next(takes, False):  # only once: requests may still be answered after the test
             Tree.objects.update(lease_holder="elsewhere/1")
         time.sleep(1)
         return "step\n"

@@ -28,7 +28,7 @@ METHODS: dict[tuple[Any, str], tuple[str, ...]] = {
     (Worker, "fork_work_horse"): ("job", "queue"),
     (Worker, "main_work_horse"): ("job", "queue"),
     (Worker, "handle_warm_shutdown_request"): (),
-    # Called by it.
+    # Called by `RolloutWorker`.
     (Worker, "_install_signal_handlers"): (),
     (Worker, "setup_work_horse_signals"): (),
     (Worker, "register_death"): (),
