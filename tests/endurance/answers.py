@@ -1,7 +1,7 @@
 """A model server that notes each answer, and a recount of a forest from what was answered.
 
 The recount uses no counter, value or grade of the product. Half of all solutions have a step that
-no other answer has. So a sample that is counted twice, or that nobody gave, shows.
+no other answer has. So the recount finds samples that are counted twice or were never answered.
 """
 
 import random
@@ -21,7 +21,7 @@ from tests.openai_server import OpenAIServer, is_probe
 from tests.rollouts.forests import reread
 
 FIELD_OF_FOREST = "user"
-"""Of each request: it names the forest that asks, through `extra_body`."""
+"""Field of each request that names the forest. `extra_body` sets it."""
 STRATEGIES: dict[str, dict[str, Any]] = {
     "sampled": {"num_rollouts": 48, "samples_per_request": 4},
     "branching": {"branching": [4, 3, 1], "samples_per_request": 3},
@@ -32,7 +32,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """One sample: what stood before it, and the solution up to its end."""
+    """One sample: the text before it, and the solution up to the end of the sample."""
 
     before: str
     solution: str
@@ -42,19 +42,19 @@ class Answer:
 
 @dataclass
 class Given:
-    """What one forest was given."""
+    """The answers that one forest was given."""
 
     answers: dict[str, set[Answer]] = field(default_factory=lambda: defaultdict(set))
     """By the prompt of the tree. The same request gives the same answer again."""
     number: int = 0
-    """Answers, those that were given again included."""
+    """Number of answers, with repeated ones."""
 
 
 class NotingServer(OpenAIServer):
-    """Writes solutions whose steps merge, and notes what it answers, by forest."""
+    """Writes solutions with steps that merge, and notes its answers by forest."""
 
     def __init__(self, most_seconds: float) -> None:
-        """`most_seconds`: that an answer takes."""
+        """`most_seconds` is the longest time that an answer takes."""
         super().__init__(write_solution)
         self.most_seconds = most_seconds
         self.given: dict[str, Given] = defaultdict(Given)
@@ -76,7 +76,7 @@ class NotingServer(OpenAIServer):
 
 
 def write_solution(prefix: str, seed: int) -> str:
-    """Write what is missing of four steps: two that often merge, one that seldom does, an answer.
+    """Write the rest of four steps: two that often merge, one that seldom does, and an answer.
 
     Half of the answers are right.
     """
@@ -96,7 +96,7 @@ def write_solution(prefix: str, seed: int) -> str:
 
 @dataclass
 class Recount:
-    """What was found in one forest."""
+    """What a recount found in one forest."""
 
     mismatches: list[str] = field(default_factory=list)
     num_trees: int = 0
@@ -104,7 +104,7 @@ class Recount:
     num_used: int = 0
     """Answers that are in the forest."""
     num_late: int = 0
-    """Nodes that arrived too late: no reader takes them for a part of their tree."""
+    """Nodes that arrived too late: readers leave them out of their tree."""
 
 
 def recount(forest: Forest, given: Given) -> Recount:
@@ -168,7 +168,7 @@ def is_right(tree: ReasoningTree, leaf: TreeNode, label: str) -> bool:
 
 
 def num_used(tree: ReasoningTree, config: RolloutWorkerConfig) -> int:
-    """Return how many answers a tree holds: of single steps each node is one, else each leaf."""
+    """Return how many answers a tree holds: samples of nodes for `branching`, else of leaves."""
     return sum(
         node.count
         for node in tree
@@ -242,7 +242,7 @@ def problems_below(
 def problems_of_samples(
     tree: ReasoningTree, node: TreeNode, answers: list[Answer]
 ) -> Iterator[str]:
-    """Look for an answer for each sample of a leaf: one drawn where it says, or further down."""
+    """Look for an answer for each sample of a leaf, drawn at the depth that it says or deeper."""
     if node.count > len(answers):
         yield f"{node.count} samples, and {len(answers)} answers end so"
     for depth, number in node.drawn.items():

@@ -1,4 +1,4 @@
-"""Options of the endurance runs, which are no part of the suite: `make stalls`, `make soak`."""
+"""Options of `make stalls`, `make soak` and `make readers`, which are not part of the suite."""
 
 import pytest
 

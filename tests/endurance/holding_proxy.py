@@ -1,4 +1,4 @@
-"""A TCP proxy before the database that can stop forwarding, and forward later what it held."""
+"""A TCP proxy in front of the database that can hold messages, and forward them later."""
 
 import contextlib
 import socket
@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 Way = Literal["requests", "replies"]
 LEASE_SECONDS = 1.5
-"""Of the workers behind it."""
+"""How long the leases of the workers behind the proxy last."""
 _BYTES = 65_536
 
 
@@ -19,7 +19,7 @@ class HoldingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._change = threading.Condition()
         self._pieces_left: dict[Way, int | None] = {"requests": None, "replies": None}
-        """What may still pass; None: all."""
+        """How many pieces may still pass each way; None: all."""
         self._is_over = False
         self._sockets: list[socket.socket] = []
         self.port: int = self._listener.getsockname()[1]
@@ -35,7 +35,7 @@ class HoldingProxy:
             close(one)
 
     def hold(self, way: Way, after: int) -> None:
-        """Hold what goes one way, after so many pieces; what was held goes out with `forward`."""
+        """Hold all pieces of one way but the next `after` ones. `forward` sends the held pieces."""
         with self._change:
             self._pieces_left[way] = after
 
@@ -68,7 +68,7 @@ class HoldingProxy:
         except OSError:
             pass
         finally:
-            # What a client that has gone had sent before is still delivered: it was on its way.
+            # What a client sent before it went away is still delivered: it was on its way.
             close(target)
 
     def _wait_for_turn(self, way: Way) -> None:
@@ -81,7 +81,7 @@ class HoldingProxy:
 
 
 def close(one: socket.socket) -> None:
-    """Close a socket so that threads which wait for it see it."""
+    """Close a socket in a way that threads waiting for it notice."""
     with contextlib.suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
     one.close()

@@ -35,7 +35,7 @@ SECONDS_BETWEEN_BYTES = 0.05
 NUM_TREES = 200
 NUM_WORKERS = 2
 MAX_MEBIBYTES = 64
-"""That the site may hold more with all of them than with one reader."""
+"""How much more memory the site may hold with all readers than with one."""
 
 
 @dataclass
@@ -110,7 +110,7 @@ def test_readers(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
 
 
 def _read(phase: Phase, num_readers: int, pid: int, forest: Forest, seconds: float) -> Phase:
-    """Let readers ask for pages, each for the next one as soon as it has the last."""
+    """Let readers ask for pages. Each asks for the next page as soon as it has the last one."""
     ends_at = time.monotonic() + seconds
     before = reread(forest).requests
     readers = [

@@ -1,6 +1,6 @@
-"""A worker process whose leases are short, so that hundreds run out in a few minutes.
+"""A worker process with short leases, so that hundreds run out in a few minutes.
 
-On SIGUSR1 it says what its threads do.
+On SIGUSR1 it prints what its threads do.
 
 usage: python -m tests.endurance.short_lease_worker FOREST SHARE NUM_SHARES
 """
@@ -14,7 +14,7 @@ import django
 
 django.setup()
 
-# They need the models.
+# These imports need the models.
 from rollouts.growing import grower as growth  # noqa: E402
 from rollouts.growing import leases  # noqa: E402
 from rollouts.growing import recorder as recording  # noqa: E402

@@ -44,7 +44,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NUM_LIVES = 3
-"""Forests that are there at once, beside their imported copies."""
+"""How many forests live at the same time. Their imported copies are extra."""
 NUM_TREES = 12
 TREES_PER_JOB = 3
 NUM_WORKERS = 2
@@ -54,8 +54,9 @@ SHARE_OF_FAULTS = 0.12
 SECONDS_BETWEEN_PAGES = 0.1
 SECONDS_TO_GROW = 240
 MAX_MEMORY = 1.05
-"""Of the last fifth to the second: a leak of a few MB a minute is more in half an hour. In a
-shorter run caches still fill, so `MAX_MEBIBYTES` more are allowed in any case."""
+"""Limit for the memory of the last fifth of a run, relative to the second fifth. A leak of a few MB
+a minute exceeds it in half an hour. In a shorter run caches still fill, so `MAX_MEBIBYTES` more are
+always allowed."""
 MAX_MEBIBYTES = 16
 HOST = "forests.example.org"
 
@@ -95,11 +96,11 @@ class Site:
 
 
 class Memory:
-    """What long-lived processes hold, second by second, in MiB."""
+    """Resident memory of long-lived processes in MiB, second by second."""
 
     def __init__(self, parent: int) -> None:
         self._parent = psutil.Process(parent)
-        # Jobs are processes of their own that come and go.
+        # Only these children are long-lived: jobs are processes that come and go.
         self._processes = [self._parent, *self._parent.children()]
         self.samples: list[float] = []
 
@@ -114,7 +115,7 @@ class Memory:
 
 
 class Soak:
-    """What is at work, and what came of it."""
+    """The threads of a run, and their counts and problems."""
 
     def __init__(self, site: Site, server: NotingServer, directory: Path, minutes: float) -> None:
         self.site = site
@@ -129,7 +130,7 @@ class Soak:
         self._lock = threading.Lock()
 
     def go_on(self, look: Callable[[], None]) -> None:
-        """Let all live and read; return when the last forest has come to its end."""
+        """Run the lives of forests and the readers; return when the last forest is deleted."""
         lives = [self._thread(self._live, number) for number in range(NUM_LIVES)]
         readers = [self._thread(self._read, number) for number in range(NUM_READERS)]
         while any(life.is_alive() for life in lives):
@@ -173,7 +174,7 @@ class Soak:
             self.counts["forests"] += 1
 
     def _grow(self, forest: Forest) -> None:
-        """Grow a forest, make pairs of what is there meanwhile, and count it again."""
+        """Grow a forest, make pairs once a tree is complete, and recount the forest."""
         deadline = time.monotonic() + SECONDS_TO_GROW
         paired = False
         while (now := reread(forest)).num_pending:
@@ -202,7 +203,7 @@ class Soak:
         self.counts["wasted answers"] += given.number - found.num_used
 
     def _pair_and_review(self, forest: Forest) -> None:
-        """Compare a set that was made as the forest grew with one of the grown forest."""
+        """Compare a set that was begun while the forest grew with one of the grown forest."""
         made: list[PreferenceSet] = []
         for name in ("twice", "once"):
             run(
@@ -282,10 +283,10 @@ def trees_of(forest: Forest) -> Sequence[Tree]:
 
 
 def left_in(queue: Queue) -> list[str]:
-    """Return what should not be in the queue's server when all is done and workers have ended.
+    """Return what should not be in the queue's server once all is done and workers have ended.
 
-    What it keeps for a while only is left out: results of jobs for an hour, and records of workers
-    that have said that they end for a minute.
+    Keys that expire are left out: results of jobs stay for an hour, and records of workers that
+    signed off for a minute.
     """
     redis = queue.connection
     registries = (

@@ -1,7 +1,7 @@
 """Workers are stopped, or cut off from the database, for longer than their leases: `make stalls`.
 
-Meanwhile others take their trees. What a worker had begun to write arrives later. At the end of
-each forest all is recounted from what the model server answered.
+Meanwhile other workers take their trees, and writes that had begun arrive late. At its end each
+forest is recounted from the answers of the model server.
 """
 
 import random
@@ -66,7 +66,7 @@ class Worker:
         return self._process is None or self._process.poll() is not None
 
     def explain(self) -> None:
-        """Let it write to the log what it does."""
+        """Let the worker write to its log what its threads do."""
         if self._process and not self.has_ended():
             signal_all([self._process.pid], signal.SIGUSR1)
 
@@ -95,7 +95,7 @@ class Row:
     stalls: int = 0
     stops: int = 0
     taken: int = 0
-    """How often a tree was taken up again, mostly by another worker."""
+    """How often a tree was claimed again, mostly by another worker."""
     trees: int = 0
     nodes: int = 0
     answers: int = 0
@@ -114,7 +114,7 @@ class Row:
 
 
 class Mishaps:
-    """Lets some worker be away, again and again, until told to end."""
+    """Takes a worker away for some seconds, again and again, up to `most` times."""
 
     def __init__(self, workers: Sequence[Worker], row: Row, most: int, chance: random.Random):
         self._workers = workers
@@ -129,7 +129,7 @@ class Mishaps:
         return self._row.stalls + self._row.stops < self._most
 
     def go_on(self) -> None:
-        """Begin one more where few enough workers are away."""
+        """Take one more worker away, unless too many are away already."""
         at_work = [one for one in self._workers if not one.is_away and not one.has_ended()]
         num_away = sum(one.is_away for one in self._workers)
         if not self.are_left or num_away >= MAX_AWAY or not at_work:
@@ -157,7 +157,7 @@ class Mishaps:
                 worker.stop(seconds)
             else:
                 worker.stall(seconds, way, after)
-            time.sleep(0.3)  # in which what was held arrives
+            time.sleep(0.3)  # until the held messages have arrived
         finally:
             worker.is_away = False
 
@@ -233,7 +233,7 @@ def test_stalls_and_stops_leave_what_was_answered(
 
 
 def endure(row: Row, workers: Sequence[Worker], mishaps: Mishaps, server: NotingServer) -> None:
-    """Grow one more forest, and count it again from what was answered."""
+    """Grow one more forest, and recount it from the answers of the server."""
     suffix = f"{row.strategy.replace('_', '-')}-{row.trees}"
     forest = seeded(NUM_TREES, suffix, strategy=row.strategy, **STRATEGIES[row.strategy])
     forest.worker_config["extra_body"] = {FIELD_OF_FOREST: forest.name}

@@ -21,7 +21,7 @@ def _answer(choice: dict[str, Any], prompt_tokens: int, completion_tokens: int) 
 
 _SOLUTION = ("The", " answer", " is", " ", "5", ".")
 
-# The model ended, and was to stop at a line's end.
+# The model ended its solution; the request asked to stop at a line's end.
 VLLM_END = _answer(
     {"text": "".join(_SOLUTION), "logprobs": _tokens(*_SOLUTION, "<|im_end|>"),
      "stop_reason": None}, 19, 7,
@@ -136,8 +136,8 @@ LLAMA_CPP_BAD_PARAMETER = {
     }
 }
 
-# FastChat's worker was killed as it answered, with status 400; then with 500, in plain text; then,
-# when FastChat had seen that no worker was left, again with 400.
+# FastChat's worker was killed while it answered: first status 400, then 500 in plain text, and 400
+# again once FastChat saw that it had no worker left.
 FASTCHAT_WORKER_DIED = {"object": "error", "message": "Server disconnected", "code": 50001}
 FASTCHAT_WORKER_IS_DEAD = "Internal Server Error"
 FASTCHAT_NO_WORKER = {

@@ -1,6 +1,6 @@
 """Everything is killed at random while a forest grows: nothing may be lost, doubled or torn.
 
-`CHAOS_SECONDS` sets how long it goes on; the default is the short form for every run of the tests.
+`CHAOS_SECONDS` sets how long the kills last. The default is short, for every run of the tests.
 """
 
 import os
@@ -53,7 +53,7 @@ class Chaos:
 
     @property
     def answered(self) -> int:
-        """Answers that were sent whole, by servers that were stopped meanwhile too."""
+        """Number of answers that were sent whole, also by servers that have stopped since."""
         return sum(server.num_answered for server in self.servers)
 
     def go_on(self, seconds: float) -> None:
@@ -141,18 +141,18 @@ def test_a_forest_survives_chaos(queue, settings):
     assert chaos.worker_kills > 0
     assert shape(chaotic) == shape(quiet)
     assert_whole(chaotic)
-    # A kill loses what is in flight and what was answered since the last write; a server that goes
-    # down, or hangs until its client gives up, answers into the void.
+    # A kill loses the requests in flight and the answers since the last write. If a server goes
+    # down, or hangs until its client gives up, nobody receives its answers.
     wasted = chaos.answered - needed
     lost_in_flight = CONCURRENCY * (2 * chaos.worker_kills + NUM_WORKERS * chaos.server_restarts)
     assert wasted <= lost_in_flight, f"{wasted} of {chaos.answered} answers were wasted"
 
 
 class TwoForests:
-    """Two forests of two configs and two models in one queue; each worker can grow one of them.
+    """Two forests with different configs and models in one queue; each worker can grow one of them.
 
-    Of the four workers two have one config each, with the server of its model. Two have both
-    configs, and a server with one of the models.
+    Two of the four workers have one config each, and the server of its model. The other two have
+    both configs, and a server with one of the models.
     """
 
     def __init__(self, directory: Path, servers: Sequence[OpenAIServer]) -> None:
@@ -187,7 +187,7 @@ class TwoForests:
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Let no worker do anything, so that all who ask may be told the same."""
+        """Stop all workers for a while, so that the states of the forests do not change."""
         stopped: list[int] = []
         try:
             for worker in self.workers:
@@ -220,7 +220,7 @@ class Config(Demo):
         return "{name}"
 """
 MAX_REQUESTS = 40
-"""Of the second forest, until its operator removes the limit: about a third of what it takes."""
+"""Limit of the second forest, until its operator lifts it: about a third of what it needs."""
 
 
 def with_model(name: str) -> OpenAIServer:
@@ -230,14 +230,14 @@ def with_model(name: str) -> OpenAIServer:
 
 
 def assert_told_alike(chaos: TwoForests, client: Client) -> set[str]:
-    """Ask everybody who tells the forests' states at one moment; return the states."""
+    """Check that all places tell the same state of a forest at one moment; return the states."""
     with chaos.standing_still():
         before = [read_standing_of(reread(forest)).state for forest in chaos.forests]
         told = told_states(client, chaos.forests)
         after = [read_standing_of(reread(forest)).state for forest in chaos.forests]
     seen: set[str] = set()
     for forest, state, still in zip(chaos.forests, before, after, strict=True):
-        if state is still:  # a lease may end at this moment, and a last write arrive
+        if state is still:  # else a lease has ended or a last write has arrived meanwhile
             assert told[forest.name] == {place: {str(state)} for place in told[forest.name]}
             seen.add(str(state))
     return seen
@@ -246,7 +246,7 @@ def assert_told_alike(chaos: TwoForests, client: Client) -> set[str]:
 def test_two_forests_two_models_and_two_configs_in_one_queue_with_a_limit_and_kills(
     queue: Queue, tmp_path: Path, admin_client: Client, settings
 ):
-    """Each tree is grown by its model, the limit holds, nothing is lost, and all tell one state."""
+    """Each tree is grown by its model, the limit holds, nothing is lost, and all places agree."""
     with with_model("one") as one, with_model("other") as other:
         servers = (one, other)
         chaos = TwoForests(tmp_path, servers)
@@ -292,7 +292,7 @@ def test_two_forests_two_models_and_two_configs_in_one_queue_with_a_limit_and_ki
 
 
 def assert_each_grown_by_its_own(chaos: TwoForests, servers: Sequence[OpenAIServer]) -> None:
-    """Check that config and model of each forest alone made its nodes."""
+    """Check that only its own config and model made the nodes of each forest."""
     for forest, server in zip(chaos.forests, servers, strict=True):
         call_command("recount_forest", "--forest_name", forest.name, "--json")
         assert_whole(forest)

@@ -1,4 +1,4 @@
-"""What workers leave in a forest for its state to follow from."""
+"""What workers write into a forest, and the state that follows from it."""
 
 import threading
 import time

@@ -152,7 +152,7 @@ def test_what_the_server_does_is_told_line_by_line_and_kept(model_server: OpenAI
 
     checks_of(api="chat")
 
-    assert len(model_server.probes) == 4  # who verifies wants to know how it is now
+    assert len(model_server.probes) == 4  # verify_config always asks again
 
 
 def test_json_has_what_the_server_does(model_server: OpenAIServer, tmp_path: Path, settings):

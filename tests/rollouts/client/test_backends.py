@@ -170,7 +170,7 @@ def test_a_chat_message_is_continued(server: OpenAIServer):
 def test_a_step_that_is_written_again_is_not_taken_for_a_repeated_message(
     server: OpenAIServer, style: Any
 ):
-    """llama.cpp repeats the message that it continues, the others do not; small models repeat."""
+    """llama.cpp repeats the message that it continues, others do not; small models repeat steps."""
     server.style = style
     server.write = lambda prefix, seed: "a\nb"
 

@@ -1,4 +1,4 @@
-"""Steps over chat, whatever the server's template, and however it tells that a sample ended."""
+"""Steps over chat, for all templates and for all ways to tell that a sample ended."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Forests against servers that refuse, limit, filter and wait as public reports tell."""
+"""Forests against servers that refuse, limit, filter and wait, as in public reports."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def grow(server: DialectServer, judge: Judge, *, trees: int = 4, **settings: Any
 
 
 def sent_fields(server: DialectServer) -> set[str]:
-    """Return the fields that every request after the refused ones had."""
+    """Return the fields of the last request."""
     return set(server.requests[-1])
 
 
@@ -377,7 +377,7 @@ class TestWaiting:
     def test_a_long_wait_is_shown_while_it_lasts_and_can_be_stopped(
         self, server: DialectServer, settings
     ):
-        settings.BACKEND_WAIT_SECONDS = 60  # or a test that fails would wait for ten minutes
+        settings.BACKEND_WAIT_SECONDS = 60  # else a failing test would wait for ten minutes
         server.judge = lambda _: Fault(429, headers={"Retry-After": "500"})
         forest = seeded(1)
         shown: list[str] = []

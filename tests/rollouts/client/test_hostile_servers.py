@@ -1,4 +1,4 @@
-"""Model servers that answer without end, too much, or by naming somebody else."""
+"""Model servers that answer endlessly, answer too much, or redirect to another server."""
 
 import asyncio
 import gzip

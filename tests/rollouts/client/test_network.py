@@ -55,7 +55,7 @@ class TlsServer(OpenAIServer):
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate for 127.0.0.1 that it signed itself, made for this test alone."""
+    """A self-signed certificate for 127.0.0.1, made only for this test."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("needs openssl to make a certificate")

@@ -1,8 +1,8 @@
 """Cases from public reports about model servers, models and data: each has its test.
 
-`data/server_cases.jsonl` has a line for each. `says` tells the case, and `class` what goes wrong
-where it is not handled; cases of the class `-` never did. A case is either the parsed JSON of an
-`answer` and what is expected of it, or it names the `test` in which it is tried.
+`data/server_cases.jsonl` has a line for each. `says` describes the case, and `class` what goes
+wrong if it is not handled; cases of the class `-` never went wrong. A case either has the parsed
+JSON of an `answer` and its `expected` meaning, or it names the `test` that tries it.
 """
 
 import json
@@ -155,7 +155,7 @@ class TestGrowth:
         assert {leaf.answer for leaf in stored.tree.leaves()} == {"0", "1"}
 
     def test_equal_samples_are_one_node_with_their_number(self, model_server: OpenAIServer):
-        """As of a server that draws the same n times where it gets a seed."""
+        """Some servers draw the same sample n times if they get a seed."""
         model_server.write = lambda prefix, seed: "#### 1\n"
         forest = seeded(1, strategy="sampled", num_rollouts=8)
 

@@ -1,4 +1,4 @@
-"""Trees whose answers turned out to be parts of thoughts are emptied, whoever holds them."""
+"""Trees with answers that turned out to be parts of thoughts are emptied, and grow again."""
 
 import pytest
 

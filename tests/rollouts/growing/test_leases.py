@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SPACE = leases.new_holder().rpartition("/")[0]
-NO_PROCESS = 4_194_305  # above the most that Linux gives
+NO_PROCESS = 4_194_305  # above the highest process id of Linux
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_process_that_has_ended_is_dead_before_its_parent_has_noticed(trees: l
 def test_what_another_boot_or_namespace_of_this_host_name_holds_is_not_ours_to_judge(
     trees: list[str], tmp_path: Path, monkeypatch
 ):
-    """Two machines made from one image: their pids say nothing to each other."""
+    """Two machines made from one image: the pids of one mean nothing on the other."""
     with monkeypatch.context() as patched:
         patched.setattr(leases, "_BOOT_ID", tmp_path / "boot_id")
         (tmp_path / "boot_id").write_text("another boot")
@@ -189,7 +189,7 @@ def test_what_another_boot_or_namespace_of_this_host_name_holds_is_not_ours_to_j
 
 
 def test_a_process_of_another_user_is_alive(trees: list[str], monkeypatch):
-    """A mock, as these tests may run as a user who may signal everyone."""
+    """The test uses a mock, because its own user may be allowed to signal every process."""
     leases.claim([trees[0]], f"{SPACE}/1")
 
     def refuse(pid: int, number: int) -> None:

@@ -37,7 +37,7 @@ class Config(Demo):
 
 
 def write_long(characters: int):
-    """Return a writer of a thought of so many characters that tries answers, and of an answer."""
+    """Return a writer: first a thought of this length, which tries answers, then an answer."""
     paragraph = f"Maybe it is \\boxed{{4}}, as x^{{2}} = 16{' and so on' * 12}; let us see.\n"
 
     def write(prefix: str, seed: int) -> str:
@@ -95,7 +95,7 @@ def test_the_answer_behind_a_long_thought_is_found(model_server: OpenAIServer):
 def test_long_thoughts_of_many_samples_grow_in_seconds(model_server: OpenAIServer):
     model_server.write = write_long(100_000)
     forest = sampled(6)
-    began = time.process_time()  # also the model server's, and not that of other processes
+    began = time.process_time()  # counts the model server too, but no other process
 
     assert grow_slice(forest.name, 0, 6) == {"complete": 6, "failed": 0}
 
@@ -145,7 +145,7 @@ def test_leases_are_renewed_while_the_event_loop_is_held_up(
     show = growth.log.info
 
     def hold_up(event: str, **details: object) -> None:
-        if event == "tree complete" and not held_up:  # said on the event loop
+        if event == "tree complete" and not held_up:  # logged on the event loop
             time.sleep(2.5)
             with ThreadPoolExecutor(1) as other:
                 trees = tree_ids(forest, [0, 1])

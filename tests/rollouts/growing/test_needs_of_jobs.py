@@ -1,4 +1,4 @@
-"""Jobs that a worker cannot do, as it has another config, model or server: they are put back."""
+"""A worker puts back the jobs that it cannot do, as it has another config, model or server."""
 
 import os
 import time
@@ -177,7 +177,7 @@ def test_the_worker_does_what_it_can_and_leaves_the_rest_where_it_is(
     assert sorted(queue.get_job_ids()) == sorted(
         job_id_of(other.name, start, start + 1) for start in (0, 1)
     )
-    # Its second job was not even begun.
+    # The worker did not even begin the second job of `other`.
     tried = (tmp_path / "tried").read_text().split()
     assert tried == [other.name]
 
@@ -224,7 +224,7 @@ def test_a_worker_that_has_only_jobs_of_others_looks_once_a_second(
 def test_a_job_that_comes_to_the_front_meanwhile_goes_back_whole(
     queue: Queue, model_server: OpenAIServer, tmp_path: Path, monkeypatch
 ):
-    """Another worker moves the queue on between the look and the taking."""
+    """Another worker moves the queue on after this one looks and before it takes a job."""
     other, mine = of_own_config(tmp_path), seeded(2)
     enqueue_forest(other, 2)
     worker = work(queue)

@@ -1,4 +1,4 @@
-"""What a writer finds of others', in a real database."""
+"""A recorder that meets nodes of other writers, in a real database."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -61,7 +61,7 @@ def insert(tree: str, found: list[TreeNode], when: datetime) -> None:
 
 
 def texts_of_tree(forest: Forest, index: int) -> list[str]:
-    """Return what readers see, whatever else is stored."""
+    """Return the texts that readers see, without late nodes."""
     stored = read_tree(forest, index)
     assert stored is not None
     return sorted(node.text for node in stored.tree if node.path)
@@ -96,7 +96,7 @@ def test_where_a_later_holder_s_nodes_stand_nothing_more_of_the_tree_is_written(
     assert sorted(texts(second.stored.id)) == sorted(ours)
     assert Tree.objects.get(pk=second.stored.id).status == "complete"
     assert reread(forest).num_nodes == Activity.objects.get().nodes == 4
-    with pytest.raises(LeaseLostError):  # nor is anything later
+    with pytest.raises(LeaseLostError):  # later writes fail too
         asyncio.run(recorder.write())
 
 
@@ -130,7 +130,7 @@ def test_nodes_of_a_tree_that_another_worker_has_taken_are_not_changed():
 
 @pytest.mark.parametrize("number", [1, 3, 4])
 def test_a_write_of_our_own_may_be_repeated(monkeypatch, number: int):
-    """As the driver does where the connection broke before the answer came."""
+    """The driver repeats a write if the connection broke before the answer came."""
     forest = seeded(1)
     recorder = Recorder(forest, HOLDER)
     growth = grown(forest, 0)

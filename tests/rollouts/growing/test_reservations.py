@@ -1,4 +1,4 @@
-"""Limits of requests, tokens and money hold, whoever grows a forest and whatever dies."""
+"""Limits of requests, tokens and money hold with many workers, and when some of them die."""
 
 import asyncio
 import os
@@ -236,7 +236,7 @@ def test_every_attempt_counts_however_it_fails(model_server: OpenAIServer, fault
 
     jobs.grow_slice(forest.name, 0, 6)
 
-    # A library may repeat by itself a request whose connection was closed before any answer.
+    # A library may repeat a request by itself if its connection closed before any answer.
     assert model_server.num_asked in (7, reread(forest).used.requests)
     assert reread(forest).used.requests <= 7
 
@@ -281,7 +281,7 @@ def test_a_limit_that_is_set_while_workers_grow_counts_what_they_did_before(
     change(forest, max_requests=100)
     finish(process)
 
-    assert 100 <= model_server.num_asked <= 100 + 16 * 25  # those of the second before it knew
+    assert 100 <= model_server.num_asked <= 100 + 16 * 25  # it reads the limit each second
     assert reread(forest).used.requests == model_server.num_asked
     assert reread(forest).num_pending > 0
 

@@ -1,4 +1,4 @@
-"""Growth whose steps end otherwise than with one text, against a real HTTP server."""
+"""Growth with each kind of rule that ends a step, against a real HTTP server."""
 
 import io
 from pathlib import Path
@@ -66,7 +66,7 @@ LOSSY = """
 
 @pytest.fixture
 def configure(tmp_path: Path, settings):
-    """Return what writes a config and seeds two trees of it."""
+    """Return a function that writes a config and seeds two trees of it."""
     settings.CONFIG_PATH = [tmp_path]
 
     def write(settings_: str, method: str = "", strategy: str = "branching") -> Forest:
@@ -78,7 +78,7 @@ def configure(tmp_path: Path, settings):
 
 
 def write_on(prefix: str, seed: int) -> str:
-    """Write what is missing of the solution."""
+    """Write the rest of the solution."""
     return SOLUTION.removeprefix(prefix.rpartition("Answer:")[2])
 
 
@@ -175,7 +175,7 @@ def test_a_server_that_never_says_which_of_several_delimiters_it_met_is_cut_here
 def test_long_steps_that_are_cut_here_come_in_pieces(
     model_server: OpenAIServer, configure, api: str
 ):
-    """Each twice as long as what came before, and none is asked for after the step has ended."""
+    """Each piece is twice as long as the one before. None is asked for after the step has ended."""
     words = " " + " ".join(f"w{number}" for number in range(150))
     steps = [f"{words}.\n\n", "b. ", "#### 3"]
     whole = "".join(steps)
@@ -196,7 +196,7 @@ def test_long_steps_that_are_cut_here_come_in_pieces(
 def test_a_delimiter_that_lies_on_the_border_of_two_pieces_ends_the_step(
     model_server: OpenAIServer, configure, monkeypatch, style: Style, limit: int
 ):
-    """The server sees the second half alone, and does not know it for a delimiter."""
+    """The server sees only the second half, and does not recognise it as a delimiter."""
     monkeypatch.setattr(client, "_TOKENS_WITHOUT_STOP", limit)
     model_server.style = style
     whole = " a b c. \n d e.\n f. \n g h. \n #### 3"

@@ -1,4 +1,4 @@
-"""Leaves whose answers nobody can compare: grown, measured, said, and graded again."""
+"""Leaves with answers that nobody can compare: grown, measured, reported, and graded again."""
 
 import io
 import json

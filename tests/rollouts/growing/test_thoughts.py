@@ -1,4 +1,4 @@
-"""Thoughts, wherever a server puts them: stored apart, never graded, counted as what they are."""
+"""Thoughts are stored and counted apart and never graded, wherever a server puts them."""
 
 import asyncio
 import contextlib
@@ -112,7 +112,7 @@ def path_texts(tree: ReasoningTree) -> set[str]:
 
 
 def solutions(tree: ReasoningTree) -> set[str]:
-    """Return what is said; the line break after a thought may be a part of either."""
+    """Return the solutions without outer blanks: a line break may belong to the thought before."""
     return {tree.solution_text(leaf.path).strip() for leaf in tree.leaves()}
 
 
@@ -121,7 +121,7 @@ def solutions(tree: ReasoningTree) -> set[str]:
 def test_whole_trees_grow_over_chat_wherever_the_server_puts_thoughts(
     server: OpenAIServer, thoughts: Thoughts, strategy: str
 ):
-    """VLLM with Qwen3's parser on and off, and the bundled config: each path is what it wrote."""
+    """As vLLM with Qwen3's parser on or off, for a bundled config: each path is what it wrote."""
     server.thoughts = thoughts
 
     tree = grown(server, strategy=strategy)
@@ -161,7 +161,7 @@ def test_thoughts_stay_apart_whatever_ends_a_step(
 def test_whole_trees_grow_over_completions(
     server: OpenAIServer, strategy: str, reasoning: str, *, is_opened: bool
 ):
-    """The template in the prompt, which may open the thought."""
+    """The prompt holds the chat template, which may open the thought."""
     opening = "<think>" if is_opened else ""
 
     tree = grown(
@@ -200,7 +200,7 @@ NO_DROPPING = r"without its thought.*reasoning='fold'.*--thoughts drop"
 def test_a_thought_that_what_comes_next_needs_is_not_dropped(
     server: OpenAIServer, thoughts: Thoughts, strategy: str
 ):
-    """Without it the model continues otherwise: samples would be of another distribution."""
+    """Without the thought the model continues differently: the samples' distribution changes."""
     server.thoughts = thoughts
 
     with pytest.raises(BackendRefusedError, match=NO_DROPPING):
@@ -281,8 +281,9 @@ UNOPENED = f"Hm, two.\n\nAnd so on.\n</think>{SAID}"
 def test_steps_of_a_thought_that_nothing_opened_are_not_taken_for_the_answers(
     server: OpenAIServer, api: str, strategy: str
 ):
-    """As R1's template does: it opens the thought, and no text shows that until it ends."""
-    server.write = writes(UNOPENED)  # verify_config sees it even where steps of the thought answer
+    """R1's template opens the thought, so no text shows the thought before it ends."""
+    # No step of this thought answers. verify_config sees a thought even where its steps answer.
+    server.write = writes(UNOPENED)
     is_known_at_once = api == "completions" and strategy != "branching"
 
     if is_known_at_once:  # whole solutions come first, and the server gets back what it wrote

@@ -41,8 +41,8 @@ CALLS = (
     "find", "find_one", "insert_many", "update_one", "update_many", "bulk_write", "delete_many",
 )  # fmt: skip
 STALLED_CALLS = range(2, 27, 3)
-"""Which of about 25 calls a worker stalls before; `range(1, 27)` tries each, for four times as
-long."""
+"""A worker stalls before each of these of its about 25 calls. `range(1, 27)` tries every call, and
+takes about three times as long."""
 STRATEGIES: dict[str, dict[str, Any]] = {
     "branching": {"branching": [3, 2]},
     "sampled": {"num_rollouts": 6},
@@ -57,9 +57,9 @@ class Stall:
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, number: int, happens: Callable[[], None]
     ) -> None:
-        """`number`: of the call, from 1."""
+        """`number` is that of the call, counted from 1."""
         self.calls: list[str] = []
-        """What was called up to then."""
+        """All calls up to the stalled one, with it."""
         self.has_happened = threading.Event()
         self._number = number
         self._happens = happens
@@ -80,7 +80,7 @@ class Stall:
 
 
 def grow_elsewhere(forest: Forest, server: OpenAIServer) -> None:
-    """Grow all trees as another worker does when the leases have run out, with other texts."""
+    """Let the leases run out, and grow all trees with other texts, as another worker would."""
     Tree.objects.update(lease_expires_at=None)
     server.write = lambda prefix, seed: write_two_steps(prefix, seed + 1)
     jobs._grow_slice(forest.name, 0, forest.num_trees, None)
@@ -91,7 +91,7 @@ def test_wherever_a_worker_stalls_it_changes_nothing_that_another_one_wrote(
     model_server: OpenAIServer, monkeypatch, strategy: str
 ):
     monkeypatch.setattr(recording, "SECONDS_BETWEEN_WRITES", 0.01)
-    model_server.most_samples = 2  # so that nodes come in several writes, and are changed by some
+    model_server.most_samples = 2  # so that nodes come in several writes, and some change later
     num_lost = 0
     for number in STALLED_CALLS:
         model_server.write = write_two_steps
@@ -167,7 +167,7 @@ def test_a_node_that_arrives_too_late_is_no_part_of_the_tree_and_is_written_over
 
 
 def claimed(tree: str, holder: str) -> int:
-    """Take a tree as a worker does, and return its generation then."""
+    """Claim a tree as a worker does, and return its new generation."""
     generations = leases.claim([tree], holder)
     assert fencing.take_over(generations, holder) == {tree}
     return generations[tree]

@@ -1,4 +1,4 @@
-"""What MongoDB cannot hold: one tree fails, and says why; the others of its slice grow."""
+"""A text that MongoDB cannot hold fails one tree, which says why; the others of its slice grow."""
 
 from collections import Counter
 from pathlib import Path
@@ -30,7 +30,7 @@ class Config(Demo):
 
 
 def write_one_odd(odd: str):
-    """Return a writer of usual solutions, but for the sample with seed 1 of the first prompt."""
+    """Return a writer of usual solutions, but of `odd` for each fourth seed of the first prompt."""
     first_prompts: list[str] = []
 
     def write(prefix: str, seed: int) -> str:
@@ -70,7 +70,7 @@ def test_a_step_that_no_document_can_hold_fails_its_tree_alone(
 
     tree = failed_tree(forest)
     assert tree.error.startswith("the model wrote a step of 17,000,000 bytes, and a node holds")
-    assert tree.requests == 2  # the first tree counts what asking the server cost
+    assert tree.requests == 2  # the first tree also counts the probe of the server
     assert tree.num_nodes == Node.objects.filter(tree_id=tree.id).count() == 1
     assert Node.objects.get(tree_id=tree.id).count == 3  # the other samples are kept
     assert recount_forest(reread(forest)) == {}

@@ -1,4 +1,4 @@
-"""Options of a forest: model and servers as it is seeded, what changes no sample later on."""
+"""Options of a forest: model and servers when seeding; settings that change no sample later."""
 
 import io
 import json
@@ -161,7 +161,7 @@ def test_every_setting_is_known_to_decide_about_samples_or_not_to():
 
 
 def test_messages_name_what_set_the_address_of_the_server():
-    """A forest may have servers of its own, and then no setting of the site is to be looked at."""
+    """If a forest has its own servers, the message must not name a setting of the site."""
     with OpenAIServer() as gone:
         dead = gone.url
 

@@ -40,9 +40,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 NUM_TREES = 2
 ALIKE: dict[str, Any] = {"samples_per_request": 1, "concurrency": 1}
-"""Requests of one sample each, one after the other: a tree and its extension ask for the same."""
+"""Requests for one sample each, in order, so that extended and new forests ask for the same."""
 
-# (strategy, settings of the first growth, those that become larger as one types them)
+# (strategy, settings of the first growth, larger settings as a user types them)
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "sampled": ("sampled", {"num_rollouts": 4}, {"num_rollouts": "9"}),
     "branching": ("branching", {"branching": [2, 2, 1]}, {"branching": "4,2,2"}),
@@ -81,7 +81,7 @@ def server(model_server: OpenAIServer) -> OpenAIServer:
 
 
 def extend(forest: Forest, *options: str, **settings: str) -> tuple[dict[str, Any], str]:
-    """Return what the command told as JSON, and what it said."""
+    """Return the JSON of the command, and its messages."""
     out, err = io.StringIO(), io.StringIO()
     words = [word for name, value in settings.items() for word in (f"--{name}", value)]
     call_command(
@@ -93,7 +93,7 @@ def extend(forest: Forest, *options: str, **settings: str) -> tuple[dict[str, An
 
 
 def refusal(forest: Forest, *options: str, **settings: str) -> str:
-    """Return the one line that refuses, after a look that nothing changed."""
+    """Return the refusal, one line, after a check that nothing changed."""
     before = (reread(forest).__dict__, list(Tree.objects.order_by("pk").values()))
     with pytest.raises(CommandError, match=r"^[^\n]+$") as raised:
         extend(forest, *options, **settings)
@@ -179,7 +179,7 @@ def test_a_forest_grows_further_without_drawing_anything_twice(case: str, server
 
 @pytest.mark.parametrize("case", SAME_AS_FROM_THE_START)
 def test_it_becomes_the_forest_of_the_larger_settings(case: str, server: OpenAIServer):
-    """With requests of one size; `math_shepherd` continues steps that stand elsewhere then."""
+    """Requests have one size. Steps of `math_shepherd` would get other paths, so it is left out."""
     forest = grown(case, **ALIKE)
 
     extend(forest, **CASES[case][2])
@@ -251,7 +251,7 @@ def test_full_trees_grow_further_with_more_room(server: OpenAIServer):
 
 
 def test_a_tree_that_lacks_nothing_stays_finished(server: OpenAIServer):
-    """One tree is full, the other has all its rollouts."""
+    """Some trees are full, the others have all their rollouts."""
     server.write = lambda prefix, seed: (
         write_walk(prefix, seed) if "Mia" in prefix.rpartition("Question")[2] else "#### 1\n"
     )
@@ -279,7 +279,7 @@ def test_trees_that_were_never_grown_grow_with_the_larger_settings(server: OpenA
 
 @pytest.mark.parametrize("case", CASES)
 def test_failed_trees_grow_further_after_retry_failed(case: str, server: OpenAIServer):
-    """Of the requests of a tree some were answered and one was not."""
+    """Some requests of a tree were answered, and one was not."""
     answered = Counter[tuple[str, int]]()
     numbers = iter(range(10**6))
 
@@ -308,7 +308,7 @@ def test_failed_trees_grow_further_after_retry_failed(case: str, server: OpenAIS
 
 
 class Killed(BaseException):
-    """What stands for the end of a process."""
+    """Simulates the sudden end of a process."""
 
 
 STEPS = ("_count_as_pending", "_make_pending", "settle_counters", "set_settings",
@@ -320,7 +320,7 @@ STEP_THAT_SETS = 2 * STEPS.index("set_settings") + 1
 def test_the_same_command_finishes_what_was_interrupted(
     server: OpenAIServer, monkeypatch, step: int
 ):
-    """Wherever it ends: before the trees, after each, before and after the settings."""
+    """The command ends before or after each of its steps."""
     forest = grown("sampled", **ALIKE)
     numbers = iter(range(100))
 
@@ -409,7 +409,7 @@ def test_a_worker_that_began_with_the_smaller_settings_takes_no_tree(
 
 
 def test_a_worker_that_grows_when_the_forest_is_extended_stops(server: OpenAIServer):
-    """It took its trees between the look for workers and the settings."""
+    """It took its trees after the check for workers and before the settings changed."""
     forest = seeded(NUM_TREES, strategy="sampled", num_rollouts=4)
     moment = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -536,7 +536,7 @@ def seed(limit: int) -> Forest:
 
 
 class TestSettingsInUse:
-    """A forest keeps its config's source; where it goes by other settings, it says so."""
+    """A forest keeps its config's source, and says where it uses other settings."""
 
     @pytest.fixture
     def forest(self, server: OpenAIServer) -> Forest:

@@ -1,4 +1,4 @@
-"""Which settings can become larger when trees have grown, and what becomes of the trees."""
+"""Which settings can become larger when trees have grown, and what happens to the trees."""
 
 from dataclasses import fields
 from typing import Any
@@ -41,14 +41,14 @@ EXTENSIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
              {"num_rollouts": 4, "rollouts_per_state": 5}),
 }  # fmt: skip
 SAME_AS_FROM_THE_START = ("sampled", "branching", "branching, fewer numbers", "omega_prm, searches")
-"""In the others new samples come to steps that have been continued, so that nodes stand at other
-places, and the seeds follow from the places."""
+"""In the other cases, steps that were already continued get new samples. So nodes get other paths,
+and seeds follow from paths."""
 
 
 def grown_twice(
     name: str, first: dict[str, Any], larger: dict[str, Any]
 ) -> tuple[ReasoningTree, GrowthStrategy]:
-    """Return a tree that was grown, extended and grown; each (prefix, seed) was asked once."""
+    """Return a tree grown, extended and grown again; check that it asks no (node, seed) twice."""
     tree, asked = ReasoningTree(), list[object]()
     strategy = make(name, **first)
     asked += [(expansion.node, expansion.seed) for expansion in grow(strategy, tree)]
@@ -77,7 +77,7 @@ def test_what_is_there_stays_and_what_is_missing_is_asked_once(case: str, sample
 
 @pytest.mark.parametrize("case", SAME_AS_FROM_THE_START)
 def test_the_tree_is_that_of_the_larger_settings_from_the_start(case: str):
-    """Where requests ask for the same numbers of samples: here, for one each."""
+    """This holds if requests ask for the same number of samples: here, for one each."""
     name, first, larger = EXTENSIONS[case]
     alike = {"samples_per_request": 1}
 

@@ -81,7 +81,7 @@ def server(model_server: OpenAIServer) -> OpenAIServer:
 
 
 def refine(forest: Forest, *options: str, most: int = MOST) -> tuple[dict[str, Any], str]:
-    """Return what the command told as JSON, and what it said."""
+    """Return the JSON of the command, and its messages."""
     out, err = io.StringIO(), io.StringIO()
     call_command(
         "refine_forest", "--forest_name", forest.name, "--max_rollouts", str(most), "--json",
@@ -92,7 +92,7 @@ def refine(forest: Forest, *options: str, most: int = MOST) -> tuple[dict[str, A
 
 
 def refusal(forest: Forest, *options: str, most: int = MOST) -> str:
-    """Return the one line that refuses, after a look that nothing changed."""
+    """Return the refusal, one line, after a check that nothing changed."""
     before = stored(forest)
     with pytest.raises(CommandError, match=r"^[^\n]+$") as raised:
         refine(forest, *options, most=most)
@@ -163,7 +163,7 @@ def test_a_dry_run_changes_nothing(server: OpenAIServer):
 
 
 def test_values_are_hard_labels_from_then_on(server: OpenAIServer):
-    """Drawing stops at the first right rollout, so that a share of right ones is too high."""
+    """Drawing stops at the first right rollout, so the share of right ones comes out too high."""
     forest = grown()
 
     refine(forest)
@@ -293,7 +293,7 @@ def test_unsuitable_forests_are_refused_with_the_remedy(server: OpenAIServer):
 
 
 def test_workers_of_an_older_version_would_refuse_it(server: OpenAIServer):
-    """They know no setting `refinement`, and refuse settings that they do not know."""
+    """They do not know the setting `refinement`, and refuse unknown settings."""
     forest = grown()
     refine(forest)
 
@@ -399,7 +399,7 @@ def test_steps_of_an_interrupted_call_do_not_outlast_another_goal(
 def test_a_tree_that_needs_nothing_keeps_no_steps_of_an_interrupted_call(
     server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ):
-    """The steps of its strategy may be others by then, and exports leave out all but those."""
+    """Its strategy may have drawn other steps by then, and exports would keep only listed ones."""
     server.write = write_differing
     forest = wide()
     tree = Tree.objects.filter(forest_id=forest.pk).first()

@@ -28,7 +28,7 @@ class Config(Demo):
 
 @pytest.fixture
 def forest(model_server: OpenAIServer) -> Forest:
-    """Trees whose leaves answer 0 or 1, graded by their own labels."""
+    """A forest with answers 0 and 1, each tree graded by its own label."""
     forest = seeded(3)
     grow_slice(forest.name, 0, 3)
     return reread(forest)

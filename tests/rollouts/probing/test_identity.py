@@ -57,13 +57,13 @@ def half_grown(model_server: OpenAIServer) -> Forest:
 
 
 def swap(server: OpenAIServer, model: str) -> None:
-    """Let a server have one other model, as after a restart."""
+    """Give a server another model in place of its own, as after a restart."""
     server.models = [model]
     server.answers_as = lambda _: model
 
 
 def grow_with_command(forest: Forest, *arguments: str) -> None:
-    """Put the forest into the queue, as `populate_forest` does after it has asked the server."""
+    """Put the forest into the queue with `populate_forest`, which asks the server first."""
     call_command("populate_forest", "--forest_name", forest.name, *arguments)
 
 
@@ -241,7 +241,7 @@ class TestAnotherModel:
     def test_a_model_of_the_settings_that_the_server_has_no_more_is_refused(
         self, model_server: OpenAIServer
     ):
-        """Such a server (llama.cpp) answers with what it has, whatever is asked for."""
+        """A server such as llama.cpp answers with the model it has, whatever is asked for."""
         forest = seeded(model="scripted")
         grow_slice(forest.name, 0, 2)
         swap(model_server, "other")
@@ -314,7 +314,7 @@ class TestSeveralServers:
 
 
 def _let_servers_back() -> None:
-    """Let servers that were left alone be asked at once."""
+    """Let ejected servers be asked at once."""
     for pool in POOLS:
         for endpoint in pool.endpoints:
             endpoint.ejected_until = 0.0
@@ -514,7 +514,7 @@ def test_a_server_that_was_away_and_comes_with_another_model_fails_no_tree_and_s
 def test_a_worker_whose_model_was_forgotten_before_it_drew_is_first_again_or_compares(
     is_begun: bool,
 ):
-    """As where a command looks at a forest while a worker asks its server what it does."""
+    """A command may look at a forest while a worker still probes its server."""
     forest = seeded()
     worker, other = identity.ForestModels(forest), identity.ForestModels(forest)
     looks: list[None] = []
@@ -543,7 +543,7 @@ def test_a_worker_whose_model_was_forgotten_before_it_drew_is_first_again_or_com
 class TestForestsOfAnOlderVersion:
     @pytest.fixture
     def old(self, half_grown: Forest) -> Forest:
-        """A forest as an older version left it: nobody noted its models or counted by them."""
+        """A forest of an older version, which recorded no models and counted no nodes by model."""
         unset = {"$unset": {"nodes_by_model": 1}}
         collection(Tree).update_many({}, unset)
         fields = {"nodes_by_model": 1, "grown_by": 1, "allowed_models": 1}

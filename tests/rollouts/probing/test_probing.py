@@ -1,4 +1,4 @@
-"""What a server does is asked, not guessed; and kept, so that it is not asked again and again."""
+"""Probing asks a server what it does instead of guessing, and keeps the answer for later jobs."""
 
 import asyncio
 import time
@@ -59,7 +59,7 @@ def short_waits(monkeypatch):
 
 
 def restart_with(words: str) -> Callable[[str, int], str]:
-    """Return what a model writes that begins each answer from the start, with these words."""
+    """Return a writer that begins each answer from the start, with these words."""
     return lambda prefix, seed: words
 
 
@@ -70,7 +70,7 @@ def used(
     memory: Memory | None = None,
     **fields: Any,
 ) -> Any:
-    """Return what `use` makes of a client that has asked the servers, or else their abilities."""
+    """Probe the servers; return what `use` returns for the client, or else their abilities."""
     config = RolloutWorkerConfig(**{"api": "chat", "max_attempts": 2, **fields})
     address = ServerAddress([one.url for one in servers], "")
 

@@ -1,4 +1,4 @@
-"""Thoughts that the chat template opens: no text shows them before they end, and none is graded."""
+"""Thoughts that the chat template opens: the text shows only their end, and none is graded."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 STEPWISE = ["branching", "math_shepherd", "omega_prm"]
 UNOPENED = "Maybe:\n#### 20\nWait, that is twice.\n</think>\n\nSo it is\n#### 14\n"
-"""As the content of an answer with R1's template: the first answer is an idea of the thought."""
+"""The content of an answer with R1's template. The first answer in it is part of the thought."""
 REMEDY = r"ends? .*nothing opened.*reasoning parser.*api='completions'"
 
 
@@ -26,7 +26,7 @@ def short_waits(monkeypatch):
 
 
 def cut_in_thought(prefix: str, seed: int) -> str:
-    """Write a thought with an answer that ends beyond any limit."""
+    """Write a thought that holds an answer and is longer than any limit."""
     return "Maybe:\n#### 20\n" + "Wait. " * 5000
 
 
@@ -56,7 +56,7 @@ def test_where_steps_are_drawn_a_job_is_refused_before_it_grows(
 
 
 def test_what_the_server_did_yesterday_is_not_trusted(model_server: OpenAIServer):
-    """Kept for 24 hours, but it may have been started again without its parser."""
+    """The record is kept for 24 hours, but the server may have restarted without its parser."""
     forest = seeded(4, api="chat")
     grow_slice(forest.name, 0, 2)
     model_server.write = writes(UNOPENED)
@@ -98,7 +98,7 @@ def test_a_server_that_is_mended_grows_the_forest(model_server: OpenAIServer):
 
 
 def test_whole_solutions_are_split_into_thought_and_answer(model_server: OpenAIServer):
-    """One that is cut is thought as a whole, and what stands in it is no answer."""
+    """A solution that is cut is a thought as a whole, and an answer in it does not count."""
     model_server.write = lambda prefix, seed: (
         cut_in_thought(prefix, seed) if seed % 3 == 0 else UNOPENED
     )
@@ -149,7 +149,7 @@ def test_an_item_whose_answer_is_cut_does_not_stop_a_model_that_answers_others(
 
 
 class Restarted:
-    """Writes as one model, and as another one after so many answers."""
+    """Writes as one model, and as another one after `after` answers."""
 
     def __init__(self, *writers: Writer, after: int) -> None:
         self.before, self.later = writers
@@ -164,7 +164,7 @@ class Restarted:
 def test_answers_from_before_a_thought_ended_do_not_stand(
     model_server: OpenAIServer, strategy: str
 ):
-    """The first answer shows nothing: only some items are thought about, unseen."""
+    """The first answer shows no thought: the model thinks about some items only."""
     some = "Try.\n#### 20\n"
     model_server.write = Restarted(
         writes(some), writes(some, "Hm.\nNo.\n</think>\n\n#### 14\n"), after=1
@@ -198,7 +198,7 @@ def test_trees_of_earlier_jobs_stand(model_server: OpenAIServer):
 
 
 def test_a_server_that_was_away_is_asked_again(model_server: OpenAIServer):
-    """Restarted with another template, and no sample would show it: each ends at its answer."""
+    """It restarts with another template. No sample would show that: each ends at its answer."""
     forest = seeded(4, api="chat", concurrency=1)
     down = Fault(drops_connection=True)
     grown: list[bool] = []

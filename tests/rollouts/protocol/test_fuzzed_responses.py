@@ -1,4 +1,4 @@
-"""Whatever a server sends: samples that can be stored, or the one error that is tried again."""
+"""Whatever a server sends gives storable samples, or `ResponseError`, which is tried again."""
 
 import json
 from math import isfinite

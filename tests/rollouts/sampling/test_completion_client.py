@@ -283,4 +283,4 @@ def test_a_client_asks_a_dead_server_once():
         asyncio.run(sample())
 
         assert len(alive.requests) == 5
-        assert spending.failures["connection"] <= 1  # the list of models may have found it
+        assert spending.failures["connection"] <= 1  # the request for the models may have found it

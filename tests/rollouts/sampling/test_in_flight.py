@@ -52,7 +52,7 @@ def test_several_servers_have_the_slots_of_all(llama_cpp: OpenAIServer):
 def test_where_nothing_is_known_it_is_the_default(llama_cpp: OpenAIServer):
     llama_cpp.num_slots = None
     with llama_cpp, OpenAIServer() as other:
-        other.num_slots = 3  # not asked: no server of another kind has such a page
+        other.num_slots = 3  # not asked: only llama.cpp has such a page
         assert found(llama_cpp.url).number == found(other.url).number == DEFAULT_CONCURRENCY
     assert found("http://127.0.0.1:9/v1").number == DEFAULT_CONCURRENCY
 

@@ -1,4 +1,4 @@
-"""Whatever a reward server sends: scores that can be what they claim, or an error with a line."""
+"""Whatever a reward server sends gives scores within their range, or an error of one line."""
 
 from math import isfinite
 from typing import Any

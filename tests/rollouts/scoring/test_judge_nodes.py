@@ -83,8 +83,8 @@ def test_a_step_that_solutions_share_has_the_mean_of_all_their_votes(forest, ser
 
     server.critic = disagree
     judge(server, "--votes", "2")
-    # Three solutions below 0.0 end with 18; one of their two votes says that their first step
-    # is wrong. The fourth has two votes that say nothing is.
+    # Three solutions below 0.0 end with 18: one of the two votes on each says that the first step
+    # is wrong. Both votes on the fourth solution say that no step is wrong.
     assert scores_of_first_tree(forest)["0.0"] == 5 / 8
     assert scores_of_first_tree(forest)["0.0.0.0"] == 1.0  # noqa: S104
     assert {body["seed"] for body in server.requests} == {0, 1}
@@ -123,7 +123,7 @@ def test_a_reply_that_the_limit_cut_is_no_result(forest, server, capsys):
     assert raised.value.returncode == 3
     assert scores_of_first_tree(forest) == {}
     with pytest.raises(CommandError, match=r"0 steps have a score.*with --replace") as raised:
-        judge(server)  # asks nothing, and does not pass for a success
+        judge(server)  # asks nothing, and still fails
     assert raised.value.returncode == 3
     assert len(server.requests) == 2 * NUM_LEAVES
 
@@ -207,7 +207,7 @@ def test_a_limit_begins_only_trees_whose_votes_fit_and_a_larger_one_continues(
     scorer = get_scorer(forest, "critic")
     assert (scorer.num_trees, scorer.spent or {}) == (trees, spent_by(server))
     assert {len(one.scores) for one in TreeScores.objects.all()} == ({8} if trees else set())
-    with pytest.raises(CommandError, match=message.partition(",")[0]):  # of all runs together
+    with pytest.raises(CommandError, match=message.partition(",")[0]):  # counted over all runs
         judge(server, *limit, "--max_tokens", "30")
     assert len(server.requests) == trees * NUM_LEAVES
     judge(server, "--max_requests", "14", "--max_tokens", "30")

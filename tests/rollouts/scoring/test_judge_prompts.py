@@ -51,7 +51,7 @@ PER_STEP = [
     # Another verdict in a later line may be about the whole solution.
     ("0: bad \\boxed{incorrect}\n1: \\boxed{correct}\n\nOverall: \\boxed{incorrect}", {0: W}),
     ("0: bad \\boxed{incorrect}\nso \\boxed{incorrect}\n1: \\boxed{correct}", {0: W, 1: R}),
-    # Numbers from 1, and lists in a reason, are not those of the steps.
+    # Numbers that count from 1, and lists in a reason, do not name steps.
     ("1: \\boxed{correct}\n2: \\boxed{incorrect}", None),
     ("1. \\boxed{correct}\n2. \\boxed{incorrect}", None),
     ("0: checks\n1. a is \\boxed{1}\n2. b so \\boxed{correct}", {0: R}),

@@ -31,14 +31,14 @@ def right_answer(prompt: str) -> int:
 
 
 def write_policy(prefix: str, seed: int) -> str:
-    """Write one of two first steps, then an answer that is right for every second seed."""
+    """Write one of two first steps, then an answer that is right for half of the seeds."""
     written = prefix.rpartition("Answer:")[2]
     first = "" if written else f" Try {seed % 2}.\n"
     return f"{first}#### {right_answer(prefix) + seed // 2 % 2}\n"
 
 
 def write_prover(prefix: str, seed: int) -> str:
-    """Solve what begins with `Try 0`, fail after `Try 1`, and else be right half of the time."""
+    """Be right after `Try 0`, wrong after `Try 1`, and else right half of the time."""
     answer = right_answer(prefix)
     if "Try 0." in prefix:
         return f"#### {answer}\n"
@@ -140,7 +140,7 @@ def test_a_run_that_broke_off_continues_with_the_trees_that_are_missing(
     forest, server, monkeypatch
 ):
     monkeypatch.setattr("rollouts.client.failures.FIRST_BACKOFF_SECONDS", 0.001)
-    # The first tree is graded and written while its successor waits for the answer.
+    # The first tree is graded and written while the next tree waits for its answer.
     away = Fault(503, hangs_seconds=0.5)
     server.misbehave = lambda: away if len(server.requests) > 3 else None
     with pytest.raises(CommandError, match="503"):

@@ -182,7 +182,7 @@ def test_rows_that_are_none_may_be_asked_for_again():
     ],
 )
 def test_rows_that_are_no_probabilities_are_refused(rows, complaint):
-    """Raw scores of a model's head would be taken for probabilities otherwise."""
+    """Otherwise raw scores of a model's head would pass for probabilities."""
     with pytest.raises(ResponseError, match=complaint):
         read_scores(pooled(rows), ONE, ScorerOptions(kind="pooling"))
 

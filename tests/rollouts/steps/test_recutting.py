@@ -90,7 +90,7 @@ def test_the_same_samples_are_in_the_new_steps(
 def test_it_is_the_tree_that_growth_by_the_new_rule_makes(
     samples: list[Completion], old: StepRule, new: StepRule
 ):
-    """But for the order of siblings, which the order of the paths in the old tree gives."""
+    """Except for the order of siblings, which follows the order of paths in the old tree."""
     grown = resegment(sampled(samples, new), new, "sampled").tree
     cut = resegment(sampled(samples, old), new, "sampled").tree
 
@@ -120,7 +120,7 @@ def test_the_same_rule_gives_the_same_tree(samples: list[Completion], rule: Step
 
 
 def thinking(place: str, thought: str, said: str, ending: Ending) -> Completion:
-    """Return a sample whose thought stands in the text, or was split off by the server."""
+    """Return a sample with its thought in the text, or split off by the server."""
     if place == "split off":
         return Completion(said, ending, thought=thought)
     return Completion(f"<think>{thought}</think>{said}", ending)
@@ -141,7 +141,7 @@ def thinking(place: str, thought: str, said: str, ending: Ending) -> Completion:
 def test_thoughts_stay_apart_and_are_cut_as_growth_cuts_them(
     reasoning: str, samples: list[Completion], old: StepRule, new: StepRule
 ):
-    """But for the order of siblings, as above."""
+    """Except for the order of siblings, as above."""
     of_thoughts = new if reasoning == "grow" else None
 
     def nodes(tree: ReasoningTree) -> Counter[tuple[Any, ...]]:

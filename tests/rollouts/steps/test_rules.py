@@ -41,7 +41,7 @@ RULES = st.builds(StepRule, DELIMITERS, keep_blocks=st.booleans()) | st.just(
 
 
 class Owner(RolloutConfig):
-    """A config that cuts by itself, as the function that it is given does."""
+    """A config that cuts with the function that it is given."""
 
     def __init__(self, cut: Any) -> None:
         self.cut = cut
@@ -83,7 +83,7 @@ def test_the_first_step_is_a_beginning_of_the_text(text: str, rule: StepRule):
 @given(TEXTS, st.builds(StepRule, DELIMITERS, keep_blocks=st.booleans()))
 def test_the_client_cuts_step_by_step_as_it_cuts_the_whole(text: str, rule: StepRule):
     if isinstance(rule.delimiter, re.Pattern) or rule.keep_blocks:
-        return  # what stands before a step may say where it ends
+        return  # the text before a step may decide where the step ends
     steps, rest = [], text
     while rest.strip():
         step, _ = rule.first_step(rest)

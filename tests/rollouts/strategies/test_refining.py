@@ -22,15 +22,15 @@ from rollouts.strategies.refining import Refining
 MOST_ROLLOUTS = 8
 MAX_DEPTH = 5
 HARD = next(seed for seed in range(100) if random.Random(seed).betavariate(1, 3) > 0.6)
-"""Of a policy that is rarely right."""
+"""The seed of a policy that is rarely right."""
 SEEDS = st.integers(0, 10_000)
 
 
 class Policy:
-    """Errs in each step with a chance, and corrects an error in each step with another.
+    """Errs in each step with one chance, and corrects an error in each step with another.
 
-    A sample depends only on the text before it and on its number, as if the same seed had been
-    asked: so two strategies that ask for the same sample get the same.
+    A sample depends only on the text before it and on its number, as with a fixed seed. So two
+    strategies that ask for the same sample get the same.
     """
 
     def __init__(self, seed: int, corrects: float = 0.05, num_texts: int = 4) -> None:
@@ -108,9 +108,9 @@ def labels(tree: ReasoningTree) -> dict[str, float | None]:
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, corrects=st.sampled_from([0.0, 0.1]))
 def test_labels_equal_those_of_math_shepherd(seed: int, corrects: float):
-    """With the same samples: those that are not drawn could not have changed a label.
+    """Both trees get the same samples. A sample that is not drawn could not have changed a label.
 
-    Steps have texts of their own, so that no rollout happens to pass through another's steps.
+    Each step has its own text, so that no rollout happens to pass through the steps of another.
     """
     whole = grown(Policy(seed, corrects, num_texts=10**9), "math_shepherd")
 
@@ -162,7 +162,7 @@ def test_a_step_gets_no_more_rollouts_than_allowed_and_none_once_it_is_right(see
 def test_refinement_resumes_from_the_tree_alone(
     strategy: str, seed: int, stop_after: int, *, infers_later: bool
 ):
-    """Requests that were under way are asked again, and nothing else changes."""
+    """After a stop between two requests no sample is asked for twice, and nothing else changes."""
     whole, _ = refined(Policy(seed), strategy, infers_later=infers_later)
     policy = Policy(seed)
     tree = grown(policy, strategy)

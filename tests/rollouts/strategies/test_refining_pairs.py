@@ -22,7 +22,7 @@ TARGET = 0.7
 
 
 def prior() -> dict[str, object]:
-    """Return what sixteen items with steps of all kinds say of siblings."""
+    """Return the prior of siblings that sixteen items with steps of all kinds give."""
     estimating = PriorEstimator("through_rollouts")
     for seed in range(16):
         tree = grown(Policy(seed, corrects=0.0), "math_shepherd")
@@ -65,7 +65,7 @@ def test_no_pair_stays_open_and_only_the_best_and_the_worst_are_drawn_from(
 @settings(max_examples=10, deadline=None)
 @given(seed=SEEDS)
 def test_refinement_resumes_from_the_tree_alone(strategy: str, seed: int):
-    """After a stop nothing is asked twice, and the order of the stored nodes plays no part."""
+    """After a stop nothing is asked twice, and the order of the stored nodes does not matter."""
     policy = Policy(seed, corrects=0.0)
     tree = grown(policy, strategy)
     steps = steps_to_rank(tree)

@@ -47,7 +47,7 @@ def grade(tree: ReasoningTree) -> None:
 
 
 def true_value(steps: str, max_steps: int = 6) -> float:
-    """Return the chance that a prefix which goes on becomes a correct solution."""
+    """Return the chance that an unfinished prefix becomes a correct solution."""
     if "c" in steps:
         return 0.0
     number = steps.count("\n")
@@ -171,7 +171,7 @@ def test_no_seed_that_gave_a_sample_is_asked_again_after_the_same_prefix(name: s
             assert (expansion.node, expansion.seed) not in answered
             completions = sample(expansion, tree.steps_text(expansion.node), 6)
             came = completions[: chance.choice([0, 1, 2, 2, 2])]
-            if chance.random() < 0.2:  # of the last one, only the beginning was stored
+            if chance.random() < 0.2:  # only the beginning of the last one was stored
                 came[-1:] = [replace(one, ending=Ending.STEP) for one in came[-1:]]
             strategy.apply(tree, expansion, came)
             grade(tree)
@@ -262,7 +262,7 @@ def test_branching_stops_at_the_node_limit_and_leaves_open_what_it_did_not_come_
 def test_no_tree_has_more_than_max_nodes_and_planning_ends(
     name: str, max_nodes: int, max_depth: int, stop_after: int, numbers: int
 ):
-    """Whatever the settings, also where growth was interrupted and what was stored is torn."""
+    """This holds for all settings, also if growth was interrupted and the stored tree is torn."""
     strategy = make(
         name, max_nodes=max_nodes, max_depth=max_depth, num_rollouts=numbers,
         rollouts_per_state=numbers, num_searches=numbers, branching=(numbers, 2),
@@ -299,7 +299,7 @@ def test_a_plan_follows_from_what_is_stored_and_not_from_the_order_in_which_it_c
 @settings(max_examples=20)
 @given(max_nodes=st.integers(8, 200))
 def test_the_node_limit_cuts_no_rollout(name: str, max_nodes: int):
-    """Cut ones would count as wrong, and leaving out those too long would favour the short."""
+    """A cut rollout would count as wrong, and leaving out long ones would favour short ones."""
     strategy = make(name, max_nodes=max_nodes, max_depth=8, **PLAN_SETTINGS[name])
     tree = grown(strategy)
 
@@ -320,7 +320,7 @@ def test_the_default_limit_has_room_for_the_default_settings(name: str):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_most_nodes_is_what_a_policy_needs_that_never_repeats_itself(name: str):
-    """Where every sample is new and runs to the depth limit, and every second one is right."""
+    """Every sample is new and runs to the depth limit, and every second one is right."""
     strategy = make(name, max_depth=5, num_rollouts=3, rollouts_per_state=2, num_searches=3,
                     branching=(3, 2, 1), max_nodes=10**6)  # fmt: skip
     tree, number = ReasoningTree(), 0
@@ -457,7 +457,7 @@ def test_the_samples_of_a_node_add_up_by_where_they_were_drawn(name: str):
 
 @pytest.mark.parametrize(("name", "searches"), [("math_shepherd", 0), ("omega_prm", 20)])
 def test_estimates_lie_around_the_true_values(name: str, searches: int):
-    """Each within 4.5 standard deviations of the binomial: one in 10^5 falls outside."""
+    """Each lies within 4.5 standard deviations of the binomial: one in 10^5 falls outside."""
     num = 400
     strategy = make(
         name, num_rollouts=5, rollouts_per_state=num, num_searches=max(searches, 1),
@@ -613,7 +613,7 @@ def test_omega_prm_takes_no_value_from_rollouts_that_could_not_be_compared():
     state = strategy.search(tree).states[()]
 
     assert state.value == 0.5
-    assert state.visits == 1  # its wrong rollout was searched, and no other
+    assert state.visits == 1  # only its wrong rollout was searched
     assert strategy.search(tree).first_errors == [(1,)]
 
 
@@ -626,12 +626,12 @@ def test_omega_prm_gives_up_a_search_whose_middle_has_no_result_and_goes_on_with
         node = TreeNode(path, text="x\\n", drawn=drawn_from, terminal=is_end, grade=grade)
         tree.add(node)
 
-    # From the root one right rollout and a wrong one of four steps.
+    # From the root: one right rollout, and a wrong one of four steps.
     add((0,), {0: 1}, Grade.CORRECT)
     for depth in range(1, 4):
         add((1, *[0] * (depth - 1)), {0: 1})
     add((1, 0, 0, 0), {0: 1}, Grade.INCORRECT)
-    # Both rollouts from its middle, after two steps, could not be compared.
+    # Neither rollout from its middle, after two steps, could be compared.
     for number in (1, 2):
         add((1, 0, number), {2: 1}, Grade.UNCOMPARED)
 

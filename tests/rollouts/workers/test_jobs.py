@@ -229,7 +229,7 @@ def test_what_others_hold_keeps_nobody_from_the_rest(model_server: OpenAIServer)
 
 
 def hold(forest: Forest, *indexes: int) -> None:
-    """Let a process of this machine hold trees that is there no more."""
+    """Let a dead process of this machine hold trees."""
     space = leases.new_holder().rpartition("/")[0]
     for index in indexes:
         assert leases.claim([tree_id(forest.name, index)], f"{space}/4194305")
@@ -254,7 +254,7 @@ def test_a_job_takes_trees_of_dead_processes_at_once_and_only_those_of_its_slice
     monkeypatch.setattr(leases, "LEASE_SECONDS", 3600.0)
     forest = seeded(3)
     hold(forest, 0, 2)
-    giving_up = threading.Timer(20, pause, [forest])  # or a job that waits would do so for an hour
+    giving_up = threading.Timer(20, pause, [forest])  # else a job that waits would wait for an hour
     giving_up.start()
 
     done = grow_slice(forest.name, 0, 2)
@@ -355,7 +355,7 @@ def test_trees_that_a_killed_worker_did_not_count_are_counted_when_nothing_is_le
 
 
 def test_of_two_who_rebuild_a_lost_queue_none_deletes_what_the_other_put_there(queue, monkeypatch):
-    """The other comes between the look at the torn job and its end."""
+    """The second one rebuilds the queue while the first one is about to delete a torn job."""
     forest = seeded(5)
     enqueue_forest(forest, 2)
     lost = queue.jobs[0]
@@ -491,7 +491,7 @@ def test_of_many_who_wait_for_the_database_one_writes_for_all(
     monkeypatch.setattr("rollouts.growing.fencing.insert_up_to_known", insert_slowly)
     grow_slice(forest.name, 0, 40)
 
-    # None but the last, which ends the job, has fewer than made the others wait.
+    # Only the last write, which ends the job, may have fewer nodes than make requests wait.
     assert min(writes[:-1]) >= 8
     assert len(writes) > 2
     assert_whole(forest)
@@ -532,7 +532,7 @@ def test_a_worker_whose_tree_was_taken_stops(model_server: OpenAIServer, monkeyp
     takes = iter([True])
 
     def take_over(prefix: str, seed: int) -> str:
-        if next(takes, False):  # once: requests may be answered when the test is over
+        if next(takes, False):  # only once: requests may still be answered after the test
             Tree.objects.update(lease_holder="elsewhere/1")
         time.sleep(1)
         return "step\n"

@@ -1,4 +1,4 @@
-"""The pages of the queue, where somebody has written code into it."""
+"""The pages of the queue run no code that somebody has written into it."""
 
 import os
 import pickle
@@ -27,7 +27,7 @@ def planted_callback(job: Job, *_: object) -> None:
 
 
 class Hostile:
-    """What makes a folder when it is unpickled."""
+    """Makes a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,7 +52,7 @@ def worker(queue: Queue) -> RolloutWorker:
 
 
 def plant(queue: Queue, worker: RolloutWorker, **fields: bytes) -> None:
-    """Put one job everywhere that jobs are looked for."""
+    """Put one job into every place where the pages look for jobs."""
     job = queue.enqueue(grow_slice, "none", 0, 1, job_id="planted")
     execution = worker.prepare_execution(job)
     for registry in ("finished", "failed", "deferred", "scheduled"):

@@ -226,7 +226,7 @@ def test_a_forest_that_is_deleted_meanwhile_is_told_in_one_line(model_server: Op
 
 
 class Busiest:
-    """Writes as the scripted server does, and sees how many requests there are at once."""
+    """Writes as the scripted server does, and counts how many requests run at once."""
 
     def __init__(self) -> None:
         self.now = self.most = 0

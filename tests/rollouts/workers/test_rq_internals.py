@@ -1,7 +1,7 @@
 """What this project uses of RQ beyond its documented interface: see docs/decisions/005.
 
-`pyproject.toml` pins RQ's minor version. Where one of these fails after another version was
-installed, look at what uses the name, then change the table and the pin together.
+`pyproject.toml` pins RQ's minor version. If one of these tests fails with another version, look at
+the code that uses the name, then change the table and the pin together.
 """
 
 import inspect
@@ -28,7 +28,7 @@ METHODS: dict[tuple[Any, str], tuple[str, ...]] = {
     (Worker, "fork_work_horse"): ("job", "queue"),
     (Worker, "main_work_horse"): ("job", "queue"),
     (Worker, "handle_warm_shutdown_request"): (),
-    # Called by it.
+    # Called by `RolloutWorker`.
     (Worker, "_install_signal_handlers"): (),
     (Worker, "setup_work_horse_signals"): (),
     (Worker, "register_death"): (),
@@ -36,7 +36,7 @@ METHODS: dict[tuple[Any, str], tuple[str, ...]] = {
     # Called by `rollouts.workers.jobs`.
     (BaseWorker, "get_current_executions"): ("refresh",),
     (Job, "key_for"): ("job_id",),
-    # Wrapped or replaced by `rollouts.workers.queue_guard`; for `Job.func` see test_workers.py.
+    # Wrapped or replaced by `rollouts.workers.queue_guard`; test_rq_worker.py tries `Job.func`.
     (queue_guard, "_restore"): ("self", "raw_data"),
     (DefaultSerializer, "dumps"): (),
     (DefaultSerializer, "loads"): (),
@@ -90,7 +90,7 @@ def test_attributes_are_as_they_were(owner: type, queue: Queue):
 
 
 def test_what_stands_in_the_queues_server_is_as_it_was(queue: Queue):
-    """Jobs read the field of a worker, and know a torn job by the field it lacks."""
+    """Jobs read a field of workers, and recognise a torn job by the field that it lacks."""
     job = queue.enqueue("os.getcwd", job_id="some")
     worker = Worker([queue], connection=queue.connection)
     worker.register_birth()

@@ -1,4 +1,4 @@
-"""What a worker takes from the queue, what not, and how it ends."""
+"""What a worker takes from the queue, what it refuses, and how it ends."""
 
 import json
 import os
@@ -131,7 +131,7 @@ def test_a_worker_starts_no_scheduler(queue: Queue):
 
 
 def work_until_stopped(queue: Queue, trees: int) -> None:
-    """Work as a worker that is told to stop by what a test has put in its way."""
+    """Work until the trap that a test has set stops the worker; check that it finished no tree."""
     forest = seeded(trees, concurrency=1)
     enqueue_forest(forest, trees)
 

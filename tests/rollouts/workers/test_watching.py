@@ -1,4 +1,4 @@
-"""What somebody who watches a forest is told."""
+"""The reports to somebody who watches a forest."""
 
 import io
 from collections.abc import Callable
