@@ -84,8 +84,8 @@ def test_readers(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
         wait_until(lambda: reread(forest).num_nodes > 100, 120)
 
         one = _read(Phase("1 reader", Site(port, session)), 1, web.pid, forest, 30 * minutes)
-        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-                for _ in range(NUM_IDLE)]  # fmt: skip
+        for _ in range(NUM_IDLE):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         is_over = threading.Event()
         slow = [
             threading.Thread(target=_read_slowly, args=(port, session, forest, is_over))
@@ -99,7 +99,6 @@ def test_readers(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
         for thread in slow:
             thread.join()
         still_grows = reread(forest).num_pending
-        assert len(idle) == NUM_IDLE
     with capsys.disabled():
         heading = f"{'':36} pages/s errors   p50 ms   p95 ms    MiB  asked/s"
         print(f"\n{heading}", one.row(), many.row(), sep="\n")  # noqa: T201  the result

@@ -268,7 +268,7 @@ class Soak:
             # Forests come and go, and the first node may not be there yet.
             if status not in (200, 404):
                 self.problems.append(f"{path} was answered {status}")
-            self.counts["pages"] += 1
+            self.counts["pages"] += status == 200
 
 
 SIDES = ("tree_index", "chosen_id", "rejected_id")

@@ -238,11 +238,13 @@ def endure(row: Row, workers: Sequence[Worker], mishaps: Mishaps, server: Noting
     forest = seeded(NUM_TREES, suffix, strategy=row.strategy, **STRATEGIES[row.strategy])
     forest.worker_config["extra_body"] = {FIELD_OF_FOREST: forest.name}
     forest.save()
+    of_forest = Tree.objects.filter(forest_id=forest.name)
+    seeded_with = dict(of_forest.values_list("pk", "generation"))
     grow(forest, workers, mishaps)
     given = server.given.pop(forest.name)
     row.add(recount(forest, given), given.number)
-    generations = Tree.objects.filter(forest_id=forest.name).values_list("generation", flat=True)
-    row.taken += sum(generation - 1 for generation in generations)
+    for tree, generation in of_forest.values_list("pk", "generation"):
+        row.taken += generation - seeded_with[tree] - 1  # the first claim takes it from nobody
 
 
 def row_sum(rows: Sequence[Row]) -> int:

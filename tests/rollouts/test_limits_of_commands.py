@@ -173,5 +173,8 @@ def test_a_server_that_fails_in_the_middle_of_an_estimate_is_a_check_that_failed
         return Fault(status=400, body='{"error": {"message": "no more"}}') if late else None
 
     model_server.misbehave = fail_later
+    out = io.StringIO()
     with pytest.raises(CommandError, match="1 checks failed"):
-        run(*ESTIMATE, "--with_backend", "--estimate", "10")
+        call_command(*ESTIMATE, "--with_backend", "--estimate", "10", stdout=out)
+    (line,) = [one for one in out.getvalue().splitlines() if " estimate: " in one]
+    assert "no more" in line

@@ -470,7 +470,7 @@ class TestServers:
             ("openai/gpt-5", ["openai/*"]),
         ],
     )
-    def test_names_that_mean_a_listed_model_are_asked_for(
+    def test_names_that_mean_a_listed_model_pass_the_check(
         self, server: DialectServer, model: str, listed: list[str]
     ):
         server.models = listed

@@ -6,10 +6,10 @@ import itertools
 import time
 import zlib
 from collections.abc import Iterator
-from resource import RUSAGE_SELF, getrusage
 
 import pytest
 
+from benchmarks.peak_memory import forget_most_memory, most_mebibytes
 from experiment_configs.interfaces import RolloutWorkerConfig
 from rollouts.client import failures
 from rollouts.client.backend import Backend
@@ -136,14 +136,14 @@ def test_an_answer_that_is_too_large_fails_its_attempt_and_fills_no_memory(
 ):
     server.faults.append(fault)
     spending = Spending()
-    before = getrusage(RUSAGE_SELF).ru_maxrss
+    forget_most_memory()
+    before = most_mebibytes()
 
     (completion,) = ask(server.url, spending, attempts=2)
 
     assert completion.text == " Try 0.\n"
     assert spending.failures == {"too_large": 1}
-    grown_by = (getrusage(RUSAGE_SELF).ru_maxrss - before) * 1024
-    assert grown_by < 5 * MAX_BYTES_OF_ANSWER
+    assert most_mebibytes() - before < 5 * MAX_BYTES_OF_ANSWER / 2**20
 
 
 def test_answers_that_stay_too_large_end_in_one_line_with_the_limit_and_the_remedy(

@@ -337,8 +337,10 @@ class TestWhereTheUserLooks:
 
 def test_needs_are_those_of_the_forest_as_it_is_now():
     forest = seeded(1)
-    assert Needs.of(forest).as_dict() == {
-        "config_sha256": forest.config_sha256,
-        "model": None,
-        "servers": [],
-    }
+    found = {"config_sha256": forest.config_sha256, "model": None, "servers": []}
+    assert Needs.of(forest).as_dict() == found
+
+    forest.worker_config |= {"model": "other", "base_urls": ["http://gpu1/v1"]}
+
+    now = {"model": "other", "servers": ["http://gpu1/v1"]}
+    assert Needs.of(forest).as_dict() == found | now

@@ -236,9 +236,10 @@ def test_every_attempt_counts_however_it_fails(model_server: OpenAIServer, fault
 
     jobs.grow_slice(forest.name, 0, 6)
 
+    used = reread(forest).used.requests
+    assert 1 <= used <= 7
     # A library may repeat a request by itself if its connection closed before any answer.
-    assert model_server.num_asked in (7, reread(forest).used.requests)
-    assert reread(forest).used.requests <= 7
+    assert model_server.num_asked in (7, used)
 
 
 def test_a_probe_counts(model_server: OpenAIServer):

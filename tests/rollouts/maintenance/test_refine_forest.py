@@ -292,7 +292,7 @@ def test_unsuitable_forests_are_refused_with_the_remedy(server: OpenAIServer):
     assert "paused" in refusal(forest, most=2 * MOST)
 
 
-def test_workers_of_an_older_version_would_refuse_it(server: OpenAIServer):
+def test_its_settings_say_that_it_was_refined(server: OpenAIServer):
     """They do not know the setting `refinement`, and refuse unknown settings."""
     forest = grown()
     refine(forest)

@@ -84,7 +84,6 @@ def test_afterwards_the_forest_belongs_to_the_new_config(
     forest: Forest, change_grader, model_server: OpenAIServer
 ):
     change_grader("return answer == '1'")
-    Forest.objects.filter(pk=forest.pk).update(num_trees=3)
 
     regrade(forest)
 

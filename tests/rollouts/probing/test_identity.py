@@ -88,11 +88,13 @@ class TestFirstGrowth:
         forest = seeded(1)
         forest.worker_config |= {"base_urls": [f"{model_server.url}?token=secret-of-mine"]}
         forest.save()
+        settings.OPENAI_API_KEY = "secret-key"
 
         grow_slice(forest.name, 0, 1)
 
         [entry] = reread(forest).grown_by
         assert entry["server"] == model_server.url
+        assert "secret" not in str(entry)
 
     def test_the_chat_template_of_the_server_is_recorded_where_it_tells(
         self, model_server: OpenAIServer

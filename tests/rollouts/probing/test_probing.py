@@ -417,11 +417,14 @@ class TestMemory:
         self, server: OpenAIServer
     ):
         server.continues = "never"
+        server.misbehave_probe = lambda body: time.sleep(0.2)
 
-        for _ in range(2):
-            with pytest.raises(BackendRefusedError):
-                used(server, memory=DatabaseMemory())
-            assert ModelServer.objects.get().claimed_until is None
+        with ThreadPoolExecutor(2) as pool:
+            for job in [pool.submit(used, server, memory=DatabaseMemory()) for _ in range(2)]:
+                with pytest.raises(BackendRefusedError):
+                    job.result()
+
+        assert ModelServer.objects.get().claimed_until is None
 
     def test_the_one_that_fails_gives_way_at_once(self, server: OpenAIServer):
         server.misbehave_probe = lambda body: Fault(500, "no")

@@ -25,14 +25,6 @@ def end_of(completion: Completion) -> tuple[str, Ending]:
     return completion.text, completion.ending
 
 
-def test_vllm_names_the_delimiter_as_the_reason_to_stop():
-    assert end_of(read(stopped("a", stop_reason="\n"), STEP)) == ("a\n", Ending.STEP)
-
-
-def test_vllm_names_no_reason_where_the_model_ended():
-    assert end_of(read(stopped("a", stop_reason=None), STEP)) == ("a", Ending.SOLUTION)
-
-
 def test_llama_cpp_lists_an_empty_token_where_the_model_ended():
     tokens = {"content": [{"token": "a", "logprob": -1.0}, {"token": "", "logprob": -0.1}]}
 

@@ -41,7 +41,7 @@ def test_it_says_where_people_label_and_what_they_did(forest: Forest, capsys):
     }  # fmt: skip
 
 
-def test_it_ranks_the_steps_by_disagreement(forest: Forest):
+def test_its_labels_and_the_scores_of_others_may_disagree(forest: Forest):
     say(forest, 1, A, "ann", Verdict.RIGHT, "")
     write_scores(start_scorer(forest, "j", {}, JUDGE), {Tree.objects.get(index=1).id: {A: 0.0}})
 

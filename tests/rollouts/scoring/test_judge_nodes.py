@@ -243,7 +243,7 @@ def test_a_cost_without_a_price_is_refused(forest, server):
     assert not Scorer.objects.exists()
 
 
-def test_a_killed_run_keeps_the_trees_that_it_finished(forest, server, monkeypatch):
+def test_a_run_that_fails_keeps_the_trees_that_it_finished(forest, server, monkeypatch):
     monkeypatch.setattr("rollouts.client.failures.FIRST_BACKOFF_SECONDS", 0.001)
     server.misbehave = lambda: Fault(503) if len(server.requests) > NUM_LEAVES else None
     with pytest.raises(CommandError, match="answered 503"):

@@ -53,9 +53,7 @@ def test_every_step_gets_the_score_that_the_model_gives_it(forest, server, kind)
     found = read_scores(forest, "judge", [0, 1, 2])
     assert set(found) == {0, 1}
     expected = {n.path: distrust_wrong_sums(n.text) for n in duck_tree() if n.path}
-    if kind != "chat":
-        assert found[0] == pytest.approx(expected)
-    assert set(found[0]) == set(expected)
+    assert found[0] == pytest.approx(expected)
     scorer = get_scorer(forest, "judge")
     assert (scorer.num_trees, scorer.num_nodes) == (2, 2 * len(expected))
 

@@ -91,7 +91,7 @@ def test_it_is_the_tree_that_growth_by_the_new_rule_makes(
     samples: list[Completion], old: StepRule, new: StepRule
 ):
     """Except for the order of siblings, which follows the order of paths in the old tree."""
-    grown = resegment(sampled(samples, new), new, "sampled").tree
+    grown = sampled(samples, new)
     cut = resegment(sampled(samples, old), new, "sampled").tree
 
     def values(tree: ReasoningTree) -> dict[tuple[Any, ...], tuple[Any, ...]]:

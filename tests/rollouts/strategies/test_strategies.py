@@ -623,7 +623,7 @@ def test_omega_prm_gives_up_a_search_whose_middle_has_no_result_and_goes_on_with
 
     def add(path: tuple[int, ...], drawn_from: dict[int, int], grade: Grade | None = None) -> None:
         is_end = grade is not None
-        node = TreeNode(path, text="x\\n", drawn=drawn_from, terminal=is_end, grade=grade)
+        node = TreeNode(path, text="x\n", drawn=drawn_from, terminal=is_end, grade=grade)
         tree.add(node)
 
     # From the root: one right rollout, and a wrong one of four steps.

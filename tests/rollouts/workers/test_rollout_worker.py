@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -230,12 +231,15 @@ class Busiest:
 
     def __init__(self) -> None:
         self.now = self.most = 0
+        self._lock = threading.Lock()
 
     def __call__(self, prefix: str, seed: int) -> str:
-        self.now += 1
-        self.most = max(self.most, self.now)
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
         time.sleep(0.2)
-        self.now -= 1
+        with self._lock:
+            self.now -= 1
         return write_two_steps(prefix, seed)
 
 
@@ -250,7 +254,7 @@ def test_processes_share_the_requests_in_flight(
     status, _, err = grow(model_server, forest, "--num_processes", "2")
 
     assert status == 0, err
-    assert busiest.most <= 3
+    assert 1 < busiest.most <= 3
     assert "3 requests in flight" in err
     assert told in err
 
