@@ -29,7 +29,7 @@ class Affinity:
         Args:
             session: name of the session.
             outstanding: names of the servers that answer, and their requests in flight; at least
-                one. They cannot all have more than their share, so one always has room.
+                one. They cannot all have their full share, so one always has room.
         """
         loads = dict(outstanding)
         share = (sum(loads.values()) + 1) / len(loads)

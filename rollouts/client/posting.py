@@ -78,7 +78,7 @@ class Poster:
     async def _ask_library(
         self, path: str, answer: Callable[[httpx2.Request], httpx2.Response]
     ) -> httpx2.Response:
-        """Let the library post to a fake server that gives `answer`; raises the library's errors."""
+        """Let the library post to a fake server with this answer; raises the library's errors."""
         nowhere = httpx2.MockTransport(answer)
         async with httpx2.AsyncClient(transport=nowhere, trust_env=False) as http:
             client = self._client.with_options(http_client=http)

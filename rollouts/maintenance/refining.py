@@ -45,7 +45,7 @@ class Outlook:
     num_unfinished: int = 0
     """Unfinished trees that an earlier refinement reopened."""
     most_rollouts: int = 0
-    """The most rollouts that the refinement can need. Most steps or pairs need fewer."""
+    """The most rollouts that the refinement can need. Drawing stops earlier where it can."""
     most_tokens: int = 0
     """Completion tokens of these rollouts, if they are as long as the existing solutions."""
 

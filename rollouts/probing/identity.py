@@ -64,7 +64,7 @@ class ForestModels:
                 [*grown_models(entries_of(forest)), *(forest.allowed_models or []), *allowed]
             )
         )
-        """Names to request if the settings name no model, or none that the server has."""
+        """Names to request if the settings name no model, or one that the server lacks."""
         self._named = forest.worker_config.get("model")
         self._allowed = allowed
         self._template = chat_template_sha256(config)

@@ -453,7 +453,7 @@ class CompletionClient:
         """Find out whether a server's template opens thoughts.
 
         Raises:
-            UnopenedThoughtError: it does now, and did not before.
+            UnopenedThoughtError: the template opens thoughts now, and did not before.
             BackendError: as `rollouts.probing.asking.find_thought`.
         """
         before = endpoint.abilities.thought
@@ -551,7 +551,7 @@ class CompletionClient:
         return any(owner in (endpoint.owners or ()) for endpoint in self._backend.endpoints)
 
     def _learnt(self, endpoint: Endpoint) -> Learnt:
-        """Return the learnt limits that hold for all clients; some servers limit greedy samples."""
+        """Return what also holds for other clients: some servers limit only greedy samples to one."""
         learnt = endpoint.dialect.learnt
         return learnt if self.config.temperature else learnt.without_samples()
 
@@ -613,8 +613,8 @@ class CompletionClient:
         """Check samples against the known abilities of the server that drew them.
 
         Raises:
-            ResponseError: it may no longer continue messages; it will be probed again.
-            BackendRefusedError: it does not continue messages, which the probe left unclear.
+            ResponseError: the server may no longer continue messages; it will be probed again.
+            BackendRefusedError: the server does not continue messages; the probe left this unclear.
         """
         name, is_recalled = endpoint.abilities.answers_as, endpoint in self._recalled
         if is_recalled and name and any(one.model not in ("", name) for one in drawn):
@@ -829,7 +829,7 @@ class CompletionClient:
     def _told(self, begun: Completion, after: Completion) -> Completion:
         """Return a sample of unknown ending with the ending that its continuation shows.
 
-        The delimiter is added as the continuation spells it; if it is not there, none is added.
+        If the continuation begins with the delimiter, it is added as the continuation spells it.
         """
         if not after.text.strip() and after.ending is Ending.SOLUTION:
             return replace(begun, ending=Ending.SOLUTION)
@@ -913,7 +913,7 @@ class CompletionClient:
     async def _with_prompt_ids(
         self, request: SampleRequest, sent: str, drawn: list[Completion], drawing: _Drawing
     ) -> list[Completion]:
-        """Return samples with the ids of their prompt; ask servers that do not give these unasked.
+        """Return samples with the ids of their prompt; ask the server for those that it left out.
 
         The number of ids must be the number of prompt tokens that the response reports.
         """
