@@ -258,7 +258,7 @@ def make_client(
 ) -> CompletionClient:
     """Return a client with a forest's settings. Drawing single steps needs `config`.
 
-    `allowed` names models that may grow the forest besides those that it has recorded.
+    `allowed` names models that may grow the forest besides the recorded ones.
     """
     worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
     address = policy_server(worker_config.base_urls)

@@ -91,7 +91,7 @@ class ForestBudget:
         self._wishes: list[_Wish] = []
         self._change = _Change()  # not written yet
         self._taken = _Change()  # being written
-        self._held = Usage()  # what the database has under our key
+        self._held = Usage()  # our reservation in the database
         self._has_reserved = False
         self._news = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None

@@ -34,9 +34,9 @@ MAX_ENTRIES = 100
 """Maximum pairs of model and server that a forest records; further servers still work."""
 _MAX_SHOWN = 5
 _TREES_LOOKED_AT = 32
-"""Trees of a forest of an older version to check for nodes."""
+"""How many trees to check for nodes, in a forest of an older version."""
 _TREES_READ = 4
-"""Trees among them whose nodes to read."""
+"""How many of these trees to read the nodes of."""
 _FIELDS = ("grown_by", "allowed_models", "nodes_by_model", "num_nodes", "growth_started_at")
 
 

@@ -551,7 +551,7 @@ class CompletionClient:
         return any(owner in (endpoint.owners or ()) for endpoint in self._backend.endpoints)
 
     def _learnt(self, endpoint: Endpoint) -> Learnt:
-        """Return what also holds for other clients: some servers limit only greedy samples to one."""
+        """Return what other clients can use: some servers limit only greedy samples to one."""
         learnt = endpoint.dialect.learnt
         return learnt if self.config.temperature else learnt.without_samples()
 

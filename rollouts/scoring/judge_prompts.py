@@ -336,7 +336,7 @@ def _boxed(text: str) -> Iterator[str]:
 
 @dataclass(slots=True)
 class Tally:
-    """Collects the votes on the solutions of one tree. A shared step gets those of all of them."""
+    """Collects the votes on one tree's solutions. A step of several solutions gets all votes."""
 
     votes: dict[NodePath, list[Verdict]] = field(default_factory=dict)
     unread: int = 0

@@ -73,7 +73,7 @@ def refining_or(strategy: GrowthStrategy, steps: Sequence[str] | None) -> Growth
 
 
 def probes(tree: ReasoningTree, steps: Collection[NodePath], refinement: Refinement) -> list[Probe]:
-    """Return the steps to draw from now: those that may decide most for their cost come first.
+    """Return the steps to draw from now; steps that may decide most for their cost come first.
 
     At most one step of each path, because its rollouts may decide the others.
     """
