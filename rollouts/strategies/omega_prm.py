@@ -1,8 +1,8 @@
 r"""OmegaPRM (2406.06592, section 3.3): PUCT picks a rollout, binary search finds its first error.
 
 A state is a prefix with k rollouts of its own; MC(s) is the share of correct ones. The pool
-contains each wrong rollout r of each state s with 0 < MC(s) < 1. Each search selects the pair (s, r)
-with the highest
+contains each wrong rollout r of each state s with 0 < MC(s) < 1. Each search selects the pair
+(s, r) with the highest
 
     Q(s, r) + U(s),   Q(s, r) = alpha^(1 - MC(s)) * beta^(len(r) / L),
     U(s) = c_puct * sqrt(sum_i N(s_i)) / (1 + N(s)),
