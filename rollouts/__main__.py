@@ -2,7 +2,7 @@
 
 import gc
 
-gc.disable()  # until all is loaded: it would take a sixth of the start
+gc.disable()  # until everything is loaded: collecting would take a sixth of the starting time
 
 import django  # noqa: E402
 

@@ -85,7 +85,10 @@ class Verification:
         run: Callable[[], str],
         failures: tuple[type[Exception], ...] = (ConfigError,),
     ) -> bool:
-        """Add a check: what `run` returns is its detail, one of `failures` means that it failed."""
+        """Add a check and return whether it passed.
+
+        `run` returns the detail of the check, or raises one of `failures` if the check fails.
+        """
         try:
             detail, is_ok = run(), True
         except failures as error:
@@ -190,8 +193,8 @@ def check_strategy(config: RolloutWorkerConfig) -> str:
     """Return the name of the config's strategy.
 
     Raises:
-        ConfigError: there is no such strategy, it cannot be loaded or is another one than the
-            config names, or no rollout of it fits below `max_nodes`.
+        ConfigError: the strategy is unknown, cannot be loaded or differs from the one that the
+            config names, or `max_nodes` leaves no room for one of its rollouts.
     """
     if config.strategy not in STRATEGIES and not config.strategy_package:
         raise ConfigError(

@@ -53,7 +53,7 @@ class TriedGrowth:
 async def try_growth(
     client: CompletionClient, item: ShownItem, config: RolloutConfig
 ) -> TriedGrowth:
-    """Draw an item's first samples, whole and step by step, and return what growth makes of them.
+    """Draw an item's first samples, whole and step by step, and return how growth reads them.
 
     Raises:
         BackendError: the server does not answer, or refuses requests.

@@ -7,10 +7,10 @@ from hashlib import blake2b
 
 BOUND_OF_NEW = 1.0
 BOUND_OF_KEPT = 2.0
-"""How many times its even share of the requests in flight a server may have and still get a new
-session, or keep one. Consistent hashing with bounded loads, arXiv:1608.01350."""
+"""A server gets a new session, or keeps one, while it has fewer requests in flight than this many
+times its even share. Consistent hashing with bounded loads, arXiv:1608.01350."""
 MAX_SESSIONS = 100_000
-"""Sessions to remember; the one that has been silent longest is forgotten first."""
+"""Sessions to remember; the least recently used one is forgotten first."""
 
 
 class Affinity:
@@ -29,7 +29,7 @@ class Affinity:
         Args:
             session: name of the session.
             outstanding: names of the servers that answer, and their requests in flight; at least
-                one. At most all of them have their share, so one always has room.
+                one. They cannot all have their full share, so one always has room.
         """
         loads = dict(outstanding)
         share = (sum(loads.values()) + 1) / len(loads)

@@ -80,7 +80,8 @@ class Budget(Protocol[Reserved]):
     def settle(self, reserved: Reserved, used: Usage | None, *, is_answered: bool = False) -> None:
         """Record what a request used; None if it was sent but its answer was not fully read.
 
-        `is_answered`: whether a model answered. Without tokens, its server does not report them.
+        `is_answered`: whether a model answered. If `used` then has no tokens, the server does not
+        report them.
         """
 
     async def close(self) -> None:
@@ -231,7 +232,7 @@ class Backend:
         return None
 
     async def tokenize(self, endpoint: Endpoint, prompt: str) -> tuple[int, ...] | None:
-        """Return the ids into which llama.cpp tokenizes a prompt; None if it does not tell."""
+        """Return the ids into which llama.cpp tokenizes a prompt; None if it does not give them."""
         body = {"content": prompt, "add_special": True, "parse_special": True}
         with contextlib.suppress(*_ERRORS, TimeoutError):
             async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
@@ -256,7 +257,7 @@ class Backend:
                 _looked(endpoint, listed)
 
     async def _list_of(self, endpoint: Endpoint) -> list[str] | None:
-        """Return the names of a server's models; None if it does not list them.
+        """Return the names of a server's models; None if it does not list them, or not in time.
 
         Raises:
             Exception: an error of `_ERRORS` that shows an outage.
@@ -353,7 +354,7 @@ class Backend:
         spending: Spending,
         reserved: Any,
     ) -> Answer:
-        """Send one request and report what it used to the budget, also if it fails."""
+        """Send one request, and report its usage to the budget, also if it fails."""
         spending.requests += 1
         used: Usage | None = None  # unknown: an answer cut short may still have cost tokens
         is_answered = False

@@ -11,7 +11,7 @@ FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
 
 MAX_WAIT_WITHIN_REQUEST_SECONDS = 30.0
-"""If a server asks for a longer wait, the caller waits, because it can show that to users."""
+"""If a server asks for a longer wait, the caller waits, because it can show the wait to users."""
 
 
 class BackendError(UserError):

@@ -29,9 +29,9 @@ class Poster:
     """Posts JSON with a client of the library.
 
     The library builds every request from the client's options, which takes longer than sending it.
-    These options never change, so the library builds one request to each path, and all that are
-    sent repeat its address, headers and timeouts. It also gets each failure, to raise its own
-    error. docs/benchmarks.md has the processor time of both.
+    These options never change, so the library builds only one request for each path, and every
+    request sent copies its address, headers and timeouts. Each failure is passed to the library,
+    which raises its own error. docs/benchmarks.md compares the processor time.
     """
 
     def __init__(self, client: openai.AsyncOpenAI, http: BoundedClient) -> None:
@@ -78,7 +78,7 @@ class Poster:
     async def _ask_library(
         self, path: str, answer: Callable[[httpx2.Request], httpx2.Response]
     ) -> httpx2.Response:
-        """Let the library post to a server that answers like this; raises the library's errors."""
+        """Let the library post to a fake server with this answer; raises the library's errors."""
         nowhere = httpx2.MockTransport(answer)
         async with httpx2.AsyncClient(transport=nowhere, trust_env=False) as http:
             client = self._client.with_options(http_client=http)

@@ -20,7 +20,7 @@ class Spending:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
-    """Prompt tokens that servers took from their prefix caches, as far as they tell."""
+    """Prompt tokens that servers took from their prefix caches, as far as they report it."""
     failures: Counter[str] = field(default_factory=Counter)
     """Failed attempts by kind."""
     latencies: Counter[str] = field(default_factory=Counter)

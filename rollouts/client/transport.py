@@ -32,7 +32,7 @@ class BoundedClient(openai.DefaultAioHttpClient):
     """The library's client with a timeout for the whole request, answer included.
 
     The library's own timeout limits each read, so a byte now and then keeps a request open forever.
-    It also reads answers of any size, and follows redirects to any host with the prompt.
+    It also reads answers of any size, and follows redirects, which sends the prompt to any host.
     """
 
     def __init__(self) -> None:

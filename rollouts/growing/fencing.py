@@ -43,7 +43,7 @@ def take_over(generations: Mapping[str, int], holder: str) -> set[str]:
         for tree, oldest in oldest_generations.items()
         if oldest != generations[tree]  # else the tree was empty until this claim
     }
-    # Trees that were seeded together have equal generations: one update for many.
+    # Trees that were seeded together have equal generations, so one update moves many of them.
     alike = defaultdict[tuple[int, int], list[str]](list)
     for tree, oldest in to_move.items():
         alike[oldest, generations[tree]].append(tree)
@@ -79,7 +79,7 @@ GROWS_AGAIN = {
     "lease_holder": "",
     "lease_expires_at": None,
 }
-"""Fields of a tree that shall grow again from the root."""
+"""Fields to set so that a tree grows again from the root."""
 
 
 def forget_nodes(
@@ -90,9 +90,11 @@ def forget_nodes(
     Their nodes keep an older generation, so readers skip them. The recorded costs stay.
 
     Args:
-        trees: ids with the generation that each must still have: another worker may have taken it.
-        fields: what changes besides.
-        also_held: whether to empty trees that a worker holds. It loses them at its next write.
+        trees: ids, each with the generation that the tree must still have: another worker may have
+            taken the tree.
+        fields: further fields to set.
+        also_held: whether to empty trees that a worker holds. The worker loses them at its next
+            write.
     """
     free = {} if also_held else {"lease_expires_at": {"$not": {"$gt": server_time()}}}
     number = 0
@@ -135,7 +137,8 @@ def insert_nodes(documents: Sequence[Document]) -> set[str]:
     """Insert nodes in order, and return the trees into which later holders have written.
 
     Nothing more is inserted into such a tree. A late node of an earlier holder is overwritten. If
-    the driver repeats a write because its answer got lost, the stored nodes are equal: no conflict.
+    the driver repeats a write because its answer got lost, the stored nodes are equal, which is not
+    a conflict.
     """
     lost: set[str] = set()
     rest = list(documents)

@@ -71,7 +71,7 @@ MAX_BYTES_OF_STEP = 12_000_000
 SECONDS_FOR_SAMPLES_AT_END = 5.0
 """How long a stop waits for samples that are still being read: users' code may be slow."""
 MAX_WAITS_OF_REQUEST = 3
-"""Fail a request that alone finds the server down more often than this while others succeed: a
+"""Fail a request that finds the server down more often than this while other requests succeed: a
 proxy may be cutting its answers."""
 
 
@@ -141,7 +141,7 @@ class ForestGrower:
         self._held: set[str] = set()
         self._growing: set[str] = set()
         self._thought_only: dict[str, int] = {}
-        """Generations of the trees whose steps turned out to be part of a thought."""
+        """Trees with steps that turned out to be part of a thought, and their generations."""
         self._taking: asyncio.Future[_Taken] | None = None
         self._num_answered = 0
         self._turns = Turns(num_requests)
@@ -165,8 +165,8 @@ class ForestGrower:
     ) -> GrowthOutcome:
         """Grow these trees until each is complete or failed, or until `stop` is set.
 
-        Also waits for trees that others hold, unless `waits` is False. However it ends, it first
-        writes the samples that have arrived and releases the leases.
+        Also waits for trees that others hold, unless `waits` is False. Before it returns or raises,
+        it always writes the samples that have arrived, and releases the leases.
 
         Raises:
             BackendRefusedError: the server does not serve this forest with its current settings.
@@ -192,7 +192,7 @@ class ForestGrower:
         finally:
             self._patience_ends = time.monotonic() + SECONDS_FOR_SAMPLES_AT_END
             await _cancel([*working, stopping])
-            if self._taking:  # trees that it still claims must be released
+            if self._taking:  # it may still claim trees, which must be released
                 await asyncio.gather(self._taking, return_exceptions=True)
             self._tree_thread.shutdown(wait=False, cancel_futures=True)
             try:
@@ -217,7 +217,7 @@ class ForestGrower:
             self._thought_only.pop(tree, None)
 
     async def _grow_all(self, indexes: list[int], *, waits: bool) -> None:
-        """Grow all trees, including those that others hold now, once they are released."""
+        """Grow all trees; with `waits`, also those that others hold, once they release them."""
         while (busy := await self._grow_free(indexes)) and waits:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS_AT_BUSY_TREES)
             indexes = busy
@@ -368,7 +368,7 @@ class ForestGrower:
     async def _record(self, growth: Growth, grader: TreeGrader, changes: Changes) -> None:
         nodes = [*changes.added.values(), *changes.changed.values()]
         try:
-            # Also with nothing to grade: changes are noted in the order in which they were made.
+            # Call this even with nothing to grade: it keeps the changes in their order.
             await self._in_tree_thread(grader.grade_new, nodes)
         finally:
             self.recorder.note(growth, changes)  # keep samples even if grading them fails
@@ -386,7 +386,7 @@ class ForestGrower:
         return steps_to_answer(self.config, before, steps)
 
     def _keep_leases(self) -> None:
-        """Renew leases until growth is over, in a separate thread: users' code may block others.
+        """Renew leases until growth is over. Needs its own thread: users' code may block others.
 
         Raises:
             LeaseLostError: another worker has taken a tree.
@@ -396,7 +396,7 @@ class ForestGrower:
             now = time.time()
             held = self._held.copy() | self.recorder.unwritten()
             lost = leases.renew(list(held), self.holder)
-            # A tree that is being written may be finished and have released its lease itself.
+            # A tree in the batch that is being written may be finished, without a lease.
             lost &= self._growing.copy() | self.recorder.waiting()
             if lost:
                 self.recorder.leases_renewed_at = 0
@@ -440,7 +440,7 @@ class _NoPatienceError(Exception):
 
 
 def show_wait(forest_name: str, reason: str, shown: str) -> None:
-    """Show why this worker waits. An empty reason removes only the text it has `shown` before."""
+    """Show why this worker waits. An empty reason removes only the text that it has `shown`."""
     sought = {"_id": forest_name} if reason else {"_id": forest_name, "backend_message": shown}
     collection(Forest).update_one(sought, {"$set": {"backend_message": reason}})
 
@@ -453,8 +453,8 @@ def show_stop(forest_name: str, reason: str) -> None:
 def mark_started(forest: Forest) -> None:
     """Record that a worker grows a forest now, and when the first worker began.
 
-    Removes the waiting reason: a killed worker may have left it. Workers that still wait soon show
-    theirs again.
+    Removes the reason for waiting: a killed worker may have left it. Workers that still wait soon
+    show their reasons again.
     """
     now = datetime.now(UTC)
     started = {} if forest.growth_started_at else {"growth_started_at": now}
@@ -478,7 +478,7 @@ async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
 
 
 def _take(forest: Forest, indexes: list[int], holder: str) -> _Taken:
-    """Claim the trees that nobody holds, read them, and delete what torn writes left.
+    """Claim the trees that nobody holds, read them, and delete nodes that torn writes left.
 
     Takes no tree if the forest was extended since it was read: with the old settings, growth would
     call its trees complete.

@@ -99,7 +99,7 @@ def grow_trees(
         with rare_searches_for_garbage():
             return asyncio.run(_grow(forest, loaded, indexes, num_requests, parent, waits=waits))
     except UnopenedThoughtError as error:
-        # Other processes may be growing trees inside such thoughts too: these trees end as well.
+        # Other processes may be growing trees inside such thoughts too: empty those as well.
         trees = _answered_since(forest, began)
         number = fencing.forget_nodes(trees, fencing.GROWS_AGAIN, also_held=True)
         settle_counters(forest)
@@ -167,8 +167,8 @@ async def _make_ready(forest: Forest, client: CompletionClient, prompt: Prompt |
 def _answered_since(forest: Forest, moment: datetime) -> Iterator[tuple[str, int]]:
     """Yield id and generation of trees that have answers without a thought before them.
 
-    Such an answer may be part of a thought whose opening tag is missing. Trees that have not grown
-    since `moment` are left out. Those that grow now are included, whatever is written of them.
+    Such an answer may be part of a thought that lacks its opening tag. Trees that have not grown
+    since `moment` are left out. Trees that are growing now are included, whatever their nodes.
     """
     fields = {"status": 1, "generation": 1}
     for tree in collection(Tree).find({"forest_id": forest.name}, fields):
@@ -258,7 +258,7 @@ def make_client(
 ) -> CompletionClient:
     """Return a client with a forest's settings. Drawing single steps needs `config`.
 
-    `allowed` names models that may grow the forest besides those that it has recorded.
+    `allowed` names models that may grow the forest besides the recorded ones.
     """
     worker_config = RolloutWorkerConfig.from_dict(forest.worker_config)
     address = policy_server(worker_config.base_urls)

@@ -195,12 +195,13 @@ class Recorder:
     def _write(self, batch: _Batch, states: list["_TreeState"], used: Mapping[str, int]) -> None:
         """Write counts of existing nodes, then new nodes, then the forest's sums, then the trees.
 
-        If tokens are kept, the ids of prompts come first: those of the steps follow them.
+        If tokens are kept, the ids of the prompts are written first, because the ids of the steps
+        continue them.
 
-        A writer killed in between leaves a tree that lacks samples, which growth draws again, or a
-        forest whose sums are ahead of its trees, or whose number of finished trees is behind them.
-        `settle_counters` corrects both. A finished tree's status is written after its sums, so the
-        sums are whole once all trees are finished.
+        A writer may be killed in between. Then a tree lacks samples, which growth draws again, or
+        the forest's sums are ahead of its trees, or its number of finished trees is behind them.
+        `settle_counters` corrects the sums and that number. A finished tree's status is written
+        after its sums, so the sums are whole once all trees are finished.
         """
         self._write_prompt_ids(batch.growths)
         lost = self._update_nodes(list(batch.updates.values()))
@@ -355,10 +356,10 @@ def _sums(
 def settle_counters(forest: Forest) -> bool:
     """Set a forest's counters to the sums over its trees; return False if trees are growing.
 
-    A killed worker leaves sums that do not match its trees. While no tree is growing nobody else
-    changes the sums, so they can be replaced. Two processes may do so at once, one of them with
-    outdated sums, so each computes them again after it has written. Also frees the reservations of
-    killed workers.
+    A killed worker leaves sums that do not match its trees. While no tree is growing, nobody else
+    changes the sums, so they can be replaced. Two processes may replace them at once, one with
+    outdated sums, so each computes the sums again after it has written them. Also frees the
+    reservations of killed workers.
     """
     growing = {"forest_id": forest.name, "status": str(TreeStatus.GROWING)}
     written: Document = {}

@@ -87,11 +87,11 @@ class ForestBudget:
         self._is_open = forest.ledger is not None
         self._answered = Usage()
         self._tokens_per_byte = 0.0
-        self._is_silent = False  # the server has answered without the tokens that it used
+        self._is_silent = False  # whether an answer did not report its tokens
         self._wishes: list[_Wish] = []
         self._change = _Change()  # not written yet
         self._taken = _Change()  # being written
-        self._held = Usage()  # what the database has under our key
+        self._held = Usage()  # our reservation in the database
         self._has_reserved = False
         self._news = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
@@ -120,8 +120,9 @@ class ForestBudget:
     ) -> None:
         """Replace a reservation by the usage of its request.
 
-        None: the request was sent and its usage is unknown. It then counts with the average usage.
-        Where tokens are limited, an answer that does not report them counts as the most.
+        `used` is None if the request was sent but its usage is unknown: it counts with the average
+        usage. If tokens are limited, an answer that does not report its tokens counts as the most
+        that the request may use. Once such an answer came, unknown usage counts in the same way.
         """
         self.num_in_flight -= 1
         most = reservation.most
@@ -227,7 +228,7 @@ class ForestBudget:
                 wish.granted.set_result(None)
 
     async def _wait_for_others(self, tries: int) -> None:
-        """Wait for answers to requests in flight; now and then free what dead holders reserved."""
+        """Wait for answers to requests in flight; sometimes free reservations of dead holders."""
         await self._wait_for_news(SECONDS_BETWEEN_TRIES)
         if tries % TRIES_BETWEEN_LOOKS_FOR_THE_DEAD == 0:
             with contextlib.suppress(PyMongoError, DatabaseError):
@@ -242,7 +243,7 @@ class ForestBudget:
             await asyncio.wait_for(self._news.wait(), seconds)
 
     def _write(self, change: _Change, wanted: Sequence[Usage]) -> tuple[int, str]:
-        """Return how many requests were granted, and the spent limit if none can ever be."""
+        """Return the number of granted requests, and the spent limit if no more can be granted."""
         self._taken = change
         if not self._is_open:
             self._open()

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 class Turns:
     """A semaphore that serves the lowest rank first, and within a rank the first to wait.
 
-    With the order in which trees began as ranks, a tree's requests follow each other closely, while
-    its prefix is still in the server's cache. Other trees fill the turns that it does not need.
+    If the ranks are the order in which trees began, a tree's requests follow each other closely,
+    while the server's cache still has its prefix. Other trees use the turns that it does not need.
 
-    llama.cpp keeps a prefix in one slot, and computes it again for a request that finds that slot
-    busy. For such servers `spreads` serves the rank with the fewest requests in flight first.
+    llama.cpp keeps a prefix in one slot, and computes it again if that slot is busy. For such
+    servers, `spreads` serves the rank with the fewest requests in flight first.
     """
 
     def __init__(self, number: int, *, spreads: bool = False) -> None:

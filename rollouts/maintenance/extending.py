@@ -42,7 +42,7 @@ class _Found:
     """Trees by their ids."""
 
     lacking: dict[str, int] = field(default_factory=dict)
-    """Complete trees that lack samples, each with the least number that it lacks."""
+    """Complete trees that lack samples, with the least number that each lacks."""
     unfinished: list[str] = field(default_factory=list)
 
 
@@ -177,7 +177,7 @@ def reopen(
 
 
 def _count_as_pending(forest: Forest, number: int) -> None:
-    """Show the forest as unfinished before its first tree is; counters are settled later."""
+    """Show the forest as unfinished before any tree is pending; counters are settled later."""
     if number:
         left = max(0, forest.num_complete - number)
         # Clear `worked_at`: a recent write would make the forest look as if it were growing.

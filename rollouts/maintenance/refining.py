@@ -1,7 +1,7 @@
 """Refine a forest: let complete trees grow where a step is still undecided.
 
-Trees are reopened as `extend_forest` does it. A tree keeps the list of the steps to decide, because
-the steps of the added rollouts are not to be decided themselves.
+Reopens trees as `extend_forest` does. A tree stores the list of the steps to decide, because the
+steps of the added rollouts must not be decided too.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ from rollouts.strategies.base import GrowthStrategy
 from rollouts.strategies.refining import refining_or
 
 DEEPEST_IN_PRIOR = 6
-"""Depth up to which the settings keep what was learnt for each depth: they stay below 50 KB."""
+"""Depth up to which the stored prior keeps a distribution for each depth: it is below 50 KB."""
 
 
 @dataclass(slots=True)
@@ -39,15 +39,15 @@ class Outlook:
 
     refinement: Refinement
     standings: Counter[str] = field(default_factory=Counter)
-    """Steps (goal `labels`) or pairs of the complete trees by what is known of them."""
+    """Number of steps (goal `labels`) or pairs in the complete trees, by standing."""
     num_trees: int = 0
     """Complete trees with something undecided that can be drawn from."""
     num_unfinished: int = 0
-    """Trees that an earlier refinement has reopened, and that are not finished."""
+    """Unfinished trees that an earlier refinement reopened."""
     most_rollouts: int = 0
-    """The most rollouts that it can need. It stops earlier where it can."""
+    """The most rollouts that the refinement can need. Drawing stops earlier where it can."""
     most_tokens: int = 0
-    """Completion tokens of these rollouts, if they are as long as the solutions that are there."""
+    """Completion tokens of these rollouts, if they are as long as the existing solutions."""
 
     @property
     def num_cases(self) -> int:
@@ -67,7 +67,7 @@ class _RootValue:
 
     value: float | None
     generation: int
-    """The number of the claim after which it was computed."""
+    """The generation of the tree when the value was computed."""
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class _Found:
     """Complete trees to reopen."""
     unfinished: list[str] = field(default_factory=list)
     steps: dict[str, list[str] | None] = field(default_factory=dict)
-    """Steps to decide that the trees are to store."""
+    """The steps to decide that each tree must store; None removes them."""
     root_values: dict[str, _RootValue] = field(default_factory=dict)
 
 
@@ -91,13 +91,13 @@ def refine_forest(
     is_dry_run: bool = False,
     report: Callable[[int], None] = lambda _: None,
 ) -> Outlook:
-    """Make complete trees pending that have undecided steps, so that workers draw from these.
+    """Make complete trees with undecided steps pending, so that workers draw from these steps.
 
     `max_tokens`: new limit of the forest's tokens in total; None: the limit stays.
 
     A dry run changes nothing. Calls `report` with the number of trees checked. After an
     interruption, the same call finishes the rest. A forest that was never refined does not change
-    if nothing is undecided. One that was refined gets the new settings in any case, as its exports
+    if nothing is undecided. A refined forest gets the new settings in any case, because its exports
     follow them.
 
     Raises:
@@ -119,7 +119,7 @@ def refine_forest(
 def _write_settings(
     forest: Forest, refinement: Refinement, max_tokens: int | None, found: _Found
 ) -> None:
-    """Write what workers need to refine the forest, unless it is there already."""
+    """Write what workers need to refine the forest, unless the forest has it already."""
     settings = {"refinement": refinement.as_dict()}
     limits = {"max_tokens_total": max_tokens} if max_tokens else {}
     is_known = _asks_for_the_same(forest, refinement) and max_tokens in (
@@ -135,7 +135,7 @@ def _write_settings(
 
 
 def _asks_for_the_same(forest: Forest, refinement: Refinement) -> bool:
-    """Return whether the forest is refined like this already; what was learnt may differ."""
+    """Return whether the forest is already refined like this, whatever its prior."""
     stored = forest.worker_config.get("refinement")
     if stored is None:
         return False
@@ -233,7 +233,7 @@ def _look_at_complete(
             found.outlook.most_rollouts += missing
             found.outlook.most_tokens += missing * _tokens_after(stored.tree, step)
     elif not forest.refined_for:
-        found.steps[stored.id] = None  # an interrupted call may have left steps there
+        found.steps[stored.id] = None  # an interrupted call may have stored steps
 
 
 def _named(steps: Sequence[NodePath]) -> list[str]:
@@ -241,7 +241,8 @@ def _named(steps: Sequence[NodePath]) -> list[str]:
 
 
 def _steps_of(forest: Forest, stored: StoredTree, refinement: Refinement) -> list[NodePath]:
-    # Without settings, an interrupted call left the list, and the tree may have grown since.
+    # If the forest has no settings for it, an interrupted call left the list, and the tree may have
+    # grown since.
     if stored.refined_steps is None or not forest.refined_for:
         if refinement.goal == FOR_PAIRS:
             return steps_to_rank(stored.tree)
@@ -301,10 +302,10 @@ def _write_steps(found: _Found) -> None:
 
 
 def _write_root_values(found: _Found) -> None:
-    """Write the values of the estimator that the forest has now.
+    """Write the root values that belong to the forest's new estimator.
 
-    Before the settings say so, they would be wrong. Workers write those of the trees that they
-    claim.
+    Call this after the settings have changed: before that, these values would be wrong. Workers
+    write the values of the trees that they claim.
     """
     for batch in in_batches(list(found.root_values)):
         collection(Tree).bulk_write([_update(tree, found.root_values[tree]) for tree in batch])

@@ -75,7 +75,7 @@ def regrade_forest(
         raise ConfigError(f"forest {forest.name!r} is growing: stop its workers or pause it first")
     if not is_dry_run:
         collection(Forest).update_one({"_id": forest.name}, {"$set": {"is_graded": False}})
-        wait_for_workers(forest)  # one may have started just now; it stops within a second
+        wait_for_workers(forest)  # a worker may have just started; it stops within a second
         take_over_unfinished(forest)
     regrading = Regrading()
     for done, stored in enumerate(iter_trees(forest), start=1):

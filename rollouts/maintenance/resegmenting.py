@@ -46,7 +46,7 @@ _OF_ITSELF: Document = {
     "worker_message_at": None,
     "worked_at": None,
 }
-"""Fields that a new forest does not copy from the forest of its solutions."""
+"""Fields that a new forest does not copy from the old one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class NewSteps:
     settings: RolloutWorkerConfig
     """Settings that describe the rule, as far as settings can."""
     splitter: str = ""
-    """Config whose `split_steps` cuts, with its SHA-256; empty if settings describe the rule."""
+    """The config that has `split_steps`, with its SHA-256; empty if settings describe the rule."""
 
     def stored(self) -> Document:
         """Return the settings of the new forest that describe its steps."""
@@ -137,7 +137,7 @@ def _resegmented(
 ) -> tuple[ReasoningTree, int, int]:
     """Return the new tree, and the numbers of samples kept and rollouts left out.
 
-    For a failed tree all three are empty.
+    For a failed tree: an empty tree, 0 and 0.
     """
     if stored.status != TreeStatus.COMPLETE:
         return ReasoningTree(), 0, 0
@@ -176,7 +176,7 @@ def _start_forest(forest: Forest, name: str, steps: NewSteps) -> Forest:
     new.created_at = datetime.now(UTC)
     for field, value in _OF_ITSELF.items():
         setattr(new, field, value)
-    delete_forest(Forest(name=name))  # the rest of an interrupted deletion
+    delete_forest(Forest(name=name))  # an interrupted deletion may have left trees and nodes
     new.save(force_insert=True)
     return new
 

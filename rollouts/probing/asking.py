@@ -117,7 +117,7 @@ async def find_thought(
 ) -> None:
     """Find out from one whole answer whether the chat template opens a thought.
 
-    Only the end of a thought shows that; before it, text inside the thought would be graded as an
+    Only the end of a thought shows that: a cut answer may be all thought, and would be graded as an
     answer. If answers to the prompt are cut or refused, an easy question is asked instead.
 
     Raises:
@@ -155,7 +155,7 @@ def refusal_of_thoughts(
 ) -> BackendRefusedError | None:
     """Return the error if steps cannot be drawn because of thoughts; None if they can.
 
-    If the template opens the thought, it does not write the same thought again before a message to
+    A template that opens the thought does not write that thought again before a message to
     continue.
     """
     if endpoint.abilities.thought != UNOPENED or config.strategy == "sampled":

@@ -34,9 +34,9 @@ MAX_ENTRIES = 100
 """Maximum pairs of model and server that a forest records; further servers still work."""
 _MAX_SHOWN = 5
 _TREES_LOOKED_AT = 32
-"""Trees of a forest of an older version to check for nodes."""
+"""How many trees to check for nodes, in a forest of an older version."""
 _TREES_READ = 4
-"""Trees among them whose nodes to read."""
+"""How many of these trees to read the nodes of."""
 _FIELDS = ("grown_by", "allowed_models", "nodes_by_model", "num_nodes", "growth_started_at")
 
 
@@ -64,7 +64,7 @@ class ForestModels:
                 [*grown_models(entries_of(forest)), *(forest.allowed_models or []), *allowed]
             )
         )
-        """Names to request if the settings name no model, or none that the server has."""
+        """Names to request if the settings name no model, or one that the server lacks."""
         self._named = forest.worker_config.get("model")
         self._allowed = allowed
         self._template = chat_template_sha256(config)

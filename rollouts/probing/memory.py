@@ -25,7 +25,7 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class ServerKey:
-    """What abilities belong to: a server with a model, an API and extra request fields."""
+    """The combination of server, model, API and extra request fields that abilities belong to."""
 
     server: str
     """The address, without credentials."""

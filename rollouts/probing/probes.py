@@ -1,7 +1,7 @@
 """Requests that probe a server's abilities, and how to read the responses.
 
-They are few and cheap: one shows most abilities, and one for each way of continuing a message shows
-the rest.
+They are few and cheap: one request shows most abilities. One request for each way of continuing a
+message shows the rest.
 """
 
 import re

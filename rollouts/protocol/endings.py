@@ -96,9 +96,9 @@ def read_stop_sign(
         tokens: the texts of its tokens, if they are listed.
         stops: the stop texts of the request.
         lists_end: the server lists an end token whenever the model ended (llama.cpp with
-            log-probabilities), so the lack of one means a stop text.
-        names_stop: the server names every stop text that it met, so the lack of a name means that
-            the model ended.
+            log-probabilities). If there is none, a stop text ended the sample.
+        names_stop: the server names every stop text that it met. If it names none, the model ended
+            the sample.
     """
     if sign := sign_by_name(choice, stops) or sign_in_tokens(text, tokens or (), stops):
         return sign

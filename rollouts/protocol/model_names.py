@@ -27,7 +27,7 @@ def is_listed(model: str, listed: Sequence[str]) -> bool:
 
 
 def is_same_model(asked: str, answered: str) -> bool:
-    """Return whether an answer may name the asked model so: as a path, or with a date."""
+    """Return whether `answered` may name the asked model: as a path, or with a date."""
     one, other = _bare(asked), _bare(answered)
     return one == other or bool(re.fullmatch(re.escape(one) + _DATE, other))
 

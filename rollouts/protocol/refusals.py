@@ -230,8 +230,8 @@ def read_refusal(status: int, body: Any, asked: Mapping[str, Any]) -> Refusal:
     """Return the meaning of an error response.
 
     Args:
-        status: the HTTP status; 200 for an error inside a successful response, whose own code then
-            serves as the status.
+        status: the HTTP status. If it is 200, a successful response contains the error, and the
+            error's own code is used as the status.
         body: the parsed body of the response.
         asked: the body of the request.
     """

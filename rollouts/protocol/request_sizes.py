@@ -24,10 +24,10 @@ def prompt_bytes(body: Mapping[str, Any]) -> int:
 
 
 def charged(used: Usage, most: Usage) -> Usage:
-    """Return what an answered request counts where tokens are limited.
+    """Return the usage that an answered request counts with if tokens are limited.
 
-    Some servers do not report tokens, or not those of the prompt: the most that the request may use
-    then takes their place, so that a limit holds.
+    Some servers do not report tokens, or not those of the prompt. The most that the request may use
+    replaces the missing numbers, so that a limit holds.
     """
     if not used.tokens:
         return most

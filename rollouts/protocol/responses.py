@@ -63,7 +63,7 @@ class StopRules:
     echo: str = ""
     """Text that a server may repeat before the sample (llama.cpp, when it continues a message)."""
     sent_thought: str = ""
-    """The thought before the steps, which such servers may also repeat."""
+    """The thought before the steps; a server may repeat it too."""
     lists_end: bool = False
     """Whether the server lists an end token whenever the model ended."""
     names_stop: bool = False
@@ -71,7 +71,8 @@ class StopRules:
     skips_thought: bool = False
     """Whether the sample may begin with a thought in its text, before the step."""
     is_answering: bool = False
-    """Whether the thought ended before the sample: what a parser calls a thought is the answer."""
+    """Whether the thought ended before the sample. If the server splits off a thought and gives no
+    text, that thought is the answer."""
     max_tokens: int | None = None
     """Token limit of the sample, which shows a cut if the server gives no reason."""
     keeps_tokens: bool = False
@@ -354,9 +355,9 @@ def _with_thought(
 
 
 def _with_kept(completion: Completion, response: Any, choice: Any, rules: StopRules) -> Completion:
-    """Return a sample with its token ids, if all of them are told.
+    """Return a sample with its token ids, if the response has all of them.
 
-    A text that begins with white space that an earlier step has already gets none.
+    A sample gets no ids if the server repeated white space of an earlier step before its text.
     """
     answer = (_thought_and_text(_mapping(choice), rules)[2] or "").removeprefix(rules.echo)
     if not (answer.startswith(completion.text) or completion.text.startswith(answer)):

@@ -38,7 +38,7 @@ def seconds_to_wait(headers: Mapping[str, str], words: str, now: datetime) -> fl
 
 
 def _resets(headers: Mapping[str, str], now: datetime) -> list[float | None]:
-    """Return the seconds until each exhausted limit resets; other limits do not matter."""
+    """Return the seconds until each limit resets that is exhausted, or shows no remainder."""
     found = []
     for prefix in _PREFIXES:
         for kind in _RESETS:

@@ -1,8 +1,8 @@
 """Read token ids from the parsed JSON of OpenAI-compatible servers.
 
-vLLM (0.10.2 and newer) tells them with `return_token_ids`: `token_ids` of a choice, and
+vLLM (0.10.2 and newer) gives them with `return_token_ids`: `token_ids` of a choice, and
 `prompt_token_ids` of a choice or, over chat, of the response. llama.cpp lists an `id` with each
-log-probability, and tells no ids of the prompt: its `/tokenize` does.
+log-probability, but not the ids of the prompt: `/tokenize` gives those.
 
 All or nothing: ids that do not match the listed tokens, or tokens that do not spell the text, are
 not kept.
@@ -28,12 +28,12 @@ class Listed(NamedTuple):
     id: int
     text: str
     data: bytes
-    """What it spells in UTF-8: it may be a part of a character, which has no text."""
+    """Its bytes in UTF-8. They may be a part of a character, which has no text."""
     logprob: float
 
     @property
     def size(self) -> int:
-        """Characters that begin in it: bytes that continue none."""
+        """Number of characters that begin in this token: its bytes that do not continue one."""
         return sum(byte & 0xC0 != 0x80 for byte in self.data)  # noqa: PLR2004
 
 
@@ -50,7 +50,7 @@ def tells_prompt(response: Any) -> bool:
 
 
 def prompt_ids(response: Any, choice: Any) -> tuple[int, ...] | None:
-    """Return the ids of everything before a sample; None if the response does not tell them."""
+    """Return the ids of everything before a sample; None if the response lacks them."""
     places = (_mapping(choice), _mapping(response))
     return next(filter(None, (read_ids(one.get("prompt_token_ids")) for one in places)), None)
 
@@ -65,17 +65,18 @@ def read_ids(value: Any) -> tuple[int, ...] | None:
 def read_kept(
     response: Any, choice: Any, thought: str, answer: str, kept: str, *, is_ended: bool
 ) -> KeptTokens | None:
-    """Return the tokens of a sample, aligned with its text; None if not all of them are told.
+    """Return the tokens of a sample, aligned with its text; None if the response lacks some.
 
-    A last token that reaches beyond the text is left out. If the model ended its answer, the token
-    with which it did so is kept: it covers no text.
+    A last token that reaches beyond the text is left out. If the model ended its answer, its end
+    token is kept, with length 0.
 
     Args:
         response: the parsed JSON of the response.
-        choice: that of the sample.
+        choice: the JSON of the sample's choice.
         thought: the thought that the server split off, if any.
         answer: the text as it came.
-        kept: the part of it that becomes steps; the delimiter that the server cut off may follow.
+        kept: the part of the answer that becomes steps. It may end with a delimiter that the server
+            cut off, which `answer` lacks.
         is_ended: whether the model ended the sample, and nothing of it was cut.
     """
     listed = _listed(_mapping(choice))
@@ -110,7 +111,7 @@ def read_kept(
 
 
 def _place(spelled: str, thought: str, answer: str, at_thought: int) -> int:
-    """Return where the answer begins among what the tokens spell; -1 if it is not there."""
+    """Return where the answer begins in the text that the tokens spell; -1 if it is not there."""
     if not thought:
         return 0
     after = at_thought + len(thought)
@@ -127,10 +128,10 @@ def _overlap(start: int, size: int, at: int, length: int) -> int:
 
 
 def _sizes_around_unreadable(listed: Sequence[Listed], text: str) -> list[int]:
-    """Return the characters of each token where servers replace parts of characters.
+    """Return the number of characters of each token, if a server replaces parts of characters.
 
-    The first token of a run that cannot be read gets all characters up to the next one that can.
-    The sizes add up to less than the text if the tokens do not spell it.
+    The first token of an unreadable run gets all characters up to the next readable token. The
+    sizes add up to less than the text if the tokens do not spell it.
     """
     sizes, position, run = [0] * len(listed), 0, -1
     for number, token in enumerate(listed):

@@ -66,8 +66,8 @@ _SECONDS_BETWEEN_LOOKS_AT_CLAIM = 0.25
 _CONTEXT = "context"
 """Finish reason of samples for which the context has no room."""
 _TOKENS_WITHOUT_STOP = 64
-"""Tokens to request if the answer may begin with the delimiter, so that it cannot be a stop text. A
-second request with the stop text continues longer steps; more tokens in the first are wasted."""
+"""Tokens to request if the answer may begin with the delimiter, which then cannot be a stop text. A
+second request with the stop text continues longer steps, so more tokens here would be wasted."""
 _TOKENS_TO_TELL = 16
 """Tokens that show whether a delimiter follows, or the end of the answer."""
 _ANY = "\0"
@@ -178,7 +178,7 @@ class _Drawing:
             self.thinks = True
             return []
         except NoSampleError:
-            self._num_without_sample += 1  # changes the seed, which would give the same again
+            self._num_without_sample += 1  # changes the seed: the old one would give the same again
             raise
         self.prompt_tokens = usage.prompt_tokens
         return drawn
@@ -289,9 +289,9 @@ class CompletionClient:
     async def model(self) -> str:
         """Return the name of the model to request.
 
-        If the settings name a model, that one, unless the server lists only another model of the
-        forest. Otherwise the first of the forest's models that the server lists, else the server's
-        first model.
+        If the settings name a model, this is that model, unless the server lists only another model
+        of the forest. Otherwise it is the first of the forest's models that the server lists, else
+        the server's first model.
 
         Raises:
             BackendError: the server cannot be reached, refuses, or lists no models.
@@ -453,7 +453,7 @@ class CompletionClient:
         """Find out whether a server's template opens thoughts.
 
         Raises:
-            UnopenedThoughtError: it does now, and did not before.
+            UnopenedThoughtError: the template opens thoughts now, and did not before.
             BackendError: as `rollouts.probing.asking.find_thought`.
         """
         before = endpoint.abilities.thought
@@ -551,14 +551,15 @@ class CompletionClient:
         return any(owner in (endpoint.owners or ()) for endpoint in self._backend.endpoints)
 
     def _learnt(self, endpoint: Endpoint) -> Learnt:
-        """Return what holds for all clients: some servers limit only greedy samples to one."""
+        """Return what other clients can use: some servers limit only greedy samples to one."""
         learnt = endpoint.dialect.learnt
         return learnt if self.config.temperature else learnt.without_samples()
 
     async def _keep_learnt(self) -> None:
         """Store what was learnt of servers since they were probed.
 
-        With greedy sampling nothing is stored: its limit of samples would apply to other clients.
+        With greedy sampling, nothing is stored: a limit of greedy samples would then apply to other
+        clients too.
         """
         if self._memory is None or self._model is None or not self.config.temperature:
             return
@@ -612,8 +613,8 @@ class CompletionClient:
         """Check samples against the known abilities of the server that drew them.
 
         Raises:
-            ResponseError: it may no longer continue messages; it will be probed again.
-            BackendRefusedError: it does not continue messages, which the probe left unclear.
+            ResponseError: the server may no longer continue messages; it will be probed again.
+            BackendRefusedError: the server does not continue messages; the probe left this unclear.
         """
         name, is_recalled = endpoint.abilities.answers_as, endpoint in self._recalled
         if is_recalled and name and any(one.model not in ("", name) for one in drawn):
@@ -828,7 +829,7 @@ class CompletionClient:
     def _told(self, begun: Completion, after: Completion) -> Completion:
         """Return a sample of unknown ending with the ending that its continuation shows.
 
-        The delimiter is added as the continuation spells it; if it is not there, none is added.
+        If the continuation begins with the delimiter, it is added as the continuation spells it.
         """
         if not after.text.strip() and after.ending is Ending.SOLUTION:
             return replace(begun, ending=Ending.SOLUTION)
@@ -912,9 +913,9 @@ class CompletionClient:
     async def _with_prompt_ids(
         self, request: SampleRequest, sent: str, drawn: list[Completion], drawing: _Drawing
     ) -> list[Completion]:
-        """Return samples with the ids of their prompt, if their server tells them only when asked.
+        """Return samples with the ids of their prompt; ask the server for those that it left out.
 
-        Its answer says how many there must be.
+        The number of ids must be the number of prompt tokens that the response reports.
         """
         lacks = any(one.kept and one.kept.prompt is None for one in drawn)
         if not lacks or drawing.endpoint is None or self.config.api == "chat":
@@ -1031,9 +1032,9 @@ def _unopened(endpoint: Endpoint) -> UnopenedThoughtError:
 
 
 def _contradicts(sample: Completion, steps: str, *, opens: bool) -> bool:
-    """Return whether a sample contradicts that the chat template opens a thought, or does not.
+    """Return whether a sample contradicts what is known of the chat template.
 
-    `opens`: whether the template is known to open one.
+    `opens`: whether the template is known to open a thought.
     """
     closes = not sample.thought and closes_thought(steps + sample.text)
     if opens:

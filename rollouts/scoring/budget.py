@@ -25,21 +25,22 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(slots=True)
 class Work:
-    """What scoring the trees without scores takes."""
+    """The work of scoring the trees that have no scores."""
 
     trees: int = 0
     asked: int = 0
-    """What the scorer is asked about: solutions (a judge), or prefixes (a prover)."""
+    """Number of solutions (judge) or prefixes (prover) to ask about."""
     most: Usage = field(default_factory=Usage)
-    """Requests, about how many prompt tokens, and the most completion tokens."""
+    """Requests, an estimate of the prompt tokens, and the maximum of completion tokens."""
 
 
 def estimate(
     forest: Forest, scored: set[int], work_of: Callable[[StoredTree], tuple[int, Usage]]
 ) -> Work:
-    """Return what scoring the complete trees that are not in `scored` takes.
+    """Return the work of scoring the complete trees that are not in `scored`.
 
-    `work_of` returns what the scorer is asked about in one tree, and the most that this uses.
+    `work_of` returns the number of solutions or prefixes to ask about in one tree, and the most
+    that this uses.
     """
     work = Work()
     for stored in complete_trees(forest):
@@ -71,7 +72,7 @@ class ScorerBudget:
         self._used = Usage()  # by this process, not written yet
         self._reserved = Usage()
         self._planned = Usage()  # the most that the trees begun may use
-        self._is_silent = False  # the server has answered without the tokens that it used
+        self._is_silent = False  # whether an answer did not report its tokens
         self._answered = Usage()
         self._tokens_per_byte = 0.0
         self._news = asyncio.Event()
@@ -97,12 +98,12 @@ class ScorerBudget:
 
     @contextlib.asynccontextmanager
     async def room_for(self, bodies: Iterable[Mapping[str, Any]]) -> AsyncIterator[None]:
-        """Wait until all requests of a tree fit into what is left, and keep room for them.
+        """Wait until the limits leave room for all requests of a tree, and keep that room.
 
-        So a limit does not stop a tree half way, when its votes are paid and not yet written.
+        So a limit does not stop a tree half way, with votes that are paid but not written.
 
         Raises:
-            LimitSpentError: they do not fit, and trees that are begun cannot change that.
+            LimitSpentError: they do not fit, and trees in progress cannot change that.
         """
         most = sum((self._most(body) for body in bodies), Usage())
         while not self.limits.allow(self.spent + self._planned + most, self.prices):
@@ -135,7 +136,8 @@ class ScorerBudget:
     ) -> None:
         """Replace a reservation by what the request used; None counts as the average request.
 
-        Where tokens are limited, an answer that does not report them counts as the most.
+        If tokens are limited, an answer that does not report its tokens counts as the most that the
+        request may use. Once such an answer came, None counts in the same way.
         """
         most, num_bytes = reserved
         self._reserved -= most
@@ -161,7 +163,7 @@ class ScorerBudget:
         return most_of(body, self._tokens_per_byte or 1.0)
 
     def _too_much(self, most: Usage, what: str) -> str:
-        """Return the limit that leaves no room for what is next, in words."""
+        """Return, in words, the limit that leaves no room for the next request or tree."""
         used, limits = self.spent, self.limits
         parts = [
             (
@@ -187,11 +189,11 @@ class ScorerBudget:
         await self._news.wait()
 
     async def close(self) -> None:
-        """Write what was spent and is not written."""
+        """Write the spending that is not written yet."""
         await asyncio.to_thread(self.write)
 
     def write(self, unread: int = 0) -> None:
-        """Add to the scorer what was spent since the last write, and replies that were not read."""
+        """Add to the scorer the spending since the last write, and `unread` unreadable replies."""
         with self._writing:
             with self._counting:
                 written = self._used

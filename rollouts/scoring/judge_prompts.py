@@ -1,4 +1,4 @@
-r"""Ask a chat model for verdicts on the steps of a solution, and read its replies: pure.
+r"""Write prompts for verdicts on the steps of a solution, and read replies; send no requests.
 
 The protocol `first_error` is that of ProcessBench's critics (2412.06559): paragraphs in tags with
 numbers from 0, and the index of the first wrong paragraph, or -1, in \boxed{}. `per_step` asks for
@@ -32,7 +32,7 @@ JudgeTemplate: TypeAlias = Literal["first_error", "per_step"]
 JUDGE_TEMPLATES: tuple[JudgeTemplate, ...] = get_args(JudgeTemplate)
 
 MAX_PROMPT = 20_000
-"""Most characters of a prompt of the user's own."""
+"""Most characters of a user's own prompt."""
 PLACES = ("{problem}", "{solution}")
 
 _SPLIT = """\
@@ -84,7 +84,7 @@ class JudgePromptError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeOptions:
-    """How to ask a judge. Two runs under one name must have the same."""
+    """How to ask a judge. Two runs under one name must have the same options."""
 
     kind: str = "judge"
     model: str = ""
@@ -112,12 +112,12 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """What one reply says of a solution."""
+    """The verdicts of one reply on the steps of a solution."""
 
     verdicts: Mapping[int, Verdict]
-    """By the number of the step; steps of which it says nothing are absent."""
+    """By step number; steps that the reply does not judge are absent."""
     rationales: Mapping[int, str]
-    """Why, by the number of the step that it is about."""
+    """The reasons for verdicts, by step number."""
 
 
 def check_prompt(text: str) -> str:
@@ -155,9 +155,10 @@ def read_prompt(file: Path) -> str:
 def solutions_of(tree: ReasoningTree, most: int) -> tuple[list[Solution], int]:
     """Return the solutions of a tree to judge, and how many cannot be judged.
 
-    A solution whose text holds a tag as the prompt writes them cannot be judged: the judge would
-    take it for the end of a paragraph. With `most`, solutions that part early from those already
-    chosen come first; of several, the first in the tree. The same tree gives the same choice.
+    A solution cannot be judged if a step contains a paragraph tag like those of the prompt: the
+    judge would take it for the end of a paragraph. `most` limits the number; 0: no limit. Solutions
+    that share the fewest steps with those already chosen come first; of equal ones, the first in
+    the tree. The same tree always gives the same choice.
     """
     found: list[Solution] = []
     unclear = 0
@@ -177,7 +178,7 @@ def solutions_of(tree: ReasoningTree, most: int) -> tuple[list[Solution], int]:
 def has_paragraph_tag(text: str) -> bool:
     """Return whether a model may read a tag of the prompt in a text.
 
-    Full-width forms count as the usual ones, and characters without a width are left out.
+    Full-width forms count as the usual ones, and characters without a width are ignored.
     """
     usual = unicodedata.normalize("NFKC", text.translate(_LIKE_A_BRACKET))
     return bool(_TAG.search("".join(one for one in usual if unicodedata.category(one) != "Cf")))
@@ -243,8 +244,8 @@ def _first_error(said: str, num_steps: int) -> Vote | None:
 def _per_step(said: str, num_steps: int) -> Vote | None:
     """Read the verdict on each step that has one.
 
-    Verdicts without the number of a step can be read only if there is one for each step. Numbers
-    that are not those of the solution show that the reply is about other steps.
+    Verdicts without step numbers can be read only if there is one for each step. A number that the
+    solution does not have shows that the reply is about other steps.
     """
     found = list(_verdicts_by_number(said))
     numbers = [number for number, _, _ in found]
@@ -271,8 +272,8 @@ def _per_step(said: str, num_steps: int) -> Vote | None:
 def _verdicts_by_number(said: str) -> Iterator[tuple[int | None, Verdict | None, str]]:
     """Yield each step's number, verdict and reason; without numbers, each verdict.
 
-    Of several verdicts in one line the last counts. Lines of a step that contradict each other
-    give None: the later one may be a verdict on the whole solution.
+    If a line has several verdicts, the last one counts. If lines of a step contradict each other,
+    the verdict is None: the later line may judge the whole solution.
     """
     for number, lines in _parts_by_number(said):
         found = [boxed_verdicts(line) for line in lines]
@@ -294,10 +295,10 @@ def _unnumbered(
 
 
 def _parts_by_number(said: str) -> Iterator[tuple[int | None, list[str]]]:
-    """Yield the lines about each step, after those before the first number, which is then None.
+    """Yield None with the lines before the first number; then each step's number with its lines.
 
-    A number is a step's if it is written as the first one, which is a tag or 0: a reason may hold
-    a list of its own. A reply that numbers the steps from 1 has no parts.
+    Only a number in the form of the first one is a step's number: a reason may contain a list of
+    its own. The first one must be a tag or 0: a reply that numbers the steps from 1 has no parts.
     """
     number: int | None = None
     lines: list[str] = []
@@ -320,7 +321,7 @@ def _agreed(verdicts: Sequence[Verdict]) -> Verdict | None:
 
 
 def _verdict_of_words(boxed: str) -> Verdict | None:
-    """Return the verdict that a word names. Numbers and signs are answers that a reason quotes."""
+    """Return the verdict that a word names; None for numbers and signs, which quote answers."""
     return verdict_in(boxed) if boxed.isalpha() else None
 
 
@@ -335,7 +336,7 @@ def _boxed(text: str) -> Iterator[str]:
 
 @dataclass(slots=True)
 class Tally:
-    """Collects the votes on the solutions of one tree. A step that several share gets them all."""
+    """Collects the votes on one tree's solutions. A step of several solutions gets all votes."""
 
     votes: dict[NodePath, list[Verdict]] = field(default_factory=dict)
     unread: int = 0
@@ -343,7 +344,7 @@ class Tally:
     _said: dict[tuple[NodePath, int, int], tuple[Verdict, str]] = field(default_factory=dict)
 
     def add(self, place: tuple[int, int], solution: Solution, vote: Vote | None) -> None:
-        """Add one reply; `place`: the number of the solution in the tree, and that of the vote."""
+        """Add one reply; `place`: the numbers of the solution in the tree and of the vote."""
         if vote is None:
             self.unread += 1
             return
@@ -354,7 +355,7 @@ class Tally:
             self._said[(paths[number], *place)] = (vote.verdicts[number], text)
 
     def judged(self) -> JudgedTree:
-        """Return mean scores, rationales and votes, in an order that replies do not change."""
+        """Return mean scores, rationales and votes; the order of the replies does not matter."""
         scores = {path: mean_score(votes) for path, votes in self.votes.items()}
         return JudgedTree(
             {path: score for path, score in scores.items() if score is not None},
@@ -384,8 +385,8 @@ def _joined(texts: Sequence[tuple[Verdict, str]]) -> str:
 def reasons_of(judged: JudgedTree, path: NodePath) -> list[tuple[Verdict, str]]:
     """Return the reasons that single votes gave at a step, each with its verdict: see `Tally`.
 
-    Empty if they cannot be told apart. Reasons that were too long to be stored whole are left out,
-    and so is the number of the paragraph before a reason.
+    Empty if the reasons cannot be told apart. Leaves out reasons that were too long to be stored
+    whole, and the paragraph number before a reason.
     """
     text = judged.rationales.get(path, "")
     votes = list(judged.votes.get(path, ()))
@@ -405,7 +406,7 @@ def reasons_of(judged: JudgedTree, path: NodePath) -> list[tuple[Verdict, str]]:
 
 
 def _told_apart(text: str, votes: Sequence[int]) -> list[tuple[Verdict, str]]:
-    """Return the parts of several joined reasons; of one alone, the verdict is its last number."""
+    """Return the verdict and text of each joined reason; a single one has a boxed number."""
     marks = list(_MARK.finditer(text))
     if not marks or marks[0].start():
         number = next(reversed(list(_boxed(text))), "")

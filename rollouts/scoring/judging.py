@@ -55,7 +55,7 @@ class Judging:
 
 
 class Judge:
-    """Asks for the votes on a tree's solutions. Gives `score_trees` what to ask."""
+    """Asks for the votes on a tree's solutions: a `TreeScorer` for `score_trees`."""
 
     def __init__(
         self, scorer: Scorer, options: JudgeOptions, budget: ScorerBudget, backend: Backend
@@ -68,7 +68,7 @@ class Judge:
         self._unread: dict[str, int] = {}
 
     async def score(self, stored: StoredTree, ask: Ask) -> JudgedTree:
-        """Return the means of the votes, and their rationales."""
+        """Return the means of the votes, their rationales, and the votes."""
         solutions, unclear = solutions_of(stored.tree, self.options.solutions)
         tally = Tally()
         bodies = {
@@ -122,7 +122,7 @@ class Judge:
 
 
 def most_of_judging(stored: StoredTree, options: JudgeOptions) -> tuple[int, Usage]:
-    """Return the solutions of a tree to judge, and the most that this uses."""
+    """Return the number of solutions to judge in a tree, and the most that this uses."""
     solutions, _ = solutions_of(stored.tree, options.solutions)
     most = Usage()
     for solution in solutions:

@@ -1,4 +1,4 @@
-"""The kinds of scorers: ours, and those of plugins (docs/extending.md)."""
+"""The kinds of scorers: built-in ones, and those of plugins (docs/extending.md)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class Kind:
 
     requests: Callable[[ReasoningTree, Asked, ScorerOptions], Iterable[ScoreRequest]]
     read: Callable[[Any, ScoreRequest, ScorerOptions], Sequence[float | None]]
-    """Return the score of each node of a request, None where it has none. Raises ResponseError
-    where asking again may help, ScoringError where it does not."""
+    """Returns the score of each node of a request; None for a node without one. Raises
+    ResponseError if asking again may help, ScoringError if it cannot."""
     layout: StepLayout = "plain"
-    """Unless another one is asked for."""
+    """The layout that is used if the user chooses none."""
 
 
 KINDS: Registry[Kind] = Registry(
@@ -46,7 +46,7 @@ KINDS: Registry[Kind] = Registry(
 def requests_of(
     tree: ReasoningTree, asked: Asked, options: ScorerOptions
 ) -> Iterable[ScoreRequest]:
-    """Return what to ask so that every step of a tree has its score.
+    """Return the requests that score every step of a tree.
 
     Raises:
         ScoringError: the plugin fails.
@@ -59,7 +59,7 @@ def requests_of(
         return list(kind.requests(tree, asked, options))
     except ScoringError:
         raise
-    except Exception as error:  # it is code that is not ours
+    except Exception as error:  # a plugin may raise anything
         raise ScoringError(f"the scorer of {options.package} failed: {describe(error)}") from error
 
 
@@ -69,9 +69,9 @@ def scores_of(
     """Return the score of each node of a request; None where the model gave none.
 
     Raises:
-        ResponseError: the response is not what the protocol says.
+        ResponseError: the response does not follow the protocol.
         ScoringError: it has another number of scores than the request has steps, or a plugin
-            fails or gives what cannot be a score.
+            fails or returns something that cannot be a score.
     """
     kind = KINDS[options.kind]
     if not options.package:
@@ -80,7 +80,7 @@ def scores_of(
         found = list(kind.read(response, request, options))
     except (ResponseError, ScoringError):
         raise
-    except Exception as error:  # it is code that is not ours
+    except Exception as error:  # a plugin may raise anything
         raise ScoringError(f"the scorer of {options.package} failed: {describe(error)}") from error
     if len(found) != len(request.nodes) or not all(map(_may_be_score, found)):
         raise ScoringError(

@@ -1,9 +1,9 @@
 """Score the steps of a forest by rollouts of another model, a prover.
 
 The prover continues each prefix of the policy to the end, and the share of its correct rollouts is
-the score of the step: how much the step helps the prover. Setlur et al. (2410.08146) take the
-difference that a step makes to this value as its reward. The rollouts are graded as the forest
-grades, and they are not stored: the nodes of a tree are the policy's alone.
+the score of the step: how much the step helps the prover. Setlur et al. (2410.08146) reward a step
+with the difference that it makes to this value. The rollouts are graded like those of the forest.
+They are not stored: only the policy writes nodes of a tree.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ from rollouts.strategies.math_shepherd import MathShepherd
 
 @dataclass(frozen=True, kw_only=True)
 class ProverOptions:
-    """How a prover completes prefixes. Two runs under one name must have the same."""
+    """How a prover completes prefixes. Two runs under one name must have the same options."""
 
     kind: str = PROVER
     model: str = ""
@@ -56,9 +56,9 @@ class ProverOptions:
     max_tokens: int = 2048
     """Most tokens of a rollout."""
     ungraded: Ungraded = "incorrect"
-    """How rollouts count that were cut or gave no answer, as leaves do."""
+    """How to count rollouts that were cut or gave no answer: as for leaves."""
     config_sha256: str = ""
-    """Of the config that grades. Rollouts are not kept, so a changed grader cannot regrade them."""
+    """SHA-256 of the config that grades. A changed grader needs new rollouts: none are stored."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Proving:
     """Counts of one run that only a prover has."""
 
     prefixes: int = 0
-    """Prefixes from which rollouts were drawn, those of the prompts among them."""
+    """Prefixes from which rollouts were drawn, including the prompts themselves."""
     rollouts: int = 0
     cut: int = 0
     """Rollouts that the limit of tokens cut."""
@@ -77,7 +77,7 @@ class Proving:
 def prover_config(forest: Forest, options: ProverOptions) -> RolloutWorkerConfig:
     """Return the forest's settings for rollouts, with the prover in place of the policy.
 
-    The number of steps is not limited, as a rollout takes no place in the tree.
+    The number of steps is not limited, because rollouts are not stored in the tree.
     """
     return replace(
         RolloutWorkerConfig.from_dict(forest.worker_config),
@@ -98,8 +98,8 @@ def prover_config(forest: Forest, options: ProverOptions) -> RolloutWorkerConfig
 def prompt_for(stored: StoredTree, forest: Forest, api: Api) -> Prompt:
     """Return the prompt of a tree as the prover gets it.
 
-    A policy of the completions API has a prompt that its own chat template or its examples shape.
-    A prover over chat gets the question instead, and its server applies its own template.
+    The prompt of a policy over completions may contain the policy's chat template or examples. So a
+    prover over chat gets the question instead, and its server applies its own template.
     """
     if api == "chat" and forest.worker_config.get("api") != "chat":
         return stored.question or as_text(stored.prompt)
@@ -108,7 +108,7 @@ def prompt_for(stored: StoredTree, forest: Forest, api: Api) -> Prompt:
 
 
 def prefixes_of(tree: ReasoningTree) -> list[TreeNode]:
-    """Return the nodes from which a prover draws: the root, and all steps that end no solution.
+    """Return the nodes from which a prover draws: the root, and steps that do not end a solution.
 
     Thoughts and blank steps are left out: they are not steps of the answer.
     """
@@ -122,7 +122,7 @@ def prefixes_of(tree: ReasoningTree) -> list[TreeNode]:
 def most_of_proving(
     stored: StoredTree, prompt: Prompt, options: ProverOptions, samples_per_request: int
 ) -> tuple[int, Usage]:
-    """Return the prefixes of a tree to continue, and the most that this uses."""
+    """Return the number of prefixes to continue in a tree, and the most that this uses."""
     prefixes, asked = prefixes_of(stored.tree), as_text(prompt)
     requests = -(-options.rollouts // samples_per_request)
     most = Usage()
@@ -133,7 +133,7 @@ def most_of_proving(
 
 
 class Prover:
-    """Draws rollouts from the steps of a tree. Gives `score_trees` what to ask."""
+    """Draws rollouts from the steps of a tree: a `TreeScorer` for `score_trees`."""
 
     def __init__(
         self,
@@ -162,7 +162,8 @@ class Prover:
     async def score(self, stored: StoredTree, ask: Ask) -> JudgedTree:
         """Return the share of correct rollouts from each step; at the root, from the prompt.
 
-        A step whose rollouts have no result has no score. The end of a solution has its grade.
+        A step has no score if its rollouts have no result. The last step of a solution has the
+        grade of the solution as its score.
         """
         grader = ItemGrader(self._config, stored.label)
         scores: dict[NodePath, float] = {}

@@ -1,4 +1,4 @@
-"""Before scores are deleted to make new ones: can the server give new ones?"""
+"""Check that the server can give new scores before the old ones are deleted."""
 
 import contextlib
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ async def check_server(
 ) -> None:
     """Return if the server lists the model, or answers one request.
 
-    `request`: the path and the body of what will be asked; it is sent only if the server does not
-    list the model. None: there is nothing to ask.
+    `request`: path and body of the first request of the run; sent only if the server does not list
+    the model. None: there is nothing to ask.
 
     Raises:
         BackendError: the server does not answer, or refuses.

@@ -55,7 +55,7 @@ class Scoring:
 
 
 class TreeScorer(Protocol):
-    """Knows what to ask about a tree, and how to keep what is answered."""
+    """Knows what to ask about a tree, and how to store the answers."""
 
     async def score(self, stored: StoredTree, ask: Ask) -> JudgedTree:
         """Return what the model says of a tree.
@@ -73,7 +73,7 @@ class Ask(Protocol):
     """Calls `send` when a slot is free, and again when the servers are back after an outage."""
 
     def __call__(self, send: Callable[[Spending], Awaitable[Answer]]) -> Awaitable[Answer]:
-        """Return what `send` returns; it adds what it used to the spending."""
+        """Return what `send` returns. `send` adds its usage to the spending that it gets."""
 
 
 class Servers(Protocol):
@@ -139,7 +139,7 @@ def first_request(forest: Forest, options: ScorerOptions) -> tuple[str, Mapping[
 
 
 class _RewardModel:
-    """Asks a reward model, as the kind of the scorer says."""
+    """Asks a reward model, in the way of the scorer's kind."""
 
     def __init__(self, scorer: Scorer, backend: Backend) -> None:
         self.scorer = scorer
@@ -253,7 +253,7 @@ class _Run:
 def _has_grown(stored: StoredTree, scores: Scores, num_steps: int) -> bool:
     """Return whether a tree of an extended forest may have new steps since it was scored.
 
-    `num_steps`: the steps that it had; 0 if that is not known.
+    `num_steps`: the number of its steps at that time; 0 if unknown.
     """
     if num_steps:
         return num_steps != len(stored.tree) - 1

@@ -57,7 +57,7 @@ class ScorerOptions:
     `score`: a score endpoint (vLLM, Cohere) compares the question with the steps so far. Plugins
     add others."""
     package: str = ""
-    """Package and version of the plugin that the kind comes from; empty for one of ours."""
+    """Package and version of the plugin that the kind comes from; empty for a built-in kind."""
     model: str = ""
     layout: StepLayout = "math_shepherd"
     """`math_shepherd`: one text with the question and numbered steps, as in the export of that

@@ -167,10 +167,10 @@ _ASK_OTHERWISE = (
 
 
 def _check_replies(scoring: Scoring, judging: Judging, scorer: Scorer) -> None:
-    """Refuse to end well if no reply could be read, in this run or before.
+    """Fail if no reply could be read.
 
     Raises:
-        CommandError: so it is.
+        CommandError: no reply could be read, in this run or in any run.
     """
     if judging.votes and judging.unread == judging.votes:
         raise CommandError(

@@ -1,4 +1,4 @@
-"""What the kinds of `score_nodes` that ask a chat model share: limits, prices and estimates."""
+"""Limits, prices and estimates for the kinds of `score_nodes` that ask a chat model."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -105,7 +105,7 @@ def prices_of(model: str, options: Mapping[str, Any]) -> Prices:
     """Return the prices of a model.
 
     Raises:
-        CommandError: they are not known, and the cost is to be limited.
+        CommandError: they are not known, and the options limit the cost.
     """
     known = settings.PRICES.get(model, Prices())
     given = (options["price_in"], options["price_out"])
@@ -124,7 +124,7 @@ def prices_of(model: str, options: Mapping[str, Any]) -> Prices:
 def show_estimate(
     command: ProjectCommand, work: Work, asked: str, prices: Prices, *, as_json: bool
 ) -> None:
-    """Show what scoring takes. `asked` names what the scorer is asked about, such as solutions."""
+    """Show the work of scoring. `asked` names what the scorer reads: solutions or prefixes."""
     most, cost = work.most, prices.cost(work.most)
     if as_json:
         told: dict[str, Any] = {"trees": work.trees, asked: work.asked}
@@ -157,7 +157,7 @@ def say_spent(command: ProjectCommand, scoring: Scoring, budget: ScorerBudget) -
 
 
 def check_outcome(scoring: Scoring) -> None:
-    """Refuse to end well if some trees were not scored.
+    """Fail if some trees were not scored.
 
     Raises:
         CommandError: a limit is spent, or trees have no scores.

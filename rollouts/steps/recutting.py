@@ -95,7 +95,7 @@ def _ending_here(tree: ReasoningTree, node: TreeNode) -> int:
 def _pieces(
     old: Sequence[TreeNode], rule_of_thoughts: StepRule | None
 ) -> Iterator[tuple[str, bool]]:
-    """Yield runs of text or thought to cut again; thoughts without a rule node by node."""
+    """Yield runs of text or thought to cut; without a rule, each node of a thought by itself."""
     for is_thought, nodes in groupby(old, lambda node: node.is_thought):
         texts = [node.text for node in nodes]
         if is_thought and rule_of_thoughts is None:
@@ -125,7 +125,7 @@ def _add(
 
 
 def _are_same(one: TreeNode, other: TreeNode) -> bool:
-    """Return whether two nodes have the same text, ending and grade, so that merging loses none."""
+    """Return whether merging loses nothing: two nodes have the same text, ending and grade."""
     return _told(one) == _told(other)
 
 

@@ -49,7 +49,7 @@ class StepRule:
     def of(cls, config: RolloutWorkerConfig, owner: RolloutConfig | None = None) -> "StepRule":
         """Return the step rule of a config.
 
-        `owner`: the config whose `split_steps`, if it defines one, overrides the other settings.
+        `owner`: a config that may define `split_steps`, which overrides the other settings.
 
         Raises:
             ConfigError: `step_delimiter` cannot be used, or `split_steps` is not a method.
@@ -238,10 +238,10 @@ def share_tokens(tokens: int, steps: Sequence[str]) -> list[int]:
 def share_logprobs(
     token_logprobs: Sequence[tuple[str, float]] | None, steps: Sequence[str]
 ) -> list[float | None]:
-    """Return the summed log-probability of each step; None for each if there are none.
+    """Return the summed log-probability of each step; a list of None if there are none.
 
-    A token that spans two steps counts for the one in which it begins. Tokens after the last step
-    (an end token) count for the last one.
+    A token that spans two steps counts for the step in which it begins. Tokens after the last step
+    (an end token) count for the last step.
     """
     if token_logprobs is None:
         return [None] * len(steps)

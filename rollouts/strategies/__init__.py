@@ -1,6 +1,6 @@
-"""Growth strategies by name: ours, and those of plugins (docs/extending.md).
+"""Growth strategies by name: built-in ones, and those of plugins (docs/extending.md).
 
-One of ours is a module here, and a line below.
+A built-in strategy is a module of this package and a line below.
 """
 
 from common.plugins import Registry

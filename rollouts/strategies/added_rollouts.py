@@ -27,18 +27,18 @@ class AddedRollouts(GrowthStrategy):
         *,
         steps: Collection[NodePath],
     ) -> None:
-        """`steps`: those to decide, which are those that the strategy drew."""
+        """`steps`: the steps to decide, which the tree's own strategy drew."""
         super().__init__(config, find_answer, step_rule)
         self.refinement = Refinement.from_dict(config.refinement)
         self.steps = steps
 
     def torn(self, tree: ReasoningTree) -> Iterator[Expansion]:
-        """Yield requests that complete rollouts of which only the first steps were stored."""
+        """Yield requests that complete torn rollouts: only their first steps were stored."""
         if draws_rollouts(self.config.strategy):
             yield from torn_rollouts(self.config, tree)
             return
-        # A single step cannot be told from the first step of a torn rollout, except that a
-        # complete tree has no open leaf.
+        # A single step looks like the first step of a torn rollout. But the complete tree had no
+        # open leaf, so each open leaf belongs to a torn rollout.
         for leaf in sorted(tree.leaves(), key=lambda leaf: leaf.path):
             if leaf.is_finished or not leaf.path:
                 continue

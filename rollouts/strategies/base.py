@@ -41,7 +41,7 @@ class Expansion:
     """Whether the samples are whole solutions; otherwise one step each."""
     seed: int
     origin: int | None = None
-    """Depth of the ancestor whose rollouts the samples complete, if its rollouts were torn."""
+    """If the samples complete torn rollouts: depth of the node from which these were drawn."""
     number: int = 0
     """Number of the first sample among all those requested from the node; the seed depends on it.
     """
@@ -66,8 +66,8 @@ class Changes:
 
 
 FindAnswer: TypeAlias = Callable[[str, Sequence[str]], int | None]
-"""Gets the text before a sample and the sample's steps; returns the number of steps up to and with
-the one that gives the answer, or None if there is no answer."""
+"""Gets the text before a sample and the sample's steps. Returns the number of steps up to and
+including the one that gives the answer; None if there is no answer."""
 
 
 ReadSample: TypeAlias = list[TreeNode]
@@ -81,8 +81,8 @@ class GrowthStrategy(ABC):
     """
 
     estimators: tuple[Estimator, ...] = ESTIMATORS
-    """Of a plugin: which estimators mean something for its trees, its own first. Ours are in
-    `forests.core.estimators`."""
+    """Plugins set this: the estimators that have a meaning for their trees, their own first. Those
+    of the built-in strategies are in `forests.core.estimators`."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class GrowthStrategy(ABC):
         """Return the wanted expansions that fit within `max_nodes`; an empty list ends growth.
 
         Raises:
-            ConfigError: the strategy comes from a package, and failed. That fails its tree alone.
+            ConfigError: the strategy comes from a package, and failed. Only this tree fails.
         """
         try:
             return list(_that_fit(self.config, tree, self.wanted(tree)))
@@ -198,7 +198,7 @@ def rollouts_from(
 
 
 def torn_rollouts(config: RolloutWorkerConfig, tree: ReasoningTree) -> Iterator[Expansion]:
-    """Yield requests that complete rollouts of which only the first steps were stored.
+    """Yield requests that complete torn rollouts: only their first steps were stored.
 
     The samples count as rollouts of the node from which the torn rollout was drawn.
     """
@@ -281,8 +281,8 @@ def add_samples(
 def _join_tokens(tree: ReasoningTree, path: NodePath, samples: Sequence[ReadSample]) -> None:
     """Compare the ids that the server had before samples with those of the steps above them.
 
-    Ids that the server had in addition become a part of the first step: those of a delimiter, if it
-    was cut off before. The first sample of a tree tells the ids of the prompt.
+    If the server had more ids, these become a part of the first step: the server cut off a
+    delimiter before. The first sample of a tree gives the ids of the prompt.
     """
     firsts = [(sample[0], kept) for sample in samples if (kept := sample[0].kept)]
     if not path and tree.root.kept is None:
@@ -407,8 +407,8 @@ def written_steps(
         for step, part in zip(steps, parts, strict=True):
             step.kept = part
     if steps and steps[-1].is_thought and completion.ending is Ending.STEP:
-        # Whether line breaks after the closing mark arrive with the thought or with the next step
-        # varies; without them equal thoughts merge into one node.
+        # Line breaks after the closing mark arrive with the thought or with the next step. Remove
+        # them here, so that equal thoughts merge into one node.
         thought_text = steps[-1].text
         if closes_with_thought(thought_text):
             steps[-1].text = thought_text.rstrip()

@@ -1,7 +1,7 @@
 r"""OmegaPRM (2406.06592, section 3.3): PUCT picks a rollout, binary search finds its first error.
 
-A state is a prefix with k rollouts of its own; MC(s) is the share of them that are correct. The
-pool contains each wrong rollout r of each state s with 0 < MC(s) < 1. Each search selects the pair
+A state is a prefix with k rollouts of its own; MC(s) is the share of correct ones. The pool
+contains each wrong rollout r of each state s with 0 < MC(s) < 1. Each search selects the pair
 (s, r) with the highest
 
     Q(s, r) + U(s),   Q(s, r) = alpha^(1 - MC(s)) * beta^(len(r) / L),
@@ -26,7 +26,7 @@ from rollouts.strategies.base import Expansion, GrowthStrategy, rollouts_from, t
 
 @dataclass(slots=True)
 class State:
-    """A prefix whose k rollouts are complete."""
+    """A prefix with k complete rollouts."""
 
     path: NodePath
     value: float | None
@@ -119,7 +119,7 @@ class OmegaPRM(GrowthStrategy):
         return True
 
     def _visit(self, tree: ReasoningTree, search: ErrorSearch, path: NodePath) -> State | None:
-        """Return the state of a prefix; None if rollouts are missing, which it records."""
+        """Return the state of a prefix; if rollouts are missing, record these and return None."""
         if path in search.states:
             return search.states[path]
         wanted = self.config.rollouts_per_state

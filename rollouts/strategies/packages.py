@@ -1,4 +1,4 @@
-"""Which package a growth strategy comes from: a forest is grown by one version of it alone."""
+"""Which package a growth strategy comes from: only one version of it may grow a forest."""
 
 from dataclasses import replace
 
@@ -16,8 +16,8 @@ def require_strategy(config: RolloutWorkerConfig) -> None:
     """Refuse to grow with another strategy than the settings note.
 
     Raises:
-        ConfigError: the strategy or its package is not installed, or in another version, or it
-            cannot be loaded.
+        ConfigError: the strategy or its package is not installed, the package has another version,
+            or the strategy cannot be loaded.
     """
     installed = STRATEGIES.package(config.strategy)
     if installed != config.strategy_package:

@@ -1,15 +1,16 @@
 """Refinement for labels: rollouts are added to a complete tree where a step is still undecided.
 
-Decided is the hard label of each step (Math-Shepherd, 2312.08935, eq. 3), which is 1 if one of K
+It decides the hard label of each step (Math-Shepherd, 2312.08935, eq. 3), which is 1 if one of K
 rollouts from the step is right. Two rules save most of the rollouts, and change no label:
 
-- Drawing from a step stops at its first right rollout, as the label is then known.
+- Drawing from a step stops at its first right rollout, because the label is then known.
 - A right rollout also decides all steps that it passes through. So the last undecided step of a
   solution comes first: a right rollout from there decides all steps before it.
 
 With `infers_later`, the first wrong step of a solution is found by binary search, and the steps
 after it count as wrong without a rollout (OmegaPRM, 2406.06592, section 3.3). This is an inference:
-the model may correct an error in a later step. If it often does, the first way also costs less.
+the model may correct an error in a later step. If it often does, growth without `infers_later` also
+costs less.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -49,7 +50,7 @@ class Refining(AddedRollouts):
     def _rollouts(self, tree: ReasoningTree, probe: Probe) -> Iterator[Expansion]:
         """Yield requests for a quarter of K, then for as many rollouts as were drawn before.
 
-        One at a time would save a few rollouts, and would send the prefix up to K times.
+        Drawing one at a time would save a few rollouts, but would send the prefix up to K times.
         """
         most = self.refinement.most_rollouts
         missing = min(most - probe.num_drawn, max(1, most // 4, probe.num_drawn))
@@ -59,7 +60,7 @@ class Refining(AddedRollouts):
 
 
 def refining_or(strategy: GrowthStrategy, steps: Sequence[str] | None) -> GrowthStrategy:
-    """Return what grows a tree now: its strategy, or the refinement of these steps.
+    """Return the strategy that grows a tree now: its own, or the refinement of these steps.
 
     `steps`: paths as a tree stores them; None: the tree was not reopened by a refinement.
     """
@@ -72,9 +73,9 @@ def refining_or(strategy: GrowthStrategy, steps: Sequence[str] | None) -> Growth
 
 
 def probes(tree: ReasoningTree, steps: Collection[NodePath], refinement: Refinement) -> list[Probe]:
-    """Return the steps to draw from now: those that may decide most for their cost come first.
+    """Return the steps to draw from now; steps that may decide most for their cost come first.
 
-    One step of each path, as its rollouts may decide the others.
+    At most one step of each path, because its rollouts may decide the others.
     """
     known = standings(tree, steps, refinement)
     open_steps = {step for step, standing in known.items() if standing is Standing.OPEN}
@@ -84,7 +85,7 @@ def probes(tree: ReasoningTree, steps: Collection[NodePath], refinement: Refinem
         path = [last[:depth] for depth in range(1, len(last) + 1) if last[:depth] in open_steps]
         step = path[len(path) // 2] if refinement.infers_later else last
         found.setdefault(step, Probe(step, drawn[step], len(path), _steps_after(tree, step)))
-    # A step after one that is being probed may be decided by it.
+    # A probed step may also decide the steps after it.
     chosen = [one for one in found.values() if not _has_prefix_among(one.step, found)]
     return sorted(chosen, key=lambda one: (-one.num_open / one.num_after, one.step))
 

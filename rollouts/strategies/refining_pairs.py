@@ -1,10 +1,10 @@
 """Refinement for pairs: rollouts are added where the best step after a prefix is not yet known.
 
-The best and the worst step after a prefix, as their values are now, get a few rollouts each, until
-their order has the wanted confidence: sampling the top of both ends, as LUCB does (Kalyanakrishnan
-et al., 2012). Equally good steps would use up every budget, so drawing also stops where the
-rollouts that are left cannot decide the order even if their shares stay as they are. The confidence
-is a posterior probability, which does not depend on when somebody looks at it.
+The steps with the best and the worst current value after a prefix get a few rollouts each, until
+their order has the wanted confidence. LUCB (Kalyanakrishnan et al., 2012) samples at both ends in
+the same way. Equally good steps would use up every budget, so drawing also stops if the remaining
+rollouts cannot decide the order even with the same shares of correct ones as before. The confidence
+is a posterior probability, so checking it often does not change it.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class RefiningPairs(AddedRollouts):
     def _rollouts(self, tree: ReasoningTree) -> Iterator[Expansion]:
         """Yield requests for a few rollouts of each side, nearly decided pairs first.
 
-        A sixteenth of the maximum, so that most equal pairs are recognised after little.
+        A few are a sixteenth of the maximum, so that most equal pairs are recognised early.
         """
         size = max(1, self.refinement.most_rollouts // 16)
         found = [

@@ -51,14 +51,15 @@ def grow_slice(
     Returns how many trees it completed and how many failed. If this worker has a different config,
     model or server than the forest needs, returns a `Retry`, which puts the job back.
 
-    `needs` is what the forest needed when the job was enqueued (see `needs`). The database has the
+    `needs` is what the forest needed when the job was enqueued (see `Needs`). The database has the
     current needs. Older versions enqueued jobs without it.
 
-    A job whose forest was deleted after a worker took it has nothing to do, and ends.
+    If the forest was deleted after a worker took the job, the job has nothing to do and ends.
 
     Raises:
         ConfigError: the forest does not take rollouts.
-        NotForThisWorkerError: the same, but outside the queue: there is no job to put back.
+        NotForThisWorkerError: this worker does not fit the forest, and the call is outside the
+            queue, so there is no job to put back.
         BackendRefusedError: the model server refuses requests. The forest's page says so.
     """
     close_inherited_connections()

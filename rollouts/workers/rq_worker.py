@@ -36,7 +36,7 @@ def _stop_with_pool() -> None:
         return
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != pool.pid:  # it died while we were starting
+    if os.getppid() != pool.pid:  # the pool died while we were starting
         raise SystemExit(1)
 
 
@@ -66,13 +66,13 @@ class RolloutWorker(Worker):
 
         RQ's pool starts a scheduler, and hangs if it is stopped at that moment.
         """
-        # RQ installs them only after it has registered the worker.
+        # RQ installs its signal handlers only after it has registered the worker.
         self._install_signal_handlers()  # type: ignore[no-untyped-call]
         _stop_with_pool()
-        gc.freeze()  # else each job's process copies all that is loaded when it first collects
+        gc.freeze()  # else the first collection in each job's process copies all loaded memory
         try:
             return super().work(*args, **(kwargs | {"with_scheduler": False}))
-        except StopRequested:  # RQ catches it only while it waits for a job
+        except StopRequested:  # RQ catches this only while it waits for a job
             self.register_death()  # type: ignore[no-untyped-call]
             return False
 
@@ -117,8 +117,8 @@ class RolloutWorker(Worker):
     def _has_only_others_jobs(self) -> bool:
         """Return whether the queues hold jobs, but none that this worker may take.
 
-        Moves jobs before the first that it may take to the end. Each move is atomic in Redis, so a
-        killed worker loses no job.
+        Moves the jobs before the first one that it may take to the end of the queue. Each move is
+        atomic in Redis, so a killed worker loses no job.
         """
         if not any(map(self._leaves, self._left_until)):
             return False
@@ -133,7 +133,7 @@ class RolloutWorker(Worker):
         return num_others > 0
 
     def _put_back(self, job: Job, queue: Queue) -> None:
-        """Return a job to the end of the queue: it came to the front while this worker took one."""
+        """Return a job to the end of the queue: it became the first while this worker took one."""
         with self.connection.pipeline() as pipeline:
             queue.push_job_id(job.id, pipeline=pipeline)
             pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
@@ -146,7 +146,7 @@ class RolloutWorker(Worker):
             self._stop_horse()
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """Do the job in its own process, unless a stop arrived before its signal handlers."""
+        """Do the job in its own process, unless a stop came before the signal handlers were set."""
         self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
         if self._stop_requested:
             os._exit(1)

@@ -53,11 +53,11 @@ OF_KINDS: tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...] = (
     ((PROVER,), OF_PROVERS),
     ((JUDGE, PROVER), OF_CHAT_MODELS),
 )
-"""Options that only these kinds have; without a kind, those of all reward models."""
+"""Kinds, with the options that only these kinds have. No kind means all reward models."""
 TIMEOUT_SECONDS = 120.0
 MAX_ATTEMPTS = 6
 SCORING_FIELDS = ("logprobs", "top_logprobs")
-"""Request fields that scoring needs: the score is in the answer to them."""
+"""Request fields that scoring needs: the server answers them with the score."""
 
 
 class Command(ProjectCommand):
@@ -147,7 +147,7 @@ python manage.py score_nodes --forest_name F --scorer prover --kind prover --mod
             handle = handle_judge if options["kind"] == JUDGE else handle_prover
             try:
                 handle(self, forest, _address(options), options)
-            finally:  # a judge that stops half way has judged trees
+            finally:  # a judge that stopped half way has judged some trees
                 if not options["estimate"]:
                     update_disagreements(forest)
             return
@@ -159,7 +159,7 @@ python manage.py score_nodes --forest_name F --scorer prover --kind prover --mod
         self._show(forest, scorer, scoring, as_json=options["json"])
 
     def _label(self, forest: Forest, options: dict[str, Any]) -> None:
-        """Make the scorer of the labels that people gave, and say where they give them."""
+        """Make the scorer of the labels that people gave, and show the page for labelling."""
         if options["scorer"] != HUMAN:
             raise CommandError(
                 f"the labels of people are kept as scorer {HUMAN!r}: give --scorer {HUMAN}; "
