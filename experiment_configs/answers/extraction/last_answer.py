@@ -83,7 +83,7 @@ def steps_to_final_answer(before: str, steps: Sequence[str]) -> int | None:
 
 
 def _chooses_later(stated: Found, marked: Found, text: str) -> bool:
-    """Return whether the last line chooses a letter after a box that holds none."""
+    """Return whether the last line states a choice letter, and the mark before it holds none."""
     return (
         stated.start > marked.start
         and "\n" not in text[stated.start :].strip()

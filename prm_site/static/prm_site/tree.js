@@ -92,7 +92,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   else say(said === "none" ? "Label taken back" : `Labelled ${said}`);
 });
 
-// Returns false if some steps are not in the page yet: then the server sends the page with all steps open.
+// Returns false if it cannot open all steps, because some are not in the page yet: the server then opens them.
 function foldAll(isOpen) {
   if (isOpen && document.querySelector(".rest, .gap")) return false;
   let here = currentHead() && stepOf(currentHead());
