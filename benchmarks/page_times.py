@@ -33,7 +33,7 @@ REQUESTS, SECONDS = 100, 5.0
 class Page:
     name: str
     nodes: int
-    """Of the forest, or of the tree."""
+    """Size of the forest, or of the tree."""
     address: str
     part: str = ""
     """The fragment that htmx requests; empty for a whole page."""

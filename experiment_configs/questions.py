@@ -10,7 +10,7 @@ _POSES_A_QUESTION = re.compile(
 )
 _LONG = 600
 _MUCH_LONGER = 3
-"""A prompt longer than `_LONG` characters and than this many items contains more than the item."""
+"""A prompt longer than `_LONG` and longer than this many copies of its item contains more."""
 
 
 def looks_few_shot(prompt: Any, item_text: str) -> bool:

@@ -294,7 +294,7 @@ def _set(inner: str) -> Structure | None:
     if not inner:
         return Scalar(r"\emptyset")
     if re.search(r"(?<!\\)[|:]", inner):
-        return None  # {x | x > 0} is compared as a text
+        return None  # {x | x > 0} is compared as it is written
     content = read_structure(inner)
     is_list = isinstance(content, Sequence) and not content.brackets
     return Sequence(content.items if is_list else (content,), "{}")  # type: ignore[union-attr]
