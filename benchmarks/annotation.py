@@ -48,7 +48,7 @@ REFINED = "sampled, then refine_forest"
 
 @dataclass
 class Yield:
-    """What a strategy found, and what it spent, with solutions of one length."""
+    """The results and costs of a strategy, with solutions of one length."""
 
     strategy: str
     steps: int

@@ -58,7 +58,7 @@ class PageTimes:
     trees: list[PageTime]
     """The pages of trees of several sizes, in the largest forest."""
     loading: dict[int, float]
-    """Seconds in which the forest was filled to each size."""
+    """Seconds to fill the forest up to each size, by the number of nodes."""
 
 
 class Queries(monitoring.CommandListener):

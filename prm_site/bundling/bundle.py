@@ -66,7 +66,7 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class BundleRequest:
-    """What to show, and how much of it."""
+    """The content of a bundle, and its limits."""
 
     forest: Forest
     max_trees: int

@@ -1,7 +1,7 @@
 """Parse the structure of an answer: list, tuple, set, interval, matrix, equation, inequality.
 
 Only the parts (numbers, formulas, texts) are compared by meaning. So a list is never read as a
-product, and an equation never equals its right side alone.
+product, and an equation such as `x + 1 = 3` never equals its right side.
 """
 
 import re

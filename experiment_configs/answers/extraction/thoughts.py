@@ -106,8 +106,9 @@ def without_open_thought(text: str) -> str:
 def outside_thoughts(text: str, ends: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
     """Yield the start of each stretch outside thoughts, with the `ends` in it. `ends` must ascend.
 
-    At such an end, `text[:end]` is not in the middle of a thought, and `without_thoughts` of it
-    starts where the stretch does. Takes time linear in the length of the text.
+    For each of these ends, `text[:end]` is not in the middle of a thought, and
+    `without_thoughts(text[:end])` is `text[start:end]`. Takes time linear in the length of the
+    text.
     """
     closings = [closing.end() for closing in _CLOSING.finditer(text)]
     openings = [opening.end() for opening in _OPENING.finditer(text)]
