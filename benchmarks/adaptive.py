@@ -43,7 +43,7 @@ KINDS = (
 
 @dataclass
 class Found:
-    """What one way found, against Math-Shepherd."""
+    """The results of one way to treat later steps, and those of Math-Shepherd."""
 
     kind: str
     steps: int
@@ -104,7 +104,7 @@ def measures(found: Sequence[Found]) -> list[Measure]:
 
 
 def measure(kind: Kind, steps: int, num_items: int) -> list[Found]:
-    """Return both ways of treating later steps, on the same items."""
+    """Return the results of both ways to treat later steps, on the same items."""
     both = [Found(kind.name, steps, later, 0.0, 0, 0, 0, 0, 0, 0) for later in ("draw", "infer")]
     num_equal, num_steps = [0, 0], 0
     plain = RolloutWorkerConfig(

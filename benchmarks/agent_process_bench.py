@@ -3,9 +3,9 @@
     python -m benchmarks.agent_process_bench CHECKOUT hotpotqa OUTPUT
 
 CHECKOUT is a copy of github.com/RUCBM/AgentProcessBench. Writes `trees.jsonl`, `people.jsonl` (the
-human labels) and a file for each published run of a judge: `docs/judges.md` says what to do with
-them. A tree is a trajectory: its prompt is what comes before the first message of the assistant,
-and each further message is a step. Labels are of the assistant's steps. They are -1, 0 and 1, so
+human labels) and a file for each published run of a judge: `docs/judges.md` says how to use them. A
+tree is a trajectory: the messages before the first one of the assistant are the prompt, and each
+later message is a step. Only the assistant's steps have labels. Labels are -1, 0 and 1, so
 `import_scores` needs `--scale signed`.
 """
 
@@ -84,8 +84,9 @@ def label_rows(
 ) -> Iterator[Row]:
     """Yield the rows of `import_scores` for labels by the number of the message.
 
-    A label that is not -1, 0 or 1 is no result, as in the benchmark's own evaluation: it equals no
-    reference label, and it is not an error. Steps that a trajectory does not have are left out.
+    Another label than -1, 0 or 1 becomes the score None. As in the benchmark's own evaluation, it
+    equals no reference label and is not an error. Steps that a trajectory does not have are left
+    out.
     """
     by_key = {key_of(one): one for one in judged}
     for tree, trajectory in enumerate(trajectories):
@@ -101,7 +102,7 @@ def label_rows(
 
 
 def labels_of(value: Any) -> dict[int, int | None]:
-    """Return labels by the number of the message; None for what is not a label."""
+    """Return labels by the number of the message; None for a value that is not a label."""
     pairs = enumerate(value) if isinstance(value, list) else (value or {}).items()
     return {
         int(number): label_of(label) for number, label in pairs if re.fullmatch(r"\d+", str(number))
@@ -109,7 +110,7 @@ def labels_of(value: Any) -> dict[int, int | None]:
 
 
 def label_of(value: Any) -> int | None:
-    """Return a label, which some runs wrote as a text or with a point."""
+    """Return a label; some runs wrote it as a text or a decimal. None if it is not a label."""
     try:
         number = float(value)
     except (TypeError, ValueError):

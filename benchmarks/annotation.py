@@ -10,7 +10,7 @@ error, so all strategies see the same world.
 
 A server with a prefix cache computes the prompt of a tree once and finds all prefixes in its cache,
 if it gets the requests of a tree: see `benchmarks/prefix_cache.py`. So a million tokens are the
-samples and the computed prompts; cached prompt tokens are told beside.
+samples and the computed prompts; cached prompt tokens have a column of their own.
 
 usage: python benchmarks/annotation.py [--quick] [--json]
 """
@@ -48,7 +48,7 @@ REFINED = "sampled, then refine_forest"
 
 @dataclass
 class Yield:
-    """What a strategy found, and what it spent, with solutions of one length."""
+    """The results and costs of a strategy, with solutions of one length."""
 
     strategy: str
     steps: int
@@ -60,7 +60,7 @@ class Yield:
 
     @property
     def computed_tokens(self) -> int:
-        """Samples, and the prompts that are in no cache."""
+        """Tokens of the samples, and of one prompt for each tree: no cache has that yet."""
         return self.spent.tokens + self.trees * TOKENS_OF_A_PROMPT
 
     @property
@@ -71,7 +71,7 @@ class Yield:
         return round(1_000_000 * number / self.computed_tokens)
 
     def add(self, tree: ReasoningTree, values: dict[NodePath, NodeValue]) -> None:
-        """Count the steps of a tree. The end of a solution needs no annotation: it is graded."""
+        """Count the steps of a tree. Leaves are graded, so they need no annotation."""
         is_right = estimate_values(tree, "any")
         for path, one in values.items():
             if not path or tree.is_leaf(path) or one.value is None:

@@ -1,8 +1,8 @@
 """Speed of measuring and exporting an archive, against the same forest in the database.
 
-The bare baseline is `pyarrow.parquet.read_table` of the archive's tables, whose rows nobody looks
-at. All three read the same forest in the same run; each figure is the best of a few. Memory is
-that of a process that does nothing else, up to ten times the largest of these forests.
+The bare baseline only reads the archive's tables with `pyarrow.parquet.read_table`. All three read
+the same forest in the same run; each figure is the best of a few. Memory is measured in a process
+that does nothing else, with archives up to ten times as large as the largest of these forests.
 
 usage: python benchmarks/archives.py [--quick] [--json]
 """
@@ -28,9 +28,9 @@ from common.directories import MANIFEST, checksums
 from common.garbage import rare_searches_for_garbage
 
 GOAL = 0.1
-"""Of the time that the database takes."""
+"""Largest share of the time that the database takes."""
 MOST_GROWTH = 1.1
-"""Of the memory for a tenth of the nodes; a larger difference is growth, and not noise."""
+"""Largest ratio to the memory for a tenth of the nodes. A larger one is growth, not noise."""
 TIMES_LARGER = 10
 REPEATS = 3
 BEAMS = (1, 5)
@@ -43,7 +43,7 @@ class Result:
     nodes: int
     archive_bytes: int
     bare: float
-    """Only reading the tables."""
+    """Reading the tables with pyarrow."""
     reading: float
     """Reading the trees of the archive as trees."""
     archive: float
@@ -157,7 +157,7 @@ def measure(num_nodes: int, directory: Path) -> Result:
 
 
 def measure_memory(directories: Sequence[Path], results: Sequence[Result]) -> list[Memory]:
-    """Return the memory for each of these archives, and for one many times the last of them."""
+    """Return the memory for each of these archives, and for one `TIMES_LARGER` times the last."""
     print("memory …", file=sys.stderr)
     larger = directories[-1].with_name("larger")
     _enlarge(directories[-1], larger)
@@ -169,7 +169,7 @@ def measure_memory(directories: Sequence[Path], results: Sequence[Result]) -> li
 
 
 def _enlarge(directory: Path, larger: Path) -> None:
-    """Write an archive that repeats the trees of another one: faster than loading so many."""
+    """Write an archive that repeats the trees of another one: faster than loading as many trees."""
     import pyarrow as pa  # noqa: PLC0415  with the rest
     import pyarrow.compute as pc  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
@@ -247,7 +247,7 @@ def _export(reader: Any) -> None:
 
 
 def _best(run: Callable[[], object]) -> float:
-    """Return the seconds of the fastest run: what else the machine does only makes it slower."""
+    """Return the seconds of the fastest run: other work on the machine only makes runs slower."""
     times = []
     for _ in range(REPEATS):
         began = time.perf_counter()

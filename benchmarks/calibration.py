@@ -1,8 +1,8 @@
-"""How often pairs are ordered right, by their confidence, on simulated policies of known values.
+"""Share of pairs in the right order, by confidence, on simulated policies with known values.
 
-Each policy draws the true values of the steps after one prefix from a known distribution; forests
-are grown from it in the shapes of several strategies, and the best and the worst step of each
-prefix make a pair. Pairs of equal true values count as wrong. For comparison, each pair also gets a
+Each policy draws the true values of the steps after one prefix from a known distribution. It grows
+forests in the shapes of several strategies. The best and the worst step after each prefix make a
+pair. Pairs of equal true values count as wrong. For comparison, each pair also gets a
 naive confidence: from two posteriors with a uniform prior, without the forest.
 
 usage: python benchmarks/calibration.py [--quick] [--json] [--picture FILE]
@@ -31,7 +31,7 @@ from forests.core.values import NodeValue, estimate_values
 
 LEVELS = (0.6, 0.8, 0.9, 0.95)
 LEAST_PAIRS = 100
-"""Pairs that a share needs to be held against its goal."""
+"""Fewest pairs with which a share is compared with its goal."""
 Truth = dict[NodePath, float]
 Concentration = Callable[[Random], float]
 
@@ -42,8 +42,8 @@ POLICIES: dict[str, Concentration] = {
     "siblings differ much (s = 1)": lambda _: 1.0,
     "half equal, half different (s = 2)": lambda random: math.inf if random.random() < 0.5 else 2.0,
 }
-"""By name: the concentration s of the siblings' values around their parent's value m, which are
-drawn from Beta(m s, (1 - m) s)."""
+"""By name: the concentration s. If a parent has the value m, the values of its children are drawn
+from Beta(m s, (1 - m) s)."""
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "branching (4, 2, 1)": (4, 2, 1),
@@ -115,7 +115,7 @@ def grown(
 
 
 def _draw_whole(random: Random, tree: ReasoningTree, truth: Truth, samples: int, s: float) -> None:
-    """Draw whole solutions from the root; six first steps have different chances."""
+    """Draw whole solutions from the root, with six possible first steps of different chances."""
     counts = [0] * 6
     for step in random.choices(range(6), weights=[6, 5, 4, 3, 2, 1], k=samples):
         counts[step] += 1

@@ -1,7 +1,7 @@
 """Draw completions with Inspect, in the environment of `make peers`: see `peers.py`.
 
-Uses a task of a data set, `generate` and a scorer as in Inspect's documentation. The numbers of
-samples and connections are the number of requests in flight.
+Uses a task with a data set, `generate` and a scorer as in Inspect's documentation. The limits of
+samples and connections are both the number of requests in flight.
 
 usage: python benchmarks/inspect_load.py URL PROMPTS SAMPLES CONCURRENCY FOLDER
 """

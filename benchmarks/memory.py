@@ -21,7 +21,7 @@ from benchmarks.servers import empty_database, simulator
 SECONDS_BETWEEN_LOOKS = 0.5
 CONCURRENCY = 64
 GOAL = 1.1
-"""A larger difference is growth, and not noise of the allocator."""
+"""A larger ratio is growth, not noise of the allocator."""
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def read_all(forest: Any) -> int:
 
 
 def search_graphs(forest: Any) -> int:
-    """Do the same with networkx: labelled values, then beams by mean; return the correct ones."""
+    """Do the same with networkx: values, then beams by mean. Return how many ends are correct."""
     import networkx as nx  # type: ignore[import-untyped]  # noqa: PLC0415  for this comparison only
 
     from forests.storage.trees import iter_trees  # noqa: PLC0415

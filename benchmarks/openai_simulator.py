@@ -61,7 +61,7 @@ class Simulator:
         self.seconds_per_prompt_token = options.seconds_per_prompt_token
         self.caches = [PrefixCache(options.cache_tokens) for _ in range(options.servers)]
         self.endless = PrefixCache(math.inf)
-        """What one server of all requests with room for everything would keep."""
+        """The cache of a single server that gets all requests and has room for all texts."""
         self.reset()
 
     def reset(self) -> None:

@@ -33,7 +33,7 @@ REQUESTS, SECONDS = 100, 5.0
 class Page:
     name: str
     nodes: int
-    """Of the forest, or of the tree."""
+    """Size of the forest, or of the tree."""
     address: str
     part: str = ""
     """The fragment that htmx requests; empty for a whole page."""
@@ -58,7 +58,7 @@ class PageTimes:
     trees: list[PageTime]
     """The pages of trees of several sizes, in the largest forest."""
     loading: dict[int, float]
-    """Seconds in which the forest was filled to each size."""
+    """Seconds to fill the forest up to each size, by the number of nodes."""
 
 
 class Queries(monitoring.CommandListener):

@@ -24,7 +24,7 @@ CONSTANT = (
 """Pages whose time must not depend on the size of the forest."""
 SEARCH = "forest, steps search"
 MILLISECONDS_OF_SEARCH = 300.0
-"""Goal of the median: a search says how far it looked."""
+"""Goal of the median, for any size: a search may stop and say how far it looked."""
 
 
 def main() -> None:

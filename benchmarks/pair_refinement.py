@@ -1,9 +1,9 @@
-"""Sure pairs for their tokens: `refine_forest --goal pairs` against wider `branching`.
+"""Sure pairs for a number of tokens: `refine_forest --goal pairs` against wider `branching`.
 
 A policy draws the true value of each step around that of the step before, as in
 `benchmarks/calibration.py`. The pairs are the best and the worst step after each prefix, with a
-confidence of at least 0.9. Also reports how many of them are right, at four levels of confidence:
-equal true values count as wrong.
+confidence of at least 0.9. Also reports how many pairs are right, at four levels of confidence. A
+pair of equal true values counts as wrong.
 
 usage: python benchmarks/pair_refinement.py [--quick] [--json]
 """
@@ -51,7 +51,7 @@ WIDER: Sequence[tuple[int, ...]] = (
 
 @dataclass
 class Found:
-    """What one way of growing found with one policy."""
+    """The pairs that one way of growing found with one policy."""
 
     policy: str
     way: str
@@ -76,7 +76,7 @@ class Found:
 
 
 class Policy:
-    """Writes solutions of one item, whose steps have known true values."""
+    """Writes solutions of one item. The true value of each step is known."""
 
     def __init__(self, name: str, concentration: Concentration) -> None:
         self.name, self.concentration = name, concentration
@@ -207,7 +207,7 @@ def _pairs(
     estimator: Estimator,
     steps: Sequence[NodePath],
 ) -> list[tuple[float, bool]]:
-    """Return confidence and truth of the best and the worst step after each prefix."""
+    """Return the confidence of the pair after each prefix, and whether its order is right."""
     values = estimate_values(tree, estimator)
     known = evidence_of(tree, values, estimator, correlation=prior.correlation)
     groups: dict[NodePath, list[NodePath]] = {}
@@ -232,7 +232,7 @@ def _truth(policy: Policy, tree: ReasoningTree, path: NodePath) -> float:
 
 
 def measures(found: Sequence[Found]) -> list[Measure]:
-    """Return the measures: sure pairs for their tokens, and how many of them are right."""
+    """Return the measures: sure pairs per million tokens, and the share of right pairs."""
     plain = {
         (one.policy, one.way): one.pairs_per_million for one in found if "refined" not in one.way
     }

@@ -42,7 +42,7 @@ PEERS = {"distilabel": "distilabel_load.py", "Inspect": "inspect_load.py"}
 NOT_INSTALLED = "not installed: make peers"
 SAMPLES = 4
 MAX_PROBES = 5
-"""Most requests with which a worker finds out, before it grows a forest, what its server can do."""
+"""Most requests that a worker sends before growth to find out what its server can do."""
 SECONDS_OF_LOAD = 12.0
 MAX_REQUESTS_PER_SECOND = 350.0
 
@@ -67,7 +67,7 @@ class Result:
     peers: dict[str, float | None]
     """None: not installed."""
     cpu_ms: dict[str, float]
-    """Milliseconds of processor time for a request: of the bare loop, of growing, and of each
+    """Milliseconds of processor time for a request: in the bare loop, in growing, and in each
     server while a forest grows."""
 
 

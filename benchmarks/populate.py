@@ -41,7 +41,7 @@ MIN_ROUNDS = 30
 """Requests one after another in each slot of the server; with fewer, the last ones dominate."""
 GOAL = 0.9
 GOAL_OF_CPU = 0.5
-"""Of the bare loop's processor time for a request, where the cores are the limit."""
+"""Largest share of the bare loop's processor time for a request, if the cores are the limit."""
 MOST_IN_FLIGHT = 256
 
 
@@ -61,7 +61,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """Requests per second of both, and the CPU cost of one request."""
+    """Requests per second of both loads, and the CPU cost of one request."""
 
     case: Case
     bare: float
@@ -70,7 +70,7 @@ class Result:
     bare_milliseconds_cpu: float
     grown_milliseconds_cpu: float
     servers_milliseconds_cpu: dict[str, float]
-    """Of the database and of the model server while forests grow."""
+    """CPU cost in the database and in the model server while forests grow."""
     most_in_flight: float
 
 

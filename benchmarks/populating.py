@@ -1,4 +1,4 @@
-"""Seed and grow forests like jobs do, without files and a queue. Django must be set up."""
+"""Seed and grow forests as jobs do, but without files and a queue. Django must be set up."""
 
 import random
 import string

@@ -1,7 +1,7 @@
 """Prefix caches of 1, 2 and 4 model servers: a tree on one server against the least busy server.
 
 A simulated server keeps the prefixes of its latest texts, up to a number of tokens, and computes
-what it has not kept. The best possible order is that of one server that keeps everything. The
+the rest. The best possible order has the hits of one server that keeps everything. The
 baseline sends each request to the least busy server, in the order in which requests arise.
 
 usage: python benchmarks/prefix_cache.py [--quick] [--json]
@@ -41,7 +41,7 @@ class Result:
     prompt_tokens: int
     cached_tokens: int
     most_cached_tokens: int
-    """With the best possible order."""
+    """Cached tokens with the best possible order."""
     distinct_tokens: int
     """Of all trees: a prefix that several nodes share counts once."""
 
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measure(servers: int, trees: int, *, is_affine: bool) -> Result:
-    """Grow a forest with as many servers, and return what they counted."""
+    """Grow a forest with this many servers, and return what they counted."""
     print(f"{servers} servers, affinity: {is_affine} …", file=sys.stderr)
     settings = {
         "servers": servers, "cache_tokens": CACHE_TOKENS,
@@ -97,7 +97,7 @@ class FirstCome(Turns):
 
 
 def ignore_trees() -> None:
-    """Let this process balance servers and order requests whatever tree a request is for."""
+    """Make this process choose servers and order requests without regard to trees."""
     from rollouts.growing import grower  # noqa: PLC0415  Django must be set up
 
     grower.session_of = lambda _: ""  # type: ignore[assignment]

@@ -28,7 +28,7 @@ UNITS = (
     "**a** ", "**a*", "_*a", "[", "![", "\n- **", "$_x$", "$'$",
     "$((((((a$ ", "$" + "(a" * 16 + "$ ", "$∑$ ",
 )  # fmt: skip
-"""Pieces that are repeated to hostile texts: the most expensive of thousands of candidates."""
+"""Pieces that make hostile texts if repeated: the most expensive of thousands of candidates."""
 SHAPES = {
     "lines below nested quotes": "> " * 18 + "a\n" + "b\n" * 50_000,
     "tables below nested quotes": "> - " * 6 + "a\n" + "b|c\n-|-\n" * 10_000,
@@ -42,7 +42,7 @@ SHAPES = {
     "brackets of a formula": "$" + "(a" * 1_900 + "$\n" + "$" + "[" * 3_900 + "$\n",
     "brackets": "[" * 25_000 + "](" * 13_000,
 }
-"""Texts of 50,000 characters in which a mark makes work of what is far from it."""
+"""Texts of about 50,000 characters in which a mark causes work far away from it."""
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def measure(*, quick: bool) -> list[Measure]:
     def show_page(text: str) -> None:
         texts = PageTexts()
         for number in range(TEXTS_OF_A_PAGE):
-            texts.markdown(f"{number} {text}")  # else the rest would come from the cache
+            texts.markdown(f"{number} {text}")  # the cache must not answer
 
     step = 5 if quick else 1
     found = [

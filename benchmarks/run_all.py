@@ -86,7 +86,7 @@ def main(
 
 
 def run(name: str, script: Path, log: Path, *, is_quick: bool) -> Report:
-    """Run one benchmark to its end, and end all its processes."""
+    """Run one benchmark to its end, then kill its remaining processes."""
     report = Report(name)
     began = monotonic()
     try:

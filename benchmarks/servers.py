@@ -31,8 +31,8 @@ DATABASE = "database"
 def empty_database() -> Iterator[None]:
     """Context manager with a temporary database and queue in the environment for Django.
 
-    They are the embedded services of users. BENCHMARK_MONGODB_URI names another database instead,
-    which keeps the written data.
+    They are the embedded services that users have. BENCHMARK_MONGODB_URI names another database to
+    use instead: the written data stays there.
     """
     other = os.environ.get("BENCHMARK_MONGODB_URI")
     services = [QUEUE] if other else [MONGODB, QUEUE]
@@ -51,9 +51,9 @@ def empty_database() -> Iterator[None]:
 
 
 def cpu_of_servers() -> Counter[str]:
-    """Return the CPU seconds of the model server and of the database, with its queue, so far.
+    """Return the CPU seconds so far of the model server, and of the database with the queue.
 
-    For the benchmark's own process, or one that it started with `multiprocessing`.
+    Call it in the benchmark's own process, or in one that it started with `multiprocessing`.
     """
     us = psutil.Process()
     owner = us if multiprocessing.parent_process() is None else us.parent()

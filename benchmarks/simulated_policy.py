@@ -29,13 +29,13 @@ class Kind:
 
 @dataclass
 class Spent:
-    """What growing trees took."""
+    """The cost of growing trees."""
 
     tokens: int = 0
     """Of the samples."""
     requests: int = 0
     prompt_tokens: int = 0
-    """All that requests began with, whether a server computes it or finds it in its cache."""
+    """Of all requests, whether a server computes them or finds them in its cache."""
 
     def add(self, other: "Spent") -> None:
         self.tokens += other.tokens
@@ -53,7 +53,7 @@ class Policy:
         self.errs = chance_of_error(pass_rate, kind.corrects, steps)
 
     def grow(self, strategy: GrowthStrategy, tree: ReasoningTree) -> Spent:
-        """Grow a tree to its end, and return what that took."""
+        """Grow a tree to its end, and return the cost."""
         spent = Spent()
         while expansions := strategy.plan(tree):
             for expansion in expansions:
@@ -88,7 +88,7 @@ class Policy:
 
 
 def chance_of_error(pass_rate: float, corrects: float, steps: int) -> float:
-    """Return the chance of an error in a step with which this share of solutions is right."""
+    """Return the chance of an error per step with which solutions have this pass rate."""
     low, high = 0.0, 1.0 - corrects
     for _ in range(50):
         middle = (low + high) / 2

@@ -35,7 +35,7 @@ SLOTS = 4
 TREES = 10
 BRANCHING = (2, 2, 1)
 SHORT_STEPS = 'root ::= (" " word){3} "\\n"\nword ::= [a-z]{2,6}'
-"""A grammar of llama.cpp, so that all trees have one shape whatever the small model would write."""
+"""A grammar for llama.cpp. It gives all trees one shape, whatever the small model would write."""
 _COUNTERS = {
     "computed": "llamacpp:prompt_tokens_total",
     "cached": "llamacpp:prompt_tokens_cached_total",
@@ -52,7 +52,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Growth:
-    """What the product counted in the forest that it grew, and what its prompts consist of."""
+    """The duration and counters of a forest's growth, and the distinct tokens of its prompts."""
 
     seconds: float
     requests: int
@@ -64,7 +64,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Result:
-    """One forest, with what the servers counted meanwhile."""
+    """One forest, and what the servers counted during its growth."""
 
     case: Case
     forest: Growth
@@ -77,7 +77,7 @@ class Result:
 
     @property
     def most_cached_tokens(self) -> int:
-        """With the best possible order."""
+        """Cached tokens with the best possible order."""
         return self.computed_tokens + self.cached_tokens - self.forest.distinct_tokens
 
 

@@ -27,7 +27,7 @@ STRATEGIES = ("sampled", "branching")
 
 @dataclass(frozen=True)
 class Case:
-    """A server, and the number of samples that it serves at once, all in flight."""
+    """A server, and the number of samples that it serves at once. This many are in flight."""
 
     server: str
     slots: int

@@ -50,7 +50,7 @@ def problem_of_workers(queue: str) -> str:
         with redis.from_url(
             os.environ["REDIS_URL"], socket_timeout=SECONDS_TO_ANSWER
         ) as connection:
-            # The list has no worker that was silent for long, because its key expires.
+            # The key of a silent worker expires, so this list does not have that worker.
             workers = Worker.all(queue=Queue(queue, connection=connection))
     except redis.RedisError as error:
         return f"the queue does not answer: {error}"

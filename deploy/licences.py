@@ -1,6 +1,8 @@
-"""Write the licences of the packages in `constraints.txt`, as the packages state them.
+"""Write the licences of the packages in `constraints.txt` to docs/licences.md.
 
-python -m deploy.licences >docs/licences.md
+The licences are those that the packages state.
+
+python -m deploy.licences
 """
 
 import re
@@ -64,7 +66,7 @@ def normalised(name: str) -> str:
 
 
 def table(packages: Iterable[str]) -> str:
-    """Return a table of these packages; what is not installed here keeps the row that it has."""
+    """Return a table of these packages. One that is not installed here keeps its row."""
     written = dict(_ROW.findall(PAGE.read_text(encoding="utf-8")))
     licences = {name: licence_of(name) or written.get(name, "") for name in packages}
     rows = [f"| {name} | {licence} |" for name, licence in licences.items() if licence]

@@ -82,7 +82,7 @@ def forest_manifest() -> Schema:
     forest["properties"] = {"name": {"type": "string"}} | forest["properties"]
     forest["required"] = ["name", *(key for key in forest["required"] if key not in ADDED)]
     for name in ("parameters", "spent"):
-        scorer["properties"][name] = {"type": "object"}  # text only in tables
+        scorer["properties"][name] = {"type": "object"}  # in tables they are texts
     scorer["required"] = ["name", "parameters", "created_at"]
     parts = {
         "format": {"const": FORMAT},

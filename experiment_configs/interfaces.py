@@ -31,7 +31,7 @@ SAMPLE_FREE_SETTINGS = (
 )
 """Settings of a `RolloutWorkerConfig` that may change while a forest grows.
 
-They change no sample. All others decide which samples are drawn, or how many.
+They do not change samples. All other settings decide which samples are drawn, or how many.
 """
 
 SETTINGS_THAT_ADD: Mapping[str, tuple[str, ...]] = {
@@ -173,7 +173,7 @@ class RolloutWorkerConfig:
     base_urls: tuple[str, ...] = ()
     """Addresses of the servers with the model, with `/v1`.
 
-    None: OPENAI_BASE_URL or OPENAI_BASE_URLS of the worker. The key always comes from the worker's
+    Empty: OPENAI_BASE_URL or OPENAI_BASE_URLS of the worker. The key always comes from the worker's
     settings.
     """
 
@@ -231,11 +231,11 @@ class Grader:
     def is_correct(self, answer: str, label: str) -> bool:
         """Return whether an answer means the same as the label.
 
-        To count votes, it is also asked about two answers of one tree. Default: `is_same_answer`,
+        It is also called with two answers of one tree, to count votes. Default: `is_same_answer`,
         described in docs/answers.md.
 
         Raises:
-            NotComparedError: it cannot tell; the leaf stays without a grade.
+            NotComparedError: it cannot tell. The leaf gets the grade `uncompared`.
         """
         return is_same_answer(answer, label)
 

@@ -35,7 +35,7 @@ class LoadedConfig:
     source: str
     """Text of the file, then of the modules beside it that it imports, each below its name."""
     sha256: str
-    """Of `source`."""
+    """SHA-256 of `source`."""
     file_sha256: str
     """SHA-256 of the file alone, as earlier versions recorded it."""
     git_commit: str
@@ -48,7 +48,8 @@ class LoadedConfig:
     def is_same(self, sha256: str) -> bool:
         """Return whether a forest with this recorded SHA-256 was seeded from this config.
 
-        Earlier versions hashed the file alone, so changes to modules beside it cannot be detected.
+        Earlier versions hashed only the file. For their forests this does not detect changes to
+        modules beside it.
         """
         return sha256 in (self.sha256, self.file_sha256)
 
@@ -169,14 +170,14 @@ def _describe_place(error: BaseException, path: Path) -> str:
 
 
 def _git_version(path: Path, beside: Iterable[str]) -> tuple[str, str]:
-    """Return the commit and the branch of a file; empty for a file that is not of a commit."""
+    """Return the commit and the branch of a file; empty without a commit or for an ignored file."""
     asked = ("status", "--porcelain=v2", "--branch", "--ignored", "-z", "--", path.name, *beside)
     lines = _git(path, *asked).split("\0")
     heads = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
     commit, branch = heads.get("branch.oid", ""), heads.get("branch.head", "")
     ignored = [line[2:] for line in lines if line.startswith("! ")]
     if commit in ("", "(initial)") or any(_covers(one, path.name) for one in ignored):
-        return "", ""  # an ignored file, such as one in an environment, is not of that commit
+        return "", ""  # no commit has an ignored file, such as one in an environment
     if any(line[0] not in "#!" for line in lines if line):
         commit += "-dirty"
     return commit, "HEAD" if branch == "(detached)" else branch

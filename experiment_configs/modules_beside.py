@@ -13,16 +13,17 @@ BUILT_IN_DIRECTORY = Path(__file__).parent / "rollout"
 
 _HEADING = "# ======== {name}, imported from beside the config ========\n"
 _directories: list[str] = []
-"""Modules of loaded configs, by their names in `sys.modules`."""
+"""Directories of loaded configs in `sys.path`, the latest first."""
 _kept: set[str] = set()
-"""Names of modules that were loaded first: they belong to the program, wherever they are."""
+"""Names of modules that were loaded before a config's directory was added: the program's own."""
 
 
 @contextmanager
 def imports_from(directory: Path) -> Iterator[set[str]]:
-    """Let a config import current modules from its directory; yield the names of the imported ones.
+    """Let a config import the current modules of its directory.
 
-    Modules with the same name beside different configs are different modules.
+    Yields a set. After the block it holds the names of the modules that the block imported from the
+    directory. Modules with the same name beside different configs are different modules.
     """
     if directory == BUILT_IN_DIRECTORY:
         yield set()
@@ -31,8 +32,8 @@ def imports_from(directory: Path) -> Iterator[set[str]]:
     _put_first(str(directory))
     importlib.invalidate_caches()
     before, names = set(sys.modules), set[str]()
-    # Compiled files detect two changes within one second only by the size of the source. None is
-    # written from now on either, because methods of the config may import later.
+    # Python compares a compiled file only with the second of the last change and the size of the
+    # source, so it may miss a change. Never write one: methods of the config may import later.
     sys.dont_write_bytecode = True
     try:
         yield names
@@ -43,8 +44,8 @@ def imports_from(directory: Path) -> Iterator[set[str]]:
 def sources_beside(path: Path, source: str, imported: Iterable[str]) -> dict[str, Path]:
     """Return the files beside a config that it needs, by their names relative to its directory.
 
-    These are the modules that it has imported, and those that an `import` statement in it, or in
-    one of them, will import when a function runs.
+    These are the modules that the config has imported, and those that an `import` statement in it,
+    or in one of these modules, may import later.
     """
     directory, found = path.parent, dict[str, Path]()
     waiting = [*imported, *_imports(source, ())]
@@ -92,7 +93,7 @@ def _forget() -> None:
 
 
 def _put_first(directory: str) -> None:
-    """Put a directory before those of other configs on the search path, and after all the rest."""
+    """Put a directory on the search path: before those of other configs, after all others."""
     known = [one for one in _directories if one in sys.path and one != directory]
     if directory in sys.path and directory not in _directories:
         return  # the user has put it there
@@ -106,7 +107,7 @@ def _put_first(directory: str) -> None:
 def _files(name: str, directory: Path) -> list[tuple[tuple[str, ...], Path]]:
     """Return the files that run when a module of a directory is imported, with their packages.
 
-    Returns None if Python finds a module with this name elsewhere.
+    Returns an empty list if Python finds a module with this name elsewhere.
     """
     if directory == BUILT_IN_DIRECTORY:
         if not name.startswith(f"{_BUILT_IN}."):

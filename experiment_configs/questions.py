@@ -4,17 +4,17 @@ import re
 from typing import Any
 
 _WORKED_QUESTIONS = 2
-"""A prompt with this many questions contains examples."""
+"""A prompt with at least this many questions contains examples."""
 _POSES_A_QUESTION = re.compile(
     r"^[^\w\n]*+(?:question|problem|q)\b\W{0,3}\d*\s*[:.]", re.IGNORECASE | re.MULTILINE
 )
 _LONG = 600
 _MUCH_LONGER = 3
-"""A prompt this long, and this many times as long as its item, contains more than the item."""
+"""A prompt longer than `_LONG` and longer than this many copies of its item contains more."""
 
 
 def looks_few_shot(prompt: Any, item_text: str) -> bool:
-    """Return whether the default question of a prompt holds more, such as examples.
+    """Return whether the default question of a prompt seems to hold more, such as examples.
 
     Args:
         prompt: a text, or chat messages.

@@ -1,4 +1,4 @@
-"""What `refine_forest` notes in the settings of a forest, so that every worker plans the same."""
+"""What `refine_forest` stores in a forest's settings, so that all workers plan alike."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -20,7 +20,7 @@ class Refinement:
     """Goal `labels`: whether steps after a wrong one count as wrong without rollouts of their own.
     """
     target_confidence: float | None = None
-    """Goal `pairs`: confidence from which on a pair is decided."""
+    """Goal `pairs`: a pair with at least this confidence is decided."""
     prior: Mapping[str, Any] | None = None
     """Goal `pairs`: how much siblings differ, as `SiblingPrior.as_dict` gave it for the forest when
     `refine_forest` ran."""
@@ -34,7 +34,7 @@ class Refinement:
         """Return the refinement that `as_dict` wrote.
 
         Raises:
-            ValueError: it is not one.
+            ValueError: `as_dict` cannot have written it.
         """
         if not isinstance(values, Mapping) or {*values} != {field.name for field in fields(cls)}:
             raise ValueError("not what refine_forest writes")
@@ -80,7 +80,7 @@ def _are_weights(value: object) -> bool:
 
 
 def is_refinement(values: object) -> bool:
-    """Return whether a forest may have these settings: `Refinement.as_dict`, or None."""
+    """Return whether a value is None or something that `Refinement.as_dict` returns."""
     try:
         return values is None or bool(Refinement.from_dict(values))
     except ValueError:

@@ -8,13 +8,13 @@ from experiment_configs.calling import call_method
 from experiment_configs.interfaces import ConfigError, Grader, RolloutConfig
 
 MAX_LOOKS = 64
-"""Most calls of a config's own rule per solution, because the rule may be slow."""
+"""Most stretches of a solution after which a config's own rule is called: it may be slow."""
 
 
 def steps_to_answer(config: RolloutConfig, before: str, steps: Sequence[str]) -> int | None:
-    """Return how many of the steps after `before` a solution has, up to the step with its answer.
+    """Return the number of steps after `before`, up to and including the step with the answer.
 
-    That is the first step at which `config.has_final_answer` holds; None if there is none. The
+    It is the first step at which `config.has_final_answer` holds; None if there is none. The
     default rule takes time linear in the length of the text. A config's own rule is called after
     each step. In a solution of more than `MAX_LOOKS` steps it is called after each of that many
     stretches, then after each step of the stretch in which the answer appeared.

@@ -1,7 +1,7 @@
 """Which values the settings of a `RolloutWorkerConfig` may have.
 
-It is apart from `experiment_configs.interfaces`, as loading pydantic takes time that commands
-without a forest do not have to spend.
+It is a module of its own because pydantic takes time to load, and commands without a forest do not
+need it.
 """
 
 import json
@@ -143,12 +143,12 @@ def _problems_of_tokens(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _sentence(problem: str) -> str:
-    """Return a problem with its subject, unless it has another one."""
+    """Return a problem with the subject "it", unless it has a subject already."""
     return problem if problem.startswith("its ") else f"it {problem}"
 
 
 def _shown(name: str, value: object) -> str:
-    # An address may hold a password, and a further field of the request a key.
+    # An address may hold a password, and `extra_body` may hold a key: do not show them.
     if name == "extra_body" and isinstance(value, Mapping):
         names = ", ".join(f"{key!r:.40}" for key in list(_not_json(value))[:5])
         return f"has {names:.{MOST_SHOWN}}, whose values JSON cannot hold"

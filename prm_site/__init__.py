@@ -36,7 +36,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Django imports this package for its settings, in every command: the rest comes when asked for.
+    # Every command imports this package for Django's settings, so import the API only when used.
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,9 +23,9 @@ def main() -> None:
         sys.stdout.write(f"prm {_version()}\n")
         return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
-    gc.disable()  # until all is loaded: it would take a sixth of the start
+    gc.disable()  # until all is loaded: garbage collection would take a sixth of the start
     try:
-        # Not at the top, as loading takes a second in which Ctrl-C would show a traceback.
+        # Not at the top: loading takes a second, in which Ctrl-C would show a traceback.
         from prm_site.command_line import run  # noqa: PLC0415
 
         run(sys.argv)

@@ -25,7 +25,7 @@ from common.storage_problems import (
 )
 from prm_site.command_table import VERBS
 
-if TYPE_CHECKING:  # before the settings are read, the engine would look for libraries for maps
+if TYPE_CHECKING:  # imported before the settings, the engine would search for GDAL
     from django_mongodb_backend.base import DatabaseWrapper
 
 _WORKERS = ("rqworker", "rqworker-pool")
@@ -33,7 +33,7 @@ _ASKS_FOR_HELP = {"-h", "--help"}
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run a command. If a service that it needs is down or wrongly set, say so and exit with 1.
+    """Run a command. If it needs a service that is down or wrongly set, say so and exit with 1.
 
     With `--traceback`, errors of the database and the queue are shown in full.
     """
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 class CommandLine(ManagementUtility):
-    """Knows short names of commands, and options with `-` and `_` between their words.
+    """Accepts short names of commands, and options with `-` or `_` between their words.
 
     Checks the services before a worker starts: RQ would retry forever.
     """

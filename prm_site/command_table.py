@@ -1,4 +1,4 @@
-"""The commands in the order of the work, each with its short name: what `prm --help` shows."""
+"""The commands with their short names, in the order of the work: `prm --help` shows them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ class Entry:
     name: str
     summary: str
     verb: str = ""
-    """A short name that means the same; empty where there is none."""
+    """A short name of the command; empty if it has none."""
 
 
 COMMANDS: Mapping[str, Sequence[Entry]] = {

@@ -50,14 +50,14 @@ def stages(limit: int, output: Path) -> list[Stage]:
             "beam_search", "--num_beam_values", "1,5", "--value_function_option", "labelled",
             "--aggregation", "mean", *forest,
         ]),
-        # Two leaves a step do not tell which of two steps is better: without more, hardly any
-        # pair is sure enough to train on.
+        # Two leaves for each step do not show which of two steps is better. Without more leaves,
+        # hardly any pair has the wanted confidence.
         Stage("Choose the steps that need more rollouts", [
             "refine_forest", "--goal", "pairs", "--target_confidence", "0.8",
             "--max_rollouts", "16", *forest,
         ]),
         Stage("Draw them", ["rollout_worker", "--num_processes", "1", *forest]),
-        # A set that was made before the forest was refined cannot be continued.
+        # `--replace`, because a set from before the refinement cannot be continued.
         Stage("Create preferences", [
             "create_preferences", "--min_confidence", "0.8", "--replace", *forest,
         ]),
@@ -87,10 +87,10 @@ def run_stages(base_dir: Path, flow: Sequence[Stage], say: Callable[[str], None]
 
 @contextmanager
 def services(base_dir: Path, data_dir: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Context manager in which all services run. Uses running services, or starts its own.
+    """Context manager in which all services run: those that run already, or new ones.
 
     Raises:
-        DemoError: the services do not start, or one is missing among the running ones.
+        DemoError: the services do not start, or not all of them run.
     """
     if process := supervisor.holder(data_dir):
         say(f"using the services that process {process} runs")

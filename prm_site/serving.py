@@ -18,9 +18,9 @@ class SiteError(UserError):
 
 
 def serve_site(base_dir: Path, port: int, welcome: Callable[[str], None]) -> NoReturn:
-    """Serve the pages until interrupted; call `welcome` with their address when they are there.
+    """Serve the pages until interrupted. Call `welcome` with their address when the site answers.
 
-    Another free port is taken where that one is in use.
+    If the port is in use, another free one is taken.
 
     Raises:
         SiteError: the server ended by itself.
@@ -29,7 +29,7 @@ def serve_site(base_dir: Path, port: int, welcome: Callable[[str], None]) -> NoR
     command = module_command(
         "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws",
         "--blocking-threads", "3", "--backpressure", "512", "--log-level", "warning",
-        # Only where it looks for modules: else the current folder, whatever that holds.
+        # Where granian looks for modules. Its default is the current folder, with unknown files.
         "--working-dir", str(CODE_DIR), "prm_site.wsgi:application",
     )  # fmt: skip
     child = processes.start(command, cwd=base_dir)

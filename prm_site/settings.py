@@ -18,7 +18,7 @@ from prm_site.services.registry import running_addresses
 
 BASE_DIR = HOME_DIR
 PACKAGE_DIR = Path(__file__).resolve().parent
-# Beside the packages in a checkout; setup.py installs it inside this one.
+# In a checkout the templates are beside the packages; setup.py installs them inside this package.
 TEMPLATES_DIR = next(
     folder / "templates"
     for folder in (PACKAGE_DIR, PACKAGE_DIR.parent)
@@ -86,7 +86,7 @@ if PRODUCTION:
     if DEBUG:
         refuse("PRM_DEBUG=1 shows secrets to visitors: unset it, or unset PRM_PRODUCTION")
 
-# Made when the site needs it: `prm COMMAND --help` leaves the current directory as it is.
+# Created only when used: `prm COMMAND --help` must not write into the current directory.
 SECRET_KEY = env.str("PRM_SECRET_KEY", default="") or SimpleLazyObject(
     partial(read_or_create_secret_key, DATA_DIR)
 )
@@ -245,7 +245,7 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 
 STATIC_URL = f"{URL_PREFIX}/static/"
-# `collectstatic` fills it in production. In development files are served from their folders.
+# In production `collectstatic` fills it. In development files are served from their own folders.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 STATICFILES_DIRS = [PACKAGE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
@@ -273,5 +273,5 @@ LOGGING = logging_settings(
     level=env.log_level("PRM_LOG_LEVEL", default="WARNING"),
     log_format=env.choice("PRM_LOG_FORMAT", FORMATS, default="line"),
 )
-# Prometheus sends it to read /metrics. Without a token, only readers of the pages may read it.
+# Prometheus sends this token to read /metrics. Without one, only readers of the pages may read it.
 METRICS_TOKEN: str = env.str("PRM_METRICS_TOKEN", default="")

@@ -55,7 +55,7 @@ def items_of(trees: Iterable[OpenTree]) -> Items:
 def compared(models: Mapping[str, Items]) -> list[dict[str, Any]]:
     """Return a row for each measure and model: its mean, and its gain over the first model.
 
-    Only items that all models have solved count.
+    Only items with complete trees of all models count.
     """
     base, *_ = models
     shared = sorted(set.intersection(*(set(found) for found in models.values())))

@@ -141,7 +141,7 @@ def manage(*arguments: object) -> str:
 
 @contextlib.contextmanager
 def background(arguments: list[str], name: str, address: str = "") -> Iterator[None]:
-    """Run a program beside the block; if it has an address, first wait until that answers."""
+    """Run a program during the block. If it has an address, wait until that answers."""
     with (RESULTS / f"{name}.log").open("w") as log:
         child = subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stdout=log, stderr=log)
         try:

@@ -24,7 +24,7 @@ from transformers import (
 )
 
 STEP_TAG = "<file_sep>"
-"""A token of the tokenizer that no text has; the scorer judges the step before it."""
+"""A token of the tokenizer that texts do not contain; the scorer judges the step before it."""
 MOST_ROWS = 256
 MOST_TOKENS_OF_SCORING = 16_384
 STEPS_BETWEEN_COMPACTIONS = 6
@@ -75,7 +75,7 @@ class Policy:
 
     @torch.inference_mode()
     def run(self, jobs: list[Job]) -> list[dict[str, Any]]:
-        """Return the answers. Each prompt is computed once, whatever its number of samples."""
+        """Return the answers. Each prompt is computed once for all its samples."""
         samples = [Sample(job, [], []) for job in jobs for _ in range(job.num_samples)]
         shared = self._share([job.tokens for job in jobs])
         tokens, mask = padded([job.tokens[shared:] for job in jobs], left=True)
@@ -207,7 +207,7 @@ class Server:
         while True:
             batch = [held or await self.waiting.get()]
             held = None
-            await asyncio.sleep(0.02)  # requests that an answer set off arrive together
+            await asyncio.sleep(0.02)  # the requests that follow an answer arrive together
             size = self.engine.size_of(batch[0])
             while not self.waiting.empty():
                 job = self.waiting.get_nowait()

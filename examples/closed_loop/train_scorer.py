@@ -51,7 +51,7 @@ def main() -> None:
 def train(
     model: torch.nn.Module, rows: list[tuple[list[int], list[tuple[int, float]]]], epochs: int
 ) -> None:
-    """Train on rows of tokens, and the places of their tags with the values there."""
+    """Train on rows: the tokens of a solution, and the place and value of each step tag."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
     order = random.Random(SEED)
     number, total = 0, epochs * len(rows) // ROWS_OF_A_BATCH

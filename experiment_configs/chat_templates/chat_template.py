@@ -43,7 +43,7 @@ class ChatTemplate:
     revision: str | None = None
     """Commit of the hub repository; None: the newest."""
     keeps_bos: bool = False
-    """Whether the text starts with the beginning-of-text token although the tokenizer adds it too.
+    """Whether the prompt keeps the beginning-of-text token if the tokenizer adds it too.
 
     For servers that are told not to add it (`extra_body={"add_special_tokens": False}` with vLLM).
     """
@@ -51,12 +51,12 @@ class ChatTemplate:
     def render(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
         """Return the prompt after which the model writes its answer to these messages.
 
-        A last assistant message is the beginning of the answer. It follows exactly as given,
-        whatever the template would do to it. `variables` are the template's own, such as
+        A last assistant message is the beginning of the answer. The prompt ends with it exactly as
+        given, whatever the template would do to it. `variables` are the template's own, such as
         `enable_thinking=False`.
 
-        The beginning-of-text token is left out if the tokenizer adds it to every prompt, as
-        completions servers let it do. Otherwise the model would see it twice.
+        The beginning-of-text token is left out if the tokenizer adds it to every prompt: with
+        completions servers the model would see it twice.
 
         Raises:
             ConfigError: the template does not exist, refuses the messages, or needs more time

@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def render(source: str, variables: Mapping[str, Any]) -> dict[str, str]:
-    """Return a template's output as `text`, or as `problem` why it has none."""
+    """Return a template's output as `text`, or the reason for a failure as `problem`."""
     try:
         text = _template(source).render(variables)
     except RefusalError as error:

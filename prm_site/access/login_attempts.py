@@ -36,8 +36,8 @@ class CountSerializer:
 def client_address(request: HttpRequest) -> str | None:
     """Return the address from which a request reached our outermost proxy.
 
-    Entries further left in `X-Forwarded-For` come from clients and cannot be trusted. For IPv6 it
-    is the address of the /64 network, because one visitor has all its addresses.
+    Entries further left in `X-Forwarded-For` come from clients and cannot be trusted. For IPv6
+    this returns the address of the /64 network, because one visitor has all addresses of a network.
     """
     remote = request.META.get("REMOTE_ADDR") or None
     own = (_counted(remote) or remote) if remote else None
@@ -69,7 +69,7 @@ def who_tried(
 
 
 def _counted(text: str) -> str | None:
-    """Return the address under which to count a visitor's failures; None if it is not one."""
+    """Return the address under which to count a visitor's failures; None if there is none."""
     try:
         address = ip_address(text)
     except ValueError:

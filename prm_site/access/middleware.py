@@ -48,13 +48,13 @@ class LoginUnlessPublicMiddleware(LoginRequiredMiddleware):
             # A fragment cannot show the login form. Reload the whole page, which redirects to it.
             return HttpResponse(status=401, headers={"HX-Refresh": "true"})
         if refusal is not None and asks_for_json(request):
-            # A program would take the login form for an answer.
+            # A program would take the login form for the requested data.
             return json_error("log in first: docs/json.md says how", HTTPStatus.UNAUTHORIZED)
         return refusal
 
 
 class JsonErrorsMiddleware:
-    """Say in JSON what goes wrong with a request for JSON, with the status that a page has."""
+    """Answer failed requests for JSON in JSON, with the status that the page would have."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -103,7 +103,7 @@ class UnavailableMiddleware:
 
 
 class NotStoredMiddleware:
-    """Forbid browsers and proxies to store pages that need a login, or that a login changes."""
+    """Forbid browsers and proxies to store pages that need a login or depend on one."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Error pages for the admin, which would answer 500."""
+"""Answers to queries of the admin that the database refuses; Django would answer 500."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -11,7 +11,7 @@ from common.storage_problems import is_refused_query
 
 
 class StaffPagesMiddleware:
-    """Answers 400 for impossible queries."""
+    """Answers 400 to a search or filter of the admin that the database refuses."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Where the pages of the site are in a bundle."""
+"""The file in a bundle of each page of the site."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ CONFIG = "config.html"
 
 
 def list_file(page: int) -> str:
-    """Return the file of a page of the list of trees; the first one begins the bundle."""
+    """Return the file of a page of the list of trees; page 1 is the index of the bundle."""
     return INDEX if page == 1 else f"trees/list-{page}.html"
 
 
@@ -40,9 +40,10 @@ class Contents:
     """Pages of each preference set; the latest set is the first."""
 
     def leads(self, address: str) -> tuple[str, str] | None:
-        """Return the file that shows an address of the site, and the place in it.
+        """Return the file that shows an address of the site, and the anchor in that file.
 
-        Pictures are in the bundle under their addresses. None: the bundle has no such page.
+        Every picture of the forest has a file, named after its address. Returns None if the bundle
+        has no such page.
         """
         parts = urlsplit(address)
         if parts.scheme or parts.netloc:
@@ -60,7 +61,7 @@ class Contents:
         return (file, parts.fragment or place) if file else None
 
     def _page(self, found: ResolverMatch, query: Mapping[str, str]) -> tuple[str, str]:
-        """Return the file of a page, and its usual place in that; two empty texts without one."""
+        """Return the file of a page and the anchor in it; the file is empty if there is none."""
         index: int = found.kwargs.get("index", -1)
         match found.url_name:
             case "forest" if set(query) <= {"page"}:
@@ -81,7 +82,7 @@ class Contents:
 
 
 def relative(file: str, beside: str) -> str:
-    """Return the address of a file of a bundle, relative to another one."""
+    """Return the address of a file of a bundle, relative to the file `beside`."""
     return relpath(file, start=f"./{beside}/..")
 
 
@@ -90,7 +91,7 @@ def absolute(href: str, page: str) -> str:
 
 
 def _picture_file(address: SplitResult, forest: str) -> str:
-    """Return the file of a picture; pictures of one address with other queries are other files."""
+    """Return the file of a picture. Its name depends on the query, because the picture does."""
     name = address.path.rpartition(f"/{forest}/")[2].replace("/", "-")
     if address.query:
         digest = hashlib.sha256(address.query.encode()).hexdigest()[:12]

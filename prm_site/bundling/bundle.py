@@ -1,7 +1,7 @@
 """A forest as a folder of HTML pages that needs no server.
 
-Its pages are those of the site, as readers without a login see them. Links that lead to no page of
-the bundle are plain text.
+Its pages are those of the site, as readers without a login see them. A link becomes plain text if
+the bundle does not have its page.
 """
 
 import json
@@ -66,12 +66,12 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class BundleRequest:
-    """What to show, and how much of it."""
+    """The content of a bundle, and its limits."""
 
     forest: Forest
     max_trees: int
     max_pairs: int
-    """Most pairs of each preference set."""
+    """Most pairs of each preference set, rounded up to whole pages of the site."""
     order: Order = Order.DATASET
     """Which trees come first."""
     saving: Saving = field(default_factory=Saving)
@@ -87,7 +87,8 @@ def write_bundle(
     """Write a bundle and return its manifest.
 
     Raises:
-        OutputError: the output holds something already, or another command writes there.
+        OutputError: the output holds files that may not be replaced, or another command writes
+            there.
         OSError: the disk is full, or the directory cannot be written; nothing is left behind.
     """
     with written_aside(output) as directory:
@@ -248,7 +249,7 @@ def _view(address: str, saving: Saving) -> bytes:
 
 
 def _note(left_out: dict[str, int], num_trees: int, order: Order) -> str:
-    """Return what the bundle shows and leaves out, for each page."""
+    """Return the note on each page: what the bundle shows and what it leaves out."""
     trees = counted(num_trees, "tree")
     shown = f"{trees}, by {order}" if "trees" in left_out else f"all {trees}"
     missing = ", ".join(counted(number, what[:-1]) for what, number in left_out.items())

@@ -73,7 +73,7 @@ def _say_what_is_away(record: logging.LogRecord) -> bool:
 def _without_control_characters(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Replace control characters by visible ones: a terminal would obey a model server's text."""
+    """Replace control characters by visible ones: a model's text could control the terminal."""
     return {
         name: printable(value) if isinstance(value, str) else value for name, value in event.items()
     }

@@ -14,10 +14,10 @@ _FIELDS = {"in", "out"}
 
 
 def prices_of(text: str) -> dict[str, Prices]:
-    """Return prices of a million prompt and completion tokens, by the name of the model.
+    """Return the prices of a million prompt tokens and of a million completion tokens, by model.
 
-    `text` is JSON such as `{"gpt-4o-mini": {"in": 0.15, "out": 0.6}}`, or the path of a file with
-    that in JSON or TOML.
+    `text` is JSON such as `{"gpt-4o-mini": {"in": 0.15, "out": 0.6}}`, or the path of a JSON or
+    TOML file with the same content. An empty text means no prices.
 
     Raises:
         ImproperlyConfigured: `text` is neither, or a price is not a number of at least 0.

@@ -23,7 +23,8 @@ def servers_with_keys(addresses: Sequence[str], keys: Sequence[str], key: str) -
     """Return a server for each address, with its own key from `keys` or the common `key`.
 
     Raises:
-        ImproperlyConfigured: both are given, or the numbers of keys and addresses differ.
+        ImproperlyConfigured: `keys` and `key` are both given, or there is not one key for each
+            address.
     """
     if not keys:
         return [Server(address, key) for address in addresses]

@@ -1,4 +1,4 @@
-"""Groups for the roles of a team: an operator may change them later, no migration changes them back."""
+"""Groups for the roles of a team. Operators may change them: no migration undoes that."""
 
 from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
@@ -8,7 +8,7 @@ from prm_site.access.roles import ROLES
 
 
 def make_permissions(apps, labels):
-    """Make the permissions of these apps: `migrate` makes them when all migrations are over."""
+    """Make the permissions of these apps now: `migrate` makes them only after all migrations."""
     for label in sorted(labels):
         app = apps.get_app_config(label)
         app.models_module = True

@@ -1,4 +1,4 @@
-"""Permissions to label steps, for the groups that are there."""
+"""Permissions to label steps, for the groups that exist."""
 
 from importlib import import_module
 

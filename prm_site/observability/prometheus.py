@@ -62,7 +62,7 @@ class ForestCollector(Collector):
 
 
 class QueueCollector(Collector):
-    """RQ's own metrics; if the queue is down, only that it is down."""
+    """RQ's own metrics; if the queue is down, only `prm_queue_up` with 0."""
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics of django-rq, and whether the queue answers."""
@@ -76,7 +76,7 @@ class QueueCollector(Collector):
 
 @cache
 def registry() -> CollectorRegistry:
-    """Return the registry of the collectors that each scrape reads."""
+    """Return the registry of both collectors. Each scrape runs them."""
     made = CollectorRegistry()
     made.register(ForestCollector())
     made.register(QueueCollector())

@@ -87,8 +87,8 @@ async def _list_models() -> None:
     from rollouts.client.backend import Backend  # noqa: PLC0415
 
     server = Backend(policy_server(), timeout_seconds=SECONDS_TO_ANSWER, max_attempts=1)
-    async with server, asyncio.timeout(SECONDS_TO_ANSWER):  # the other is for each read
-        with contextlib.suppress(NoModelListError):  # it answers, and that is enough
+    async with server, asyncio.timeout(SECONDS_TO_ANSWER):  # `Backend` limits each read
+        with contextlib.suppress(NoModelListError):  # a server without a model list answers too
             await server.first_model()
 
 

@@ -15,15 +15,15 @@ def verify_config(
     """Check a config as `manage.py verify_config` does without `--with_backend`.
 
     Args:
-        config_name: name of a config: that of its file, without `.py`.
+        config_name: name of the config's file, without `.py`.
         dataset_split: such as "train"; its first items are checked.
-        directories: where to look for the file before the built-in configs; None takes those of
-            `PRM_CONFIG_PATH` in the environment, with colons between them.
+        directories: where to look for the file before the built-in configs. None means the
+            directories in the environment variable `PRM_CONFIG_PATH`, separated by colons.
 
     Returns:
         All `checks`, each of which prints as one line; `failures`, how many of them failed; and
-        `items`, what trees would hold of the first items. Nothing is raised for a config that
-        cannot be used.
+        `items`, the first items as trees would hold them. A config that cannot be used raises no
+        error: it has failed checks.
     """
     if directories is None:
         directories = [one for one in os.environ.get("PRM_CONFIG_PATH", "").split(":") if one]

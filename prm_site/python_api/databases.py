@@ -1,4 +1,4 @@
-"""Set Django up in a program that has not, and open a forest of its database."""
+"""Set up Django if the program has not done so, and open a forest of the database."""
 
 import os
 from importlib import import_module
@@ -17,7 +17,7 @@ def open_in_database(name: str) -> ForestSource:
     """Return a forest of the database.
 
     Raises:
-        ReadError: there is none of this name, no database is configured, or it is away.
+        ReadError: no forest has this name, no database is configured, or it does not answer.
     """
     try:
         if not apps.ready:
@@ -33,6 +33,6 @@ def open_in_database(name: str) -> ForestSource:
 
 def _set_up() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "prm_site.settings")
-    # A notebook runs its cells inside an event loop, where Django else refuses to read.
+    # A notebook runs its cells inside an event loop, where Django would refuse to read.
     os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
     django.setup()

@@ -28,10 +28,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "rejected_path",
     ),
 }  # fmt: skip
-"""Of each table, also where it has no row."""
+"""The columns of each table. An empty table has them too."""
 
 _NUMBERS = ("value", "pass_rate", "majority_vote", "low", "high", "logprob", "margin", "confidence")
-"""Columns that stay numbers where no row has one, so that they can be compared."""
+"""Columns of numbers. They stay numeric if all their values are missing, so that they compare."""
 
 
 def tree_row(tree: OpenTree) -> dict[str, Any]:
@@ -110,12 +110,12 @@ TABLES: Mapping[str, Callable[[Iterable[Any]], "DataFrame"]] = {
     "nodes": _nodes,
     "pairs": _pairs,
 }
-"""What makes each table, by its name."""
+"""The function that makes each table, by the table's name."""
 
 
 def _frame(table: str, rows: Iterable[Mapping[str, Any]]) -> "DataFrame":
     try:
-        # Pandas takes a second to import, which readers without tables need not wait for.
+        # Pandas takes a second to import, and readers without tables do not need it.
         import pandas  # noqa: PLC0415
     except ImportError as error:
         raise ReadError("tables need pandas: pip install pandas") from error

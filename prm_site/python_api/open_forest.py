@@ -1,4 +1,4 @@
-"""A forest that a program reads: its facts, its trees, its pairs, and tables of them."""
+"""A forest that a program reads: its facts, trees and pairs, and tables of them."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -44,7 +44,7 @@ class OpenForest:
 
     @property
     def summary(self) -> ForestSummary:
-        """All that is known of it without reading its trees."""
+        """Everything about the forest that can be read without its trees."""
         return self._source.summary
 
     @property
@@ -62,12 +62,12 @@ class OpenForest:
 
     @property
     def strategy(self) -> str:
-        """Name of the strategy that grew its trees."""
+        """Name of the strategy that grew the trees."""
         return self.summary.strategy
 
     @property
     def estimator(self) -> str:
-        """What gives the values: an estimator, or "scorer:" and the name of a scorer."""
+        """The source of the values: an estimator, or "scorer:" and the name of a scorer."""
         return self._values.name
 
     @property
@@ -77,7 +77,7 @@ class OpenForest:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What it counts over its trees: see `forests.core.reading.COUNTS`."""
+        """Sums over all trees: see `forests.core.reading.COUNTS`."""
         return self.summary.counts
 
     @property
@@ -87,7 +87,7 @@ class OpenForest:
 
     @property
     def created_at(self) -> datetime:
-        """When it was seeded, in UTC."""
+        """When the forest was seeded, in UTC."""
         return self.summary.created_at
 
     def __len__(self) -> int:
@@ -95,11 +95,11 @@ class OpenForest:
         return self.counts["num_trees"]
 
     def trees(self, start: int = 0, stop: int | None = None) -> Iterator[OpenTree]:
-        """Yield the trees in the order of the dataset, 32 of them in memory at once.
+        """Yield the trees in the order of the dataset, in bounded memory.
 
         Args:
             start: index of the first tree.
-            stop: index behind the last tree; None is the end of the forest.
+            stop: index after that of the last tree; None is the end of the forest.
 
         Raises:
             ReadError: the archive or the database cannot be read.
@@ -111,9 +111,10 @@ class OpenForest:
 
     @cached_property
     def prior(self) -> SiblingPrior | None:
-        """How much the steps after one prefix differ, from all complete trees; None for scores.
+        """How much the steps after one prefix differ, learned from all complete trees.
 
-        The confidence of pairs needs it, so the first pair takes one pass over the forest.
+        None if the values are scores or hard values. The confidence of pairs needs the prior, so
+        the first pair takes one pass over the forest.
 
         Raises:
             ReadError: the archive or the database cannot be read.
@@ -146,7 +147,7 @@ class OpenForest:
             **options: `pairing`, `min_margin`, `min_leaves`, `level`, `drop_same_answer`,
                 `min_confidence`, `min_edit_distance`, `max_pairs_per_tree`, `max_pairs_per_prefix`,
                 `seed`: see `preferences.core.pairing.PairingOptions`. Without `min_confidence` no
-                pair is left out for its confidence.
+                pair is left out because of its confidence.
 
         Raises:
             ReadError: an option cannot be used, or the forest cannot be read.
@@ -159,11 +160,11 @@ class OpenForest:
     ) -> "DataFrame":
         """Return a table of the whole forest, a row for each tree, node or pair.
 
-        The whole table is in memory; for a large forest, take `trees()`.
+        The whole table is in memory; for a large forest, iterate over `trees()`.
 
         Args:
             table: `trees`, `nodes` or `pairs`; docs/python-api.md lists the columns.
-            **options: of `pairs`, for that table.
+            **options: those of the method `pairs`, only for the table `pairs`.
 
         Raises:
             ReadError: there is no such table, pandas is missing, or the forest cannot be read.

@@ -35,15 +35,14 @@ class ValuedNode:
     node: TreeNode
     """The step as it is stored: `count`, `drawn`, `tokens`, `logprob`, `model` and more."""
     value: float | None
-    """By the estimator of the forest, from 0 to 1, or the score of a scorer; None without a result.
-    """
+    """The estimate, from 0 to 1, or the score of a scorer; None if there is no result."""
     num_leaves: int
     """Samples that the value rests on."""
     is_leaf: bool
     low: float | None = None
     """Lower end of the 95 % interval of the value; None for scores and for hard values."""
     high: float | None = None
-    """Its upper end."""
+    """Upper end of the same interval."""
 
     @property
     def path(self) -> NodePath:
@@ -67,12 +66,12 @@ class ValuedNode:
 
     @property
     def answer(self) -> str | None:
-        """The answer of a solution that ends here; None where it states none."""
+        """The answer of a solution that ends here; None if there is none."""
         return self.node.answer
 
     @property
     def grade(self) -> Grade | None:
-        """What the answer is worth; None where no solution ends here."""
+        """The grade of the answer; None if no solution ends here."""
         return self.node.grade
 
 
@@ -130,22 +129,22 @@ class OpenTree:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all its samples; metrics and pairs use complete trees only."""
+        """Whether the tree has all its samples; metrics and pairs use complete trees only."""
         return self.status == COMPLETE
 
     @property
     def error(self) -> str:
-        """Why growth gave it up; empty where it did not."""
+        """Why the tree failed; empty if it did not."""
         return self._read.error
 
     @property
     def hit_max_nodes(self) -> bool:
-        """Whether it lacks samples because it reached `max_nodes`."""
+        """Whether the tree lacks samples because it reached `max_nodes`."""
         return self._read.hit_max_nodes
 
     @property
     def spent(self) -> Mapping[str, int]:
-        """What growing it took: `prompt_tokens`, `completion_tokens`, `requests`, `retries`."""
+        """What its growth took: `prompt_tokens`, `completion_tokens`, `requests`, `retries`."""
         return self._read.spent
 
     @property
@@ -160,12 +159,12 @@ class OpenTree:
 
     @cached_property
     def evidence(self) -> Mapping[NodePath, Evidence]:
-        """The effective samples of every value; none for scores and for hard values."""
+        """The effective samples of every value by path; empty for scores and for hard values."""
         return self._source.evidence_of(self.tree, self.values)
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """Nodes below the root, and samples that ended, by what they came to.
+        """Numbers of nodes below the root, and of ended samples by their result.
 
         The keys are `num_nodes`, `num_leaves`, `num_correct`, `num_incorrect`, `num_unanswered`,
         `num_uncompared` and `num_truncated`.
@@ -174,10 +173,10 @@ class OpenTree:
 
     @property
     def pass_rate(self) -> float | None:
-        """Share of correct samples among those that ended; None where none has.
+        """Share of correct samples among those that ended; None if none has ended.
 
-        In a tree whose strategy chose which steps to sample further, the value of the root is the
-        better estimate: see `root`.
+        If the strategy chose which steps to sample further, the value of the root is the better
+        estimate: see `root`.
         """
         return share_correct(self.counts["num_correct"], self.counts["num_leaves"])
 
@@ -185,7 +184,7 @@ class OpenTree:
     def majority_vote(self) -> float | None:
         """Chance that a majority vote of all samples is correct: 1 or 0, or between in a tie.
 
-        None where no sample has ended.
+        None if no sample has ended.
         """
         samples = samples_of(self.tree, self._source.ungraded)
         chance = majority_at_k(samples, samples.total) if samples.total else None
@@ -229,7 +228,7 @@ class OpenTree:
         return [self._valued(node) for node in self.tree.children(self.node(path).path)]
 
     def steps_to(self, path: NodePath | str) -> list[ValuedNode]:
-        """Return the steps from the first one to a node: one solution, where the node is a leaf.
+        """Return the steps from the first one to a node: a whole solution, if the node is a leaf.
 
         Raises:
             ReadError: the tree has no such node.
@@ -237,13 +236,13 @@ class OpenTree:
         return [self._valued(node) for node in self.tree.path_nodes(self.node(path).path)]
 
     def leaves(self) -> list[ValuedNode]:
-        """Return the steps that no other step follows; each may have ended several samples."""
+        """Return the steps that no other step follows. Several samples may end in one leaf."""
         return [self._valued(node) for node in self.tree.leaves() if node.path]
 
     def pairs(self, **options: Unpack[PairingArguments]) -> list[TreePair]:
-        """Return its preference pairs, as `create_preferences` makes them.
+        """Return the preference pairs of the tree, as `create_preferences` makes them.
 
-        An incomplete tree has none, nor has one that the scorer gave no scores.
+        An incomplete tree has none. A tree without scores of the chosen scorer has none either.
 
         Args:
             **options: fields of `preferences.core.pairing.PairingOptions`.

@@ -27,21 +27,22 @@ def open_forest(
     in the environment or in `.env`.
 
     Args:
-        directory_or_name: a directory, or the name of a forest. A directory of that name in the
-            current directory comes first.
-        estimator: what gives the values of the nodes; "auto" is what the pages take, the
-            estimator of the strategy that grew the forest.
+        directory_or_name: a directory, or the name of a forest. If the current directory holds a
+            directory of this name, that one is opened.
+        estimator: how the values of the nodes are estimated; "auto" is the default estimator of
+            the strategy that grew the forest, as on the pages.
         ungraded: whether samples without an answer count as "incorrect", or "exclude" them.
-        scorer: take the scores of this scorer as values, in place of an estimator.
+        scorer: use the scores of this scorer as values, instead of an estimator.
         check_files: compare the files of an archive with their SHA-256, which reads all of them
             once.
 
     Returns:
-        The forest, with its facts; trees are read when they are asked for.
+        The forest with its facts. Trees are read only when you ask for them.
 
     Raises:
-        ReadError: there is no such forest, it is damaged or not whole, no database is configured
-            or it is away, or the values cannot be had; the message is one line with the remedy.
+        ReadError: there is no such forest, it is damaged or incomplete, no database is configured
+            or it does not answer, or the estimator or scorer cannot be used with the forest. The
+            message is one line with the remedy.
     """
     source = _source(directory_or_name, check_files=check_files)
     return OpenForest(source, estimator=estimator, ungraded=ungraded, scorer=scorer)
@@ -52,7 +53,7 @@ def _source(directory_or_name: str | os.PathLike[str], *, check_files: bool) -> 
     if path.is_dir():
         return ArchiveSource(path, is_checked=check_files)
     if isinstance(directory_or_name, str) and _is_name(directory_or_name):
-        # Django and the database's driver, which an archive does not need.
+        # This imports Django and the database's driver, which an archive does not need.
         databases = import_module("prm_site.python_api.databases")
         source: ForestSource = databases.open_in_database(directory_or_name)
         return source

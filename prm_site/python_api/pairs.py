@@ -31,18 +31,18 @@ class TreePair:
     prompt: Any
     """The root prompt: a text, or a list of chat messages."""
     prefix: NodePath
-    """The node that both continue; () is the root."""
+    """The node that both sides continue; () is the root."""
     prefix_text: str
     """What the model wrote from the root prompt to that node; empty at the root."""
     chosen: Side
     """`path`, `text`, `value`, and `leaves`, the samples that the value rests on."""
     rejected: Side
     confidence: float | None = None
-    """Probability that the chosen side is truly better; None if nobody knows it."""
+    """Probability that the chosen side is truly better; None for scores and for hard values."""
 
     @property
     def margin(self) -> float:
-        """How much more the chosen side is worth."""
+        """The value of the chosen side minus that of the rejected side."""
         return self.chosen.value - self.rejected.value
 
 
@@ -50,7 +50,7 @@ def pairing_options(arguments: PairingArguments) -> PairingOptions:
     """Return the options of `pairs`.
 
     Raises:
-        ReadError: there is no such option, or it cannot have this value.
+        ReadError: an option is unknown, or cannot have its value.
     """
     known = [one.name for one in fields(PairingOptions)]
     if unknown := [name for name in arguments if name not in known]:

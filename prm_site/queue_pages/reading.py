@@ -1,4 +1,4 @@
-"""What is in the queue, as its page shows it: jobs, workers, and why jobs failed."""
+"""The contents of the queue for its page: jobs, workers, and why jobs failed."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -100,7 +100,7 @@ def _jobs(queue: Queue, ids: Sequence[str]) -> Iterator[ShownJob]:
 
 
 def _shown(id_: str, job: Job | None) -> ShownJob:
-    """Return a job by its id and times. Its data is not read: others may write into Redis."""
+    """Return a job by its id, times and result, not its data: others may write into Redis."""
     place = _SLICE.search(id_)
     traceback = _traceback_of(job) if job else ""
     since = (job.ended_at or job.started_at or job.enqueued_at) if job else None

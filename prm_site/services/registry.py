@@ -1,4 +1,7 @@
-"""Records of the embedded services on a data directory. The settings read it, so no Django here."""
+"""Records of the embedded services on a data directory.
+
+The settings import this module, so it must not import Django.
+"""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +34,7 @@ def services_directory(data_dir: Path) -> Path:
 
 
 def read_entry(data_dir: Path, service: str) -> Entry | None:
-    """Return the last started service, running or not; None if it was never started."""
+    """Return the entry of a service's last start, running or not; None if it never started."""
     try:
         return Entry(**json.loads(_path(data_dir, service).read_text()))
     except (OSError, ValueError, TypeError):
@@ -61,7 +64,7 @@ def running_addresses(data_dir: Path) -> dict[str, str]:
 
 
 def is_running(entry: Entry) -> bool:
-    """Return whether the process of an entry is still alive, and not another with its id."""
+    """Return whether the process of an entry is alive. Another process may have its id now."""
     try:
         started = float(entry.started)
     except ValueError:

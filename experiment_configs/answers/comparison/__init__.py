@@ -1,1 +1,1 @@
-"""Tell whether two answers mean the same: docs/answers.md has the rules."""
+"""Tell whether two answers mean the same. docs/answers.md describes the rules."""

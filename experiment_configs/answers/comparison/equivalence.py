@@ -224,7 +224,7 @@ def _as_set(item: Structure) -> Structure:
 
 
 def _names_on_one_side(items: Several[Structure], wanted: Several[Structure]) -> bool:
-    """Return whether one side names its values, and the other relies on their order."""
+    """Return whether one side names all its values and the other names none."""
     names = [
         [item.name for item in side if isinstance(item, Relation) and item.name]
         for side in (items, wanted)
@@ -290,7 +290,7 @@ def _same_scalar(answer: str, label: str) -> bool:
 def _same_formula(core: str, wanted: str) -> bool:
     if squeeze(core) == squeeze(wanted):
         return True
-    # Single letters and digits differ in meaning.
+    # Two single letters or digits that differ in spelling also differ in meaning.
     return max(len(core), len(wanted)) > 1 and compare_formulas("value", core, wanted)
 
 
@@ -308,7 +308,7 @@ def _scaled(core: str, unit: Unit) -> str:
 
 
 def _base(text: str) -> tuple[str, str] | None:
-    """Return the digits of a number and its base, "" if it names none; None for another text."""
+    """Return the digits of a number and its base, "" if none is named; None for another text."""
     match = _BASE.fullmatch(text)
     if match is None:
         return (text.replace(",", ""), "") if _DIGITS.fullmatch(text) else None
@@ -319,7 +319,7 @@ def _base(text: str) -> tuple[str, str] | None:
 
 
 def _same_in_base(answer: tuple[str, str] | None, label: tuple[str, str] | None) -> bool:
-    """Compare digits; a number without a base is in the base that the question asks for."""
+    """Compare the digits. A number without a base is in the base that the question asks for."""
     if answer is None or label is None:
         return False
     digits = [text.upper().lstrip("0") for text, _ in (answer, label)]

@@ -78,8 +78,8 @@ def answer(kind: str, first: str, second: str) -> bool | str | None:
 
     `value`: whether they have the same value. `equation`: whether `first = 0` and `second = 0` mean
     the same, so one is a multiple of the other. `inequality`: the same with a positive factor.
-    `evaluate`: the real value of `first`, in digits. An unreadable answer (`first`) is not the
-    same; an unreadable label (`second`) gives no result.
+    `evaluate`: the real value of `first`, in digits. If the answer (`first`) is unreadable, the
+    verdict is False; if the label (`second`) is unreadable, there is no result.
     """
     try:
         if kind == "evaluate":
@@ -152,7 +152,7 @@ def same_value(first: Any, second: Any) -> bool | None:
     for values in _values(first, second):
         reals = [_is_real(value) for value in values]
         if reals[0] != reals[1]:
-            disagreed += 1  # as ln(x^2) and 2 ln(x) do for x < 0: not a verdict yet
+            disagreed += 1  # for x < 0, ln(x^2) and 2 ln(x) do: not a verdict yet
         elif not _are_equal(*values):
             return False
         else:
@@ -184,7 +184,7 @@ def same_up_to_factor(first: Any, second: Any, *, must_be_positive: bool) -> boo
 
 
 def _values(first: Expr, second: Expr) -> Iterator[tuple[Expr, Expr]]:
-    """Yield the values of both at points where both have one, at enough points for a verdict."""
+    """Yield the values of both formulas at up to `ENOUGH_POINTS` points where both have one."""
     symbols = sorted(first.free_symbols | second.free_symbols, key=str)
     found = 0
     for point in _points(symbols):
@@ -197,9 +197,9 @@ def _values(first: Expr, second: Expr) -> Iterator[tuple[Expr, Expr]]:
 
 
 def _points(symbols: list[Any]) -> Iterator[Mapping[Any, Expr]]:
-    """Yield points with positive unknowns; at every third point one of them is negative.
+    """Yield points with positive unknowns. At every third point one unknown is negative.
 
-    If all were negative, products of roots that people treat as equal would differ.
+    With several negative ones, products of roots that people treat as equal would differ.
     """
     numbers = random.Random(0)
     for number in range(POINTS):

@@ -22,8 +22,9 @@ WALL_SECONDS = 90.0
 """Wall time after which a comparison is abandoned, even if it has processor time left."""
 
 MAX_COMPARISONS = 256
+"""Most comparisons of formulas with a verdict, for one pair of answers."""
 MAX_FAILURES = 2
-"""Most formulas compared for one pair of answers."""
+"""Most comparisons of formulas without a result, for one pair of answers."""
 
 Kind: TypeAlias = Literal["value", "equation", "inequality"]
 
@@ -35,7 +36,7 @@ _WORD = re.compile(r"[A-Za-z]{3,}|\\text|[^\x00-\x7f°€£¥₹]")
 
 
 def is_formula(text: str) -> bool:
-    """Return whether a text has no words, whose letters would be read as a product."""
+    """Return whether a text has no words: their letters would be read as a product."""
     words = _WORD.findall(_COMMAND.sub(" ", text))
     return bool(text.strip()) and all(word.lower() in FUNCTIONS for word in words)
 
@@ -84,9 +85,12 @@ def _compare(kind: Kind, answer: str, label: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def evaluate_formula(text: str) -> Fraction | None:
-    """Return the real value of a formula to 120 digits; None if it has none.
+    """Return the real value of a formula to 120 digits; None if there is none.
 
-    Raises: the same as `compare_formulas`.
+    None also means that the text is not a formula, or that time or memory ran out.
+
+    Raises:
+        RuntimeError: the child does not start.
     """
     reply = _child.ask(["evaluate", text, ""], WALL_SECONDS)
     return Fraction(reply) if isinstance(reply, str) else None

@@ -68,7 +68,7 @@ class Quantity:
 
 @lru_cache(maxsize=4096)  # a comparison asks for it several times, and labels repeat
 def read_quantity(text: str) -> Quantity | None:
-    """Return the number with its unit that a text is, or None if it is something else.
+    """Return the number and unit that a text consists of, or None if it is something else.
 
     Args:
         text: as `normalise` returns it.
@@ -121,7 +121,7 @@ def same_number(first: Number, second: Number) -> bool:
 
 
 def is_near(rounded: Number, value: Fraction) -> bool:
-    """Return whether a decimal is a value rounded or truncated at its last place."""
+    """Return whether a decimal is the value, rounded or truncated at the decimal's last place."""
     step = rounded.unit_in_last_place
     difference = abs(value) - abs(rounded.value)
     has_same_sign = value * rounded.value >= 0
@@ -142,7 +142,7 @@ def _is_compound(rest: str) -> bool:
 
 
 def _number(match: re.Match[str]) -> Number | None:
-    """Return the number, or None for a division by zero."""
+    """Return the number; None for a division by zero or an unreadable fraction."""
     is_negative = (match["sign"] == "-") != (match["inner_sign"] == "-")
     sign = -1 if is_negative else 1
     whole = int(match["whole"] or 0)

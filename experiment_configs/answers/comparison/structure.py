@@ -1,7 +1,7 @@
 """Parse the structure of an answer: list, tuple, set, interval, matrix, equation, inequality.
 
 Only the parts (numbers, formulas, texts) are compared by meaning. So a list is never read as a
-product, and an equation never equals its right side alone.
+product, and an equation such as `x + 1 = 3` never equals its right side.
 """
 
 import re
@@ -23,7 +23,7 @@ _RELATIONS = {
     r"\neq": "!=", r"\in": "in",
 }  # fmt: skip
 TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-"""The same inequality sign, read from the right."""
+"""The sign of each inequality after its sides are swapped."""
 _MATRIX = re.compile(
     r"[\[(|]?\s*\\begin\s*\{(?P<kind>[pbvBV]?(?:small)?matrix|array)\}(?:\s*\{[lcr|\s]*\})?(?P<body>.*)"
     r"\\end\s*\{(?P=kind)\}\s*[\])|]?",
@@ -92,7 +92,7 @@ class Relation:
         return self.sides[0] if self.is_equation and is_name(self.sides[0]) else None
 
     def value(self) -> "Structure | None":
-        """Return what an equation says a name or a calculation is; None for other equations.
+        """Return the value that an equation gives to a name or a calculation; None without one.
 
         `x = 5`, `3 + 4 = 7` and `m + n = 2 + 5 = 7` have a value; `x + 1 = 3` has none.
         """
@@ -137,12 +137,12 @@ def is_value(text: str) -> bool:
 
 
 def is_word_name(text: str) -> bool:
-    """Return whether a name is a word, such as `Area`, which says no more than a symbol."""
+    """Return whether a name is a word, such as `Area`. It may stand for any symbol."""
     return len(re.sub(r"\\text|[^A-Za-z]", "", text)) > 1 and "_" not in text and "(" not in text
 
 
 def as_interval(relation: Relation) -> Structure | None:
-    """Return the interval that an inequality leaves to its variable; None if there is none."""
+    """Return the interval in which an inequality puts its variable; None if there is none."""
     sides, signs = relation.sides, relation.signs
     if set(signs) <= {"<", "<="} or set(signs) <= {">", ">="}:
         if signs[0].startswith(">"):

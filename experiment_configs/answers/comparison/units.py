@@ -93,7 +93,7 @@ _DEGREES = {
     "°f": "fahrenheit", "fahrenheit": "fahrenheit", "度": "degree",
 }  # fmt: skip
 _LOOSE = {"degree": ("celsius", "fahrenheit"), "pound": ("lb", "gbp")}
-"""Words for a unit whose kind the question decides."""
+"""Words for several units. The question decides which unit is meant."""
 _PERCENT = frozenset({"%", "percent", "pct", "percentage"})
 _SCALES = {
     "dozen": 12,
@@ -146,7 +146,7 @@ _IN_TOTAL = re.compile(r"\s+in\s+(?:total|all|sum)$", re.IGNORECASE)
 
 
 class Unit(NamedTuple):
-    """What follows a number."""
+    """The unit after a number, with its scale."""
 
     scale: int
     """Factor of the number, as in 2 million."""

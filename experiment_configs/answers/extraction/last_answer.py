@@ -55,8 +55,8 @@ def extract_last_answer(text: str) -> str | None:
 def has_final_answer(text: str) -> bool:
     """Return whether a solution so far marks its answer, so that it is finished.
 
-    Only evidence of the first rank counts. Prose in the middle of a solution or a thought ends
-    nothing.
+    Only evidence of the first rank counts, outside thoughts: prose in the middle of a solution does
+    not end it.
     """
     if not _MARK.search(text) or is_thinking(text):
         return False
@@ -83,7 +83,7 @@ def steps_to_final_answer(before: str, steps: Sequence[str]) -> int | None:
 
 
 def _chooses_later(stated: Found, marked: Found, text: str) -> bool:
-    """Return whether the last line chooses a letter after a box that holds none."""
+    """Return whether the last line states a choice letter, and the mark before it holds none."""
     return (
         stated.start > marked.start
         and "\n" not in text[stated.start :].strip()

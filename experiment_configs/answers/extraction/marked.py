@@ -57,7 +57,7 @@ def first_end_with_mark(text: str, ends: Sequence[int]) -> int | None:
 
 
 def last_heading(text: str) -> str | None:
-    """Return the words of a last line `#### Evelyn`. A line with text below it is a heading."""
+    """Return the words of a last line `#### Evelyn`; None for a heading, which has text below."""
     last = next(reversed(list(_HASHES.finditer(text))), None)
     if last is None or text[last.end() :].strip():
         return None
@@ -91,13 +91,13 @@ class _Box:
     end: int = 0
     """Position after the closing brace."""
     closed_by: int | None = None
-    """Where the box around this one ends, if that one counts instead."""
+    """End of the box around this one, if the outer box counts instead."""
 
 
 def _boxes(text: str) -> list[_Box]:
-    """Return the closed boxes in the order of their ends.
+    """Return the closed boxes: those that count in the order of their ends, then the others.
 
-    Of nested boxes the outer one counts, unless it holds nothing but the inner one.
+    Of nested boxes the outer one counts, unless it holds only the inner one.
     """
     counting: list[_Box] = []
     replaced: list[_Box] = []

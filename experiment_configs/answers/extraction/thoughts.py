@@ -21,9 +21,9 @@ _CLOSING = re.compile(
 def without_thoughts(text: str) -> str:
     """Return what a solution says after its last thought.
 
-    A solution may begin inside a thought, because the prompt may open it: everything up to the last
-    closing mark is thought. If a thought is never closed, the text before it remains. Takes time
-    linear in the length of the text.
+    The prompt may open a thought, so everything up to the last closing mark is thought. If a later
+    thought is never closed, only the text before it remains. Takes time linear in the length of the
+    text.
     """
     end = _end_of_last_thought(text)
     opening = _OPENING.search(text, end)
@@ -53,9 +53,9 @@ def closing_mark(text: str) -> str:
 def split_thoughts(text: str, *, is_inside: bool = False) -> list[tuple[str, bool]]:
     """Split a text into pieces, each with whether it is thought. Joined, the pieces are the text.
 
-    As in `without_thoughts`, everything up to the last closing mark is thought, and so is
-    everything after an opening mark behind it. `is_inside` says whether the text begins in a
-    thought. Marks are thought. No piece is blank unless the text is.
+    As in `without_thoughts`, everything up to the last closing mark is thought. So is everything
+    after the next opening mark. `is_inside` says whether the text begins in a thought. Marks belong
+    to thoughts. No piece is blank unless the whole text is.
     """
     end = _end_of_last_thought(text)
     if is_inside and not end:
@@ -98,7 +98,7 @@ def ends_with_opening(text: str) -> bool:
 
 
 def without_open_thought(text: str) -> str:
-    """Return a text up to the mark of the thought that is open at its end; all of it if none is."""
+    """Return a text without the thought that is open at its end; all of it if none is open."""
     opening = _open_mark(text)
     return text[: opening.start()] if opening else text
 
@@ -106,8 +106,9 @@ def without_open_thought(text: str) -> str:
 def outside_thoughts(text: str, ends: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
     """Yield the start of each stretch outside thoughts, with the `ends` in it. `ends` must ascend.
 
-    At such an end, `text[:end]` is not in the middle of a thought, and `without_thoughts` of it
-    starts where the stretch does. Takes time linear in the length of the text.
+    For each of these ends, `text[:end]` is not in the middle of a thought, and
+    `without_thoughts(text[:end])` is `text[start:end]`. Takes time linear in the length of the
+    text.
     """
     closings = [closing.end() for closing in _CLOSING.finditer(text)]
     openings = [opening.end() for opening in _OPENING.finditer(text)]

@@ -1,4 +1,4 @@
-// A tree that grows: what is new is put among the steps that the reader has before them.
+// Adds the new steps of a growing tree to the page, without changing what the reader has opened.
 "use strict";
 
 const listIn = (step) => step.querySelector(":scope > details > .steps");
@@ -10,7 +10,7 @@ function replaceWith(old, fresh) {
   htmx.process(fresh);
 }
 
-// What is open stays open, and what was loaded later stays there.
+// Open steps stay open, and parts that were loaded later stay in the page.
 function updateStep(step, fresh) {
   step.className = fresh.className;
   const head = step.querySelector(":scope > details > summary");
@@ -55,7 +55,7 @@ const withoutHash = (address) => address.split("#")[0];
 document.addEventListener("htmx:beforeSwap", (event) => {
   const answer = event.detail;
   if (answer.target.id !== "growth" || !answer.shouldSwap) return;
-  // A search since the request has replaced the steps: other ones must not come among its results.
+  // The reader has searched since the request: do not add other steps to the results.
   if (withoutHash(answer.pathInfo.requestPath) !== withoutHash(location.href)) {
     answer.shouldSwap = false;
     return;

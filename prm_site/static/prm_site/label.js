@@ -1,4 +1,4 @@
-// Keys for labelling steps: a key does what the element of the current card with that data-key does.
+// Keys for labelling steps: a key clicks or focuses the element with that data-key in the current card.
 "use strict";
 
 let sent = null; // the button of the label that was just sent

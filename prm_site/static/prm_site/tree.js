@@ -75,7 +75,7 @@ function nextOf(name, by) {
 
 const VERDICTS = { 1: "right", 2: "neutral", 3: "wrong", 0: "none" };
 
-// The answer has the step's scores of all scorers, with the new label among them.
+// The response holds the step's scores from all scorers, with the new label.
 async function label(key) {
   const step = currentHead() && stepOf(currentHead());
   const root = document.querySelector(".steps.root[data-labels]");
@@ -92,7 +92,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   else say(said === "none" ? "Label taken back" : `Labelled ${said}`);
 });
 
-// A step that is not in the page yet is not loaded piece by piece: the server sends it opened.
+// Returns false if it cannot open all steps, because some are not in the page yet: the server then opens them.
 function foldAll(isOpen) {
   if (isOpen && document.querySelector(".rest, .gap")) return false;
   let here = currentHead() && stepOf(currentHead());
@@ -111,7 +111,7 @@ function leave(rel) {
   document.querySelector(`main a[rel="${rel}"]`)?.click();
 }
 
-// Of the current step, or of the step whose page this is.
+// Opens the siblings of the current step, or of the step that this page shows.
 function compareSiblings() {
   const step = currentHead() && stepOf(currentHead());
   if (step) location.assign(`nodes/${nameOf(step)}/siblings/`);
