@@ -210,7 +210,7 @@ def cut_at_stop(text: str, rules: StopRules) -> tuple[str, bool]:
     The result is empty if the stop text begins in the prefix.
     """
     longest = max(map(len, rules.stop), default=0)
-    tail = rules.prefix[len(rules.prefix) - longest + 1 :] if longest > 1 else ""
+    tail = rules.prefix[1 - longest :] if longest > 1 else ""
     found = [at for at in ((tail + text).find(stop) for stop in rules.stop) if at >= 0]
     # The prefix cannot contain a whole stop text: it would have ended there.
     if not found:

@@ -138,6 +138,8 @@ def is_value(text: str) -> bool:
 
 def is_word_name(text: str) -> bool:
     """Return whether a name is a word, such as `Area`. It may stand for any symbol."""
+    if _SYMBOL.fullmatch(text.strip(" ~")):
+        return False
     return len(re.sub(r"\\text|[^A-Za-z]", "", text)) > 1 and "_" not in text and "(" not in text
 
 
