@@ -30,7 +30,7 @@ class ShownRuns:
     def read(cls, forest: Forest, parameters: QueryDict) -> "ShownRuns":
         """Return the runs and the filter that a URL asks for.
 
-        If `?run=` names no known run, these are the latest run of each kind of values.
+        If `?run=` names no known run, the latest run of each kind of values is shown.
 
         Raises:
             Http404: the filter has an unknown value.

@@ -340,8 +340,8 @@ def _to_end(
 ) -> Pair | None:
     """Return the pair with both steps continued to a leaf.
 
-    A judge, for example, gives the steps after the first error no value. From a node on where no
-    next step has a value, graded leaves choose the way. None if they have no value either.
+    A judge may give the steps after the first error no values. Where no next step has a value, the
+    graded leaves choose the way from there on. None if they have no value either.
     """
 
     def continued(side: Side, sign: int) -> Side | None:

@@ -135,7 +135,7 @@ def _complete(
     Raises:
         SetTakenError: another command has claimed, deleted or replaced the set.
     """
-    # In an older version two commands could damage a set: its stored count of pairs is then too low.
+    # In an older version two commands could damage a set: its count of pairs is then too low.
     is_counted = preference_set.num_pairs == count_pairs(preference_set)
     if preference_set.is_complete:
         if preference_set.num_trees_used == forest.num_complete and is_counted:
