@@ -124,7 +124,7 @@ class Evaluation:
         searches: Sequence[SearchSpace],
         item: tuple[str, str] = ("", ""),
     ) -> None:
-        """Search a complete tree, or leave it out if it has no result or no value.
+        """Search a complete tree, or leave it out: by the filter, or without a result or value.
 
         `item` is the text and the label of the problem, which identify it across forests. The
         results of several searches are averaged, weighted by the samples that each one searches.

@@ -80,7 +80,7 @@ class ShownPair(NamedTuple):
     shared: int
     rows: list[ShownRow]
     num_empty: int
-    """Numbers without a shared item that has a result in both."""
+    """How many numbers were left out because no shared item has a result in both."""
 
     @property
     def scale(self) -> float:

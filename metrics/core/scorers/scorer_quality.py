@@ -75,7 +75,7 @@ class ScorerQuality:
         values: Mapping[NodePath, float | None],
         scores: Mapping[NodePath, float],
     ) -> None:
-        """Add the nodes of a complete tree that have both a value and a score."""
+        """Add a complete tree: its nodes with a value and a score, and its judged solutions."""
         for path, score in scores.items():
             value = values.get(path)
             if path and value is not None:

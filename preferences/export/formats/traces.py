@@ -30,7 +30,8 @@ def advantages(
     """Return the advantage of each step: its value minus the value of the prefix before it.
 
     It is the segment advantage of SPO (2505.23564) and the local advantage of TreeRL (2506.11902).
-    TreeRL also adds the difference to the root's value. None: one of the two values is missing.
+    TreeRL also adds a global advantage: the value minus the root's value. None: one of the two
+    values is missing.
 
     `is_progress`: whether the given values already are these differences.
     """
