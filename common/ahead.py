@@ -11,7 +11,7 @@ def one_ahead(calls: Sequence[Callable[[], Result]]) -> Iterator[Result]:
     """Yield the results of calls in order; a thread makes the next call while one is used.
 
     Raises:
-        Exception: what a call raises, in its place.
+        Exception: the exception of a call, raised in place of the result of this call.
     """
     if len(calls) < 2:  # noqa: PLR2004  nothing to wait for meanwhile
         yield from (call() for call in calls)

@@ -1,4 +1,4 @@
-"""Fewer searches for garbage while many objects are made that hold no cycles."""
+"""Fewer garbage collections while code makes many objects without cycles."""
 
 import gc
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ OBJECTS_BEFORE_A_SEARCH = 50_000
 def rare_searches_for_garbage() -> Iterator[None]:
     """Let Python look for unreachable cycles after 50,000 new objects, instead of 700.
 
-    Trees have no cycles, so that looking at each of their nodes frees nothing. It took half of the
-    processor time of reading them, and a fifth of growing them.
+    Trees have no cycles, so a search through their nodes frees nothing. Such searches took half of
+    the processor time of reading trees, and a fifth of growing them.
     """
     before = gc.get_threshold()
     gc.set_threshold(max(before[0], OBJECTS_BEFORE_A_SEARCH) if before[0] else 0, *before[1:])

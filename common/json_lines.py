@@ -1,8 +1,8 @@
 """Read JSON files that users give to commands.
 
-All commands refuse the same input, which JSON cannot mean or a database cannot store: NaN and
-infinities (pandas writes NaN), numbers with thousands of digits, brackets nested too deeply, lone
-surrogates, text that is not UTF-8. A byte order mark is skipped.
+All commands refuse the same input, because JSON does not allow it or a database cannot store it:
+NaN and infinities (pandas writes NaN), numbers with thousands of digits, brackets nested too
+deeply, lone surrogates, text that is not UTF-8. A byte order mark is skipped.
 """
 
 import json
@@ -94,9 +94,10 @@ def read_json_rows(path: Path) -> Iterator[tuple[RowPlace, Any]]:
 
 
 class ChosenRows:
-    """Rows of a file in any order, found by their places. Lines are read from the file each time.
+    """Rows of a file in any order, found by their numbers.
 
-    `is_whole`: the file holds entries of one JSON text, which stay in memory.
+    `is_whole`: the file is one JSON text, and its entries stay in memory. Otherwise each read of a
+    line goes to the file.
     """
 
     def __init__(self, path: Path, *, is_whole: bool) -> None:
@@ -111,10 +112,10 @@ class ChosenRows:
                     start += len(line)
 
     def read(self, numbers: Iterable[int]) -> Iterator[Any]:
-        """Yield the rows with these numbers: of their lines, or of their entries.
+        """Yield the rows with these numbers, from 1: numbers of lines, or of entries.
 
         Raises:
-            JsonFileError: the file has changed since, and a line cannot be read.
+            JsonFileError: the file has changed, and a line can no longer be read.
         """
         if self._entries:
             for number in numbers:
@@ -200,7 +201,7 @@ def _json_error(error: ValueError | RecursionError) -> JsonError:
         return JsonError("a text holds a lone surrogate: write the whole character")
     if isinstance(error, RecursionError):
         return JsonError("its brackets are nested too deeply: use fewer levels")
-    # `int` refuses more digits than Python takes.
+    # The only other ValueError: `int` limits the number of digits.
     return JsonError(
         f"a number has more than {get_int_max_str_digits()} digits: write it as a text"
     )

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 def as_declared(arguments: Sequence[str], options: Iterable[str]) -> list[str]:
     """Return arguments in which each option is spelled as it was declared.
 
-    The beginning of an option is completed where only one begins so; what is not known stays.
+    An abbreviation is completed if only one option starts with it. Unknown options stay unchanged.
     """
     declared = {_key(option): option for option in options if option.startswith("--")}
     spelled: list[str] = []
     for number, argument in enumerate(arguments):
-        if argument == "--":  # what follows is not an option
+        if argument == "--":  # no options after it
             return [*spelled, *arguments[number:]]
         name, separator, value = argument.partition("=")
         if name.startswith("--"):

@@ -1,6 +1,6 @@
-"""Where the code lies, where a user's files lie, and how to run code of ours from there.
+"""Where the code and the user's files are, and how to run our code from there.
 
-A checkout, an installed package and an editable install differ in nothing but this.
+Only these differ between a checkout, an installed package and an editable install.
 """
 
 import os
@@ -11,7 +11,7 @@ CODE_DIR = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: a checkout, or `site-packages`."""
 
 HOME_DIR = Path(os.environ.get("PRM_HOME") or Path.cwd()).expanduser().resolve()
-"""The folder of `.env` and `data/`: the current one, for `manage.py` that of the checkout."""
+"""The folder of `.env` and `data/`: the current folder, or for `manage.py` the checkout."""
 
 if os.environ.get("PRM_HOME"):
     os.environ["PRM_HOME"] = str(HOME_DIR)  # child processes start in other folders
@@ -20,7 +20,7 @@ _RUN_MODULE = Path(__file__).with_name("run_module.py")
 IN_CHECKOUT = HOME_DIR == CODE_DIR and (CODE_DIR / "manage.py").is_file()
 
 PROGRAM = "python manage.py" if IN_CHECKOUT else "prm"
-"""How command lines of ours begin here, in hints and on pages."""
+"""How our command lines begin here, in hints and on pages."""
 
 
 def to_type(arguments: str) -> str:
@@ -29,8 +29,8 @@ def to_type(arguments: str) -> str:
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
-    """Return the command line of a child process that runs a module from the same code as we do.
+    """Return the command line of a child process that runs a module of the same code as this one.
 
-    `python -m` would look in the current folder first, where a user's `metrics/` may be.
+    `python -m` would look in the current folder first, and a user may have a `metrics/` there.
     """
     return [sys.executable, "-P", str(_RUN_MODULE), module, *arguments]

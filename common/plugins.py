@@ -1,11 +1,11 @@
-"""What installed packages add to what we have built in, by entry points.
+"""Plugins: installed packages add to our built-in things by entry points.
 
-A package names, say, a growth strategy in its pyproject.toml:
+For example, a package names a growth strategy in its pyproject.toml:
 
     [project.entry-points."prm.strategies"]
     two_by_two = "prm_two_by_two:TwoByTwo"
 
-It is imported when somebody asks for `two_by_two`, and not before.
+It is imported only when somebody asks for `two_by_two`.
 """
 
 import sys
@@ -34,7 +34,7 @@ class _Plugin:
 
 
 class Registry(Mapping[str, T]):
-    """All things of one kind by name: ours first, then those of plugins."""
+    """All things of one kind by name: built-in ones first, then those of plugins."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Registry(Mapping[str, T]):
         """Describe one kind of plugin.
 
         Args:
-            group: of entry points, such as `prm.strategies`.
-            kind: what one is called in messages.
-            built_in: ours, by name.
-            problem: from the name and what is loaded, what is wrong with it; empty where nothing
-                is.
+            group: the group of entry points, such as `prm.strategies`.
+            kind: the word for one such thing in messages.
+            built_in: the built-in ones, by name.
+            problem: takes the name and the loaded object; returns what is wrong with the object,
+                or an empty text.
         """
         self.group = group
         self.kind = kind
@@ -58,11 +58,12 @@ class Registry(Mapping[str, T]):
         self._problem = problem
 
     def __getitem__(self, name: str) -> T:
-        """Return what has this name.
+        """Return the thing with this name.
 
         Raises:
-            KeyError: nothing has.
-            PluginError: it cannot be loaded, does not fit, or several have the name.
+            KeyError: the name is unknown.
+            PluginError: the plugin cannot be loaded or does not fit, or several packages give the
+                name.
         """
         found = self._of_plugins(name)
         owners = [*(["prm-site"] if name in self.built_in else []), *(one.package for one in found)]
@@ -86,7 +87,7 @@ class Registry(Mapping[str, T]):
         return name in self.built_in or name in _entry_points(self.group)
 
     def package(self, name: str) -> str:
-        """Return the package and version that a plugin comes from; empty for one of ours."""
+        """Return the package and version of a plugin; empty for a built-in thing."""
         found = self._of_plugins(name)
         return found[0].package if found and name not in self.built_in else ""
 
@@ -97,7 +98,7 @@ class Registry(Mapping[str, T]):
         where = f"{self.kind} {plugin.entry.name!r} of package {plugin.package}"
         try:
             loaded = plugin.entry.load()
-        except (Exception, SystemExit) as error:  # it is code that is not ours
+        except (Exception, SystemExit) as error:  # code of a plugin may raise anything
             raise PluginError(
                 f"{where} cannot be loaded ({describe(error)}): upgrade the package, or uninstall "
                 "it"
@@ -116,7 +117,7 @@ def _entry_points(group: str) -> Mapping[str, Sequence[_Plugin]]:
 def _found(group: str, _path: tuple[str, ...]) -> Mapping[str, Sequence[_Plugin]]:
     """Return the entry points of a group by name, each once.
 
-    A package may be seen twice, in a checkout and where it is installed.
+    Python may find a package twice: in a checkout, and where it is installed.
     """
     found: defaultdict[str, dict[str, _Plugin]] = defaultdict(dict)
     for entry in entry_points(group=group):

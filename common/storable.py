@@ -1,4 +1,4 @@
-"""Which values from JSON and configs MongoDB can store."""
+"""Check whether MongoDB can store a value from JSON or a config."""
 
 from collections.abc import Mapping
 from typing import Any

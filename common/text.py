@@ -1,6 +1,6 @@
 """Make text from code, data and servers safe to show, print and log."""
 
-# Shown as visible symbols: browsers and XML drop or refuse control characters, terminals obey them.
+# Show control characters as symbols: browsers and XML drop or refuse them, terminals obey them.
 _VISIBLE: dict[int, int] = {
     **{code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"},
     127: 0x2421,

@@ -1,6 +1,6 @@
-"""Say in plain words what pydantic refuses.
+"""Messages in plain words for input that pydantic refuses.
 
-The rule of a field is told from the JSON Schema of its type, so messages and documents agree.
+The words follow from the JSON Schema of a field's type, so messages and documents agree.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ STRICT = ConfigDict(
     regex_engine="python-re",  # it knows the same blanks as `str.strip`
     use_attribute_docstrings=True,
 )
-"""No type is converted to another. True is not a number, and 1.0 not a whole number."""
+"""No value is converted to another type. True is not a number, and 1.0 not a whole number."""
 
 JSON_WORDS: Mapping[str, str] = {
     "array": "a list",
@@ -69,12 +69,12 @@ def _not_blank(text: str) -> str:
 
 
 IS_NUMBER = BeforeValidator(_number)
-"""For a float: pydantic alone would also take what turns into one, as the ints of NumPy do."""
+"""For a float: pydantic alone also accepts values that convert to one, such as NumPy's ints."""
 
 Written: TypeAlias = Annotated[
     Any, AfterValidator(_as_written), WithJsonSchema(any_of("string", "number"))
 ]
-"""A text, or a number as the file spells it, which becomes a text."""
+"""A text or a number. A number becomes a text, spelled as in the file."""
 Label: TypeAlias = Annotated[Written, AfterValidator(_not_blank)]
 """The correct answer."""
 
@@ -85,7 +85,7 @@ class Refusal:
 
     place: Place
     problem: str
-    """What is wrong, after the name of the value: "must be a whole number of at least 1"."""
+    """What is wrong, to follow the name of the value: "must be a whole number of at least 1"."""
 
     @property
     def name(self) -> str:
@@ -101,16 +101,16 @@ def refusals(
     *,
     levels: int | None = None,
 ) -> list[Refusal]:
-    """Return what a type has refused, in the order of its fields.
+    """Return the values that a type refused, in the order of its fields.
 
-    `levels`: longest place that is told; with 1, a refusal tells the rule of a whole field.
+    `levels`: length of the longest place to name; with 1, each refusal is about a whole field.
     """
     schema = kind.json_schema()
     found = error.errors(include_url=False, include_input=False)
     told: dict[Place, str] = {}
     for one in found:
         place, part = _found_at(schema, one["loc"], levels)
-        # Each member of a union has an error of its own.
+        # Each member of a union adds an error for the same value: the first is enough.
         told.setdefault(place, _problem(one, part, schema, words))
     return [Refusal(place, problem) for place, problem in told.items()]
 
@@ -131,9 +131,9 @@ def _problem(
 def _found_at(
     schema: Mapping[str, Any], location: Place, levels: int | None
 ) -> tuple[Place, Mapping[str, Any]]:
-    """Return the place of an error and its schema.
+    """Return the place of an error, and the schema at that place.
 
-    It has no names of a union's members, and ends where a file chose the keys itself.
+    The place leaves out the names of a union's members, and ends before keys that the file chose.
     """
     place: list[str | int] = []
     part = schema
@@ -162,7 +162,7 @@ def _members(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Map
 
 def _in_words(part: Mapping[str, Any], schema: Mapping[str, Any], words: Mapping[str, str]) -> str:
     told = [_one_in_words(member, schema, words) for member in _members(part, schema)]
-    # Short words need no comma before the last.
+    # Between short words, no comma before "or".
     last = " or " if all(len(one.split()) <= 2 for one in told) else ", or "  # noqa: PLR2004
     return last.join(filter(None, (", ".join(told[:-1]), told[-1])))
 

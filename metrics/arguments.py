@@ -50,7 +50,7 @@ def estimator_for(
 ) -> Estimator:
     """Return the estimator to use, after a caution about it on stderr if there is one.
 
-    `counts_samples`: whether the command also tells how many samples are correct.
+    `counts_samples`: whether the command also shows how many samples are correct.
 
     Raises:
         EstimatorError: the estimator does not apply to the forest's strategy.

@@ -1,4 +1,4 @@
-"""Command-line options that name a forest of the database, or an archive of one."""
+"""Command-line options that name a forest of the database, or an archive of a forest."""
 
 from pathlib import Path
 
@@ -24,7 +24,8 @@ def open_grown(forest_name: str | None, archive: Path | None) -> ForestReader:
     """Return the forest of these options, with at least one complete tree.
 
     Raises:
-        CommandError, UserError: there is none, it is not whole, or no tree is complete.
+        CommandError, UserError: the forest or archive is missing or incomplete, or no tree is
+            complete.
     """
     reader = open_archive(archive) if archive else open_graded(str(forest_name))
     if not reader.forest.num_complete:
@@ -43,9 +44,9 @@ def open_archive(directory: Path) -> ForestReader:
 
     Raises:
         CommandError: the directory cannot be read.
-        UserError: it is not such a directory, or a damaged one.
+        UserError: `export_forest` did not write the directory, or it is damaged.
     """
-    # With pyarrow, which commands on a forest of the database do not need.
+    # Imports pyarrow, which commands on a forest of the database do not need.
     from forests.transfer.archive_reader import ArchiveReader  # noqa: PLC0415
 
     try:

@@ -8,7 +8,7 @@ from forests.models import Forest
 
 
 class MetricRun(models.Model):
-    """Latest result of one choice of parameters on one forest."""
+    """Latest result of one set of parameters on one forest."""
 
     id = models.CharField(primary_key=True, max_length=180, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")
@@ -51,7 +51,7 @@ class MetricRun(models.Model):
 
 
 class RunItems(models.Model):
-    """The results of a run for some of its trees, with which runs are compared item by item."""
+    """The results of a run for some of its trees. They let runs be compared item by item."""
 
     id = models.CharField(primary_key=True, max_length=220, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")

@@ -1,4 +1,4 @@
-"""What metrics do when something happens to a forest, or when its page asks."""
+"""Receivers of signals: a forest was deleted, a forest is counted, pages want pass rates."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -22,7 +22,7 @@ from preferences.core.value_sources import (
 
 
 class Values(NamedTuple):
-    """What `--values` names."""
+    """The source of values that `--values` names."""
 
     scorer: str
     """Empty for the graded leaves."""
@@ -108,10 +108,10 @@ _ANY = ValueSource().estimator
 
 
 def _other_sources(reader: ForestReader, names: tuple[str, ...], own: str) -> tuple[str, ...]:
-    """Return the sources of `--agree` besides that of the values, each once and in order.
+    """Return the sources of `--agree`, sorted, without the source of the values.
 
     Raises:
-        CommandError: there is none, or a scorer has no scores.
+        CommandError: `--agree` names no other source, or a scorer has no scores.
         ConfigError: the forest has no such scorer.
     """
     others = tuple(sorted({*names} - {own}))
@@ -144,7 +144,7 @@ def _names(text: str) -> tuple[str, ...]:
 def hint_at_imported_values(
     reader: ForestReader, options: Mapping[str, Any], command: ProjectCommand
 ) -> None:
-    """Say that an imported forest also has values of its own, unless `--values` is given."""
+    """Tell the user of an imported forest's own values, unless `--values` is given."""
     if options["values"] is None and IMPORTED_SCORER in reader.scorers:
         command.say(
             "the values are estimated from the leaves of the forest; to use those of the imported "

@@ -14,13 +14,13 @@ from rollouts.scoring.judge_prompts import read_prompt
 
 
 class Critics(NamedTuple):
-    """Whose reasons critiques have, and what they say."""
+    """The scorer behind critiques, their form and their prompt."""
 
     critic: str = ""
-    """A scorer; empty: critiques have only verdicts."""
+    """The scorer that gave the reasons; empty: critiques have only verdicts."""
     critique: Critique = "per_step"
     prompt: str = ""
-    """The user's own prompt, or that of the critic; empty: that of the format."""
+    """The prompt of the user or of the critic; empty: the prompt of the format."""
 
 
 def add_critique_arguments(parser: CommandParser) -> None:
@@ -49,7 +49,7 @@ def add_critique_arguments(parser: CommandParser) -> None:
 def choose_critics(
     reader: ForestReader, chosen: Format, source: ValueSource, options: dict[str, Any]
 ) -> Critics:
-    """Return whose reasons the critiques of a format have.
+    """Return the critic, the form and the prompt of a format's critiques.
 
     Raises:
         CommandError: the options do not fit the format or the critic, or no critic is known.

@@ -9,7 +9,7 @@ PAIRS_PER_PAGE = 10
 
 
 class PreferenceSet(models.Model):
-    """The pairs of one choice of parameters in one forest."""
+    """The pairs of one set of parameters in one forest."""
 
     id = models.CharField(primary_key=True, max_length=250, db_column="_id")
     forest = models.ForeignKey(Forest, models.DO_NOTHING, related_name="+")

@@ -15,7 +15,7 @@ from preferences.sets.creation import SetParameters
 
 
 def add_pairing_arguments(parser: argparse._ActionsContainer) -> None:
-    """Add the options of pairs, apart from the seed of the limits' choice."""
+    """Add the options of pairs, except the seed with which limits choose pairs."""
     default = PairingOptions()
     parser.add_argument(
         "--pairing",
@@ -67,19 +67,19 @@ def add_pairing_arguments(parser: argparse._ActionsContainer) -> None:
 
 
 def check_pairing(options: Mapping[str, Any]) -> None:
-    """Refuse options that no source of values allows.
+    """Refuse options that are invalid for every source of values.
 
     Raises:
-        CommandError: one is invalid.
+        CommandError: an option is invalid.
     """
     _pairing({**options, "min_confidence": options["min_confidence"] or 0.0})
 
 
 def pairing_for(source: ValueSource, options: Mapping[str, Any]) -> PairingOptions:
-    """Return the options of pairs by the values of a source, of which some have a confidence.
+    """Return the options of pairs. The default confidence is 0 if the source has no confidence.
 
     Raises:
-        CommandError: one is invalid.
+        CommandError: an option is invalid.
     """
     given = options["min_confidence"]
     usual = USUAL_CONFIDENCE if has_confidence(source) else 0.0
@@ -87,7 +87,7 @@ def pairing_for(source: ValueSource, options: Mapping[str, Any]) -> PairingOptio
 
 
 def given_pairing(options: Mapping[str, Any]) -> list[str]:
-    """Return the names of the options that were given, apart from the seed."""
+    """Return the names of the options that were given, without the seed."""
     usual = {**PairingOptions().__dict__, "min_confidence": None}
     return [name for name, value in usual.items() if name != "seed" and options[name] != value]
 

@@ -1,4 +1,4 @@
-"""Counts and deletes the preference sets of a forest that is to be deleted."""
+"""Receivers of signals: count a forest's preference sets, and delete them with the forest."""
 
 from typing import Any
 

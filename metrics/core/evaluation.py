@@ -81,8 +81,8 @@ class Row:
     """Completion tokens that the procedure would have drawn, on average over trees; None for a
     baseline."""
     gain: float | None = None
-    """Share correct minus that of a majority vote of k samples of the same tree; only for metrics
-    that choose one answer."""
+    """Share correct, minus the share of a majority vote of k samples of the same trees; only for
+    metrics that choose one answer."""
     gain_low: float | None = None
     gain_high: float | None = None
 
@@ -92,7 +92,7 @@ _Choice: TypeAlias = tuple[str | None, str | None, int]
 
 
 class RowKey(NamedTuple):
-    """What a number is: the fields of `Row` that tell it from others."""
+    """The fields of `Row` that identify a number."""
 
     procedure: str | None
     metric: str
@@ -101,7 +101,7 @@ class RowKey(NamedTuple):
 
 
 class Evaluation:
-    """Sums over trees, and the results of each tree: four bytes for each row."""
+    """Sums over trees, and the results of each tree, which take four bytes for each row."""
 
     def __init__(self, options: EvaluationOptions) -> None:
         self.options = options
@@ -124,7 +124,7 @@ class Evaluation:
         searches: Sequence[SearchSpace],
         item: tuple[str, str] = ("", ""),
     ) -> None:
-        """Search a complete tree, or leave it out if it has no result or no value.
+        """Search a complete tree, or leave it out: by the filter, or without a result or value.
 
         `item` is the text and the label of the problem, which identify it across forests. The
         results of several searches are averaged, weighted by the samples that each one searches.
@@ -272,7 +272,7 @@ def _keys(options: EvaluationOptions) -> list[RowKey]:
 def _mean(
     numbers: Sequence[Fraction | float | None], weights: Sequence[int]
 ) -> Fraction | float | None:
-    if len(numbers) == 1:  # the usual case, without slow arithmetic
+    if len(numbers) == 1:  # the usual case: avoids slow arithmetic
         return numbers[0] if weights[0] else None
     known = [
         (number, weight)
@@ -283,5 +283,5 @@ def _mean(
     if not total:
         return None
     if len(known) == 1:
-        return known[0][0]  # the same, without slow arithmetic
+        return known[0][0]  # avoids slow arithmetic
     return sum((Fraction(number) * weight for number, weight in known), Fraction(0)) / total

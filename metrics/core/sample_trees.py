@@ -1,4 +1,4 @@
-"""Conversion of samples from elsewhere to a tree, so that the same metrics apply to them."""
+"""Conversion of samples from a file to a tree, so that the same metrics apply to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

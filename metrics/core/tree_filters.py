@@ -1,4 +1,4 @@
-"""Which trees to use, by what became of their samples."""
+"""Filters that choose trees by the results of their samples."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ TREES_LEFT_OUT = {
 }
 """Reasons why a tree is left out, as shown."""
 
-# A share such as 1/5 and the border 0.2 are the same number.
+# A share such as 1/5 must equal the border 0.2.
 _ROUNDING = 1e-9
 
 
@@ -36,7 +36,7 @@ class TreeFilter:
         return self.pass_rate is not None or self.only_majority_wrong
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the options that are used, as JSON types."""
+        """Return the options that are set, as JSON types."""
         found: dict[str, Any] = {}
         if self.pass_rate is not None:
             found["pass_rate"] = list(self.pass_rate)

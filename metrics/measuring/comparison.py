@@ -19,7 +19,7 @@ MAX_PAGE_TREES = 2000
 """Most trees of a forest that a page compares; the command compares all."""
 _MAX_PAGE_NUMBERS = 500_000
 _UNLIKE_SETTINGS = ("base_urls", "concurrency", "max_attempts", "request_timeout_seconds")
-"""Settings that change no sample."""
+"""Settings that do not change the samples: a difference in them needs no warning."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ComparedRow(NamedTuple):
 
     key: RowKey
     pairs: Sequence[PairedResult | None]
-    """The first subject against each other one; None if one of them has no such number."""
+    """The first subject against each other one; None if one of the two lacks the number."""
 
 
 class ItemPair(NamedTuple):
@@ -81,7 +81,7 @@ class Comparison:
         return [row for row in rows if any(pair is not None for pair in row.pairs)]
 
     def disagreements(self, key: RowKey, other: int = 1) -> Iterator[ItemPair]:
-        """Yield the items that are right in the first subject or in another one, and not in both.
+        """Yield the items that are right in only one of two subjects: the first and another one.
 
         `other` is the position of the other subject.
         """
@@ -101,7 +101,7 @@ class Comparison:
             )
 
     def warnings(self) -> list[str]:
-        """Return what else differs between the subjects, or biases their numbers, in sentences."""
+        """Return sentences about other differences between the subjects, and about biases."""
         first, *others = self.subjects
         forests = {one.forest.name: one.forest for one in self.subjects}
         found = [
@@ -131,8 +131,8 @@ def compare_forests(
 ) -> list[Comparison]:
     """Return comparisons of the samples of several forests, and of the runs that they share.
 
-    Runs with the same parameters have the same key in all forests; `keys` chooses some of them. A
-    forest without a run is left out of its comparison.
+    Runs with the same parameters have the same key in all forests; `keys` chooses some of them. If
+    a forest lacks a run, the comparison of that run leaves the forest out.
     """
     most = MAX_PAGE_TREES if for_page else None
     samples = [Subject(forest, None, sample_results(forest, most)) for forest in forests]
@@ -154,7 +154,7 @@ def compare_named(runs: Sequence[MetricRun], *, for_page: bool = False) -> Compa
 
 
 def shared_runs(forests: Sequence[Forest]) -> dict[str, list[MetricRun]]:
-    """Return the runs with the same parameters in the first forest and in another one, by key."""
+    """Return the runs that the first forest shares with another one, by their key."""
     by_key: dict[str, list[MetricRun]] = {}
     for forest in forests:
         for run in runs_of(forest):

@@ -22,7 +22,7 @@ from metrics.models import MetricRun, ScorerReport
 Stored = TypeVar("Stored", MetricRun, ScorerReport)
 
 TREES_PER_PART = 256
-"""Trees that are summed at once, in one process."""
+"""Trees that one process sums at once."""
 
 
 def evaluate_forest(
@@ -33,7 +33,7 @@ def evaluate_forest(
 ) -> Evaluation:
     """Return the evaluation of all complete trees of a forest; `report` gets the trees done.
 
-    Sums are formed over the same parts for any number of processes, so the result is identical to
+    For any number of processes the sums are over the same parts, so the results are identical to
     the last digit.
     """
     evaluation = Evaluation(options)
@@ -120,6 +120,6 @@ def _now() -> datetime:
 
 
 def _current(kind: type[Stored], forest: Forest) -> list[Stored]:
-    """Return documents of this forest, without those of an earlier forest of the same name."""
+    """Return documents of this forest, not those of an earlier forest of the same name."""
     found = kind.objects.filter(forest_id=forest.name).order_by()
     return [one for one in found if one.forest_created_at == forest.created_at]

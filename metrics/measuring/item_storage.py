@@ -1,4 +1,4 @@
-"""Results of single items: those that a run stored, and those of the samples of a forest."""
+"""Results of single items: of a stored run, and of the samples of a forest."""
 
 from array import array
 from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ def forget_older_items(run: MetricRun) -> None:
 def read_items(run: MetricRun, most: int | None = None) -> ItemResults[RowKey] | None:
     """Return the results of a run for its items, or for about the first `most`.
 
-    None: an older version made the run, and stored none.
+    None: an older version made the run, and stored no results of items.
     """
     if not run.num_trees_used:
         return ItemResults()
@@ -60,7 +60,7 @@ def read_items(run: MetricRun, most: int | None = None) -> ItemResults[RowKey] |
 
 
 def sample_results(forest: Forest, most: int | None = None) -> ItemResults[RowKey]:
-    """Return what the samples of each complete tree gave, of the first `most` trees."""
+    """Return the results of the samples of each complete tree, among the first `most` trees."""
     results: ItemResults[RowKey] = ItemResults()
     number = forest.num_trees if most is None else min(most, forest.num_trees)
     for tree in _read_trees(forest, number):
@@ -73,7 +73,7 @@ def sample_results(forest: Forest, most: int | None = None) -> ItemResults[RowKe
 
 
 def key_of(row: Mapping[str, Any]) -> RowKey:
-    """Return what a row of a run is."""
+    """Return the fields that identify the number in a row of a run."""
     return RowKey(row["procedure"], row["metric"], row["aggregation"], row["k"])
 
 

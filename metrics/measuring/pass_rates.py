@@ -1,4 +1,4 @@
-"""The pass@1 that stored runs measured, for pages that list many forests: two queries."""
+"""The pass@1 that stored runs measured. Pages that list many forests read it in two queries."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from metrics.models import MetricRun
 MAX_FORESTS = 32
 """Forests that one query names; pages ask for fewer."""
 _MAX_RUNS = 500
-"""Runs that are looked at, latest first."""
+"""Most runs to look at, latest first."""
 
 
 def measured_pass_rates(forests: Sequence[Forest]) -> dict[str, PassRate]:
-    """Return the latest measured pass@1 of each forest, by name, if it is of its current trees."""
+    """Return the latest pass@1 measured on all current trees of each forest, by name."""
     by_name = {one.name: one for one in forests[:MAX_FORESTS] if one.num_complete}
     if not by_name:
         return {}
@@ -33,7 +33,7 @@ def measured_pass_rates(forests: Sequence[Forest]) -> dict[str, PassRate]:
 
 
 def is_of_all_trees(run: MetricRun, forest: Forest) -> bool:
-    """Return whether a run is about all complete trees that a forest has now."""
+    """Return whether a run measured all complete trees that a forest has now."""
     parameters = run.parameters
     is_chosen = "pass_rate" in parameters or "only_majority_wrong" in parameters
     changed_at = (forest.created_at, forest.graded_at, forest.extended_at)

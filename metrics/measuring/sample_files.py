@@ -51,7 +51,7 @@ SAMPLE_LINE = TypeAdapter(SampleLine)
 def read_samples(path: Path, grader: Grader) -> Iterator[list[GradedSample]]:
     """Yield the graded samples of each problem, one line at a time.
 
-    A `SampleLine` describes what a line holds.
+    Each line holds a `SampleLine`.
 
     Raises:
         SampleFileError: a line is invalid, or the file cannot be read. Earlier lines are yielded.

@@ -59,8 +59,9 @@ def judge_scorer(
 ) -> ScorerReport:
     """Return an unsaved report on a scorer from the complete trees that have its scores.
 
-    Against labels, the trees are those that the reference labels; a tree that the scorer did not
-    judge counts as such. `report` gets the number of trees done.
+    Against labels, the quality is measured on the trees that the reference labels, also those that
+    the scorer did not judge. The searches always use all trees that have scores. `report` gets the
+    number of trees done.
     """
     given = options.searches.values
     kind = get_scorer(forest, options.scorer).kind

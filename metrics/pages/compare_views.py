@@ -54,10 +54,10 @@ class ShownRow(NamedTuple):
     other: str
     difference: Cell
     links: dict[str, str]
-    """Addresses of the lists of items that changed."""
+    """Addresses of the lists of items that changed, by the kind of change."""
 
     def place(self, scale: float) -> "Place":
-        """Return where its interval is drawn, if `scale` is the largest difference."""
+        """Return where to draw the interval, if `scale` is the largest difference."""
         low, high = self.pair.difference.low or 0.0, self.pair.difference.high or 0.0
         middle = self.pair.difference.value or 0.0
         return Place(*(round(100 * one / scale, 1) for one in (low, high, high - low, middle)))
@@ -80,11 +80,11 @@ class ShownPair(NamedTuple):
     shared: int
     rows: list[ShownRow]
     num_empty: int
-    """Numbers without a shared item that has a result in both."""
+    """How many numbers were left out because no shared item has a result in both."""
 
     @property
     def scale(self) -> float:
-        """The largest difference that is drawn, a tenth or more."""
+        """The largest difference to draw, rounded up to tenths, and at least 0.1."""
         ends = [
             abs(end or 0.0)
             for row in self.rows
@@ -279,7 +279,7 @@ def _items(found: Sequence[Comparison], parameters: QueryDict) -> dict[str, Any]
 
 
 def _chosen(found: Sequence[Comparison], parameters: QueryDict) -> Chosen | None:
-    """Return the number that the URL names, or the first one; None if there is none of the name."""
+    """Return the number that the URL names, or the first one; None if the URL is invalid."""
     comparison = read_number(parameters.get("in") or "0")
     other = read_number(parameters.get("with") or "1")
     change = parameters.get("change") or "any"
@@ -317,7 +317,7 @@ def _item_data(
 
 
 def _data(context: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows as JSON types."""
+    """Return the content of the page as JSON types."""
     return {
         "forests": [forest.name for forest in context["forests"]],
         "runs": [{"key": key, "name": name} for key, name, _ in context["runs"]],

@@ -13,7 +13,7 @@ from metrics.tables.scorer_tables import command_of_report
 
 
 def metrics_data(context: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows, from what its template gets; shares are between 0 and 1."""
+    """Return the content of the page, given its template's context; shares are from 0 to 1."""
     forest: Forest = context["forest"]
     return {
         "forest": forest.name,

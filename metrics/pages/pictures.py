@@ -23,10 +23,10 @@ PICTURES = ("accuracy", "tokens", "depths", "values")
 """Pictures of the runs that a page shows."""
 SCORER_PICTURES = ("accuracy", "roc", "calibration")
 MAX_LINES = 8
-"""Most searches in a picture; the table has all."""
+"""Most searches that a picture shows; the table shows all."""
 
 
-# Only the reader's browser keeps a picture, and asks each time whether it has changed.
+# Only the reader's browser may cache a picture, and it asks each time whether it has changed.
 _KEPT_BY_BROWSER = cache_control(private=True, no_cache=True)
 
 
@@ -45,7 +45,7 @@ def _etag_of_report(request: HttpRequest, forest_name: str, scorer: str, picture
 @_KEPT_BY_BROWSER
 @condition(etag_func=_etag_of_runs)
 def runs_picture(request: HttpRequest, forest_name: str, picture: str) -> HttpResponse:
-    """Draw the runs that `?run=` names, by the filter of the page."""
+    """Draw the runs that `?run=` names, with the page's filter."""
     shown = ShownRuns.read(get_forest(forest_name), request.GET)
     with_values = [(name, run) for name, run in shown.named if run.distribution]
     if picture not in PICTURES:
@@ -79,7 +79,7 @@ def scorer_picture(
 
 
 def lines_of(searches: Sequence[Search]) -> list[tuple[str, list[Any]]]:
-    """Return the first `MAX_LINES` searches with a result, named by what differs among them."""
+    """Return the first `MAX_LINES` searches with a result; the names show how they differ."""
     drawn = _one_of_each_first([one for one in searches if one.has_result])[:MAX_LINES]
     parts = [(one.values, one.search, one.aggregation) for one in drawn]
     differing = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
@@ -106,20 +106,20 @@ def _one_of_each_first(searches: Sequence[Search]) -> list[Search]:
 
 
 def histogram_run(named: Sequence[tuple[str, MetricRun]]) -> tuple[str, MetricRun]:
-    """Return the run whose values are drawn as a histogram: the oracle's, or the first one."""
+    """Return the run for the histogram of values: the first oracle, or else the first run."""
     oracles = [one for one in named if one[1].parameters["value_function"] == "labelled"]
     return (oracles or named)[0]
 
 
 def _plots(name: str) -> Callable[..., bytes]:
-    # Loaded late: matplotlib takes half a second and 30 MiB, in every command and worker.
+    # Import late: matplotlib would cost every command and worker half a second and 30 MiB.
     found: Callable[..., bytes] = getattr(import_module("metrics.pages.plots"), name)
     return found
 
 
 @cache
 def _drawn_by() -> bytes:
-    """Return a hash of the code that draws: another release draws other pictures."""
+    """Return a hash of the drawing code: another release may draw other pictures."""
     return hashlib.sha256(Path(__file__).with_name("plots.py").read_bytes()).digest()
 
 

@@ -61,9 +61,9 @@ def value_histogram(distribution: Mapping[str, Any]) -> bytes:
 
 
 def value_by_depth(named: Sequence[tuple[str, Mapping[str, Any]]]) -> bytes:
-    """Return a plot of the mean value by depth, a line for each kind of values.
+    """Return a plot of the mean value by depth, a line for each named distribution.
 
-    Bars show how many nodes the first kind has at each depth.
+    Bars show how many nodes the first distribution has at each depth.
     """
 
     def draw(axes: Axes) -> None:
@@ -115,7 +115,7 @@ def accuracy_by_beams(lines: Sequence[Line], references: Sequence[Line]) -> byte
 def accuracy_by_tokens(lines: Sequence[Line], references: Sequence[Line]) -> bytes:
     """Return a plot of accuracy over the tokens that a search would have drawn.
 
-    A reference is a level: that of its largest number of samples.
+    A reference is a horizontal line: its value for the largest number of samples.
     """
 
     def scale(axes: Axes) -> None:
@@ -193,7 +193,7 @@ def _accuracy(
             lows += [row["value"] for row in rows if row["value"] is not None]
             highs += [row["value"] for row in rows if row["value"] is not None]
         scale(axes)
-        if lows:  # what is drawn, not half an empty picture
+        if lows:  # only the range of the data, without much empty space
             axes.set_ylim(max(0, min(lows) - 0.03), min(1.02, max(highs) + 0.03))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.grid(axis="y", color=_GREY, alpha=0.25)

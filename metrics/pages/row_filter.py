@@ -1,4 +1,4 @@
-"""Which numbers of runs a page shows, by its URL."""
+"""The filter by which a URL chooses the numbers of runs to show."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ class RowFilter:
     procedure: str
     aggregation: str
     procedures: Sequence[str]
-    """The procedures of all runs, with which the filter can be changed."""
+    """The procedures of all shown runs: the choices of the filter's form."""
     aggregations: Sequence[str]
 
     @classmethod
     def read(cls, parameters: Mapping[str, str], keys: Iterable[RowKey]) -> "RowFilter":
-        """Return the filter that a URL asks for; without one, the first search and aggregation.
+        """Return the filter that a URL asks for; by default, the first search and aggregation.
 
         Raises:
             Http404: a value is unknown; the message lists the valid ones.
@@ -71,7 +71,7 @@ class RowFilter:
 
     @property
     def choices(self) -> list[tuple[str, str, list[tuple[str, str, bool]]]]:
-        """Label and name of each field, and its options: value, words, whether it is chosen."""
+        """Label, name and options of each field. An option: value, words, whether it is chosen."""
         fields = [("Answer", "answer", {name: METRICS[name] for name in ACCURACIES}, self.answer)]
         if len(self.procedures) > 1:
             words = {ANY: "any", **{one: PROCEDURES[one] for one in self.procedures}}

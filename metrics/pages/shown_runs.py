@@ -1,4 +1,4 @@
-"""The runs that the metrics page shows, and its filter, by its URL."""
+"""The runs that the metrics page shows and its filter, read from its URL."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from metrics.tables.comparing import name_run
 from metrics.tables.wide_tables import NamedRun, Search, baselines_of, searches_of
 
 MAX_SHOWN = 8
-"""Number of runs that are shown unless the URL names some."""
+"""Most runs to show if the URL names none."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class ShownRuns:
 
     @classmethod
     def read(cls, forest: Forest, parameters: QueryDict) -> "ShownRuns":
-        """Return what a URL asks for; without `?run=`, the latest run of each kind of values.
+        """Return the runs and the filter that a URL asks for.
+
+        If `?run=` names no known run, the latest run of each kind of values is shown.
 
         Raises:
             Http404: the filter has an unknown value.
@@ -56,7 +58,7 @@ class ShownRuns:
 
     @property
     def query(self) -> QueryDict:
-        """The parameters with which a picture shows the same."""
+        """URL parameters with which a picture shows the same runs and numbers."""
         found = QueryDict(mutable=True)
         found.setlist("run", [run.key for _, run in self.named])
         found.update(self.filter.query)

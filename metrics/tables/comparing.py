@@ -14,11 +14,11 @@ from metrics.tables.run_tables import METRICS, PROCEDURES, VALUE_NAMES, Cell, Ta
 SHOWN = ("accuracy", "majority_vote", "weighted_vote", "coverage", "pass", "majority")
 """Metrics of runs that are compared."""
 _OF_A_NAME = ("estimator", "ungraded", "seed", "pass_rate", "only_majority_wrong")
-"""Parameters that tell runs with the same values apart."""
+"""Parameters that distinguish runs with the same kind of values."""
 
 
 def name_run(run: MetricRun, among: Sequence[MetricRun]) -> str:
-    """Return a name for a run from its values and from what differs among the runs."""
+    """Return a name for a run: its kind of values, and its parameters that differ among runs."""
     forest = run.forest_id if len({one.forest_id for one in among}) > 1 else ""
     values = VALUE_NAMES[run.parameters["value_function"]]
     if scorer := run.parameters.get("scorer"):
@@ -43,7 +43,7 @@ def name_subject(subject: Subject, among: Sequence[Subject]) -> str:
 
 
 def name_comparison(comparison: Comparison) -> str:
-    """Return what is compared: the samples, one kind of search, or several runs."""
+    """Return a name for a comparison: "samples", the name that all runs share, or "runs"."""
     runs = [one.run for one in comparison.subjects if one.run]
     if not runs:
         return "samples"
@@ -52,7 +52,7 @@ def name_comparison(comparison: Comparison) -> str:
 
 
 def name_row(key: RowKey) -> str:
-    """Return what a number is, in words."""
+    """Return a name for a number in words."""
     if key.procedure is None:
         if key == ANY_CORRECT:
             return METRICS[key.metric]
@@ -61,7 +61,7 @@ def name_row(key: RowKey) -> str:
 
 
 def comparison_tables(comparison: Comparison, metrics: Sequence[str] = SHOWN) -> Iterator[Table]:
-    """Yield a table for each subject but the first, which it is compared with."""
+    """Yield a table for each subject but the first; it compares the subject with the first."""
     first, *others = comparison.subjects
     rows = [row for row in comparison.rows() if row.key.metric in (*metrics, ANY_CORRECT.metric)]
     for place, other in enumerate(others):
@@ -137,7 +137,7 @@ def comparison_data(comparison: Comparison, metrics: Sequence[str] = SHOWN) -> d
 
 
 def id_of(subject: Subject) -> str:
-    """Return the forest's name, with the key of the run if it is one."""
+    """Return the forest's name, and the run's key if the subject is a run."""
     return subject.forest.name + (f"/{subject.run.key}" if subject.run else "")
 
 

@@ -17,7 +17,7 @@ VALUE_NAMES = {
     "random": "random (floor)",
     "prm": "scorer",
 }
-"""Names of value functions; the oracle is called so wherever it is shown."""
+"""Names of value functions. The oracle is named as such wherever it is shown."""
 PROCEDURES = {"beam": "beam search", "dvts": "DVTS", "best_of_n": "best of N"}
 _HEADINGS = {
     "accuracy": "best",
@@ -79,7 +79,7 @@ def left_out(run: MetricRun) -> list[str]:
 
 
 def search_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return a table of search results; `rows` are as `metrics.core.evaluation.Row`."""
+    """Return a table of search results; `rows` have the fields of `metrics.core.evaluation.Row`."""
     searches: dict[tuple[str, str, int], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         if row["procedure"] is not None:
@@ -102,7 +102,7 @@ def search_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def baseline_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return a table of what the same samples give without a search."""
+    """Return a table of the baselines: results of the same samples without a search."""
     return Table(
         ("baseline", "share of trees", "trees"),
         [

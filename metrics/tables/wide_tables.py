@@ -22,7 +22,7 @@ class Search(NamedTuple):
     """The numbers of one search, or of a baseline, by the number of beams or samples."""
 
     values: str
-    """Name of the values that guide it; empty for a baseline."""
+    """Name of the values that guide the search; empty for a baseline."""
     search: str
     aggregation: str
     rows: Mapping[int, NumberRow]
@@ -34,11 +34,11 @@ class Search(NamedTuple):
 
 @dataclass(frozen=True)
 class WideTable(Table):
-    """A table, and what it leaves out because there is no result."""
+    """A table, and the names of rows and columns that it leaves out because they have no result."""
 
     left_out: Sequence[str] = ()
     num_headings: int = 1
-    """Columns at the left that name a row."""
+    """Number of columns at the left that name a row."""
 
 
 def searches_of(
@@ -56,14 +56,14 @@ def searches_of(
 
 
 def baselines_of(named: Iterable[tuple[str, Sequence[NumberRow]]]) -> list[Search]:
-    """Return pass@N and the majority vote, once for runs with the same ones."""
+    """Return pass@N and the majority vote; runs with the same numbers share one row."""
     found: list[Search] = []
     for name, rows in named:
         for metric, words in _BASELINES.items():
             by_k = {
                 row["k"]: row
                 for row in rows
-                # The majority of one sample is this sample.
+                # The majority vote of one sample is pass@1.
                 if row["procedure"] is None and (row["metric"] == metric or row["k"] == 1)
             }
             known = [one.rows for one in found if one.search.startswith(words)]
@@ -87,7 +87,7 @@ def token_table(searches: Sequence[Search]) -> WideTable:
 
 
 def gain_table(searches: Sequence[Search]) -> WideTable:
-    """Return the gain of each search over a majority vote of as many samples, in points."""
+    """Return the gain of each search over a majority vote of N samples, in percentage points."""
     return _wide(searches, gain_of)
 
 
@@ -125,7 +125,7 @@ def histogram_table(named: Sequence[NamedRun]) -> Table:
 
 
 def depth_table(named: Sequence[NamedRun]) -> Table:
-    """Return the mean value of each run by depth, and the nodes that it is over."""
+    """Return the mean value of each run by depth, and the number of nodes with a value."""
     by_run = [
         (name, {one["depth"]: one for one in run.distribution["depths"]})
         for name, run in named

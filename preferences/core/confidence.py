@@ -1,4 +1,4 @@
-"""How sure it is that the chosen side of a pair is the better one."""
+"""The probability that the chosen side of a pair is truly the better one."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -22,8 +22,8 @@ Confidence: TypeAlias = Callable[[NodePath, NodePath], float | None]
 def has_confidence(source: ValueSource) -> bool:
     """Return whether values of this source are shares of samples, or the progress by such shares.
 
-    A scorer gives no samples, and the values of `any` are not shares, so how sure they are is not
-    known.
+    A scorer gives no samples, and the values of `any` are not shares, so the confidence of their
+    pairs is unknown.
     """
     return not source.scorer and source.estimator != "any"
 
@@ -34,15 +34,15 @@ def confidence_in(
     source: ValueSource,
     prior: "SiblingPrior | None",
 ) -> Confidence:
-    """Return what gives the confidence of the pairs of a tree.
+    """Return a function that gives the confidence of the pairs of a tree.
 
-    Steps after one prefix are compared by the prior of their forest. Whole solutions are correct or
-    incorrect for certain. Without a prior, or for values that are not shares of samples, the
-    confidence is unknown.
+    It compares steps after one prefix by the prior of their forest. Whole solutions are certainly
+    correct or certainly incorrect. Without a prior, or for values that are not shares of samples,
+    the confidence is unknown.
     """
     if prior is None or not has_confidence(source):
         return lambda _one, _other: None
-    if source.is_progress:  # it orders the steps after one prefix as their values do
+    if source.is_progress:  # progress orders the steps after one prefix as their values do
         values = source.states_of(tree, {})
     known = evidence_of(tree, values, source.estimator, source.ungraded, prior.correlation)
 

@@ -1,13 +1,13 @@
 """Keep only the labels on which several sources agree.
 
-Monte Carlo values alone miss a known kind of error: a wrong step whose samples still end with the
-right answer. A judge alone makes errors of its own. Zhang et al. (2501.07301) trained on the labels
-that both give, and did better with fewer of them.
+Monte Carlo values alone miss a known kind of error: a wrong step with samples that still end with
+the right answer. A judge alone makes errors of its own. Zhang et al. (2501.07301) trained only on
+labels on which both agree, and got better results with fewer labels.
 
 A source has an opinion of a step: good, not good, or none. The graded leaves call a step good if
 its value is above the threshold of the labels. A scorer calls it good if its score is above 0.5,
-and has no opinion at 0.5. After the first step that a scorer calls wrong it may say nothing of the
-steps below: they count as not good too, as in every format that marks the first error.
+and has no opinion at 0.5. A scorer may leave the steps below its first wrong step without a score:
+they count as not good too, as in every format that marks the first error.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from forests.core.tree import NodePath, ReasoningTree, Scores
 from forests.core.values import NO_RESULT, NodeValue
 
 MONTE_CARLO = "mc"
-"""Name of the values of graded leaves among the names of scorers."""
+"""Name of the Monte Carlo values in a list of scorers: the values from graded leaves."""
 
 Opinions: TypeAlias = Mapping[NodePath, bool]
 """Whether a source calls a step good; steps of which it has no opinion are absent."""
@@ -29,14 +29,14 @@ Prefers: TypeAlias = Callable[[NodePath, NodePath], bool | None]
 
 @dataclass(slots=True)
 class Coverage:
-    """How many steps several sources have an opinion of, and agree on."""
+    """Counts of the steps on which several sources have opinions, and on which they agree."""
 
     steps: int = 0
-    """Steps of which the source of the values has an opinion."""
+    """Steps on which the source of the values has an opinion."""
     compared: int = 0
-    """Those of which all sources have one."""
+    """Of these, the steps on which all sources have an opinion."""
     agreed: int = 0
-    """Those on which they agree."""
+    """Of these, the steps on which all sources agree."""
 
     def as_dict(self) -> dict[str, int | float | None]:
         """Return the counts and both shares, which are None without steps."""
@@ -78,9 +78,9 @@ def agreed_values(
     others: Mapping[str, Opinions],
     coverage: Coverage,
 ) -> dict[NodePath, NodeValue]:
-    """Return the values of the steps on which all sources agree; others have no result.
+    """Return the values of the steps on which all sources agree; other steps have no result.
 
-    Adds what was compared to `coverage`. The root is a prompt, not a step: it keeps its value.
+    Adds the counts of steps to `coverage`. The root is a prompt, not a step: it keeps its value.
     """
     kept = dict(values)
     for path, opinion in own.items():
@@ -98,14 +98,14 @@ def agreed_values(
 
 
 def prefers_by_values(values: Mapping[NodePath, NodeValue]) -> Prefers:
-    """Return what tells which of two nodes has the higher value."""
+    """Return a function that tells whether one node has a higher value than another."""
     return prefers_by_scores(
         {path: one.value for path, one in values.items() if one.value is not None}
     )
 
 
 def prefers_by_scores(scores: Scores) -> Prefers:
-    """Return what tells which of two nodes has the higher score. Equal scores prefer neither."""
+    """Return a function that tells whether one node has a higher score than another."""
 
     def prefers(one: NodePath, other: NodePath) -> bool | None:
         if one not in scores or other not in scores:

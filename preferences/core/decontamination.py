@@ -1,8 +1,9 @@
 """Detection of prompts that contain a question of a benchmark.
 
-Only words count, not case, punctuation or spacing. A question of at least n words matches by any of
-its n-grams (GPT-3, 2005.14165, appendix C, with n = 13), a shorter one as a whole. A question of
-fewer than `MIN_WORDS` words must be the whole prompt, because many prompts would contain it.
+Only words count, not case, punctuation or spacing. If a question has at least n words, any of its
+n-grams is a match (GPT-3, 2005.14165, appendix C, with n = 13). A shorter question matches only as
+a whole. A question of fewer than `MIN_WORDS` words must be the whole prompt, because many prompts
+would contain it.
 """
 
 import re

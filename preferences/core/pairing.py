@@ -50,7 +50,7 @@ REASONS = {
 }
 """Reasons why something is left out, as shown."""
 
-# Shares such as 0.7 and 0.2 are not exact in binary; their difference must still be 0.5.
+# Shares such as 0.7 and 0.2 are not exact in binary, but their difference must count as 0.5.
 _ROUNDING = 1e-9
 
 
@@ -64,21 +64,20 @@ class PairingOptions:
     min_leaves: int = 1
     """Least number of leaves behind the value of each side."""
     min_confidence: float = 0.0
-    """Least probability that the chosen side is truly better; pairs for which nobody knows it
-    stay."""
+    """Least probability that the chosen side is truly better; pairs of unknown confidence stay."""
     min_edit_distance: float = 0.0
     """Least edit distance of the two steps, as a share of the longer one."""
     level: str = STEP_TO_END
-    """`step_to_end`: next steps of a prefix, each with a continuation to the end: the best one of
-    the chosen step, and the worst one of the rejected step, because its best continuation may be
-    correct. `step`: the same steps with the same values, for trainers that add no end to a text.
-    `trajectory`: whole solutions of the root prompt."""
+    """`step_to_end`: next steps of a prefix, each continued to the end. The chosen step gets its
+    best continuation, and the rejected step its worst, because its best one may be correct. `step`:
+    the same steps with the same values, for trainers that add no end to a text. `trajectory`: whole
+    solutions of the root prompt."""
     drop_same_answer: bool = False
     """Whether to leave out pairs whose sides end with the same answer."""
     max_pairs_per_tree: int | None = None
     max_pairs_per_prefix: int | None = None
     seed: int = 0
-    """Seed of the choice of pairs that a cap keeps."""
+    """Seed of the random choice of pairs that a cap keeps."""
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -103,7 +102,7 @@ class PairingOptions:
     def as_dict(self) -> dict[str, Any]:
         values = asdict(self)
         if not self.drop_same_answer:
-            del values["drop_same_answer"]  # keeps the names of sets older than this option
+            del values["drop_same_answer"]  # sets older than this option keep their names
         for later in ("min_confidence", "min_edit_distance"):  # the same
             if not values[later]:
                 del values[later]
@@ -129,7 +128,7 @@ class Pair:
     chosen: Side
     rejected: Side
     confidence: float | None = None
-    """Probability that the chosen side is truly better; None if nobody knows it."""
+    """Probability that the chosen side is truly better; None if it is unknown."""
 
     @property
     def margin(self) -> float:
@@ -157,8 +156,8 @@ def steps_to_pair(
 ) -> Collection[NodePath] | None:
     """Return the steps of a tree that `refine_forest` compared; None: all may be paired.
 
-    Rollouts that it added have first steps with one sample each: the best and the worst of many
-    such steps would hide the pairs that were decided.
+    The first steps of added rollouts have one sample each. The best and the worst of many such
+    steps would hide the pairs that `refine_forest` decided.
     """
     if refined_for != FOR_PAIRS or refined_steps is None:
         return None
@@ -181,13 +180,13 @@ def select_pairs(  # noqa: PLR0913  all but the first three are optional
         tree: a complete tree.
         values: the value of each node; a node without a value is never a side of a pair.
         options: which pairs to select.
-        confidence: how sure it is that one node is better than another.
+        confidence: the probability that one node is better than another.
         consensus: the other sources that must prefer the chosen side too.
         steps: the steps that can be a side, for levels of steps; None: all.
         key: name of the tree; caps then sample different positions in each tree.
     """
     graded = cache(lambda: estimate_values(tree, "leaf_mean", "exclude"))
-    random = Random(f"{options.seed}/{key}")  # a text gives the same seed on every machine
+    random = Random(f"{options.seed}/{key}")  # a text seeds it equally on every machine
     dropped: Counter[str] = Counter()
     pairs: list[Pair] = []
     for prefix, nodes in _continuations(tree, options.level, steps, dropped):
@@ -205,7 +204,7 @@ def select_pairs(  # noqa: PLR0913  all but the first three are optional
             ended = [_to_end(tree, values, graded, pair) for pair in found]
             longer = [pair for pair in ended if pair is not None]
             dropped["pairs_without_end"] += len(ended) - len(longer)
-            # Different steps can have continuations that make the whole text the same.
+            # After different steps, the continuations can still make the whole texts equal.
             found = [pair for pair in longer if pair.chosen.text != pair.rejected.text]
             dropped["pairs_with_equal_texts"] += len(longer) - len(found)
         if options.drop_same_answer:
@@ -251,8 +250,8 @@ def _usable_sides(
 ) -> list[Side]:
     """Return the continuations that can be compared, best first.
 
-    Of several continuations with the same text, the one with most leaves stays. Otherwise different
-    pairs could call the same text both better and worse than one sibling.
+    Of several continuations with the same text, the one with the most leaves stays. Otherwise one
+    pair could call a text better than a sibling, and another pair call the same text worse.
     """
     by_text: dict[str, Side] = {}
     for path in nodes:
@@ -298,7 +297,7 @@ def _pairs_of(
 def _different_enough(
     pairs: list[Pair], options: PairingOptions, dropped: Counter[str]
 ) -> list[Pair]:
-    """Return the pairs without near-duplicates."""
+    """Return the pairs with sides that are not near-duplicates of each other."""
     least = options.min_edit_distance - _ROUNDING
     if least <= 0:
         return pairs
@@ -341,8 +340,8 @@ def _to_end(
 ) -> Pair | None:
     """Return the pair with both steps continued to a leaf.
 
-    Where the source of the values says nothing of the later steps, as a judge of those after the
-    first error, graded leaves choose the way. None if there are none of these either.
+    A judge may give the steps after the first error no values. Where no next step has a value, the
+    graded leaves choose the way from there on. None if they have no value either.
     """
 
     def continued(side: Side, sign: int) -> Side | None:
@@ -383,8 +382,8 @@ def _without_contradictions(
 ) -> list[Pair]:
     """Return the pairs that no other pair contradicts.
 
-    Two prefixes can have equal texts, because a step may be blank or end elsewhere. They can order
-    the same two continuations in different ways.
+    Two prefixes can have equal texts, because a step may be blank or steps may end elsewhere. Such
+    prefixes can order the same two continuations in different ways.
     """
     consistent = [
         pair

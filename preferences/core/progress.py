@@ -1,9 +1,9 @@
-"""The progress that a step makes: its value less that of the prefix before it.
+"""The progress that a step makes: its value minus the value of the prefix before it.
 
 Setlur et al. (2410.08146) train process advantage verifiers on it: Q(prefix, step) - V(prefix),
-best with the values of a prover, another model than the policy. The value of a step is its Q, and V
-of the prefix that it ends. So progress is from -1 to 1, and steps after one prefix have the order
-of their values.
+best with the values of a prover, which is a model other than the policy. The value of a step is its
+Q, and also the V of the prefix that this step ends. So progress is from -1 to 1, and orders the
+steps after one prefix as their values do.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from math import fsum
 from forests.core.tree import ROOT, NodePath, ReasoningTree
 from forests.core.values import NO_RESULT, NodeValue
 
-# Values such as 0.7 are not exact in binary: a step that changes nothing must have exactly 0.
+# Values such as 0.7 are not exact in binary, but a step that changes nothing must have exactly 0.
 _ROUNDING = 1e-9
 
 
@@ -21,8 +21,9 @@ def progress_values(
 ) -> dict[NodePath, NodeValue]:
     """Return the progress of each step, given the value of each node.
 
-    A step has none if it has no value, or the prefix before it has none. The root never has any. A
-    scorer may leave out thoughts; the step after one is then compared with the prefix before it.
+    A step has no progress if the step or the prefix before it has no value. The root has none. A
+    scorer may leave out thoughts: the step after a thought is then compared with the prefix before
+    the thought.
     """
     found = {ROOT: NO_RESULT}
     for node in tree:
@@ -38,7 +39,7 @@ def progress_values(
 def progress_over(
     tree: ReasoningTree, values: Mapping[NodePath, NodeValue], before: NodePath, path: NodePath
 ) -> NodeValue:
-    """Return the progress of all steps together from a prefix to a node below it: their sum."""
+    """Return the sum of the progress of all steps from a prefix to a node below it."""
     steps = [path[:depth] for depth in range(len(before) + 1, len(path) + 1)]
     known = [
         values[step].value

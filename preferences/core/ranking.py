@@ -1,4 +1,4 @@
-"""Orders of siblings that the pairs of one prefix give."""
+"""Rankings of siblings, from the pairs of one prefix."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -11,11 +11,12 @@ Ranking: TypeAlias = Sequence[Sequence[Side]]
 
 
 def rankings(pairs: Iterable[Pair]) -> list[Ranking]:
-    """Return rankings that say of the sides of one prefix what the pairs say, and nothing more.
+    """Return rankings of the sides of one prefix that say exactly what the pairs say.
 
-    A pair says that its chosen side is better, and so is what is better than that side. Of two
-    sides of which no pair says that, neither is ranked above the other. What a ranking cannot say,
-    such as a pair inside a tie, is a ranking of its own.
+    A pair says that its chosen side is better than its rejected side. Sides better than the chosen
+    side are then better than the rejected side too. If this does not order two sides, no ranking
+    puts one above the other. A pair that the first ranking does not express, such as a pair inside
+    a tie, gets a ranking of its own.
     """
     left = list(pairs)
     if not left:
@@ -34,7 +35,7 @@ def rankings(pairs: Iterable[Pair]) -> list[Ranking]:
 
 
 def _ranks(pairs: Sequence[Pair]) -> list[list[Side]]:
-    """Return groups of sides, such that each side is better than all sides of later groups."""
+    """Return groups of sides: each side is better than all sides of later groups."""
     sides = list(dict.fromkeys(chain.from_iterable((one.chosen, one.rejected) for one in pairs)))
     better = _closure(sides, pairs)
     ranks: list[list[Side]] = []

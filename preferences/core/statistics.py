@@ -14,9 +14,9 @@ from preferences.core.pairing import Pair
 
 MARGIN_BINS = 10
 CONFIDENCES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-"""Where the bins of confidences begin."""
+"""Lower ends of the bins of confidences."""
 SAMPLES = (1, 2, 4, 8, 16, 32)
-"""Where the bins of numbers of samples begin."""
+"""Lower ends of the bins of numbers of samples."""
 UNKNOWN = "unknown"
 
 
@@ -70,10 +70,10 @@ def bin_of_margin(margin: float) -> int:
 
 @dataclass(slots=True)
 class EvidenceStatistics:
-    """How sure the values behind a dataset are: of both sides of pairs, or of labelled steps."""
+    """The samples and confidence behind a dataset: of the sides of pairs, or of labelled steps."""
 
     samples: Counter[int] = field(default_factory=Counter)
-    """Values by their number of samples; those of scorers have none and are not counted."""
+    """Values by their number of samples; values of scorers have no samples and are left out."""
     confidence: Counter[str] = field(default_factory=Counter)
     """Pairs by their confidence, in the bins of `CONFIDENCES`."""
     steps: int = 0

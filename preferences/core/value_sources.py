@@ -29,10 +29,10 @@ LABELS = "labels"
 """Name of the source that estimates values from the graded leaves."""
 SCORER_PREFIX = "scorer:"
 PROGRESS = "progress"
-"""Name of the source whose values are the progress of steps, from -1 to 1; alone, of Monte Carlo
-values."""
+"""Name of the source whose values are the progress of steps, from -1 to 1. On its own it means
+progress by Monte Carlo values."""
 PROGRESS_PREFIX = f"{PROGRESS}:"
-"""Before the name of a scorer: the progress by its scores."""
+"""Before the name of a scorer: progress by the scores of this scorer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +45,9 @@ class ValueSource:
     scorer: str = ""
     """The scorer whose scores are the values; empty for graded leaves."""
     agree: tuple[str, ...] = ()
-    """Other sources that must say the same: scorers, or `MONTE_CARLO` (with `estimator`)."""
+    """Other sources that must agree: scorers, or `MONTE_CARLO` (with `estimator`)."""
     is_progress: bool = False
-    """Whether the value of a step is what it adds to that of its prefix."""
+    """Whether the value of a step is what the step adds to the value of its prefix."""
 
     @classmethod
     def from_dict(cls, parameters: Mapping[str, Any]) -> "ValueSource":
@@ -68,7 +68,7 @@ class ValueSource:
 
     @property
     def scorers(self) -> list[str]:
-        """Names of all scorers that it takes scores of."""
+        """Names of all scorers that the source needs scores of."""
         names = [self.scorer, *self.agree]
         return [name for name in names if name and name != MONTE_CARLO]
 
@@ -81,7 +81,7 @@ class ValueSource:
 
     @property
     def name(self) -> str:
-        """Name of the scorer or of the estimator."""
+        """`kind`; for Monte Carlo values without progress, the name of the estimator."""
         return self.kind if self.scorer or self.is_progress else self.estimator
 
     def is_missing(self, scores: Scores) -> bool:
@@ -97,7 +97,7 @@ class ValueSource:
         return progress_values(tree, values) if self.is_progress else values
 
     def states_of(self, tree: ReasoningTree, scores: Scores) -> dict[NodePath, NodeValue]:
-        """Return the value of each node as `values_of`, but never its progress."""
+        """Return the value of each node like `values_of`, but never the progress."""
         return scored_values(tree, scores) if self.scorer else self._graded(tree)
 
     def agreed_values_of(
@@ -112,9 +112,9 @@ class ValueSource:
         Args:
             tree: the tree.
             scores: the scores of each of `scorers`.
-            is_good: whether a Monte Carlo value is that of a good step, if it gives the values;
-                beside a scorer, any value above 0 is.
-            coverage: gets what was compared.
+            is_good: whether a value from graded leaves is that of a good step. Only used if no
+                scorer gives the values; beside a scorer, any Monte Carlo value above 0 is good.
+            coverage: gets the counts of steps.
         """
         values = self.values_of(tree, scores.get(self.scorer, {}))
         if not self.agree:
@@ -133,7 +133,7 @@ class ValueSource:
         return agreed_values(values, own, others, coverage)
 
     def consensus_in(self, tree: ReasoningTree, scores: Mapping[str, Scores]) -> Consensus:
-        """Return what tells whether all other sources prefer the chosen side of a pair."""
+        """Return the consensus that checks whether all other sources prefer the chosen side."""
         return Consensus(
             {
                 name: prefers_by_values(self._graded(tree))
@@ -149,7 +149,7 @@ class ValueSource:
         scores: Mapping[str, Scores],
         values: Mapping[NodePath, NodeValue],
     ) -> dict[NodePath, Evidence]:
-        """Return the evidence of those values that the sources agree on.
+        """Return the evidence of the values on which the sources agree.
 
         All samples count, also those below steps on which the sources disagree.
         """
@@ -165,7 +165,7 @@ class ValueSource:
     ) -> dict[NodePath, Evidence]:
         """Return the evidence of these values of a tree.
 
-        There is none for scores, which have no samples, and for progress: it is not a share.
+        Scores have no evidence, because they have no samples. Nor has progress: it is not a share.
         """
         if self.scorer or self.is_progress:
             return {}

@@ -65,7 +65,7 @@ def dataset_card(
         files: paths by split, for `datasets.load_dataset`.
         repository: the name of the dataset on the hub; empty if it stays a folder.
     """
-    # Loads for a second, in which refused arguments should already have been told.
+    # Import late: it takes a second, and refused arguments should be reported before.
     from datasets import DatasetInfo, Features  # noqa: PLC0415
     from datasets.info import DatasetInfosDict  # noqa: PLC0415
 
@@ -87,14 +87,14 @@ def dataset_card(
             }
         ],
     )
-    # Explicit types: a reader might guess that a label is a number, or a text a date.
+    # Explicit types: a reader might take a label for a number, or a text for a date.
     info = DatasetInfo(features=Features.from_arrow_schema(schema))
     DatasetInfosDict({"default": info}).to_dataset_card_data(data)
     return f"---\n{data.to_yaml()}\n---\n\n{_body(manifest, schema, repository)}"
 
 
 def _tags(used: Format, schema: pa.Schema) -> list[str]:
-    """Return the tags by which people look for such datasets on the hub."""
+    """Return the tags by which people search for such datasets on the hub."""
     trainers = {one.trainer.split()[0].lower() for one in recipes_of(used.name)}
     has_pairs = used.source == "pairs" or "chosen" in schema.names
     kind = ["preference", "dpo"] if has_pairs else ["prm"]
@@ -110,7 +110,7 @@ def _tags(used: Format, schema: pa.Schema) -> list[str]:
 
 
 def _size_category(rows: int) -> str:
-    """Return the size as the hub names it."""
+    """Return the hub's name for this number of rows."""
     if rows < _SIZES[0][0]:
         return f"n<{_SIZES[0][1]}"
     for (_, low), (end, high) in pairwise(_SIZES):
@@ -217,7 +217,7 @@ def _licence(forest: Mapping[str, Any]) -> str:
 
 
 def _evidence(found: Mapping[str, Any]) -> list[str]:
-    """Return the section that says how sure the values are."""
+    """Return the section about the samples and the confidence behind the values."""
     sections = []
     if confidence := found.get("confidence"):
         sections += [
@@ -271,7 +271,7 @@ def _cost(forest: Mapping[str, Any]) -> str:
 
 
 def _origin(parameters: Mapping[str, Any]) -> str:
-    """Return the source of the values of steps, as a clause."""
+    """Return the source of the values of steps, as the end of a sentence."""
     progress = "what it adds to that of its prefix, where the value of a prefix is "
     meaning = progress if parameters.get("is_progress") else ""
     if scorer := parameters.get("scorer"):
@@ -334,7 +334,7 @@ def _changed_settings(forest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _setting(value: Any) -> str:
-    """Return a setting as JSON, without the many numbers of what a refinement learnt."""
+    """Return a setting as JSON, without the prior of a refinement, which is many numbers."""
     if isinstance(value, Mapping):
         value = {key: one for key, one in value.items() if key != "prior"}
     return json.dumps(value)

@@ -40,7 +40,7 @@ class Container(ABC):
         """Append rows to a split; its first rows create its file."""
 
     def close(self) -> None:
-        """Finish the files, which are not readable before."""
+        """Finish the files. They are not readable before that."""
         self.files.close()
 
 
@@ -98,7 +98,7 @@ class DatasetDirectory(Container):
         self.splits[split].write_table(batch.table)
 
     def close(self) -> None:
-        # Loads for a second, in which refused arguments should already have been told.
+        # Import late: it takes a second, and refused arguments should be reported before.
         from datasets import Dataset, DatasetDict, disable_progress_bars  # noqa: PLC0415
 
         super().close()
@@ -115,4 +115,4 @@ class DatasetDirectory(Container):
 CONTAINERS: dict[str, type[Container]] = {
     kind.name: kind for kind in (Parquet, JsonLines, DatasetDirectory)
 }
-"""Containers by name; the dataset card points to the first of those written."""
+"""Containers by name. The dataset card points to the first container that was written."""

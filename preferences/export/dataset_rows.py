@@ -56,8 +56,8 @@ def iter_pair_items(
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each tree that has pairs, in the order of the dataset.
 
-    Items have their trees if these have thoughts, or if `needs_trees` says so. Adds the pairs that
-    reviews exclude, and the trees that are not wanted, to `left_out`.
+    An item includes its tree if the tree has thoughts, or if `needs_trees` is set. The pairs that
+    reviews exclude and the unwanted trees are counted in `left_out`.
     """
     ungraded = ValueSource.from_dict(preference_set.parameters).ungraded
     for indexes in in_batches(range(forest.num_trees)):
@@ -100,16 +100,16 @@ def _as_reviewed(
 
 @dataclass(frozen=True, slots=True)
 class TreeItems:
-    """Which trees an export reads, and which of their steps."""
+    """The trees and steps that an export reads."""
 
     is_good: Callable[[float], bool]
-    """Whether a value is that of a good step: sources agree if they say the same of a step."""
+    """Whether a value is that of a good step; decides whether sources agree on a step."""
     solutions: Solutions = "all"
     wanted: TreeFilter = ALL_TREES
     critic: str = ""
     """The scorer whose reasons are read; empty: none."""
     coverage: Coverage = field(default_factory=Coverage)
-    """Gets what was compared, if several sources must agree."""
+    """Gets the counts of steps, if several sources must agree."""
 
 
 def iter_tree_items(
@@ -120,7 +120,7 @@ def iter_tree_items(
 ) -> Iterator[tuple[Any, Item]]:
     """Yield (stored prompt, item) of each complete tree, in the order of the dataset.
 
-    Adds trees without scores of the scorer, and those that are not wanted, to `left_out`.
+    Trees without scores of the scorer and unwanted trees are counted in `left_out`.
     """
     forest, solutions, wanted = reader.forest, choice.solutions, choice.wanted
     judges_steps = any(reader.scorer(name).kind in JUDGE_STEPS for name in source.scorers)
@@ -158,7 +158,7 @@ def iter_unstored_items(
     *,
     needs_trees: bool = False,
 ) -> Iterator[tuple[Any, Item]]:
-    """Yield the items of `iter_pair_items`, with pairs that are made as they are read."""
+    """Yield items like `iter_pair_items`, with pairs that are made while they are read."""
     ungraded = ValueSource.from_dict(made.record.parameters).ungraded
     for read, pairs in made.trees():
         if wanted.is_active and (reason := wanted.reason_against(read.tree, ungraded)):

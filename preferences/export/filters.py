@@ -33,7 +33,7 @@ class Filters:
     """Filters of a dataset, applied in the order of the fields."""
 
     trees: TreeFilter = field(default_factory=TreeFilter)
-    """Leave out other trees; they are not even read into items."""
+    """Leave out all other trees, before they become items."""
     benchmark: Benchmark | None = None
     """Leave out trees whose prompt contains one of these questions."""
     max_length: int | None = None
@@ -46,9 +46,9 @@ class Filters:
         """Yield the items with the pairs that remain.
 
         Args:
-            items: returns all items, and counts what it leaves out itself in its argument. Called
+            items: returns all items; counts in its argument what it leaves out itself. Called
                 twice if lengths are balanced.
-            left_out: gets the numbers of what is left out, by reason.
+            left_out: gets the number of things left out, by reason.
         """
         kept = self._kept(items(left_out), left_out)
         if not self.balance_length:

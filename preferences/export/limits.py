@@ -1,10 +1,10 @@
-"""What a dataset cannot say, in words for its card."""
+"""The known limits of a dataset, in sentences for its card."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 FEW_SAMPLES = 8
-"""Below this median number of samples a card warns of few samples."""
+"""If the median number of samples is below this, a card warns of few samples."""
 
 
 def known_limits(manifest: Mapping[str, Any]) -> list[str]:

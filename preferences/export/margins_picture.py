@@ -10,8 +10,8 @@ _BLUE = "#3b82c4"
 
 
 def margins_picture(by_split: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Return a PNG histogram of all splits by margin; the same figures give the same bytes."""
-    # Loads for a second, in which refused arguments should already have been told.
+    """Return a PNG histogram of the margins in all splits; equal figures give equal bytes."""
+    # Import late: it takes a second, and refused arguments should be reported before.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The commands that make a dataset again, from its manifest."""
+"""The commands that recreate a dataset, from its manifest."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -11,14 +11,14 @@ from preferences.core.value_sources import ValueSource
 _SOURCE = ("estimator", "ungraded", "scorer", "agree", "is_progress")
 """Parameters of the source of values."""
 _SPELLED = {"split_seed": "seed"}
-"""Options whose parameters have other names."""
+"""Options by the names of their parameters, if the names differ."""
 
 
 def commands_of(manifest: Mapping[str, Any]) -> list[str]:
     """Return the commands of the whole flow, each on one line.
 
-    A forest that was imported or renamed has no command that seeds it. Limits, and rollouts that a
-    later command added, are not repeated: the settings on the card say what was drawn.
+    No command seeds a forest that was imported or renamed. The commands leave out limits, and
+    rollouts that a later command added: the settings on the card say what was drawn.
     """
     forest, chosen = manifest["forest"], manifest["preference_set"]
     name = ("forest_name", forest["name"])

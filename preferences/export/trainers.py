@@ -26,7 +26,7 @@ class Recipe:
     """How one trainer loads some formats."""
 
     trainer: str
-    """What reads the formats; for code without a trainer, what it shows."""
+    """The trainer that reads the formats; for code without a trainer, what the code shows."""
     formats: Sequence[str]
     language: Language
     code: str
@@ -38,7 +38,7 @@ class Recipe:
 
 
 def _trl(trainer: str, formats: Sequence[str], model: str = '"$model"', note: str = "") -> Recipe:
-    """Return the recipe of a trainer of TRL, whose settings are named as it is."""
+    """Return the recipe of a TRL trainer. The class of its settings has a matching name."""
     settings = trainer.replace("Trainer", "Config")
     code = (
         "from datasets import load_dataset\n"
@@ -310,7 +310,7 @@ for row in load_dataset("$data", split="train"):
         is_trainer=False,
     ),
 )
-"""All recipes. A format of a plugin has none: its card shows how `datasets` loads it."""
+"""All recipes. A plugin's format has no recipe: its card shows how `datasets` loads it."""
 
 _MESSAGES: Mapping[str, str] = {"rlhflow": "conversations"}
 """The column of messages of a format, unless it is `messages`."""
@@ -322,7 +322,7 @@ def recipes_of(name: str) -> list[Recipe]:
 
 
 def trainers_of(used: Format) -> list[str]:
-    """Return the trainers that read the rows of a format as they are."""
+    """Return the trainers that read the rows of a format unchanged."""
     known = [one.trainer for one in recipes_of(used.name) if one.is_trainer]
     return list(dict.fromkeys([*known, *used.trainers]))
 
@@ -330,7 +330,7 @@ def trainers_of(used: Format) -> list[str]:
 def loading_sections(name: str, containers: Sequence[str], repository: str) -> list[str]:
     """Return the part of a card that says how to load the dataset, as Markdown.
 
-    `repository` is its name on the hub; empty if it is a folder.
+    `repository`: the name of the dataset on the hub; empty if it is a folder.
     """
     folder = repository.rpartition("/")[2] if repository else FOLDER
     words = {

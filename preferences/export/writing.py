@@ -1,4 +1,4 @@
-"""Writing of datasets: to a temporary directory that is then moved, so never half-written."""
+"""Writing of datasets: into a temporary directory, which is moved into place when complete."""
 
 import json
 from collections import Counter, defaultdict
@@ -73,7 +73,7 @@ FORMATS: Registry[Format] = Registry(
     {one.name: one for one in OUR_FORMATS},
     _problem,
 )
-"""By name: ours, and those of plugins (docs/extending.md)."""
+"""All formats by name: built-in ones, and those of plugins (docs/extending.md)."""
 ROWS_PER_WRITE = 1000
 
 
@@ -90,7 +90,7 @@ class ExportRequest:
     containers: tuple[str, ...]
     output: Path
     pairs: PreferenceSet | UnstoredSet | None
-    """For formats of pairs: a set of the database, or pairs that are made as they are read; None
+    """For formats of pairs: a set of the database, or pairs that are made while they are read. None
     for formats that read the trees."""
     options: RowOptions
     estimator: Estimator
@@ -106,14 +106,14 @@ class ExportRequest:
     reviewed: Reviewed = "all"
     """Which pairs to write, by their reviews."""
     solutions: Solutions = "all"
-    """For formats of steps: the solutions whose steps to write."""
+    """For formats of steps: which solutions to write."""
     thoughts: Thoughts | None = None
     """Whether to keep thoughts in texts; None: the default of the format."""
     filters: Filters = field(default_factory=Filters)
     filter_words: Mapping[str, Any] = field(default_factory=dict)
     """The filter options as given, for the manifest."""
     repository: str = ""
-    """The dataset on the hub to which it goes, for the code on its card; empty if to none."""
+    """The dataset's name on the hub, for the code on its card; empty if it is not uploaded."""
 
     @property
     def forest(self) -> Forest:
@@ -219,7 +219,7 @@ class _Written:
     num_inside_thoughts: int
     coverage: Coverage
     ratio: TokenRatio
-    """Of the solutions that were written; empty for formats without tokens."""
+    """Token ratio of the written solutions; empty for formats without tokens."""
 
 
 @rare_searches_for_garbage()
@@ -274,7 +274,7 @@ def _rows(request: ExportRequest, item: Item, left_out: Counter[str]) -> Iterato
     """Yield the rows of one tree.
 
     Raises:
-        FormatError: the format cannot hold what is in the tree, or its plugin fails.
+        FormatError: the format cannot represent the tree, or its plugin fails.
     """
     if not (package := FORMATS.package(request.format.name)):
         yield from request.format.rows(item, request.options, left_out)
@@ -285,7 +285,7 @@ def _rows(request: ExportRequest, item: Item, left_out: Counter[str]) -> Iterato
             yield row
     except FormatError:
         raise
-    except Exception as error:  # it is code that is not ours
+    except Exception as error:  # code of a plugin may raise anything
         raise FormatError(f"the format of {package} failed: {describe(error)}") from error
 
 
@@ -367,7 +367,7 @@ def _files_to_train_on(request: ExportRequest, splits: Iterable[str]) -> dict[st
 
 
 def _package(used: Format) -> dict[str, str]:
-    """Return what names the plugin that a format comes from; nothing for one of ours."""
+    """Return the plugin of a format, as a field of the manifest; empty for a built-in format."""
     package = FORMATS.package(used.name)
     return {"format_package": package} if package else {}
 

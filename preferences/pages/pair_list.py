@@ -1,7 +1,7 @@
 """The pairs of one page, with and without filters, in bounded time for sets of any size.
 
-Margin and depth have no index: a filter scans a bounded number of pages, and the list says where it
-stopped. Reviewed pairs are found through their reviews.
+Margin and depth have no index, so a filter scans a bounded number of pages, and the list says where
+the scan stopped. Reviewed pairs are found through their reviews.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from preferences.sets.storage import pairs_by_tree, read_page
 PAGES_LOOKED_AT = 200
 """Most pages that a filtered list scans before it offers to continue."""
 _PAGES_PER_READ = 20
-_REVIEWED_PAGES_PER_READ = 3  # each pair may be from another tree, and the query lists the trees
+_REVIEWED_PAGES_PER_READ = 3  # each pair may be of another tree, and the query lists the trees
 
 _SEARCHED_FIELDS = (
     "page_key", "tree_index", "margin", "depth", "tree_key", "chosen_id", "rejected_id",
@@ -81,7 +81,7 @@ class PairFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class PairPage:
-    """One page of pairs, and where the list continues; the first page is 1."""
+    """One page of pairs, and the page where the list continues. The first page is 1."""
 
     pairs: list[Preference]
     page: int

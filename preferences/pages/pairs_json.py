@@ -23,7 +23,7 @@ _OF_A_SET = (
 
 
 def preferences_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows, from what its template gets."""
+    """Return the content of the page, given its template's context."""
     forest: Forest = context["forest"]
     chosen: PreferenceSet | None = context["set"]
     data: dict[str, Any] = {"forest": forest.name, "sets": [one.name for one in context["sets"]]}
@@ -81,7 +81,7 @@ def _pair_data(request: HttpRequest, forest: Forest, shown: ShownPair) -> dict[s
 
 
 def _text_data(text: str) -> dict[str, Any]:
-    """Return as much of a text as its page shows."""
+    """Return the part of a text that its page shows."""
     return {
         "text": text[:MAX_SHOWN_LENGTH],
         "num_characters_missing": max(0, len(text) - MAX_SHOWN_LENGTH),
@@ -105,7 +105,7 @@ def _cut_prompt(prompt: Any) -> Any:
 def _next_address(
     forest: Forest, chosen: PreferenceSet, found: PairPage, wanted: PairFilter
 ) -> str | None:
-    """Return where the list continues; None at its end."""
+    """Return the address where the list continues; None at its end."""
     if found.next_page is None:
         return None
     return json_address(

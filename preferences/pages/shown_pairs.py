@@ -9,7 +9,7 @@ from forests.markup.difference import Span
 from preferences.models import Preference, Review
 
 SURE_FROM = 0.8
-"""Pairs with a lower confidence in their order are marked."""
+"""The page marks pairs with a lower confidence."""
 
 
 class ShownPiece(NamedTuple):
@@ -32,13 +32,13 @@ class ShownPair:
     question_html: SafeString
     gold_label: str
     before: list[ShownPiece]
-    """The prefix, in parts, as `chosen` and `rejected` are."""
+    """The prefix, in parts like `chosen` and `rejected`."""
     chosen: list[ShownPiece]
     rejected: list[ShownPiece]
     spans: list[Span] | None
     review: Review | None
     stamp: str
-    """Identifies the shown review, so that a later one is noticed."""
+    """Identifies the shown review, so that the site notices a later one."""
     step: str
     """Relative URL of the chosen step on the tree's page."""
 

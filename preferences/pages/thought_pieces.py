@@ -10,9 +10,9 @@ Piece: TypeAlias = tuple[str, bool]
 def split_at_thoughts(
     prefix: str, text: str, thoughts: Iterable[str]
 ) -> tuple[list[Piece], list[Piece]]:
-    """Return the pieces of a prefix and those of the text that follows it.
+    """Return the pieces of a prefix, and the pieces of the text after it.
 
-    `thoughts` are the texts of the steps of thoughts in both, in order.
+    `thoughts`: the texts of all steps that are thoughts, in order, in the prefix and the text.
     """
     whole, position, cut = prefix + text, 0, len(prefix)
     spans: list[tuple[int, int]] = []
@@ -29,7 +29,7 @@ def split_at_thoughts(
 
 
 def _pieces(whole: str, spans: Sequence[tuple[int, int]], start: int, end: int) -> list[Piece]:
-    """Return the pieces of a part of a text; `spans` are those of its thoughts."""
+    """Return the pieces of a part of a text; `spans`: the places of the thoughts in the text."""
     pieces: list[Piece] = []
     for span in spans:
         first, last = max(start, span[0]), min(end, span[1])

@@ -96,7 +96,7 @@ def review(
         return _form_again(request, chosen, pair, problem, note)
     if problem:
         messages.warning(request, problem)
-    # Parsed and encoded again, so that it can only be a query string.
+    # Parse and encode `back` again, so that it can only be a query string.
     back = QueryDict(request.POST.get("back", ""), mutable=True)
     back["set"] = set_name
     address = reverse("preferences", args=[forest_name])
@@ -145,7 +145,7 @@ def _form_again(
 
 
 def _chosen_set(sets: list[PreferenceSet], name: str | None) -> PreferenceSet | None:
-    """Return the set of this name, or the latest set without a name."""
+    """Return the set of this name; without a name, the latest set."""
     found = next((one for one in sets if name in (None, one.name)), None)
     if found is None and name is not None:
         raise Http404(f"there is no preference set {name!r}")
@@ -229,14 +229,14 @@ def _shown_pair(
 
 
 def _thoughts_of(pairs: list[Preference]) -> dict[str, str]:
-    """Return the texts of the steps of thoughts in these pairs, by id."""
+    """Return the texts of the thoughts in these pairs, by the id of the step."""
     steps = {
         step for pair in pairs for side in (pair.chosen_id, pair.rejected_id)
         for step in _steps_to(pair, side)
     }  # fmt: skip
     texts = {}
     for ids in in_batches(sorted(steps)):
-        # Django would make an `$and` of both, for which the embedded server reads all nodes.
+        # Django would join both with `$and`, and the embedded server would then read all nodes.
         query = {"_id": {"$in": ids}, "is_thought": True}
         found = collection(Node).find(query, {"text": 1})
         texts.update({node["_id"]: node["text"] for node in found})

@@ -54,17 +54,17 @@ class SetParameters:
     scorer: str = ""
     """The scorer whose scores are the values; empty for graded leaves."""
     trees: TreeFilter = field(default_factory=TreeFilter)
-    """The trees to make pairs of; the confidences follow from all complete trees."""
+    """The trees to make pairs of; the prior of the confidences uses all complete trees."""
     agree: tuple[str, ...] = ()
     """Other sources that must prefer the chosen side too: see `ValueSource.agree`."""
     is_progress: bool = False
-    """Whether the value of a step is what it adds to that of its prefix."""
+    """Whether the value of a step is what the step adds to the value of its prefix."""
 
     def __post_init__(self) -> None:
         """Check that the values fit the pairs.
 
         Raises:
-            ValueError: they do not. The message is one line with the remedy.
+            ValueError: the values do not fit. The message is one line with the remedy.
         """
         if self.is_progress and self.options.level == "trajectory":
             raise ValueError(
@@ -101,12 +101,12 @@ def create_preferences(
 ) -> PreferenceSet:
     """Create or continue a preference set, and return it when it is complete.
 
-    A complete set gains the pairs of trees that were completed since. Existing pairs keep their ids
-    and places, and the set keeps what it learnt about siblings when it was made, so that its
-    confidences stay comparable. Reviews under this name are attached to the pairs that they judged.
+    A complete set gains the pairs of trees that were completed later. Existing pairs keep their ids
+    and places. The set keeps the prior that it got when it was made, so that its confidences stay
+    comparable. Reviews under this name are attached to the pairs that they judged.
 
-    If several commands create one set at the same time, the last one to start finishes it, and the
-    others fail.
+    If several commands create one set at the same time, the command that started last finishes it,
+    and the others fail.
 
     Raises:
         SetMismatchError: the set exists with other parameters or with values from old grades or
@@ -135,7 +135,7 @@ def _complete(
     Raises:
         SetTakenError: another command has claimed, deleted or replaced the set.
     """
-    # In an older version two commands could spoil a set; its count of pairs is then too low.
+    # In an older version two commands could damage a set: its count of pairs is then too low.
     is_counted = preference_set.num_pairs == count_pairs(preference_set)
     if preference_set.is_complete:
         if preference_set.num_trees_used == forest.num_complete and is_counted:
@@ -236,8 +236,8 @@ def _from_the_start() -> dict[str, Any]:
 class _Writer:
     """Selects the pairs of all trees, and writes pairs and progress in batches.
 
-    It writes progress after the pairs. After a kill, at most one batch is repeated, and pairs that
-    already exist are recognised by their ids.
+    It writes progress after the pairs. After a kill, it repeats at most one batch, and recognises
+    existing pairs by their ids.
     """
 
     def __init__(

@@ -33,12 +33,12 @@ class PairMaker:
         self._trees = trees
         self._refined_for = refined_for
         self.counts: Counter[str] = Counter()
-        """What to add to the fields of a set of these names."""
+        """Numbers to add to the fields of a set, by field name."""
         self.dropped: Counter[str] = Counter()
         """By reason: see `preferences.core.pairing.REASONS`."""
 
     def pairs_of(self, read: ReadTree) -> list[Pair]:
-        """Return the pairs of a tree that comes with the scores of the source's scorers."""
+        """Return the pairs of a tree; `read` must have the scores of the source's scorers."""
         source = self._source
         own = read.scores.get(source.scorer, {})
         if not read.is_complete:
@@ -68,7 +68,7 @@ class PairMaker:
 
 
 def prior_of(reader: ForestReader, source: ValueSource) -> dict[str, Any]:
-    """Return how much siblings differ in the complete trees of a forest, as fields of a set."""
+    """Return the prior of a forest, from all its complete trees, as fields of a set."""
     if not has_confidence(source):
         return {}
     estimator, num_trees = PriorEstimator(source.estimator, source.ungraded), 0

@@ -1,7 +1,7 @@
-"""Reviews of pairs, stored under the nodes that a pair compares.
+"""Reviews of pairs. The id of a review names the nodes that the pair compares.
 
-A rebuilt set therefore keeps the reviews of pairs that reappear. A pair with swapped sides is a
-different pair. Reviews of pairs that do not reappear are kept, in the state absent.
+So a rebuilt set keeps the reviews of pairs that reappear. A pair with swapped sides is a different
+pair. Reviews of pairs that do not reappear are kept, in the state absent.
 """
 
 from collections import Counter, defaultdict
@@ -89,7 +89,7 @@ def stamp_of(review: Review | None) -> str:
 
 
 def reviews_of(pairs: Iterable[Preference]) -> dict[str, Review]:
-    """Return the reviews of these pairs by the pair's id, with one query: keep the list short."""
+    """Return the reviews of these pairs by the pair's id. It is one query: keep the list short."""
     ids = {review_id_of(pair): pair.id for pair in pairs}
     return {ids[review.id]: review for review in Review.objects.filter(pk__in=list(ids))}
 
@@ -106,7 +106,7 @@ def states_in(preference_set: PreferenceSet, indexes: Iterable[int]) -> dict[str
 
 
 def reviewed_trees(preference_set: PreferenceSet, state: ReviewState) -> dict[str, int]:
-    """Return the ids of the reviews with a state, in order, with the trees of their pairs."""
+    """Return the tree of each review with this state, by the review's id, sorted by id."""
     query = {"state_key": state_key(preference_set.id, state)}
     found = collection(Review).find(query, {"tree_index": 1})
     return dict(sorted((review["_id"], review["tree_index"]) for review in found))
@@ -145,7 +145,7 @@ _APPLIED_FIELDS = ("tree_index", "state", "state_key")
 def _apply(
     preference_set: PreferenceSet, indexes: Sequence[int], by_tree: Mapping[int, list[Document]]
 ) -> Counter[str]:
-    """Set the keys of the reviews in a few trees; return their numbers by state."""
+    """Set the state keys of the reviews in a few trees; return the number of reviews by state."""
     pairs = pairs_by_tree(preference_set, indexes)
     there = {review_id(pair) for of_tree in pairs.values() for pair in of_tree}
     states: Counter[str] = Counter()
@@ -162,7 +162,7 @@ def _replace(stored: Review | None, document: Document) -> None:
     """Write a review if `stored` is still the latest one.
 
     Raises:
-        ReviewConflictError: it is not the latest.
+        ReviewConflictError: somebody stored another review since.
     """
     if stored is None:
         try:

@@ -27,7 +27,7 @@ class SetTakenError(Exception):
 
 
 def sets_of(forest: Forest) -> list[PreferenceSet]:
-    """Return the sets of this forest, latest first, without those of an earlier namesake."""
+    """Return the sets of this forest, latest first, not those of an earlier forest of its name."""
     found = PreferenceSet.objects.filter(forest_id=forest.name)
     mine = [one for one in found if one.forest_created_at == forest.created_at]
     return sorted(mine, key=lambda one: one.created_at, reverse=True)
@@ -36,7 +36,7 @@ def sets_of(forest: Forest) -> list[PreferenceSet]:
 def preference_document(
     preference_set: PreferenceSet, tree: str, index: int, number: int, pair: Pair
 ) -> Document:
-    """Return the document of a pair with this number in its tree, still without its page."""
+    """Return the document of a pair with this number in its tree; its page is not set yet."""
     key = tree_key(preference_set.id, index)
     return {
         "_id": f"{key}/{number}",
@@ -117,8 +117,8 @@ def insert_preferences(
 def count_pairs(preference_set: PreferenceSet) -> int:
     """Return the number of a set's pairs in the database, and repair their places on the pages.
 
-    Two commands that created the set at the same time may have used a place twice, and left pairs
-    of a set that one of them replaced.
+    If two commands created the set at the same time, they may have used a place twice, or left
+    pairs of a set that one of them replaced.
 
     Raises:
         SetTakenError: another command has claimed the set, so these pairs may be those of a later
@@ -156,7 +156,7 @@ def _place_in_order(preference_set: PreferenceSet) -> None:
 
 
 def claim_set(preference_set: PreferenceSet, writer: str) -> None:
-    """Claim a set for a command; the command that claimed it before can no longer change it.
+    """Claim a set for a command. An earlier claimant can then no longer change the set.
 
     Raises:
         SetTakenError: the set was deleted or replaced meanwhile.
@@ -239,13 +239,13 @@ def _delete_strangers(preference_set: PreferenceSet, query: Mapping[str, Any]) -
     """Delete pairs that the writer of an earlier set of this name inserted too late.
 
     Raises:
-        SetTakenError: another command has claimed the set, so they may be those of a later set.
+        SetTakenError: another command has claimed the set, so the pairs may be of a later set.
     """
     is_other = {**query, "created_at": {"$ne": preference_set.created_at}}
     found = defaultdict(list)
     for document in collection(Preference).find(is_other, {"created_at": 1}):
         found[document["created_at"]].append(document["_id"])
-    # They were found before this check, so a command that claims the set later did not write them.
+    # These pairs were found before this check, so no command that claims the set later wrote them.
     if found and not collection(PreferenceSet).count_documents(_claimed(preference_set), limit=1):
         raise SetTakenError
     for created_at, ids in found.items():

@@ -1,4 +1,4 @@
-"""Pairs that are made while they are read, of a forest outside the database."""
+"""Pairs of a forest outside the database, made while they are read."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ class UnstoredSet:
     """The set that `create_preferences` would make; nothing of it is stored."""
 
     def __init__(self, reader: ForestReader, parameters: SetParameters) -> None:
-        """Take one pass over the forest, from which the confidences follow.
+        """Read the whole forest once, for the prior of the confidences.
 
         Raises:
             ReadError: an archive cannot be read.
@@ -31,7 +31,7 @@ class UnstoredSet:
             created_at=datetime.now(UTC),
             **prior_of(reader, parameters.source),
         )
-        """The facts of the set; its numbers are those of the last whole pass of `trees`."""
+        """The facts of the set. Its counts are from the last complete pass of `trees`."""
 
     def trees(self) -> Iterator[tuple[ReadTree, list[Pair]]]:
         """Yield the trees that have pairs, in the order of the dataset.

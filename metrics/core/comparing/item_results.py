@@ -1,4 +1,4 @@
-"""Results of single items: what two runs, or two forests, need for a paired comparison."""
+"""Results of single items, for the paired comparison of two runs or two forests."""
 
 import hashlib
 from array import array
@@ -10,13 +10,13 @@ from math import nan
 from typing import Generic, TypeVar
 
 Row = TypeVar("Row")
-"""Names a number that each item has."""
+"""The type that names one of an item's numbers."""
 
 DIGEST_BYTES = 32
 
 
 def item_digest(item: str, label: str) -> bytes:
-    """Return what identifies an item across forests: a hash of its text and label."""
+    """Return a hash of an item's text and label, which identifies the item across forests."""
     return hashlib.sha256(f"{item}\0{label}".encode()).digest()
 
 
@@ -49,7 +49,7 @@ class ItemResults(Generic[Row]):
 def shared_positions(first: Sequence[bytes], other: Sequence[bytes]) -> list[tuple[int, int]]:
     """Return the positions of the items that are in both, in the order of the first.
 
-    If a dataset repeats an item, its first occurrences belong together, then its second ones.
+    If a dataset repeats an item, the first occurrences form a pair, then the second ones.
     """
     places = {key: place for place, key in enumerate(_numbered(other))}
     return [(place, places[key]) for place, key in enumerate(_numbered(first)) if key in places]

@@ -10,7 +10,7 @@ from metrics.core.statistics.intervals import Figure, PairedGain
 Change: TypeAlias = Literal["gained", "lost"]
 
 RIGHT_ABOVE = 0.5
-"""An item is right above this and wrong below it; exactly there it is neither.
+"""An item is right if its number is above this, wrong if it is below, and neither if equal.
 
 The number of an item is 0 or 1, or the chance or share of a correct answer."""
 
@@ -34,7 +34,7 @@ class PairedResult:
 
     @property
     def is_decided(self) -> bool:
-        """Whether the interval of the difference leaves out 0."""
+        """Whether 0 is outside the interval of the difference."""
         low, high = self.difference.low, self.difference.high
         return low is not None and high is not None and (low > 0 or high < 0)
 

@@ -1,11 +1,13 @@
-"""Agreement of a scorer's verdicts with those of a reference, as AgentProcessBench (2603.14465).
+"""Agreement of a scorer's verdicts with a reference, as in AgentProcessBench (2603.14465).
 
-StepAcc is the share of the labelled steps whose verdict is the reference's. FirstErrAcc is the
-share of the labelled solutions whose first wrong step, or none, is the reference's. Missing
-verdicts count as in the benchmark's evaluation: a labelled step without a score does not agree. A
-step without a score is not wrong, so a solution without any score counts as one in which no error
-was found. Steps that the reference does not label are not in StepAcc, and are not wrong in it. Both
-figures are over all labels together, so trees with many steps weigh more.
+StepAcc is the share of the labelled steps on which the scorer and the reference give the same
+verdict. FirstErrAcc is the share of the labelled solutions in which both find the same first wrong
+step, or both find none.
+
+Missing verdicts count as in the benchmark's evaluation. A labelled step without a score does not
+agree. A step without a score is not wrong, so a solution without any score counts as one without an
+error. Steps that the reference does not label are left out of StepAcc, and the reference counts
+them as not wrong. Both figures are over all labels together, so trees with many steps weigh more.
 """
 
 from collections.abc import Sequence
@@ -23,7 +25,7 @@ from metrics.core.statistics.bootstrap import over_trees
 
 @dataclass(slots=True)
 class _Counts:
-    """Numbers of one kind of thing, by tree."""
+    """Counts of steps or of solutions, one entry for each tree."""
 
     labelled: list[int] = field(default_factory=list)
     agreeing: list[int] = field(default_factory=list)
@@ -101,7 +103,7 @@ def first_error(steps: Sequence[TreeNode], scores: Scores) -> int:
 
 
 def _own(tree: ReasoningTree, leaf: NodePath) -> list[NodePath]:
-    """Return the nodes above which the solution does not branch any more, from the leaf up."""
+    """Return the nodes that only the solution of this leaf has, from the leaf up."""
     own = [leaf]
     while len(own[-1]) > 1 and len(tree.children(own[-1][:-1])) == 1:
         own.append(own[-1][:-1])

@@ -7,7 +7,7 @@ import numpy as np
 from metrics.core.scorers.step_scores import Flags, Numbers, Whole
 
 NO_ERROR = -1
-"""The first error of a solution without one."""
+"""The number of the first error in a solution without errors."""
 THRESHOLDS_TRIED = 101
 
 

@@ -22,7 +22,7 @@ from metrics.core.scorers.step_scores import Numbers, auroc_of_ranks, calibratio
 from metrics.core.statistics.bootstrap import over_trees
 
 UNJUDGED = -2
-"""The first error that a scorer names in a solution whose steps it did not judge."""
+"""In place of a first error: the scorer did not judge enough steps to find it."""
 
 
 @dataclass(slots=True)
@@ -44,11 +44,11 @@ class _Solutions:
     start: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     named: list[int] = field(default_factory=list)
-    """The first error by the scorer's verdicts; `UNJUDGED` if it did not judge so far."""
+    """The first error by the scorer's verdicts; `UNJUDGED` if a step up to there has no verdict."""
 
 
 class ScorerQuality:
-    """Collects nodes and solutions tree by tree; memory grows by some bytes for each of them."""
+    """Collects nodes and solutions tree by tree; each takes a few bytes of memory."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class ScorerQuality:
         values: Mapping[NodePath, float | None],
         scores: Mapping[NodePath, float],
     ) -> None:
-        """Add the nodes of a complete tree that have both a value and a score."""
+        """Add a complete tree: its nodes with a value and a score, and its judged solutions."""
         for path, score in scores.items():
             value = values.get(path)
             if path and value is not None:
@@ -90,10 +90,10 @@ class ScorerQuality:
         self.trees += 1
 
     def add_labelled(self, tree: ReasoningTree, reference: Scores, scores: Scores) -> None:
-        """Add a tree whose steps a reference labels. The scorer may not have judged all of them.
+        """Add a tree with labels of the reference. The scorer may not have judged all its steps.
 
-        A labelled step is good unless its label is wrong. A solution that the scorer did not judge
-        is one whose first error it did not find.
+        A labelled step is good unless its label is wrong. In a solution that the scorer did not
+        judge, it did not find the first error.
         """
         self.agreement = self.agreement or Agreement()
         self.agreement.add(tree, reference, scores)
@@ -119,14 +119,14 @@ class ScorerQuality:
         self._solutions.tree.append(self.trees)
         self._solutions.first_error.append(error)
         self._solutions.start.append(len(self._solutions.scores))
-        # A step without a score is below no threshold.
+        # A step without a score must not be below any threshold.
         self._solutions.scores += [scores.get(step.path, inf) for step in steps]
         self._solutions.named.append(named)
 
     def _named(self, steps: Sequence[TreeNode], scores: Scores, needed: Sequence[NodePath]) -> int:
-        """Return the first wrong step by the verdicts; `UNJUDGED` if the scores cannot tell it.
+        """Return the first wrong step by the verdicts; `UNJUDGED` if the scores do not show it.
 
-        They cannot if a needed step has no score, unless an earlier step is wrong.
+        That is so if a needed step has no score, unless an earlier step is wrong.
         """
         found = first_error(steps, scores) if self.gives_verdicts else NO_ERROR
         end = None if found == NO_ERROR else steps[found].path
@@ -138,10 +138,11 @@ class ScorerQuality:
         return found
 
     def _first_error(self, values: Sequence[float | None], is_correct: bool) -> int:
-        """Return the first wrong step of a solution, at the latest the last one if it is incorrect.
+        """Return the first wrong step of a solution; `NO_ERROR` if the solution is correct.
 
-        A step is wrong if its Monte Carlo value is not above the threshold. All steps of a correct
-        solution are correct, because its own correct leaf is below each of them.
+        A step is wrong if its Monte Carlo value is not above the threshold. If no step of an
+        incorrect solution is, the last one counts as wrong. All steps of a correct solution are
+        correct, because its own correct leaf is below each of them.
         """
         if is_correct:
             return NO_ERROR

@@ -43,7 +43,7 @@ def _vote(
             votes[answer] = votes.get(answer, 0.0) + weight
             result_of.setdefault(answer, result)
     if not votes:
-        return _any(results)  # nobody votes: incorrect, or no result if no leaf has one
+        return _any(results)  # no leaf votes: incorrect, or no result if no leaf has one
     return result_of[max(votes, key=lambda answer: votes[answer])]
 
 

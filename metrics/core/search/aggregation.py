@@ -1,4 +1,4 @@
-"""Aggregation of the values of a path to one number."""
+"""Aggregation of the values along a path into one number."""
 
 from collections.abc import Callable, Sequence
 from math import fsum, prod

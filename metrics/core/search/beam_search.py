@@ -1,4 +1,4 @@
-"""Beam search and DVTS over a tree that is already grown, by the values of paths."""
+"""Beam search and DVTS over a tree that is already grown, guided by the values of paths."""
 
 from collections.abc import Callable, Mapping
 from math import inf
@@ -35,7 +35,7 @@ class Found(NamedTuple):
 
 
 class OverallValues(dict[NodePath, float | None]):
-    """The overall value of the path to each node: a search looks at few, so each is found then."""
+    """The overall value of the path to each node, computed when first read: a search reads few."""
 
     def __init__(self, values: Mapping[NodePath, float | None], aggregate: Aggregate) -> None:
         super().__init__()

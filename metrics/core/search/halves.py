@@ -1,6 +1,6 @@
-"""Split of a tree into two halves, so that the values of one can guide a search of the other.
+"""Split of a tree into two halves: the values of one half guide a search of the other.
 
-Each leaf goes to one half as a whole: all samples of a leaf share one grade, so a leaf in both
+Each leaf goes to one half as a whole. All samples of a leaf share one grade, so a leaf in both
 halves would vote for itself (docs/decisions/003-held-out-values.md).
 """
 
@@ -43,8 +43,8 @@ def halves(tree: ReasoningTree) -> tuple[ReasoningTree, ReasoningTree]:
 def _dealt(tree: ReasoningTree) -> dict[NodePath, int]:
     """Return the half of each leaf.
 
-    Works from the leaves up. At each node it adds the subtrees one by one, the most uneven first,
-    and swaps the halves of a subtree if that makes up for the ones before it.
+    Works from the leaves up. At each node it adds the subtrees one by one, the most uneven first.
+    It swaps the halves of a subtree if that balances the subtrees added before.
     """
     lead: dict[NodePath, int] = {}
     """Difference between the halves of a subtree, in samples."""

@@ -1,4 +1,4 @@
-"""Ways to choose an answer from a tree with N beams or samples, and their cost in tokens."""
+"""Procedures that choose an answer from N beams or samples of a tree, and their token cost."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -21,10 +21,10 @@ class ProcedureResult(NamedTuple):
     """Result of one procedure on one tree."""
 
     accuracies: Mapping[str, Fraction | None]
-    """Chance of a correct answer by the names of `ACCURACIES`; exact, so that equal chances stay
-    equal. None without a result."""
+    """Chance of a correct answer for each name of `ACCURACIES`; None without a result. Exact, so
+    that equal chances stay equal."""
     tokens: float | None
-    """Completion tokens that it would have drawn; None if it needs more samples than the tree has.
+    """Completion tokens that the procedure would have drawn; None if the tree has too few samples.
     """
 
 
@@ -116,10 +116,10 @@ def _weighted_vote(
 
 
 def _first_wins(ranked: Sequence[TreeNode], overall: Overall, n: int) -> bool:
-    """Return whether the first voter of any n samples outweighs the other voters combined."""
+    """Return whether the answer of the first voter wins the vote of any n samples."""
     weights = [overall[leaf.path] or 0.0 for leaf in ranked]
     if n > 1 and any(first < second for first, second in pairwise(weights)):
-        return False  # a path without a value comes last, but outweighs a negative one
+        return False  # a path without a value is last, but its weight 0 is above a negative one
     votes = [vote_of(leaf) for leaf in ranked for _ in range(leaf.count)]
     votes = [vote for vote in votes if vote is not None]
     return n <= 2 or len(set(votes)) == len(votes)  # noqa: PLR2004  of a pair, the better
@@ -128,8 +128,8 @@ def _first_wins(ranked: Sequence[TreeNode], overall: Overall, n: int) -> bool:
 def _subsets(total: int, n: int, tree_id: str) -> Iterator[Sequence[int]]:
     """Yield all subsets of size n in ascending order, or a random `MAX_DRAWS` of them.
 
-    Each tree gets other random subsets. With the same ones, all trees would use samples of the same
-    ranks, and more trees would not reduce the error.
+    Each tree gets its own random subsets. With the same subsets for all, every tree would use
+    samples of the same ranks, and more trees would not reduce the error.
     """
     if comb(total, n) <= MAX_DRAWS:
         yield from combinations(range(total), n)

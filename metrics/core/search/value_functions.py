@@ -1,4 +1,4 @@
-"""Value functions of searches: the values of nodes, and the leaves that a search may reach."""
+"""Value functions of searches: they give the values of nodes, and the trees to search."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,8 +47,8 @@ def value_function(options: ValueOptions) -> ValueFunction:
 
     `labelled`: Monte Carlo values from all leaves, including those that the search reaches: an
     oracle. `labelled_held_out`: Monte Carlo values from one half of the leaves guide a search of
-    the other half, and vice versa. `logprob`: the model's own confidence in the path. `random`: the
-    floor. `prm`: the scores of a reward model.
+    the other half, and vice versa. `logprob`: the model's own confidence in the path. `random`:
+    random values, the floor. `prm`: the scores of a reward model.
     """
     functions: dict[ValueFunctionName, ValueFunction] = {
         "labelled": partial(_labelled, options),
@@ -69,7 +69,7 @@ def _labelled(
 def _labelled_held_out(
     options: ValueOptions, _tree_id: str, tree: ReasoningTree, _scores: Scores
 ) -> list[SearchSpace]:
-    """Return two searches in which no leaf votes for itself, without a half that has no leaves.
+    """Return two searches in which no leaf votes for itself; one if the other half has no leaves.
 
     Leaving out only the leaf itself would be biased: below a common parent, a correct leaf would
     get one correct vote fewer than its wrong sibling, and the search would prefer the wrong one.

@@ -1,6 +1,6 @@
 """Baselines from the same leaves without a search: pass@1, pass@k and majority@k.
 
-All are exact expectations over k samples, drawn from a tree's leaves without replacement. Where a
+All are exact expectations over k samples, drawn from a tree's leaves without replacement. If a
 strategy branches, leaves share prefixes: the figures describe k rollouts of that tree, not k
 independent ones. Rollouts of `sampled` forests are independent.
 """
@@ -84,8 +84,8 @@ def majority_at_k(samples: Samples, k: int) -> Fraction | None:
 def _majority_at_k(
     total: int, correct: int, groups: tuple[tuple[int, int], ...], k: int
 ) -> Fraction:
-    """`groups`: the size of each, and how many of it are correct."""
-    if k == total and groups:  # nothing is left to chance but ties
+    """`groups`: the size of each group, and how many of its samples are correct."""
+    if k == total and groups:  # only ties are left to chance
         most = max(size for size, _ in groups)
         tied = [Fraction(right, size) for size, right in groups if size == most]
         return sum(tied, Fraction(0)) / len(tied)

@@ -12,7 +12,7 @@ from metrics.core.search.accuracy import vote_of
 BINS = ("0", *(f"{low / 10:.1f}-{(low + 1) / 10:.1f}" for low in range(10)), "1")
 """Exactly 0 and exactly 1 have bins of their own: all samples are incorrect, or all correct."""
 DEEPEST = 64
-"""Deeper nodes count as this depth, which bounds the size of the result."""
+"""Deeper nodes count as nodes of this depth, which bounds the size of the result."""
 
 
 @dataclass(slots=True)
@@ -26,8 +26,8 @@ class _Depth:
 class ValueDistribution:
     """Counts the nodes of a forest, search by search.
 
-    Each node counts once, however many samples it has. If a tree is searched in halves, it counts
-    once in each half that contains it.
+    Each node counts once, however many samples it has. If a tree is searched in halves, a node
+    counts once in each half that contains it.
     """
 
     bins: Counter[str] = field(default_factory=Counter)

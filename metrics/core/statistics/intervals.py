@@ -9,7 +9,7 @@ from forests.core.certainty.evidence import Z_95, wilson_interval
 
 @dataclass(slots=True)
 class TreeMean:
-    """The mean of one number from 0 to 1 per tree; trees without a result leave the denominator."""
+    """The mean over trees of a number from 0 to 1; trees without a result are left out of it."""
 
     trees: int = 0
     no_result: int = 0
@@ -72,7 +72,7 @@ class PairedGain:
         """Return the mean with its 95 % interval for paired differences from -1 to 1.
 
         The interval adds one pair of each extreme (Bonett and Price 2012, for proportions). So it
-        is never empty, not even if all differences are equal, and holds for few trees too.
+        has a width even if all differences are equal, and is valid for few trees too.
         """
         if not self.trees:
             return Figure(None)

@@ -108,7 +108,7 @@ def _runs(forests: list[Forest], keys: str) -> list[MetricRun]:
     if not keys:
         return known
     by_key: dict[str, list[MetricRun]] = {}
-    for run in known:  # runs of two forests with the same options have the same key
+    for run in known:  # with the same options, runs of different forests have the same key
         by_key.setdefault(run.key, []).append(run)
     wanted = [key.strip() for key in keys.split(",")]
     if unknown := [key for key in wanted if key not in by_key]:

@@ -1,7 +1,8 @@
-"""The annotated part of a tree: the dataset as the paper of its strategy defines it.
+"""The annotated part of a tree: the dataset as defined in the paper of the tree's strategy.
 
-Math-Shepherd (2312.08935, section 3.3) labels every step of the solutions drawn from the root by
-completions drawn from the step. These completions are evidence, not solutions of the dataset.
+Math-Shepherd (2312.08935, section 3.3) draws solutions from the root, and labels each of their
+steps by completions drawn from the step. These completions are evidence, not solutions of the
+dataset.
 
 OmegaPRM (2406.06592, section 3.3) labels states: prefixes from which k rollouts were drawn. Its
 binary search skips steps, so an edge between two states can span several steps. These steps become
@@ -31,8 +32,8 @@ class Annotation:
 
     kind: Kind
     steps: Set[NodePath]
-    """Prefixes from which whole rollouts were drawn. After a refinement for labels the decided
-    steps, and after one for pairs those of the strategy."""
+    """Prefixes from which whole rollouts were drawn. After a refinement for labels, these are the
+    decided steps; after a refinement for pairs, the steps that the strategy drew."""
     is_drawn_stepwise: bool = False
     """Whether the strategy draws single steps, so that no solution is drawn from the root."""
 
@@ -49,10 +50,10 @@ class Annotation:
 
     @classmethod
     def of_strategy(cls, strategy: str, tree: ReasoningTree) -> "Annotation":
-        """Return the steps that the strategy drew, of a forest that was refined for pairs.
+        """Return the steps that the strategy drew, for a forest that was refined for pairs.
 
-        The first step of an added rollout cannot be told from a single step of a strategy that
-        draws these. It belongs to no solution of the strategy, unless it ends one.
+        If the strategy draws single steps, the first step of an added rollout looks like one of
+        them. It belongs to no solution of the strategy, unless it ends a solution.
         """
         draws_whole = draws_rollouts(strategy)
         steps = {
@@ -73,7 +74,7 @@ class Annotation:
     ) -> "Annotation":
         """Return the decided steps of a forest that was refined for labels.
 
-        `steps`: those that were to be decided; None: the tree needed no rollouts.
+        `steps`: the steps to decide; None: the tree needed no rollouts.
         """
         wanted = steps_to_decide(strategy, tree) if steps is None else steps
         known = standings(tree, wanted, refinement)
@@ -92,7 +93,7 @@ def annotated_part(
 ) -> tuple[ReasoningTree, Mapping[NodePath, NodeValue]]:
     """Return a tree of only the annotated steps, with their values; count what is left out.
 
-    `is_progress`: whether the values are the progress of steps, which then adds up.
+    `is_progress`: whether the values are the progress of steps; merged steps then add it up.
     """
     if annotation.kind == "solutions":
         return _annotated_solutions(tree, annotation, left_out), values

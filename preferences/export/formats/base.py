@@ -1,7 +1,6 @@
-"""What a format is: a function from what is known of one tree to rows of one schema.
+"""The definition of a format: a function from the data of one tree to rows of one schema.
 
-A format trims, converts or drops nothing unless it cannot represent it; then it counts that with
-the reason.
+A format trims, converts or drops only what it cannot represent, and counts it with the reason.
 """
 
 from collections import Counter
@@ -25,7 +24,7 @@ Thoughts: TypeAlias = Literal["keep", "drop"]
 """Whether to keep the thoughts of a reasoning model in texts: see `formats.thought_marks`."""
 
 Critique: TypeAlias = Literal["per_step", "first_error"]
-"""What a critique says: a verdict on each step, or the number of the first wrong step, or -1."""
+"""Form of a critique: a verdict on each step; or the number of the first wrong step, or -1."""
 CRITIQUES: tuple[Critique, ...] = get_args(Critique)
 
 TEXT = pa.string()
@@ -51,7 +50,7 @@ class Item:
     tree: ReasoningTree = field(default_factory=ReasoningTree)
     values: Mapping[NodePath, NodeValue] = field(default_factory=dict)
     question: str = ""
-    """The question as stored with the tree; see `asked`."""
+    """The question as stored with the tree; may be empty: see `asked`."""
     num_thoughts: int = 0
     """Number of thoughts in the texts."""
     num_inside_thoughts: int = 0
@@ -59,11 +58,11 @@ class Item:
     annotation: Annotation | None = None
     """Steps that may be labelled; None: all steps with a value."""
     judges_steps: bool = False
-    """Whether the values judge steps, not answers: those of a scorer, or that sources agree on."""
+    """Whether a source of the values judges steps, not answers: see `JUDGE_STEPS`."""
     neutral: float | None = None
     """The value of a step that is neither right nor wrong; None if there is none."""
     critic: JudgedTree = field(default_factory=JudgedTree)
-    """What `RowOptions.critic` says of the steps, and why; empty for formats without critiques."""
+    """Verdicts and reasons of `RowOptions.critic`; empty for formats without critiques."""
 
     @property
     def asked(self) -> str:
@@ -88,13 +87,13 @@ class RowOptions:
     level: str = ""
     """The level of the pairs: one of `preferences.core.pairing.LEVELS`; empty without pairs."""
     rank_siblings: bool = False
-    """Whether `nemo_rl` has one row for all siblings of a prefix that the pairs put in an order."""
+    """Whether `nemo_rl` has one row for all siblings of a prefix that the pairs rank."""
     critique: Critique = "per_step"
-    """What the critiques of `critique_sft` and `critique_pairs` say."""
+    """Form of the critiques of `critique_sft` and `critique_pairs`."""
     critic: str = ""
-    """The scorer whose reasons critiques have; empty: critiques have only verdicts."""
+    """The scorer that gave the reasons in critiques; empty: critiques have only verdicts."""
     critique_prompt: str = ""
-    """The user's own prompt of critiques; empty: that of the format."""
+    """The user's own prompt of critiques; empty: the prompt of the format."""
 
     def is_good(self, value: float) -> bool:
         return value > self.label_threshold
@@ -125,20 +124,20 @@ class Format:
     task: str = "text-generation"
     """Task category for the dataset card."""
     trainers: Sequence[str] = ()
-    """Trainers that read the rows as they are, for a format that `trainers.RECIPES` lacks."""
+    """Trainers that read the rows unchanged, for a format that `trainers.RECIPES` lacks."""
     ends_completions: bool = False
     """Whether its trainers add an end-of-sequence token to each completion. Then single steps
     would teach a model to stop after one step."""
     has_critiques: bool = False
-    """Whether rows have the words of a scorer, which then reads `Item.critic`."""
+    """Whether rows contain reasons of a scorer; the format then reads `Item.critic`."""
     needs_trees: bool = False
     """Whether a format of pairs reads `Item.tree` too."""
     needs_tokens: bool = False
     """Whether rows have the token ids of whole solutions, with thoughts in a field of their own."""
     besides: Besides = nothing_beside
-    """Returns the texts of more files by their path; takes the paths of the rows by split."""
+    """Takes the paths of the rows by split; returns the texts of additional files by path."""
     containers: Sequence[str] = ()
-    """Containers that the trainers read, of which one must be written; empty: any."""
+    """Containers that the trainers read; at least one must be written. Empty: any."""
 
 
 def columns(*names: str, **others: pa.DataType) -> pa.Schema:

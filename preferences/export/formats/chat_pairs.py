@@ -36,10 +36,10 @@ _SWIFT_MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT), ("loss"
 
 
 def _ms_swift(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    """Yield rows in which the loss leaves out the prefix that both sides share.
+    """Yield rows that exclude the prefix that both sides share from the loss.
 
-    ms-swift joins messages of one role that follow each other, and computes the loss of each part
-    as its `loss` says.
+    ms-swift joins consecutive messages of one role. The `loss` of each message says whether its
+    part counts in the loss.
     """
     turns, opening = turns_and_opening(item.prompt)
     if not _answer_may_follow(turns):
@@ -67,10 +67,10 @@ _FACTORY_ROLES: Mapping[str, str] = {"system": "system", "user": "human", "assis
 
 
 def _llama_factory(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    """Yield rows of the kind `sharegpt`, which is the default that knows systems and turns.
+    """Yield rows in the layout `sharegpt`, the default one that has system messages and turns.
 
     LLaMA-Factory skips a row unless user and assistant take turns, after at most one system
-    message: such pairs are counted instead.
+    message. Pairs with other prompts are counted instead of written.
     """
     turns, opening = turns_and_opening(item.prompt)
     if not _answer_may_follow(turns):
@@ -100,7 +100,7 @@ def _answer_may_follow(turns: Sequence[Message]) -> bool:
 
 
 def _dataset_info(files: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the file by which LLaMA-Factory finds a dataset for each split, by its name."""
+    """Return the file in which LLaMA-Factory looks up datasets by name: one for each split."""
     info = {
         split: {
             "file_name": path,
@@ -121,7 +121,7 @@ def _dataset_info(files: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _nemo_rl(item: Item, options: RowOptions, _dropped: Counter[str]) -> Iterator[Row]:
-    """Yield rows of ranked completions: the two of each pair, or all that pairs put in an order.
+    """Yield rows of ranked completions: the two sides of a pair, or all siblings that pairs rank.
 
     NeMo-RL adds `task_name` itself and fails if a file has one. Its DPO and its reward models take
     rows of two.
@@ -154,7 +154,7 @@ def _rankings(pairs: Sequence[Pair], options: RowOptions) -> Sequence[Ranking]:
 
 
 def _least_sure(pairs: Sequence[Pair], ranking: Ranking, options: RowOptions) -> Row:
-    """Return the least margin and confidence of the pairs that a row says, if asked for."""
+    """Return the least margin and confidence of the pairs in a row, if asked for."""
     if not options.with_values:
         return {}
     rank_of = {side: rank for rank, tie in enumerate(ranking) for side in tie}

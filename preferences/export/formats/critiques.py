@@ -1,10 +1,10 @@
 r"""Formats of critiques, for process reward models that write their verdicts (generative PRMs).
 
-The prompts and answers are those of `score_nodes --kind judge`, so a model that was trained on them
-can be asked by it. `per_step` answers as ThinkPRM (2504.16828) does, with \boxed{correct} or
-\boxed{incorrect} for each step; `first_error` as ProcessBench's critics (2412.06559) and FAPO's
-reward model (2510.22543) do, with the number of the first wrong step or -1. Reasons are those that
-a scorer gave. Every answer was read back: it says what the labels say.
+The prompts and answers are those of `score_nodes --kind judge`, so that this command can use a
+model trained on them. `per_step` answers like ThinkPRM (2504.16828), with \boxed{correct} or
+\boxed{incorrect} for each step. `first_error` answers like ProcessBench's critics (2412.06559) and
+FAPO's reward model (2510.22543), with the number of the first wrong step or -1. The reasons are
+those of a scorer. The code reads every answer back, to check that it says what the labels say.
 """
 
 from collections import Counter
@@ -78,7 +78,7 @@ no step contains an error, give -1. Put the number in \boxed{} at the end of you
 
 
 class _Critique(NamedTuple):
-    """What is asked about a solution, and the answer that its labels give."""
+    """The steps to ask about, and the answer that their labels give."""
 
     steps: Sequence[str]
     answer: str
@@ -87,7 +87,7 @@ class _Critique(NamedTuple):
 
 
 def _critique_sft(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    """Yield a question about each solution, and an answer with its labels and agreeing reasons."""
+    """Yield a question about each solution; the answer has its labels and reasons that agree."""
     make = _first_error_critiques if options.critique == "first_error" else _per_step_critiques
     template = options.critique_prompt or PROMPTS[options.critique]
     seen: set[tuple[str, ...]] = set()
@@ -155,7 +155,7 @@ def _agreeing_reason(item: Item, node: TreeNode, verdict: Verdict) -> str:
 def _per_step_answer(
     verdicts: Sequence[Verdict], reasons: Sequence[str], dropped: Counter[str]
 ) -> tuple[str, int]:
-    """Return an answer that reads as these verdicts, and the number of its reasons."""
+    """Return an answer that is read as these verdicts, and the number of its reasons."""
 
     def written(whys: Sequence[str]) -> str:
         return "\n".join(
@@ -176,7 +176,7 @@ def _first_error_critiques(
     item: Item, options: RowOptions, dropped: Counter[str]
 ) -> Iterator[_Critique]:
     for found in first_errors(item, options, dropped):
-        node = found.nodes[found.label]  # -1: the last one, which has the reason that all is right
+        node = found.nodes[found.label]  # -1: the last node, which has the reason for "no error"
         verdict = Verdict.RIGHT if found.label < 0 else Verdict.WRONG
         bare = rf"\boxed{{{found.label}}}"
         answer = bare
@@ -201,7 +201,7 @@ def _reads_as(answer: str, label: int, num_steps: int) -> bool:
 
 
 def _is_alone(tree: ReasoningTree, node: TreeNode) -> bool:
-    """Return whether only one solution has a step: a critique of another may be about its rest."""
+    """Return whether only one solution has a step. If not, a reason may be about another one."""
     below = tree.children(node.path)
     while len(below) == 1:
         below = tree.children(below[0].path)
@@ -209,7 +209,7 @@ def _is_alone(tree: ReasoningTree, node: TreeNode) -> bool:
 
 
 def _critique_pairs(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    """Yield pairs of critiques of one step or solution: that agrees with the label, and not.
+    """Yield pairs of critiques of one step or solution: only the chosen one agrees with the label.
 
     Both are votes of the critic, as in R-PRM (2503.21295).
     """

@@ -21,7 +21,7 @@ class FirstError(NamedTuple):
     steps: Sequence[str]
     """Stripped of whitespace."""
     label: int
-    """-1 without an error."""
+    """The number of the first wrong step; -1 without an error."""
     is_right: bool
     """Whether the final answer is correct."""
 
@@ -29,9 +29,9 @@ class FirstError(NamedTuple):
 def first_errors(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[FirstError]:
     """Yield each solution with the number of its first wrong step, as in ProcessBench (2412.06559).
 
-    The number is -1 for a solution without an error. In one with an incorrect answer the first step
-    that is not good is wrong, at the latest the last step. Monte Carlo values cannot find a wrong
-    step in a solution with a correct answer, so they give it -1; scorers can.
+    The number is -1 for a solution without an error. If the answer is incorrect, the first wrong
+    step is the first one that is not good, or else the last step. Monte Carlo values cannot find a
+    wrong step in a solution with a correct answer, so they give it -1; scorers can find one.
     """
     seen: set[tuple[str, ...]] = set()
     for leaf, nodes in written_solutions(item.tree, dropped):
@@ -72,7 +72,7 @@ def _processbench(item: Item, options: RowOptions, dropped: Counter[str]) -> Ite
 def _is_in_dataset(item: Item, leaf: TreeNode, is_right: float | None) -> bool:
     """Return whether a rollout is a solution of the dataset, not only evidence.
 
-    OmegaPRM searches incorrect rollouts from any state; `_first_error` finds out which ones.
+    OmegaPRM searches incorrect rollouts from any state; `_first_error` finds out which of them.
     """
     if item.annotation is None or is_solution(item.annotation, item.tree, leaf):
         return True
@@ -112,8 +112,8 @@ def _first_error_of_scorers(
 ) -> int | None:
     """Return the number of the first wrong step, whatever the answer; -1 without one.
 
-    A neutral step is not wrong. None if a step up to there has no value, because nobody judged it
-    or sources disagree on it; also None if no step is wrong but the answer is.
+    A neutral step is not wrong. None if a step up to there has no value, because no scorer judged
+    it or sources disagree on it; also None if the answer is wrong but no step is.
     """
     for number, step in enumerate(steps):
         value = item.values[step.path].value if _may_be_labelled(item, leaf, step) else None

@@ -46,9 +46,9 @@ LEFT_OUT = {
     "steps_without_advantage": "advantages of steps of which, or before which, no value is known",
     "trees_without_scores": "trees without scores of the scorer",
 }
-"""Reasons by the name under which they are counted, as shown."""
+"""Reasons as shown, by the name under which they are counted."""
 
 
 def words_of(reason: str) -> str:
-    """Return a reason as shown; for an unknown one, its name with spaces."""
+    """Return a reason as shown; an unknown reason is its name with spaces."""
     return {**LEFT_OUT, **TREES_LEFT_OUT}.get(reason, reason.replace("_", " "))

@@ -27,10 +27,10 @@ EVIDENCE = {
     "margin": pa.float64(),
     "confidence": pa.float64(),
 }
-"""Columns of a pair that say how sure it is. Trainers keep or ignore them, with one exception: the
-reward trainers of TRL, OpenRLHF and ms-swift subtract `margin` in their loss."""
+"""Columns with the evidence of a pair. Trainers keep or ignore them, with one exception: the reward
+trainers of TRL, OpenRLHF and ms-swift subtract `margin` in their loss."""
 EVIDENCE_OF_SIDE = {"value": pa.float64(), "leaves": pa.int64()}
-"""Columns of one side that say how sure its label is."""
+"""Columns with the evidence of the label of one side."""
 
 
 def evidence(pair: Pair, options: RowOptions) -> Row:
@@ -53,7 +53,7 @@ def evidence_of_side(side: Side, options: RowOptions) -> Row:
 
 
 def with_evidence(options: RowOptions, *names: str, **others: pa.DataType) -> pa.Schema:
-    """Return a schema of text columns and others, and of `EVIDENCE` if it is asked for."""
+    """Return a schema of text columns and others, with `EVIDENCE` if it is asked for."""
     return columns(*names, **others, **(EVIDENCE if options.with_values else {}))
 
 
@@ -89,7 +89,8 @@ def _trl_conversational(item: Item, options: RowOptions, _dropped: Counter[str])
 def _trl_unpaired(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
     """Yield each continuation in the pairs once, labelled by its own value.
 
-    A step that was continued to its end is labelled by this end: a good step has bad continuations.
+    A step that was continued to an end has the label of this end, because a good step can have bad
+    continuations.
     """
     sides = {
         (pair.prefix_text, side.text): side

@@ -13,18 +13,18 @@ from preferences.export.formats.solutions import only_annotated
 
 
 def labeler_id(values: str) -> str:
-    """Return the labeler of PRM800K rows, a UUID: OpenR accepts nothing else.
+    """Return the id of the labeler in PRM800K rows: a UUID, because OpenR accepts nothing else.
 
-    `values` is the name of the source of values, an estimator or a scorer.
+    `values`: the name of the source of values, see `ValueSource.name`.
     """
     return str(uuid5(NAMESPACE_URL, f"prm_site/{values}"))
 
 
 def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    """Yield a labelling session: the best path, with ratings of all alternatives beside it.
+    """Yield a labelling session: the best path, with ratings of all alternatives to its steps.
 
-    As in PRM800K, it ends at the solution, or where no alternative is good. Steps are stripped of
-    whitespace.
+    As in PRM800K, the session ends with the solution, or where even the best alternative is wrong
+    or has no value. Steps are stripped of whitespace.
     """
     steps, reason = [], "solution"
     path: NodePath = ROOT
@@ -65,7 +65,7 @@ def _prm800k(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator
 
 
 def _alternatives(item: Item, path: NodePath, dropped: Counter[str]) -> list[TreeNode]:
-    """Return the next steps after a prefix; of those equal but for whitespace, the best."""
+    """Return the next steps after a prefix; of steps equal but for whitespace, only the best."""
     by_text: dict[str, TreeNode] = {}
     for node in item.tree.children(path):
         if not (text := node.text.strip()):
@@ -78,7 +78,7 @@ def _alternatives(item: Item, path: NodePath, dropped: Counter[str]) -> list[Tre
 
 
 def _rank(item: Item, node: TreeNode) -> tuple[float, int, bool, int]:
-    """Return what makes an alternative the best: of equal ones, one that the tree continues."""
+    """Return a sort key of alternatives; of equal ones, one that the tree continues is better."""
     value = item.values[node.path]
     known = -inf if value.value is None else value.value
     is_continued = node.is_finished or not item.tree.is_leaf(node.path)
@@ -86,9 +86,9 @@ def _rank(item: Item, node: TreeNode) -> tuple[float, int, bool, int]:
 
 
 def _rating(item: Item, node: TreeNode, options: RowOptions) -> int | None:
-    """Return 1 for a value above the threshold, -1 for 0, 0 in between; None without a value.
+    """Return 1 for a value above the threshold, -1 for 0 or less, else 0; None without a value.
 
-    Progress of exactly 0 is rated 0, and -1 below it.
+    Progress of exactly 0 is rated 0.
     """
     value = item.values[node.path].value
     if value is None:

@@ -33,10 +33,10 @@ def as_messages(prompt: Prompt) -> list[Message]:
 
 
 def turns_and_opening(prompt: Prompt) -> tuple[list[Message], str]:
-    """Return a prompt as messages, and the beginning of the answer that it contains.
+    """Return a prompt as messages, and the beginning of the answer if the prompt contains it.
 
     A prompt may end with a message of the assistant that the model continues. Trainers put an end
-    of turn after each message, so this beginning belongs to the answer.
+    of turn after each message, so this beginning must become a part of the answer.
     """
     turns = as_messages(prompt)
     if len(turns) > 1 and turns[-1]["role"] == "assistant":
@@ -48,7 +48,7 @@ def exact_text(prompt: Prompt) -> str:
     """Return a prompt that is a text.
 
     Raises:
-        FormatError: it is a chat; only the model's chat template knows its text.
+        FormatError: the prompt is a chat; only the model's chat template knows its text.
     """
     if isinstance(prompt, str):
         return prompt

@@ -1,4 +1,4 @@
-"""The solutions of a tree with the values of their steps, each once."""
+"""The solutions of a tree, each once, with the values of their steps."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -46,9 +46,9 @@ def labelled_solutions(
 def _judged_solutions(
     item: Item, options: RowOptions, dropped: Counter[str]
 ) -> Iterator[tuple[TreeNode, Solution]]:
-    """Yield each leaf with its steps that scorers judged: up to the first error if that is enough.
+    """Yield each leaf with its steps, if scorers judged them all.
 
-    What scorers say after the first error does not matter where solutions are cut there.
+    If solutions are cut at the first error, steps after it need no judgement and are left out.
     """
     for leaf, steps in written_solutions(item.tree, dropped):
         solution: Solution = []
@@ -83,7 +83,7 @@ def _whole_solutions(
 
 
 def only_annotated(item: Item, options: RowOptions, dropped: Counter[str]) -> Item | None:
-    """Return the item with only the steps that may be labelled; None without such steps."""
+    """Return the item with only the steps that may be labelled; None if there are none."""
     if item.annotation is None:
         return item
     tree, values = annotated_part(
@@ -93,7 +93,7 @@ def only_annotated(item: Item, options: RowOptions, dropped: Counter[str]) -> It
         dropped["trees_without_annotated_steps"] += 1
         return None
     critic = item.critic
-    if item.annotation.kind == "states":  # a step of the result is several steps of the tree
+    if item.annotation.kind == "states":  # a step of the result may be several steps of the tree
         dropped["reasons_of_merged_steps"] += len(critic.rationales)
         critic = JudgedTree()
     return replace(item, tree=tree, values=values, annotation=None, critic=critic)

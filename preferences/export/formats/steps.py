@@ -63,9 +63,9 @@ def _math_shepherd(item: Item, options: RowOptions, dropped: Counter[str]) -> It
 
 
 def _openrlhf_prm(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
-    """Yield rows of OpenRLHF's `ProcessRewardDataset`, which its versions up to 0.9.5 have.
+    """Yield rows of OpenRLHF's `ProcessRewardDataset`, which exists in versions up to 0.9.5.
 
-    It puts the labels in the places of the placeholder token, one after the other.
+    `ProcessRewardDataset` assigns the labels in order to the placeholder tokens of the input.
     """
     for steps, solution in _tagged(item, options, dropped):
         row: Row = {
@@ -80,9 +80,10 @@ def _openrlhf_prm(item: Item, options: RowOptions, dropped: Counter[str]) -> Ite
 def _tagged(
     item: Item, options: RowOptions, dropped: Counter[str]
 ) -> Iterator[tuple[list[str], Solution]]:
-    """Yield the texts of each solution for readers that find its first step by the only `Step 1:`.
+    """Yield the texts of each solution for readers that look for `Step 1:` and for step tags.
 
-    They also take each step tag for the end of a step, so a solution that contains one is left out.
+    They take the only `Step 1:` for the first step, and each step tag for the end of a step. A
+    solution whose own text would mislead them is left out.
     """
     question = item.asked
     seen: set[tuple[str, ...]] = set()
@@ -91,7 +92,7 @@ def _tagged(
         text = " ".join((question, *steps))
         if STEP_TAG in text or "Step 1:" in question or "Step 1:" in steps[0]:
             dropped["solutions_with_step_tag"] += 1
-        elif tuple(steps) in seen:  # they differed in whitespace, which these formats drop
+        elif tuple(steps) in seen:  # they differed only in whitespace, which these formats drop
             dropped["solutions_repeated"] += 1
         else:
             seen.add(tuple(steps))
@@ -101,8 +102,8 @@ def _tagged(
 def _rlhflow(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterator[Row]:
     """Yield rows of RLHFlow's process reward model (fc39179, `math-rm`).
 
-    Each step is a message of the user, the first one after the question, and its label the answer.
-    Steps are stripped of whitespace, as RLHFlow strips them when it scores.
+    Each step is a message of the user, and its label is the answer. The first message starts with
+    the question. Steps are stripped of whitespace, because RLHFlow strips them when it scores.
     """
     seen: set[tuple[str, ...]] = set()
     for solution in labelled_solutions(item, options, dropped):

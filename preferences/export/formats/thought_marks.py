@@ -36,7 +36,7 @@ _Texts: TypeAlias = Mapping[NodePath, str]
 def with_thoughts(item: Item, thoughts: Thoughts, left_out: Counter[str]) -> Item:
     """Return an item whose texts contain the thoughts with their marks, or no thoughts.
 
-    The item must include its tree, even if it has pairs. What is left out is counted by reason.
+    The item must include its tree, even if it has pairs. `left_out` counts by reason.
     """
     number = _num_thoughts(item)
     if not number:
@@ -109,7 +109,7 @@ def _is_opened(first: TreeNode, prompt: Prompt) -> bool:
 def _close(tree: ReasoningTree, last: TreeNode, texts: dict[NodePath, str]) -> None:
     """Add the closing mark between the last step of a thought and an answer.
 
-    It ends the step; but if other samples continue the thought, it starts the answer.
+    The mark ends the step. But if other samples continue the thought, the mark starts the answer.
     """
     below = tree.children(last.path)
     answers = [child for child in below if not child.is_thought]
@@ -126,7 +126,7 @@ def _close(tree: ReasoningTree, last: TreeNode, texts: dict[NodePath, str]) -> N
 
 
 def _lines(before: str, after: str, wanted: int) -> str:
-    """Return the line ends to add between two texts so that there are `wanted`."""
+    """Return the line ends to add between two texts, so that `wanted` line ends separate them."""
     there = len(before) - len(before.rstrip("\n")) + len(after) - len(after.lstrip("\n"))
     return "\n" * max(0, wanted - there)
 
@@ -135,7 +135,7 @@ def _lines(before: str, after: str, wanted: int) -> str:
 
 
 def _answers(tree: ReasoningTree) -> _Texts:
-    """Return the text of each node: empty for thoughts; for answers, without leading line ends."""
+    """Return the text of each node: empty for thoughts, no leading line ends after a thought."""
     texts = {}
     for node in tree:
         follows = bool(node.path) and tree.nodes[node.path[:-1]].is_thought
@@ -157,7 +157,7 @@ def _distinct(pairs: Iterable[Pair], left_out: Counter[str]) -> list[Pair]:
 
 
 def _without_thoughts(item: Item, left_out: Counter[str]) -> Item:
-    """Return an item without thoughts: the steps after one follow the step before it."""
+    """Return an item without thoughts: steps after a thought follow the step before it."""
     tree, texts = item.tree, _answers(item.tree)
     stays = _staying(tree, left_out)
     part = ReasoningTree.from_nodes([replace(tree.root)])

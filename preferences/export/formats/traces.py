@@ -1,8 +1,8 @@
-"""Format `verifiers`: one message graph of each tree, with token ids, for tree RL.
+"""Format `verifiers`: one message graph for each tree, with token ids, for tree RL.
 
-A row is a `Trace` of verifiers v1 (0.4.0, `verifiers/v1/trace.py` and `graph.py`), which prime-rl
-trains on: each path from the root to a leaf is a sequence, and a shared step is trained once. It
-reads back with `WireTrace.model_validate`.
+A row is a `Trace` of verifiers v1 (0.4.0, `verifiers/v1/trace.py` and `graph.py`). prime-rl trains
+on traces: each path from the root to a leaf is a sequence, and a shared step is trained once. Rows
+can be read back with `WireTrace.model_validate`.
 """
 
 from collections import Counter
@@ -21,18 +21,19 @@ from preferences.export.formats.base import TEXT, Format, Item, Row, RowOptions
 from preferences.export.formats.prompts import Message, as_messages
 
 TRACE_VERSION = 1
-"""Of `verifiers.v1.trace.TRACE_VERSION`."""
+"""The value of `verifiers.v1.trace.TRACE_VERSION`."""
 
 
 def advantages(
     tree: ReasoningTree, values: Mapping[NodePath, NodeValue], *, is_progress: bool
 ) -> dict[NodePath, float | None]:
-    """Return the advantage of each step: its value less that of the prefix before it.
+    """Return the advantage of each step: its value minus the value of the prefix before it.
 
-    It is the segment advantage of SPO (2505.23564) and the local advantage of TreeRL (2506.11902),
-    which adds the difference to the root's value. None: one of the two has no value.
+    It is the segment advantage of SPO (2505.23564) and the local advantage of TreeRL (2506.11902).
+    TreeRL also adds a global advantage: the value minus the root's value. None: one of the two
+    values is missing.
 
-    `is_progress`: whether the values are these differences already.
+    `is_progress`: whether the given values already are these differences.
     """
     found = values if is_progress else progress_values(tree, values)
     return {node.path: found[node.path].value for node in tree if node.path}
@@ -83,7 +84,7 @@ def _verifiers(item: Item, options: RowOptions, dropped: Counter[str]) -> Iterat
 
 
 def _steps_to_write(tree: ReasoningTree, dropped: Counter[str]) -> list[TreeNode]:
-    """Return the steps of all solutions whose ids are known, parents first."""
+    """Return the steps of all solutions with known token ids, parents first."""
     kept: set[NodePath] = set()
     for leaf in tree.leaves():
         chain = chain_of(tree, leaf.path)
@@ -99,7 +100,7 @@ def _steps_to_write(tree: ReasoningTree, dropped: Counter[str]) -> list[TreeNode
 def _node(
     message: Message, parent: int | None, moment: float, prompt: KeptTokens, *, is_last: bool
 ) -> Row:
-    """Return a message of the prompt; the last one has the ids of all messages."""
+    """Return a message of the prompt; the last message has the token ids of them all."""
     ids = list(prompt.ids) if is_last else []
     return {
         "parent": parent,

@@ -365,10 +365,10 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
 
 
 def _check_pairing(chosen: Format, options: dict[str, Any]) -> None:
-    """Refuse options of pairs that nobody makes, and of sets and reviews that no archive has.
+    """Refuse options of pairs unless the export makes pairs, and options that no archive has.
 
     Raises:
-        CommandError: one was given.
+        CommandError: one of them was given.
     """
     given = given_pairing(options)
     if not options["archive"]:
@@ -439,10 +439,10 @@ def _refuse_single_steps(chosen: Format, pairs: PreferenceSet | UnstoredSet) -> 
 
 
 def _refuse_errors_of_progress(source: ValueSource, options: dict[str, Any]) -> None:
-    """Refuse to look for a first error by progress: a right step may make none.
+    """Refuse to look for a first error by progress, because a right step may make no progress.
 
     Raises:
-        CommandError: the options do.
+        CommandError: the options look for one.
     """
     looks = {
         f"--format {options['format']}": options["format"] in _LOOK_FOR_ERRORS,
@@ -458,10 +458,10 @@ def _refuse_errors_of_progress(source: ValueSource, options: dict[str, Any]) -> 
 
 
 def _require_tokens(forest: Forest, chosen_format: Format, options: dict[str, Any]) -> None:
-    """Refuse a format of tokens for a forest that keeps none, or for parts of solutions.
+    """Refuse a format of tokens for a forest without token ids, or for parts of solutions.
 
     Raises:
-        CommandError: it keeps none, or the options leave out steps.
+        CommandError: the forest keeps no token ids, or the options leave out steps.
     """
     if not forest.worker_config.get("keep_tokens"):
         raise CommandError(
@@ -479,7 +479,7 @@ def _require_tokens(forest: Forest, chosen_format: Format, options: dict[str, An
 
 
 def _usual_threshold(reader: ForestReader, source: ValueSource, chosen: Format) -> float:
-    """Return the default of `--label_threshold`: scores call a step good above 0.5."""
+    """Return the default of `--label_threshold`: 0.5 for scorers that judge steps."""
     if source.is_progress:
         return 0.0
     if source.scorer and reader.scorer(source.scorer).kind in JUDGE_STEPS:
@@ -618,7 +618,7 @@ def _reader_and_set(
 
 
 def _preference_set(forest: Forest, name: str | None, values: Values | None) -> PreferenceSet:
-    """Return the set of this name; without a name, the only set (with these values)."""
+    """Return the set of this name; without a name, the only set (of these values, if given)."""
     sets = sets_of(forest)
     if name is None and values is not None:
         kind = values.kind
