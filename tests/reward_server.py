@@ -1,4 +1,4 @@
-"""A real HTTP server that judges steps as reward models are served."""
+"""A real HTTP server that judges steps, as servers of reward models do."""
 
 from collections.abc import Callable
 from math import log

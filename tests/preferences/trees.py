@@ -1,4 +1,4 @@
-"""Trees for tests, written as indented text would be: path, step, and what became of it."""
+"""Trees for tests, written as a table: the path, text, grade and number of samples of each node."""
 
 from typing import TypeAlias
 

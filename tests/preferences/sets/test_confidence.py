@@ -42,7 +42,7 @@ def split_tree():
 
 
 def even_tree():
-    """Return a tree with two steps that are right now and then, one of them more often."""
+    """Return a tree with two steps, right in 3 and in 2 of 5 samples."""
     return tree_of(
         {
             "0.0": ("one", None),

@@ -101,7 +101,7 @@ def broken_links(pages: dict[Path, Page]) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def small(db) -> Forest:
-    """Return a forest with everything that is nobody's business but the site's."""
+    """Return a forest with everything that must stay on the site."""
     forest = make_forest(
         NAME,
         grown_by=[{"model": "small", "server": SERVER, "first_at": "2026-11-29"}],
