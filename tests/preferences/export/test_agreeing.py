@@ -73,7 +73,7 @@ def test_solutions_are_kept_whose_every_step_has_the_same_label_from_all(forest,
 
 
 def test_a_right_answer_after_a_wrong_step_is_no_solution_without_an_error(forest, tmp_path):
-    """Monte Carlo values miss the wrong step, the judge finds it, and both together leave it out."""
+    """Monte Carlo values miss the wrong step, the judge finds it; both together leave it out."""
 
     def labels(*arguments: str) -> dict[str, int]:
         name = f"{len(arguments)}"
