@@ -139,7 +139,7 @@ class OpenAIServer:
         self.listing = ""
         """The body that is sent in place of the list of models; empty: the list itself."""
         self.answers_as: Callable[[str], str] = lambda asked: asked
-        """Gets the model that was asked for; returns what the answer calls it."""
+        """Gets the name of the requested model; returns its name in the answer."""
         self.num_slots: int | None = None
         """Requests that it works on at once, in `/props` and `/slots`; None: in neither."""
         self.tells_slots: frozenset[str] = frozenset({"/props", "/slots"})
@@ -327,7 +327,7 @@ class OpenAIServer:
         return {}
 
     def _refusal(self, body: dict[str, Any]) -> str:
-        """Return why a request is refused; empty where it is answered."""
+        """Return why a request is refused; empty if it is answered."""
         if self.refuses_samples and body.get("n", 1) > self.most_samples:
             return f"'n': number must be at most {self.most_samples}"
         if self.logprobs == "refused" and body.get("logprobs") is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from tests.openai_server import OpenAIServer
 
 Judge = Callable[[str], float]
-"""Gets what a step says, returns the probability that it is good."""
+"""Gets the text of a step, returns the probability that the step is good."""
 
 
 def distrust_wrong_sums(step: str) -> float:

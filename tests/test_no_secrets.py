@@ -65,7 +65,7 @@ def queued_values(queue: Queue) -> Iterator[str]:
 
 
 def pages(client: Client) -> Iterator[str]:
-    """Yield what each page shows, and each document in the admin."""
+    """Yield the texts of pages of the forest, of pages of the admin, and of monitoring."""
     for address in ("", "trees/0/", "metrics/", "preferences/"):
         yield client.get(f"/{FOREST}/{address}").text
     for model in ("forests/forest", "forests/tree", "preferences/preferenceset"):

@@ -29,10 +29,10 @@ class CommandFailedError(Exception):
 
 @dataclass(frozen=True)
 class GrownForest:
-    """What growing a forest took, and what came out."""
+    """The cost and the result of growing a forest."""
 
     name: str
-    """What was grown."""
+    """The name of the `Growth`."""
     trees: int
     complete: int
     failed: int
@@ -191,7 +191,7 @@ def problem_of_steps(nodes: Sequence[Mapping[str, Any]], *, thinks: bool) -> str
     """
     for node in nodes:
         where = f"step {node['path']} of tree {node['tree']}"
-        if not (node["text"].strip() or node["terminal"]):  # other samples may go on
+        if not (node["text"].strip() or node["terminal"]):  # other samples may continue
             return f"{where} is blank"
         if node["truncated"] and node["finish_reason"] != "length":
             return f"{where} is cut, and its reason is {node['finish_reason']!r}"

@@ -118,7 +118,7 @@ class Recorder:
         return Handler
 
     def pass_on(self, method: str, path: str, content: bytes) -> tuple[int, str, bytes]:
-        """Return status, content type and content of the server's answer, and keep it.
+        """Return status, content type and content of the server's answer; keep the exchange.
 
         Raises:
             httpx.HTTPError: there is no answer.

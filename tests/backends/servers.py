@@ -75,7 +75,7 @@ class Backend:
     services: Callable[[Start], list[Service]]
     unwanted: Sequence[str] = ()
     stand_ins: Sequence[str] = ()
-    """Modules that it imports but does not need for texts, and that no package here provides."""
+    """Modules that it imports but does not need for texts, and for which no package fits here."""
     growths: Sequence[Growth] = ALL_GROWTHS
 
 

@@ -328,7 +328,7 @@ _EXPOSED = """() => {
   }
   return exposed;
 }"""
-"""Returns the elements in which text from right to left stands beside words of the site.
+"""Returns the elements in which text from right to left is beside words of the site.
 
 The direction of a text has no effect outside an element that is isolated or not inline.
 """

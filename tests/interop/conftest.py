@@ -31,7 +31,7 @@ def forest(db) -> Forest:
 
 @pytest.fixture
 def chats(db) -> Forest:
-    """Return a forest whose prompts are chats."""
+    """Return a forest with chats as prompts."""
     worker_config = {**make_forest("x-test-first").worker_config, "api": "chat"}
     prompt = [{"role": "system", "content": "Add."}, {"role": "user", "content": "2 + 3?"}]
     return _with_pairs(make_forest("chats-test-first", worker_config=worker_config), prompt=prompt)

@@ -27,7 +27,7 @@ class Consumer:
     checkout: str = ""
     """Variable that names a checkout of its source, for a program that no registry has."""
     environment: str = ""
-    """Key of the program whose environment it uses."""
+    """Key of another program, if this one uses the environment of the other."""
 
     @property
     def version(self) -> str:

@@ -1,4 +1,4 @@
-"""Other programs read what is exported, as it is, and train on the model's own text.
+"""Other programs read the exported files as they are, and train on the model's own text.
 
 `make test-interop` names the folder of their environments; without it, these tests are skipped.
 """

@@ -1,4 +1,4 @@
-"""What a trainer of transformers is given, and what it learns from it.
+"""Observe which rows a trainer of transformers is given, and which tokens it learns.
 
 Runs in the environments of trainers, without this project, so it imports nothing from the project.
 """

@@ -75,7 +75,7 @@ def test_trees_with_a_question_of_the_benchmark_are_left_out(forest, tmp_path):
 
 @pytest.fixture
 def tokenizer(tmp_path) -> Path:
-    """Return a tokenizer whose tokens are words."""
+    """Return a tokenizer with words as tokens."""
     made = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made.save(str(tmp_path / "tokenizer.json"))

@@ -126,7 +126,7 @@ class TestLlamaFactory:
             rows = load_dataset("json", data_files=[str(file)], split="train")
             assert set(attributes["columns"].values()) <= set(rows.column_names)
             assert rows.num_rows == json.loads((out / "manifest.json").read_text())["rows"][split]
-        assert set(load_dataset(str(out))) == {"train", "test"}  # the card still names them
+        assert set(load_dataset(str(out))) == {"train", "test"}  # the card names them too
 
     def test_a_container_that_it_cannot_read_is_refused(self, forest, tmp_path):
         pair(forest)

@@ -57,7 +57,7 @@ def again(name: str, rows: list[Row], reader: SolutionReader) -> list[Row]:
 
 
 def divided(solutions: Iterable[list[tuple[str, Any]]]) -> set[tuple[str, ...]]:
-    """Return the prefixes whose last step has different labels in different solutions."""
+    """Return the prefixes to which solutions give different labels at the last step."""
     labels: defaultdict[tuple[str, ...], set[Any]] = defaultdict(set)
     for steps in solutions:
         for number, (_, label) in enumerate(steps, start=1):

@@ -1,4 +1,4 @@
-"""Confidence of the pairs of a set: stored, filtered, said, and kept by the set."""
+"""Confidence of the pairs of a set: stored, filtered, reported, and kept by the set."""
 
 import json
 from io import StringIO

@@ -266,7 +266,7 @@ def test_omega_prm_gives_processbench_the_first_errors_that_it_found():
     assert {(*row["steps"], row["label"]) for row in rows} == {
         ("a", "b", "c", "d", "so 9", 2),  # searched
         ("so 5", -1),
-        ("a", "b", "so 6", 2),  # drawn from b, so its only step is the first wrong one
+        ("a", "b", "so 6", 2),  # drawn from b, so its only own step is the first wrong one
     }
     assert dropped_by("processbench", item_of(OMEGA, "states")) == Counter(
         rollouts_that_only_annotate=1, solutions_without_first_error=1

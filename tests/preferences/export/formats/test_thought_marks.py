@@ -332,7 +332,7 @@ def test_pairs_that_a_chat_template_may_take_apart_are_pointed_out(thinking, tmp
 
     _, said = run(*common, "--format", "trl_conversational")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["pairs_inside_thoughts"] == 2  # of each tree the one with the cut thought
+    assert manifest["pairs_inside_thoughts"] == 2  # in each tree, the pair with the cut thought
     assert "2 pairs end in the middle of a thought, and many chat templates" in said
     _, said = run(*common, "--format", "step_dpo")
     assert "in the middle of a thought" not in said
