@@ -1,4 +1,4 @@
-"""A scripted model server that takes only what some server takes, and shows what it was sent."""
+"""A scripted model server that refuses what a real server refuses, and records its requests."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 from tests.openai_server import Fault, OpenAIServer
 
 Judge = Callable[[dict[str, Any]], Fault | None]
-"""Gets the body of a request; returns how it is refused, or None."""
+"""Gets the body of a request; returns the refusal, or None."""
 
 
 def refusal(http_status: int, message: str, **fields: Any) -> Fault:
@@ -16,7 +16,7 @@ def refusal(http_status: int, message: str, **fields: Any) -> Fault:
 
 
 class DialectServer(OpenAIServer):
-    """Refuses what `judge` refuses; `headers` and `paths` are of the requests so far."""
+    """Refuses what `judge` refuses; `headers` and `paths` record the requests so far."""
 
     def __init__(self, judge: Judge = lambda _: None, **options: Any) -> None:
         self.headers: list[dict[str, str]] = []

@@ -1,8 +1,8 @@
 """`manage.py` commands as processes of their own, which start in a fifth of the processor time.
 
-Each is forked from one process that has already imported other people's libraries, and only those:
-our own modules and the settings are read after the fork, from the command's own environment. Tests
-of how a process starts use `subprocess`.
+All are forked from one process that has already imported the third-party libraries, and only those.
+A command reads our own modules and the settings after the fork, from its own environment. Tests of
+how a process starts use `subprocess` instead.
 """
 
 import atexit
@@ -41,7 +41,7 @@ class ForkedCommand(subprocess.Popen[Any]):
     """A `Popen` of `["manage.py", ARGUMENT…]`, with `cwd`, `env`, pipes and `start_new_session`."""
 
     _told: socket.socket
-    """Where the process that forks says with which status this one ended."""
+    """The forking process sends the exit status of this command here."""
 
     def _execute_child(self, args: Sequence[str], *given: Any) -> None:
         names = (
@@ -105,7 +105,7 @@ _forking: list[tuple[str, "subprocess.Popen[bytes]"]] = []
 
 
 def _address() -> str:
-    """Return the socket of the process that forks; start it when first asked."""
+    """Return the path of the forking process's socket; the first call starts that process."""
     if not _forking:
         path = str(Path(tempfile.mkdtemp(prefix="prm-forking-")) / "socket")
         process = subprocess.Popen(
@@ -120,16 +120,16 @@ def _address() -> str:
 
 
 def _stop(path: str, process: "subprocess.Popen[bytes]") -> None:
-    process.communicate()  # its input ends, and so does it
+    process.communicate()  # closes its input, which ends it
     Path(path).unlink(missing_ok=True)
     Path(path).parent.rmdir()
 
 
 def _serve(path: str) -> None:
-    """Fork a command for each connection, until the input ends; return only in such a fork."""
+    """Fork a command for each connection until stdin ends; return only in a forked process."""
     for name in _LIBRARIES:
         import_module(name)
-    gc.freeze()  # else each fork would copy all that the libraries hold when it first collects
+    gc.freeze()  # else the first collection in each fork would copy all objects of the libraries
     ended, ends = socket.socketpair()
     ended.setblocking(False)
     ends.setblocking(False)
@@ -157,7 +157,7 @@ def _serve(path: str) -> None:
 
 
 def _is_forked(listener: socket.socket, asked_by: dict[int, socket.socket]) -> bool:
-    """Take a question, and return twice: True in the process of the command."""
+    """Take a question and fork; return True in the command's process, False in this one."""
     asking, _ = listener.accept()
     message, files, _, _ = socket.recv_fds(asking, _MAX_BYTES, 3)
     if not (pid := os.fork()):
@@ -177,12 +177,12 @@ def _tell_ended(asked_by: dict[int, socket.socket]) -> None:
             pid, status = found
             if not pid:
                 return
-            with asked_by.pop(pid) as asking, suppress(OSError):  # nobody may wait for it
+            with asked_by.pop(pid) as asking, suppress(OSError):  # the asker may be gone
                 asking.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
 def _become(question: dict[str, Any], files: list[int]) -> None:
-    """Take on what a new process has: session, streams, environment, directory, arguments."""
+    """Set what a new process has: session, streams, environment, directory, arguments."""
     if question["session"]:
         os.setsid()
     for number, file in enumerate(files):

@@ -1,4 +1,4 @@
-"""Lines of JSON that a careless or hostile program writes, and what is said about each."""
+"""Lines of JSON that a careless or hostile program writes, and the message for each."""
 
 LABELLED = b'{"label": %s, "answers": ["4"], "prompt": "2 + 2?", "children": [{"text": "4"}]}'
 """A line that evaluate_samples and import_trees both read."""
@@ -27,7 +27,7 @@ BAD_LABELS: dict[str, tuple[bytes, str]] = {
     "blank": (b'" "', "label` is blank"),
     "torn": (b'"4', "not JSON"),
 }
-"""By name: a label as the file spells it, and what a command says of its line."""
+"""By name: a label as the file spells it, and the message for its line."""
 
 GOOD_LABELS: dict[str, tuple[bytes, str]] = {
     "text": (b'"4"', "4"),
@@ -50,4 +50,4 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "not JSON": (b"label,answers\n4,4\n", "line 1: not JSON"),
     "two values in a line": ((LABELLED % b"4") * 2, "line 1: not JSON"),
 }
-"""By name: a file, and what a command says of it."""
+"""By name: a file, and the message for it."""

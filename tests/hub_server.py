@@ -1,4 +1,4 @@
-"""The part of the Hugging Face hub's API that uploads use, with what was uploaded to it."""
+"""The part of the Hugging Face hub's API that uploads use, and a record of the uploads."""
 
 import base64
 import json
@@ -10,13 +10,13 @@ from typing import Any
 
 
 class Hub(ThreadingHTTPServer):
-    """Keeps repositories, and takes every file in the commit itself."""
+    """Keeps repositories and files; every file comes inside the commit request."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repositories: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
-        """Content by path of the repository and of the file."""
+        """Content of each file by its path, which begins with the repository's path."""
         self.tokens: set[str | None] = set()
 
     @property

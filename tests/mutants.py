@@ -1,4 +1,4 @@
-"""Pytest plugin of `make mutants`: property tests that say the same at each run of a process."""
+"""Pytest plugin of `make mutants`: property tests give the same result each time they run."""
 
 import hypothesis
 

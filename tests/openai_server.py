@@ -14,11 +14,12 @@ from typing import Any, Literal, Self
 from rollouts.probing.probes import BEGUN, PLAIN_PROMPT, QUESTION
 
 Writer = Callable[[str, int], str]
-"""Gets what stands before the sample, and the sample's seed; returns the rest of the solution."""
+"""Gets the text before the sample, and the sample's seed; returns the rest of the solution."""
 
 Style = Literal["vllm", "llama", "fastchat", "sglang", "plain"]
-"""How the server tells a stop text from the end: `stop_reason`, an end token, all tokens that it
-cut, `matched_stop`, or not at all. In the style of llama.cpp it repeats a message it continues."""
+"""How an answer shows whether a stop text or the model ended it: by `stop_reason`, by an end token,
+by tokens that include the stop text, by `matched_stop`, or not at all. The llama.cpp style also
+repeats the message that it continues."""
 
 Continues = Literal["always", "flag", "prefix", "never"]
 """When the server continues a chat that ends with an assistant's message: always, as llama.cpp;
@@ -26,14 +27,14 @@ with `continue_final_message`, as vLLM; with `prefix` in the message, as DeepSee
 begins the answer from the start again."""
 
 Logprobs = Literal["asked", "never", "refused"]
-"""Whether log-probabilities come when they are asked for, never, or with a 400 that names them."""
+"""Whether log-probabilities come when asked for, never come, or are refused by name with a 400."""
 
 Thoughts = Literal["content", "reasoning", "reasoning_content", "parts"]
 """Where a chat answer holds the text of `<think>…</think>`: in its content, in a field of its own,
 or in a typed part of the content."""
 
 NUMBERS = "7, 14, 21, 28, 35, 42, 49, 56, 63, 70"
-"""What a capable model answers when it is asked what it does."""
+"""The answer of a capable model to a probe."""
 
 _OWNERS = {"llama": "llamacpp", "fastchat": "fastchat", "vllm": "vllm", "sglang": "sglang"}
 
@@ -48,13 +49,13 @@ class Fault:
     hangs_seconds: float = 0.0
     drops_connection: bool = False
     cuts_body: bool = False
-    """Whether the connection ends in the middle of the body that was announced."""
+    """Whether the connection ends in the middle of the announced body."""
     raw: bytes = b""
-    """What is sent instead of anything that HTTP knows."""
+    """Bytes that are sent in place of an HTTP response."""
     pieces: Iterable[bytes] = ()
-    """What is sent after `raw`, until the client closes the connection."""
+    """Bytes that are sent after `raw`, until the client closes the connection."""
     seconds_between: float = 0.0
-    """Before each of the pieces."""
+    """The pause before each of the pieces."""
 
 
 PASSING_FAULTS = (
@@ -66,11 +67,11 @@ PASSING_FAULTS = (
     Fault(hangs_seconds=30),
     Fault(drops_connection=True),
 )
-"""Those after which a client tries again."""
+"""Faults after which a client tries again."""
 
 
 def is_probe(body: dict[str, Any]) -> bool:
-    """Return whether a request asks what the server does."""
+    """Return whether a request is a probe of the server."""
     messages = body.get("messages") or [{}]
     asked = (messages[0].get("content"), body.get("prompt"))
     return QUESTION in asked or PLAIN_PROMPT in asked
@@ -86,17 +87,17 @@ def write_two_steps(prefix: str, seed: int) -> str:
 
 
 def write_numbers(prefix: str, seed: int) -> str:
-    """Answer as a capable model what servers are asked to see what they do."""
+    """Answer a probe as a capable model does."""
     if prefix.endswith(BEGUN):
         return "2; 49; 56; 63; 70"
     return " 35, 42, 49" if prefix == PLAIN_PROMPT else NUMBERS
 
 
 def writes(*solutions: str, after: str = "Answer:") -> Writer:
-    """Return a writer of fixed solutions, which the seed chooses, to the character.
+    """Return a writer of fixed solutions; the seed chooses among those that fit.
 
-    It continues a solution wherever it was cut, and writes a line end of its own after text that
-    no solution has.
+    It continues a solution from any character where it was cut. After text that no solution begins
+    with, it writes a question mark and a line end.
     """
 
     def write(prefix: str, seed: int) -> str:
@@ -122,7 +123,7 @@ class _Server(ThreadingHTTPServer):
 class OpenAIServer:
     """Use as a context manager; `url` is the base address.
 
-    `requests` holds what was asked for trees, `probes` what was asked to see what the server does.
+    `requests` holds the requests for trees, `probes` those that probe the server.
     """
 
     host = "127.0.0.1"
@@ -134,37 +135,37 @@ class OpenAIServer:
         self.style = style
         self.models = ["scripted"]
         self.chat_template = ""
-        """What `/props` tells, as llama.cpp's does; it has no such path without."""
+        """The template in `/props`, as llama.cpp sends it; empty: `/props` leaves it out."""
         self.listing = ""
-        """What is sent in place of the models."""
+        """The body that is sent in place of the list of models; empty: the list itself."""
         self.answers_as: Callable[[str], str] = lambda asked: asked
-        """Gets the model that was asked for; returns what the answer calls it."""
+        """Gets the name of the requested model; returns its name in the answer."""
         self.num_slots: int | None = None
-        """Requests that it works on at once, as `/props` and `/slots` tell; None: neither does."""
+        """Requests that it works on at once, in `/props` and `/slots`; None: in neither."""
         self.tells_slots: frozenset[str] = frozenset({"/props", "/slots"})
-        """Which of the two it answers, as servers of llama.cpp can be started without one."""
+        """Which paths tell the slots: llama.cpp can be started without one of them."""
         self.write_probe: Writer = write_numbers
         self.most_samples = 1000
         self.refuses_samples = False
-        """Whether more samples than `most_samples` are refused; otherwise fewer come."""
+        """Whether a request for more than `most_samples` is refused; else only so many come."""
         self.logprobs: Logprobs = "asked"
         self.tells_ids = False
-        """Whether it tells token ids when they are asked for, over completions."""
+        """Whether completions (not chats) include token ids when a request asks for them."""
         self.continues: Continues = "always"
         self.trims = False
-        """Whether the template trims the message that is continued, as those of Llama 3, Gemma."""
+        """Whether the template trims the message that is continued, as for Llama 3 and Gemma."""
         self.thoughts: Thoughts = "content"
         self.finish_reasons: dict[str, Any] = {}
-        """What is said in place of `stop` and `length`."""
+        """Finish reasons that are sent in place of `stop` and `length`."""
         self.spoil: Callable[[int, dict[str, Any]], None] = lambda index, choice: None
-        """Gets each choice with its index, to change what is answered."""
+        """Gets the index and each choice, and may change the choice before it is sent."""
         self.faults: deque[Fault] = deque()
         self.misbehave: Callable[[], Fault | None] = lambda: None
         self.misbehave_probe: Callable[[dict[str, Any]], Fault | None] = lambda body: None
         self.usage_details: dict[str, Any] = {}
         """Further fields of `usage`."""
         self.sent_headers: list[Message] = []
-        """Of each of the requests."""
+        """The headers of each of `requests`."""
         self.requests: list[dict[str, Any]] = []
         self.probes: list[dict[str, Any]] = []
         self.num_answered = 0
@@ -196,7 +197,7 @@ class OpenAIServer:
 
     @property
     def num_asked(self) -> int:
-        """Requests that came, probes among them."""
+        """Number of requests so far, probes included."""
         return len(self.requests) + len(self.probes)
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -236,7 +237,7 @@ class OpenAIServer:
         choice["logprobs"] = {"tokens": tokens, "token_logprobs": [-0.5] * len(tokens)}
 
     def _messages(self, body: dict[str, Any]) -> str:
-        """Return what the template makes of the messages, without roles."""
+        """Return the messages as one text, as the template joins them, without roles."""
         *others, last = body["messages"]
         before = "".join(message["content"] for message in others)
         if last["role"] != "assistant":
@@ -310,7 +311,7 @@ class OpenAIServer:
         """Return the tokens of a sample as the style lists them.
 
         `end`: the stop text that ended it, empty for the model's end, None for a limit.
-        `is_listed`: whether they also come where they tell no end, as from vLLM.
+        `is_listed`: whether the tokens come even if they do not show the end, as from vLLM.
         """
         if self.style == "fastchat" and not is_chat:
             tokens = [*text.split(" "), *([] if end is None else [end or "<|im_end|>"])]
@@ -326,7 +327,7 @@ class OpenAIServer:
         return {}
 
     def _refusal(self, body: dict[str, Any]) -> str:
-        """Return why a request is refused; empty where it is answered."""
+        """Return why a request is refused; empty if it is answered."""
         if self.refuses_samples and body.get("n", 1) > self.most_samples:
             return f"'n': number must be at most {self.most_samples}"
         if self.logprobs == "refused" and body.get("logprobs") is not None:
@@ -339,7 +340,7 @@ class OpenAIServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
-            """Or each answer, of which the head goes out first, waits 40 ms to be acknowledged."""
+            """Else the body of each answer waits 40 ms until the client acknowledges the head."""
 
             def do_GET(self) -> None:
                 if self.path in ("/props", "/slots"):
@@ -376,7 +377,7 @@ class OpenAIServer:
                     self._send(400, json.dumps({"error": {"message": problem}}))
                 else:
                     answer = json.dumps(scripted.answer(self.path, body))
-                    scripted.num_answered += 1  # also where nobody is left to read it
+                    scripted.num_answered += 1  # even if the client is gone
                     self._send(200, answer)
 
             def _fail(self, fault: Fault) -> None:

@@ -12,7 +12,8 @@ from django.db import connection
 def on_test_database(**variables: str) -> dict[str, str]:
     """Return the environment of a process that uses the database of the running test.
 
-    It names a model server, which workers need to start, and which is away unless given.
+    Workers need the address of a model server to start. Unless `variables` hold one, nothing
+    listens at that address.
     """
     named = {
         "PRM_DATABASE_NAME": str(connection.settings_dict["NAME"]),
@@ -22,12 +23,12 @@ def on_test_database(**variables: str) -> dict[str, str]:
 
 
 def kill_family(pid: int) -> None:
-    """Kill a worker and the process that runs its job, without a word."""
+    """Kill a worker and the process that runs its job, before either can react."""
     signal_all(stop_family(pid), signal.SIGKILL)
 
 
 def stop_family(pid: int) -> list[int]:
-    """Let a worker and the process that runs its job stand still; return both."""
+    """Pause a worker and the process that runs its job; return their ids."""
     signal_all([pid], signal.SIGSTOP)  # first, so that it starts no other process meanwhile
     children = Path(f"/proc/{pid}/task/{pid}/children")
     family = [pid, *map(int, children.read_text().split() if children.exists() else ())]
@@ -36,7 +37,7 @@ def stop_family(pid: int) -> list[int]:
 
 
 def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
-    """Send a signal to those processes that are still there."""
+    """Send a signal to those processes that still run."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)

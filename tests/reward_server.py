@@ -1,4 +1,4 @@
-"""A real HTTP server that judges steps as reward models are served."""
+"""A real HTTP server that judges steps, as servers of reward models do."""
 
 from collections.abc import Callable
 from math import log
@@ -7,7 +7,7 @@ from typing import Any
 from tests.openai_server import OpenAIServer
 
 Judge = Callable[[str], float]
-"""Gets what a step says, returns the probability that it is good."""
+"""Gets the text of a step, returns the probability that the step is good."""
 
 
 def distrust_wrong_sums(step: str) -> float:

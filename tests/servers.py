@@ -1,9 +1,9 @@
 """Pytest plugin: the embedded MongoDB and queue, on a directory of their own, for the session.
 
 Loaded with `-p tests.servers`, before Django reads its settings. `TEST_MONGODB_URI` and
-`TEST_REDIS_URL` name servers to use instead. Of these, pytest-django gives each process of xdist a
-MongoDB database of its own, and this plugin a Redis database: from the one that the address names
-on. Tests empty them, so a Redis database that holds something is refused.
+`TEST_REDIS_URL` name servers to use instead. There, each process of xdist has its own databases:
+pytest-django chooses the MongoDB database, and this plugin the Redis database, counting up from the
+one that the address names. Tests empty these databases, so a Redis database with keys is refused.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from prm_site.services.supervisor import Supervisor
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# A shell's background job ignores Ctrl-C, and so would all processes that tests start and stop.
+# A shell's background job ignores Ctrl-C, and all processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -47,7 +47,7 @@ _supervisor = Supervisor(
 
 
 def _prepare_environment() -> None:
-    """Let nothing of the developer's own `.env` or services reach the tests."""
+    """Keep the developer's own `.env` and services away from the tests."""
     for name in list(os.environ):
         if name.startswith(("PRM_", "OPENAI_", "SCORER_", "GSM8K_", "MATH_500_", "LIAR_NEW_")):
             del os.environ[name]
@@ -66,7 +66,7 @@ def _prepare_environment() -> None:
 
 
 def _redis_database(address: str, worker: int) -> str:
-    """Return the address of the database for a process of xdist; 0 is also that of no xdist."""
+    """Return the address of a worker's database; without xdist, the worker is 0."""
     parts = urlsplit(address)
     number = parse_url(address).get("db", 0) + worker
     return parts._replace(query=urlencode({**dict(parse_qsl(parts.query)), "db": number})).geturl()
@@ -98,5 +98,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(_directory, ignore_errors=True)
 
 
-_supervisor.__enter__()  # on its own; should pytest be killed, the servers end with it
+_supervisor.__enter__()  # without `with`; if pytest is killed, the servers end too
 _prepare_environment()

@@ -1,7 +1,7 @@
 """Where the embedded MongoDB is not like mongod: see docs/embedded.md.
 
-Each test says what mongod does and is expected to fail. One that passes, of a new version, fails
-here: its row in the document, and perhaps code that goes around it, can go.
+Each test says what mongod does, and is expected to fail. If one passes with a new version, the
+suite fails: delete its row in the document, and perhaps the code that works around the difference.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What keeps the code as it is."""
+"""The commit hooks run the checks of `make lint`."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""After a run with every kind of failure, no key is anywhere but in the environment."""
+"""After a run with every kind of failure, the keys are only in the environment."""
 
 import json
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def stored_documents() -> Iterator[str]:
 
 
 def queued_values(queue: Queue) -> Iterator[str]:
-    """Yield what is in the queue's server, and the errors of jobs, which are compressed there."""
+    """Yield all that the queue's server holds, and the errors of jobs, which it compresses."""
     for key in queue.connection.scan_iter():
         yield f"{key!r}: {queue.connection.dump(key)!r}"
     for id_ in queue.failed_job_registry.get_job_ids():
@@ -65,7 +65,7 @@ def queued_values(queue: Queue) -> Iterator[str]:
 
 
 def pages(client: Client) -> Iterator[str]:
-    """Yield what each page shows, and each document in the admin."""
+    """Yield the texts of pages of the forest, of pages of the admin, and of monitoring."""
     for address in ("", "trees/0/", "metrics/", "preferences/"):
         yield client.get(f"/{FOREST}/{address}").text
     for model in ("forests/forest", "forests/tree", "preferences/preferenceset"):
@@ -88,7 +88,7 @@ def test_no_key_is_in_database_queue_files_pages_or_logs(
         "seed_forest", "--dataset_config_name", "demo_arithmetic", *split,
         "--forest_name_suffix", "secret", "--limit", "4",
     )  # fmt: skip
-    # A tree fails with a message that repeats the key; tried again, the server refuses with it.
+    # A tree fails with a message that repeats the key; at the retry, the refusal repeats it too.
     model_server.faults.append(Fault(400, repeated))
     site.run("rollout_worker", "--num_processes", "1", *forest, status=3)
     failed = [*stored_documents(), *queued_values(queue)]
@@ -125,7 +125,7 @@ def test_no_key_is_in_database_queue_files_pages_or_logs(
         "output and logs": site.said,
     }
 
-    # The messages are there, so that the key would be.
+    # The messages are there, so the key would be there too.
     assert "BackendRefusedError" in places["database and queue, stopped"]
     assert "Incorrect API key provided: …" in places["database and queue, failed"]
     assert "Incorrect API key provided: …" in places["database and queue, stopped"]

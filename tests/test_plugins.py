@@ -1,4 +1,4 @@
-"""What another package adds by entry points: the one that docs/extending.md shows is used here."""
+"""Plugins that another package adds by entry points, such as the package in docs/extending.md."""
 
 import json
 import sys
@@ -55,7 +55,7 @@ def install(
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which packages are found."""
+    """A folder on the path of Python."""
     folder = tmp_path / "packages"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
@@ -64,7 +64,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def examples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The package of the document, installed; its name and version."""
+    """Install the package of the document; return its name and version."""
     (block,) = blocks(DOCUMENT, "toml")
     project = tomllib.loads(block)["project"]
     code = "\n\n".join(blocks(DOCUMENT, "python"))

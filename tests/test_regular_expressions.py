@@ -1,7 +1,7 @@
 """No regular expression takes more than linear time, whatever text it meets.
 
-Every pattern that a module keeps is found by itself, so a new one is tried without a word here.
-Growth is looked at, not seconds: twice the text may take about twice the time.
+The tests find every pattern that a module keeps, so a new pattern needs no change here. They
+measure growth, not seconds: twice the text may take about twice the time.
 """
 
 import importlib
@@ -24,11 +24,11 @@ from experiment_configs.answers import (
 
 PACKAGES = ("experiment_configs", "forests", "metrics", "preferences", "prm_site", "rollouts")
 LENGTHS = (24, 100, 400, 2_000, 8_000)
-"""In this order, so that exponential time shows where it is still bearable."""
+"""Shortest first, so that exponential time shows while it is still bearable."""
 MAX_GROWTH = 3
-"""Of the time when the text is twice as long: 2 is linear, 4 goes with the square."""
+"""Growth of the time when the text doubles: 2 is linear, 4 is quadratic."""
 MIN_SECONDS = 0.004
-"""Shorter times say nothing about growth: the whole text of a page is read in less."""
+"""Shorter times say nothing about growth: even the whole text of a page takes less."""
 
 _ANSWERS = "answers of at most 1,000 characters, with single blanks"
 BOUNDED = {
@@ -54,7 +54,7 @@ PIECES = (
     "\\text{", "\\boxed{", "\\begin{align}", "aA", "a=", "()", "{}", "[]", "\\\\", ". ",
 )  # fmt: skip
 ENDS = ("", "!\0")
-"""What nothing fits, so that all ways before it are tried."""
+"""Endings of the texts. No pattern matches the second, so all ways to match before it are tried."""
 
 
 def kept_patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
@@ -84,7 +84,7 @@ def _patterns_in(value: Any, levels: int) -> Iterator[re.Pattern[str]]:
 
 
 def is_only_matched(name: str) -> bool:
-    """Return whether a pattern is looked for at one place of a text, and not all through it."""
+    """Return whether the code only matches a pattern at one place, and never searches with it."""
     module, _, variable = name.rpartition(".")
     source = Path(f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
     used = set(re.findall(rf"\b{variable}\.(\w+)\(", source))
@@ -92,7 +92,7 @@ def is_only_matched(name: str) -> bool:
 
 
 def hostile_pieces(pattern: re.Pattern[str]) -> list[str]:
-    """Return what texts are made of: what hurts many patterns, and the words of this one."""
+    """Return the pieces of hostile texts: those that slow many patterns, and this one's words."""
     words = sorted(set(re.findall(r"[A-Za-z]{2,}", re.sub(r"\\[a-zA-Z]", " ", pattern.pattern))))
     return [*PIECES, *words[:20], *(f"{word} " for word in words[:20])]
 
@@ -108,7 +108,7 @@ def seconds(pattern: re.Pattern[str], text: str, *, only_matched: bool) -> float
 
 
 def worst_growth(name: str, pattern: re.Pattern[str]) -> tuple[float, str]:
-    """Return by how much the time grows when the text doubles, and for which piece."""
+    """Return the largest growth of the time when a text doubles, and the piece it is made of."""
     worst = (0.0, "")
     only_matched = is_only_matched(name)
     for piece in hostile_pieces(pattern):

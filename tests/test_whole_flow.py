@@ -1,4 +1,4 @@
-"""The users' flow from config to dataset, with a config that the project does not know."""
+"""The user's whole flow, from a config of their own to a dataset."""
 
 import io
 import json

@@ -50,9 +50,9 @@ NUM_PROCESSES = 2
 
 
 def main() -> int:
-    """Return the exit code: 1 where something failed."""
+    """Return the exit code: 1 if something failed."""
     options = _options()
-    # What is between here and the servers unwinds, so that all of them are stopped.
+    # The exit unwinds the stack, so that all servers are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     reports = [
         _Trial(
@@ -118,7 +118,7 @@ def _names(names: str, known: Collection[str]) -> list[str]:
 
 
 class _Trial:
-    """Everything that is tried with one backend; each part that is done is kept."""
+    """Everything that is tried with one backend; the report is kept after each part."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class _Trial:
         *,
         is_resumed: bool,
     ) -> None:
-        """Return a trial; `forests`: names of those to grow, and nothing else; empty: all."""
+        """Return a trial; `forests`: grow only these, and probe nothing; empty: try everything."""
         self._backend = backend
         self._folder = folder
         self._num_trees = num_trees
@@ -143,7 +143,7 @@ class _Trial:
             self.report.forget([one.name for one in self._growths], self._apis)
 
     def run(self) -> Report:
-        """Return what the backend came to."""
+        """Try all that the report lacks; return the report of the backend."""
         missing = [one for one in self._growths if not self.report.has(one.name)]
         templates = dict.fromkeys(one.template for one in missing)
         if set(self._apis) - set(self.report.behaviour):
@@ -170,7 +170,7 @@ class _Trial:
         return python, weights if backend.reads_gguf else ensure_folder_of_weights(python, weights)
 
     def _run_started(self, python: Path, weights: Path, growths: Sequence[Growth]) -> None:
-        """Start the backend once, and try what goes with its chat template."""
+        """Start the backend once, and try all that needs this chat template."""
         template = growths[0].template if growths else None
         thinks = any(one.thinks for one in growths)
         part = f"starting with {template.name}" if template else "starting"
@@ -220,7 +220,7 @@ class _Trial:
 
     @contextmanager
     def _noting(self, part: str) -> Iterator[None]:
-        """Say how long a part took, note what ended it, and keep the report."""
+        """Say how long a part took, note the error that ended it, and keep the report."""
         began = time.monotonic()
         try:
             yield

@@ -7,7 +7,7 @@ from forests.core.prefix import prefix_of
 from tests.backends.recording import Exchange
 
 Written = Mapping[str, Sequence[tuple[str, Sequence[str]]]]
-"""What the server wrote after each text of a path that it was sent, with the stop texts."""
+"""By text of a path that was sent: each answer of the server, with the stop texts."""
 
 
 def problem_of_paths(
@@ -16,12 +16,12 @@ def problem_of_paths(
     exchanges: Sequence[Exchange],
     final_stops: Sequence[str],
 ) -> str:
-    """Return which path has a text that the server did not write; empty where all were written.
+    """Return what is wrong with the first bad path; empty if the server wrote all texts.
 
-    The text of a path must follow from answers: each one begins where the text that was sent ended,
-    and the next one where it ended or was cut. Texts must be the same to the character. Two things
-    are allowed: a server that gets a message without the white space at its end may write this
-    again, and a server that repeats the message which it continues does so in its answer.
+    The text of a path must be a chain of answers: an answer begins where the text that was sent
+    ended, and the next answer begins where this one ended or was cut. Every character must be the
+    same. Two things are allowed: a server that gets a message without the white space at its end
+    may write this white space again, and a server may repeat the message that it continues.
 
     Args:
         prompts: root prompts by tree.
@@ -47,7 +47,7 @@ def problem_of_paths(
 
 
 def _written(prompt: Any, exchanges: Sequence[Exchange]) -> Written:
-    """Return what the server wrote after the texts of a tree."""
+    """Return what the server wrote after each text of a tree that it was sent."""
     found: dict[str, list[tuple[str, Sequence[str]]]] = {}
     for one in exchanges:
         sent: str | None = None
@@ -62,10 +62,10 @@ def _written(prompt: Any, exchanges: Sequence[Exchange]) -> Written:
 
 
 def _rests(text: str, before: Sequence[str], written: Written) -> Iterator[str]:
-    """Yield what the server wrote behind a text, for each way in which it wrote it.
+    """Yield what the server wrote after a text, once for each chain of answers with this text.
 
-    Empty where it stopped there. `before`: the ends of the steps before, at which answers may have
-    been cut, and further ones asked for.
+    The rest is empty if the server stopped there. `before`: the texts up to the end of each earlier
+    step. Answers may have been cut there, and further answers requested.
     """
     seen = set(map(len, before))
     open_places = list(seen)
@@ -87,7 +87,7 @@ def _rests(text: str, before: Sequence[str], written: Written) -> Iterator[str]:
 
 
 def _answers_at(before: str, written: Written) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield what was written after a text, without what repeats it."""
+    """Yield the answers after a text: whole, and without what they repeat of the text."""
     for sent in {before, before.rstrip()}:
         lost = before[len(sent) :]
         for answer, stops in written.get(sent, ()):

@@ -1,4 +1,4 @@
-"""An environment for each backend, as their packages exclude each other, and its weights."""
+"""An environment for each backend, because their packages exclude each other, and its weights."""
 
 import hashlib
 import os
@@ -57,7 +57,7 @@ _SECONDS_TO_DEQUANTISE = 600
 
 
 class PreparationError(Exception):
-    """A backend cannot be installed, or its weights not be made; the message is one line."""
+    """A backend cannot be installed, or its weights cannot be made; the message is one line."""
 
 
 def environment_key(
@@ -66,7 +66,7 @@ def environment_key(
     stand_ins: Sequence[str],
     requirements: Path = REQUIREMENTS,
 ) -> str:
-    """Return what differs wherever an environment must be made again."""
+    """Return a key of an environment; if the key differs, the environment must be made again."""
     bare = requirements / f"{name}-bare.txt"
     pins = (requirements / f"{name}.txt").read_text()
     bare_pins = bare.read_text() if bare.is_file() else ""
@@ -85,10 +85,10 @@ def ensure_environment(
 ) -> Path:
     """Return the Python of an environment with the pinned packages of `<name>.txt`.
 
-    Makes the environment where there is none for these pins. Pins of `<name>-bare.txt` are
-    installed without what they depend on. `unwanted`: packages that are taken out again.
-    `stand_ins`: modules that can be imported, and that hold nothing. `requirements`: the folder
-    of the pins. `base`: the Python of an environment whose packages this one uses too.
+    Makes the environment if there is none for these pins. Pins of `<name>-bare.txt` are installed
+    without their dependencies. `unwanted`: packages that are uninstalled at the end. `stand_ins`:
+    modules that are made empty, so that they can be imported. `requirements`: the folder of the
+    pins. `base`: the Python of another environment; this one uses its packages too.
 
     Raises:
         PreparationError: a package cannot be installed.

@@ -29,10 +29,10 @@ class CommandFailedError(Exception):
 
 @dataclass(frozen=True)
 class GrownForest:
-    """What growing a forest took, and what came out."""
+    """The cost and the result of growing a forest."""
 
     name: str
-    """What was grown."""
+    """The name of the `Growth`."""
     trees: int
     complete: int
     failed: int
@@ -52,7 +52,7 @@ class GrownForest:
 
 
 class Project:
-    """The project's commands on one data directory, whose requests a recorder passes on."""
+    """The project's commands on one data directory; a recorder passes their requests on."""
 
     def __init__(self, data_dir: Path, recorder: Recorder) -> None:
         self._data_dir = data_dir
@@ -62,7 +62,7 @@ class Project:
         """Prepare the database.
 
         Raises:
-            CommandFailedError: it cannot be.
+            CommandFailedError: the command failed.
         """
         self._manage("migrate", "-v", "0")
 
@@ -132,10 +132,10 @@ class Project:
         )
 
     def _compare(self, forest: str, growth: Growth) -> int:
-        """Return the number of thoughts of a forest that is as the server wrote it.
+        """Compare a forest with what the server wrote; return its number of thoughts.
 
         Raises:
-            CommandFailedError: it is not.
+            CommandFailedError: they differ, or the export failed.
         """
         with TemporaryDirectory() as folder:
             directory = Path(folder) / "forest"
@@ -164,7 +164,7 @@ class Project:
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command on these services, and nothing of the user's settings."""
+        """Run a command on these services, without the user's own settings."""
         own = ("PRM_", "OPENAI_", "MONGODB_", "REDIS_")
         environment = {name: text for name, text in os.environ.items() if not name.startswith(own)}
         environment |= {
@@ -185,13 +185,13 @@ class Project:
 
 
 def problem_of_steps(nodes: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
-    """Return what is wrong with the steps of a forest; empty where nothing is.
+    """Return what is wrong with the steps of a forest; empty if nothing is wrong.
 
     `nodes`: rows of an exported forest. `thinks`: whether each solution must begin with a thought.
     """
     for node in nodes:
         where = f"step {node['path']} of tree {node['tree']}"
-        if not (node["text"].strip() or node["terminal"]):  # a model may end where others go on
+        if not (node["text"].strip() or node["terminal"]):  # other samples may continue
             return f"{where} is blank"
         if node["truncated"] and node["finish_reason"] != "length":
             return f"{where} is cut, and its reason is {node['finish_reason']!r}"

@@ -1,4 +1,4 @@
-"""Ask a server what it does where the protocol leaves room, or servers leave the protocol."""
+"""Ask a server what it does where the protocol is open, or where servers do not follow it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ class Server:
 
     def __init__(self, url: str, model: str) -> None:
         self.model = model
-        # llama.cpp closes connections that rest, whoever wants to use them again.
+        # llama.cpp closes idle connections, even if a client wants to use them again.
         self._http = httpx.Client(
             base_url=url,
             timeout=_SECONDS_TO_ANSWER,
@@ -105,9 +105,9 @@ def stop_text(server: Server, api: str) -> str:
 
 
 def end_or_delimiter(server: Server, api: str) -> str:
-    """Say by what the end of a solution and the end of a step differ, and what the client reads."""
+    """Say how the end of a solution and the end of a step differ, and how the client reads them."""
     prompt = _ENDS
-    if api == "completions":  # where a model ends only if it believes to chat
+    if api == "completions":  # where a model ends only in the form of a chat
         prompt = f"<|im_start|>user\n{_ENDS}<|im_end|>\n<|im_start|>assistant\n"
     logprobs = {"logprobs": True, "top_logprobs": 1} if api == "chat" else {"logprobs": 1}
     found = []

@@ -18,15 +18,15 @@ _THOUGHT_FIELDS = ("reasoning_content", "reasoning")
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its answer, as far as texts go."""
+    """The texts of one request and of its answer."""
 
     prompt: str | Sequence[Mapping[str, Any]]
     """The prompt, or the messages without the one that is continued."""
     continued: str
-    """The message that is continued; empty where none is, and over completions."""
+    """The message that is continued; empty if there is none, and over completions."""
     stops: Sequence[str]
     written: Sequence[str]
-    """What the server wrote in each choice: its thought, if it has a field for that, and text."""
+    """The text of each choice, after its thought if the thought has a field of its own."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any], answer: Mapping[str, Any]) -> "Exchange":
@@ -46,7 +46,7 @@ class _Proxy(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that end leave requests."""
+        """Say nothing: a client that ends leaves its requests."""
 
 
 class Recorder:
@@ -57,7 +57,7 @@ class Recorder:
         self.exchanges: list[Exchange] = []
         self._server_url = urlsplit(url)
         self._began: dict[int, float] = {}
-        """When each request that waits for its answer came, by thread."""
+        """By thread: the time at which its waiting request came."""
         self._http = httpx.Client(
             timeout=_SECONDS_TO_ANSWER, limits=httpx.Limits(max_keepalive_connections=0)
         )
@@ -83,7 +83,7 @@ class Recorder:
         self._http.close()
 
     def state(self) -> str:
-        """Return in words what the server answered, and what it is asked now."""
+        """Return in words how many answers the server gave, and how many requests wait."""
         began = list(self._began.values())
         words = f"the server gave {len(self.exchanges)} answers with samples"
         if not began:
@@ -118,7 +118,7 @@ class Recorder:
         return Handler
 
     def pass_on(self, method: str, path: str, content: bytes) -> tuple[int, str, bytes]:
-        """Return status, content type and content of the server's answer, and keep it.
+        """Return status, content type and content of the server's answer; keep the exchange.
 
         Raises:
             httpx.HTTPError: there is no answer.

@@ -1,4 +1,4 @@
-"""Print what was seen: two Markdown tables, or one JSON object."""
+"""Reports of backends: kept in files, and printed as two Markdown tables or one JSON object."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,23 +24,23 @@ class Report:
     """Answers to the probes by API and probe."""
     forests: list[GrownForest] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    """Why a forest cannot be grown, by its name, where that is so by the backend's nature."""
+    """By name of a forest: why the backend can never grow it."""
     problems: dict[str, str] = field(default_factory=dict)
-    """What went wrong, by what was tried; empty where nothing did."""
+    """By part of the trial: what went wrong; empty if nothing did."""
 
     def has(self, forest: str) -> bool:
         """Return whether a forest was grown, or refused as it must be."""
         return forest in self.refused or any(one.name == forest for one in self.forests)
 
     def forget(self, forests: Sequence[str], apis: Sequence[str]) -> None:
-        """Leave out these forests, and what these APIs do, as they are tried again."""
+        """Drop the results of these forests and APIs, because they are tried again."""
         self.forests = [one for one in self.forests if one.name not in forests]
         self.refused = {name: why for name, why in self.refused.items() if name not in forests}
         self.behaviour = {api: seen for api, seen in self.behaviour.items() if api not in apis}
 
 
 def keep(report: Report, path: Path, key: str) -> None:
-    """Write a report to a file, for a later run of the same `key`."""
+    """Write a report to a file, for a later run with the same `key`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".new")
     aside.write_text(json.dumps({"key": key, "report": asdict(report)}, indent=2), encoding="utf-8")
@@ -48,7 +48,7 @@ def keep(report: Report, path: Path, key: str) -> None:
 
 
 def kept(path: Path, key: str) -> Report | None:
-    """Return what an earlier run of the same `key` came to, without its problems."""
+    """Return the report of an earlier run with the same `key`, without its problems, or None."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["key"] != key:
@@ -82,7 +82,7 @@ def _behaviour_table(reports: Sequence[Report]) -> str:
 
 
 def _answer(behaviour: Mapping[str, Mapping[str, str]], probe: str) -> str:
-    """Return one text for both APIs where they do the same."""
+    """Return one text for both APIs if they do the same."""
     texts = {api: _short(found[probe]) for api, found in behaviour.items() if probe in found}
     if len(set(texts.values())) > 1:
         return "; ".join(f"{api}: {text}" for api, text in texts.items())

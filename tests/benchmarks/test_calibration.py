@@ -1,4 +1,4 @@
-"""The benchmark of confidences, in a short form: pairs are at least as often right as they say."""
+"""The benchmark of confidences, in short: pairs are right at least as often as they claim."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""A measure knows its ratio, and whether that is what was wanted."""
+"""A measure knows its ratio, and whether the ratio meets the goal."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""All benchmarks in one run: small ones of our own, through the real runner, in real processes."""
+"""The runner of all benchmarks, here with small scripts of our own, in real processes."""
 
 import json
 import os
@@ -81,7 +81,7 @@ def rows(printed: str) -> list[list[str]]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie that nobody waits for has."""
+    """Return whether a process has ended; a zombie has."""
     try:
         return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -22,12 +22,13 @@ _ARGUMENTS = [
 def browser() -> Iterator[Browser]:
     """Chromium, for all tests of this package.
 
-    Not for the session: Playwright keeps an event loop running in the thread, in which the tests of
-    other packages could start none, and in which Django refuses the database unless told otherwise.
+    The scope is not the session, because Playwright keeps an event loop running in the thread.
+    Tests of other packages could then start no event loop, and Django would refuse them the
+    database.
     """
     path = chromium()
-    # Django would make another connection for the event loop. It would keep its client when a test
-    # outside the loop closes that.
+    # Django would make another connection for the event loop. That connection would keep its client
+    # even after a test outside the loop has closed the client.
     connection = connections[DEFAULT_DB_ALIAS]
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         connections[DEFAULT_DB_ALIAS] = connection
@@ -52,7 +53,7 @@ def context(browser: Browser, live_server) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def watch(context: BrowserContext, live_server) -> Iterator[Watch]:
-    """What the pages did that none may do; the test fails where there was anything."""
+    """What the pages did that they must never do. The test fails if there is anything."""
     watch = Watch(context, live_server.url)
     yield watch
     assert watch.problems == []

@@ -1,4 +1,4 @@
-"""A site with something of everything, and the addresses of its pages."""
+"""A site with an example of everything, and the addresses of its pages."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -123,7 +123,7 @@ def _add_opinions(forest: Forest) -> None:
 
 
 def large_tree(ends: int = 4) -> ReasoningTree:
-    """Return a tree of 510 steps, with four ends to each of a hundred ways."""
+    """Return a tree with a hundred ways of `ends` ends each; with four ends, it has 510 steps."""
     nodes = []
     for i in range(10):
         nodes.append(step(f"0.{i}", f"Way {i}: let $x_{i} = \\frac{{{i}}}{{2}}$ eggs be sold.\n"))

@@ -55,7 +55,7 @@ def test_a_bundle_of_hostile_texts_opens_without_a_server(db, browser: Browser, 
     roundness = "getComputedStyle(document.querySelector('.badge')).borderTopLeftRadius"
     assert page.evaluate(roundness) != "0px"  # the styles are loaded
     assert watch.problems == []
-    axe = checker("axe-core/axe.min.js").read_text()  # it asks for styles, which pages may not
+    axe = checker("axe-core/axe.min.js").read_text()  # loads styles, which pages must not
     for file in (bundle / "index.html", bundle / "trees" / "0.html", alone):
         page.goto(file.as_uri())
         page.evaluate(axe)

@@ -66,7 +66,7 @@ def test_from_a_forest_to_three_labels_and_a_file_for_a_colleague_by_keys_alone(
     reader.goto(f"/{FINISHED}/")
     tab_to(reader, "Labels")
     press("Enter")
-    reader.wait_for_url("**/labels/")  # with its scripts: they read the next key
+    reader.wait_for_url("**/labels/")  # waits for its scripts, which read the next key
     press("w")
     expect(reader.get_by_text("The step forgets them").first).to_be_visible()
     for number, (key, verdict) in enumerate([("1", "right"), ("3", "wrong"), ("2", "neutral")]):

@@ -1,4 +1,4 @@
-"""Every page in light, in dark and on a phone: pictures to look at, and no problem found."""
+"""Every page in light, in dark and on a phone: takes pictures, and finds no problem."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ LOOKS: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
 _UNFOLD = """() => {
   for (const one of document.querySelectorAll("details:not(:has(> [hx-get]))")) one.open = true;
 }"""
-"""Opens what is folded, except what would then be loaded."""
+"""Opens all folded parts, except those that would load something."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def showcase(live_server) -> None:
 
 
 PORTIONS = 4
-"""Tests that share the pages: to make the showcase takes longer than to look at a page."""
+"""Number of tests that share the pages: making the showcase takes longer than viewing a page."""
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_page_that_cannot_be_shown_looks_well(
 
 
 def html_errors(folder: Path) -> list[tuple[str, int, str]]:
-    """Return what the HTML checker finds in the files of a folder: page, line, message."""
+    """Return what the HTML checker finds in a folder: page, rule, and line with message."""
     command = checker("html-validate/bin/html-validate.mjs")
     settings = Path(__file__).with_name("htmlvalidate.json")
     result = subprocess.run(

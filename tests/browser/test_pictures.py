@@ -1,4 +1,4 @@
-"""The pictures in the documents are of today's pages: `make pictures` takes them again."""
+"""The pictures in the documents show today's pages; `make pictures` takes them again."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
 
 
 def fingerprint(page: Page) -> str:
-    """Return a hash of what a page says and of the styles: pixels differ between machines."""
+    """Return a hash of a page's text and of the styles; pixels would differ between machines."""
     words = _TIME.sub("", page.inner_text("body"))
     styles = b"".join(file.read_bytes() for file in STYLES)
     return hashlib.sha256(words.encode() + styles).hexdigest()

@@ -69,7 +69,7 @@ def test_pairs_are_judged_by_keys_one_after_the_other(reader: Page):
     reader.keyboard.press("ArrowUp")
     expect(pairs.nth(1)).to_be_focused()
     reader.keyboard.press("n")
-    reader.keyboard.type("a rash decision?")  # no key of these does anything else
+    reader.keyboard.type("a rash decision?")  # in the note, keys only write
     reader.keyboard.press("Escape")
     expect(pairs.nth(1)).to_be_focused()
     reader.keyboard.press("o")
@@ -90,7 +90,7 @@ def test_keys_turn_pages_and_explain_themselves(reader: Page):
     reader.wait_for_url("**page=1*")
     reader.keyboard.press("?")
     expect(reader.get_by_role("dialog")).to_contain_text("accept, reject the pair")
-    reader.keyboard.press("a")  # is not for the pairs behind the dialog
+    reader.keyboard.press("a")  # the pairs behind the dialog ignore it
     reader.keyboard.press("Escape")
     expect(reader.get_by_role("dialog")).to_be_hidden()
     assert not Review.objects.exists()

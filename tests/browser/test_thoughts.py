@@ -1,4 +1,4 @@
-"""Reading the thoughts of a reasoning model, and texts in them that mean harm."""
+"""Reading the thoughts of a reasoning model, and hostile texts in them."""
 
 import time
 
@@ -71,7 +71,7 @@ def test_nothing_in_a_thought_runs(reader: Page, live_server, watch):
         reader.goto(address)
         opened = reader.locator(".thought > summary")
         count = opened.count()
-        assert count > len(CORPUS) - 3  # but for blank texts
+        assert count > len(CORPUS) - 3  # blank texts are not shown
         reader.evaluate("for (const one of document.querySelectorAll('.thought')) one.open = true")
         expect(reader.get_by_role("link", name="Read this thought")).to_have_count(0)
         assert not reader.locator(".step :is(script, iframe, img, object, embed, style)").count()

@@ -146,7 +146,7 @@ def test_siblings_are_compared_by_a_key_and_others_are_chosen(reader: Page, fore
     reader.get_by_role("button", name="Compare").click()
     expect(reader.get_by_role("columnheader", name="Step 0.9")).to_be_visible()
     reader.get_by_role("link", name="Step 0.0").first.click()
-    reader.wait_for_url("**/nodes/0.0/")  # with its scripts: they read the next key
+    reader.wait_for_url("**/nodes/0.0/")  # waits for its scripts, which read the next key
     reader.keyboard.press("]")
     reader.wait_for_url("**/nodes/0.1/")
     reader.keyboard.press("s")

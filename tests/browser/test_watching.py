@@ -1,4 +1,4 @@
-"""The watch of the browser tests sees what they are there to find."""
+"""The watch of the browser tests notices all that these tests look for."""
 
 import pytest
 from playwright.sync_api import Browser

@@ -1,7 +1,7 @@
-"""Whatever a model or a dataset wrote: nothing runs, nothing loads, nothing is disguised.
+"""Nothing that a model or a dataset wrote runs, loads anything, or disguises anything.
 
-The browser has the site's own Content-Security-Policy, and what that would have stopped is a
-failure too: markup must have made it inert before.
+The browser has the site's own Content-Security-Policy. It is a failure too if only this policy
+stops a text: our markup must have made the text inert before.
 """
 
 import re
@@ -59,7 +59,7 @@ _PARTS = """() => {
   look(new DOMParser().parseFromString(document.documentElement.outerHTML, "text/html"));
   return [...found];
 }"""
-"""Returns what elements a page has, with their attributes, classes and foreign addresses."""
+"""Returns the elements of a page, with their attributes, classes and foreign addresses."""
 
 _UNFOLD = """async () => {
   // Of what asks the server when it is opened, one of each kind.
@@ -69,7 +69,7 @@ _UNFOLD = """async () => {
   const pause = () => new Promise((resolve) => setTimeout(resolve, 10));
   do await pause(); while (document.querySelector(".htmx-request"));
 }"""
-"""Opens what is folded, and ends when what that asks for has come."""
+"""Opens the folded parts, and ends when all their requests have been answered."""
 
 _OF_MARKUP = (
     {f"{space}:{tag}" for space in ("xhtml", "MathML") for tag in ALLOWED_TAGS}
@@ -109,7 +109,7 @@ def hostile_forest(name: str, text: str, **fields: Any) -> Forest:
         ("config_source", "config_git_commit", "config_git_branch", "dataset_split",
          "dataset_source", "dataset_licence", "backend_message"), text,
     )  # fmt: skip
-    key = text.replace("\x00", "")  # MongoDB refuses it in a name
+    key = text.replace("\x00", "")  # MongoDB refuses a null in a name
     return make_forest(
         name,
         **hostile,
@@ -121,7 +121,7 @@ def hostile_forest(name: str, text: str, **fields: Any) -> Forest:
 
 @pytest.fixture
 def parts_of(reader: Page) -> Callable[[str], set[str]]:
-    """Open a page with everything unfolded, and return what it is made of."""
+    """Open a page with everything unfolded, and return its parts, as `_PARTS` names them."""
 
     def parts_of(address: str) -> set[str]:
         reader.goto(address)
@@ -134,7 +134,7 @@ def parts_of(reader: Page) -> Callable[[str], set[str]]:
 
 @pytest.fixture
 def names() -> Iterator[str]:
-    """Names of forests, one for each text."""
+    """Names of forests: one for the calm words, and one for each text."""
     return (f"hostile-test-{number}" for number in range(len(CORPUS) + 1))
 
 
@@ -201,7 +201,7 @@ def test_nothing_that_is_searched_for_runs(reader: Page, parts_of, watch):
     calm = found("", CALM), found("trees/0/", CALM)
     assert "xhtml:mark" in calm[1]
     for index, (what, text) in enumerate(CORPUS.items(), start=1):
-        # A list of trees and the tree itself in turns: both mark what they find alike.
+        # By turns, a list of trees and a tree itself: both mark hits in the same way.
         place = f"trees/{index}/" if index % 2 else ""
         assert found(place, text) - calm[index % 2] - _OF_MARKUP == set(), what
     reader.wait_for_timeout(500)
@@ -328,9 +328,9 @@ _EXPOSED = """() => {
   }
   return exposed;
 }"""
-"""Returns the elements in which text from right to left stands beside words of the site.
+"""Returns the elements in which text from right to left is beside words of the site.
 
-Direction ends with an element that is isolated or not inline.
+The direction of a text has no effect outside an element that is isolated or not inline.
 """
 
 

@@ -1,4 +1,4 @@
-"""The programs that browser tests need, and what happens where one is missing."""
+"""The programs that browser tests need, and what happens if one is missing."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ SCREENSHOTS = Path(os.environ.get("TEST_SCREENSHOTS") or _PROJECT / "build" / "s
 
 
 def chromium() -> str:
-    """Return the path of a browser: what `TEST_CHROMIUM` names, or the first that is here.
+    """Return the path of a browser: the one in `TEST_CHROMIUM`, or the first one found.
 
     Debian's `chromium-headless-shell` draws no window and needs half of the processor time.
     """
@@ -43,7 +43,7 @@ def checker(path: str) -> Path:
 
 
 def _missing(what: str) -> NoReturn:
-    """Skip the test; where `TEST_REQUIRE_BROWSER` says that nothing may be missing, fail."""
+    """Skip the test, or fail it if `TEST_REQUIRE_BROWSER` is 1."""
     if os.environ.get("TEST_REQUIRE_BROWSER") == "1":
         pytest.fail(what)
     pytest.skip(what)

@@ -3,14 +3,14 @@
 from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError
 
 ONLY_THIS_MACHINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"
-"""Argument of Chromium with which nothing gets out.
+"""Argument of Chromium that lets no request leave this machine.
 
-To stop requests one by one would cost each page its cache, and as much time as the page itself.
+Stopping requests one by one would cost each page its cache, and as much time as the page itself.
 """
 
 
 class Watch:
-    """Notes what the pages of a browser context do, and what they ask for outside the site."""
+    """Notes what the pages of a browser context must not do, such as requests outside the site."""
 
     def __init__(self, context: BrowserContext, origin: str) -> None:
         self.problems: list[str] = []

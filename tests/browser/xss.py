@@ -1,7 +1,7 @@
-"""Texts that try to run, to load, or to disguise: what a model or a dataset may hold at worst.
+"""Texts that try to run, load or disguise something: the worst that a model or dataset may hold.
 
-Each calls `alert`, asks `elsewhere.example` for something, or changes how its neighbours look. They
-are written for this project after the ways that such attacks are known to take.
+Each text calls `alert`, asks `elsewhere.example` for something, or changes how its neighbours look.
+The texts were written for this project, after known ways of attack.
 """
 
 ELSEWHERE = "//elsewhere.example"
@@ -169,7 +169,7 @@ CORPUS: dict[str, str] = {
     **_SCRIPTS, **_HANDLERS, **_ADDRESSES, **_STYLES, **_FOREIGN, **_MUTATIONS, **_MARKDOWN,
     **_CHARACTERS,
 }  # fmt: skip
-"""Texts by what is special about them."""
+"""Texts by name. The name says what is special about the text."""
 
 BIDI = "\u202e\u2067אבגד\u202b\u200fשה"
 """Overrides and isolates that nothing ends, around letters that go from right to left."""
@@ -184,4 +184,4 @@ LONG = {
     "overrides": "\u202e" * (_LENGTH // 2),
     "combining": "a" + "\u0301" * (_LENGTH // 2),
 }
-"""Single lines so long that work beyond linear takes minutes."""
+"""Single lines so long that work of more than linear time takes minutes."""

@@ -1,4 +1,4 @@
-"""What no engine or machine is here to run is at least checked against what it names."""
+"""Files of the deployment that cannot run here: the tests check all that the files name."""
 
 import json
 import re
@@ -26,7 +26,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(Path("compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = Path("Dockerfile").read_text()
 UNITS = sorted(Path("deploy/systemd").glob("prm-[sw]*.service"))
-"""Those that stay up; `prm-clearsessions@` runs once a day and ends."""
+"""The units that stay up; `prm-clearsessions@` runs once a day and ends."""
 CLEARING = Path("deploy/systemd/prm-clearsessions@.service")
 ALL_UNITS = sorted(Path("deploy/systemd").glob("prm-*"))
 OURS = ("migrate", "web", "worker", "clearsessions")
@@ -34,7 +34,7 @@ EXAMPLE = Path(".env.example").read_text()
 
 
 def instructions(name: str) -> list[str]:
-    """Return the arguments of each such instruction of the Dockerfile."""
+    """Return the arguments of each instruction of the Dockerfile with this name."""
     joined = DOCKERFILE.replace("\\\n", " ")
     return re.findall(rf"^{name}\s+(.*)$", joined, re.MULTILINE)
 
@@ -77,7 +77,7 @@ def clearing() -> list[list[str]]:
 
 
 def after(word: str) -> list[list[str]]:
-    """Return what follows a word in each of the command lines that has it."""
+    """Return the words after a word, for each command line that has it."""
     return [line[line.index(word) + 1 :] for line in command_lines() if word in line]
 
 
@@ -88,7 +88,7 @@ class TestCompose:
         runs_once = name == "migrate"
         assert service["restart"] == ("no" if runs_once else "unless-stopped")
         from_image = name == "web"  # the Dockerfile's own check
-        if runs_once or name == "clearsessions":  # which waits for a day at a time
+        if runs_once or name == "clearsessions":  # it waits for a day at a time
             assert service["healthcheck"] == {"disable": True}
         elif not from_image:
             assert service["healthcheck"]["test"]
@@ -109,7 +109,7 @@ class TestCompose:
         for name in OURS:
             assert SERVICES[name]["read_only"] is True
             assert SERVICES[name]["cap_drop"] == ["ALL"]
-            assert "user" not in SERVICES[name]  # that of the image
+            assert "user" not in SERVICES[name]  # the image sets it
 
     def test_every_variable_is_explained_and_no_secret_has_a_default(self):
         text = Path("compose.yaml").read_text()
@@ -149,7 +149,7 @@ class TestCompose:
     def test_every_setting_of_the_site_can_be_set(self):
         read = set(re.findall(r'"(PRM_[A-Z_]+)"', Path("prm_site/settings.py").read_text()))
         fixed = {
-            # those of the image, and those whose default is right wherever compose runs
+            # the image sets them, or their default is right wherever compose runs
             "PRM_ENV_FILE", "PRM_DATA_DIR", "PRM_DEBUG", "PRM_MONGODB_TIMEOUT_SECONDS",
             "PRM_MONGODB_WRITE_TIMEOUT_SECONDS", "PRM_MONGODB_POOL_SIZE",
             "PRM_MONGODB_READ_PREFERENCE",
@@ -261,8 +261,8 @@ class TestUnits:
     @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
     @pytest.mark.parametrize("unit", ALL_UNITS, ids=lambda unit: unit.name)
     def test_systemd_itself_can_read_it(self, unit: Path, tmp_path: Path):
-        """Its program is not installed here, so another one stands in its place."""
-        for one in {unit, unit.with_suffix(".service")}:  # which a timer starts
+        """The program of the unit is not installed here, so `/bin/true` replaces it."""
+        for one in {unit, unit.with_suffix(".service")}:  # a timer starts it
             text = re.sub(
                 r"^ExecStart=\S+", "ExecStart=/bin/true", one.read_text(), flags=re.MULTILINE
             )
@@ -320,7 +320,7 @@ def test_every_health_check_asks_for_something_that_is_there():
 
 
 def test_the_site_is_served_alike_by_image_and_unit():
-    """Granian itself says whether it knows the options; the place where it listens differs."""
+    """Granian itself checks the options; only the place where it listens differs."""
     served = after("granian")
     assert len(served) == 2
     places = (r"--host 0\.0\.0\.0 --port (\d+) ", r"--uds \S+ --uds-permissions 0o666 ")

@@ -1,4 +1,4 @@
-"""Health checks of real processes, and workers and sites that are exchanged while at work."""
+"""Health checks of real processes, and workers and sites that are replaced while they work."""
 
 import os
 import re
@@ -57,7 +57,7 @@ def pool(server: OpenAIServer, num_workers: int = 1):
 
 
 def production(**more: str) -> dict[str, str]:
-    """Return what the site needs in production mode, beside a model server."""
+    """Return the settings that the site needs in production mode, beside a model server."""
     return {
         "PRM_PRODUCTION": "1",
         "PRM_SECRET_KEY": "0123456789" * 6,
@@ -68,7 +68,7 @@ def production(**more: str) -> dict[str, str]:
 
 
 def line_of_unit(name: str) -> list[str]:
-    """Return the words of a line that the unit of systemd for the site has once."""
+    """Return the words of a setting that the site's systemd unit has once."""
     (line,) = re.findall(rf"^{name}=(.*)$", SITE_UNIT.read_text(), re.MULTILINE)
     return shlex.split(line.removeprefix("-"))
 
@@ -85,7 +85,7 @@ def at_port(port: int) -> list[str]:
 
 
 def at(place: Path, words: list[str]) -> list[str]:
-    """Return a line of the unit for a socket elsewhere."""
+    """Return words of the unit, with the socket at another place."""
     return [word.replace("/run/prm-site/%i.sock", str(place)) for word in words]
 
 
@@ -111,7 +111,7 @@ def test_the_check_of_the_site_says_what_is_wrong(monkeypatch: pytest.MonkeyPatc
 
 
 def leads_elsewhere(port: int) -> str | None:
-    """Return where the site sends who does not say that the visitor came by HTTPS."""
+    """Return where the site redirects a request that does not say that it came by HTTPS."""
     with closing(HTTPConnection("127.0.0.1", port)) as connection:
         connection.request("GET", "/healthz", headers={"Host": "other.example.org"})
         return connection.getresponse().headers["Location"]
@@ -137,7 +137,7 @@ def test_a_page_that_leads_elsewhere_is_not_well():
 
 
 class Proxy:
-    """Asks the sockets of the site in turn, and the next one where one does not answer."""
+    """Asks the sockets of the site in turn; if one does not answer, it asks the next one."""
 
     def __init__(self, *sockets: Path) -> None:
         self.sockets = deque(sockets)
@@ -161,7 +161,7 @@ class Proxy:
 
 
 def status_of(address: Path, path: str) -> int:
-    """Return the status of the site's answer at a socket; 0 where nobody answers there."""
+    """Return the status of the site's answer at a socket; 0 if nobody answers there."""
     with closing(HTTPConnection("forests.example.org")) as connection:
         connection.sock = socket.socket(socket.AF_UNIX)
         try:
@@ -230,7 +230,7 @@ def test_a_site_that_was_killed_starts_again(
         subprocess.run(at(place, line_of_unit("ExecStartPre")), check=True)
         with process(*at(place, arguments_of_granian()), **variables):
             wait_until(lambda: status_of(place, "/healthz") == 200)
-        assert place.exists()  # it was killed
+        assert place.exists()  # the killed process left it
 
 
 def test_the_check_of_workers_looks_for_those_of_this_machine(
@@ -273,7 +273,7 @@ def test_workers_are_exchanged_while_a_forest_grows_and_nothing_is_lost(
             old.send_signal(signal.SIGTERM)
             status = old.wait(30)
             kept = Tree.objects.filter(forest=forest, num_nodes__gt=0).count()
-            assert reread(forest).num_pending > 0  # or there was nothing to hand over
+            assert reread(forest).num_pending > 0  # else there was nothing to hand over
             wait_until(lambda: enqueue_forest(reread(forest), 5) == 0 and is_grown(forest), 60)
 
     grown = reread(forest)
@@ -281,7 +281,7 @@ def test_workers_are_exchanged_while_a_forest_grows_and_nothing_is_lost(
     assert kept > 0
     assert (grown.num_complete, grown.num_failed) == (40, 0)
     assert_whole(grown)
-    # What was in flight in two workers with two requests each is all that may be drawn again.
+    # Only what was in flight may be drawn again: two requests in each of two workers.
     assert model_server.num_answered - grown.requests <= 4
 
 

@@ -1,8 +1,8 @@
 """Every block of commands in the documents is run, in the order of its document.
 
 Commands of ours run as they are typed, on the embedded database and queue, against a scripted model
-server, in an empty directory. What stays running, such as a worker, is started, seen to work, and
-stopped. What needs another machine is listed with the reason.
+server, in an empty directory. A command that stays running, such as a worker, is started, checked,
+and stopped. Commands that need another machine are listed with the reason.
 """
 
 import json
@@ -75,7 +75,7 @@ NOT_RUN = {
     "python -m fastchat.": "`make test-backends` runs it",
     "python -m sglang.": "`make test-backends` runs it",
 }
-"""How command lines begin that are not run, and why."""
+"""The beginnings of command lines that are not run, and why."""
 
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _OURS = re.compile(r"^(?:\.venv/bin/)?python manage\.py ")
@@ -122,7 +122,7 @@ class Shell:
             assert not end.code, line  # noqa: PT017  an exit code, not a failure to expect
 
     def prepare(self, name: str) -> None:
-        """Let happen what the text around a command says has happened."""
+        """Do what the text around a command says has been done."""
         if name == "import_forest" and (self.directory / "backups" / "first").exists():
             for forest in Forest.objects.filter(pk=FIRST):
                 delete_forest(forest)
@@ -133,7 +133,7 @@ class Shell:
 
 
 def run_services(shell: Shell, words: list[str]) -> None:
-    """Start all three, on a data directory of their own."""
+    """Start all three services, on a data directory of their own."""
     data = shell.directory / "data"
     unset = dict.fromkeys(("MONGODB_URI", "REDIS_URL", "OPENAI_BASE_URL"), "")
     child = shell.start(words, PRM_DATA_DIR=str(data), **unset)
@@ -225,7 +225,7 @@ def grow(shell: Shell, suffix: str) -> Forest:
 
 
 def prepare(shell: Shell, document: str) -> None:
-    """Let be there what a document takes for granted: how-tos begin where the tutorial ends."""
+    """Make what a document needs at its start: how-tos begin where the tutorial ends."""
     if document in ("README.md", "docs/tutorial.md"):
         return
     forest = grow(shell, "first")

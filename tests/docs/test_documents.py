@@ -1,4 +1,4 @@
-"""What README and docs show is run."""
+"""The examples in README and docs work."""
 
 import re
 import shlex
@@ -99,7 +99,7 @@ def test_a_command_that_a_document_shows_can_be_typed(document: str, line: str):
     name, *arguments = shlex.split(line)
     command = load_command_class(get_commands()[name], name)
     parser = command.create_parser("manage.py", name)
-    parser.called_from_command_line = False  # what it cannot read is an error here and no exit
+    parser.called_from_command_line = False  # raises an error instead of an exit
     parser.parse_args(arguments)
 
 
@@ -109,7 +109,7 @@ APPS = (
 
 
 def folders_of_the_apps() -> set[str]:
-    """Return the folders with code of our own, but commands and migrations."""
+    """Return the folders with code of our own, except commands and migrations."""
     return {
         str(module.parent)
         for app in APPS

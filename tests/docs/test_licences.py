@@ -1,4 +1,4 @@
-"""What a site depends on, and under which licences."""
+"""The packages that a site depends on, and their licences."""
 
 from deploy.licences import (
     GPL,

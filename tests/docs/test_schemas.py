@@ -1,4 +1,4 @@
-"""The JSON Schemas of the documents are those of the types that check."""
+"""The JSON Schemas in the documents are those of the types that check data."""
 
 import json
 from pathlib import Path

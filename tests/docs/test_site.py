@@ -85,7 +85,7 @@ def plain(html: str) -> str:
 
 
 def help_of(name: str) -> dict[str, str]:
-    """Return what `--help` says of each option, Django's own left out."""
+    """Return what `--help` says of each option, without Django's own options."""
     parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
     django = set(BaseCommand().create_parser("", "")._option_string_actions)
     return {

@@ -1,4 +1,4 @@
-"""The rules for words: what is banned is found, and is nowhere."""
+"""The rules for words: banned phrases are found, and no checked file has one."""
 
 import re
 from pathlib import Path

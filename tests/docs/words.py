@@ -14,10 +14,10 @@ FOLDERS = (
     "common", "experiment_configs", "forests", "rollouts", "metrics", "preferences", "prm_site",
     "templates", "deploy", "docs", "tests/docs",
 )  # fmt: skip
-"""Folders whose Python files and templates are checked. Add one as soon as it is clean."""
+"""Folders with the Python files and templates to check. Add a folder as soon as it is clean."""
 
 NOT_CHECKED = {"docs/style.md", "tests/docs/test_words.py"}
-"""Files that quote what is banned."""
+"""Files that quote banned phrases."""
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LIST = Path(__file__).with_name("banned_phrases.toml")
@@ -61,7 +61,7 @@ def checked_files() -> list[str]:
 
 
 def prose_of(path: str, text: str) -> str:
-    """Return the words of a file at their places: comments and strings, or all but code."""
+    """Return the prose of a file at its places: comments and strings, or all but code."""
     if path.endswith(".py"):
         return _prose_of_python(text)
     return _CODE.sub(lambda found: re.sub(r"[^\n]", "·", found[0]), text)

@@ -1,4 +1,4 @@
-"""Writes what each consumer made of the exports as a table: `build/interop.md`.
+"""Writes a table of how each consumer read the exports: `build/interop.md`.
 
 `RENEW_INTEROP=1` also replaces the rows of this run in `docs/interop.md`.
 """
@@ -31,7 +31,7 @@ def forest(db) -> Forest:
 
 @pytest.fixture
 def chats(db) -> Forest:
-    """Return a forest whose prompts are chats."""
+    """Return a forest with chats as prompts."""
     worker_config = {**make_forest("x-test-first").worker_config, "api": "chat"}
     prompt = [{"role": "system", "content": "Add."}, {"role": "user", "content": "2 + 3?"}]
     return _with_pairs(make_forest("chats-test-first", worker_config=worker_config), prompt=prompt)
@@ -47,7 +47,7 @@ def _with_pairs(forest: Forest, **fields: Any) -> Forest:
 @dataclass(slots=True)
 class _Row:
     subject: str
-    """The columns that name it."""
+    """The columns that name the row."""
     success: str
     result: str = NOT_RUN
 
@@ -95,7 +95,7 @@ def pytest_sessionfinish() -> None:
 
 
 def _renewed(row: _Row, old: list[str]) -> str:
-    """Return its line; one that was left out of this run keeps what an earlier run found."""
+    """Return the line of a row; a row that did not run keeps the line of an earlier run."""
     if row.result == NOT_RUN:
         for line in old:
             if line.startswith(row.subject):

@@ -23,15 +23,15 @@ class Consumer:
     reader: str
     """Name of the script that runs it, in `readers`."""
     stand_ins: Sequence[str] = ()
-    """Modules that it imports at its start and that need a GPU, or that texts do not need."""
+    """Modules that it imports at its start, but that need a GPU or are not needed for texts."""
     checkout: str = ""
-    """Variable that names a checkout of its source, for one that no registry has."""
+    """Variable that names a checkout of its source, for a program that no registry has."""
     environment: str = ""
-    """Key of the program whose environment it uses."""
+    """Key of another program, if this one uses the environment of the other."""
 
     @property
     def version(self) -> str:
-        """The pinned version; empty for one that no registry has."""
+        """The pinned version; empty for a program that no registry has."""
         pins = [
             pin
             for file in (f"{self.key}.txt", f"{self.key}-bare.txt")
@@ -43,7 +43,7 @@ class Consumer:
         )
 
     def python(self, folder: Path) -> Path:
-        """Return the Python of its environment, which is made where there is none.
+        """Return the Python of its environment; make the environment if there is none.
 
         All environments share one PyTorch, the largest package by far.
 

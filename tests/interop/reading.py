@@ -31,7 +31,7 @@ TEXT = f"Question: {QUESTION}\nAnswer:"
 def read(
     consumer: str, kind: str, forest: Forest, name: str, container: str, output: Path, *more: str
 ) -> dict[str, Any]:
-    """Export, and return what the consumer makes of it."""
+    """Export a forest, and return what the consumer reads from the files."""
     one = CONSUMERS[consumer]
     if one.checkout and not os.environ.get(one.checkout):
         pytest.skip(f"{one.name} has no package: {one.checkout} names a checkout of its source")
@@ -65,7 +65,7 @@ def split(parts: list[list[Any]]) -> tuple[str, str]:
 
 
 def joined(parts: list[list[Any]]) -> tuple[tuple[str, bool], ...]:
-    """Return parts that a set can hold."""
+    """Return the parts in a form that a set can hold."""
     return tuple((text, is_learnt) for text, is_learnt in parts)
 
 

@@ -1,6 +1,6 @@
-"""Other programs read what is exported, as it is, and train on the model's own text.
+"""Other programs read the exported files as they are, and train on the model's own text.
 
-`make test-interop` names the folder of their environments; elsewhere this is skipped.
+`make test-interop` names the folder of their environments; without it, these tests are skipped.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.rollouts.forests import seeded
 
 pytestmark = pytest.mark.django_db
 
-PAIRS = (  # prefix, chosen, rejected, margin: what `addition_tree` comes to
+PAIRS = (  # prefix, chosen, rejected, margin: the pairs of `addition_tree`
     ("", f"{ADD}The answer is 5", f"{SUBTRACT}The answer is 1", 0.5),
     (ADD, "The answer is 5", "The answer is 6", 1.0),
     (SUBTRACT, "  The answer is 5", "The answer is 1", 1.0),
@@ -47,7 +47,7 @@ class Reading:
     learns: str = "completion"
     """completion: what follows the prefix; answer: prefix too; all: no token is left out."""
     opening: str = ""
-    """What it learns of the chat template before the answer."""
+    """The part of the chat template before the answer that the trainer learns too."""
     trains: bool = True
     margin: bool = False
 
@@ -131,7 +131,7 @@ def test_labels_stand_at_the_end_of_the_steps(forest, tmp_path, consumer: str):
     kind = {"trl_prm": "prm", "axolotl": "stepwise"}[consumer]
     found = read(consumer, kind, forest, "trl_stepwise", "jsonl", tmp_path / "out")
 
-    # Both put a line end after each step, and the label on it.
+    # Both put a line end after each step, and the label on this line end.
     assert {(json.dumps(row["text"]), tuple(row["labels"])) for row in found["read"]} == {
         (
             json.dumps([[TEXT + first, False], ["\n", True], [second, False], ["\n", True]]),

@@ -28,7 +28,7 @@ def judged_forest(forest: Forest) -> Forest:
 
 
 def critiques() -> list[tuple[str, str]]:
-    """Return what is asked about each solution, and the answer of the labels."""
+    """Return the question about each solution, and the answer that follows from its labels."""
     return [
         (
             filled_prompt(PROMPTS["per_step"], QUESTION, [first, second]),

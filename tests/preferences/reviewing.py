@@ -1,4 +1,4 @@
-"""What tests of reviews do: judge pairs over HTTP, and look what came of it."""
+"""Helpers for tests of reviews: judge pairs over HTTP, and read the result."""
 
 import io
 import re
@@ -41,7 +41,7 @@ def counts(preference_set: PreferenceSet) -> tuple[int, int, int]:
 
 
 def remake(forest: Forest, *arguments: str) -> str:
-    """Make the set anew by the command; return what it says on stderr."""
+    """Replace the set with the command; return its stderr."""
     err = io.StringIO()
     call_command(
         "create_preferences", "--min_confidence", "0",

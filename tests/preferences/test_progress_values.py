@@ -30,7 +30,7 @@ PROVEN = {
 
 @pytest.fixture
 def forest() -> Forest:
-    """The prompt is worth 1/2. One step makes it 3/4, one leaves it, and one makes it 0."""
+    """The value of the prompt is 1/2. One step makes it 3/4, one keeps it, and one makes it 0."""
     tree = tree_of(
         step("0.0", "good\n", count=8),
         leaf("0.0.0", "#### 1", RIGHT, count=6, answer="1"),

@@ -17,7 +17,7 @@ from preferences.sets.storage import sets_of
 
 pytestmark = pytest.mark.django_db
 
-# Right rollouts, and few wrong ones, as OpenR's files have them: values of 32 rollouts each.
+# Right rollouts and few wrong ones, as in OpenR's files; each value is a share of 32 rollouts.
 OPENR = {
     "question": "How much is 2 + 3 + 4?",
     "final_answer": "9",
@@ -93,7 +93,7 @@ class TestPairs:
             (1.0, 0.0),
         }
         assert found["num_pairs"] == 2
-        assert found["dropped"]["nodes_without_result"] == 2  # the file does not value these
+        assert found["dropped"]["nodes_without_result"] == 2  # the file has no values for these
 
     def test_leaves_alone_call_the_step_that_mostly_fails_right(self, imported):
         made(imported, "--pairing", "all_pairs", "--level", "step")

@@ -1,4 +1,4 @@
-"""Trees for tests, written as indented text would be: path, step, and what became of it."""
+"""Trees for tests, written as a table: the path, text, grade and number of samples of each node."""
 
 from typing import TypeAlias
 
@@ -30,7 +30,7 @@ def tree_of(steps: dict[str, Step]) -> ReasoningTree:
 
 
 def addition_tree() -> ReasoningTree:
-    """Return a tree whose first steps have the values 0.75 and 0.25."""
+    """Return a tree with two first steps, of the values 0.75 and 0.25."""
     return tree_of(
         {
             "0.0": (" Add: 2 + 3 = 5 — naïve, 足す.\n", None),

@@ -1,4 +1,4 @@
-"""Demos as processes: of two trees, ended after the export."""
+"""Demos as processes: each grows two trees and ends after the export."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ _STAGE = re.compile(r"^=== \d+/\d+ [^:]+: (?:python manage\.py|prm) (\w+)", re.M
 
 
 class Demos:
-    """Starts them; whatever still runs at the end is killed."""
+    """Starts demos; at the end, kills those that still run."""
 
     def __init__(
         self, program: Sequence[str], directory: Path, environment: Mapping[str, str]
@@ -22,7 +22,7 @@ class Demos:
         self._started: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
 
     def start(self, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
-        """Start one, and return it with its log."""
+        """Start a demo; return its process and the path of its log."""
         log = self._directory / f"demo-{len(self._started)}.log"
         file = log.open("wb")
         demo = subprocess.Popen(
@@ -49,5 +49,5 @@ class Demos:
 
 
 def stages(log: Path) -> Sequence[str]:
-    """Return the commands that a demo went through."""
+    """Return the commands that a demo started, in order."""
     return _STAGE.findall(log.read_text())

@@ -15,7 +15,7 @@ from tests.prm_site.demos import Demos
 
 @pytest.fixture
 def demos(tmp_path: Path) -> Iterator[Demos]:
-    """Demos of the checkout, with a model server that is away."""
+    """Demos of the checkout, with a model server that does not answer."""
     environment = os.environ | {
         "PRM_DATA_DIR": str(tmp_path / "data"), "MONGODB_URI": "", "REDIS_URL": "",
         "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",

@@ -1,4 +1,4 @@
-"""What `pip install` gives: `prm` in a directory of the user, far from a checkout."""
+"""`prm` after `pip install`, in a directory of the user outside any checkout."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ NOT_INSTALLED = ("PRM_", "OPENAI_", "MONGODB_URI", "REDIS_URL", "DJANGO_", "PYTH
 
 @pytest.fixture(scope="module")
 def site_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment with our wheel; what it depends on is that of this environment."""
+    """A new environment with our wheel; its dependencies are those of this environment."""
     root = tmp_path_factory.mktemp("installed")
     ignored = shutil.ignore_patterns("__pycache__")
     for name in (*PACKAGES, "templates", "tests", "benchmarks"):
@@ -58,7 +58,7 @@ def program(site_packages: Path) -> Path:
 
 @pytest.fixture
 def users_own(tmp_path: Path) -> Path:
-    """A directory whose names are some of ours."""
+    """A directory with packages that have the names of ours."""
     for name in ("common", "metrics"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('not this one')")

@@ -34,7 +34,7 @@ SERVER = "http://gpu1.example:8000/v1"
 
 @pytest.fixture
 def forest() -> Forest:
-    """A forest with metrics and pairs, whose texts name its server wherever one may stand."""
+    """A forest with metrics and pairs; its server is named in every text that may name one."""
     grown_by = {
         "model": "small", "server": SERVER, "chat_template_sha256": "", "first_at": "2026-11-29",
     }  # fmt: skip
@@ -84,7 +84,7 @@ def data_of(client: Client, address: str, **parameters: str | int) -> dict[str, 
 
 
 def followed(client: Client, address: str | None, key: str) -> Iterator[Any]:
-    """Yield what stands under a key of a list, from page to page."""
+    """Yield the entries under a key of a list, from page to page."""
     while address:
         found = json.loads(client.get(address).content)
         yield from found[key]

@@ -23,7 +23,7 @@ def test_every_change_of_a_model_has_its_migration():
 
 @pytest.fixture
 def database() -> Iterator[Database[dict[str, Any]]]:
-    """A database of its own, empty before and gone afterwards."""
+    """A new, empty database, deleted afterwards."""
     name = f"migrating_{uuid4().hex[:12]}"
     with pymongo.MongoClient[dict[str, Any]](settings.MONGODB_URI) as client:
         yield client[name]

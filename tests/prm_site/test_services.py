@@ -32,7 +32,7 @@ from tests.waiting import wait_until
 
 
 def say(_: str) -> None:
-    """Tests look at what happens, not at what is said of it."""
+    """Ignore the message: these tests check what happens."""
 
 
 def address(data_dir: Path, service: str) -> str:

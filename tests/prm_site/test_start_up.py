@@ -1,4 +1,4 @@
-"""What processes import before they do anything: each of these libraries takes 0.06 s to 0.7 s."""
+"""Which heavy libraries processes import at their start: each library takes 0.06 s to 0.7 s."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ HEAVY = (
     "openai", "pandas", "pyarrow", "pydantic", "sympy", "tokenizers",
 )  # fmt: skip
 COMMANDS: dict[str, set[str]] = {
-    "check": set(),  # with all that the addresses of the site lead to
+    "check": set(),  # loads all views of the site
     "recount_forest --help": set(),
     "populate_forest --help": set(),
     "rollout_worker --help": set(),
@@ -48,12 +48,12 @@ for code in json.load(sys.stdin):
         os._exit(0)
     assert os.wait()[1] == 0, code
 """
-"""Runs each code in a fork of one process in which Django is loaded."""
+"""Runs each code in a fork of one process that has loaded Django."""
 
 
 @pytest.fixture(scope="module")
 def imported_by() -> dict[str, set[str]]:
-    """Which of the heavy libraries each command or code imports."""
+    """The heavy libraries that each command or code imports."""
     codes = [f"run(['manage.py', *{one.split()!r}])" for one in COMMANDS]
     ran = subprocess.run(
         [sys.executable, "-c", _IN_FORKS],

@@ -1,4 +1,4 @@
-"""All that tell a forest's state are asked at once, and must say the same."""
+"""All places that show a forest's state show the same state at the same time."""
 
 import re
 from collections.abc import Callable

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def view(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path, int]]:
-    """The command, what it says, and the port that it was asked for."""
+    """The process of the command, the path of its log, and its port."""
     log, port = tmp_path / "log", free_port()
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -42,7 +42,7 @@ def test_it_serves_the_pages_until_it_is_stopped(view):
 
     lines = log.read_text().splitlines()
     assert lines[0] == f"The forests: http://127.0.0.1:{port}/"
-    # The database is named by the settings, so its users are not for us to make.
+    # The settings name the database, so the command makes no user in it.
     assert re.fullmatch(r"Log in as a user of the site; `.* add_user` makes one", lines[1])
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
         assert b"Log in" in page.read()

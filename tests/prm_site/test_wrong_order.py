@@ -1,4 +1,4 @@
-"""What is said where the database, the queue or the model server was not started before."""
+"""Messages when the database, the queue or the model server was not started before."""
 
 import os
 from pathlib import Path

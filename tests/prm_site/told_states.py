@@ -1,4 +1,4 @@
-"""What each page, command and metric tells of the states of forests."""
+"""The states of forests that pages, commands and metrics show."""
 
 import io
 import re
@@ -18,9 +18,9 @@ BADGE = r'<span class="badge state-[a-z-]+">([^<]+)</span>'
 
 
 def told_states(client: Client, forests: Sequence[Forest]) -> Mapping[str, Mapping[str, set[str]]]:
-    """Return the states that each place tells of each forest: one where all is well.
+    """Return the states that each place shows for each forest; a correct place shows one.
 
-    `client`: of somebody who may see the admin.
+    `client`: logged in as somebody who may see the admin.
     """
     told: defaultdict[str, dict[str, set[str]]] = defaultdict(dict)
     everywhere = {

@@ -1,7 +1,7 @@
 """The demo's word problems for a model that thinks before each answer, over the chat API.
 
-The packaged model cannot think, so the server holds what it writes to the form of a thought and an
-answer. Each server has its own field for that, and ignores those of the others.
+The packaged model cannot think, so the server forces its text into the form of a thought and an
+answer. Each server has its own field for this, and ignores the fields of the others.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""The demo's word problems over the chat API, in whole solutions whose examples show thoughts.
+"""The demo's word problems over the chat API, in whole solutions; the examples show thoughts.
 
-For servers that continue no message and hold no text to a form, too. Whether the model thinks is
-its own affair.
+Also for servers that can neither continue a message nor force a text into a form. The model may
+think, or not.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
-"""What a trainer of transformers is given, and what it learns from it.
+"""Observe which rows a trainer of transformers is given, and which tokens it learns.
 
-Runs in the environments of trainers, without this project: nothing is imported from it.
+Runs in the environments of trainers, without this project, so it imports nothing from the project.
 """
 
 import json
@@ -17,7 +17,7 @@ IGNORED = -100
 
 
 def training(run: Callable[[], object], *, of_pairs: bool = True) -> dict[str, Any]:
-    """Return what the trainer that `run` starts reads, and what its optimisation steps come to."""
+    """Start a trainer by `run`; return the rows that it reads, and its optimisation steps."""
     seen: list[dict[str, Any]] = []
     original = Trainer.train
 
@@ -64,7 +64,7 @@ def parts(tokenizer: Any, ids: Any, learnt: Any) -> list[list[Any]]:
 
 
 def _rows(trainer: Trainer, *, of_pairs: bool) -> Iterator[dict[str, Any]]:
-    """Yield what each row of the trainer's batches is to it."""
+    """Yield each row of the trainer's batches, as the trainer reads it."""
     tokenizer = trainer.processing_class
     for batch in trainer.get_train_dataloader():
         ids, attended = batch["input_ids"], batch["attention_mask"].bool()

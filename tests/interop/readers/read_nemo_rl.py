@@ -1,6 +1,6 @@
 """Read an exported dataset, as it is, with the loaders of NeMo-RL.
 
-The package of this name is a placeholder: NEMO_RL names a checkout of NVIDIA-NeMo/RL.
+The package of this name is only a placeholder, so NEMO_RL names a checkout of NVIDIA-NeMo/RL.
 
 usage: python read_nemo_rl.py pairs|ranks|sft DIRECTORY CONTAINER
 """

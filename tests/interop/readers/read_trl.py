@@ -28,7 +28,7 @@ def main() -> None:
 def dpo(rows: Any, scratch: str) -> Any:
     from trl import DPOConfig, DPOTrainer
 
-    # Without a reference the trainer would load it by the model's name, which leads to the hub.
+    # Without a reference, the trainer would load one from the hub, by the name of the model.
     reference = tiny.causal_model()
     return _trainer(DPOTrainer, DPOConfig, tiny.causal_model(), rows, scratch, ref_model=reference)
 

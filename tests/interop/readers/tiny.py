@@ -1,6 +1,6 @@
 """A small model with random weights, and a tokenizer that loses nothing of a text.
 
-Runs in the environments of trainers, without this project: nothing is imported from it.
+Runs in the environments of trainers, without this project, so it imports nothing from the project.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ CHAT_TEMPLATE = (
 
 
 def tokenizer(*more: str) -> PreTrainedTokenizerFast:
-    """Return one token for each byte, so that no text is unknown, and one for each of `more`."""
+    """Return a tokenizer of one token for each byte, so that it knows all texts, and of `more`."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: number for number, token in enumerate(["<pad>", END, *alphabet])}
     made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))

@@ -293,7 +293,7 @@ def twice(steps: Mapping[str, Step]) -> ReasoningTree:
 
 
 class TestCounting:
-    """What is left out is counted over the whole tree, not only at its last prefix."""
+    """Left-out nodes and pairs are counted over the whole tree, not only at its last prefix."""
 
     def test_prefixes_with_one_continuation(self):
         tree = twice({"0.0": ("a", RIGHT)})

@@ -1,4 +1,4 @@
-"""Ranked siblings say what the pairs of their prefix say, and nothing more."""
+"""Rankings of siblings say exactly what the pairs of their prefix say."""
 
 from itertools import combinations
 

@@ -30,7 +30,7 @@ END_OF_GOOD, END_OF_LUCKY, END_OF_BAD = (*GOOD, 0), (*LUCKY, 0), (*BAD, 0)
 
 @pytest.fixture
 def forest() -> Forest:
-    """A good step, a wrong one whose answer is right by luck, and a wrong one."""
+    """A good step, a wrong step with a right answer by luck, and a wrong step with a wrong one."""
     tree = tree_of(
         step("0.0", "good\n", count=8), leaf("0.0.0", "#### 1", RIGHT, count=8, answer="1"),
         step("0.1", "lucky\n", count=8), leaf("0.1.0", "so #### 1", RIGHT, count=8, answer="1"),
@@ -73,7 +73,7 @@ def test_solutions_are_kept_whose_every_step_has_the_same_label_from_all(forest,
 
 
 def test_a_right_answer_after_a_wrong_step_is_no_solution_without_an_error(forest, tmp_path):
-    """Monte Carlo values cannot see it; the judge can; together they leave it out."""
+    """Monte Carlo values miss the wrong step, the judge finds it; both together leave it out."""
 
     def labels(*arguments: str) -> dict[str, int]:
         name = f"{len(arguments)}"

@@ -23,7 +23,7 @@ from preferences.sets.creation import SetParameters, create_preferences
 pytestmark = pytest.mark.django_db
 
 ELSEWHERE = ("trl", "transformers", "verifiers")
-"""Libraries of trainers, which the tests of this project do without: tests/interop has TRL."""
+"""Libraries of trainers that these tests do not run; tests/interop has TRL."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def _cache_of_its_own(tmp_path, monkeypatch):
 
 @pytest.fixture
 def exported(forest, tmp_path):
-    """Return what exports the forest in a format, and returns the folder and its card."""
+    """Return a function that exports the forest in a format and returns the folder and its card."""
     parameters = SetParameters(PairingOptions(pairing="all_pairs", min_margin=0.1))
     create_preferences(forest, "all", parameters, report=lambda _trees: None)
 
@@ -64,7 +64,7 @@ def test_some_code_reads_each_format(name):
     assert recipes_of(name)
 
 
-# Critiques need the words of a judge, and traces kept tokens, which this forest does not have.
+# Critiques need the words of a judge, and traces need kept tokens; this forest has neither.
 @pytest.mark.parametrize(
     "name",
     [name for name in OURS if name != "verifiers" and not FORMATS[name].has_critiques],

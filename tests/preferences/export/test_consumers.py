@@ -1,6 +1,6 @@
-"""Exported rows are read by the rules of those who read such datasets.
+"""Exported rows fit the programs that read such datasets.
 
-The readers repeat what these programs do:
+The readers here repeat the code of these programs:
 
 - TRL 1.16, `examples/datasets/math_shepherd.py` and `prm800k.py`
 - OpenR (164eeef), `preprocess/src/preprocessors` and `preprocess/src/data_types`
@@ -46,7 +46,7 @@ ABOVE_ZERO = TreeItems(lambda value: value > 0)
 
 
 def read_by_openr(row) -> tuple[str, list[str], list[str]] | None:
-    """Return question, steps and labels as OpenR finds them, or None where it leaves a row out."""
+    """Return question, steps and labels as OpenR finds them, or None if it leaves the row out."""
     if row["input"].count("Step 1: ") != 1:
         return None
     question, text = row["input"].split("Step 1: ")
@@ -59,7 +59,7 @@ def read_by_openr(row) -> tuple[str, list[str], list[str]] | None:
 
 
 def read_prm800k_by_trl(row) -> Iterator[tuple[list[str], list[bool]]]:
-    """Yield the solutions that a labelling session holds: each alternative ends one."""
+    """Yield steps and labels of each solution of a session: each alternative ends one."""
     steps: list[str] = []
     labels: list[bool] = []
     for step in row["label"]["steps"]:
@@ -93,7 +93,7 @@ def test_two_readers_find_the_same_steps_and_labels_in_math_shepherd_rows(tree):
 
 
 def read_by_openrlhf(row, key: str = "label") -> list[tuple[str, object]]:
-    """Return the text before each placeholder token and its label: there must be one for each."""
+    """Return the text before each placeholder token, and its label; each token must have one."""
     *texts, rest = row["input"].split(STEP_TAG)
     assert isinstance(row[key], list), "labels should be a list of strings or numbers"
     assert not rest.strip()
@@ -138,7 +138,7 @@ def test_openrlhf_puts_prompt_and_sides_together_as_trl_does():
 
 @given(trees())
 def test_rlhflow_rows_are_the_chats_with_which_it_scores_a_solution(tree):
-    """Each step is a message of the user, the first one after the question."""
+    """Each step is a message of the user; the first message also holds the question."""
     stepwise = {
         tuple(step.strip() for step in row["completions"]): row["labels"]
         for row in reversed(rows_of("trl_stepwise", item_of(tree)))
@@ -154,7 +154,7 @@ def test_rlhflow_rows_are_the_chats_with_which_it_scores_a_solution(tree):
 
 
 def test_the_labels_of_math_shepherd_stand_where_the_tags_of_the_input_stand():
-    """So says its dataset card: the marks replace the tag."""
+    """Its dataset card says so: the marks replace the tag."""
     for row in rows_of("math_shepherd", item_of(addition_tree())):
         marked = row["input"]
         for label in read_math_shepherd(row)[2]:
@@ -169,7 +169,7 @@ def test_openr_leaves_out_a_step_that_names_another_and_misreads_none():
 
 
 def test_solutions_that_differ_in_blanks_alone_are_one_row_of_math_shepherd():
-    """Two rows of one input and of two labels would teach nothing."""
+    """Two rows with the same input and different labels would teach nothing."""
     dropped: Counter[str] = Counter()
     item = item_of(tree_of({"0.0": ("We add", RIGHT), "0.1": ("We add ", WRONG)}))
     rows = list(FORMATS["math_shepherd"].rows(item, RowOptions(label_threshold=0), dropped))
@@ -188,7 +188,7 @@ def test_prm800k_rows_have_the_types_that_its_readers_want():
 
 @pytest.mark.parametrize("microsecond", [0, 1, 118856])
 def test_the_time_of_a_prm800k_row_is_read_by_openr(make_forest, microsecond):
-    """Its reader knows one form alone: UTC that does not say so, with six digits."""
+    """Its reader knows only one form: UTC without a time zone, with six digits of microseconds."""
     forest = make_forest()
     there = timezone(timedelta(hours=-5))
     forest.created_at = datetime(2026, 11, 27, 22, 57, 18, microsecond, tzinfo=there)
@@ -240,7 +240,7 @@ def kinds(value: object) -> object:
 
 @given(trees())
 def test_the_trajectory_of_a_prm800k_row_is_a_path_of_the_tree(tree):
-    """Rebuilt as its README says: the chosen completion of each step."""
+    """The trajectory is rebuilt as its README says: from the chosen completion of each step."""
     for row in rows_of("prm800k", item_of(tree), labeler=LABELER):
         rebuilt = [
             step["human_completion"]
@@ -274,7 +274,7 @@ def test_solutions_in_prm800k_rows_have_the_labels_of_their_steps(tree):
 
 @pytest.fixture
 def step_dpo_rows(tmp_path, monkeypatch):
-    """Return the rows of a file, read by the function that Step-DPO reads it with."""
+    """Return the rows of a file, read by the function that Step-DPO uses."""
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     rows = rows_of("step_dpo", item_of(addition_tree()))
     schema = FORMATS["step_dpo"].schema(False, RowOptions(label_threshold=0.0))
@@ -282,7 +282,7 @@ def step_dpo_rows(tmp_path, monkeypatch):
     container.write("train", Batch(rows, pa.Table.from_pylist(rows, schema=schema)))
     container.close()
     [file] = (tmp_path / "jsonl").iterdir()
-    assert ".json" in str(file)  # by which it tells files from names on the hub
+    assert ".json" in str(file)  # else Step-DPO takes it for a name on the hub
     return load_dataset("json", data_files=[str(file)])["train"]
 
 

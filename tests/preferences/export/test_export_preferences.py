@@ -152,7 +152,7 @@ def test_an_unreachable_hub_is_one_line_and_the_export_stays(with_set, tmp_path,
 
 @pytest.fixture
 def annotated(make_forest):
-    """Return a forest that Math-Shepherd's strategy grew: one solution, and who annotated it."""
+    """Return a forest that Math-Shepherd's strategy grew: one solution, and its rollouts."""
     forest = make_forest("annotated-test-first", [SHEPHERD])
     forest.worker_config |= {"strategy": "math_shepherd"}
     forest.save()

@@ -29,7 +29,7 @@ def steps_tree(right: str, wrong: str):
 
 @pytest.fixture
 def forest(db) -> Forest:
-    """Return a forest of six pairs, in four of which the chosen side is the longer."""
+    """Return a forest of six pairs; in four of them, the chosen side is longer."""
     longer = [steps_tree(f"The long right answer {n}.", f"Wrong {n}.") for n in range(4)]
     shorter = [steps_tree(f"Right {n}.", f"The long wrong answer {n}.") for n in range(2)]
     forest = make_forest(NAME)
@@ -75,7 +75,7 @@ def test_trees_with_a_question_of_the_benchmark_are_left_out(forest, tmp_path):
 
 @pytest.fixture
 def tokenizer(tmp_path) -> Path:
-    """Return a tokenizer whose tokens are words."""
+    """Return a tokenizer with words as tokens."""
     made = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made.save(str(tmp_path / "tokenizer.json"))

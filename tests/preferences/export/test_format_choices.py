@@ -51,7 +51,7 @@ def rows_in(out: Path) -> list[dict[str, Any]]:
 
 
 def judge(forest: Forest, name: str = "critic", kind: str = JUDGE, **parameters: Any) -> None:
-    """Store what a judge said of the first tree: two votes on its first step."""
+    """Store a judge's opinion of the first tree: two votes on its first step."""
     scorer = start_scorer(forest, name, {"kind": kind, **parameters}, kind)
     said = "**right:** It adds.\n\n**wrong:** It does not."
     [tree] = tree_ids(forest, [0])
@@ -126,7 +126,7 @@ class TestLlamaFactory:
             rows = load_dataset("json", data_files=[str(file)], split="train")
             assert set(attributes["columns"].values()) <= set(rows.column_names)
             assert rows.num_rows == json.loads((out / "manifest.json").read_text())["rows"][split]
-        assert set(load_dataset(str(out))) == {"train", "test"}  # the card still says how to
+        assert set(load_dataset(str(out))) == {"train", "test"}  # the card names them too
 
     def test_a_container_that_it_cannot_read_is_refused(self, forest, tmp_path):
         pair(forest)

@@ -1,4 +1,4 @@
-"""What we export, `import_trees` reads back: exported again, the rows are the same."""
+"""`import_trees` reads our exports back: exported again, the rows are the same."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ BEST = PairingOptions(pairing="best_vs_worst", level="step", min_margin=0.1, min
 
 
 def imported_item(name: str, rows: Iterable[Row], reader: SolutionReader) -> Item | None:
-    """Return what an export of `--values scorer:imported` reads after an import of these rows."""
+    """Return the item that `--values scorer:imported` exports after an import of these rows."""
     rows = list(rows)
     if not rows:
         return None
@@ -57,7 +57,7 @@ def again(name: str, rows: list[Row], reader: SolutionReader) -> list[Row]:
 
 
 def divided(solutions: Iterable[list[tuple[str, Any]]]) -> set[tuple[str, ...]]:
-    """Return the prefixes whose last step has different labels in different solutions."""
+    """Return the prefixes to which solutions give different labels at the last step."""
     labels: defaultdict[tuple[str, ...], set[Any]] = defaultdict(set)
     for steps in solutions:
         for number, (_, label) in enumerate(steps, start=1):
@@ -120,7 +120,7 @@ def test_a_prm800k_session_survives_whole(tree):
 
 @st.composite
 def worded_trees(draw) -> ReasoningTree:
-    """A tree whose steps are lines, each of its own text."""
+    """A tree of steps that are lines; siblings differ in their texts."""
     random = Random(draw(st.integers(0, 2**32)))
     tree = ReasoningTree()
     level: list[tuple[int, ...]] = [()]

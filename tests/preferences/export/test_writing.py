@@ -60,7 +60,7 @@ def names_under(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-# The others need the votes of a judge, or kept tokens, which this forest does not have.
+# The two formats left out need the votes of a judge, or kept tokens; this forest has neither.
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"critique_pairs", "verifiers"}))
 def test_datasets_reads_the_same_rows_back_from_every_container(name, request_of):
     request = request_of(name)
@@ -106,7 +106,7 @@ def test_a_format_that_cannot_hold_chats_leaves_nothing_behind(make_forest, requ
 
 
 def test_no_prompt_is_in_two_splits(make_forest, request_of):
-    prompts = [f"Question {index // 2}?\n" for index in range(24)]  # each twice, as datasets do
+    prompts = [f"Question {index // 2}?\n" for index in range(24)]  # each twice, as in datasets
     many = make_forest("many-test-first", [addition_tree() for _ in prompts], prompts)
     request = request_of("trl_stepwise", of=many, test_fraction=0.3)
     manifest = write(request)

@@ -1,4 +1,4 @@
-"""A list that a filter makes, whatever is on the pages it goes through."""
+"""The list of pairs that fit a filter, whatever is on the pages that it searches."""
 
 import pytest
 from hypothesis import given

@@ -228,7 +228,7 @@ class TestFilters:
             found.append(re.findall(r'<article class="pair" id="pair-([\d-]+)"', html))
             match = re.search(r'<a rel="next" href="([^"]+)"', html)
             query = match[1].replace("&amp;", "&") if match else ""
-        assert [len(one) for one in found] == [7, 5]  # of 10 and 8 reviews: whole pages only
+        assert [len(one) for one in found] == [7, 5]  # of 10 and 8 reviews: pages are not refilled
         assert len({one for page in found for one in page}) == 12
 
     def test_a_filter_that_finds_nothing_leads_back_to_all(self, reviewer, preference_set):
@@ -244,7 +244,7 @@ class TestFilters:
         self, reviewer, preference_set, django_assert_num_queries, django_assert_max_num_queries
     ):
         review(reviewer, 0, 0)
-        reviewer.get(ADDRESS)  # content types are remembered from now on
+        reviewer.get(ADDRESS)  # caches the content types
         with django_assert_max_num_queries(14) as few:
             reviewer.get(ADDRESS)
             number = len(few)

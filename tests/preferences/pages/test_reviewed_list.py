@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_reviewed_pairs_of_a_tree_that_was_complete_late_are_listed_once():
-    """Its pairs are on the last pages of the set, out of the order of the trees."""
+    """Its pairs are on the last pages of the set, not in the order of the trees."""
     forest = add_trees(make_forest("late-test-x"), [addition_tree() for _ in range(20)])
     late = Tree.objects.filter(pk=tree_id(forest.name, 5))
     late.update(status=TreeStatus.GROWING)

@@ -1,4 +1,4 @@
-"""Confidence of the pairs of a set: stored, filtered, said, and kept by the set."""
+"""Confidence of the pairs of a set: stored, filtered, reported, and kept by the set."""
 
 import json
 from io import StringIO
@@ -42,7 +42,7 @@ def split_tree():
 
 
 def even_tree():
-    """Return a tree with two steps that are right now and then, one of them more often."""
+    """Return a tree with two steps, right in 3 and in 2 of 5 samples."""
     return tree_of(
         {
             "0.0": ("one", None),

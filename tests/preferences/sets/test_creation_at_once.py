@@ -1,4 +1,4 @@
-"""Commands that make one preference set at the same time leave it whole, or say that it is not."""
+"""Commands that make the same preference set at once leave it whole, or say that it is not."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def check_pages() -> None:
 def interrupt(
     monkeypatch: pytest.MonkeyPatch, at: int, before: bool, then: Callable[[], object]
 ) -> list[str]:
-    """Do something once, before or after the step of this number of the next creation."""
+    """Call `then` once, before or after step number `at` of the next creation; return the steps."""
     done: list[str] = []
 
     def wrapped(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,7 +71,7 @@ def interrupt(
 
 @pytest.fixture
 def whole(forest: Forest, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], list[str]]:
-    """What one command alone makes; later ones write a pair or two at a time."""
+    """What one command alone makes; later commands write a pair or two at a time."""
     create(forest)
     found = facts(), ids()
     [made] = PreferenceSet.objects.all()

@@ -1,4 +1,4 @@
-"""Reviews: stored, counted, kept when their set is made anew, and heeded by an export."""
+"""Reviews are stored, counted, kept when their set is replaced, and used by an export."""
 
 import io
 import json

@@ -67,7 +67,7 @@ def test_what_a_user_may_do_is_read_once_a_request(permission, django_assert_num
     user = User.objects.create_user("ada")
     user.groups.add(group)
     user.user_permissions.add(Permission.objects.get(codename="delete_forest"))
-    assert anew(user).has_perm(NAME)  # content types are remembered from now on
+    assert anew(user).has_perm(NAME)  # caches the content types
     found = anew(user)
     with django_assert_num_queries(5):
         assert found.has_perm(NAME)

@@ -1,4 +1,4 @@
-"""Who gets in, and what each role may do there."""
+"""Who may log in, and what each role may do."""
 
 import json
 import os
@@ -220,7 +220,7 @@ class TestLoginLimit:
     def test_without_the_server_that_counts_nobody_is_let_in(
         self, client: Client, settings, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(AxesProxyHandler, "implementation", None)  # it keeps its connection
+        monkeypatch.setattr(AxesProxyHandler, "implementation", None)  # caches its connection
         settings.CACHES = {
             "default": settings.CACHES["default"] | {"LOCATION": "redis://127.0.0.1:1/0"}
         }

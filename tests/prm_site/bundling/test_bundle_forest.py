@@ -101,7 +101,7 @@ def broken_links(pages: dict[Path, Page]) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def small(db) -> Forest:
-    """Return a forest with everything that is nobody's business but the site's."""
+    """Return a forest with everything that must stay on the site."""
     forest = make_forest(
         NAME,
         grown_by=[{"model": "small", "server": SERVER, "first_at": "2026-11-29"}],
@@ -255,7 +255,7 @@ def test_a_tree_page_offers_its_tree_as_html_and_json_to_its_readers(small, sett
     settings.PUBLIC = True
     assert visitor.get(f"{address}download/").status_code == 200
     assert visitor.get(f"/{NAME}/trees/9/download/").status_code == 404
-    # A tree that is too large says what its file lacks.
+    # The file of a tree that is too large says what it lacks.
     monkeypatch.setattr(saved_views, "MAX_STEPS", 3)
     part = visitor.get(f"{address}download/").content.decode()
     assert "not in this file" in part

@@ -1,4 +1,4 @@
-"""How MongoDB is talked to: what the driver makes of the options."""
+"""The options with which the driver talks to MongoDB."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Settings are read when a process starts; what it then says, and which values are allowed."""
+"""Settings at the start of a process: which values are allowed, and what the process says."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def check(**environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
-    """Return why the settings refuse an environment: what the process says on its one line."""
+    """Return why the settings refuse an environment: the line that a process would print."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ImproperlyConfigured) as caught:

@@ -1,4 +1,4 @@
-"""What operators and their machines are told."""
+"""What the site tells operators and their tools: health, metrics and logs."""
 
 import json
 import socket
@@ -120,7 +120,7 @@ class TestHealth:
 
 class TestPrometheus:
     def samples(self, client: Client, **headers: str) -> dict[tuple[str, ...], float]:
-        """Return each number by its name and labels."""
+        """Return each value by the name and labels of its metric."""
         response = client.get("/metrics", headers=headers)
         assert response.status_code == 200
         return {
@@ -197,7 +197,7 @@ class TestPrometheus:
 
 class TestLogs:
     def stderr_of(self, *arguments: str, **environment: str) -> list[str]:
-        """Return the lines that a command writes where its log is JSON."""
+        """Return what a command writes to stderr, as lines; its log is JSON by default."""
         variables = {"PRM_LOG_FORMAT": "json", "PRM_LOG_LEVEL": "INFO", **environment}
         done = run_command(arguments, env=on_test_database(**variables))
         assert done.returncode == 0, done.stderr

@@ -47,7 +47,7 @@ def forest(db) -> Forest:
 
 @pytest.fixture
 def archive(forest: Forest, tmp_path: Path) -> Path:
-    """The directory that `export_forest` wrote of it."""
+    """The directory that `export_forest` wrote for the forest."""
     output = tmp_path / "first"
     call_command("export_forest", "--forest_name", forest.name, "--output", str(output))
     return output

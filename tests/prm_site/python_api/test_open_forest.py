@@ -1,4 +1,4 @@
-"""A program opens a forest, of the database or of an archive, and reads the same."""
+"""A program reads the same from a forest in the database and from its archive."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What the staff sees of the queue, and does with jobs that failed."""
+"""What the staff sees of the queue, and what it does with failed jobs."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -24,7 +24,7 @@ def staff(client: Client) -> Client:
 
 @pytest.fixture
 def failed(queue: Queue) -> list[Job]:
-    """Two jobs of a forest that failed, and none that waits."""
+    """Two failed jobs of a forest; no job waits."""
     forest = seeded(2)
     enqueue_forest(forest, 1)
     jobs = queue.jobs

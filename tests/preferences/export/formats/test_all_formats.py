@@ -36,7 +36,7 @@ def item_of(
 
 
 def rows_of(name: str, item: Item, threshold: float = 0.0, **given_options) -> list[Row]:
-    """Return the rows, having seen that the schema of the format holds all of each."""
+    """Return the rows, after a check that the schema of the format fits each of them."""
     wanted = RowOptions(label_threshold=threshold, **given_options)
     rows = list(FORMATS[name].rows(item, wanted, Counter()))
     schema = FORMATS[name].schema(not isinstance(item.prompt, str), wanted)
@@ -114,7 +114,7 @@ def test_unpaired_rows_have_each_side_once_labelled_by_its_value():
 
 
 def test_a_continued_step_is_labelled_by_its_end_and_not_by_its_own_value():
-    """The first step of 0.25 is chosen nowhere, but one of its continuations is right."""
+    """The first step has the value 0.25, below the threshold, but its chosen end is right."""
     steps: dict[str, Step] = {
         "0.0": ("Add.", None), "0.0.0": ("5", RIGHT), "0.0.1": ("6", WRONG, 3),
         "0.1": ("Guess.", WRONG),
@@ -272,7 +272,7 @@ def test_no_result_is_a_rating_of_none_and_not_minus_one():
 
 @pytest.mark.parametrize("one", FORMATS.values(), ids=FORMATS)
 def test_a_chat_can_be_written_in_every_format_but_that_of_texts(one: Format):
-    if one.name not in ("trl", "critique_pairs", "verifiers"):  # which need a judge, and tokens
+    if one.name not in ("trl", "critique_pairs", "verifiers"):  # the last two need votes and tokens
         assert rows_of(one.name, item_of(addition_tree(), prompt=CHAT))
 
 

@@ -1,4 +1,4 @@
-"""What `math_shepherd` and `omega_prm` annotate, as their papers' datasets have it."""
+"""Exports of what `math_shepherd` and `omega_prm` annotate, as in their papers' datasets."""
 
 from collections import Counter
 from dataclasses import replace
@@ -36,7 +36,7 @@ def dropped_by(name: str, item: Item) -> Counter[str]:
 
 
 def drawn_tree(steps: dict[str, tuple[str, object, dict[int, int]]]) -> ReasoningTree:
-    """Return the tree of {"0.1": (text, grade of a leaf or None, samples by where drawn)}."""
+    """Return the tree of {path: (text, grade of a leaf or None, {depth drawn from: samples})}."""
     nodes = [TreeNode(())]
     for path, (text, grade, drawn) in steps.items():
         nodes.append(
@@ -118,7 +118,7 @@ def steps_of(row: Row) -> tuple[str, ...]:
 def test_no_step_of_a_limited_tree_has_a_label_from_rollouts_of_other_steps(
     seed: int, max_nodes: int
 ):
-    """Each label is the share of the rollouts drawn from that very step."""
+    """Each value is the share of right ones among the rollouts drawn from that step."""
     strategy = make(
         "math_shepherd", num_rollouts=4, rollouts_per_state=4, seed=seed, max_nodes=max_nodes,
         max_depth=6,
@@ -157,7 +157,7 @@ OMEGA = drawn_tree(
         "0.0.0.0.1": ("so 7", WRONG, {3: 2}),
     }
 )
-"""The wrong rollout a b c d 9, searched: b is a state that may be right, c one that is not."""
+"""The wrong rollout a b c d 9 was searched: state b may still be right, state c is wrong."""
 
 
 @pytest.mark.parametrize("strategy", ["sampled", "math_shepherd", "branching"])
@@ -266,7 +266,7 @@ def test_omega_prm_gives_processbench_the_first_errors_that_it_found():
     assert {(*row["steps"], row["label"]) for row in rows} == {
         ("a", "b", "c", "d", "so 9", 2),  # searched
         ("so 5", -1),
-        ("a", "b", "so 6", 2),  # drawn from b, so its only step is the first wrong one
+        ("a", "b", "so 6", 2),  # drawn from b, so its only own step is the first wrong one
     }
     assert dropped_by("processbench", item_of(OMEGA, "states")) == Counter(
         rollouts_that_only_annotate=1, solutions_without_first_error=1

@@ -51,7 +51,7 @@ def merged(messages) -> list[tuple[str, str, str]]:
 
 
 def read_sharegpt(row, info) -> tuple[list[dict], str, str] | None:
-    """Return system and turns, chosen and rejected; None where LLaMA-Factory skips a row."""
+    """Return system and turns, chosen and rejected; None if LLaMA-Factory skips the row."""
     roles = {"system": "system", "human": "user", "gpt": "assistant"}
     assert info["ranking"]
     assert info["formatting"] == "sharegpt"
@@ -116,7 +116,7 @@ def test_both_sides_are_exactly_what_the_model_saw_and_wrote(name, tree, wanted)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_beginning_of_an_answer_in_the_prompt_belongs_to_the_answer(name):
-    """A trainer would end the turn after it, which the model never saw."""
+    """Otherwise a trainer would end the turn there, and the model never saw such an end."""
     [first, *_] = rows_of(name, item_of(addition_tree(), prompt=OPENED))
     texts = json.dumps(first, ensure_ascii=False)
     assert sides_read(name, item_of(addition_tree(), prompt=OPENED))[0][0] == (
@@ -164,7 +164,7 @@ def test_pairs_after_turns_that_a_trainer_refuses_are_counted(name, roles):
 
 
 def test_nemo_rl_adds_the_name_of_its_task_itself():
-    """`PreferenceDataset` calls `add_column`, which refuses a column that is there."""
+    """`PreferenceDataset` calls `add_column`, which refuses a column that exists."""
     rows = rows_of("nemo_rl", item_of(addition_tree(), prompt=CHAT))
     named = Dataset.from_list(rows).add_column("task_name", ["jsonl-train"] * len(rows))
     assert read_by_nemo_rl(named[1]) == (

@@ -34,7 +34,7 @@ def two_solutions() -> ReasoningTree:
 
 
 def judged(tree: ReasoningTree, template: Critique, *replies: list[str]) -> JudgedTree:
-    """Return what a judge said: for each solution the replies of its votes."""
+    """Return the judged tree; `replies` has the replies of all votes for each solution."""
     tally = Tally()
     solutions, _ = solutions_of(tree, 0)
     for number, (solution, votes) in enumerate(zip(solutions, replies, strict=True)):
@@ -112,7 +112,7 @@ def test_every_answer_reads_as_its_labels(template, tree):
 
 
 def _repeated(tree: ReasoningTree) -> set[tuple[str, ...]]:
-    """Return texts that several solutions have once blanks are gone: the first one is written."""
+    """Return texts that several solutions share, blanks aside; only the first one is written."""
     texts = Counter(
         tuple(node.text.strip() for node in tree.path_nodes(leaf.path) if node.text.strip())
         for leaf in tree.leaves()

@@ -1,4 +1,4 @@
-"""What exports leave out is said in words."""
+"""Each reason why an export leaves something out has words."""
 
 import re
 from pathlib import Path

@@ -42,7 +42,7 @@ def grown(steps: dict[str, tuple]) -> ReasoningTree:
 
 
 def split_off(**changes) -> ReasoningTree:
-    """Return a tree as a server with a reasoning parser lets it grow, thoughts without marks."""
+    """Return a tree as grown from a server with a reasoning parser: its thoughts have no marks."""
     return grown(
         {
             "0.0": ("It is 5.", "thought"),
@@ -133,7 +133,7 @@ def test_a_thought_that_the_prompt_opens_is_not_opened_again():
     over_completions = with_thoughts(item_of(tree, "2?<me><think>\n"), "keep", Counter())
     assert over_completions.tree == tree
     assert over_completions.prompt == "2?<me><think>\n"
-    # Over chat the server's template opened it, where nobody sees that.
+    # Over chat, the server's template opens the thought, and the stored prompt does not show it.
     over_chat = with_thoughts(item_of(tree), "keep", Counter())
     assert texts_of(over_chat.tree) == {"0-0": "<think>\nHm.\n</think>\n\nSo 5"}
 
@@ -228,7 +228,7 @@ def test_a_prompt_that_opens_a_thought_does_not_where_thoughts_are_left_out():
 
     [row], _ = rows("trl_stepwise", item_of(tree, "2?<me><think>\n"))
     assert (row["prompt"], row["completions"]) == ("2?<me>", ["So 5"])
-    # What only speaks of the mark is no open thought.
+    # A prompt that only mentions the marks opens no thought.
     told = "Think in <think> and </think>. 2?"
     assert with_thoughts(item_of(tree, told), "drop", Counter()).prompt == told
 
@@ -241,7 +241,7 @@ def test_pairs_without_thoughts_are_those_that_differ_in_the_answer():
         ("", "2 + 3 = 5.\nSo 5", "2 + 3 = 5.\nSo 7"),
         ("", "2 + 3 = 5.\nSo 5", "So 6"),
     ]
-    assert left_out["pairs_within_a_thought"] == 1  # with the one that was cut
+    assert left_out["pairs_within_a_thought"] == 1  # the pair with the cut thought
     assert left_out["pairs_repeated_without_thoughts"] == 1
     tree = split_off(**{"0.1.0": ("2 + 3 = 5.\nSo 5", W)})
     left_out.clear()
@@ -257,7 +257,7 @@ def test_what_a_strategy_annotated_stays_so():
         ["So 6"], ["2 + 3 = 5.\n", "So 5"], ["2 + 3 = 5.\n", "So 7"],
     ]  # fmt: skip
     assert left_out["solutions_repeated"] == 1
-    # A rollout drawn after the thought is evidence for it, and no solution.
+    # A rollout drawn after the thought is evidence for the thought, and not a solution.
     tree.nodes[(0, 1)].drawn = {1: 1}
     tree.nodes[(1, 0)].drawn = {1: 1}
     found, left_out = rows("trl_stepwise", item)
@@ -332,7 +332,7 @@ def test_pairs_that_a_chat_template_may_take_apart_are_pointed_out(thinking, tmp
 
     _, said = run(*common, "--format", "trl_conversational")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["pairs_inside_thoughts"] == 2  # of each tree the one with the cut thought
+    assert manifest["pairs_inside_thoughts"] == 2  # in each tree, the pair with the cut thought
     assert "2 pairs end in the middle of a thought, and many chat templates" in said
     _, said = run(*common, "--format", "step_dpo")
     assert "in the middle of a thought" not in said
