@@ -349,7 +349,7 @@ class TreeScores(models.Model):
     rationales = models.JSONField(default=dict)  # why, by path: texts of a model or a person
     votes = models.JSONField(default=dict)  # by path: how many are right, neutral and wrong
     revision = models.BigIntegerField(default=0)  # of people's labels: see forests.labels.storage
-    num_steps = models.IntegerField(default=0)  # of the tree when scored; 0: older version or import
+    num_steps = models.IntegerField(default=0)  # of the tree when scored; 0: older version, import
 
     class Meta:
         verbose_name_plural = "tree scores"
