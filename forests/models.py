@@ -68,7 +68,7 @@ class Forest(models.Model):
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
-    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers tell
+    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers report
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)  # failed attempts by kind, such as {"timeout": 3}
@@ -236,7 +236,7 @@ class Tree(models.Model):
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
-    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers tell
+    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers report
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)

@@ -154,7 +154,7 @@ def _unseeded_items(
     """Return the items that `num_trees` does not count yet, with their indexes.
 
     Raises:
-        ConfigError: an item differs from its tree, so the dataset has changed.
+        ConfigError: an item differs from its tree, or is missing: the dataset has changed.
     """
     seeded = _seeded_prompts(forest)
     num_seeded = max(seeded, default=-1) + 1

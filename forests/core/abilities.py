@@ -62,7 +62,7 @@ class Abilities:
     """What a server does with one model. None: not known."""
 
     asked: list[str] = field(default_factory=list)
-    """The topics it was probed for: "basics", "logprobs", "continuing"."""
+    """The topics it was probed for: values of `rollouts.probing.probes.Topic`."""
     continuing: Continuing | None = None
     continued_by: str = ""
     """How to ask it to continue a message: a `rollouts.probing.probes.Continuation`."""

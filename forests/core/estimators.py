@@ -74,7 +74,10 @@ def require_own_estimator(strategy: str) -> None:
 
 
 class EstimatorError(UserError, ValueError):
-    """An estimator has no meaning for a strategy. The message names those that have."""
+    """An estimator has no meaning for a strategy, or the strategy is not installed.
+
+    The message names the remedy.
+    """
 
     exit_code = 2
 

@@ -55,7 +55,7 @@ def estimate_values(
     `any`: 1 if a sample below the node is correct.
 
     `own_rollouts`: share of correct samples among those drawn from the node itself, not from its
-    ancestors or descendants. Nodes from which none was drawn to the end get their `leaf_mean`.
+    ancestors or descendants. Nodes without such samples get their `leaf_mean`.
 
     `through_rollouts`: share of correct samples among those that pass through the node, drawn from
     it or from its ancestors. A sample of a single step ends where its first continuation ended.

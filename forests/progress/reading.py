@@ -127,8 +127,8 @@ def read_servers(forest: Forest) -> list[ShownServer]:
 def read_thoughts(forest: Forest) -> ThoughtShare | None:
     """Return how much of the first complete trees is thought, judged by their first steps.
 
-    Returns None, after two queries, if none of these trees begins with a thought. Otherwise it
-    makes one more query for each of these trees.
+    Returns None, after two queries, if no tree has a thought as its first step. Otherwise it makes
+    one more query for each of these trees.
     """
     # By ids, because for other queries some servers read all matches before they limit them.
     ids = tree_ids(forest, range(min(TREES_PER_READ, forest.num_trees))) if forest.num_nodes else []

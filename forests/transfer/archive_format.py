@@ -113,6 +113,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse files that differ from the manifest, or that cannot be read in bounded memory.
+
+    Raises:
+        TransferError: a file is refused.
+    """
     check_checksums(directory, manifest, SCHEMAS)
     num_rows = {
         name: _checked_rows(directory / f"{name}.parquet", schema)
@@ -146,6 +151,11 @@ def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
 
 
 def forest_document(found: Mapping[str, Any]) -> Document:
+    """Return the document of a forest from its part of a manifest, without its name.
+
+    Raises:
+        TransferError: it is not valid.
+    """
     row = {**FOREST.row_when_missing, **found}
     try:
         for column in FOREST.schema:

@@ -296,7 +296,7 @@ def _columns(
     """Return the values of columns; a column that is not read has one value for all rows.
 
     Raises:
-        LookupError, ValueError: a column is missing, or has no value where it must have one.
+        LookupError, ValueError: a column is missing, or lacks a required value.
     """
     found: list[Iterable[Any]] = []
     for name in names:

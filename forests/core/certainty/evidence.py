@@ -109,7 +109,7 @@ class SupportedValue(NodeValue):
 def with_evidence(
     values: Mapping[NodePath, NodeValue], evidence: Mapping[NodePath, Evidence]
 ) -> dict[NodePath, NodeValue]:
-    """Return the values, with their evidence where they have any."""
+    """Return the values, with their evidence if they have any."""
     found = dict(values)
     for path, known in evidence.items():
         value = SupportedValue(*values[path])

@@ -4,10 +4,10 @@ With a few leaves below each step, the best of several equally good steps looks 
 worst. So a comparison of two values alone is overconfident. `SiblingPrior` first learns from all
 groups of siblings of a forest how much siblings differ: an empirical Bayes model of a
 beta-binomial mixture. The true values of the steps after one prefix are draws from a beta
-distribution Beta(m s, (1 - m) s) around the mean m of the group; s is infinite where all steps are
+distribution Beta(m s, (1 - m) s) around the mean m of the group; s is infinite if all steps are
 equally good. Each depth has its own distribution of (m, s), which the expectation-maximisation
-algorithm finds, starting from what all depths have in common. A group's own samples, of all its
-siblings, then tell which (m, s) are likely for it.
+algorithm finds, starting from the distribution of all depths. The samples of all siblings in a
+group then show which (m, s) are likely for this group.
 
 The probabilities hold whichever two siblings are compared, so also for the best and the worst.
 """

@@ -38,7 +38,7 @@ class KeptTokens:
     start: int = 0
     """Characters at the start of the step that the token before the step covers."""
     follows: bool = True
-    """Whether the model had exactly the ids of the steps above, and of the prompt, before these.
+    """Whether the ids of the prompt and of the steps above are exactly what the model saw.
 
     False if a server tokenized their text in another way, or the sample shares its first steps with
     another sample whose ids differ."""
@@ -81,7 +81,7 @@ class KeptTokens:
         )
 
     def split(self, texts: Sequence[str]) -> Iterator["KeptTokens"]:
-        """Yield the tokens of each of the steps of a sample, whose tokens these are."""
+        """Yield the tokens of each step of a sample; these are the tokens of the whole sample."""
         number = position = end = 0
         for place, text in enumerate(texts):
             first, reached, end = number, position, end + len(text)

@@ -52,7 +52,7 @@ MAX_LISTED = 200
 @require_safe
 @vary_on_headers("HX-Request", "HX-Target")
 def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
-    """Render a tree with its steps; for htmx, only the steps, or those and how it grows."""
+    """Render a tree with its steps; for htmx, only the steps, or the steps and how it grows."""
     forest = get_forest(forest_name)
     if wants_part(request, GROWTH_PART) and _has_seen(request, forest, index):
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
