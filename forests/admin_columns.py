@@ -16,7 +16,7 @@ _WORDS = {"sha256": "SHA-256", "id": "id"}
 _LONG_TEXT = 80
 
 
-@cache  # Django compares the columns of two lists
+@cache  # Django compares columns: the same name must give the same function
 def column(name: str) -> Callable[[models.Model], str | SafeString]:
     """Return what a list or a page of the admin shows for a field of this name."""
 
@@ -40,7 +40,7 @@ def label_of(name: str) -> str:
 
 
 def readable(value: object) -> str | SafeString:
-    """Return a value in few digits, and settings and sources as they are written."""
+    """Return a value as text: numbers in few digits, settings and sources as they are written."""
     text = printable(_in_words(value))
     is_long = "\n" in text or len(text) > _LONG_TEXT
     return format_html("<pre>{}</pre>", text) if is_long else text

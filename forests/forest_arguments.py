@@ -20,7 +20,7 @@ def get_forest(name: str) -> Forest:
     """Return a forest.
 
     Raises:
-        CommandError: no forest has this name. The message lists similar names.
+        CommandError: no forest has this name. The message lists the first ten names.
     """
     try:
         return Forest.objects.get(pk=name)

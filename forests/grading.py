@@ -11,7 +11,7 @@ from forests.core.tree import Grade, ReasoningTree, TreeNode
 from forests.core.voting import AnswerGroups, IsSame
 
 MAX_BYTES_OF_ANSWER = 1_000_000
-"""One document holds a leaf's answer, its voted answer and its step."""
+"""Most bytes of an answer. One document holds a leaf's answer, its voted answer and its step."""
 
 
 class ItemGrader:

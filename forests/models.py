@@ -68,7 +68,7 @@ class Forest(models.Model):
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
-    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers tell
+    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers report
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)  # failed attempts by kind, such as {"timeout": 3}
@@ -135,13 +135,13 @@ class Forest(models.Model):
     @property
     def committed(self) -> Usage:
         """What its requests used, plus the most that those in flight may use."""
-        if self.ledger is None:  # not grown since an older version or another site grew it
+        if self.ledger is None:  # an older version or another site grew it, and nothing has since
             return Usage.of({name: getattr(self, name) for name in USAGE_FIELDS})
         return Usage.of(self.ledger)
 
     @property
     def cached_share(self) -> float | None:
-        """The share of prompt tokens from prefix caches; None if no server has told of any."""
+        """The share of prompt tokens from prefix caches; None if no server reported any."""
         return self.cached_tokens / self.prompt_tokens if self.cached_tokens else None
 
     @property
@@ -183,7 +183,7 @@ class Forest(models.Model):
 
     @property
     def larger_limit(self) -> str:
-        """The option that doubles a spent limit; empty if no limit is spent."""
+        """The option that raises a spent limit to twice the usage; empty if no limit is spent."""
         used = self.used
         options = {
             "requests": f"--max_requests {2 * used.requests}",
@@ -236,7 +236,7 @@ class Tree(models.Model):
     num_truncated = models.IntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
-    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers tell
+    cached_tokens = models.BigIntegerField(default=0)  # of prompt_tokens, as servers report
     requests = models.IntegerField(default=0)
     retries = models.IntegerField(default=0)
     failures = models.JSONField(default=dict)
@@ -292,7 +292,7 @@ class Node(models.Model):
     seed = models.BigIntegerField(null=True)
     numbered_to = models.IntegerField(default=0)  # older versions wrote none
     is_thought = models.BooleanField(default=False)  # older versions wrote none
-    kept_tokens = models.BinaryField(null=True)  # as those of the tree
+    kept_tokens = models.BinaryField(null=True)  # packed as in `Tree`
     generation = models.BigIntegerField(default=0)  # of its tree, when written or taken over
     created_at = models.DateTimeField()
 
@@ -349,7 +349,7 @@ class TreeScores(models.Model):
     rationales = models.JSONField(default=dict)  # why, by path: texts of a model or a person
     votes = models.JSONField(default=dict)  # by path: how many are right, neutral and wrong
     revision = models.BigIntegerField(default=0)  # of people's labels: see forests.labels.storage
-    num_steps = models.IntegerField(default=0)  # that the tree had; 0: an older version, an import
+    num_steps = models.IntegerField(default=0)  # of the tree when scored; 0: older version, import
 
     class Meta:
         verbose_name_plural = "tree scores"
@@ -359,7 +359,7 @@ class TreeScores(models.Model):
 
 
 class TreeLabels(models.Model):
-    """The verdicts of one person on the steps of one tree, or what was decided about them."""
+    """The verdicts of one person on the steps of one tree, or the decisions about them."""
 
     id = models.CharField(primary_key=True, max_length=620, db_column="_id")
     tree = models.ForeignKey(Tree, models.DO_NOTHING, related_name="+", db_index=False)
@@ -368,7 +368,7 @@ class TreeLabels(models.Model):
     verdicts = models.JSONField(default=dict)  # by path, such as {"0-2-1": "right"}
     notes = models.JSONField(default=dict)  # why, by path
     blind = models.JSONField(default=dict)  # paths labelled without seeing what others say
-    is_whole = models.BooleanField(default=False)  # every step of the tree's solution to label
+    is_whole = models.BooleanField(default=False)  # labels all steps of the solution to label
     revision = models.BigIntegerField(default=0)  # how often it was changed
     changed_at = models.DateTimeField()
 
@@ -385,7 +385,7 @@ class TreeLabels(models.Model):
 
 
 class ModelServer(models.Model):
-    """What a server was found to do with one model, so that not every job probes it again."""
+    """The abilities of one server with one model, kept so that jobs need not probe it again."""
 
     id = models.CharField(primary_key=True, max_length=64, db_column="_id")
     server = models.TextField()  # its address, without credentials

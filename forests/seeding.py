@@ -49,8 +49,8 @@ def seed_forest(
 ) -> Forest:
     """Return the forest, with one tree per item; `report` gets the number of trees so far.
 
-    An existing forest is continued where its seeding stopped. So repeating is safe, and a larger
-    limit adds trees. A new forest that turns out to be unusable is removed again.
+    An existing forest continues where its seeding stopped, so a repeated call is safe, and a larger
+    limit adds trees. A new forest that turns out to be unusable is deleted again.
 
     Raises:
         ConfigError: the name or an item is not usable, the split is empty, or the forest was
@@ -130,7 +130,7 @@ _CHANGED_DEFAULTS = {"max_nodes": (500, 10_000)}
 
 
 def _differences(old: Forest, new: Forest, loaded: LoadedConfig) -> list[str]:
-    # A setting newer than the forest had its default value.
+    # A setting that is newer than the forest counts as its default.
     worker_config = RolloutWorkerConfig.from_dict(old.seeded_settings).as_dict()
     found = [
         f"{setting} was {worker_config[setting]!r} and is {value!r}"
@@ -154,7 +154,7 @@ def _unseeded_items(
     """Return the items that `num_trees` does not count yet, with their indexes.
 
     Raises:
-        ConfigError: the items that have a tree show that the dataset has changed.
+        ConfigError: an item differs from its tree, or is missing: the dataset has changed.
     """
     seeded = _seeded_prompts(forest)
     num_seeded = max(seeded, default=-1) + 1

@@ -5,13 +5,14 @@ from collections import Counter
 from django.dispatch import Signal
 
 forest_deleted = Signal()
-"""Sent with `forest_name` before a forest is deleted: delete the documents that belong to it."""
+"""Sent with `forest_name` before a forest is deleted. Receivers delete their documents about it."""
 
 forest_weighed = Signal()
-"""Sent with `forest_name`: return how many documents belong to the forest, by kind."""
+"""Sent with `forest_name`. Receivers return how many documents belong to the forest, by kind."""
 
 pass_rates_wanted = Signal()
-"""Sent with `forests`: return the measured `PassRate` of each that has one, by name."""
+"""Sent with `forests`. Receivers return the measured `PassRate` of forests that have one, by name.
+"""
 
 
 def belongings(forest_name: str) -> Counter[str]:

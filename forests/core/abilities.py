@@ -1,4 +1,4 @@
-"""What a model server was found to do with one model, as stored and in words."""
+"""The abilities of a model server with one model, as stored and in words."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 IN_TEXT = "<think>"
-"""Value of `Abilities.thought` for thoughts in the text, which have no field of their own."""
+"""Value of `Abilities.thought` if thoughts come in the text, not in a field of their own."""
 UNOPENED = "</think>"
 """Value for thoughts in the text that the chat template opens: only their end is visible."""
 SAMPLES_NOTED = "samples in one request (n)"
@@ -16,7 +16,7 @@ _NOT_KNOWN = "not known"
 
 
 class Continuing(StrEnum):
-    """How a server treated a message that was to be continued."""
+    """How a server treated a message that it should continue."""
 
     CONTINUED = "continued"
     RESTARTED = "restarted"
@@ -26,7 +26,7 @@ class Continuing(StrEnum):
 
 
 class EndTold(StrEnum):
-    """How a server reports that a stop text ended a sample, and not the model."""
+    """How a server reports that a stop text, not the model, ended a sample."""
 
     BY_NAME = "by name"
     IN_TOKENS = "in its list of tokens"
@@ -34,7 +34,7 @@ class EndTold(StrEnum):
 
 
 class TokenIds(StrEnum):
-    """Which token ids a server tells."""
+    """Which token ids a server returns."""
 
     NONE = "none"
     SAMPLES = "those of samples"
@@ -52,7 +52,7 @@ class Learnt:
     notes: list[str] = field(default_factory=list)
 
     def without_samples(self) -> "Learnt":
-        """Return the same without the limit of samples."""
+        """Return a copy without the limit on samples."""
         notes = [note for note in self.notes if SAMPLES_NOTED not in note]
         return replace(self, most_samples=None, notes=notes)
 
@@ -62,7 +62,7 @@ class Abilities:
     """What a server does with one model. None: not known."""
 
     asked: list[str] = field(default_factory=list)
-    """The topics it was probed for: "basics", "logprobs", "continuing"."""
+    """The topics it was probed for: values of `rollouts.probing.probes.Topic`."""
     continuing: Continuing | None = None
     continued_by: str = ""
     """How to ask it to continue a message: a `rollouts.probing.probes.Continuation`."""
@@ -71,7 +71,7 @@ class Abilities:
     end_told: EndTold | None = None
     logprobs: bool | None = None
     token_ids: TokenIds | None = None
-    """Only asked for if a config keeps them."""
+    """Probed only if a config keeps them."""
     thought: str | None = None
     """The field that thoughts come in, `IN_TEXT`, `UNOPENED`, or empty if none was seen."""
     answers_as: str = ""

@@ -31,7 +31,7 @@ def count_tree(tree: ReasoningTree) -> dict[str, int]:
 
 
 def num_uncompared(tree: ReasoningTree) -> int:
-    """Return the number of samples that ended, and whose answers nobody could compare."""
+    """Return the number of finished samples with answers that nobody could compare."""
     return sum(
         leaf.count
         for leaf in tree.leaves()

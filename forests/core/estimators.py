@@ -54,7 +54,7 @@ def _known_estimators(strategy: str) -> Sequence[Estimator]:
 def estimators_of(strategy: str) -> Sequence[Estimator]:
     """Return the estimators that mean something for a strategy, its own first.
 
-    All of them for a strategy that is not known here, or whose package does not load.
+    Returns all estimators if the strategy is not known here, or its package does not load.
     """
     return _known_estimators(strategy) or ESTIMATORS
 
@@ -74,7 +74,10 @@ def require_own_estimator(strategy: str) -> None:
 
 
 class EstimatorError(UserError, ValueError):
-    """An estimator has no meaning for a strategy. The message names those that have."""
+    """An estimator has no meaning for a strategy, or the strategy is not installed.
+
+    The message names the remedy.
+    """
 
     exit_code = 2
 
@@ -82,9 +85,9 @@ class EstimatorError(UserError, ValueError):
 def own_estimator(strategy: str, refined_for: str = "") -> Estimator:
     """Return the estimator of a strategy; `leaf_mean` for a strategy unknown to this version.
 
-    `refined_for`: the goal of `refine_forest`, if it added rollouts. For labels it stopped at the
-    first right rollout of a step, so that only `any` means what it meant before. For pairs it drew
-    from chosen steps, so that only samples from a step or from those before it tell its value.
+    `refined_for`: the goal of `refine_forest`, if it added rollouts. Refining for labels stops at
+    the first right rollout of a step, so only `any` keeps its meaning. Refining for pairs draws
+    from chosen steps, so only samples drawn from a step or its ancestors tell its value.
     """
     if refined_for == FOR_PAIRS:
         return "through_rollouts"

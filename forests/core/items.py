@@ -1,4 +1,4 @@
-"""What seeding and verification ask of a config: a name, and items that a forest can keep."""
+"""Checks of a config for seeding and verification: the forest's name, and items to store."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -20,9 +20,9 @@ MAX_NAME_LENGTH = 120
 IMPORTED_SCORER = "imported"
 """Name of the scorer that keeps the values in a file of `import_trees`."""
 IMPORTED_JUDGE = "imported_judge"
-"""Name of the scorer that keeps the verdicts of a judge in such a file, if it has both."""
+"""Name of the scorer that keeps the verdicts of a judge, if such a file has both."""
 MAX_DEPTH = 2000
-"""Most levels above a node. Pages read all of them, and imports accept no more."""
+"""Most levels above a node. Pages read all of them, and imports refuse deeper nodes."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 

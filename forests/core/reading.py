@@ -1,4 +1,4 @@
-"""A forest as it is read for study, whatever it is stored in: the database, or an archive."""
+"""A forest for readers, stored in the database or in an archive."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class ForestSummary:
         """Return the summary of a stored forest.
 
         Raises:
-            ReadError: another grader has some of its leaves only.
+            ReadError: regrading has not reached all of its leaves.
             KeyError, TypeError, ValueError: the values are not those of a forest.
         """
         if not values["is_graded"]:
@@ -90,7 +90,7 @@ class ForestSummary:
 
     @property
     def estimator(self) -> Estimator:
-        """What its values are found by where nothing else is asked for."""
+        """The estimator of its values, unless a reader asks for another."""
         return own_estimator(self.strategy, self.refined_for)
 
     @property
@@ -113,11 +113,11 @@ class ReadTree:
     error: str
     hit_max_nodes: bool
     refined_steps: Sequence[str] | None
-    """Paths of the steps that `refine_forest` chose; None where it did not refine the tree."""
+    """Paths of the steps that `refine_forest` chose; None if it did not refine the tree."""
     spent: Mapping[str, int]
     tree: ReasoningTree
     scores: Mapping[str, Scores]
-    """By the name of the scorer; those of a scorer that gave the tree none are empty."""
+    """By the name of the scorer; empty for a scorer that gave the tree no scores."""
 
     @property
     def is_complete(self) -> bool:
@@ -138,7 +138,7 @@ class ForestSource(Protocol):
 
         Args:
             indexes: which trees.
-            scorers: the scorers whose scores they come with.
+            scorers: the scorers to read scores of.
             only_values: whether prompts, and the texts, models, seeds and token ids of steps, may
                 be left out. No value of a step and no result of a search depends on them.
 

@@ -22,9 +22,11 @@ class ThoughtShare:
     trees: int
     steps: int
     thought_steps: int
-    """Tokens of the steps that belong to a thought."""
+    """Steps that belong to a thought."""
     tokens: int
+    """Tokens of all samples; 0 if the server reports none."""
     thought_tokens: int
+    """Tokens of the steps that belong to a thought."""
 
     @property
     def of_tokens(self) -> float | None:

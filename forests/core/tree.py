@@ -117,10 +117,10 @@ class ReasoningTree:
     _lines: dict[NodePath, _Line] = field(
         default_factory=lambda: {ROOT: None}, repr=False, compare=False
     )
-    """Of the nodes whose paths were asked for, and those above them."""
+    """Lines of the nodes that were asked for, and of those above them."""
     _leaves: list[TreeNode] = field(default_factory=list, repr=False, compare=False)
     _leaves_among: int = field(default=0, repr=False, compare=False)
-    """How many nodes there were when the leaves were found: nodes are only ever added."""
+    """Number of nodes when `_leaves` was found. Nodes are only added, so it shows any change."""
 
     @classmethod
     def from_nodes(cls, nodes: Iterable[TreeNode]) -> "ReasoningTree":
@@ -276,4 +276,4 @@ def _parse(text: str) -> NodePath:
 
 
 _parse_often = lru_cache(maxsize=2**14)(_parse)  # a forest has few shapes and many nodes
-_MAX_KEPT = 200  # visitors choose what they ask for
+_MAX_KEPT = 200  # longer texts are not cached: visitors can send any

@@ -1,7 +1,7 @@
 """Values of nodes: Monte Carlo estimates from the graded leaves below them, or a scorer's scores.
 
 `own_rollouts` is the soft estimate of Math-Shepherd (2312.08935, eq. 4) and of OmegaPRM
-(2406.06592). The hard estimate (Math-Shepherd, eq. 3) is 1 where the soft one is above 0. If no
+(2406.06592). The hard estimate (Math-Shepherd, eq. 3) is 1 if the soft one is above 0. If no
 search chose which nodes to sample further, as in `branching` and `sampled` growth, `leaf_mean`
 estimates the same from more samples. If samples that continue get more leaves than samples that
 end, `leaf_mean` gives long solutions more weight; `child_mean` does not. `through_rollouts` stays
@@ -55,7 +55,7 @@ def estimate_values(
     `any`: 1 if a sample below the node is correct.
 
     `own_rollouts`: share of correct samples among those drawn from the node itself, not from its
-    ancestors or descendants. Nodes from which none was drawn to the end get their `leaf_mean`.
+    ancestors or descendants. Nodes without such samples get their `leaf_mean`.
 
     `through_rollouts`: share of correct samples among those that pass through the node, drawn from
     it or from its ancestors. A sample of a single step ends where its first continuation ended.
@@ -138,12 +138,12 @@ class ThroughRollouts(NamedTuple):
 def through_rollouts(
     tree: ReasoningTree, ungraded: Ungraded = "incorrect"
 ) -> dict[NodePath, ThroughRollouts]:
-    """Return what the samples through each node say of it, whatever was drawn from later steps.
+    """Return what the samples through each node say of it, without those drawn from later steps.
 
-    A sample ends at the last node that was stored for it. If that is not a leaf, it was a single
-    step, and its outcome is that of the first continuation: it was there before anybody knew an
-    outcome, so that no choice can favour it. Leaves whose origin is not known count as drawn from
-    the root.
+    A sample ends at the last node that was stored for it. If that node is not a leaf, the sample
+    was a single step, and its outcome is that of the node's first continuation. This one was drawn
+    before any outcome was known, so no choice can favour it. Leaves of unknown origin count as
+    drawn from the root.
     """
     firsts: dict[NodePath, TreeNode] = {}
     samples: Counter[NodePath] = Counter()
@@ -234,7 +234,7 @@ def _combine(
     numbers = [value.value or 0.0 for value, _ in known]
     if estimator == "any":
         return NodeValue(max(numbers), leaves)
-    # Sums in a fixed order, so that equal values stay equal whatever the order of the siblings.
+    # `fsum` is exact, so equal values stay equal whatever the order of the siblings.
     weight = sum(count for _, count in known)
     total = fsum(number * count for number, (_, count) in zip(numbers, known, strict=True))
     return NodeValue(total / weight, leaves)

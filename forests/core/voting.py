@@ -12,7 +12,7 @@ from forests.core.tree import Grade, NodePath, ReasoningTree, TreeNode
 from forests.core.values import leaf_result
 
 MAX_COMPARED = 32
-"""Groups that one answer is compared with, earliest first. Bounds the time for any tree."""
+"""Most groups that one answer is compared with, earliest first. Bounds the time for any tree."""
 MAX_FAILURES = 2
 """Failed comparisons after which nothing more is compared with a group's first answer.
 
@@ -86,7 +86,7 @@ class AnswerGroups:
 def counted_answer(leaf: TreeNode) -> str | None:
     """Return the answer under which a leaf's votes are counted; None if the leaf has no answer.
 
-    Leaves that an older version graded have no voted answer: they vote for the text of their own.
+    Leaves that an older version graded have no voted answer: they vote for their own text.
     """
     return leaf.answer if leaf.voted_answer is None else leaf.voted_answer
 

@@ -52,7 +52,7 @@ class Usage:
     def expected(self, requests: int, most: "Usage") -> "Usage":
         """Return the usage of further requests if they are like these on average; at most `most`.
 
-        If there were no requests before, only the further requests themselves are counted.
+        Without earlier requests, it counts only the further requests and no tokens.
         """
         share = requests / self.requests if self.requests else 0.0
         return Usage(

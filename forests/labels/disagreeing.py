@@ -34,7 +34,7 @@ def update_disagreements(forest: Forest, report: Callable[[int], None] = lambda 
 
 
 def update_disagreements_of(forest: Forest, stored: StoredTree) -> None:
-    """Compute where the scorers of a forest disagree about one tree, after a label of it."""
+    """Compute where the scorers of a forest disagree about one tree, after it got a label."""
     _update(forest, [stored], verdict_scorers(forest))
 
 
@@ -49,7 +49,7 @@ def _update(forest: Forest, trees: Sequence[StoredTree], names: Sequence[str]) -
 
 
 def forget_disagreements(forest: Forest) -> None:
-    """Note that it is not known any more where scorers disagree, because the values change."""
+    """Clear where the scorers of a forest disagree, because its values or scores change."""
     fields: Document = {"disagreement": None, "disagreements": []}
     collection(Tree).update_many({"forest_id": forest.name}, {"$set": fields})
 
@@ -59,8 +59,7 @@ def read_largest(
 ) -> list[tuple[int, Disagreement]]:
     """Return the steps on which scorers disagree most, each with the index of its tree.
 
-    At most `number`, of at most `MAX_OF_A_TREE` steps of a tree, and none of the steps in
-    `without`.
+    Returns at most `number` steps, at most `MAX_OF_A_TREE` of one tree, and none in `without`.
     """
     most = number + len(without)
     wanted = {"forest_id": forest.name, "disagreement": {"$gt": 0}}

@@ -1,4 +1,4 @@
-"""Names of the people who label: a label has the id of its user, whose name may change."""
+"""Names of the people who label. A label keeps the id of its user, because names may change."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,7 +9,7 @@ FORMER = "a former user"
 
 
 def names_of(people: Iterable[str]) -> Mapping[str, str]:
-    """Return the user names of people, by their ids; deleted users have none of their own."""
+    """Return the user names of people, by their ids; `FORMER` for deleted users."""
     wanted = set(people)
     known = [one for one in wanted if ObjectId.is_valid(one)]
     found = User.objects.filter(pk__in=known).values_list("pk", "username") if known else ()

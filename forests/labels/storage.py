@@ -1,11 +1,11 @@
 """Labels of steps by people, and the scorer "human" that they make.
 
-Each person has one document for a tree, and decisions have one. What all say together is stored as
-scores of the scorer `HUMAN`, so metrics, pairs and exports take it like any other scorer. Where
+Each person has one document for a tree, and decisions have one. All labels together are stored as
+scores of the scorer `HUMAN`, so metrics, pairs and exports read them like those of any scorer. If
 people disagree, the score is the mean of their verdicts until somebody decides.
 
-Two people may label a tree at the same moment. Each change raises a revision, and scores that were
-computed from fewer changes never replace those of more.
+Two people may label a tree at the same moment. Each change raises a revision, and scores of an
+older revision never replace those of a newer one.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from forests.storage.scores import JudgedTree, count_scores, scores_document, st
 from forests.storage.trees import Document, collection
 
 DECISIONS = ""
-"""Stands for a person in the document of decisions."""
+"""Used instead of a person in the document of decisions."""
 MAX_NOTE = 2_000
 """Most characters of a note."""
 PARAMETERS = {"from": "labels of people on this site"}
@@ -82,7 +82,7 @@ class LabelledTree:
     """How often it was changed."""
 
     def judged(self) -> JudgedTree:
-        """Return it as what a scorer says."""
+        """Return the labels in the form that all scorers use."""
         scores = {path: step.score for path, step in self.steps.items()}
         return JudgedTree(
             {path: score for path, score in scores.items() if score is not None},
@@ -93,10 +93,10 @@ class LabelledTree:
 
 @dataclass(frozen=True, slots=True)
 class NewLabel:
-    """What a person wants to say of a step."""
+    """A label that a person gives or takes back."""
 
     person: str
-    """Id of a user, which a new name does not change; `DECISIONS` for a decision."""
+    """Id of a user; `DECISIONS` for a decision."""
     verdict: Verdict | None
     """None takes the label back."""
     note: str | None = None
@@ -107,16 +107,16 @@ class NewLabel:
 def record_label(forest: Forest, index: int, path: NodePath, new: NewLabel) -> StepLabels:
     """Store what a person says of a step, in place of what the same person said before.
 
-    Returns what all say of the step now.
+    Returns all labels of the step.
 
     Args:
         forest: the forest.
         index: index of the tree.
-        path: the step; the caller has checked that it is there.
+        path: the step; the caller has checked that it exists.
         new: the label.
 
     Raises:
-        ConfigError: the forest has an imported scorer of the name that labels need.
+        ConfigError: the forest has an imported scorer named `HUMAN`.
     """
     scorer = _scorer_of_labels(forest)
     tree, key = tree_id(forest.name, index), _key(path)
@@ -174,13 +174,13 @@ def labels_of_forest(forest: Forest) -> dict[str, dict[tuple[str, NodePath], Lab
 
 
 def note_whole(tree: str, person: str) -> None:
-    """Note that a person has labelled every step of the solution that a tree asks for."""
+    """Note that a person has labelled every step of the solution to label."""
     mine = {"_id": _document_id(tree, person)}
     collection(TreeLabels).update_one(mine, {"$set": {"is_whole": True}})
 
 
 def whole_trees(forest: Forest, person: str) -> set[int]:
-    """Return the trees whose solution to label this person has labelled."""
+    """Return the indexes of the trees with a whole solution labelled by this person."""
     query = {"forest_id": forest.name, "person": person, "is_whole": True}
     return {index_of_tree(one["tree_id"]) for one in collection(TreeLabels).find(query)}
 
@@ -189,7 +189,7 @@ def publish_labels(forest: Forest) -> Scorer:
     """Make the scorer of the labels, with the scores of all trees that have some; return it.
 
     Raises:
-        ConfigError: the forest has an imported scorer of this name.
+        ConfigError: the forest has an imported scorer named `HUMAN`.
     """
     scorer = _scorer_of_labels(forest)
     found = collection(TreeLabels).find({"forest_id": forest.name}, {"tree_id": 1})
@@ -210,7 +210,7 @@ def _scorer_of_labels(forest: Forest) -> Scorer:
 
 
 def _publish(scorer: Scorer, tree: str, labelled: LabelledTree) -> None:
-    """Store the scores of a tree, unless those of later labels are stored already."""
+    """Store the scores of a tree, unless scores of later labels are stored already."""
     judged = labelled.judged()
     id_ = tree_scores_id(tree, scorer.name)
     document = {"_id": id_, **scores_document(judged), "revision": labelled.revision}
@@ -230,7 +230,7 @@ def _publish(scorer: Scorer, tree: str, labelled: LabelledTree) -> None:
 
 
 def _replaced(before: Document | None, document: Document) -> bool:
-    """Write the scores of a tree if `before` is still what is stored; return whether it was."""
+    """Write the scores of a tree if `before` is still stored; return whether it was."""
     if before is None:
         try:
             collection(TreeScores).insert_one(document)

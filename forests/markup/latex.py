@@ -40,7 +40,7 @@ SPAN = re.compile(
     """,
     re.VERBOSE | re.MULTILINE | re.DOTALL,
 )
-"""Parts of a text that say nothing about its lines and tables: code, formulas, escaped marks."""
+"""Code, formulas and escaped marks: parts of a text with no line or table structure inside."""
 
 _DISPLAY = ("dollars", "brackets", "environment")
 _INLINE = ("parentheses", "dollar")
@@ -80,7 +80,8 @@ _OPENING = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""What the converter pairs with a closing bracket, among the tokens in which it looks the same."""
+"""Openings that the converter pairs with a closing bracket, in the named groups. The other tokens
+contain the same characters but open nothing."""
 _COMMAND_OR_GROUP = re.compile(r"\\[a-zA-Z]+|\{[^{}]*\}")
 
 _TAG = re.compile(r"<(/?)([a-z]+)((?: [a-z]+=\"[^\"<>]*\")*)(/?)>")
@@ -181,11 +182,11 @@ def _known(match: re.Match[str]) -> str:
 
 
 def _with_few_openings(latex: str) -> str | None:
-    """Return a formula in which the converter pairs few brackets; None if that cannot be had.
+    """Return a formula in which the converter pairs few brackets; None if that is impossible.
 
-    The converter looks for the partner of each opening bracket, up to the end of its group, and
-    reads the group again if there is none: n of them take time in proportion to 2^n. Where they
-    are many, each goes into a group of its own, which looks the same and has no partner.
+    The converter looks for the partner of each opening bracket, up to the end of its group. If
+    there is none, it reads the group again, so n of them take time in proportion to 2^n. If there
+    are many, each bracket gets a group of its own, which looks the same and needs no partner.
     """
     found = [match.lastgroup for match in _OPENING.finditer(latex) if match.lastgroup]
     if len(found) <= MAX_OPENINGS:

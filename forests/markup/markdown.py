@@ -20,9 +20,9 @@ from markdown_it.token import Token
 from forests.markup.latex import as_html, formula_at, is_formula, spans
 
 MAX_NESTING = 20
-"""Levels of lists (two each) and quotes; the parser leaves out what lies deeper."""
+"""Most levels of lists (two each) and quotes; the parser leaves out deeper text."""
 MAX_CELLS = 1_200
-"""Cells of a text's tables: the parser fills up each short row."""
+"""Most cells in the tables of a text: the parser fills up each short row with empty cells."""
 
 _RULES = (
     "table", "code", "fence", "blockquote", "hr", "list", "heading",
@@ -35,7 +35,7 @@ _TAGS = frozenset(
     }
 )  # fmt: skip
 _NUMBERS = frozenset({"start", "value"})
-"""Attributes of a list and its items, whole numbers."""
+"""Attributes of a list and its items that are whole numbers."""
 _LANGUAGES = frozenset({""}).union(
     """
     asm asy asymptote bash basic c c# c++ cmd console cpp cs csharp css csv diff fortran go haskell
@@ -45,7 +45,7 @@ _LANGUAGES = frozenset({""}).union(
     text tikz toml ts tsx txt typescript wolfram xml yaml yml zsh
     """.split()  # noqa: SIM905
 )
-"""What may follow the opening mark of a block of code and says nothing to a reader."""
+"""Words after the opening mark of a block of code that only name its language."""
 _SUMMAND = re.compile(r"[-+*][ ]++(?=\D*+\d)[-+*/=x\xd7\xf7()$€£%\d., ]++$")
 _ANSWER = re.compile(r"#{4}[ ]*+[-$]?\d")  # of GSM8K
 _CELL_END = re.compile(r"(?<!\\)\|")
@@ -56,7 +56,7 @@ _ESCAPED = frozenset("\\`*_#+-.>|~$%&<\n")
 _BEFORE_WORDS = ("Pi", "Ps", "Sc", "Sk")
 """Categories of Unicode: opening quotes and brackets, `$` of formulas and backticks."""
 
-# Stand for marks of spans that the parser must not read. No printable text contains them.
+# They replace marks in spans that the parser must not read. No printable text contains them.
 _LINE_END, _BAR = "\x01", "\x02"
 _AS_WRITTEN = {ord(_LINE_END): "\n", ord(_BAR): "|"}
 
@@ -78,7 +78,7 @@ def to_html(text: str) -> SafeString:
 
 
 def _keep_numbers(tokens: list[Token]) -> None:
-    """Give each item of a list its number where it is not the one after that of the item before."""
+    """Give an item of a list its number if it does not follow the number of the item before."""
     nexts: list[int] = []  # of each list around the token
     for token in tokens:
         if token.type == "ordered_list_open":
@@ -135,7 +135,7 @@ def _only_formula(text: str) -> str | None:
 
 
 def _hide_structure(state: StateCore) -> None:
-    """Keep lines and bars of formulas, and bars of code, from being lines and cells."""
+    """Hide line ends and bars of formulas, and bars of code: they end no line or cell."""
     if "$" not in state.src and "\\" not in state.src and "`" not in state.src:
         return
     pieces, end = [], 0
@@ -194,7 +194,7 @@ def _emphasis(state: StateInline, silent: bool) -> bool:
 
 
 def _ends_before_letter(before: str, after: str) -> bool:
-    """Return whether marks between these characters can end what is bold; powers do not."""
+    """Return whether marks between these characters can end bold text; those of powers cannot."""
     if not after.isalpha() or not before or before.isalnum() or before.isspace():
         return False
     is_prose = before in ":;,.!?\"'" or not (before + after).isascii()
@@ -226,7 +226,8 @@ def _list(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 def _quote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Read a quote that ends at the first line without its mark.
 
-    In CommonMark such lines may belong to the quote, and each level of quotes looks at all of them.
+    In CommonMark such lines may belong to the quote. With nested quotes each level would read all
+    of them.
     """
     stop = start
     while stop < end and state.src.startswith(">", state.bMarks[stop] + state.tShift[stop]):
@@ -243,7 +244,10 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _end_of_table(state: StateBlock, line: int, _end: int, silent: bool) -> bool:
-    """End a table at a line of more cells: the parser leaves out what the columns cannot hold."""
+    """End a table at a line with more cells than columns: the parser would leave out the rest.
+
+    Also end it when the tables of the text have more than `MAX_CELLS` cells.
+    """
     if not silent or state.parentType != "table":
         return False
     columns = state.env["columns"]
@@ -269,7 +273,7 @@ def _parser() -> MarkdownIt:
     parser.inline.ruler.at("emphasis", _emphasis)
     parser.inline.ruler.before("escape", "formula", _formula)
     parser.inline.ruler.before("emphasis", "times", _times)
-    parser.parse("*a*")  # prepares the rules: threads must not meet half of them
+    parser.parse("*a*")  # compiles the rules now, so that no thread sees only half of them
     return parser
 
 

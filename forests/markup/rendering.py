@@ -42,7 +42,7 @@ class _Room:
     length: int = MAX_MARKDOWN_LENGTH
 
     def take(self, text: str) -> int:
-        """Return how many characters to read as Markdown, up to a line end, and charge them."""
+        """Return how many characters to read as Markdown, up to a line end; spend their budget."""
         end = min(self.length, MAX_MARKDOWN_LENGTH)
         end = len(text) if end >= len(text) else text.rfind("\n", 0, end) + 1 or end
         self.length -= end
@@ -158,7 +158,7 @@ def excerpt(text: object, length: int, pattern: re.Pattern[str] | None = None) -
 
 
 def highlighted(html: SafeString, pattern: re.Pattern[str]) -> SafeString:
-    """Mark the matches of a pattern in the words of rendered HTML, not in tags and formulas.
+    """Return rendered HTML with the matches of a pattern marked, except in tags and formulas.
 
     A match that spans several elements is not marked.
     """

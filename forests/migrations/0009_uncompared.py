@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             name='num_uncompared',
             field=models.IntegerField(default=0),
         ),
-        # Nodes may be millions, and a missing field reads as None already.
+        # There may be millions of nodes, and a missing field already reads as None.
         migrations.SeparateDatabaseAndState(
             state_operations=[
                 migrations.AddField(

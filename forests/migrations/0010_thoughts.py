@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # Nodes may be millions, and a missing field reads as no thought already.
+        # There may be millions of nodes, and a missing field already reads as no thought.
         migrations.SeparateDatabaseAndState(
             state_operations=[
                 migrations.AddField(

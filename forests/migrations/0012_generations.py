@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # Trees and nodes may be millions, and a missing field reads as 0 already.
+        # There may be millions of trees and nodes, and a missing field already reads as 0.
         migrations.SeparateDatabaseAndState(
             state_operations=[
                 migrations.AddField(

@@ -4,7 +4,7 @@ _STOPPED = "stopped"
 
 
 def move_stop_reasons(apps, schema_editor):
-    """Older versions told that growth had stopped by how the backend message begins."""
+    """Move the stop reason out of the backend message, where older versions wrote it."""
     forests = apps.get_model("forests", "Forest").objects
     for name, message in forests.values_list("name", "backend_message"):
         if message.startswith(_STOPPED):

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             name='extended_at',
             field=models.DateTimeField(null=True),
         ),
-        # Nodes may be millions, and a missing field reads as 0 already.
+        # There may be millions of nodes, and a missing field already reads as 0.
         migrations.SeparateDatabaseAndState(
             state_operations=[
                 migrations.AddField(

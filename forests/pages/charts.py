@@ -67,7 +67,7 @@ class Growth:
     start: datetime
     end: datetime
     half_after: timedelta | None
-    """When half of the trees were complete; None if that is not so yet."""
+    """Time until half of the trees were complete; None if they are not yet."""
 
     @property
     def length(self) -> timedelta:
@@ -81,7 +81,7 @@ def growth_line(
 
     Args:
         completed_at: when trees were completed, in order.
-        number: trees of which these were completed.
+        number: all trees among which these are, complete or not.
         start: when growth began.
         end: when it ended, or now.
     """

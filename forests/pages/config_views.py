@@ -27,7 +27,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Requests": SAMPLE_FREE_SETTINGS,
 }  # fmt: skip
-"""The settings of a worker, by what they decide; all others are shown last."""
+"""The settings of a worker in groups, by the title of the group; all others are shown last."""
 
 _OMEGA = (
     "num_searches", "omega_alpha", "omega_beta", "omega_length", "omega_c_puct",
@@ -67,7 +67,7 @@ def config_context(forest: Forest) -> dict[str, Any]:
 
 
 def groups_of(forest: Forest) -> list[tuple[str, list[Setting]]]:
-    """Return the settings that its strategy reads, in groups; the last holds what has none."""
+    """Return the settings that its strategy reads, in groups; those without a group come last."""
     unused = _unused(forest)
     settings = {one.name: one for one in _settings(forest) if one.name not in unused}
     found = [

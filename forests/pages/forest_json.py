@@ -37,7 +37,7 @@ def progress_data(request: HttpRequest, progress: Progress) -> dict[str, Any]:
     rates, left = progress.rates, progress.time_left
     return {
         **{name: getattr(forest, name) for name in _OF_A_FOREST},
-        # What belongs to no tree too, such as requests of workers that were killed.
+        # Includes usage that belongs to no tree, such as requests of workers that were killed.
         "requests": used.requests,
         "prompt_tokens": used.prompt_tokens,
         "completion_tokens": used.completion_tokens,
@@ -108,7 +108,7 @@ def forest_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
 
 
 def config_data(request: HttpRequest, forest: Forest) -> dict[str, Any]:
-    """Return a forest's config as JSON types; without addresses for readers without a login."""
+    """Return a forest's config as JSON types; readers without a login get no addresses."""
     return {
         "dataset_source": forest.dataset_source,
         "dataset_licence": forest.dataset_licence,

@@ -99,7 +99,7 @@ def progress_context(found: Forest) -> dict[str, Any]:
 
 
 def _measured(found: Forest) -> PassRate | None:
-    """Return the pass@1 that a run measured; counters tell less than the sampled trees."""
+    """Return the pass@1 that a run measured; without one, the sampled trees tell more."""
     rate = read_pass_rates([found]).get(found.name)
     return rate if rate and rate.measured_at else None
 

@@ -25,7 +25,7 @@ def respond(
     context: Mapping[str, Any],
     data: Callable[[], Mapping[str, Any]],
 ) -> HttpResponse:
-    """Return a page, or where the request asks for JSON its data.
+    """Return a page, or its data if the request asks for JSON.
 
     Raises:
         Http404: the request asks for another form.
@@ -50,12 +50,12 @@ def shown_to(request: HttpRequest, text: str) -> str | None:
 
 
 def settings_shown_to(request: HttpRequest, value: Any) -> Any:
-    """Return settings, or the source of a config: without addresses for readers without a login."""
+    """Return settings or the source of a config; readers without a login get no addresses."""
     return value if request.user.is_authenticated else _without_addresses(value)
 
 
 def path_or_none(path: NodePath | None) -> str | None:
-    """Return a path as node ids have it; None where there is none."""
+    """Return a path as in the id of a node; None for the root or without a path."""
     return format_path(path) if path else None
 
 

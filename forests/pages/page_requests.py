@@ -1,4 +1,4 @@
-"""Helpers with which views of forests read their requests."""
+"""Helpers for views of forests to read their requests."""
 
 from enum import StrEnum
 from typing import TypeVar
@@ -10,7 +10,7 @@ from django_htmx.middleware import HtmxDetails
 from forests.models import Forest, TreeStatus
 
 MAX_PHRASE_LENGTH = 200
-"""Characters of a search that are read; the fields of the pages take no more."""
+"""Most characters of a search. The fields of the pages accept no more, and the rest is ignored."""
 _MAX_DIGITS = 10
 _Choice = TypeVar("_Choice", bound=StrEnum | TreeStatus)
 

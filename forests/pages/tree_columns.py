@@ -1,4 +1,4 @@
-"""The columns of the list of trees: which a reader chose, by the URL."""
+"""The columns of the list of trees, and which of them a URL asks for."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -42,7 +42,7 @@ def read_columns(names: Sequence[str]) -> list[TreeColumn]:
     """Return the columns that a URL names, in the usual order; the usual ones if it names none.
 
     Raises:
-        ValueError: there is no such column; the message lists those that there are.
+        ValueError: a column is unknown; the message lists the known ones.
     """
     known = [str(one) for one in TreeColumn]
     for name in names:

@@ -31,7 +31,7 @@ _ROW_FIELDS = (
     "majority_value", "disagreement", "requests", "retries",
 )  # fmt: skip
 _MISSING: Document = dict.fromkeys(_ROW_FIELDS)
-"""Trees that an older version wrote, or that nobody scored, lack some of the fields."""
+"""Defaults: trees that an older version wrote, or that nobody scored, lack some of the fields."""
 _SEARCHED_FIELDS = ("index", "num_nodes", "num_leaves", "num_correct", "completion_tokens",
                     "root_value", "majority_value", "disagreement", "retries")  # fmt: skip
 
@@ -65,7 +65,8 @@ class TreeFilter:
     outcome: TreeOutcome | None = None
     from_value: float | None = None
     to_value: float | None = None
-    """Least and greatest value of the prompt, borders included; None: any, or none at all."""
+    """Least and greatest value of the prompt, borders included. None: no limit; without any limit,
+    trees without a value are listed too."""
     is_disputed: bool = False
     """Whether to list only trees in which sources disagree about a step."""
     phrase: str = ""
@@ -170,7 +171,7 @@ def outcomes(tree: Document) -> set[TreeOutcome]:
         return {TreeOutcome.NONE_CORRECT}
     rest = TreeOutcome.ALL_CORRECT if correct == leaves else TreeOutcome.MIXED
     found = {TreeOutcome.SOME_CORRECT, rest}
-    # Trees that an older version grew do not know their vote.
+    # Trees that an older version grew have no stored vote.
     return found | ({TreeOutcome.MAJORITY_WRONG} if tree.get("majority_value") == 0 else set())
 
 
@@ -186,7 +187,7 @@ def read_tree_page(forest: Forest, number: int) -> TreePage:
 
 
 def first_trees(forest: Forest, order: Order, number: int) -> list[int]:
-    """Return the indexes of the first trees in an order, of those with steps. Reads all trees."""
+    """Return the indexes of the first trees with steps, in an order. Reads all trees."""
     trees = (
         tree
         for start in range(0, forest.num_trees, TREES_LOOKED_AT)

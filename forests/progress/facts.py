@@ -12,7 +12,8 @@ from forests.progress.states import ForestFacts, ForestState, Standing
 from forests.progress.throughput import Throughput, time_left
 
 WORKER_IS_SEEN_FOR = timedelta(seconds=30)
-"""As long as a lease. Between two jobs a worker holds no tree."""
+"""A worker counts as present this long after its last write, because it holds no tree between two
+jobs. As long as a lease."""
 WORKER_MESSAGE_IS_FRESH_FOR = timedelta(hours=1)
 
 

@@ -18,9 +18,9 @@ class PassRate:
     low: float
     high: float
     trees: int
-    """Trees that it is over."""
+    """Number of trees that it is the average of."""
     measured_at: datetime | None = None
-    """When `beam_search` measured it; None: it follows from the counters of the forest."""
+    """When `beam_search` measured it; None: it comes from the counters of the forest."""
 
 
 def read_pass_rates(forests: Sequence[Forest]) -> dict[str, PassRate]:
@@ -42,7 +42,7 @@ def draws_from_prompt(forest: Forest) -> bool:
 
 
 def _counted(forest: Forest) -> PassRate | None:
-    """Return the pass@1 that the counters of a forest tell; None before the first complete tree.
+    """Return the pass@1 from the counters of a forest; None before the first complete tree.
 
     It is the share of correct samples, so a tree with more samples weighs more. The interval counts
     each complete tree as one sample, because samples of a tree depend on each other. So it is wide

@@ -84,8 +84,8 @@ def read_standing_of(forest: Forest) -> Standing:
 def read_workers(forests: Sequence[Forest]) -> dict[str, Workers]:
     """Return the workers of these forests, from the leases on held trees, with one query.
 
-    For one forest it reads only its own trees; for several it reads all held trees. An index
-    answers both. A list of names would be a scan on the embedded server.
+    For one forest it reads only its own trees; for several it reads all held trees. Both use an
+    index. A list of names would cause a scan on the embedded server.
     """
     holders: dict[str, list[str]] = {forest.name: [] for forest in forests}
     in_work = [forest.name for forest in forests if forest.num_pending]
@@ -127,10 +127,10 @@ def read_servers(forest: Forest) -> list[ShownServer]:
 def read_thoughts(forest: Forest) -> ThoughtShare | None:
     """Return how much of the first complete trees is thought, judged by their first steps.
 
-    Returns None if no thought begins at the first step of one of these trees: two queries.
-    Otherwise one more query for each of these trees.
+    Returns None, after two queries, if no tree has a thought as its first step. Otherwise it makes
+    one more query for each of these trees.
     """
-    # By their ids: some servers read all matches of another query before they limit them.
+    # By ids, because for other queries some servers read all matches before they limit them.
     ids = tree_ids(forest, range(min(TREES_PER_READ, forest.num_trees))) if forest.num_nodes else []
     complete = {"_id": {"$in": ids}, "status": str(TreeStatus.COMPLETE)}
     found = collection(Tree).find(complete, {"oldest_generation": 1}) if ids else ()

@@ -1,4 +1,4 @@
-"""A look at some trees of a forest, evenly spread over it: a fixed amount of work at any size."""
+"""Read some trees of a forest, evenly spread over it: bounded work for a forest of any size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from forests.models import Forest, Tree, TreeStatus
 from forests.storage.trees import TREES_PER_READ, collection, tree_ids
 
 TREES_SAMPLED = 128
-"""Most trees that are read; of a smaller forest all are."""
+"""Most trees that are read. All trees of a smaller forest are read."""
 _FIELDS = dict.fromkeys(("status", "root_value", "num_leaves", "completed_at"), 1)
 
 
 @dataclass(frozen=True, slots=True)
 class SampledTrees:
-    """What was read of some trees."""
+    """Results of some trees."""
 
     number: int
     """Trees that were read."""
@@ -34,7 +34,7 @@ class SampledTrees:
 
     @property
     def samples_per_tree(self) -> float | None:
-        """Mean over the complete trees: trees that grow do not have all their samples yet."""
+        """Mean over complete trees only: growing trees do not have all their samples yet."""
         return sum(self.num_samples) / len(self.num_samples) if self.num_samples else None
 
     @property

@@ -116,7 +116,7 @@ def state_of(facts: ForestFacts) -> ForestState:
 
     Limits and pauses apply as soon as they are set, because workers obey them within a second. An
     error or a wait of one worker need not affect others: while a worker holds trees, an error is
-    only a reason, and if nobody works, nobody waits.
+    only the reason of the state, and a forest without a worker is not waiting.
     """
     states = (
         (ForestState.SEEDING, not facts.is_seeded),

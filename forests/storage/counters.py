@@ -31,10 +31,16 @@ def counted(tree: ReasoningTree, estimator: Estimator) -> Document:
 def recount_forest(forest: Forest) -> dict[str, tuple[object, object]]:
     """Rebuild the counters of all trees and of the forest; return the forest's wrong ones.
 
-    In earlier versions a worker that was away for long could leave steps of `sampled` forests whose
-    samples do not add up. They are repaired too, and returned as `steps_that_did_not_add_up`.
+    Returns the counter before and after, by name. Deletes nodes that are not part of their trees.
+
+    In earlier versions, a worker that was away for long could leave steps of `sampled` forests with
+    counts that do not add up. These steps are repaired too, and returned as
+    `steps_that_did_not_add_up`.
 
     Run it while no worker grows the forest: new samples would be counted twice or not at all.
+
+    Raises:
+        EstimatorError: the package of the forest's strategy is not installed.
     """
     require_own_estimator(forest.strategy)
     updates, num_mended = [], 0

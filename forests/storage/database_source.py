@@ -1,4 +1,4 @@
-"""Read a forest of the database for study, as an archive is read."""
+"""Read a forest of the database in the same way as an archive."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,7 +21,7 @@ class DatabaseSource:
         """Open a forest.
 
         Raises:
-            ReadError: there is none of this name, it is not whole, or the database is away.
+            ReadError: no forest has this name, some trees are missing, or the database is away.
         """
         try:
             self._forest = _find(name)

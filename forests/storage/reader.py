@@ -1,4 +1,4 @@
-"""A forest that commands measure and export: one of the database, or an archive."""
+"""Read a forest for metrics and exports, from the database or from an archive."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ class ForestReader(ABC):
 
     def __init__(self, forest: Forest) -> None:
         self.forest = forest
-        """All that is known of it without its trees; that of an archive is not in the database."""
+        """Its document, without its trees; for an archive it is not in the database."""
 
     @property
     @abstractmethod
@@ -114,6 +114,6 @@ def open_stored(name: str) -> DatabaseReader:
     """Open a forest of the database.
 
     Raises:
-        Forest.DoesNotExist: there is none of this name.
+        Forest.DoesNotExist: no forest has this name.
     """
     return DatabaseReader(Forest.objects.get(pk=name))

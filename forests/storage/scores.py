@@ -33,7 +33,7 @@ class Judgement:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What the score stands for; None without a score, or if the scorer gives no verdicts."""
+        """The verdict of the score; None without a score, or if the scorer gives no verdicts."""
         is_verdict = self.score is not None and self.kind in GIVE_VERDICTS
         return verdict_of(self.score) if is_verdict and self.score is not None else None
 
@@ -41,9 +41,9 @@ class Judgement:
 def start_scorer(
     forest: Forest, name: str, parameters: Mapping[str, Any], kind: str = ""
 ) -> Scorer:
-    """Return the scorer of this name: a new one, or a known one of this kind and these parameters.
+    """Return the scorer of this name; make it if it is new.
 
-    A scorer whose kind is not known, as of an earlier version, takes the kind.
+    A scorer of an earlier version that has no kind takes this kind.
 
     Raises:
         ConfigError: the scorer is known with another kind or other parameters.
@@ -128,7 +128,7 @@ def read_num_steps(forest: Forest, scorer: str, indexes: Iterable[int]) -> dict[
 
 
 def scored_indexes(forest: Forest, scorer: str) -> set[int]:
-    """Return the trees that have scores of a scorer, some of which may be empty."""
+    """Return the indexes of trees that a scorer has scored, even if it gave no node a score."""
     return {
         index
         for batch in in_batches(range(forest.num_trees))
@@ -137,7 +137,7 @@ def scored_indexes(forest: Forest, scorer: str) -> set[int]:
 
 
 def read_judged(forest: Forest, index: int) -> dict[str, tuple[str, JudgedTree]]:
-    """Return what each scorer says of a tree, with the scorer's kind, by its name."""
+    """Return, by the name of each scorer, its kind and what it says of a tree."""
     scorers = {one["name"]: one for one in collection(Scorer).find({"forest_id": forest.name})}
     if not scorers:
         return {}
@@ -179,7 +179,7 @@ def iter_scored_trees(
 ) -> Iterator[tuple[StoredTree, Scores]]:
     """Yield the trees of a forest with their scores, in the order of the dataset.
 
-    The scores of a tree without any are empty; if `scorer` is empty, those of all trees are.
+    A tree without scores has empty ones. If `scorer` is empty, no tree has scores.
     """
     for stored, scores in iter_trees_with_scores(forest, [scorer] if scorer else [], indexes):
         yield stored, scores.get(scorer, {})
@@ -190,7 +190,7 @@ def iter_trees_with_scores(
 ) -> Iterator[tuple[StoredTree, dict[str, Scores]]]:
     """Yield the trees of a forest with the scores of several scorers, by the scorer's name.
 
-    The scores of a scorer that has none for a tree are empty.
+    If a scorer has no scores for a tree, they are empty.
     """
     names = sorted(set(scorers))
     for batch in in_batches(range(forest.num_trees) if indexes is None else indexes):
@@ -267,7 +267,7 @@ def delete_scores_of_tree(tree: str) -> None:
 
 
 def delete_scores(forest: Forest, name: str) -> None:
-    """Delete a scorer and its scores. The scorer goes last, so that this can be repeated."""
+    """Delete a scorer and its scores. The scorer goes last, so that a retry finds what is left."""
     for batch in in_batches(range(forest.num_trees)):
         ids = [tree_scores_id(tree, name) for tree in tree_ids(forest, batch)]
         collection(TreeScores).delete_many({"_id": {"$in": ids}})
@@ -280,7 +280,7 @@ def _trees(forest: Forest, indexes: Iterable[int]) -> Iterator[tuple[str, int]]:
 
 
 def scores_document(judged: JudgedTree) -> dict[str, Any]:
-    """Return the fields of a document of `TreeScores` that say what a scorer said."""
+    """Return what a scorer says of a tree as the fields of a `TreeScores` document."""
     return {
         "scores": _by_key(judged.scores),
         "rationales": _by_key(judged.rationales),

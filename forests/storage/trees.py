@@ -50,7 +50,7 @@ DOCUMENTS_PER_QUERY = 256
 longer for each document of a longer answer: see docs/embedded.md."""
 
 IN_ONE_ANSWER = 100_000
-"""A `batch_size` above any answer: each further batch is another request."""
+"""A `batch_size` above any answer, because each further batch is another request."""
 
 TREES_PER_WRITE = 500
 """Trees that seeding inserts at once before it counts them."""
@@ -130,9 +130,9 @@ def insert_new(model: type[models.Model], documents: Sequence[Document]) -> int:
 def insert_trees(documents: Sequence[Document], *, roots_only: bool = False) -> dict[str, int]:
     """Insert new trees and return their generations, which their nodes must have.
 
-    The first generation is above those of all earlier trees with these ids. So a write that was
-    delayed since before their deletion changes nothing (`rollouts.growing.fencing`). An existing
-    tree stays, with its generation.
+    The first generation is above those of all deleted trees with these ids. So a late write for a
+    deleted tree changes nothing (`rollouts.growing.fencing`). An existing tree stays, with its
+    generation.
 
     Args:
         documents: the trees.
@@ -149,7 +149,7 @@ def insert_trees(documents: Sequence[Document], *, roots_only: bool = False) -> 
 def insert_nodes(documents: Sequence[Document]) -> None:
     """Insert nodes of trees that nobody grows, in order. Existing nodes stay.
 
-    A late node of an earlier tree with the same id is overwritten.
+    A node that was written late for a deleted tree with the same id is overwritten.
     """
     rest = list(documents)
     while rest:
@@ -411,7 +411,7 @@ def record_activity(forest: str, deltas: dict[str, float]) -> None:
 def ids_below(parent: str) -> dict[str, str]:
     """Return the condition for ids that begin with `<parent>/`: one range of an index.
 
-    Use it for fields other than `_id`: there, the embedded database scans all documents.
+    Do not use it for `_id`: the embedded database scans all documents for a range of `_id`.
     """
     return {"$gte": f"{parent}/", "$lt": f"{parent}0"}  # 0 follows / in ASCII
 

@@ -1,4 +1,4 @@
-"""`{% program %}`: how command lines begin; every template knows it (settings)."""
+"""`{% program %}`: the beginning of command lines. The settings load it for every template."""
 
 from django import template
 

@@ -1,4 +1,4 @@
-"""The files of an exported forest, as anything reads them: without Django."""
+"""Read and check the files of an exported forest, without Django."""
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -28,7 +28,7 @@ READ_VERSIONS = (1, 2)
 """Earlier versions lack the columns of `ADDED`."""
 MAX_BYTES_OF_A_MANIFEST = 2**26
 MAX_NUMBERED = 10**9
-"""Samples that were asked for after one node."""
+"""Most samples that may have been requested after one node."""
 
 ADDED: Mapping[str, Any] = {
     "cached_tokens": 0,
@@ -98,10 +98,10 @@ def check_node(document: Mapping[str, Any], depth: int) -> None:
 
 
 def check_drawn(drawn: Any, depth: int) -> None:
-    """Refuse samples of a node at this depth that it cannot have, by the depth of their draw.
+    """Refuse counts of samples by depth that a node at this depth cannot have.
 
     Raises:
-        AttributeError, ValueError: they are not such numbers.
+        AttributeError, ValueError: the counts are refused.
     """
     if not all(
         _is_depth(key, depth) and type(number) is int and 0 <= number <= MAX_SAMPLES
@@ -134,10 +134,10 @@ def _check_key(path: str) -> None:
 
 
 def check_rationales(rationales: Any, votes: Any) -> None:
-    """Refuse what a judge says of a tree, unless it is bounded texts and three counts by path.
+    """Refuse rationales that are not bounded texts by path, and votes that are not three counts.
 
     Raises:
-        AttributeError, ValueError: it is not.
+        AttributeError, ValueError: one of them is refused.
     """
     for path in (*rationales, *votes):
         _check_key(path)
@@ -155,10 +155,10 @@ def check_rationales(rationales: Any, votes: Any) -> None:
 
 
 def read_manifest_file(directory: Path) -> dict[str, Any]:
-    """Return the manifest of an exported forest, with the parts that every one has.
+    """Return the manifest of an exported forest, checked for the parts that all manifests have.
 
     Raises:
-        TransferError: there is none, or another version of this program wrote it.
+        TransferError: there is no manifest, it lacks a part, or this version cannot read it.
     """
     path = directory / MANIFEST
     if not path.is_file():
@@ -190,20 +190,20 @@ def read_manifest_file(directory: Path) -> dict[str, Any]:
 
 
 def require_parts(path: Path, missing: AbstractSet[str]) -> None:
-    """Refuse a manifest that lacks something.
+    """Refuse a manifest that lacks parts.
 
     Raises:
-        TransferError: it does; the message names what.
+        TransferError: it does; the message names the parts.
     """
     if missing:
         raise TransferError(f"{path} lacks {', '.join(sorted(missing))}: export the forest again")
 
 
 def check_checksums(directory: Path, manifest: Mapping[str, Any], tables: Iterable[str]) -> None:
-    """Refuse files that are not those of the manifest.
+    """Refuse files that differ from the manifest.
 
     Raises:
-        TransferError: one is missing, or was changed.
+        TransferError: a file is missing, or was changed.
     """
     for name, file in manifest["files"].items():
         path = directory / name

@@ -47,7 +47,8 @@ MAX_TOKENS = 2**53
 """Largest counter of a tree: sums over trees stay exact and fit into a document."""
 _OF_AN_ENTRY = ("model", "server", "chat_template_sha256", "first_at")
 
-# Latencies describe the exporting site's own requests.
+# Fields of a forest that belong to a site, with their values after an import. For example,
+# latencies describe the exporting site's own requests.
 OF_THE_SITE = {
     "is_seeded": False,
     "importer": "import_forest",
@@ -112,6 +113,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse files that differ from the manifest, or that cannot be read in bounded memory.
+
+    Raises:
+        TransferError: a file is refused.
+    """
     check_checksums(directory, manifest, SCHEMAS)
     num_rows = {
         name: _checked_rows(directory / f"{name}.parquet", schema)
@@ -145,6 +151,11 @@ def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
 
 
 def forest_document(found: Mapping[str, Any]) -> Document:
+    """Return the document of a forest from its part of a manifest, without its name.
+
+    Raises:
+        TransferError: it is not valid.
+    """
     row = {**FOREST.row_when_missing, **found}
     try:
         for column in FOREST.schema:
@@ -162,10 +173,10 @@ def forest_document(found: Mapping[str, Any]) -> Document:
 
 
 def _check_forest(document: Mapping[str, Any]) -> None:
-    """Refuse a forest document that violates what commands, workers and pages rely on.
+    """Refuse a forest document that commands, workers or pages cannot use.
 
     Raises:
-        AttributeError, ConfigError, TypeError, ValueError: it does.
+        AttributeError, ConfigError, TypeError, ValueError: the document is refused.
     """
     if problem := storing_problem([one for one in document.values() if isinstance(one, str)]):
         raise ValueError(f"it {problem}")
@@ -230,7 +241,7 @@ def _check_counts(document: Mapping[str, Any]) -> None:
 
 
 class NodeOrder:
-    """Checks the nodes of an archive against each other, one after the other."""
+    """Checks the order of an archive's nodes, one after the other, and the size of its trees."""
 
     def __init__(self) -> None:
         self._last: tuple[int, int, NodePath] | None = None
@@ -301,7 +312,7 @@ def _is_count(value: Any) -> bool:
 def _imported(name: str, parameters: Any) -> Any:
     """Return the parameters of a scorer; those of people's labels say that it was imported.
 
-    The archive has no single labels, and labels given here must not mix with those that it lacks.
+    An archive has scores but no single labels, so labels given here must not join this scorer.
     """
     is_of_people = name == HUMAN and isinstance(parameters, dict)
     return {**parameters, "imported": True} if is_of_people else parameters

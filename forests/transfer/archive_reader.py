@@ -80,7 +80,7 @@ def _forest(found: Mapping[str, Any]) -> Forest:
 
 
 def _scorers(directory: Path, manifest: Mapping[str, Any]) -> dict[str, Scorer]:
-    """Return the scorers by name; what they have scored is told by the manifest.
+    """Return the scorers by name, with the counts in the manifest.
 
     Raises:
         TransferError: one is not valid.
@@ -103,6 +103,6 @@ def _scorer(document: Mapping[str, Any], found: Mapping[str, Any]) -> Scorer:
 
 
 def _in_utc(value: Any) -> Any:
-    """Return a time as models have it: those of an archive do not name their zone."""
+    """Return a time with its zone, as models have it; times of an archive have none."""
     is_without_zone = isinstance(value, datetime) and value.tzinfo is None
     return value.replace(tzinfo=UTC) if is_without_zone else value

@@ -72,7 +72,7 @@ _BESIDE_VALUES: Mapping[str, Any] = {
     "text": "", "finish_reason": "", "model": "", "seed": None, "numbered_to": 0,
     "kept_tokens": None, "prompt": '""', "question": "",
 }  # fmt: skip
-"""Columns on which no value depends, with what is read in their place."""
+"""Columns that no value depends on, each with the value that replaces it if it is left out."""
 _GRADES: dict[str | None, Grade | None] = {str(grade): grade for grade in Grade}
 _GRADES[None] = None
 
@@ -127,7 +127,7 @@ class ArchiveSource:
     def judged(self, index: int, scorer: str) -> JudgedTree:
         """Return what one scorer says of a tree, and why; empty if it says nothing.
 
-        Trees are asked for one after the other, so a whole part of the table is kept.
+        Callers ask for one tree after the other, so the last `TREES_PER_READ` trees are cached.
 
         Raises:
             ReadError: the archive cannot be read.
@@ -210,7 +210,7 @@ class ArchiveSource:
 
 
 class _Table:
-    """A table whose rows belong to trees; those of some trees are read without the others."""
+    """A table with the rows of trees. It reads only the parts that have the wanted trees."""
 
     def __init__(self, path: Path, key: str) -> None:
         self._path = path
@@ -225,12 +225,15 @@ class _Table:
         ]
         self._rows = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
         self._last = list(accumulate((last for _, last in self._spans), max))
-        """The last tree in each part or an earlier one."""
+        """For each part, the last tree in it or in an earlier part."""
         self._first = [*accumulate((first for first, _ in reversed(self._spans)), min)][::-1]
-        """The first tree in each part or a later one."""
+        """For each part, the first tree in it or in a later part."""
 
     def whole_parts(self, trees: range, most_rows: int) -> range:
-        """Return the first of these trees: those of whole parts, with few rows if it has any."""
+        """Return the first of these trees, up to the end of a part.
+
+        Their parts have at most `most_rows` rows, unless the first part alone has more.
+        """
         rows = 0
         for number in self._parts(trees):
             rows += self._rows[number]
@@ -272,7 +275,7 @@ class _Table:
 
 
 def _span(statistics: Any) -> tuple[float, float]:
-    """Return the first and the last tree of a part of a table; any where it does not say."""
+    """Return the first and the last tree of a part; infinities if its statistics are missing."""
     if statistics is None or not statistics.has_min_max:
         return float("-inf"), float("inf")
     return statistics.min, statistics.max
@@ -293,7 +296,7 @@ def _columns(
     """Return the values of columns; a column that is not read has one value for all rows.
 
     Raises:
-        LookupError, ValueError: a column is missing, or has no value where it must have one.
+        LookupError, ValueError: a column is missing, or lacks a required value.
     """
     found: list[Iterable[Any]] = []
     for name in names:

@@ -251,7 +251,7 @@ def _write_counters(forest: Forest, name: str, tree: ReasoningTree) -> None:
 
 
 def _start_forest(manifest: Mapping[str, Any], name: str, sha256: str) -> Forest:
-    """Return the forest to fill. The manifest lists all checksums, so its own stands for all files.
+    """Return the forest to fill. `sha256` is that of the manifest, which lists all checksums.
 
     Raises:
         TransferError: another forest has this name.
@@ -295,8 +295,8 @@ def _next_rows(batches: Iterator[pa.RecordBatch], path: Path) -> list[Document] 
     """Return the next rows, or None at the end.
 
     Raises:
-        ValueError: the table is damaged inside. Arrow reports that with an error that looks
-            like a disk error, without its number.
+        ValueError: the table is damaged inside. Arrow reports this as an OSError without an
+            error number.
     """
     try:
         batch = next(batches, None)
@@ -321,7 +321,7 @@ def _tree_document(forest: Forest, row: Mapping[str, Any], place: int) -> Docume
 
 
 def _without_missing(document: Document) -> Document:
-    """Return a document without tokens if it has none, as growth writes it."""
+    """Return a document without the field `kept_tokens` if it is None, as growth writes it."""
     return {
         name: value
         for name, value in document.items()

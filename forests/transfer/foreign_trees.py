@@ -50,11 +50,11 @@ class ForeignTree:
     correct: dict[NodePath, bool] = field(default_factory=dict)
     """Leaves whose grade is in the file."""
     presumed: dict[NodePath, bool] = field(default_factory=dict)
-    """The grades of leaves that turn out to state no answer."""
+    """Grades to use for leaves that state no answer."""
     verdicts: dict[NodePath, float] = field(default_factory=dict)
     """What a judge says of steps beside the values: 1 right, 0.5 neutral, 0 wrong."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """How much of the file the tree does not hold, by the reason as shown."""
+    """How many parts of the file are not in the tree, by the reason that is shown."""
 
 
 Text: TypeAlias = Annotated[str, Field(pattern=r"\S", max_length=MAX_CHARACTERS)]
@@ -83,10 +83,10 @@ _TEXTS_OF_A_PLUGIN, _STEP_OF_A_PLUGIN = TypeAdapter(_TextsOfAPlugin), TypeAdapte
 
 
 def check_tree(found: object) -> None:
-    """Refuse what our own readers never return.
+    """Refuse an unusable result of a plugin. Our own readers never return one.
 
     Raises:
-        ForeignTreeError: it is too large, or holds what cannot be stored.
+        ForeignTreeError: it is not a ForeignTree, is too large, or cannot be stored.
     """
     if not isinstance(found, ForeignTree):
         raise ForeignTreeError(f"its reader must return a ForeignTree, not {type(found).__name__}")
@@ -121,7 +121,7 @@ def walk(kind: TypeAdapter[_Read], first: list[Any] | None) -> Iterator[tuple[No
 
 
 def checked(kind: TypeAdapter[_Read], value: object, path: NodePath = ROOT) -> _Read:
-    """Return a line, or the node at a path. Its children are still to be checked.
+    """Return a line, or the node at a path, if it is of this kind. Does not check its children.
 
     Raises:
         ForeignTreeError: it is not of this kind.

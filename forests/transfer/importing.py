@@ -62,9 +62,9 @@ class ImportedTrees:
 
     forest: Forest
     left_out: Counter[str]
-    """Numbers by the reason as shown."""
+    """How many parts of the file were left out, by the reason that is shown."""
     scorers: list[str]
-    """The scorers that keep what the file says of steps."""
+    """Names of the scorers that keep the file's scores of steps."""
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ def _write_scores(
     kind: str,
     scorers: dict[str, Scorer],
 ) -> None:
-    """Write what the file says of steps; `scorers` gets those that are begun."""
+    """Write the file's scores of steps; add the scorers that they start to `scorers`."""
     file = {"file": forest.dataset_source}
     for name, kind_of_scores, scores in (
         (IMPORTED_SCORER, kind, [(index, one.values) for index, one in batch]),

@@ -46,7 +46,7 @@ class ImportedScores:
     scorer: Scorer
     scale: Scale
     has_numbers: bool
-    """Whether the file has numbers, which the scale is about."""
+    """Whether the file has numbers; the scale matters only for them."""
     trees: int
     nodes: int
     """Nodes with a score, without roots."""
@@ -59,7 +59,7 @@ def import_scores(
 ) -> ImportedScores:
     """Store the scores of a file. Nothing is stored unless the whole file can be.
 
-    The same file again stores the same. `report` gets the number of trees done.
+    Importing the same file again stores the same. `report` gets the number of trees done.
 
     Raises:
         ImportScoresError: the file cannot be read, or does not fit the forest.

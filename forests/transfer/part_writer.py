@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 ROWS_PER_PART = 2**13
 """Most rows of a part, unless one tree has more."""
 BYTES_PER_PART = 2**25
-"""Most bytes of a part, about: an import unpacks it in little memory."""
+"""About the most bytes of a part, so that an import unpacks it in little memory."""
 
 
 class PartWriter:
     """Writes a table in parts that hold whole trees.
 
-    Large enough that what a reader must know of all parts stays small, and small enough that it can
-    read one in little memory.
+    Parts are large enough that a table has few of them, and small enough that a reader needs little
+    memory for one.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -60,7 +60,7 @@ class PartWriter:
 
 
 def _of_whole_trees(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Yield rows together with the others of their tree, few trees at once if they have many."""
+    """Yield rows in groups of whole trees, at most `ROWS_PER_PART` unless one tree has more."""
     some: list[Mapping[str, Any]] = []
     for _, of_a_tree in groupby(rows, key=lambda row: row.get("tree")):
         more = list(of_a_tree)

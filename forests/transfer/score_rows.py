@@ -2,10 +2,9 @@
 
 A row has `tree` (the index of the tree), `step` (a path such as "0.2.1", or in a tree with only one
 path the number of the step, from 0), `score`, and optionally `rationale`. A score is a word (right,
-neutral, wrong and what means the same), true or false, null (no result), or a number, also as a
-text. On the scale
-`unit` a number is from 0 to 1. On the scale `signed` it is from -1 (wrong) to 1 (right), so 0 is
-neutral, as AgentProcessBench has it.
+neutral, wrong, or a word that means the same), true or false, null (no result), or a number, also
+as a text. On the scale `unit` a number is from 0 to 1. On the scale `signed` it is from -1 (wrong)
+to 1 (right), so 0 is neutral, as in AgentProcessBench.
 """
 
 import re
@@ -83,10 +82,10 @@ def scale_of(rows: Iterable[ScoreRow]) -> Scale:
 
 
 def check_scale_is_clear(rows: Iterable[ScoreRow]) -> None:
-    """Return if the numbers of all rows can be on one scale only.
+    """Refuse rows with numbers that fit both scales.
 
     Raises:
-        ScoreRowError: all are 0 or 1. On each scale 0 is another verdict.
+        ScoreRowError: all numbers are 0 or 1, and 0 is wrong on one scale, neutral on the other.
     """
     numbers = [row.score for row in rows if isinstance(row.score, float)]
     if numbers and all(number in (0, 1) for number in numbers):

@@ -72,7 +72,7 @@ class SolutionTree:
         self._num_steps = 0
 
     def follow(self, texts: Iterable[str], after: Step, *, samples: int = 0) -> Step:
-        """Return the step that these texts lead to, added where it is new.
+        """Return the step at the end of these texts; add the steps that are new.
 
         `samples`: how many samples of a model gave these steps; 0 if the file does not say.
 
@@ -142,7 +142,7 @@ class SolutionTree:
 
 
 def _leaf(found: ForeignTree, path: NodePath, step: Step) -> NodePath:
-    """Return the leaf of a solution: its last step, or below it if other solutions continue it."""
+    """Return the leaf of a solution: its last step, or a new one below it if others continue it."""
     if not step.below:
         return path
     leaf = (*path, len(step.below))
@@ -170,10 +170,10 @@ def _grade(found: ForeignTree, leaf: NodePath, step: Step) -> None:
 
 
 def chains(texts: Iterable[str], above: Mapping[str, str] | None = None) -> dict[str, list[str]]:
-    """Return, for each text, the pieces that lead to it: each ends where another text ends.
+    """Return the pieces of each text, which end where the shorter texts that it continues end.
 
-    A text continues another only at a blank: "50" does not continue "5". `above`: the text that a
-    text is known to continue, wherever that ends; it must be one of the texts, or empty.
+    A text continues another only at a blank: "50" does not continue "5". `above`: for some texts,
+    the text that they continue even without a blank; it must be one of the texts, or empty.
     """
     found: dict[str, list[str]] = {"": []}
     open_texts: list[str] = []

@@ -34,8 +34,8 @@ class TreeFile:
     """The trees of a file: JSON lines, or one JSON object or list.
 
     If the format has a solution on each row, the rows of one question make one tree, wherever they
-    are in the file. Trees are in the order of their first rows. Of such a file the memory holds the
-    places of all rows, and the rows of one question; of one JSON list, all rows.
+    are in the file. Trees are in the order of their first rows. For such a file, the memory holds
+    the places of all rows and the rows of one question; for one JSON list, all rows.
     """
 
     def __init__(self, path: Path, format_name: str) -> None:
@@ -47,7 +47,7 @@ class TreeFile:
         """Yield the trees.
 
         Raises:
-            ImportTreesError: the file cannot be read, or a row is not what the format says.
+            ImportTreesError: the file cannot be read, or a row is not in the format.
         """
         try:
             yield from self._merged(self._merging) if self._merging else self._single()

@@ -116,7 +116,8 @@ class Chosen(NamedTuple):
     """The number whose items are listed."""
 
     comparison: int
-    row: RowKey
+    row: RowKey | None
+    """None if the first forest or run has no numbers."""
     other: int
     change: str
 
@@ -252,6 +253,8 @@ def _items(found: Sequence[Comparison], parameters: QueryDict) -> dict[str, Any]
     page = read_number(parameters.get("page", "1"))
     if chosen is None or not page:
         raise Http404("there is no such list of items: follow a number of the table")
+    if chosen.row is None:
+        return {}
     comparison = found[chosen.comparison]
     all_items = comparison.disagreements(chosen.row, chosen.other)
     wanted = (one for one in all_items if chosen.change in ("any", one.change))
@@ -292,7 +295,7 @@ def _chosen(found: Sequence[Comparison], parameters: QueryDict) -> Chosen | None
     known = {_name_of(key): key for key in (results.numbers if results else ())}
     name = parameters.get("row") or next(iter(known), "")
     if not known:
-        return Chosen(comparison, RowKey(None, "", None, 0), other, change)
+        return Chosen(comparison, None, other, change)
     return Chosen(comparison, known[name], other, change) if name in known else None
 
 

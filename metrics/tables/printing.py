@@ -24,7 +24,8 @@ def show_numbers(
     if print_as == "json":
         command.show_json(data)
     elif print_as == "csv":
-        writer = csv.DictWriter(command.stdout, fieldnames=list(rows[0]), lineterminator="\n")
+        names = list(rows[0]) if rows else []
+        writer = csv.DictWriter(command.stdout, fieldnames=names, lineterminator="\n")
         writer.writeheader()
         for row in rows:
             cells = {

@@ -126,19 +126,24 @@ def command_of(run: MetricRun) -> str:
         "ungraded": given["ungraded"],
         "seed": given["seed"],
         "scorer": given.get("scorer", ""),
+        "pass_rate": ",".join(map(str, given.get("pass_rate", ()))),
+        "only_majority_wrong": given.get("only_majority_wrong", False),
     }
     usual = {
         "procedures": "beam",
         "ungraded": "incorrect",
         "seed": 0,
         "scorer": "",
+        "pass_rate": "",
+        "only_majority_wrong": False,
     }
     return command_line("beam_search", arguments, usual)
 
 
 def command_line(name: str, arguments: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
     """Return a command line without the arguments that have their default values."""
-    words = (f"--{key} {value}" for key, value in arguments.items() if value != usual.get(key))
+    given = {key: value for key, value in arguments.items() if value != usual.get(key)}
+    words = (f"--{key}" if value is True else f"--{key} {value}" for key, value in given.items())
     return to_type(f"{name} {' '.join(words)}")
 
 

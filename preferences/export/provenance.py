@@ -40,7 +40,8 @@ def commands_of(manifest: Mapping[str, Any]) -> list[str]:
     if not chosen:
         given += _options_of_source(rows)
     given += [(_SPELLED.get(key, key), value) for key, value in rows.items() if key not in _SOURCE]
-    commands.append(_line("export_preferences", [*given, ("output", manifest["format"])]))
+    given += [("container", manifest["containers"]), ("output", manifest["format"])]
+    commands.append(_line("export_preferences", given))
     return commands
 
 
@@ -59,7 +60,7 @@ def _options_of_set(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _options_of_source(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     source = ValueSource.from_dict(parameters)
     yield "values", source.kind
-    if "estimator" in parameters:
+    if "estimator" in parameters and not source.scorer:
         yield "estimator", source.estimator
         yield "ungraded", source.ungraded
     if source.agree:

@@ -27,9 +27,9 @@ class ContestStanding(StrEnum):
     OPEN = "open"
     """Undecided: more rollouts may decide it."""
     HOPELESS = "hopeless"
-    """Even if all rollouts that are left come out as those before, they do not decide it."""
+    """Undecided: even if the remaining rollouts come out as those before, they do not decide it."""
     SPENT = "spent"
-    """Undecided with all rollouts drawn that may be drawn."""
+    """Undecided, and all allowed rollouts are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class Contest:
 def steps_to_rank(tree: ReasoningTree) -> list[NodePath]:
     """Return the steps of a complete tree that have an alternative, parents first.
 
-    A refinement adds rollouts whose steps are not to be ranked, so call this before the first one.
+    The steps of rollouts that a refinement adds must not be ranked, so call this before the first
+    refinement.
     """
     candidates = (
         [child.path for child in tree.children(node.path) if _is_step(tree, child.path)]
@@ -104,7 +105,7 @@ def contests(
 def _ranked(
     tree: ReasoningTree, group: Sequence[NodePath], known: Mapping[NodePath, Evidence]
 ) -> list[NodePath]:
-    """Return the steps with different texts, best first; of equal ones those with most samples."""
+    """Return the steps with different texts, best first and worst last; ties by most samples."""
     by_text: dict[str, NodePath] = {}
     for path in group:
         other = by_text.setdefault(tree.nodes[path].text, path)
@@ -141,7 +142,7 @@ def _contest(
 
 
 def _with_more(one: Evidence, number: int) -> Evidence:
-    """Return evidence with more samples of the same share of correct ones."""
+    """Return evidence with more samples and the same share of correct ones."""
     share = one.correct / one.samples
     samples = one.samples + number
     return Evidence(round(share * samples, 6), samples)

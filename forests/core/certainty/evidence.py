@@ -3,8 +3,8 @@
 Leaves below one step are not always independent. If growth drew two continuations of a step's
 child, both share that child, and together they say less about the step than two draws from the
 step itself. `Evidence` counts each value's *effective* samples. How much the leaves of one child
-agree is estimated from the forest (`sibling_prior`); where nobody has estimated it,
-`USUAL_CORRELATION` is taken.
+agree is estimated from the forest (`sibling_prior`); without an estimate, it is
+`USUAL_CORRELATION`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from forests.core.values import (
 Z_95 = 1.959963984540054
 
 USUAL_CORRELATION = 0.5
-"""Agreement of two leaves below the same child, where it was not estimated: 0 none, 1 full."""
+"""Agreement of two leaves below the same child, if it was not estimated: 0 none, 1 full."""
 
 Correlation: TypeAlias = Callable[[int], float]
 """Agreement of leaves that share a step of this depth, beyond what their parent's value says."""
@@ -33,8 +33,8 @@ Correlation: TypeAlias = Callable[[int], float]
 Structure: TypeAlias = tuple[float, tuple[tuple[float, "Structure"], ...]]
 """How the samples of a value depend on each other.
 
-The sum of the squared weights of the independent samples; then each group of samples that share a
-child, as its squared weight and its own structure.
+First the sum of the squared weights of the independent samples. Then each group of samples that
+share a child, as its squared weight and its own structure.
 """
 
 
@@ -44,7 +44,7 @@ class Evidence(NamedTuple):
     correct: float
     """Effective number of correct samples."""
     samples: float
-    """Effective number of samples; not a whole number where leaves depend on each other."""
+    """Effective number of samples; not a whole number if leaves depend on each other."""
     is_certain: bool = False
     """Whether the solution ends here: the step is then correct or incorrect for certain."""
 
@@ -89,8 +89,8 @@ def evidence_of(
 ) -> dict[NodePath, Evidence]:
     """Return the evidence of the values that `estimate_values` gave with the same parameters.
 
-    Nodes without a value have none. Nor have values that are not a share of samples: with the
-    estimator `any`, only the ends of solutions have evidence.
+    Nodes without a value have no evidence. Values that are not a share of samples have none either:
+    with the estimator `any`, only the ends of solutions have evidence.
     """
     found = {}
     for path, dependence in dependences_of(tree, values, estimator, ungraded).items():
@@ -101,7 +101,7 @@ def evidence_of(
 
 
 class SupportedValue(NodeValue):
-    """A value that also has its evidence; it equals the value without."""
+    """A value with its evidence; it equals the same value without evidence."""
 
     evidence: Evidence
 
@@ -109,7 +109,7 @@ class SupportedValue(NodeValue):
 def with_evidence(
     values: Mapping[NodePath, NodeValue], evidence: Mapping[NodePath, Evidence]
 ) -> dict[NodePath, NodeValue]:
-    """Return the values, with their evidence where they have any."""
+    """Return the values, with their evidence if they have any."""
     found = dict(values)
     for path, known in evidence.items():
         value = SupportedValue(*values[path])
@@ -126,7 +126,8 @@ def known_interval(value: NodeValue) -> tuple[float, float] | None:
 def value_interval(value: NodeValue) -> tuple[float, float] | None:
     """Return the 95 % interval of a value whose samples are independent; None without a value.
 
-    It knows nothing of leaves that depend on each other or of certain ends: `evidence_of` does.
+    It ignores that leaves may depend on each other, and that ends of solutions are certain: see
+    `evidence_of`.
     """
     evidence = Evidence.of(value)
     return evidence.interval if evidence else None
@@ -150,7 +151,7 @@ def wilson_interval(successes: float, trials: float, z: float = Z_95) -> tuple[f
 
 
 MAX_NESTING = 5
-"""Groups nested deeper than this in a structure count as one sample: never too many."""
+"""Groups nested deeper than this in a structure count as one sample, which is never too many."""
 
 
 def dependences_of(
@@ -161,7 +162,7 @@ def dependences_of(
 ) -> dict[NodePath, Dependence]:
     """Return how the samples of each value depend on each other.
 
-    Only for values that are a share of samples; with the estimator `any`, those of ended solutions.
+    Only for values that are a share of samples; with the estimator `any`, the ends of solutions.
     """
     if estimator == "own_rollouts":
         shares = estimate_values(tree, "leaf_mean", ungraded)

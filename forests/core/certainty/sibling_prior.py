@@ -4,10 +4,10 @@ With a few leaves below each step, the best of several equally good steps looks 
 worst. So a comparison of two values alone is overconfident. `SiblingPrior` first learns from all
 groups of siblings of a forest how much siblings differ: an empirical Bayes model of a
 beta-binomial mixture. The true values of the steps after one prefix are draws from a beta
-distribution Beta(m s, (1 - m) s) around the mean m of the group; s is infinite where all steps are
+distribution Beta(m s, (1 - m) s) around the mean m of the group; s is infinite if all steps are
 equally good. Each depth has its own distribution of (m, s), which the expectation-maximisation
-algorithm finds, starting from what all depths have in common. A group's own samples, of all its
-siblings, then tell which (m, s) are likely for it.
+algorithm finds, starting from the distribution of all depths. The samples of all siblings in a
+group then show which (m, s) are likely for this group.
 
 The probabilities hold whichever two siblings are compared, so also for the best and the worst.
 """
@@ -40,11 +40,12 @@ MAX_DEPTH = 24
 """Deeper siblings count as siblings of this depth."""
 
 FIRST_WEIGHT, DEPTH_WEIGHT = 10.0, 20.0
-"""Weight of the first guess for all depths, and of all depths for one depth, in groups."""
+"""Weight, in groups, of the first guess in the fit of all depths, and of all depths in the fit of
+one depth."""
 
 _POINTS = 97
 _VALUES = np.sin(np.linspace(0, np.pi / 2, _POINTS)) ** 2
-"""True values that are told apart: denser near 0 and 1."""
+"""The grid of true values: denser near 0 and 1."""
 _MEANS = range(0, _POINTS, 3)
 _CONCENTRATIONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 _EQUAL_SHARE = 0.5
@@ -78,7 +79,7 @@ class _Components:
         self.masses: Array = np.array(rows)
         self.means: Array = np.array(means)
         self.correlations: Array = np.array(shares)
-        """Agreement of two leaves below the same sibling, of leaves below the same parent."""
+        """Agreement of two leaves below the same sibling, among all leaves below their parent."""
         self.are_equal = np.array(equal)
         first = np.where(self.are_equal, _EQUAL_SHARE / self.are_equal.sum(), 0.0)
         first[~self.are_equal] = (1 - _EQUAL_SHARE) / (~self.are_equal).sum()
@@ -89,7 +90,7 @@ def _beta(a: float, b: float) -> Array:
     """Return the masses of a beta distribution at the inner points."""
     masses = np.zeros(_POINTS)
     inner = _VALUES[1:-1]
-    # The points are equally dense in arcsin(sqrt(v)), which takes half a power from each factor.
+    # The points are equally dense in arcsin(sqrt(v)), which adds half a power to each factor.
     logs = (a - 0.5) * np.log(inner) + (b - 0.5) * np.log1p(-inner)
     masses[1:-1] = np.exp(logs - logs.max())
     found: Array = masses / masses.sum()
@@ -120,7 +121,10 @@ class SiblingPrior:
         return _correlation(self._weights_of(depth))
 
     def equal_share(self, depth: int) -> float:
-        """Return the estimated share of prefixes whose next steps, of this depth, are equal."""
+        """Return the estimated share of prefixes after which all steps are equally good.
+
+        `depth`: that of these steps.
+        """
         return float(self._weights_of(depth)[_ALL.are_equal].sum())
 
     def chance_better(
@@ -200,7 +204,7 @@ class SiblingPrior:
     def _group_weights(self, siblings: Iterable[Evidence], depth: int) -> Array:
         """Return how likely each distribution is for a group, given the samples of all siblings."""
         weights = self._weights_of(depth)
-        # In a forest in which hardly any steps differ, some still may.
+        # Even if hardly any steps of a forest differ, some still may.
         weights = (1 - _LEAST_DOUBT) * weights + _LEAST_DOUBT * _ALL.first_guess
         with np.errstate(divide="ignore"):
             logs: Array = np.log(weights)
@@ -212,12 +216,12 @@ class SiblingPrior:
 
 
 def _chance_better(one: Evidence, other: Evidence, group: Array) -> float:
-    """Return the chance that a step is better than its sibling, given how likely each is."""
+    """Return the chance that a step is better than its sibling, from `_group_weights`."""
     if one.is_certain and other.is_certain:
         return float(one.correct * other.samples > other.correct * one.samples)
     mine, others = _posteriors(one), _posteriors(other)
     below = np.cumsum(others, axis=1) - others
-    # Values at the same point of a beta distribution are too close to tell, but not equal.
+    # True values at the same grid point are close but not equal: each may be the better one.
     half = np.where(_ALL.are_equal, 0.0, 0.5)[:, None] * others
     half[:, [0, -1]] = 0.0
     chances = (mine * (below + half)).sum(axis=1)
@@ -227,9 +231,9 @@ def _chance_better(one: Evidence, other: Evidence, group: Array) -> float:
 class PriorEstimator:
     """Estimates the prior of a forest from its trees, one by one, in bounded memory.
 
-    If a depth has more than `MAX_GROUPS` groups, a sample of them stands for all (reservoir
-    sampling, Vitter 1985): the first ones would mislead in a dataset that is sorted. The same trees
-    in the same order give the same sample.
+    If a depth has more than `MAX_GROUPS` groups, it uses a random sample of them (reservoir
+    sampling, Vitter 1985): in a sorted dataset the first ones would mislead. The same trees in the
+    same order give the same sample.
     """
 
     def __init__(self, estimator: Estimator, ungraded: Ungraded = "incorrect") -> None:
@@ -272,7 +276,7 @@ class PriorEstimator:
             return agreements.get(min(depth, MAX_DEPTH), USUAL_CORRELATION)
 
         found = {}
-        for depth in sorted(self._groups, reverse=True):  # a depth needs that of the next one
+        for depth in sorted(self._groups, reverse=True):  # a depth needs the agreement below it
             found[depth] = _Groups.of(Counter(self._groups[depth]), depth, correlation)
             fitted = found[depth].fit(_ALL.first_guess, FIRST_WEIGHT)
             agreements[depth] = _correlation(fitted)
@@ -360,7 +364,7 @@ def _likelihoods(one: Evidence) -> Array:
 def _posteriors(one: Evidence) -> Array:
     """Return the distribution of a step's true value under each component.
 
-    Zero for a component that excludes its samples.
+    A row is zero if its component excludes the samples.
     """
     if one.is_certain:
         masses = np.zeros_like(_ALL.masses)

@@ -38,8 +38,8 @@ def steps_to_decide(strategy: str, tree: ReasoningTree) -> list[NodePath]:
     """Return the steps of a complete tree whose label or rank is wanted, parents first.
 
     They are the steps of solutions drawn from the root. If the strategy draws single steps, they
-    are all steps. Steps that end a solution are decided already. The rollouts that a refinement
-    adds bring further steps: these are not to be decided, so call this before the first refinement.
+    are all steps. Steps that end a solution are decided already. The steps of rollouts that a
+    refinement adds must not be decided, so call this before the first refinement.
     """
     is_wanted = draws_rollouts(strategy)
     return sorted(
@@ -58,7 +58,7 @@ def standings(
     found: dict[NodePath, Standing] = {}
     for step in sorted(steps, key=len):
         if step not in tree.nodes or tree.nodes[step].is_finished:
-            continue  # an imported forest may name any
+            continue  # an imported forest may name such steps
         above = found.get(step[:-1])
         if step in right:
             found[step] = Standing.RIGHT

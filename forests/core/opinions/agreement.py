@@ -2,8 +2,8 @@
 
 Cohen's kappa (1960) is for two people on the steps that both labelled. Fleiss' kappa (1971) is for
 any number of people on the steps that at least two of them labelled. Steps may have different
-numbers of labels: then it is the form for unequal numbers, in which each step's agreement is the
-share of its pairs of labels that are equal, and each step counts the same.
+numbers of labels: the agreement of a step is the share of equal pairs among its labels, and each
+step counts the same.
 
 Both are 1 for full agreement, 0 for what chance gives, and below 0 for less.
 """
@@ -67,7 +67,7 @@ def fleiss_kappa(labels: Collection[Sequence[Category]]) -> Kappa:
 def kappa_of_pairs(
     by_person: Mapping[str, Mapping[Step, Category]],
 ) -> dict[tuple[str, str], Kappa]:
-    """Return Cohen's kappa of each two people who labelled a step in common."""
+    """Return Cohen's kappa of each pair of people with a step that both labelled."""
     found = {}
     for one, other in combinations(sorted(by_person), _TWO):
         mine, theirs = by_person[one], by_person[other]

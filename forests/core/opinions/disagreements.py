@@ -1,14 +1,14 @@
 """Where the sources of a step's label disagree: Monte Carlo values, judges, people.
 
-A Monte Carlo value says how often samples that contain a step end with a correct answer. It is no
-verdict on the step: after a hard prompt, right steps have low values. So a scorer is compared with
-what the value does at the step. If the scorer calls a step wrong, they disagree by the value: it is
-the share of samples that are correct nevertheless. If it calls the step right, they disagree by how
-far the value falls from the step before to this one. Both take the end of the 95 % interval that
-disagrees less, so that few samples do not look like much disagreement. Two scorers disagree by the
-difference of their scores.
+A Monte Carlo value says how often samples that contain a step end with a correct answer. This is
+not a verdict on the step: after a hard prompt, right steps have low values. So a scorer is compared
+with the change of the value at the step. If the scorer calls a step wrong, the size of the
+disagreement is the value: the share of samples that are correct nevertheless. If it calls the step
+right, the size is how far the value falls from the step before to this one. Both use the end of the
+95 % interval that disagrees less, so that few samples do not look like much disagreement. Two
+scorers disagree by the difference of their scores.
 
-A score of 0.5 calls a step neither right nor wrong, and weighs nothing against a value. Only
+A score of 0.5 calls a step neither right nor wrong, so it never disagrees with a value. Only
 scorers that give verdicts are compared: the scores of reward models have no common scale.
 """
 
@@ -97,7 +97,7 @@ def _on_step(
 
 
 def _from_value(score: float, here: Interval | None, before: Interval | None) -> float:
-    """Return how far a score is from what the value does at a step; 0 without a value."""
+    """Return how far a score disagrees with the value of a step; 0 without a value."""
     if here is None:
         return 0.0
     certainty = abs(2 * score - 1)

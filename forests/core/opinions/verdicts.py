@@ -1,4 +1,4 @@
-"""Verdicts on steps, and the scores that stand for them: pure, so that any scorer can use it.
+"""Verdicts on steps, and the scores that stand for them, for any scorer.
 
 A scorer that gives verdicts (a judge model, a person, a published benchmark) says of a step that it
 is right, neutral or wrong. A forest stores numbers from 0 to 1: 1, 0.5 and 0, as AgentProcessBench
@@ -33,7 +33,7 @@ GIVE_VERDICTS = frozenset({JUDGE, HUMAN, IMPORTED})
 threshold is fitted. Those of a prover are shares of its rollouts."""
 
 JUDGE_STEPS = GIVE_VERDICTS | {PRM}
-"""Kinds whose scores say whether a step itself is right, even if the final answer is."""
+"""Kinds of scores that say whether a step itself is right, whatever the final answer is."""
 
 MAX_RATIONALE = 4_000
 """Most characters of one rationale."""
@@ -55,7 +55,7 @@ def verdict_of(score: float) -> Verdict:
     """Return the verdict that a score stands for.
 
     Above 0.5 it is right, below it is wrong, and 0.5 itself is neutral. So the score of one vote
-    reads as that vote, and the mean of several as what most of them say; a tie is neutral.
+    gives that vote, and the mean of several the majority of right and wrong; a tie is neutral.
     """
     if score == SCORES[Verdict.NEUTRAL]:
         return Verdict.NEUTRAL

@@ -44,7 +44,7 @@ def whole_branches(tree: ReasoningTree) -> Iterator[NodePath]:
 class TokenRatio:
     """`tree_token_ratio`, as AReaL defines it (docs/en/reference/tree_training.md).
 
-    It is the number of nodes of the token tries, one of each tree, divided by the sum of the
+    It is the number of nodes of the token tries (one trie for each tree), divided by the sum of the
     lengths of all sequences. A sequence is the prompt and one solution. A ratio of 0.25 means that
     training on tries computes a quarter of the tokens. AReaL also splits a trie that is larger than
     a micro batch; here a tree is one trie.

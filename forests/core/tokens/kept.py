@@ -2,7 +2,7 @@
 
 A sample is cut into steps by its text, so a token may reach over the border of two steps. It
 belongs to the step in which it begins. At the end of a sample there is no next step: a token that
-reaches beyond the text of the sample is left out, as the text does not say what the token says.
+reaches beyond the sample's text is left out, because the text contains only a part of it.
 """
 
 import math
@@ -30,15 +30,15 @@ class KeptTokens:
 
     ids: tuple[int, ...]
     logprobs: Logprobs
-    """Natural logarithms, as precise as 32 bits. None: the model did not sample the token. That are
-    tokens of the prompt, and tokens between two requests, such as a delimiter that the server cut
-    off and got back with the next request."""
+    """Natural logarithms, as precise as 32 bits. None: the model did not sample the token. This is
+    so for tokens of the prompt, and for tokens between two requests, such as a delimiter that the
+    server cut off and got back with the next request."""
     lengths: tuple[int, ...]
     """Characters of text that each token covers. 0 for those that are not part of a step's text."""
     start: int = 0
     """Characters at the start of the step that the token before the step covers."""
     follows: bool = True
-    """Whether the model had exactly the ids of the steps above, and of the prompt, before these.
+    """Whether the ids of the prompt and of the steps above are exactly what the model saw.
 
     False if a server tokenized their text in another way, or the sample shares its first steps with
     another sample whose ids differ."""
@@ -61,7 +61,7 @@ class KeptTokens:
         )
 
     def after(self, before: "KeptTokens", uncovered: int) -> "KeptTokens | None":
-        """Return both as one sample; None if the ids before this one are not known to be `before`.
+        """Return both as one sample; None unless its prompt is known to begin with `before`.
 
         `uncovered`: characters at the end of the text of `before` that its tokens do not cover.
         """
@@ -81,7 +81,7 @@ class KeptTokens:
         )
 
     def split(self, texts: Sequence[str]) -> Iterator["KeptTokens"]:
-        """Yield the tokens of each of the steps of a sample, whose tokens these are."""
+        """Yield the tokens of each step of a sample; these are the tokens of the whole sample."""
         number = position = end = 0
         for place, text in enumerate(texts):
             first, reached, end = number, position, end + len(text)

@@ -79,9 +79,9 @@ def cards_of(
     Args:
         forest: the forest.
         places: the steps.
-        person: user name of the reader, or an empty text.
+        person: id of the reader, or an empty text.
         is_blind: whether to hide what others say until the reader has labelled the step.
-        disagreements: why a step is shown.
+        disagreements: for some steps, the disagreement that is the reason to show it.
     """
     stored = read_trees(forest, sorted({index for index, _ in places}))
     return cards_in(forest, stored, places, person, is_blind=is_blind, disagreements=disagreements)
@@ -109,8 +109,8 @@ def cards_in(
 def next_solution(forest: Forest, start: int, done: Collection[int]) -> list[Place]:
     """Return the steps of a solution of the next tree that is not done.
 
-    Each tree has one solution to label, drawn at random by the tree's name: the labels of whole
-    solutions are then a fair sample. Empty if `TREES_LOOKED_AT` trees have none.
+    Each tree has one solution to label, drawn at random with the tree's name as the seed, so that
+    the labelled solutions are a fair sample. Empty if `TREES_LOOKED_AT` trees have none.
     """
     looked_at = 0
     for index in range(start, forest.num_trees):

@@ -52,7 +52,7 @@ MAX_PAGE = 100
 SCORES_PART = "scores-"
 """Beginning of the id of the part of a tree's page that shows the scores of a step."""
 TAKE_BACK = "none"
-"""Stands for a verdict in a request that takes a label back."""
+"""Sent instead of a verdict to take a label back."""
 
 _Step = tuple[str, NodePath]
 _Labels = dict[str, dict[_Step, Label]]
@@ -158,7 +158,7 @@ def _note(text: str | None) -> str | None:
 
 
 def _note_whole(stored: StoredTree, person: str) -> None:
-    """Note if a person has now labelled the whole solution that a tree asks for."""
+    """Note if a person has now labelled the whole solution to label of a tree."""
     mine = {path for path, step in read_labels(stored.id).steps.items() if step.by(person)}
     if mine.issuperset(solution_to_label(stored.tree, stored.id)):
         note_whole(stored.id, person)

@@ -49,7 +49,7 @@ class Findings:
     num_forests: int = 0
     """Forests that match, of those that were read."""
     num_read: int = 0
-    """Forests that were read; none if an id names a tree."""
+    """Forests that were read; 0 if the phrase is the id of a tree or a step."""
     trees: Sequence[TreeHit] = ()
     items_read: range | None = None
     """Trees whose items were searched; None: none were."""
@@ -60,7 +60,7 @@ class Findings:
 
 
 def words_of(forest: Forest) -> str:
-    """Return the text in which words about a forest are found, in small letters."""
+    """Return the text about a forest that a search looks into, in lower case."""
     models = [*from_fields(forest.nodes_by_model), *models_asked(forest)]
     parts = (
         forest.name, forest.config_name, forest.dataset_split, forest.dataset_source,
@@ -85,8 +85,8 @@ def has_words(forest: Forest, phrase: str) -> bool:
 def find(phrase: str, forest: Forest | None) -> Findings:
     """Return the forests and trees that a phrase names.
 
-    The phrase is words about forests, with the number of a tree after them if there is one; or the
-    id of a tree or a step; or, within a forest, a text of its items.
+    The phrase is the id of a tree or a step, or words about forests that may end with the number of
+    a tree. Within a forest it may also be a text of its items.
     """
     phrase = read_phrase(phrase)
     if not phrase:
@@ -108,7 +108,7 @@ def find(phrase: str, forest: Forest | None) -> Findings:
 
 
 def _named(phrase: str) -> list[TreeHit]:
-    """Return the tree whose id, or the id of one of its steps, a phrase is; nothing if none."""
+    """Return the tree if a phrase is its id, or the id of one of its steps; otherwise nothing."""
     named = _ID.fullmatch(phrase)
     if named is None or (index := read_number(named["index"])) is None:
         return []
@@ -116,7 +116,7 @@ def _named(phrase: str) -> list[TreeHit]:
 
 
 def _split(phrase: str) -> tuple[str, int | None]:
-    """Return the words before the number of a tree, and that number."""
+    """Return the words before the number of a tree, and that number; None without a number."""
     words, _, last = phrase.rpartition(" ")
     number = read_number(last)
     return (phrase, None) if number is None else (words, number)
@@ -135,7 +135,7 @@ def _hit(tree: Document, path: NodePath | None = None) -> TreeHit:
 
 
 def _with_text(forest: Forest, phrase: str) -> tuple[list[TreeHit], range | None]:
-    """Return the first trees with this text in their items, and among which was looked."""
+    """Return the first trees with this text in their items, and the trees that were searched."""
     page = read_filtered(forest, TreeFilter(phrase=phrase))
     rows = [{**row, "forest_id": forest.name} for row in page.rows[:MAX_HITS]]
     looked_at = page.looked_at

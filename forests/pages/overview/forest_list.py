@@ -57,7 +57,7 @@ class ForestFilter:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the database has the order, so that only a page of forests is read."""
+        """Whether the database sorts and nothing is left out, so that it reads only one page."""
         return not (self.chooses or self.is_grouped) and self.order is ForestOrder.LATEST
 
     @property
@@ -95,7 +95,7 @@ class ForestPage:
     num_matches: int
     """Forests that match, of those that were read."""
     num_read: int
-    """Forests among which was looked; all of them unless there are very many."""
+    """Forests that were searched: all, unless there are more than `FORESTS_LOOKED_AT`."""
     num_forests: int
 
     @property
@@ -114,8 +114,8 @@ class ForestPage:
 def read_forests(wanted: ForestFilter) -> ForestPage:
     """Return the forests of a page; none after the last page.
 
-    The database has the usual order, so only the page is read. For any other filter or order, the
-    latest `FORESTS_LOOKED_AT` forests are read and sorted here.
+    In the usual order, the database sorts and only the page is read. For any other filter or order,
+    the latest `FORESTS_LOOKED_AT` forests are read and sorted here.
     """
     # The source of a config may be long, and the list does not show it.
     known, num_forests = Forest.objects.defer("config_source"), Forest.objects.count()

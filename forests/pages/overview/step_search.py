@@ -38,7 +38,7 @@ class FoundStep:
 
     @property
     def name(self) -> str:
-        """Its path as the address of its page has it."""
+        """Its path, as in the address of its page."""
         return format_path(self.path)
 
 

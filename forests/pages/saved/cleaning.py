@@ -1,4 +1,4 @@
-"""The content of a page without what needs the site: for pages that are saved as files.
+"""Remove from a page all parts that need the site, so that it can be saved as a file.
 
 It reads the output of this project's templates, in which texts of models and datasets are escaped:
 `<` and `>` appear only in tags (docs/decisions/006-sanitising.md).
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 
 Links = Callable[[str], str | None]
-"""Returns where a link of a page leads in the saved page; None if nowhere."""
+"""Returns the target of a page's link in the saved page; None if it has none there."""
 
 _PAGE = re.compile(
     r"<title>(?P<title>.*?)</title>.*?<main\b[^<>]*>(?P<content>.*)</main>", re.DOTALL
@@ -37,16 +37,16 @@ def title_and_content(page: str) -> tuple[str, str]:
 
 
 def cleaned(content: str, links: Links) -> str:
-    """Return HTML without scripts, forms and requests, with its links led elsewhere.
+    """Return HTML without scripts, forms and requests, with new targets for its links.
 
-    A link that leads nowhere becomes plain text, and one to a next or previous page is left out. A
-    picture without a file is left out too.
+    A link without a new target becomes plain text; if it leads to a next or previous page, it is
+    left out. A picture without a file is left out too.
     """
     return "".join(_Cleaning(links).pieces(content))
 
 
 class _Cleaning:
-    """Where in a page the cleaning is."""
+    """The state of the cleaning at a place in a page."""
 
     def __init__(self, links: Links) -> None:
         self.links = links

@@ -16,7 +16,7 @@ from forests.pages.page_requests import HtmxRequest
 from forests.pages.saved.cleaning import Links, cleaned, title_and_content
 
 GENERATOR = "PRM forests"
-"""Names this program in saved files, so that only such a file is overwritten."""
+"""Name of this program in saved files. Only files with this name are overwritten."""
 STYLE = "style.css"
 ICON = "icon.svg"
 _POLICY = (
@@ -28,14 +28,14 @@ _WITH_FILES = "'self' file:"
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """What saved pages show that concerns the people of a site. Templates read it."""
+    """What saved pages show. Templates read it."""
 
     with_notes: bool = False
     """Whether to show what reviewers and labellers noted, without their names."""
     with_source: bool = False
     """Whether to show the source of the config."""
     is_alone: bool = False
-    """Whether a page is a file without others, so that it leads to none."""
+    """Whether a page is the only file, so that it links to no other page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def saved_request(address: str, query: str = "", saving: Saving = Saving()) -> H
 
 
 def page_file(page: str, links: Links, frame: Frame) -> str:
-    """Return a rendered page as a file that runs nothing and loads only styles and pictures."""
+    """Return a rendered page as a file that runs no scripts and loads only styles and pictures."""
     title, content = title_and_content(page)
     digest = base64.b64encode(hashlib.sha256(frame.style.encode()).digest()).decode()
     context = {

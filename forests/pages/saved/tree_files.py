@@ -32,13 +32,13 @@ def tree_page(
     steps: int = STEPS_OF_A_FILE,
     seconds: float | None = None,
 ) -> str:
-    """Return the page of a tree with all its steps, before links are led to files.
+    """Return the page of a tree with all its steps; its links still lead to the site.
 
     Args:
         forest: the forest.
         stored: the tree.
         saving: what the page shows.
-        neighbours: the trees before and after it in the copy; None where there is none.
+        neighbours: indexes of the trees before and after it in the copy; None without such a tree.
         steps: about the most steps that it contains.
         seconds: processor time for Markdown, after which steps are raw text; None: the usual.
     """
@@ -86,7 +86,7 @@ def _place_of_step(href: str, address: str) -> str | None:
 def _without_notes(
     judged: Mapping[str, tuple[str, JudgedTree]], saving: Saving
 ) -> dict[str, tuple[str, JudgedTree]]:
-    """Leave out what people noted about steps, unless it is asked for."""
+    """Return what scorers say of a tree, without people's notes unless `saving` wants them."""
     return {
         name: (
             kind,

@@ -18,7 +18,7 @@ MAX_STEPS = 5_000
 
 @require_safe
 def tree_download(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
-    """Send a tree with all its steps: as HTML what readers without a login see, or as JSON."""
+    """Send a tree with all its steps as JSON, or as the HTML that readers without a login see."""
     forest = get_forest(forest_name)
     if (stored := read_tree(forest, index)) is None:
         raise Http404(f"forest {forest.name!r} has no tree {index}")

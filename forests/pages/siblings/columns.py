@@ -1,4 +1,4 @@
-"""What the page of compared steps shows of each: its values, and how its text differs."""
+"""What the page of compared steps shows of each step: its value, and how its text differs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ class Column:
     num_missing: int
     """Characters of the step that are not shown."""
     spans: Sequence[Span] | None
-    """How the text differs from that of the first step; None for this one itself, and if both are
-    too long to compare."""
+    """How the text differs from that of the first step; None for the first step itself, and if the
+    comparison would take too long."""
 
 
 def columns_of(reading: TreeReading, paths: Sequence[NodePath]) -> list[Column]:
-    """Return the compared steps; the others are compared with the first."""
+    """Return a column for each step; the others are compared with the first."""
     texts = [printable(reading.tree.nodes[path].text[:MAX_TEXT_LENGTH]) for path in paths]
     return [
         Column(

@@ -25,9 +25,9 @@ class MoreRollouts:
     most: int
     """Most rollouts that the commands ask for."""
     is_asked_for: bool
-    """Whether refinement decides this step; it leaves out steps of rollouts that it added."""
+    """Whether refinement decides this step. It does not decide steps of rollouts that it added."""
     is_decided: bool
-    """Whether a right sample has decided its hard label, so that no more are drawn for that."""
+    """Whether a right sample has decided its hard label, so that the goal needs no more samples."""
     goal: str
     """What the commands decide: `FOR_LABELS` or `FOR_PAIRS`."""
     changes_values: bool

@@ -33,7 +33,7 @@ class TreeQuery:
     """A step that the page always shows."""
     saved_steps: int = 0
     """For a page that is saved as a file: about the most steps that it contains, each with
-    everything about it. 0 for pages of the site; no address asks for another number."""
+    everything about it. 0 for pages of the site; no URL can change it."""
 
     @classmethod
     def read(cls, parameters: Mapping[str, str]) -> "TreeQuery":
@@ -63,7 +63,7 @@ class TreeQuery:
 
     @property
     def is_saved(self) -> bool:
-        """Whether nothing can be loaded later."""
+        """Whether the page is saved as a file, which cannot load anything later."""
         return self.saved_steps > 0
 
     @property
@@ -77,7 +77,7 @@ class TreeQuery:
         return "?" + urlencode({name: value for name, value in kept.items() if value})
 
     def leads_to(self, path: NodePath) -> str:
-        """Return the query string of the tree's page on which this step is in view."""
+        """Return the query string with which the tree's page shows this step."""
         return "?" + urlencode({"open": format_path(path)} | self._look)
 
     @property

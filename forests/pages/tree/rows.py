@@ -72,7 +72,7 @@ class TreeRow:
     is_only_child: bool
     """An only child is not indented, so that long solutions stay readable on a phone."""
     continues: bool
-    """Whether it is an only child with the samples of the step before, and so with its value."""
+    """Whether it is an only child with the same samples, and so the same value, as its parent."""
     closes: range
     """One item for each parent whose list ends with this row."""
     preview: SafeString
@@ -176,7 +176,7 @@ class TreeReading:
             tree: the tree.
             query: how to show it.
             estimator: how to value its steps.
-            judged: the kind of each scorer of the tree, and what it says, by its name.
+            judged: by the name of each scorer, its kind and what it says of the tree.
             seconds: processor time for Markdown, after which steps are raw text; None: the usual.
         """
         self.tree = tree
@@ -217,7 +217,7 @@ class TreeReading:
         return leaf_counts(self.tree)
 
     def _disputed(self) -> list[NodePath]:
-        """Return the steps about which two sources disagree much, those of the largest first."""
+        """Return the steps about which two sources disagree much, largest disagreement first."""
         scores = {
             name: judged.scores
             for name, (kind, judged) in self.judged.items()

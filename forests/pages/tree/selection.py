@@ -68,8 +68,8 @@ def phrase_pattern(phrase: str) -> re.Pattern[str]:
     """Return a pattern that finds a phrase, ignoring case.
 
     Whitespace in the phrase matches any run of whitespace and Markdown marks; before a word that
-    begins with a mark, whitespace only. Possessive quantifiers, so that the pattern never
-    backtracks: it takes at most the length of the text times that of the phrase.
+    begins with a mark, it matches only whitespace. Possessive quantifiers prevent backtracking, so
+    the time is at most in proportion to the length of the text times that of the phrase.
     """
     first, *words = map(re.escape, phrase.split() or [""])
     between = (r"\s++" if word.startswith(_ESCAPED_MARKS) else r"[\s*_`]++" for word in words)

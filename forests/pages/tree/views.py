@@ -52,14 +52,14 @@ MAX_LISTED = 200
 @require_safe
 @vary_on_headers("HX-Request", "HX-Target")
 def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
-    """Render a tree with its steps; for htmx, only the steps, or those and how it grows."""
+    """Render a tree with its steps; for htmx, only the steps, or the steps and how it grows."""
     forest = get_forest(forest_name)
     if wants_part(request, GROWTH_PART) and _has_seen(request, forest, index):
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     stored = get_tree(forest, index)
     query = read_query(request)
     if asks_for_json(request):
-        query = replace(query, is_raw=True)  # its texts come as they are: nothing to render
+        query = replace(query, is_raw=True)  # JSON has the texts as written: render nothing
     context = tree_context(request, forest, stored, query, judged=read_judged(forest, index))
     if wants_part(request, STEPS_PART):
         return render(request, "forests/_steps.html", context)
@@ -73,7 +73,7 @@ def tree(request: HtmxRequest, forest_name: str, index: int) -> HttpResponse:
 
 
 def _has_seen(request: HtmxRequest, forest: Forest, index: int) -> bool:
-    """Return whether nothing has changed in a tree since the page that asks was made."""
+    """Return whether a tree has not changed since the page that sent this request was made."""
     if (growth := read_growth(forest, index)) is None:
         return False
     mark, is_held = growth

@@ -26,7 +26,7 @@ from forests.transfer.foreign_trees import (
 from forests.transfer.solution_trees import SolutionTree, Step, mean
 
 _INVALID = "[invalid]"
-"""What BiRM writes where its extraction found nothing."""
+"""BiRM writes this as the answer if it found none."""
 _NO_LABEL = "steps without a label from 0 to 1"
 _NO_VERDICT = "verdicts that are not true or false"
 

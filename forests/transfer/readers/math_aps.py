@@ -142,7 +142,7 @@ def _read_processes(found: ForeignTree, lines: Iterable[ApsProcess]) -> None:
     tree = SolutionTree()
     for line in lines:
         texts = _steps_of(line)
-        # What OpenR makes of its own trees begins with the question.
+        # Processes that OpenR makes from its own trees begin with the question.
         texts[0] = texts[0].removeprefix(found.question).strip()
         step = tree.root
         for text, mark in zip(texts, line["label"], strict=True):

@@ -110,9 +110,9 @@ def _add(tree: SolutionTree, found: ForeignTree, line: MathShepherdLine) -> None
 
 
 def _labels(line: MathShepherdLine, tagged: Sequence[str]) -> list[Any] | None:
-    """Return a label for each tag, None where there is none.
+    """Return a label for each tag, None for a tag without one.
 
-    None instead of the list: the text of `label` is not that of `input`.
+    Returns None instead of the list if the text of `label` is not that of `input`.
 
     Raises:
         ForeignTreeError: there are no labels, or more than tags.

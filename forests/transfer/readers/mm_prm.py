@@ -56,7 +56,7 @@ class MmPrmNode(MmPrmState, total=False):
 
 @with_config(STRICT)
 class MmPrmQuestion(TypedDict, total=False):
-    """A question, and where its image was."""
+    """A question, and the path of its image."""
 
     question: Required[Text]
     answer: Required[ShortLabel]

@@ -50,7 +50,7 @@ def read_tree(row: Any, format_name: str) -> ForeignTree:
     """Return the tree of one row.
 
     Raises:
-        ForeignTreeError: the row is not what the format says, or the reader of a plugin fails.
+        ForeignTreeError: the row is not in the format, or the reader of a plugin fails.
         PluginError: the plugin cannot be loaded.
     """
     reader = READERS[format_name]
@@ -61,7 +61,7 @@ def read_tree(row: Any, format_name: str) -> ForeignTree:
         check_tree(found)
     except ForeignTreeError:
         raise
-    except Exception as error:  # it is code that is not ours
+    except Exception as error:  # a plugin may raise anything
         raise ForeignTreeError(f"the reader of {package} failed: {describe(error)}") from error
     return found
 
@@ -98,4 +98,4 @@ _FITS: Sequence[tuple[str, Callable[[Mapping[str, Any]], bool]]] = (
     ("math_shepherd", _has("input", "value")),
     ("jsonl", _has("prompt", "children")),
 )
-"""What the rows of each format have; the first that fits is it."""
+"""Tests for the rows of each format. The first test that fits names the format."""

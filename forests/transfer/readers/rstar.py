@@ -40,7 +40,7 @@ class RstarNode(TypedDict, total=False):
 
     text: Required[AnyText]
     final_answer: AnyText | None
-    """The answer of a solution that ends here, or why the search gave it up."""
+    """The answer of a solution that ends here, or why the search stopped here."""
     q_value: Value
     visit_count: int | None
 

@@ -87,7 +87,7 @@ def _read(rows: Iterable[Any]) -> ForeignTree:
 
 @dataclass(slots=True)
 class _Texts:
-    """All texts, from the question on, at which a step ends."""
+    """All texts from the end of the question to the end of a step."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
     above: dict[str, str] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class _Texts:
         return self.values.setdefault(text, [])
 
     def end(self, text: str, rest: str) -> None:
-        """Note a whole solution, which continues a text by this rest."""
+        """Note a whole solution: a text and the rest after it."""
         if rest.strip():
             self.add(text + rest, above=text)
             self.ends.add(text + rest)

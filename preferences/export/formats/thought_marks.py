@@ -182,7 +182,7 @@ def _without_thoughts(item: Item, left_out: Counter[str]) -> Item:
         steps = {
             place[path] for path in annotation.steps & stays if not tree.nodes[path].is_thought
         }
-        annotation = Annotation(annotation.kind, steps)
+        annotation = replace(annotation, steps=steps)
     critic = item.critic.moved(
         {old: new for old, new in place.items() if not tree.nodes[old].is_thought}
     )

@@ -62,6 +62,7 @@ _LOOK_FOR_ERRORS = ("processbench", *(one.name for one in CRITIQUE_FORMATS))
 _CHAT_FORMATS = ("trl_conversational", *(one.name for one in CHAT_PAIR_FORMATS))
 FILTER_OPTIONS = (
     "critique_prompt",
+    "with_values",
     "single_steps",
     "rank_siblings",
     "cut_at_first_error",
@@ -355,10 +356,11 @@ def _request(output: Path, options: dict[str, Any], command: ProjectCommand) -> 
         filters=_filters(options, reads_pairs=reads_pairs),
         filter_words={
             **{
-                name: str(options[name])
+                name: options[name] is True or str(options[name])
                 for name in FILTER_OPTIONS
                 if options[name] not in (None, False)
             },
+            **({"ngram": options["ngram"]} if options["decontaminate"] else {}),
             **tree_filter(options).as_dict(),
         },
     )
@@ -582,6 +584,12 @@ def _source_of_set(
         raise CommandError(
             f"preference set {name!r} has values by {source.name}: leave --estimator out, or make "
             "another set with create_preferences --estimator",
+            returncode=2,
+        )
+    if options["ungraded"] not in (ValueSource().ungraded, source.ungraded):
+        raise CommandError(
+            f"preference set {name!r} has --ungraded {source.ungraded}: leave --ungraded out, or "
+            "make another set with create_preferences --ungraded",
             returncode=2,
         )
     if not source.scorer:

@@ -114,9 +114,11 @@ def test_the_hub_finds_the_dataset_by_its_tags(exported):
     assert "prm" not in pairs.data.tags
 
 
-@pytest.mark.parametrize("name", ["trl", "trl_stepwise"])
-def test_the_commands_of_the_card_make_the_same_dataset_again(name, exported, forest, tmp_path):
-    more = ("--test_fraction", "0.5", "--seed", "3", "--pass_rate", "0.1,0.9")
+@pytest.mark.parametrize(("name", "option"), [("trl", "balance_length"), ("trl_stepwise", "with_values")])
+def test_the_commands_of_the_card_make_the_same_dataset_again(
+    name, option, exported, forest, tmp_path
+):
+    more = ("--test_fraction", "0.5", "--seed", "3", "--pass_rate", "0.1,0.9", f"--{option}")
     output, card = exported(name, *more)
     commands = next(code for code in blocks(card, "sh") if code.startswith("prm seed_forest"))
     seed, grow, *others = map(shlex.split, commands.splitlines())
@@ -128,8 +130,9 @@ def test_the_commands_of_the_card_make_the_same_dataset_again(name, exported, fo
     again = tmp_path / "again"
     for _, command, *arguments in others:
         if "--output" in arguments:
+            assert f"--{option}" in arguments
+            assert arguments[arguments.index("--container") + 1] == "jsonl"
             arguments[arguments.index("--output") + 1] = str(again)
-            arguments += ["--container", "jsonl"]
         else:
             arguments.append("--replace")
         run(command, *arguments)

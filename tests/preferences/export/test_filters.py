@@ -54,7 +54,7 @@ def test_length_tells_nothing_in_a_balanced_dataset(forest, tmp_path):
     assert sum(len(row["chosen"]) > len(row["rejected"]) for row in rows) == 2
     assert len(rows) == 4
     assert manifest["left_out"] == {"pairs_that_tell_by_length": 2}
-    assert manifest["parameters"]["balance_length"] == "True"
+    assert manifest["parameters"]["balance_length"] is True
     again, _ = exported(tmp_path / "again", "--balance_length")
     assert again == rows
     others = [

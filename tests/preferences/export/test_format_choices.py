@@ -82,7 +82,7 @@ class TestSingleSteps:
     def test_an_option_writes_them_and_manifest_and_card_say_so(self, forest, tmp_path):
         pair(forest, "--level", "step")
         manifest, _ = exported(forest, tmp_path / "out", "trl", "--single_steps")
-        assert manifest["parameters"]["single_steps"] == "True"
+        assert manifest["parameters"]["single_steps"] is True
         assert "| Sides of a pair | single steps." in (tmp_path / "out" / "README.md").read_text()
 
     def test_step_dpo_is_made_for_them(self, forest, tmp_path):
