@@ -88,9 +88,11 @@ def grow(url: str, num_trees: int) -> list[Memory]:
 
     looking = threading.Thread(target=look)
     looking.start()
-    grow_share(forest)
-    is_over.set()
-    looking.join()
+    try:
+        grow_share(forest)
+    finally:
+        is_over.set()
+        looking.join()
     looks.append(Memory(num_trees, _resident_mebibytes()))
     return looks
 

@@ -239,7 +239,7 @@ def report(results: list[Result], *, as_json: bool) -> None:
             f"  {r.requests_per_second:10.2f}  {r.cached_tokens / total:4.2f}"
             f"  {r.most_cached_tokens / total:9.2f}"
             f"  {r.computed_tokens / r.forest.distinct_tokens:19.2f}"
-            f"  {r.forest.cached_tokens / r.cached_tokens:14.3f}"
+            f"  {r.forest.cached_tokens / max(1, r.cached_tokens):14.3f}"
         )
 
 

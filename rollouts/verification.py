@@ -117,11 +117,15 @@ class _Trial:
         return [replace(planned, node=node.path) for node in islice(first, 1)]
 
     def steps_of(self, leaves: list[TreeNode]) -> tuple[str, ...]:
-        """Return the steps of the first solution."""
+        """Return the steps of the first solution; none if no solution fits in the tree."""
+        if not leaves:
+            return ()
         leaf = min(leaves, key=lambda leaf: leaf.path)
         return tuple(node.text for node in self.tree.path_nodes(leaf.path))
 
     def described(self, leaves: list[TreeNode]) -> str:
+        if not leaves:
+            return "a solution that does not fit in a tree"
         leaf = min(leaves, key=lambda leaf: leaf.path)
         grades: Counter[str] = Counter()
         for one in leaves:
@@ -139,7 +143,13 @@ class _Trial:
     ) -> Iterator[tuple[str, str]]:
         """Yield pairs of a setting and what would go wrong with all trees because of it."""
         worker_config, longest = self.worker_config, max(lengths, default=0)
-        if longest > worker_config.max_depth:
+        if not leaves:
+            yield (
+                "max_nodes",
+                f"no solution fits in a tree: max_nodes is {worker_config.max_nodes:,}, and the "
+                f"longest solution has {longest} steps; raise it",
+            )
+        elif longest > worker_config.max_depth:
             cut = sum(length > worker_config.max_depth for length in lengths)
             yield (
                 "max_depth",

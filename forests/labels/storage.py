@@ -173,10 +173,10 @@ def labels_of_forest(forest: Forest) -> dict[str, dict[tuple[str, NodePath], Lab
     return by_person
 
 
-def note_whole(tree: str, person: str) -> None:
-    """Note that a person has labelled every step of the solution to label."""
+def note_whole(tree: str, person: str, *, is_whole: bool) -> None:
+    """Note whether a person has labelled every step of the solution to label."""
     mine = {"_id": _document_id(tree, person)}
-    collection(TreeLabels).update_one(mine, {"$set": {"is_whole": True}})
+    collection(TreeLabels).update_one(mine, {"$set": {"is_whole": is_whole}})
 
 
 def whole_trees(forest: Forest, person: str) -> set[int]:

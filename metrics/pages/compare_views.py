@@ -233,7 +233,7 @@ def _address(parameters: QueryDict, chosen: Chosen, page: int | None = None) -> 
     ]
     own = {
         "in": chosen.comparison,
-        "row": _name_of(chosen.row),
+        "row": _name_of(chosen.row) if chosen.row else "",
         "with": chosen.other,
         "change": chosen.change,
         **({"page": page} if page else {}),

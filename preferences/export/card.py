@@ -207,11 +207,11 @@ def _models(numbers: Mapping[str, int]) -> Iterator[tuple[str, int]]:
 
 
 def _licence(forest: Mapping[str, Any]) -> str:
-    source = forest["dataset_source"] or "the source"
+    source = forest["dataset_source"] or "The source"
     licence = forest["dataset_licence"]
     told = f"has the licence {licence}" if licence else "has no licence that is known here"
     return (
-        f"{source[:1].upper()}{source[1:]} {told}. Language models wrote the continuations: their "
+        f"{source} {told}. Language models wrote the continuations: their "
         "licences may limit what you may do with the texts, and are not recorded here."
     )
 

@@ -27,5 +27,6 @@ def verify_config(
     """
     if directories is None:
         directories = [one for one in os.environ.get("PRM_CONFIG_PATH", "").split(":") if one]
-    verification, _ = verify(config_name, [Path(one) for one in directories], dataset_split)
+    paths = [Path(one).expanduser() for one in directories]
+    verification, _ = verify(config_name, paths, dataset_split)
     return verification

@@ -33,10 +33,10 @@ class Server:
     @property
     def secrets(self) -> list[str]:
         """Values that must not be shown, the longest first."""
-        values = [*self.headers.values(), *self.query.values()]
-        values = [value for value in values if len(value) >= _SHORTEST_SECRET]
-        values += [value.removeprefix("Bearer ") for value in values]
-        return sorted({*values, self.api_key} - {""}, key=len, reverse=True)
+        values = {*self.headers.values(), *self.query.values()}
+        values |= {value.removeprefix("Bearer ") for value in values}
+        values = {value for value in values if len(value) >= _SHORTEST_SECRET}
+        return sorted((values | {self.api_key}) - {""}, key=len, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,7 +210,8 @@ class ForestBudget:
             except (PyMongoError, DatabaseError) as error:
                 log.warning("usage of requests was not written", error=str(error))
                 self._change += self._taken
-                _refuse(wishes, error)
+                came_meanwhile, self._wishes = self._wishes, []
+                _refuse([*wishes, *came_meanwhile], error)
                 return
             self._grant(wishes[:number])
             if problem:

@@ -86,6 +86,7 @@ def prover_config(forest: Forest, options: ProverOptions) -> RolloutWorkerConfig
         api=options.api,
         temperature=options.temperature,
         max_tokens_per_rollout=options.max_tokens,
+        keep_tokens=False,  # rollouts are not stored, so the server need not tell their tokens
         # Each strategy needs other abilities of a server. This one draws whole rollouts from
         # prefixes, as a prover does.
         strategy="math_shepherd",

@@ -38,6 +38,7 @@ _NAME = re.compile(
 _NOT_NAMES = re.compile(
     r"\\(?:pi|infty|emptyset|sin|cos|tan|cot|sec|csc|ln|log|exp|sqrt|frac)(?![a-z])"
 )
+_SYMBOL = re.compile(r"\\(?!text(?![A-Za-z]))[A-Za-z]+'*")
 _WORDS = re.compile(
     r"(?:[A-Za-z]+'?[A-Za-z]*|\\text\{[^{}]*\})(?:\s+(?:[A-Za-z]+|\\text\{[^{}]*\}))*"
 )

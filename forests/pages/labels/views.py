@@ -118,7 +118,8 @@ def label(request: HtmxRequest, forest_name: str, index: int, path: NodePath) ->
     said, note = request.POST.get("verdict", ""), _note(request.POST.get("note"))
     if said not in (*Verdict, TAKE_BACK) or len(note or "") > MAX_NOTE:
         words = (
-            f"a label is {', '.join(Verdict)} or {TAKE_BACK}; a note has at most 2,000 characters"
+            f"a label is {', '.join(Verdict)} or {TAKE_BACK}; "
+            f"a note has at most {MAX_NOTE:,} characters"
         )
         return HttpResponse(words, "text/plain", status=HTTPStatus.BAD_REQUEST)
     new = NewLabel(
@@ -131,7 +132,8 @@ def label(request: HtmxRequest, forest_name: str, index: int, path: NodePath) ->
         record_label(forest, index, path, new)
     except ConfigError as error:
         return HttpResponse(str(error), "text/plain", status=HTTPStatus.CONFLICT)
-    _note_whole(stored, new.person)
+    if not is_decision:
+        _note_whole(stored, new.person)
     update_disagreements_of(forest, stored)
     if (request.htmx.target or "").startswith(SCORES_PART):
         row = {"anchor": node_anchor(path), "judgements": read_judgements(forest, index, path)}
@@ -141,7 +143,7 @@ def label(request: HtmxRequest, forest_name: str, index: int, path: NodePath) ->
         context = {
             "forest": forest,
             "card": card,
-            "may_label": True,
+            "may_label": may_label(request.user),
             "may_decide": may_decide(request.user),
         }
         return render(request, "forests/_label.html", context)
@@ -158,10 +160,10 @@ def _note(text: str | None) -> str | None:
 
 
 def _note_whole(stored: StoredTree, person: str) -> None:
-    """Note if a person has now labelled the whole solution to label of a tree."""
+    """Note whether a person has now labelled the whole solution to label of a tree."""
     mine = {path for path, step in read_labels(stored.id).steps.items() if step.by(person)}
-    if mine.issuperset(solution_to_label(stored.tree, stored.id)):
-        note_whole(stored.id, person)
+    is_whole = mine.issuperset(solution_to_label(stored.tree, stored.id))
+    note_whole(stored.id, person, is_whole=is_whole)
 
 
 def _solution(forest: Forest, person: str, start: int) -> tuple[list[LabelCard], str]:

@@ -57,7 +57,7 @@ python manage.py compare_runs --forest_name F,G --metrics accuracy,coverage --pr
         add_print_arguments(parser)
 
     def handle(self, *, forest_name: str, runs: str, print_as: str, **options: Any) -> None:
-        forests = [get_forest(name.strip()) for name in dict.fromkeys(forest_name.split(","))]
+        forests = [get_forest(name) for name in _names(forest_name)]
         if options["list"]:
             self._list(_runs(forests, runs), print_as)
             return
@@ -100,6 +100,10 @@ def _tables(comparison: Comparison, metrics: tuple[str, ...]) -> list[Table]:
     ]
 
 
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
+
+
 def _runs(forests: list[Forest], keys: str) -> list[MetricRun]:
     names = ",".join(forest.name for forest in forests)
     known = [run for forest in forests for run in reversed(runs_of(forest))]
@@ -110,7 +114,7 @@ def _runs(forests: list[Forest], keys: str) -> list[MetricRun]:
     by_key: dict[str, list[MetricRun]] = {}
     for run in known:  # with the same options, runs of different forests have the same key
         by_key.setdefault(run.key, []).append(run)
-    wanted = [key.strip() for key in keys.split(",")]
+    wanted = _names(keys)
     if unknown := [key for key in wanted if key not in by_key]:
         raise CommandError(f"no run {', '.join(unknown)} of {names}; known: {', '.join(by_key)}")
     return [run for key in wanted for run in by_key[key]]

@@ -23,7 +23,6 @@ from forests.core.thoughts import begins_thought
 from forests.core.tree import ROOT, NodePath, ReasoningTree, TreeNode
 from forests.core.values import NodeValue
 from preferences.core.pairing import Pair
-from preferences.export.formats.annotation import Annotation
 from preferences.export.formats.base import Item, Thoughts
 
 OPENING, CLOSING = "<think>", "</think>"

@@ -136,8 +136,8 @@ python manage.py bundle_forest --forest_name gsm8k_baseline-test-first --tree 3 
         index = options["tree"]
         if (stored := read_tree(forest, index)) is None:
             raise CommandError(
-                f"forest {forest.name!r} has {forest.num_trees} trees and no tree {index}: give a "
-                f"number from 0 to {forest.num_trees - 1}"
+                f"forest {forest.name!r} has {forest.num_trees} trees and no tree {index}: the "
+                "first one is tree 0"
             )
         _check_file(output, overwrite=overwrite)
         content = tree_file(forest, stored, seconds=SECONDS_OF_A_FILE).encode("utf-8", "replace")

@@ -213,9 +213,7 @@ python manage.py score_nodes --forest_name F --scorer prover --kind prover --mod
             )
         if scoring.trees and not scoring.nodes:
             raise CommandError(
-                "no step has a score: the model answers neither --good nor --bad with any of its "
-                f"{scorer.parameters['top_logprobs']} most likely tokens; set --good, --bad and "
-                "--layout as in its training, and add --replace",
+                f"no step has a score: {_remedy(scorer)}, and add --replace",
                 returncode=EXIT_PARTLY_FAILED,
             )
         if scoring.failures:
@@ -224,6 +222,16 @@ python manage.py score_nodes --forest_name F --scorer prover --kind prover --mod
                 f"{scoring.failures.total()} trees have no scores: {reason}",
                 returncode=EXIT_PARTLY_FAILED,
             )
+
+
+def _remedy(scorer: Scorer) -> str:
+    if scorer.parameters["kind"] != "logprobs":
+        return "the server's answers hold no numbers for steps; set --layout as in its training"
+    return (
+        "the model answers neither --good nor --bad with any of its "
+        f"{scorer.parameters['top_logprobs']} most likely tokens; set --good, --bad and --layout "
+        "as in its training"
+    )
 
 
 def _check_options(options: dict[str, Any]) -> None:

@@ -114,7 +114,9 @@ def test_the_hub_finds_the_dataset_by_its_tags(exported):
     assert "prm" not in pairs.data.tags
 
 
-@pytest.mark.parametrize(("name", "option"), [("trl", "balance_length"), ("trl_stepwise", "with_values")])
+@pytest.mark.parametrize(
+    ("name", "option"), [("trl", "balance_length"), ("trl_stepwise", "with_values")]
+)
 def test_the_commands_of_the_card_make_the_same_dataset_again(
     name, option, exported, forest, tmp_path
 ):
@@ -131,7 +133,7 @@ def test_the_commands_of_the_card_make_the_same_dataset_again(
     for _, command, *arguments in others:
         if "--output" in arguments:
             assert f"--{option}" in arguments
-            assert arguments[arguments.index("--container") + 1] == "jsonl"
+            assert arguments[arguments.index("--container") + 1] == "jsonl,parquet"
             arguments[arguments.index("--output") + 1] = str(again)
         else:
             arguments.append("--replace")
