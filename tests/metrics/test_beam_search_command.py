@@ -218,6 +218,14 @@ class TestEstimator:
         [stored] = runs_of(searched)
         assert "--estimator own_rollouts" in command_of(stored)
 
+    def test_the_command_of_a_run_repeats_its_filter_of_trees(self, searched, capsys):
+        run(capsys, "--pass_rate", "0.1,0.9", "--only_majority_wrong")
+
+        [stored] = runs_of(searched)
+        words = command_of(stored)
+        assert "--pass_rate 0.1,0.9" in words
+        assert words.endswith("--only_majority_wrong") or "--only_majority_wrong " in words
+
     def test_another_estimator_is_taken_with_a_warning(self, searched, capsys):
         out, err = run(capsys, "--json", "--estimator", "leaf_mean")
 

@@ -45,6 +45,16 @@ def compared(capsys, *arguments: str, forests: str = NAME) -> str:
     return str(capsys.readouterr().out)
 
 
+def keys_of(forest_name: str) -> list[str]:
+    return [run.key for run in runs_of(Forest.objects.get(pk=forest_name))]
+
+
+def test_a_forest_that_is_named_twice_is_no_pair(forest, capsys):
+    [key, _] = keys_of(NAME)
+    with pytest.raises(CommandError, match="there is one run only"):
+        compared(capsys, "--runs", f"{key}, {key}", forests=f"{NAME}, {NAME}")
+
+
 def test_runs_of_one_forest_are_compared_item_by_item(forest, capsys):
     out = compared(capsys, "--metrics", "accuracy", "--print_as", "csv")
     oracle, floor = reversed(runs_of(forest))
@@ -202,6 +212,7 @@ class TestForests:
         found, words = self.compared(capsys)
 
         assert found["comparisons"][1]["rows"] == []
+        assert compared(capsys, "--print_as", "csv", "--runs", ",".join(keys_of(NAME))) == "\n"
         assert "did not store its items: run beam_search again" in words
 
     def test_a_repeated_run_and_a_deleted_forest_leave_no_items_behind(self, other):
@@ -258,6 +269,14 @@ class TestPage:
 
         assert "3 shared items" in html
         assert f"compare_runs --forest_name {NAME},{self.OTHER}" in html
+
+    def test_a_forest_without_numbers_is_compared_without_a_list_of_items(self, other, reader):
+        Tree.objects.filter(forest_id=NAME).update(status="pending")
+
+        page = reader.get(f"/compare/?forest={NAME}&forest={self.OTHER}")
+
+        assert page.status_code == 200
+        assert 'id="items"' not in page.text
 
     def test_without_a_pair_it_offers_what_can_be_compared(self, other, reader):
         html = reader.get("/compare/").text

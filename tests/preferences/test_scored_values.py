@@ -269,6 +269,7 @@ class TestExport:
         [
             (("--set", "leaves", "--values", "scorer:imported"), "has values of labels"),
             (("--set", "leaves", "--estimator", "any"), "has values by leaf_mean"),
+            (("--set", "leaves", "--ungraded", "exclude"), "has --ungraded incorrect"),
             (("--values", "scorer:judge"), "no preference set with values of scorer:judge"),
         ],
     )

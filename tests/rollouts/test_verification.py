@@ -57,6 +57,20 @@ def test_servers_of_the_config_are_asked_where_the_settings_name_none(
         checks_of()
 
 
+def test_a_solution_for_which_a_tree_has_no_room_is_told(model_server: OpenAIServer, checks_of):
+    model_server.write = write_31_steps
+
+    checks = checks_of(strategy="sampled", num_rollouts=4, max_nodes=5, max_depth=40)
+
+    assert "wrote a solution that does not fit in a tree" in checks["backend"]["detail"]
+    assert checks["max_nodes"]["is_warning"]
+    assert checks["max_nodes"]["detail"] == (
+        "no solution fits in a tree: max_nodes is 5, and the longest solution has 31 steps; "
+        "raise it"
+    )
+    assert "answer" not in checks
+
+
 def test_a_solution_that_max_depth_would_cut_is_told_with_limits_that_fit(
     model_server: OpenAIServer, checks_of
 ):

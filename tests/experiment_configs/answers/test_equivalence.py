@@ -9,6 +9,22 @@ from experiment_configs.answers.comparison import formulas
 
 
 @pytest.mark.parametrize(
+    ("answer", "label", "is_same"),
+    [
+        (r"\alpha = 5", r"\alpha = 5.0", True),
+        (r"\alpha = 5", "5", True),
+        (r"\alpha = 5", r"\beta = 5", False),
+        (r"\alpha = 5", "x = 5", False),
+        (r"\theta = 5", "angle = 5", True),
+        (r"\text{Area} = 5", "A = 5", True),
+    ],
+)
+def test_symbols_stand_for_themselves_and_words_for_any_symbol(answer, label, is_same):
+    assert is_same_answer(answer, label) is is_same
+    assert is_same_answer(label, answer) is is_same
+
+
+@pytest.mark.parametrize(
     ("answer", "label"),
     [
         ("18", "18"),

@@ -48,7 +48,8 @@ def test_the_checks_are_those_of_the_command():
 @pytest.mark.parametrize("is_named", [True, False])
 def test_what_cannot_be_used_is_told_and_not_raised(is_named, tmp_path: Path, monkeypatch):
     (tmp_path / "unusable.py").write_text(UNUSABLE)
-    monkeypatch.setenv("PRM_CONFIG_PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    monkeypatch.setenv("PRM_CONFIG_PATH", f"~/{tmp_path.name}")
 
     found = verify_config("unusable", "test", [tmp_path] if is_named else None)
 

@@ -8,6 +8,7 @@ import time
 from typing import Any, NoReturn
 
 import pytest
+from pymongo.errors import AutoReconnect
 from structlog.testing import capture_logs
 
 from forests.costs.budgets import Usage
@@ -372,6 +373,26 @@ def test_of_many_requests_at_once_only_those_are_sent_that_fit():
 
     assert asyncio.run(ask()) == 10
     assert reread(forest).ledger == Usage(10, 50, 50).as_dict()
+
+
+def test_requests_that_come_while_a_write_fails_do_not_wait_for_ever():
+    budget = ForestBudget(limited(1, max_requests=9))
+
+    def fail(*_: object) -> NoReturn:
+        time.sleep(0.3)
+        raise AutoReconnect("gone")
+
+    async def ask() -> list[object]:
+        first = asyncio.create_task(budget.reserve(BODY))
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(budget.reserve(BODY))
+        return await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 10)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ForestBudget, "_write", fail)
+        found = asyncio.run(ask())
+
+    assert [type(one) for one in found] == [AutoReconnect, AutoReconnect]
 
 
 def test_whoever_gives_up_while_it_waits_holds_nothing():

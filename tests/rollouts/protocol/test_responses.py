@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from rollouts.protocol.responses import NoSampleError, ResponseError, StopRules, read_completions
+from rollouts.protocol.responses import (
+    NoSampleError,
+    ResponseError,
+    StopRules,
+    cut_at_stop,
+    read_completions,
+)
 from rollouts.steps.completions import Completion, Ending
 from rollouts.steps.rules import StepRule
 
@@ -69,6 +75,15 @@ def test_a_delimiter_with_the_line_breaks_of_windows_keeps_its_spelling():
 
 def test_a_whole_solution_keeps_its_delimiters():
     assert end_of(read(stopped("a\nb"), WHOLE)) == ("a\nb", Ending.SOLUTION)
+
+
+@pytest.mark.parametrize("prefix", ["Sum: #", "One longer than the stop text: #"])
+def test_a_stop_text_may_begin_in_the_prefix_however_short_that_is(prefix: str):
+    rules = StopRules(prefix=prefix, stop=("\n## Question", "## Question"), step_rule=None)
+
+    assert cut_at_stop("# Question 2", rules) == ("", True)
+    assert cut_at_stop(" 5\n## Question 2", rules) == (" 5", True)
+    assert cut_at_stop(" 5", rules) == (" 5", False)
 
 
 @pytest.mark.parametrize("sign", [

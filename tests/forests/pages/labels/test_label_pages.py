@@ -323,6 +323,21 @@ def test_a_person_keeps_the_labels_under_a_new_name(client: Client, judged: Fore
     assert data(client)["people"] == [{"name": "a former user", "labels": 1}]
 
 
+def test_a_solution_is_offered_again_after_a_label_of_it_is_taken_back(
+    client: Client, forest: Forest
+):
+    log_in(client, REVIEWER)
+    steps = data(client, "queue=solutions")["steps"]
+    for step in steps:
+        path = f"/ducks-test-first/trees/{step['tree']}/nodes/{step['path']}/label/"
+        client.post(path, {"verdict": "right"})
+    assert data(client, "queue=solutions")["steps"][0]["tree"] != steps[0]["tree"]
+
+    client.post(path, {"verdict": "none"})
+
+    assert data(client, "queue=solutions")["steps"][0]["tree"] == steps[0]["tree"]
+
+
 def test_agreement_counts_only_labels_given_without_seeing_the_others(
     client: Client, judged: Forest
 ):
@@ -344,6 +359,7 @@ def test_a_decision_is_taken_back_by_an_operator_without_a_label(client: Client,
 
     form = client.post(STEP, {"verdict": "wrong", "decide": "on"}, headers=headers)
     assert 'value="none"' in form.content.decode()
+    assert not TreeLabels.objects.filter(person=DECISIONS, is_whole=True).exists()
     client.post(STEP, {"verdict": "none", "decide": "on"})
 
     assert read_scores(forest, HUMAN, [0]) == {0: {A: 0.5}}

@@ -265,6 +265,8 @@ def test_what_a_strategy_annotated_stays_so():
         ["2 + 3 = 5.\n", "So 5"], ["2 + 3 = 5.\n", "So 7"],
     ]  # fmt: skip
     assert left_out["rollouts_that_only_annotate"] == 2
+    item = replace(item, annotation=replace(item.annotation, is_drawn_stepwise=True))
+    assert len(rows("trl_stepwise", item)[0]) == 3, "no solution is drawn from the root then"
 
 
 # Formats
