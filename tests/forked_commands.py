@@ -167,7 +167,8 @@ def _is_forked(listener: socket.socket, asked_by: dict[int, socket.socket]) -> b
     for file in files:
         os.close(file)
     asked_by[pid] = asking
-    asking.send(str(pid).encode())
+    with suppress(OSError):  # the asker may be gone
+        asking.send(str(pid).encode())
     return False
 
 

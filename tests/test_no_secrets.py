@@ -66,14 +66,15 @@ def queued_values(queue: Queue) -> Iterator[str]:
 
 def pages(client: Client) -> Iterator[str]:
     """Yield the texts of pages of the forest, of pages of the admin, and of monitoring."""
-    for address in ("", "trees/0/", "metrics/", "preferences/"):
-        yield client.get(f"/{FOREST}/{address}").text
-    for model in ("forests/forest", "forests/tree", "preferences/preferenceset"):
-        yield client.get(f"/admin/{model}/").text
-    yield client.get(f"/admin/forests/forest/{FOREST}/change/").text
-    yield client.get("/admin/queue/").text
-    for address in ("/healthz", "/readyz", "/metrics"):
-        yield client.get(address).text
+    addresses = [f"/{FOREST}/{part}" for part in ("", "trees/0/", "metrics/", "preferences/")]
+    models = ("forests/forest", "forests/tree", "preferences/preferenceset")
+    addresses += [f"/admin/{model}/" for model in models]
+    addresses += [f"/admin/forests/forest/{FOREST}/change/", "/admin/queue/"]
+    addresses += ["/healthz", "/readyz", "/metrics"]
+    for address in addresses:
+        answer = client.get(address)
+        assert answer.status_code in (200, 503), address
+        yield answer.text
 
 
 @pytest.mark.slow

@@ -49,9 +49,11 @@ def supervised(tmp_path: Path) -> Iterator[Path]:
         },
         log=tmp_path / "supervisor.log",
     )  # fmt: skip
-    wait_until(lambda: is_ready(tmp_path), 90)
-    yield tmp_path
-    processes.stop(child)
+    try:
+        wait_until(lambda: is_ready(tmp_path), 90)
+        yield tmp_path
+    finally:
+        processes.stop(child)
 
 
 def test_services_start_keep_their_data_and_stop(tmp_path: Path):

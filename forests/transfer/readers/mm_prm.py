@@ -135,7 +135,9 @@ def _add_tree(tree: SolutionTree, found: ForeignTree, root: MmPrmState) -> None:
                 raise ForeignTreeError(f"more than {foreign_trees.MAX_NODES} nodes")
             node = checked(_NODE, child)
             below = _follow(tree, found, node["partial_solution"], step)
-            if below is not step:
+            if below is step:
+                found.left_out["blank steps, with all below them"] += 1
+            else:
                 waiting.append((below, node))
 
 

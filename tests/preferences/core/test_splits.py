@@ -13,6 +13,11 @@ def test_a_prompt_is_always_in_the_same_split(prompt, fraction, seed):
     assert split_of(prompt, fraction, seed) == split_of(prompt, fraction, seed)
 
 
+def test_a_prompt_is_in_the_same_split_in_every_process():
+    tested = [number for number in range(20) if split_of(f"{number}", 0.3, 7) == TEST]
+    assert tested == [2, 5, 7, 9, 10, 12, 13, 16, 17, 19]
+
+
 @given(PROMPTS, st.integers())
 def test_without_a_test_fraction_everything_is_for_training(prompt, seed):
     assert split_of(prompt, 0.0, seed) == TRAIN

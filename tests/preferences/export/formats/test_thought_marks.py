@@ -294,7 +294,9 @@ def test_formats_of_pairs_have_whole_texts_unless_asked_for_less(name):
     item = pairs_of(split_off())
 
     assert json.dumps("<think>\nIt is 5.\n</think>")[1:-1] in json.dumps(rows(name, item)[0])
-    assert "think" not in json.dumps(rows(name, item, "drop")[0])
+    found, _ = rows(name, item, "drop")
+    assert found
+    assert "think" not in json.dumps(found)
 
 
 def test_steps_of_a_thought_can_be_labelled_too():
