@@ -190,6 +190,15 @@ def test_mm_prm_keeps_its_rollouts_and_says_that_the_image_is_left_out():
     }
 
 
+def test_a_blank_step_of_mm_prm_is_left_out_and_counted_with_what_is_below_it():
+    first, second = MM_PRM["children"]
+    blank = second | {"partial_solution": [" "]}
+    found = read("mm_prm", MM_PRM | {"children": [first, blank]})
+    assert found.left_out == Counter(
+        {"images": 1, "blank steps": 1, "blank steps, with all below them": 1}
+    )
+
+
 def test_q_values_of_rstar_become_shares_and_unvisited_nodes_have_none():
     found = read("rstar", RSTAR)
     assert found.values == {
