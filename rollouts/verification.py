@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 
 from experiment_configs.interfaces import (
+    ConfigError,
     RolloutConfig,
     RolloutWorkerConfig,
 )
@@ -57,11 +58,16 @@ async def try_growth(
 
     Raises:
         BackendError: the server does not answer, or refuses requests.
-        ConfigError: a method of the config failed.
+        ConfigError: a method of the config failed, or `max_nodes` leaves no room for a rollout.
     """
     trial = _Trial(client, item, config)
     await client.find_abilities(trial.spending, item.prompt)
-    planned = trial.strategy.plan(trial.tree)[0]
+    plan = trial.strategy.plan(trial.tree)
+    if not plan:
+        raise ConfigError(
+            f"max_nodes {client.config.max_nodes:,} leaves no room for a rollout: raise it"
+        )
+    planned = plan[0]
     # A strategy that grows step by step draws no whole solution; draw one to see how it ends.
     whole = planned if planned.to_end else replace(planned, to_end=True, num_samples=1)
     completions = await trial.sample(whole)

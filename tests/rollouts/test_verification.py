@@ -60,7 +60,7 @@ def test_servers_of_the_config_are_asked_where_the_settings_name_none(
 def test_a_solution_for_which_a_tree_has_no_room_is_told(model_server: OpenAIServer, checks_of):
     model_server.write = write_31_steps
 
-    checks = checks_of(strategy="sampled", num_rollouts=4, max_nodes=5, max_depth=40)
+    checks = checks_of(branching=(2, 1), max_nodes=5, max_depth=40)
 
     assert "wrote a solution that does not fit in a tree" in checks["backend"]["detail"]
     assert checks["max_nodes"]["is_warning"]
@@ -69,6 +69,9 @@ def test_a_solution_for_which_a_tree_has_no_room_is_told(model_server: OpenAISer
         "raise it"
     )
     assert "answer" not in checks
+
+    with pytest.raises(CommandError, match="checks failed"):
+        checks_of(strategy="sampled", num_rollouts=4, max_nodes=5, max_depth=40)
 
 
 def test_a_solution_that_max_depth_would_cut_is_told_with_limits_that_fit(

@@ -44,15 +44,23 @@ KINDS = {
 }
 
 
+def last_line(text: str) -> str:
+    return text.rstrip().rpartition("\n")[2]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_step_gets_the_score_that_the_model_gives_it(forest, server, kind):
     arguments, server.step_tag = KINDS[kind]
+    tree = duck_tree()
+    judged = {node.path: node.text for node in tree if node.path}
     if kind == "chat":  # the whole message is judged there
-        server.judge = lambda text: distrust_wrong_sums(text.rstrip().rpartition("\n")[2])
+        server.judge = lambda text: distrust_wrong_sums(last_line(text))
+        for path in judged:
+            judged[path] = last_line("".join(node.text for node in tree.path_nodes(path)))
     score(server, *arguments)
     found = read_scores(forest, "judge", [0, 1, 2])
     assert set(found) == {0, 1}
-    expected = {n.path: distrust_wrong_sums(n.text) for n in duck_tree() if n.path}
+    expected = {path: distrust_wrong_sums(text) for path, text in judged.items()}
     assert found[0] == pytest.approx(expected)
     scorer = get_scorer(forest, "judge")
     assert (scorer.num_trees, scorer.num_nodes) == (2, 2 * len(expected))
