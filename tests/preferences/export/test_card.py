@@ -133,7 +133,7 @@ def test_the_commands_of_the_card_make_the_same_dataset_again(
     for _, command, *arguments in others:
         if "--output" in arguments:
             assert f"--{option}" in arguments
-            assert arguments[arguments.index("--container") + 1] == "jsonl,parquet"
+            assert arguments[arguments.index("--container") + 1] == "parquet,jsonl"
             arguments[arguments.index("--output") + 1] = str(again)
         else:
             arguments.append("--replace")
