@@ -386,7 +386,8 @@ def test_requests_that_come_while_a_write_fails_do_not_wait_for_ever():
         first = asyncio.create_task(budget.reserve(BODY))
         await asyncio.sleep(0.1)
         second = asyncio.create_task(budget.reserve(BODY))
-        return await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 10)
+        async with asyncio.timeout(10):
+            return [*await asyncio.gather(first, second, return_exceptions=True)]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ForestBudget, "_write", fail)

@@ -328,12 +328,14 @@ def test_a_solution_is_offered_again_after_a_label_of_it_is_taken_back(
 ):
     log_in(client, REVIEWER)
     steps = data(client, "queue=solutions")["steps"]
-    for step in steps:
-        path = f"/ducks-test-first/trees/{step['tree']}/nodes/{step['path']}/label/"
-        client.post(path, {"verdict": "right"})
+    addresses = [
+        f"/ducks-test-first/trees/{step['tree']}/nodes/{step['path']}/label/" for step in steps
+    ]
+    for address in addresses:
+        client.post(address, {"verdict": "right"})
     assert data(client, "queue=solutions")["steps"][0]["tree"] != steps[0]["tree"]
 
-    client.post(path, {"verdict": "none"})
+    client.post(addresses[-1], {"verdict": "none"})
 
     assert data(client, "queue=solutions")["steps"][0]["tree"] == steps[0]["tree"]
 

@@ -251,7 +251,8 @@ def test_pairs_without_thoughts_are_those_that_differ_in_the_answer():
 
 def test_what_a_strategy_annotated_stays_so():
     tree = split_off()
-    item = item_of(tree, annotation=Annotation("solutions", {(0,), (0, 0)}))
+    annotation = Annotation("solutions", {(0,), (0, 0)})
+    item = item_of(tree, annotation=annotation)
     found, left_out = rows("trl_stepwise", item)
     assert [row["completions"] for row in found] == [
         ["So 6"], ["2 + 3 = 5.\n", "So 5"], ["2 + 3 = 5.\n", "So 7"],
@@ -265,7 +266,7 @@ def test_what_a_strategy_annotated_stays_so():
         ["2 + 3 = 5.\n", "So 5"], ["2 + 3 = 5.\n", "So 7"],
     ]  # fmt: skip
     assert left_out["rollouts_that_only_annotate"] == 2
-    item = replace(item, annotation=replace(item.annotation, is_drawn_stepwise=True))
+    item = replace(item, annotation=replace(annotation, is_drawn_stepwise=True))
     assert len(rows("trl_stepwise", item)[0]) == 3, "no solution is drawn from the root then"
 
 
