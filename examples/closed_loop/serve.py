@@ -120,7 +120,8 @@ class Policy:
 
     def _share(self, prompts: list[list[int]]) -> int:
         """Return how many first tokens of these prompts are in `cache_of_shared`."""
-        places = zip(*prompts, prompts[0][:-1], strict=False)
+        # Each prompt keeps a token of its own: the model needs one to continue from.
+        places = zip(*(prompt[:-1] for prompt in prompts), strict=False)
         start = [tokens[0] for tokens in takewhile(lambda one: len(set(one)) == 1, places)]
         if start[: len(self.shared)] != self.shared or not self.shared:
             self.shared, self.cache_of_shared = start, DynamicCache()
