@@ -140,10 +140,15 @@ def insert_trees(documents: Sequence[Document], *, roots_only: bool = False) -> 
     """
     begun = int(server_time().timestamp() * 1000)
     fence = {"generation": begun, "oldest_generation": begun + 1 if roots_only else begun}
-    insert_new(Tree, [{**document, **fence} for document in documents])
+    number = insert_new(Tree, [{**document, **fence} for document in documents])
     ids = [document["_id"] for document in documents]
-    found = collection(Tree).find({"_id": {"$in": ids}}, {"generation": 1})
-    return {tree["_id"]: tree["generation"] for tree in found}
+    if number == len(documents):
+        return dict.fromkeys(ids, begun)
+    found: dict[str, int] = {}
+    for batch in in_batches(ids):
+        trees = collection(Tree).find({"_id": {"$in": batch}}, {"generation": 1})
+        found |= {tree["_id"]: tree["generation"] for tree in trees}
+    return found
 
 
 def insert_nodes(documents: Sequence[Document]) -> None:
