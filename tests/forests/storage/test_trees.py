@@ -27,7 +27,7 @@ NODE = TreeNode(
 
 def write(tree: str, *nodes: TreeNode) -> int:
     forest = tree.partition("/")[0]
-    generation = Tree.objects.get(pk=tree).generation
+    generation = Tree.objects.get(pk=tree).oldest_generation
     now = datetime.now(UTC)
     documents = [node_document(forest, tree, node, now, generation) for node in nodes]
     return insert_new(Node, documents)
