@@ -1,6 +1,5 @@
 """Fixtures for every test."""
 
-import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -31,11 +30,6 @@ _OWN_CONFIGS = Path(loading.__file__).parent / "rollout"
 _DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
 _MADE_BY_MIGRATE = {"auth_permission", "django_content_type", "django_migrations"}
 _GROUPS_MADE_BY_MIGRATE = {"auth_group": "_id", "auth_group_permissions": "group_id"}
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one process more than cores: tests wait for other processes a fifth of the time."""
-    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
