@@ -23,8 +23,8 @@ def servers_with_keys(addresses: Sequence[str], keys: Sequence[str], key: str) -
     """Return a server for each address, with its own key from `keys` or the common `key`.
 
     Raises:
-        ImproperlyConfigured: `keys` and `key` are both given, or there is not one key for each
-            address.
+        ImproperlyConfigured: `keys` and `key` are both given, or `keys` has more or fewer keys than
+            there are addresses.
     """
     if not keys:
         return [Server(address, key) for address in addresses]
