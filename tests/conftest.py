@@ -3,19 +3,18 @@
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import django_rq
 import hypothesis
 import pytest
 from django.conf import settings
-from django.db import connection
-from django.test import TransactionTestCase, override_settings
+from django.test import override_settings
 from django_mongodb_backend.base import DatabaseWrapper
 from rq.queue import Queue
 
 from experiment_configs import loading
-from prm_site.access.roles import ROLES
+from tests.emptying import only_what_was_written
 from tests.openai_server import OpenAIServer
 
 # Helpers that assert: a failure in them shows its values too.
@@ -28,8 +27,6 @@ hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5000)
 
 _OWN_CONFIGS = Path(loading.__file__).parent / "rollout"
 _DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
-_MADE_BY_MIGRATE = {"auth_permission", "django_content_type", "django_migrations"}
-_GROUPS_MADE_BY_MIGRATE = {"auth_group": "_id", "auth_group_permissions": "group_id"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,19 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_tests() -> Iterator[None]:
-    """Empty the database between tests, hash passwords and find the commit, in milliseconds.
+    """Empty the database, hash passwords and find the commit in milliseconds.
 
-    Django's own flush makes all content types and permissions again, a dozen times slower. Git is
-    asked once about each of our own configs, which do not change while tests run.
+    Git is asked once about each of our own configs, which do not change while tests run.
     """
-
-    def empty(self: TransactionTestCase) -> None:
-        database = cast("DatabaseWrapper", connection).database
-        roles = [one["_id"] for one in database["auth_group"].find({"name": {"$in": list(ROLES)}})]
-        for name in set(connection.introspection.table_names()) - _MADE_BY_MIGRATE:
-            key = _GROUPS_MADE_BY_MIGRATE.get(name)
-            database[name].delete_many({key: {"$nin": roles}} if key else {})
-
     ask_git = loading._git_version
     known = cache(ask_git)
 
@@ -61,12 +49,14 @@ def _quick_tests() -> Iterator[None]:
         return known(path, tuple(beside)) if is_ours else ask_git(path, beside)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
         patch.setattr(loading, "_git_version", version)
-        with override_settings(
-            PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
-            # Each client of a test would list all static files, longer than its pages take.
-            WHITENOISE_AUTOREFRESH=True,
+        with (
+            only_what_was_written(),
+            override_settings(
+                PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+                # Each client of a test would list all static files, longer than its pages take.
+                WHITENOISE_AUTOREFRESH=True,
+            ),
         ):
             yield
 
