@@ -23,7 +23,7 @@ def add_deep_pairs(forest: Forest, preference_set: PreferenceSet) -> None:
     """Give the first tree many pairs whose sides are deep, and each the end of a solution."""
     tree, now = tree_id(forest.name, 0), datetime.now(UTC)
     sides = [Side((*DEEP, number), "5", 1.0, 1) for number in range(2 * NUM_PAIRS)]
-    pairs = [Pair(DEEP, "", *sides[start : start + 2]) for start in range(0, len(sides), 2)]
+    pairs = [Pair(DEEP, "", one, other) for one, other in zip(sides[::2], sides[1::2], strict=True)]
     ends = [TreeNode(side.path, text="5", terminal=True) for side in sides]
     collection(Preference).insert_many(
         preference_document(preference_set, tree, 0, 1000 + number, pair)
