@@ -15,14 +15,27 @@ _GROUPS = (
     r"[0-9]{1,3}(?:_[0-9]{3})+",
     r"[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}",
 )
-_EUROPEAN = r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|[0-9]{1,3}(?:\.[0-9]{3}){2,}"
+_EUROPEAN = (
+    r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|[0-9]{1,3}(?:\.[0-9]{3}){2,}"
+    rf"|[0-9]{{1,3}}(?:{_GAP}[0-9]{{3}})+,[0-9]{{1,2}}"
+)
+_PRICE = re.compile(
+    rf"(?<![0-9.,])([0-9]+),([0-9]{{2}})(?={_GAP}*[{re.escape(CURRENCY_SIGNS)}]|(?:{_GAP}*(?:euros?|EUR))\b)"
+    rf"|(?<=[{re.escape(CURRENCY_SIGNS)}])({_GAP}*[0-9]+),([0-9]{{2}})(?![0-9.,])"
+)
+"""A price with a decimal comma, as in `5,50 €`. Without the sign it may be a list."""
+_MONEY_SCALE = re.compile(r"(?:([kK])|([mM]n?)|([bB]n?)|([tT]))(?![A-Za-z])")
+_ORDINAL = re.compile(r"\^?(?:\{|\\text\{)*(?:st|nd|rd|th)\}*(?![A-Za-z])")
 _REPEATING = r"[0-9]*\.[0-9]*\\(?:overline|bar|dot)\s*\{?[0-9]+\}?"
 _PLAIN = rf"(?:(?:{'|'.join(_GROUPS)})(?![0-9])|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
 _DECIMAL = rf"(?:{_REPEATING}|(?:{_EUROPEAN})(?![0-9.,])|{_PLAIN})"
 _FRACTION = r"\\frac\s*\{\s*(?P<top>-?[0-9.,]+)\s*\}\s*\{\s*(?P<bottom>[0-9.,]+)\s*\}"
 _TEN = r"(?:\\cdot|[xX])\s*10\s*\^\s*\{?\s*(?P<power>[+-]?\s*[0-9]{1,3})\s*\}?"
 _SIGN = r"[+-]?"
-_CURRENCY = rf"[{re.escape(CURRENCY_SIGNS)}]|(?:US\$|USD|EUR|GBP|INR|CNY|RMB|Rs\.?)(?=[ ~0-9.])"
+_CURRENCY = (
+    rf"[{re.escape(CURRENCY_SIGNS)}]"
+    r"|(?:US\$|USD|EUR|GBP|INR|CNY|RMB|JPY|CHF|CAD|AUD|Rs\.?)(?=[ ~0-9.])"
+)
 _NUMBER = re.compile(
     rf"(?P<sign>{_SIGN})\s*(?P<currency>{_CURRENCY}|)\s*(?P<inner_sign>{_SIGN})\s*"
     rf"(?:(?P<whole>[0-9]+){_GAP}*(?={_GAP}[0-9]+/[0-9]|\\frac)\s*)?"
@@ -50,7 +63,7 @@ class Number:
     @property
     def may_be_rounded(self) -> bool:
         """Whether it has enough digits to be a rounded form of another value."""
-        if self.unit_in_last_place is None or self.unit_in_last_place >= 1:
+        if self.unit_in_last_place is None:
             return False
         places = len(str(self.unit_in_last_place.denominator)) - 1
         return self.digits >= _DIGITS_TO_ROUND_TO and (
@@ -73,11 +86,16 @@ def read_quantity(text: str) -> Quantity | None:
     Args:
         text: as `normalise` returns it.
     """
+    text = _PRICE.sub(lambda m: f"{m[1] or m[3]}.{m[2] or m[4]}", text)
     match = _NUMBER.match(text)
     number = _number(match) if match else None
     if match is None or number is None:
         return None
     rest = text[match.end() :]
+    if number.value.denominator == 1 and match["number"]:
+        rest = _ORDINAL.sub("", rest, count=1) if _ORDINAL.match(rest) else rest
+    size = _MONEY_SCALE.match(rest) if match["currency"] else None
+    rest = rest[size.end() :] if size else rest
     unit = read_unit(rest, is_attached=bool(rest) and rest[0] not in " ~")
     if unit is None or (match["currency"] and _is_compound(rest)):
         return None
@@ -85,10 +103,11 @@ def read_quantity(text: str) -> Quantity | None:
         money = read_unit(match["currency"].removeprefix("US$") or "$")
         if money is None or not same_unit(money, unit):
             return None
-        unit = Unit(unit.scale, unit.dimensions or money.dimensions, unit.is_known)
+        unit = unit._replace(dimensions=unit.dimensions or money.dimensions)
+    scale = unit.scale * (1000**size.lastindex if size and size.lastindex else 1)
     scaled = Number(
-        number.value * unit.scale,
-        None if unit.scale != 1 else number.unit_in_last_place,
+        number.value * scale,
+        None if scale != 1 else number.unit_in_last_place,
         number.digits,
     )
     return Quantity(scaled, unit)
