@@ -70,7 +70,6 @@ _UPRIGHT = re.compile(r"\\text\{([^{}]*)\}")
 _SUBSCRIPT = re.compile(r"(?<=[A-Za-z])_(?:([A-Za-z0-9])|\{([A-Za-z0-9]+)\})")
 _FITTING = ({"", "{}"}, {"", "()"}, {"", "union"})
 """Brackets that a plain list may omit."""
-_EMPTY_SET = Scalar(r"\emptyset")
 _MODULUS = re.compile(r"[\s~]*\(?(?:\\[pb]?|(?<=\())mod\s*\{?\s*(?P<modulus>[^{}()]+?)\s*\}?\)?$")
 
 
@@ -143,7 +142,11 @@ def _same(answer: Structure, label: Structure) -> bool:
         return _same_relation(answer, label)
     if isinstance(answer, Matrix) and isinstance(label, Matrix):
         return _same_matrix(answer, label)
-    if isinstance(answer, Sequence) and isinstance(label, Sequence):
+    if (
+        isinstance(answer, Sequence)
+        and isinstance(label, Sequence)
+        and (len(answer.items) == len(label.items))
+    ):
         return _same_sequence(answer, label)
     if isinstance(answer, Scalar) and isinstance(label, Scalar):
         return _same_scalar(answer.text, label.text)
@@ -172,7 +175,7 @@ def _same_single(one: Structure, other: Structure) -> bool:
     return (
         isinstance(one, Sequence)
         and len(one.items) == 1
-        and other != _EMPTY_SET
+        and not structure.is_set(other)
         and _same(one.items[0], other)
     )
 
@@ -272,7 +275,7 @@ def _same_sequence(answer: Sequence, label: Sequence) -> bool:
         or all(isinstance(one, Scalar) and is_verdict(one.text) for one in wanted)
     )
     if "()" in brackets:
-        items, wanted = _by_name(items), _by_name(wanted)
+        items, wanted = tuple(_by_name(items)), tuple(_by_name(wanted))
     return _all_same(items, wanted) if is_ordered else _match(items, wanted)
 
 

@@ -154,6 +154,13 @@ def read_structure(text: str) -> Structure:
     )
 
 
+def is_set(value: Structure) -> bool:
+    """Return whether a value is a set, which may be an element of another set."""
+    if isinstance(value, Sequence):
+        return value.brackets == "{}"
+    return value == Scalar(r"\emptyset")
+
+
 def is_name(text: str) -> bool:
     r"""Return whether a text is only a name, such as `x`, `f(x)`, `\theta`, `AB` or a word."""
     text = text.strip(" ~")

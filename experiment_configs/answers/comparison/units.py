@@ -264,7 +264,7 @@ class _Reader:
     def _take(self, atom: re.Match[str]) -> bool:
         if atom["per"]:
             self._sign, self._last = -1, ""
-            return bool(self.powers)
+            return bool(self.powers) or atom["per"] != "/"
         if atom["gap"]:
             return True
         if atom["mark"]:

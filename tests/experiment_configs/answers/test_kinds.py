@@ -25,6 +25,11 @@ SAME = {
         ("¥500", "500 yen"),
         ("#5", "5"),
         ("No. 5", "5"),
+        ("5 per day", "5"),
+        ("$5/kg", "5 dollars per kg"),
+        (r"\$3.50 per pound", "3.5"),
+        ("3.0 × 10^8 m/s", "3e8"),
+        ("33.333333%", "1/3"),
     ],
     "numbers and prices": [
         ("$1.5M", "1500000"),
@@ -77,6 +82,7 @@ SAME = {
         (r"\text{Area}>2", "A>2"),
         ("[1, 2, 3]", "1,2,3"),
         ("<1,2>", "(1,2)"),
+        (r"\{(1,2)\}", "(1,2)"),
     ],
     "tuples and matrices": [
         ("(x,y)=(2,1)", "(2,1)"),
@@ -132,6 +138,9 @@ DIFFERENT = {
         ("10 more", "10 less"),
         ("5 km north", "5 km south"),
         ("$5 profit", "$5 loss"),
+        ("5 per day", "5 per week"),
+        ("$5/kg", "€5/kg"),
+        ("33.33%", "1/3"),
     ],
     "numbers and prices": [
         ("$1.5M", "1.5"),
@@ -169,6 +178,7 @@ DIFFERENT = {
         (r"x\neq 2", r"x\neq 3"),
         (r"\{x\in\mathbb{Z}: x>2\}", r"(2,\infty)"),
         (r"\{\emptyset\}", r"\emptyset"),
+        (r"\{\{1,2\}\}", r"\{1,2\}"),
         ("x>2", "y>2"),
         ("a<b<c", "a<c<b"),
         ("no solution", "0"),
