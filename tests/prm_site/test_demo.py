@@ -31,8 +31,8 @@ def test_a_demo_without_its_model_server_says_so(demos: Demos):
     lines = log.read_text().splitlines()
     assert lines[:2] == [
         "starting the services",
-        "warning: OPENAI_BASE_URL=http://127.0.0.1:1/v1 does not answer: check it, or unset it to "
-        "use the embedded one",
+        "warning: http://127.0.0.1:1/v1 of OPENAI_BASE_URL does not answer: check it, or unset "
+        "OPENAI_BASE_URL to use the embedded one",
     ]
     assert any(line.startswith("FAIL backend: ") for line in lines)
     assert lines[-1] == "CommandError: stage 'Verify the config' ended with status 1"
