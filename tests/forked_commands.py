@@ -66,8 +66,10 @@ class ForkedCommand:
             "env": dict(os.environ if env is None else env),
             "session": start_new_session,
         }
-        out, err = (kept or given for kept, given in zip(self._kept, (stdout, stderr), strict=True))
-        files = [0, out.fileno() if out else 1, err.fileno() if err else 2]
+        files = [0]
+        for number, given in enumerate((stdout, stderr)):
+            used = self._kept[number] if isinstance(given, int) else given
+            files.append(used.fileno() if used else number + 1)
         # The forking process tells the id of this command, and its status when it ends.
         self._told = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._told.connect(_address())
@@ -99,6 +101,9 @@ class ForkedCommand:
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
             os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

@@ -1,5 +1,6 @@
 """Tests run the same whatever settings the developer has exported."""
 
+import os
 import re
 import subprocess
 import sys
@@ -72,11 +73,10 @@ def test_settings_are_gone_before_a_module_of_ours_reads_them(tmp_path: Path):
         '    assert os.environ["DJANGO_SETTINGS_MODULE"] == "prm_site.settings"\n'
     )
     settings = {"PRM_HOME": "of_the_developer", "DJANGO_SETTINGS_MODULE": "of_the_developer"}
-    words = ["-m", "pytest", "-q", "-n", "0", "--rootdir", ROOT, "-c", ROOT / "pyproject.toml"]
+    words = ["-m", "pytest", "-q", "-n", "0", "--rootdir", str(ROOT), "-c", "pyproject.toml"]
     done = subprocess.run(
-        ["env", *(f"{name}={value}" for name, value in settings.items()), sys.executable, *words,
-         "-p", "no:cacheprovider", tmp_path],
-        capture_output=True, text=True, check=False, cwd=ROOT,
+        [sys.executable, *words, "-p", "no:cacheprovider", tmp_path],
+        env=os.environ | settings, capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout

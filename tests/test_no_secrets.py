@@ -62,7 +62,7 @@ def queued_values(queue: Queue) -> Iterator[str]:
 
     Each value is read by its type: `DUMP` compresses long texts, which would hide a key.
     """
-    server = queue.connection
+    server: Any = queue.connection
     readers: dict[bytes, Callable[[bytes], Any]] = {
         b"string": lambda key: [server.get(key)],
         b"list": lambda key: server.lrange(key, 0, -1),

@@ -55,8 +55,8 @@ class Service:
         """
         if not (name := self.named_by(environment)):
             return []
-        read = self.settings_of_several.get(name, lambda address: [address])
-        named = read(environment[name].strip())
+        given, read = environment[name].strip(), self.settings_of_several.get(name)
+        named = read(given) if read else [given]
         return [Server(one).address if one.startswith("http") else one for one in named]
 
 

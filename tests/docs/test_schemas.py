@@ -54,7 +54,9 @@ BAD_TREES: dict[str, Any] = {
     "mm_prm_process": ROWS["mm_prm_process"] | {"labels": []},
     "rstar": ROWS["rstar"] | {"rstar": []},
 }
-OTHERS = (None, True, -1, 0, 1, 3, 0.5, "", " ", "x", [], [None], ["x"], {}, {"x": 1})
+OTHERS: tuple[Any, ...] = (
+    None, True, -1, 0, 1, 3, 0.5, "", " ", "x", [], [None], ["x"], {}, {"x": 1},
+)  # fmt: skip
 """Values in place of a part."""
 CHECKED_BY_FUNCTIONS = {"step_delimiter", "extra_body", "refinement", "base_urls"}
 """Settings of which a schema says the type alone."""

@@ -45,7 +45,7 @@ def start(server: OpenAIServer, *arguments: str) -> ForkedCommand:
 
 def finish(process: ForkedCommand, seconds: float = 60) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=seconds)
-    return process.returncode, out, err
+    return process.wait(), out, err
 
 
 def slowly(prefix: str, seed: int) -> str:
