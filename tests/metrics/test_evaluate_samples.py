@@ -144,7 +144,7 @@ def test_scores_that_come_after_a_problem_without_are_not_ignored(evaluate):
     ("line", "complaint"),
     [
         ([], "it must be a JSON object"),
-        ({"answers": ["4"]}, "`label` must be a text or a number"),
+        ({"answers": ["4"]}, "`label` must be a text that is not blank, or a number"),
         ({"label": "4"}, "needs either `answers` or `texts`"),
         ({"label": "4", "answers": ["4"], "texts": ["4"]}, "needs either"),
         ({"label": "4", "answers": []}, "`answers` must be a list with at least one entry"),

@@ -267,9 +267,7 @@ def server_address(text: str) -> str:
 
 
 def _address(options: dict[str, Any]) -> ServerAddress:
-    address = scorer_server()
-    if options["base_url"]:
-        return ServerAddress([options["base_url"]], address.api_key, settings="SCORER")
+    address = scorer_server(options["base_url"] or "")
     if not address.servers[0].base_url:
         raise CommandError("no reward model: give --base_url, or set SCORER_BASE_URL in .env")
     return address

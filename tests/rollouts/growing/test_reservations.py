@@ -54,17 +54,17 @@ def change(forest: Forest, **fields: object) -> None:
     collection(Forest).update_one({"_id": forest.name}, {"$set": fields})
 
 
-def grow(forest: Forest, start: int, stop: int, server: OpenAIServer) -> subprocess.Popen[str]:
+def grow(forest: Forest, start: int, stop: int, server: OpenAIServer) -> ForkedCommand:
     """Start a process that grows a slice of a forest."""
     code = f"from rollouts.workers import jobs; jobs.grow_slice({forest.name!r}, {start}, {stop})"
     return ForkedCommand(
         ["manage.py", "shell", "--no-imports", "-c", code],
         env=on_test_database(OPENAI_BASE_URL=server.url),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
 
-def finish(process: subprocess.Popen[str]) -> None:
+def finish(process: ForkedCommand) -> None:
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
 
