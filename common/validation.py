@@ -75,7 +75,11 @@ Written: TypeAlias = Annotated[
     Any, AfterValidator(_as_written), WithJsonSchema(any_of("string", "number"))
 ]
 """A text or a number. A number becomes a text, spelled as in the file."""
-Label: TypeAlias = Annotated[Written, AfterValidator(_not_blank)]
+Label: TypeAlias = Annotated[
+    Written,
+    AfterValidator(_not_blank),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\S"}, {"type": "number"}]}),
+]
 """The correct answer."""
 
 

@@ -25,12 +25,18 @@ from common.errors import UserError
 from common.places import to_type
 from common.text import counted
 from forests.admin_columns import column, columns
-from forests.models import Activity, Forest, Node, Tree
+from forests.models import Activity, Forest, Node, Tree, TreeStatus
 from forests.progress.reading import read_standing_of, read_standings
 from forests.progress.states import Standing
 from forests.signals import belongings
 from forests.storage.counters import recount_forest
-from forests.storage.trees import MAX_NODES_OF_A_REQUEST, delete_forest, is_held, retry_failed
+from forests.storage.trees import (
+    MAX_NODES_OF_A_REQUEST,
+    collection,
+    delete_forest,
+    is_held,
+    retry_failed,
+)
 
 admin.site.site_header = admin.site.site_title = "PRM forests"
 
@@ -67,6 +73,28 @@ class ForestFilter(admin.SimpleListFilter):
         return queryset.filter(forest_id=self.value()) if self.value() else queryset
 
 
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status__exact"  # as in the addresses of Django's own filter
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return TreeStatus.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the trees of this status, and of the forest that is filtered by, too.
+
+        Django would join both conditions with `$and`, and the embedded server would then read all
+        trees.
+        """
+        if not self.value():
+            return queryset
+        wanted = {"status": self.value()}
+        if forest := request.GET.get(ForestFilter.parameter_name):
+            wanted["forest_id"] = forest
+        found = collection(Tree).find(wanted, {"_id": 1}, limit=MAX_LISTED)
+        return Tree.objects.filter(pk__in=[tree["_id"] for tree in found])
+
+
 class ForestChangeList(UnorderedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Read the states of all forests on the page with one query."""
@@ -86,8 +114,9 @@ class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime sub
     sortable_by = ()
     actions: Sequence[Any] | None = None
     paginator = BoundedPaginator
+    show_facets = admin.ShowFacets.NEVER  # they count all documents
     search_fields = ["pk"]
-    search_help_text = "Search by the whole id"
+    search_help_text = "Search by the whole id, whatever the filters"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return UnorderedChangeList
@@ -95,7 +124,9 @@ class StoredAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no runtime sub
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        return (queryset.filter(pk=search_term.strip()) if search_term else queryset), False
+        # With a filter beside the id, the embedded server would read all documents.
+        by_id = self.get_queryset(request).filter(pk=search_term.strip())
+        return (by_id if search_term else queryset), False
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return columns(self.model)
@@ -266,7 +297,7 @@ class TreeAdmin(StoredAdmin):
         "id", "page", "status", column("num_nodes"), column("num_leaves"), column("root_value"),
         "lease_holder",
     ]  # fmt: skip
-    list_filter = [ForestFilter, "status"]
+    list_filter = [ForestFilter, StatusFilter]
 
 
 @admin.register(Node)

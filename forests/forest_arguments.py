@@ -70,7 +70,9 @@ def get_grown_forest(name: str) -> Forest:
     """
     forest = get_graded_forest(name)
     if not forest.num_complete:
-        raise CommandError(f"forest {name!r} has no complete tree: run populate_forest first")
+        raise CommandError(
+            f"forest {name!r} has no complete tree: run rollout_worker or populate_forest first"
+        )
     return forest
 
 

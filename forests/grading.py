@@ -1,6 +1,7 @@
 """Grade finished leaves with the config's methods, and group their answers by meaning."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 
 from common.storable import num_utf8_bytes, storing_problem
@@ -137,11 +138,15 @@ class TreeGrader:
 
 
 def _is_same(grader: Grader, answer: str, other: str) -> bool | None:
-    """Return whether two answers mean the same; None if the grader cannot tell."""
-    try:
-        return is_correct(grader, answer, other)
-    except (ConfigError, NotComparedError):
-        return None
+    """Return whether two answers mean the same; None if the grader cannot tell.
+
+    A text that cannot be read is a wrong answer, but no label. Neither answer is the label here, so
+    the grader is asked both ways.
+    """
+    for one, label in ((answer, other), (other, answer)):
+        with suppress(ConfigError, NotComparedError):
+            return is_correct(grader, one, label)
+    return None
 
 
 def _require(value: object, kind: type, rule: str) -> None:

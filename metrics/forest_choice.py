@@ -31,7 +31,9 @@ def open_grown(forest_name: str | None, archive: Path | None) -> ForestReader:
     if not reader.forest.num_complete:
         what = f"archive {archive}" if archive else f"forest {reader.forest.name!r}"
         also = ", and export_forest again" if archive else ""
-        raise CommandError(f"{what} has no complete tree: run populate_forest first{also}")
+        raise CommandError(
+            f"{what} has no complete tree: run rollout_worker or populate_forest first{also}"
+        )
     return reader
 
 

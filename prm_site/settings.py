@@ -53,6 +53,7 @@ OPENAI_BASE_URLS = env.addresses("OPENAI_BASE_URLS", HTTP)
 OPENAI_BASE_URL = env.address("OPENAI_BASE_URL", HTTP)
 OPENAI_SERVERS_FILE: str = env.str("OPENAI_SERVERS_FILE", default="")
 OPENAI_API_KEY: str = env.str("OPENAI_API_KEY", default="")
+OPENAI_API_KEYS = env.words("OPENAI_API_KEYS")
 if OPENAI_BASE_URL and OPENAI_BASE_URLS:
     refuse("OPENAI_BASE_URL and OPENAI_BASE_URLS are both set: set one of them")
 if OPENAI_SERVERS_FILE and (OPENAI_BASE_URL or OPENAI_BASE_URLS):
@@ -62,7 +63,7 @@ if OPENAI_SERVERS_FILE and (OPENAI_BASE_URL or OPENAI_BASE_URLS):
 OPENAI_SERVERS = (
     servers_of_file(OPENAI_SERVERS_FILE)
     if OPENAI_SERVERS_FILE
-    else servers_with_keys(OPENAI_BASE_URLS, env.words("OPENAI_API_KEYS"), OPENAI_API_KEY)
+    else servers_with_keys(OPENAI_BASE_URLS, OPENAI_API_KEYS, OPENAI_API_KEY)
 )
 OPENAI_BASE_URL = OPENAI_BASE_URL or next(
     (server.base_url for server in OPENAI_SERVERS), _embedded.get("model", "")

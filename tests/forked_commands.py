@@ -16,11 +16,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,68 +37,91 @@ _LIBRARIES = (
 _MAX_BYTES = 1 << 20
 
 
-class ForkedCommand(subprocess.Popen[Any]):
-    """A `Popen` of `["manage.py", ARGUMENT…]`, with `cwd`, `env`, pipes and `start_new_session`."""
+class ForkedCommand:
+    """A process of `["manage.py", ARGUMENT…]`, with what tests use of `subprocess.Popen`.
 
-    _told: socket.socket
-    """The forking process sends the exit status of this command here."""
+    `stdout`, `stderr`: a file, `subprocess.DEVNULL`, or `subprocess.PIPE` for `communicate`. What
+    it returns is kept in a file, which cannot fill up as a pipe does.
+    """
 
-    def _execute_child(self, args: Sequence[str], *given: Any) -> None:
-        names = (
-            "executable", "preexec_fn", "close_fds", "pass_fds", "cwd", "env", "startupinfo",
-            "creationflags", "shell", "p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread",
-            "errwrite", "restore_signals", "gid", "gids", "uid", "umask", "start_new_session",
-        )  # fmt: skip
-        asked = dict(zip(names, given, strict=False))
-        streams = [asked["p2cread"], asked["c2pwrite"], asked["errwrite"]]
+    def __init__(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdout: IO[Any] | int | None = None,
+        stderr: IO[Any] | int | None = None,
+        start_new_session: bool = False,
+    ) -> None:
+        self.args = args
+        self.returncode: int | None = None
+        self._texts = ["", ""]
+        self._kept = [
+            tempfile.TemporaryFile("a+b") if isinstance(stream, int) else None  # noqa: SIM115
+            for stream in (stdout, stderr)
+        ]
         question = {
-            "argv": [str(one) for one in args],
-            "cwd": str(asked["cwd"] or Path.cwd()),
-            "env": dict(os.environ if asked["env"] is None else asked["env"]),
-            "session": bool(asked["start_new_session"]),
+            "argv": list(args),
+            "cwd": str(Path.cwd()),
+            "env": dict(os.environ if env is None else env),
+            "session": start_new_session,
         }
+        files = [0]
+        for number, given in enumerate((stdout, stderr)):
+            used = self._kept[number] if isinstance(given, int) else given
+            files.append(used.fileno() if used else number + 1)
+        # The forking process tells the id of this command, and its status when it ends.
         self._told = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._told.connect(_address())
-        files = [number if stream == -1 else stream for number, stream in enumerate(streams)]
         socket.send_fds(self._told, [json.dumps(question).encode()], files)
         self.pid = int(self._told.recv(_MAX_BYTES))
-        self._child_created = True
-        self._close_pipe_fds(*(asked[name] for name in names[9:15]))  # type: ignore[attr-defined]
 
-    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
-        """Return the process's id and status, as `os.waitpid` does."""
-        if wait_flags == os.WNOHANG and not select.select([self._told], [], [], 0)[0]:
-            return 0, 0
-        status = int(self._told.recv(_MAX_BYTES) or -signal.SIGKILL)
-        self._told.close()
-        return self.pid, status if status < 0 else status << 8
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
 
-    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
-        if self.returncode is None and self._waitpid_lock.acquire(blocking=False):  # type: ignore[attr-defined]
-            try:
-                pid, status = self._try_wait(os.WNOHANG)
-                if pid == self.pid:
-                    self._handle_exitstatus(status)
-            finally:
-                self._waitpid_lock.release()  # type: ignore[attr-defined]
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(self._told.recv(_MAX_BYTES) or -signal.SIGKILL)
+            self._told.close()
+            for number, file in enumerate(self._kept):
+                if file:
+                    with file:
+                        file.seek(0)
+                        self._texts[number] = file.read().decode()
         return self.returncode
 
-    def _handle_exitstatus(self, status: int) -> None:
-        self.returncode = status if status < 0 else status >> 8
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self.wait(timeout)
+        return self._texts[0], self._texts[1]
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def run_command(
     arguments: Sequence[str], *, timeout: float = 120, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run `manage.py` with these arguments to its end; return its status, output and errors."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with ForkedCommand(["manage.py", *arguments], **pipes | options) as process:
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except BaseException:
-            process.kill()
-            raise
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = ForkedCommand(["manage.py", *arguments], **pipes | options)
+    try:
+        out, err = process.communicate(timeout)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return subprocess.CompletedProcess(process.args, process.wait(), out, err)
 
 
 _forking: list[tuple[str, "subprocess.Popen[bytes]"]] = []

@@ -138,6 +138,9 @@ class OpenAIServer:
         """The template in `/props`, as llama.cpp sends it; empty: `/props` leaves it out."""
         self.listing = ""
         """The body that is sent in place of the list of models; empty: the list itself."""
+        self.lists_models = threading.Event()
+        """The list of models is sent only while this is set."""
+        self.lists_models.set()
         self.answers_as: Callable[[str], str] = lambda asked: asked
         """Gets the name of the requested model; returns its name in the answer."""
         self.num_slots: int | None = None
@@ -191,6 +194,7 @@ class OpenAIServer:
         trace: TracebackType | None,
     ) -> None:
         self._released.set()
+        self.lists_models.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -346,6 +350,7 @@ class OpenAIServer:
                 if self.path in ("/props", "/slots"):
                     self._send_slots()
                     return
+                scripted.lists_models.wait(60)
                 owner = _OWNERS.get(scripted.style, "owner")
                 models = [{"id": name, "owned_by": owner} for name in scripted.models]
                 self._send(200, scripted.listing or json.dumps({"data": models}))

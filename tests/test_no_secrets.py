@@ -1,9 +1,12 @@
 """After a run with every kind of failure, the keys are only in the environment."""
 
+import base64
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from django.db import connection
@@ -55,13 +58,51 @@ def stored_documents() -> Iterator[str]:
 
 
 def queued_values(queue: Queue) -> Iterator[str]:
-    """Yield all that the queue's server holds, and the errors of jobs, which it compresses."""
-    for key in queue.connection.scan_iter():
-        yield f"{key!r}: {queue.connection.dump(key)!r}"
-    for id_ in queue.failed_job_registry.get_job_ids():
-        job = queue.fetch_job(id_)
-        result = job.latest_result() if job else None
-        yield f"{id_}: {result.exc_string if result else None}"
+    """Yield all that the queue's server holds.
+
+    Each value is read by its type: `DUMP` compresses long texts, which would hide a key.
+    """
+    server: Any = queue.connection
+    readers: dict[bytes, Callable[[bytes], Any]] = {
+        b"string": lambda key: [server.get(key)],
+        b"list": lambda key: server.lrange(key, 0, -1),
+        b"set": lambda key: list(server.smembers(key)),
+        b"zset": lambda key: server.zrange(key, 0, -1),
+        b"hash": lambda key: [one for pair in server.hgetall(key).items() for one in pair],
+        b"stream": lambda key: [
+            one for _, fields in server.xrange(key) for pair in fields.items() for one in pair
+        ],
+    }
+    for key in server.scan_iter():
+        for value in readers[server.type(key)](key):
+            forms = [form.decode(errors="replace") for form in forms_of(value)]
+            yield f"{key!r}: {forms}"
+
+
+def forms_of(value: bytes) -> Iterator[bytes]:
+    """Yield a value as it is stored and as it was: RQ compresses data and errors of jobs."""
+    yield value
+    with suppress(zlib.error):
+        yield zlib.decompress(value)
+    with suppress(ValueError, zlib.error):
+        yield (decoded := base64.b64decode(value, validate=True))
+        yield zlib.decompress(decoded)
+
+
+def test_no_form_of_a_value_in_the_queue_hides_a_key(queue: Queue):
+    server, long = queue.connection, f"{'a' * 500} {KEY} {'a' * 500}"
+    error = base64.b64encode(zlib.compress(long.encode()))
+    server.set("string", long)
+    server.rpush("list", "first", long)
+    server.sadd("set", long)
+    server.zadd("zset", {long: 1})
+    server.hset("hash", mapping={"data": zlib.compress(long.encode()), long: "last"})
+    server.xadd("stream", {"exc_string": error})
+
+    found = [line.partition(":")[0] for line in queued_values(queue) if KEY in line]
+    assert sorted(found) == [
+        "b'hash'", "b'hash'", "b'list'", "b'set'", "b'stream'", "b'string'", "b'zset'",
+    ]  # fmt: skip
 
 
 def pages(client: Client) -> Iterator[str]:

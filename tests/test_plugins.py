@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from forests.core.estimators import own_estimator
+from forests.core.estimators import EstimatorError, choose_estimator, own_estimator
 from forests.models import Forest, Scorer, Tree
 from forests.storage.scores import read_scores
 from preferences.export.writing import FORMATS
@@ -97,6 +97,20 @@ def test_a_strategy_of_a_package_grows_a_forest_that_notes_it(grown: Forest, exa
     assert grown.num_complete == 2
     assert grown.worker_config["strategy_package"] == examples
     assert own_estimator("two_by_two") == STRATEGIES["two_by_two"].estimators[0]
+
+
+def test_the_refusal_of_an_estimator_says_nothing_of_how_a_package_draws(
+    examples: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(STRATEGIES["two_by_two"], "estimators", ("leaf_mean", "any"))
+
+    with pytest.raises(EstimatorError) as refused:
+        choose_estimator("two_by_two", "own_rollouts")
+
+    assert str(refused.value) == (
+        "--estimator own_rollouts has no meaning for a forest of strategy two_by_two: "
+        "use leaf_mean, any"
+    )
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,8 @@ def choose_estimator(strategy: str, wanted: EstimatorChoice, refined_for: str = 
     known = estimators_of(strategy)
     if wanted not in known:
         raise EstimatorError(
-            f"--estimator {wanted} has no meaning for a forest of strategy {strategy}, which draws "
-            f"single steps: use {', '.join(known)}"
+            f"--estimator {wanted} has no meaning for a forest of strategy {strategy}: "
+            f"use {', '.join(known)}"
         )
     return wanted
 

@@ -30,6 +30,8 @@ MAX_SERVERS = 20
 """Most servers whose abilities a page shows."""
 
 TREES_LOOKED_AT = 4
+FIRST_STEPS_LOOKED_AT = 32
+"""First steps of each tree that are looked at for a thought: some samples may have none."""
 STEPS_LOOKED_AT = 250
 """Steps read of each tree, to find the share of thought."""
 
@@ -127,15 +129,19 @@ def read_servers(forest: Forest) -> list[ShownServer]:
 def read_thoughts(forest: Forest) -> ThoughtShare | None:
     """Return how much of the first complete trees is thought, judged by their first steps.
 
-    Returns None, after two queries, if no tree has a thought as its first step. Otherwise it makes
-    one more query for each of these trees.
+    Returns None, after two queries, if none of the first steps is a thought. Otherwise it makes one
+    more query for each of these trees.
     """
     # By ids, because for other queries some servers read all matches before they limit them.
     ids = tree_ids(forest, range(min(TREES_PER_READ, forest.num_trees))) if forest.num_nodes else []
     complete = {"_id": {"$in": ids}, "status": str(TreeStatus.COMPLETE)}
     found = collection(Tree).find(complete, {"oldest_generation": 1}) if ids else ()
     trees = sorted(found, key=lambda tree: str(tree["_id"]))[:TREES_LOOKED_AT]
-    firsts = [node_id(tree["_id"], (0,)) for tree in trees]
+    firsts = [
+        node_id(tree["_id"], (position,))
+        for tree in trees
+        for position in range(FIRST_STEPS_LOOKED_AT)
+    ]
     if not collection(Node).find_one({"_id": {"$in": firsts}, "is_thought": True}, {"_id": 1}):
         return None
     fields = dict.fromkeys(("is_thought", "tokens", "count", "generation"), 1)

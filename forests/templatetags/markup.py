@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from zlib import crc32
 
 from django import template
 from django.utils.safestring import SafeString
@@ -45,6 +46,12 @@ def without_addresses(text: str) -> str:
 def excerpt(text: object, pattern: re.Pattern[str]) -> SafeString:
     """Return the first match of a pattern in a text with its surroundings, marked, on one line."""
     return markup.excerpt(text, 110, pattern)
+
+
+@register.filter
+def checksum(text: str) -> str:
+    """Return a short text that tells whether a text is still the same."""
+    return f"{crc32(text.encode('utf-8', 'surrogatepass')):x}"
 
 
 @register.filter

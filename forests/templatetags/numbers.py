@@ -11,7 +11,8 @@ from forests.costs.money import money
 register = template.Library()
 
 NO_RESULT = "-"
-_SIZES = (("G", 10**9, 10**9), ("M", 10**6, 10**6), ("k", 10**4, 10**3))
+_SIZES = (("G", 999_500_000, 10**9), ("M", 999_500, 10**6), ("k", 10**4, 10**3))
+"""Unit, least number that is shown in it, size. 999,500 is rounded to 1.00 M, not to 1,000 k."""
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 

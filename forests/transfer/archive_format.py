@@ -276,15 +276,15 @@ def scorer_document(found: Mapping[str, Any], forest: str) -> Document:
         ArithmeticError, KeyError, TypeError, ValueError: it is not a valid scorer.
     """
     name, parameters = found["name"], found["parameters"]
-    kind, spent = found.get("kind") or "", found.get("spent") or {}
+    kind, spent = found.get("kind", ""), found.get("spent", {})
     check_slug(name, "scorer")
     row = {
         "name": name,
         "kind": kind,
         "parameters": json.dumps(_imported(name, parameters), ensure_ascii=False),
         "spent": json.dumps(spent, ensure_ascii=False),
-        "num_trees": 0,
-        "num_nodes": 0,
+        "num_trees": found.get("num_trees", 0),
+        "num_nodes": found.get("num_nodes", 0),
         "created_at": read_time(found["created_at"]),
     }
     if not isinstance(parameters, dict):
@@ -302,6 +302,8 @@ def scorer_document(found: Mapping[str, Any], forest: str) -> Document:
         "forest_id": forest,
         "changed_at": None,
         **document,
+        "num_trees": 0,  # an import counts them
+        "num_nodes": 0,
     }
 
 

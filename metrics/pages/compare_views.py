@@ -149,7 +149,7 @@ def compare(request: HttpRequest) -> HttpResponse:
                 :MAX_LISTED_FORESTS
             ]
         )
-    return respond(request, "metrics/compare.html", context, lambda: _data(context))
+    return respond(request, "metrics/compare.html", context, lambda: _data(request, context))
 
 
 def _comparisons(
@@ -319,7 +319,7 @@ def _item_data(
     }
 
 
-def _data(context: dict[str, Any]) -> dict[str, Any]:
+def _data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Return the content of the page as JSON types."""
     return {
         "forests": [forest.name for forest in context["forests"]],
@@ -329,9 +329,11 @@ def _data(context: dict[str, Any]) -> dict[str, Any]:
         "comparisons": [one.data for one in context["comparisons"]],
         "items_of": context.get("listed"),
         "items": context.get("items", []),
-        "next": _json_of(context.get("next_page")),
+        "next": _json_of(request, context.get("next_page")),
     }
 
 
-def _json_of(address: str | None) -> str | None:
-    return None if address is None else f"{address.removesuffix('#items')}&format=json"
+def _json_of(request: HttpRequest, address: str | None) -> str | None:
+    if address is None:
+        return None
+    return f"{request.path}{address.removesuffix('#items')}&format=json"

@@ -3,7 +3,7 @@
 Only words count, not case, punctuation or spacing. If a question has at least n words, any of its
 n-grams is a match (GPT-3, 2005.14165, appendix C, with n = 13). A shorter question matches only as
 a whole. A question of fewer than `MIN_WORDS` words must be the whole prompt, because many prompts
-would contain it.
+would contain it. In a question without letters, such as `2 + 3`, signs count as words do.
 """
 
 import re
@@ -15,6 +15,8 @@ MIN_WORDS = 4
 USUAL_NGRAM = 13
 
 _WORD = re.compile(r"\w+", re.UNICODE)
+_WORD_OR_SIGN = re.compile(r"\w+|[^\w\s]", re.UNICODE)
+_END = " \n\t.?!:"
 Gram: TypeAlias = tuple[str, ...]
 
 
@@ -23,20 +25,39 @@ class Benchmark:
 
     def __init__(self, questions: Iterable[str], ngram: int = USUAL_NGRAM) -> None:
         self.num_questions = 0
-        self._whole: set[Gram] = set()
-        self._grams: defaultdict[int, set[Gram]] = defaultdict(set)
+        self._by_words = _Grams(ngram)
+        self._by_signs = _Grams(ngram)
         for question in questions:
-            words = words_of(question)
             self.num_questions += 1
-            if len(words) < MIN_WORDS:
-                self._whole.add(tuple(words))
+            is_short = len(words_of(question)) < MIN_WORDS
+            if any(map(str.isalpha, question)):
+                self._by_words.add(words_of(question), is_short=is_short)
             else:
-                length = min(ngram, len(words))
-                self._grams[length].update(grams_of(words, length))
+                self._by_signs.add(_words_and_signs_of(question), is_short=is_short)
 
     def is_in(self, prompt: str) -> bool:
         """Return whether a prompt contains one of the questions."""
-        words = words_of(prompt)
+        return self._by_words.is_in(words_of(prompt)) or self._by_signs.is_in(
+            _words_and_signs_of(prompt)
+        )
+
+
+class _Grams:
+    """The runs of words of questions; short questions as a whole."""
+
+    def __init__(self, ngram: int) -> None:
+        self._ngram = ngram
+        self._whole: set[Gram] = set()
+        self._grams: defaultdict[int, set[Gram]] = defaultdict(set)
+
+    def add(self, words: Sequence[str], *, is_short: bool) -> None:
+        if is_short:
+            self._whole.add(tuple(words))
+        else:
+            length = min(self._ngram, len(words))
+            self._grams[length].update(grams_of(words, length))
+
+    def is_in(self, words: Sequence[str]) -> bool:
         return tuple(words) in self._whole or any(
             not known.isdisjoint(grams_of(words, length)) for length, known in self._grams.items()
         )
@@ -44,6 +65,12 @@ class Benchmark:
 
 def words_of(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
+
+
+def _words_and_signs_of(text: str) -> list[str]:
+    """Return the words and signs of a text; final punctuation only if it is all there is."""
+    text = text.casefold()
+    return _WORD_OR_SIGN.findall(text.strip(_END) or text)
 
 
 def grams_of(words: Sequence[str], length: int) -> set[Gram]:

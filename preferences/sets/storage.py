@@ -21,6 +21,9 @@ from forests.storage.trees import (
 from preferences.core.pairing import Pair, Side
 from preferences.models import PAIRS_PER_PAGE, Preference, PreferenceSet, page_key, tree_key
 
+SIDES_PER_QUERY = 1000
+"""A query must be below 16 MB, and the id of a deep node has several thousand characters."""
+
 
 class SetTakenError(Exception):
     """Another command is changing the set, or has deleted it."""
@@ -92,10 +95,12 @@ def has_open_ends(preference_set: PreferenceSet) -> bool:
         found = collection(Preference).find(
             {"tree_key": {"$in": keys}}, {"chosen_id": 1, "rejected_id": 1, "_id": 0}
         )
-        sides = {one for document in found for one in document.values()}
-        ends = collection(Node).count_documents({"_id": {"$in": sorted(sides)}, "terminal": True})
-        if ends < len(sides):
-            return True
+        sides = sorted({one for document in found for one in document.values()})
+        for start in range(0, len(sides), SIDES_PER_QUERY):
+            ids = sides[start : start + SIDES_PER_QUERY]
+            ended = {"_id": {"$in": ids}, "terminal": True}
+            if collection(Node).count_documents(ended) < len(ids):
+                return True
     return False
 
 

@@ -5,7 +5,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
@@ -40,18 +40,23 @@ class Service:
     is_ready: Callable[[str], bool]
     """Returns whether the server at an address is ready."""
     seconds_to_start: float
-    setting_of_file: str = ""
-    """Environment variable that names a file of servers to use instead."""
+    settings_of_several: Mapping[str, Callable[[str], Sequence[str]]] = field(default_factory=dict)
+    """Further variables that name servers to use instead, and how to read their addresses."""
+
+    def named_by(self, environment: Mapping[str, str]) -> str:
+        """Return the variable that names servers to use instead; empty if none does."""
+        names = (self.setting, *self.settings_of_several)
+        return next((name for name in names if environment.get(name, "").strip()), "")
 
     def named_addresses(self, environment: Mapping[str, str]) -> list[str]:
         """Return the addresses of the servers that the environment names instead.
 
         Addresses of model servers have no query here, because it may hold a key.
         """
-        several = environment.get(f"{self.setting}S", "").split(",")  # OPENAI_BASE_URLS
-        if self.setting_of_file and (file := environment.get(self.setting_of_file)):
-            several += [server.base_url for server in servers_of_file(file)]
-        named = [one for one in (environment.get(self.setting, ""), *several) if one]
+        if not (name := self.named_by(environment)):
+            return []
+        given, read = environment[name].strip(), self.settings_of_several.get(name)
+        named = read(given) if read else [given]
         return [Server(one).address if one.startswith("http") else one for one in named]
 
 
@@ -174,7 +179,12 @@ MODEL = Service(
     address=lambda port: f"http://127.0.0.1:{port}/v1",
     is_ready=_model_is_ready,
     seconds_to_start=120,
-    setting_of_file="OPENAI_SERVERS_FILE",
+    settings_of_several={
+        "OPENAI_BASE_URLS": lambda addresses: [
+            one.strip() for one in addresses.split(",") if one.strip()
+        ],
+        "OPENAI_SERVERS_FILE": lambda file: [one.base_url for one in servers_of_file(file)],
+    },
 )
 
 ALL = (MONGODB, QUEUE, MODEL)

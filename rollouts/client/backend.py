@@ -22,6 +22,7 @@ from rollouts.client.failures import (
     BackendRefusedError,
     BackendUnavailableError,
     FieldRefusedError,
+    ModelsUnknownError,
     NoModelListError,
     PromptTooLongError,
     RetryableError,
@@ -53,6 +54,8 @@ _UNREAD = (TimeoutError, AnswerTooLargeError)
 """First causes of failures where the server may have used tokens that we cannot count."""
 SECONDS_BETWEEN_LOOKS_AT_MODELS = 60.0
 SECONDS_TO_LIST_MODELS = 20.0
+_SECONDS_UNLISTED = 1.0
+"""Requests that waited for a list which did not come fail together, not one after the other."""
 _NAME_THE_MODEL = "set `model` in the config to the one to use"
 _PATHS_OF_SLOTS = ("//props", "//slots")
 _SECONDS_FOR_SLOTS = 10.0
@@ -190,29 +193,39 @@ class Backend:
             try:
                 return _named([model async for model in endpoint.openai.models.list()])
             except (*_ERRORS, AttributeError, TypeError) as error:
-                _, failure = self._classify(error, endpoint, {})
+                kind, failure = self._classify(error, endpoint, {})
                 if isinstance(error, openai.APIStatusError) and error.status_code in _NO_MODEL_LIST:
                     raise NoModelListError(str(failure)) from None
+                if kind == "timeout":
+                    if self._pool.eject(endpoint) and only is None:
+                        return await self.list_models()
+                    raise ModelsUnknownError(endpoint.base_url, self.timeout_seconds) from None
                 if not isinstance(failure, RetryableError):
                     raise failure from None
                 if failure.is_unavailable and self._pool.eject(endpoint) and only is None:
                     return await self.list_models()
                 raise failure.final() from None
 
-    async def look_at_models(self, *, records: bool = True) -> None:
+    async def look_at_models(self, *, records: bool = True, needs_lists: bool = False) -> None:
         """Let the watch check all servers that answer, and record them only if all pass.
 
+        `needs_lists`: whether a server that sends no list in time is an error. Otherwise it is left
+        out, as one that is down, and checked before its first request.
+
         Raises:
+            ModelsUnknownError: a list is needed, and did not come.
             Exception: any error that the watch raises.
         """
         endpoints = self._pool.endpoints
         found = await asyncio.gather(*map(self._list_of, endpoints), return_exceptions=True)
         told: list[tuple[Endpoint, list[str] | None]] = []
-        for endpoint, listed in zip(endpoints, found, strict=True):
-            if not isinstance(listed, BaseException):
-                told.append((endpoint, listed))
-            elif not isinstance(listed, _ERRORS):
-                raise listed
+        for endpoint, models in zip(endpoints, found, strict=True):
+            if not isinstance(models, BaseException):
+                told.append((endpoint, _names(models)))
+            elif isinstance(models, ModelsUnknownError) and not needs_lists:
+                log.warning("models were not checked", error=str(models))
+            elif not isinstance(models, _ERRORS):
+                raise models
         if self.watch is None:
             return
         for endpoint, listed in told:
@@ -241,34 +254,80 @@ class Backend:
             return read_ids(told.get("tokens")) if isinstance(told, dict) else None
         return None
 
+    async def _is_looked_at(self, endpoint: Endpoint, only: Endpoint | None) -> bool:
+        """Let the watch check a server, and return whether to use it; False: pick another one.
+
+        Raises:
+            ModelsUnknownError: no list of its models came in time, and no other server is left.
+            Exception: as `_look`.
+        """
+        try:
+            await self._look(endpoint)
+        except ModelsUnknownError:
+            if not self._pool.eject(endpoint) or only:
+                raise
+            return False
+        return True
+
     async def _look(self, endpoint: Endpoint) -> None:
         """Let the watch check a server before a request, if a check is due.
 
         Raises:
+            ModelsUnknownError: no list came in time, and none since the start or the last outage.
             Exception: any error that the watch raises, and errors that show an outage.
         """
         if self.watch is None or not _is_look_due(endpoint):
             return
         async with endpoint.look:
-            if _is_look_due(endpoint):
-                listed = await self._list_of(endpoint)
-                await self.watch.check(endpoint.base_url, listed)
-                await self.watch.record(endpoint.base_url)
-                _looked(endpoint, listed)
+            if not _is_look_due(endpoint):
+                return
+            try:
+                listed = _names(await self._list_of(endpoint))
+            except ModelsUnknownError as error:
+                if endpoint.looked_at == -math.inf:
+                    raise
+                log.warning("models were not checked again", error=str(error))
+                endpoint.looked_at = time.monotonic()
+                return
+            await self.watch.check(endpoint.base_url, listed)
+            await self.watch.record(endpoint.base_url)
+            _looked(endpoint, listed)
 
-    async def _list_of(self, endpoint: Endpoint) -> list[str] | None:
-        """Return the names of a server's models; None if it does not list them, or not in time.
+    async def models_of(self, endpoint: Endpoint) -> list[openai.types.Model] | None:
+        """Return the models that a server lists; None if it has no list.
 
         Raises:
-            Exception: an error of `_ERRORS` that shows an outage.
+            ModelsUnknownError: no list came in time.
+            BackendUnavailableError: it does not answer.
         """
         try:
-            async with asyncio.timeout(SECONDS_TO_LIST_MODELS):
-                return [m.id for m in _named([m async for m in endpoint.openai.models.list()])]
+            return await self._list_of(endpoint)
+        except ModelsUnknownError:
+            self._pool.eject(endpoint)
+            raise
+        except _ERRORS as error:
+            self._pool.eject(endpoint)
+            raise BackendUnavailableError(str(self._classify(error, endpoint, {})[1])) from None
+
+    async def _list_of(self, endpoint: Endpoint) -> list[openai.types.Model] | None:
+        """Return the models that a server lists; None if it has no list.
+
+        Raises:
+            ModelsUnknownError: no list came in time.
+            Exception: an error of `_ERRORS` that shows an outage.
+        """
+        seconds = min(SECONDS_TO_LIST_MODELS, self.timeout_seconds)
+        if time.monotonic() - endpoint.unlisted_at < _SECONDS_UNLISTED:
+            raise ModelsUnknownError(endpoint.base_url, seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                return _named([model async for model in endpoint.openai.models.list()])
         except TimeoutError:
-            return None
+            raise _unlisted(endpoint, seconds) from None
         except (*_ERRORS, AttributeError, TypeError) as error:
-            _, failure = self._classify(error, endpoint, {})
+            kind, failure = self._classify(error, endpoint, {})
+            if kind == "timeout":
+                raise _unlisted(endpoint, seconds) from None
             if isinstance(failure, RetryableError) and failure.is_unavailable:
                 raise
             return None
@@ -325,7 +384,8 @@ class Backend:
                 sent = endpoint.dialect.adapt(body(endpoint), fit)
                 sending = _Sending(endpoint, path, sent, session)
                 try:
-                    await self._look(endpoint)
+                    if not await self._is_looked_at(endpoint, only):
+                        continue
                     reserved = await self.budget.reserve(sent)
                     return await self._attempt(sending, read, spending, reserved)
                 except _ERRORS as error:
@@ -467,6 +527,15 @@ def _change(
     if refusal.outcome is RefusalKind.FEWER_TOKENS:
         raise PromptTooLongError(str(failure))
     raise FieldRefusedError(f"{failure} ({problem})", refusal.fields)
+
+
+def _unlisted(endpoint: Endpoint, seconds: float) -> ModelsUnknownError:
+    endpoint.unlisted_at = time.monotonic()
+    return ModelsUnknownError(endpoint.base_url, seconds)
+
+
+def _names(models: list[openai.types.Model] | None) -> list[str] | None:
+    return None if models is None else [model.id for model in models]
 
 
 def _named(models: list[openai.types.Model]) -> list[openai.types.Model]:

@@ -115,7 +115,7 @@ def _failure(
     if refusal.outcome in _LASTING:
         return _LASTING[refusal.outcome](said)
     if refusal.outcome is RefusalKind.SETTINGS:
-        remedy = refusal.remedy.format(settings=address.settings, source=address.source)
+        remedy = refusal.remedy.format(source=address.source, key=address.source_of_key)
         return BackendRefusedError(f"{said} ({remedy}{_address_hint(refusal, endpoint)})")
     is_busy = refusal.outcome is RefusalKind.BUSY
     lower = {name.lower(): value for name, value in headers.items()}

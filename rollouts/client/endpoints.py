@@ -40,6 +40,8 @@ class Endpoint:
     """Monotonic time; until then it gets requests only if no other server is left."""
     looked_at: float = -math.inf
     """Monotonic time of the last check of its models."""
+    unlisted_at: float = -math.inf
+    """Monotonic time when it last failed to send the list of its models in time."""
     look: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held during a check of its models."""
 

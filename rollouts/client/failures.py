@@ -38,6 +38,17 @@ class BackendUnavailableError(BackendError):
         self.retry_after = retry_after
 
 
+class ModelsUnknownError(BackendUnavailableError):
+    """A server sent no list of its models in time, so nothing shows which models it has."""
+
+    def __init__(self, server: str, seconds: float) -> None:
+        super().__init__(
+            f"{server} sent no list of its models in {seconds:g} s, so nothing shows which model "
+            "it has: check that server",
+            is_busy=True,
+        )
+
+
 class BackendRefusedError(BackendError):
     """The server refuses every such request with these settings: wrong key, model or address."""
 

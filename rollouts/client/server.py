@@ -41,24 +41,16 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Servers with the same models, and the name of the setting that lists them."""
+    """Servers with the same models, and what named them."""
 
     base_urls: Sequence[str]
     api_key: str
-    settings: str = "OPENAI"
-    """Prefix of the settings' names, for messages: `<settings>_BASE_URL`."""
+    source: str = "OPENAI_BASE_URL"
+    """The setting or option that names the addresses, for messages."""
+    source_of_key: str = "OPENAI_API_KEY"
+    """The setting that holds the key, for messages."""
     described: Sequence[Server] = ()
     """Servers with their own keys and headers; they replace `base_urls` and `api_key`."""
-
-    is_of_forest: bool = False
-    """Whether the forest, not the settings, names the addresses."""
-
-    @property
-    def source(self) -> str:
-        """The option that sets the addresses, for messages."""
-        if self.is_of_forest:
-            return "base_urls of the forest (configure_forest)"
-        return f"{self.settings}_BASE_URL"
 
     @property
     def servers(self) -> Sequence[Server]:

@@ -35,6 +35,10 @@ SECONDS_BETWEEN_TRIES = 0.25
 TRIES_BETWEEN_LOOKS_FOR_THE_DEAD = 8
 SECONDS_TO_MERGE = 0.05
 """How long corrections wait for a new request, to be written together with it."""
+SECONDS_TO_COME_BACK = 24 * 3600.0
+"""How long what was counted for a holder is kept, in case it was only silent."""
+_COUNTED = "counted"
+"""Field of a freed reservation: the usage that was counted for its requests."""
 _MAX_TRIES = 10
 _NO_LIMIT = 1e300
 
@@ -273,13 +277,17 @@ class ForestBudget:
     def _correct(self, change: _Change) -> None:
         """Write a change that needs no budget, and restore what others freed by mistake.
 
-        Others free the reservations of a holder that was silent for as long as a lease lasts.
+        Others free the reservations of a holder that was silent for as long as a lease lasts. They
+        count its requests, and note what they counted.
         """
-        ours = {"_id": self.forest_name, f"reservations.{self._key}": {"$exists": True}}
-        if self._held and not collection(Forest).count_documents(ours, limit=1):
-            again = _Change(replace(self._held, requests=0), self._held)  # they are counted already
-            self._held = Usage()
-            change += again
+        if self._held:
+            ours = f"reservations.{self._key}"
+            found = collection(Forest).find_one({"_id": self.forest_name}, {ours: 1}) or {}
+            reservation = found.get("reservations", {}).get(self._key, {_COUNTED: {}})
+            if _COUNTED in reservation:
+                counted = replace(Usage.of(reservation[_COUNTED]), requests=self._held.requests)
+                change += _Change(self._held - counted, self._held)
+                self._held = Usage()
         self._add(change, {})
 
     def _add(self, change: _Change, condition: Document) -> bool:
@@ -287,7 +295,7 @@ class ForestBudget:
         ours = f"reservations.{self._key}"
         chosen = {"_id": self.forest_name, **condition}
         if self._held:
-            chosen[ours] = {"$exists": True}
+            chosen |= {ours: {"$exists": True}, f"{ours}.{_COUNTED}": {"$exists": False}}
         update: Document = {}
         added = _increments(change.ledger, "ledger") | _increments(change.reserved, ours)
         if added:
@@ -297,6 +305,7 @@ class ForestBudget:
                 f"{ours}.holder": self.holder,
                 f"{ours}.at": server_time().timestamp(),
             }
+            update["$unset"] = {f"{ours}.{_COUNTED}": ""}
         if not update:
             return True
         is_written = collection(Forest).update_one(chosen, update).matched_count > 0
@@ -353,22 +362,30 @@ def _is_gone(reservation: Document, living: set[str], now: datetime) -> bool:
     holder = reservation.get("holder", "")
     if leases.is_dead(holder):
         return True
-    is_silent = now.timestamp() - reservation.get("at", 0.0) > leases.LEASE_SECONDS
-    return is_silent and holder not in living
+    seconds = now.timestamp() - reservation.get("at", 0.0)
+    if _COUNTED in reservation:
+        return bool(seconds > SECONDS_TO_COME_BACK)
+    return seconds > leases.LEASE_SECONDS and holder not in living
 
 
 def _free(forest: Forest, key: str, reservation: Document) -> bool:
-    """Free a holder's reservation, unless it has changed meanwhile."""
-    held, ours = Usage.of(reservation), f"reservations.{key}"
+    """Free a holder's reservation, unless it has changed meanwhile.
+
+    Leaves what was counted for its requests, if it may come back: see `ForestBudget._correct`.
+    """
+    held, ours, holder = Usage.of(reservation), f"reservations.{key}", reservation.get("holder", "")
     lost = forest.used.expected(held.requests, held)
     unchanged = {f"{ours}.{name}": reservation.get(name) for name in USAGE_FIELDS}
     update: Document = {"$unset": {ours: ""}}
+    if held and not leases.is_dead(holder):
+        now = server_time().timestamp()
+        update = {"$set": {ours: {"holder": holder, "at": now, _COUNTED: lost.as_dict()}}}
     if changes := _increments(lost - held, "ledger"):
         update["$inc"] = changes
     is_freed = (
         collection(Forest).update_one({"_id": forest.name, **unchanged}, update).matched_count > 0
     )
-    if is_freed:
+    if is_freed and _COUNTED not in reservation:
         log.warning("reservations of a dead worker freed", requests=held.requests)
     return is_freed
 

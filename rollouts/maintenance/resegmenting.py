@@ -28,12 +28,15 @@ from forests.storage.trees import (
 from forests.transfer.resuming import import_refusal
 from rollouts.steps.recutting import RESEGMENTABLE, ResegmentingError, resegment
 from rollouts.steps.rules import StepRule
+from rollouts.strategies import STRATEGIES
 
 IMPORTER = "resegment_forest"
 
 _OF_ITSELF: Document = {
     "is_seeded": False,
     "is_paused": False,
+    "extended_at": None,
+    "replaced_settings": {},
     "max_requests": None,
     "max_tokens_total": None,
     "max_cost": None,
@@ -191,6 +194,18 @@ def _digest(forest: Forest, steps: NewSteps) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
+def _lacks_solutions(tree: ReasoningTree, forest: Forest) -> bool:
+    """Return whether a tree that reached `max_nodes` lacks solutions drawn from the root.
+
+    It may only lack rollouts from inner steps, which the new forest leaves out.
+    """
+    if forest.strategy not in STRATEGIES:  # another program grew it, or it was cut before
+        return True
+    config = RolloutWorkerConfig.from_dict(forest.worker_config)
+    strategy = STRATEGIES[config.strategy](config, lambda *_: None)
+    return any(expansion.drawn_from == 0 for expansion in strategy.wanted(tree))
+
+
 def _write(
     forest: Forest, new: Forest, batch: list[StoredTree], rule: StepRule, done: Resegmentation
 ) -> None:
@@ -215,6 +230,7 @@ def _write(
                 "disagreement": None,
                 "disagreements": [],
                 "refined_steps": None,
+                "hit_max_nodes": stored.hit_max_nodes and _lacks_solutions(stored.tree, forest),
                 "created_at": now,
             }
         )

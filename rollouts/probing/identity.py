@@ -24,6 +24,7 @@ from forests.models import Forest, Node, Tree
 from forests.progress.grown_by import answers_of, entries_of, grown_models
 from forests.storage.trees import Document, collection, is_held, tree_ids
 from rollouts.client.failures import BackendRefusedError, NotForThisWorkerError
+from rollouts.client.servers_of_settings import policy_server
 from rollouts.protocol.model_names import is_listed, is_same_model, may_have, shown_names
 
 log = structlog.stdlib.get_logger(__name__)
@@ -171,9 +172,10 @@ class ForestModels:
         kind = ModelChangedError if self._recorded else OtherModelError
         name, has = self.forest.name, one_line(shown_names(model, listed))
         if not known:
+            source = policy_server(self.forest.worker_config.get("base_urls") or ()).source
             raise kind(
-                f"{server} has no model {one_line(model)!r}: it has {has} (set OPENAI_BASE_URL, or "
-                "the forest's base_urls, to a server that has it)"
+                f"{server} has no model {one_line(model)!r}: it has {has} (set {source} to a "
+                "server that has it)"
             )
         grown = one_line(", ".join(dict.fromkeys(known[:_MAX_SHOWN])))
         raise kind(

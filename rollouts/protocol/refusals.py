@@ -47,8 +47,8 @@ class Refusal:
     words: str = ""
     """The server's message."""
     remedy: str = ""
-    """What users can do; `{settings}` is the prefix of the settings' names, `{source}` the option
-    that sets the address."""
+    """What users can do; `{source}` is the option that sets the address, `{key}` the setting that
+    holds the key."""
     most_samples: int | None = None
     """Maximum samples per request, if the request asked for more."""
     room: Room | None = None
@@ -196,7 +196,7 @@ _REMEDIES = (
     ),
 )
 
-_CHECK_KEY = "check {settings}_API_KEY"
+_CHECK_KEY = "check {key}"
 _CHECK_MODEL = "check {source} and `model`"
 
 _FIELD_CODES = re.compile(
@@ -268,7 +268,7 @@ def _read_filter_code(error: _Error) -> Refusal | None:
 def _read_credit(error: _Error) -> Refusal | None:
     says_so = _CREDIT.search(error.words) and not error.has(_PASSING_BUSY)
     if error.status == 402 or error.has(_CREDIT_CODES) or says_so:  # noqa: PLR2004
-        return error.needs("top up the account, or set another {settings}_API_KEY")
+        return error.needs("top up the account, or set another key in {key}")
     return None
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from experiment_configs.answers import (
@@ -22,9 +24,9 @@ from forests.core.tree import ReasoningTree
 from rollouts.client.failures import (
     BackendRefusedError,
     BackendUnavailableError,
+    ModelsUnknownError,
     NoModelListError,
     PromptTooLongError,
-    RequestFailedError,
     ThoughtEndedError,
     UnopenedThoughtError,
 )
@@ -388,7 +390,7 @@ class CompletionClient:
 
         Raises:
             BackendRefusedError: it cannot do what the strategy needs.
-            BackendUnavailableError: it does not answer.
+            BackendUnavailableError: it does not answer, or sends no list of its models in time.
         """
         if endpoint in self._known and not self._may_be_another(endpoint):
             return
@@ -414,13 +416,18 @@ class CompletionClient:
         return Topic.THOUGHT in wanted_topics(self.config) and self._prompt is not None
 
     async def _owners(self, endpoint: Endpoint) -> set[str] | None:
-        """Return `owned_by` of the server's models; None if it is down."""
+        """Return `owned_by` of the server's models, if it lists any; None if it is down.
+
+        Raises:
+            ModelsUnknownError: no list came in time.
+        """
         try:
-            return {str(model.owned_by) for model in await self._backend.list_models(endpoint)}
-        except (BackendRefusedError, RequestFailedError):
-            return set()  # servers may lack a list of models
+            models = await self._backend.models_of(endpoint)
+        except ModelsUnknownError:
+            raise
         except BackendUnavailableError:
             return None
+        return {str(model.owned_by) for model in models or ()}
 
     async def _find_abilities(self, endpoint: Endpoint, spending: Spending) -> None:
         model, wanted = await self.model(), wanted_topics(self.config) - {Topic.THOUGHT}
@@ -544,10 +551,11 @@ class CompletionClient:
         return template if isinstance(template, str) else ""
 
     async def _is_of(self, owner: str) -> bool:
-        """Return whether any server names this owner for its models."""
+        """Return whether any server names this owner for its models, as far as they answer."""
         for endpoint in self._backend.endpoints:
             if endpoint.owners is None:
-                endpoint.owners = await self._owners(endpoint)
+                with contextlib.suppress(ModelsUnknownError):
+                    endpoint.owners = await self._owners(endpoint)
         return any(owner in (endpoint.owners or ()) for endpoint in self._backend.endpoints)
 
     def _learnt(self, endpoint: Endpoint) -> Learnt:
@@ -931,7 +939,8 @@ class CompletionClient:
     async def _compare_names(self, model: str, answered: Collection[str]) -> None:
         """Check the names that responses give the model, and record new ones in the forest."""
         if self._models:
-            await self._models.answered(model, answered, self._backend.look_at_models)
+            look = partial(self._backend.look_at_models, needs_lists=True)
+            await self._models.answered(model, answered, look)
 
     def _rule(self, request: SampleRequest, current: _Open) -> StepRule | None:
         """Return the rule that cuts a sample; None if the sample is not cut."""

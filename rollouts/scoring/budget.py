@@ -61,14 +61,14 @@ class ScorerBudget:
     """Reserves the most that requests in flight may use, and counts what they used.
 
     The limits hold for all runs of a scorer together. Two processes that score under one name see
-    each other's spending when a tree is written.
+    each other's spending when a tree is written. Requests before `begin` count for the scorer too.
     """
 
-    def __init__(self, scorer: Scorer, limits: Limits, prices: Prices) -> None:
-        self.scorer = scorer
+    def __init__(self, limits: Limits, prices: Prices) -> None:
         self.limits = limits
         self.prices = prices
-        self._before = read_spent(scorer)
+        self._scorer: Scorer | None = None
+        self._before = Usage()
         self._used = Usage()  # by this process, not written yet
         self._reserved = Usage()
         self._planned = Usage()  # the most that the trees begun may use
@@ -78,6 +78,12 @@ class ScorerBudget:
         self._news = asyncio.Event()
         self._writing = threading.Lock()
         self._counting = threading.Lock()
+
+    def begin(self, scorer: Scorer) -> None:
+        """Count for this scorer, together with what its earlier runs used."""
+        self._scorer = scorer
+        with self._counting:
+            self._before = read_spent(scorer)
 
     @property
     def spent(self) -> Usage:
@@ -194,11 +200,13 @@ class ScorerBudget:
 
     def write(self, unread: int = 0) -> None:
         """Add to the scorer the spending since the last write, and `unread` unreadable replies."""
+        if (scorer := self._scorer) is None:  # the run ended before it had one
+            return
         with self._writing:
             with self._counting:
                 written = self._used
-            add_spent(self.scorer, written, unread)
-            before = read_spent(self.scorer)
+            add_spent(scorer, written, unread)
+            before = read_spent(scorer)
             with self._counting:
                 self._before = before
                 self._used -= written

@@ -1,7 +1,7 @@
 """Check that the server can give new scores before the old ones are deleted."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rollouts.client.backend import Backend
@@ -11,12 +11,21 @@ from rollouts.protocol.model_names import is_listed
 
 
 async def check_server(
-    backend: Backend, model: str, request: tuple[str, Mapping[str, Any]] | None
+    backend: Backend,
+    model: str,
+    request: tuple[str, Mapping[str, Any]] | None,
+    spending: Spending,
+    count_tokens: Callable[[Any, Spending], None] = lambda *_: None,
 ) -> None:
     """Return if the server lists the model, or answers one request.
 
-    `request`: path and body of the first request of the run; sent only if the server does not list
-    the model. None: there is nothing to ask.
+    Args:
+        backend: the server.
+        model: the model that the run will ask for.
+        request: path and body of the first request of the run; sent only if the server does not
+            list the model. None: there is nothing to ask.
+        spending: counts the request.
+        count_tokens: adds the tokens of an answer to the spending.
 
     Raises:
         BackendError: the server does not answer, or refuses.
@@ -26,4 +35,6 @@ async def check_server(
             return
     if request is not None:
         path, body = request
-        await backend.ask(path, lambda _: body, lambda _, __: None, Spending())
+        await backend.ask(
+            path, lambda _: body, lambda response, _: count_tokens(response, spending), spending
+        )

@@ -15,6 +15,8 @@ from forests.models import Forest, Scorer
 from forests.storage.scores import scored_indexes
 from rollouts.client.backend import Backend
 from rollouts.client.server import ServerAddress
+from rollouts.client.spending import Spending
+from rollouts.sampling.completion_client import count_usage
 from rollouts.scoring.budget import ScorerBudget, estimate
 from rollouts.scoring.judge_prompts import (
     JUDGE_TEMPLATES,
@@ -25,12 +27,14 @@ from rollouts.scoring.judging import Judge, Judging, most_of_judging, short_requ
 from rollouts.scoring.replacing import check_server
 from rollouts.scoring.score_forest import Scoring, score_trees
 from rollouts.scoring_commands.limits import (
+    budget_of,
     check_outcome,
+    limit_in_words,
     prices_of,
     say_spent,
     show_counts,
     show_estimate,
-    start_with_budget,
+    start_within,
 )
 
 TIMEOUT_SECONDS = 600.0
@@ -90,36 +94,40 @@ def handle_judge(
     if options["estimate"]:
         _show_estimate(command, forest, wanted, options)
         return
-    scoring, judging, budget = asyncio.run(_judge(forest, address, wanted, options))
+    scoring, judge, budget = asyncio.run(_judge(forest, address, wanted, options))
+    judging, scorer = judge.judging, judge.scorer
     if options["json"]:
-        show_counts(command, scoring, judging, budget, forest)
+        show_counts(command, scoring, judging, budget, scorer)
     else:
         _say(command, scoring, judging)
         say_spent(command, scoring, budget)
     check_outcome(scoring)
-    budget.scorer.refresh_from_db()
-    _check_replies(scoring, judging, budget.scorer)
+    scorer.refresh_from_db()
+    _check_replies(scoring, judging, scorer)
 
 
 async def _judge(
     forest: Forest, address: ServerAddress, wanted: JudgeOptions, options: Mapping[str, Any]
-) -> tuple[Scoring, Judging, ScorerBudget]:
+) -> tuple[Scoring, Judge, ScorerBudget]:
     backend = Backend(address, timeout_seconds=TIMEOUT_SECONDS, max_attempts=MAX_ATTEMPTS)
     async with backend:
         wanted = replace(wanted, model=options["model"] or await backend.first_model())
+        budget = backend.budget = budget_of(wanted.model, options)
+        spent = Spending()
         if options["replace"]:
             request = await asyncio.to_thread(short_request, forest, wanted)
-            await check_server(backend, wanted.model, request)
-        scorer, budget = await asyncio.to_thread(
-            start_with_budget, forest, options, asdict(wanted), JUDGE
+            with limit_in_words():
+                await check_server(backend, wanted.model, request, spent, count_usage)
+        scorer = await asyncio.to_thread(
+            start_within, budget, forest, options, asdict(wanted), JUDGE
         )
-        backend.budget = budget
         judge = Judge(scorer, wanted, budget, backend)
         with shown_progress("trees", total=forest.num_trees) as report:
             scoring = await score_trees(
                 forest, scorer, backend, judge, concurrency=options["concurrency"], report=report
             )
-    return scoring, judge.judging, budget
+    scoring.spending.add(spent)
+    return scoring, judge, budget
 
 
 def _judge_options(options: Mapping[str, Any]) -> JudgeOptions:

@@ -1,6 +1,7 @@
 """Limits, prices and estimates for the kinds of `score_nodes` that ask a chat model."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +14,7 @@ from forests.costs.money import money
 from forests.forest_arguments import amount, positive_amount
 from forests.models import Forest, Scorer
 from forests.storage.scores import delete_scores, start_scorer
+from rollouts.client.failures import LimitSpentError
 from rollouts.scoring.budget import ScorerBudget, Work
 from rollouts.scoring.score_forest import Scoring
 
@@ -78,27 +80,54 @@ def add_chat_model_arguments(parser: CommandParser) -> None:
     )
 
 
-def start_with_budget(
+def budget_of(model: str, options: Mapping[str, Any]) -> ScorerBudget:
+    """Return a budget with the limits that the options name.
+
+    Raises:
+        CommandError: a cost cannot be limited without prices.
+    """
+    limits = Limits(options["max_requests"], options["max_tokens_total"], options["max_cost"])
+    return ScorerBudget(limits, prices_of(model, options))
+
+
+def start_within(
+    budget: ScorerBudget,
     forest: Forest,
     options: Mapping[str, Any],
     parameters: Mapping[str, Any],
     kind: str,
-) -> tuple[Scorer, ScorerBudget]:
-    """Return the scorer, and what is left of its limits.
+) -> Scorer:
+    """Return the scorer, whose requests the budget counts from now on.
 
     Raises:
-        CommandError: a limit is spent, or a cost cannot be limited without prices.
+        CommandError: a limit is spent.
         ConfigError: the scorer is known with other parameters.
     """
-    prices = prices_of(parameters["model"], options)
     if options["replace"]:
+        _refuse_spent(budget)  # by checking the server: delete nothing
         delete_scores(forest, options["scorer"])
     scorer = start_scorer(forest, options["scorer"], parameters, kind)
-    limits = Limits(options["max_requests"], options["max_tokens_total"], options["max_cost"])
-    budget = ScorerBudget(scorer, limits, prices)
+    budget.begin(scorer)
+    _refuse_spent(budget)
+    return scorer
+
+
+def _refuse_spent(budget: ScorerBudget) -> None:
     if budget.spent_limit:
         raise CommandError(f"{budget.spent_limit}: {RAISE_THE_LIMIT}")
-    return scorer, budget
+
+
+@contextlib.contextmanager
+def limit_in_words() -> Iterator[None]:
+    """Turn the refusal of a request into the error of a command, with the remedy.
+
+    Raises:
+        CommandError: a limit leaves no room for a request.
+    """
+    try:
+        yield
+    except LimitSpentError as error:
+        raise CommandError(f"{error}: {RAISE_THE_LIMIT}", returncode=EXIT_PARTLY_FAILED) from error
 
 
 def prices_of(model: str, options: Mapping[str, Any]) -> Prices:
@@ -138,13 +167,13 @@ def show_estimate(
 
 
 def show_counts(
-    command: ProjectCommand, scoring: Scoring, own: Any, budget: ScorerBudget, forest: Forest
+    command: ProjectCommand, scoring: Scoring, own: Any, budget: ScorerBudget, scorer: Scorer
 ) -> None:
     """Show the result of a run as JSON; `own` are the counts that only this kind of scorer has."""
     counts = counts_by_name(scoring) | counts_by_name(own)
     counts["spending"] = counts_by_name(scoring.spending)
     total = budget.spent
-    told = {"forest_name": forest.name, "scorer": budget.scorer.name, **counts}
+    told = {"forest_name": scorer.forest_id, "scorer": scorer.name, **counts}
     command.show_json(told | {"spent": total.as_dict(), "cost": budget.prices.cost(total)})
 
 

@@ -16,7 +16,6 @@ from forests.core.values import UNGRADED
 from forests.models import Forest
 from forests.storage.scores import scored_indexes
 from forests.storage.trees import StoredTree
-from rollouts.client.failures import LimitSpentError
 from rollouts.client.server import ServerAddress
 from rollouts.client.spending import Spending
 from rollouts.growing.growing_process import load_frozen_config
@@ -33,13 +32,14 @@ from rollouts.scoring.proving import (
 )
 from rollouts.scoring.score_forest import Scoring, score_trees
 from rollouts.scoring_commands.limits import (
-    RAISE_THE_LIMIT,
+    budget_of,
     check_outcome,
+    limit_in_words,
     prices_of,
     say_spent,
     show_counts,
     show_estimate,
-    start_with_budget,
+    start_within,
 )
 from rollouts.steps.rules import StepRule
 
@@ -94,9 +94,10 @@ def handle_prover(
     if options["estimate"]:
         _show_estimate(command, forest, wanted, options)
         return
-    scoring, proving, budget = asyncio.run(_prove(forest, config, address, wanted, options))
+    scoring, prover, budget = asyncio.run(_prove(forest, config, address, wanted, options))
+    proving = prover.proving
     if options["json"]:
-        show_counts(command, scoring, proving, budget, forest)
+        show_counts(command, scoring, proving, budget, prover.scorer)
     else:
         _say(command, scoring, proving, wanted)
         say_spent(command, scoring, budget)
@@ -115,17 +116,18 @@ async def _prove(
     address: ServerAddress,
     wanted: ProverOptions,
     options: Mapping[str, Any],
-) -> tuple[Scoring, Proving, ScorerBudget]:
+) -> tuple[Scoring, Prover, ScorerBudget]:
     settings = prover_config(forest, wanted)
     rule = StepRule.of(settings, config)
     async with CompletionClient(address, settings, rule, memory=DatabaseMemory()) as client:
         wanted = replace(wanted, model=await client.model())
+        budget = budget_of(wanted.model, options)
+        client.keep_to(budget)
         # Nothing is deleted before the servers have answered.
         spent = await _probe(client, forest, wanted) if options["replace"] else Spending()
-        scorer, budget = await asyncio.to_thread(
-            start_with_budget, forest, options, asdict(wanted), PROVER
+        scorer = await asyncio.to_thread(
+            start_within, budget, forest, options, asdict(wanted), PROVER
         )
-        client.keep_to(budget)
         if not options["replace"]:
             spent = await _probe(client, forest, wanted)
         prover = Prover(forest, config, scorer, wanted, client, budget)
@@ -138,7 +140,7 @@ async def _prove(
         finally:
             prover.close()
     scoring.spending.add(spent)
-    return scoring, prover.proving, budget
+    return scoring, prover, budget
 
 
 async def _probe(client: CompletionClient, forest: Forest, wanted: ProverOptions) -> Spending:
@@ -146,10 +148,8 @@ async def _probe(client: CompletionClient, forest: Forest, wanted: ProverOptions
     spent = Spending()
     first = await asyncio.to_thread(lambda: next(complete_trees(forest), None))
     prompt = None if first is None else prompt_for(first, forest, wanted.api)
-    try:
+    with limit_in_words():
         await client.find_abilities(spent, prompt)
-    except LimitSpentError as error:
-        raise CommandError(f"{error}: {RAISE_THE_LIMIT}", returncode=EXIT_PARTLY_FAILED) from error
     return spent
 
 

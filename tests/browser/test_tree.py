@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from forests.models import Forest, TreeStatus
+from forests.core.naming import tree_id
+from forests.models import Forest, Node, TreeStatus
+from rollouts.growing.fencing import forget_nodes
 from tests.browser.showcase import large_tree
 from tests.forests.factories import (
     QUESTION,
@@ -214,6 +216,35 @@ def test_a_tree_grows_under_the_eyes_of_its_reader(reader: Page, live_server):
     expect(reader.locator(".picture circle")).to_have_count(5)
     order = [one.get_attribute("id") for one in reader.locator(".steps.root > li").all()]
     assert order == ["node-0-0", "node-0-1", "node-0-2"]
+    assert reader.evaluate("window.isSamePage")
+
+
+def test_a_tree_that_is_emptied_under_the_eyes_of_its_reader_shows_no_old_step(
+    reader: Page, live_server
+):
+    now = datetime.now(UTC)
+    made = make_forest(NAME, growth_started_at=now, worked_at=now)
+    growing = {"status": TreeStatus.GROWING, "lease_expires_at": now + timedelta(minutes=5)}
+    forest = add_trees(made, [open_tree()], **growing)
+    grow_tree(forest, 0, step_of("0.0.0", "Then 16 - 7 = 9.\n"), step_of("0.2", "Hm.\n"))
+    reader.goto(TREE)
+    expect(step(reader, "0.0.0")).to_be_visible()
+    head(reader, "0.0").focus()
+    reader.evaluate("window.isSamePage = true")
+
+    tree = tree_id(NAME, 0)
+    Node.objects.filter(tree_id=tree).delete()
+    begin, let = "Begin with the price.\n", "Let $x$ be the price.\n"
+    grow_tree(forest, 0, step_of("0.0", begin), step_of("0.1", let))
+
+    expect(step(reader, "0.0")).to_contain_text("Begin with the price.")
+    expect(step(reader, "0.0")).not_to_contain_text("First, count the eggs.")
+    expect(step(reader, "0.0.0")).to_have_count(0)
+    expect(step(reader, "0.2")).to_have_count(0)
+    expect(step(reader, "0.1")).to_be_visible()
+
+    forget_nodes([(tree, 0)], {}, also_held=True)
+    expect(reader.locator(".steps.root")).to_have_count(0)
     assert reader.evaluate("window.isSamePage")
 
 

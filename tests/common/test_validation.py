@@ -54,7 +54,7 @@ def refused(value: Any, **options: Any) -> list[Refusal]:
         ({"share": float("nan")}, "`share` must be a number above 0, up to 1"),
         ({"share": "0.5"}, "`share` must be a number above 0, up to 1"),
         ({"kind": "c"}, "`kind` must be one of a, b"),
-        ({"label": None}, "`label` must be a text or a number"),
+        ({"label": None}, "`label` must be a text that is not blank, or a number"),
         ({"label": " "}, "`label` is blank: give the correct answer"),
         ({"texts": ["a", "\x1c"]}, "`texts[1]` must be a text that is not blank"),
         ({"texts": ["a" * 10]}, "`texts[0]` has more than 9 characters"),

@@ -108,6 +108,31 @@ def test_trees_are_filtered_by_forest_and_status(staff, forest):
     assert "0 trees" in text_of(staff, "/admin/forests/tree/?status__exact=failed")
 
 
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("forest=ducks-test-first&status__exact=failed", "1 tree"),
+        ("forest=ducks-test-first&status__exact=complete", "1 tree"),
+        ("forest=other-test-second&status__exact=failed", "0 trees"),
+        (f"q={TREE}", "1 tree"),
+        (f"q={TREE}&forest=ducks-test-first", "1 tree"),
+        (f"q={TREE}&forest=other-test-second&status__exact=complete", "1 tree"),
+    ],
+)
+def test_no_list_of_trees_is_asked_for_with_two_conditions(
+    staff, forest, django_assert_max_num_queries, query: str, shown: str
+):
+    """Django joins them with `$and`, for which the embedded server reads all trees."""
+    make_forest("other-test-second")
+    Tree.objects.filter(pk=TREE).update(status=TreeStatus.FAILED)
+
+    with django_assert_max_num_queries(20) as asked:
+        assert shown in text_of(staff, f"/admin/forests/tree/?{query}")
+    of_trees = [one["sql"] for one in asked.captured_queries if "forests_tree." in one["sql"]]
+    assert of_trees or shown == "0 trees"
+    assert not any("$and" in one for one in of_trees)
+
+
 def test_nodes_are_found_by_their_own_id_or_that_of_their_tree(staff, forest):
     assert "12 nodes" in text_of(staff, f"/admin/forests/node/?q={TREE}")
     html = text_of(staff, f"/admin/forests/node/?q={NODE}")

@@ -134,3 +134,11 @@ def test_a_grader_that_goes_on_with_a_graded_tree_finds_the_same_groups():
         TreeGrader(Unsure(), "9", tree, tree.leaves()).grade_new([leaf])
     assert tree == whole
     assert [leaf.voted_answer for leaf in tree.leaves()] == ["5.0", "7", "5.0", "7", "9", "5?"]
+
+
+@pytest.mark.parametrize("answers", [("((", "7", "7.0"), ("7", "((", "7.0"), ("7", "7.0", "((")])
+def test_an_answer_that_cannot_be_read_parts_no_others_wherever_it_comes(answers):
+    leaves = graded("5", *answers).leaves()
+    assert {leaf.grade for leaf in leaves} == {Grade.INCORRECT}
+    voted = {leaf.answer: leaf.voted_answer for leaf in leaves}
+    assert voted == {"((": "((", "7": "7", "7.0": "7"}

@@ -4,7 +4,6 @@
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,13 @@ from django.core.management import call_command
 from forests.models import Forest
 from tests.forests.factories import QUESTION, add_trees, make_forest
 from tests.interop.consumers import CONSUMERS
+from tests.interop.table import HEAD, NOT_RUN, Row, renewed
 from tests.preferences.trees import addition_tree
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "build" / "interop.md"
 DOCUMENT = ROOT / "docs" / "interop.md"
 BEGIN, END = "<!-- interop: begin -->\n", "<!-- interop: end -->"
-HEAD = "| program | version | `--format` | checked | result |\n|---|---|---|---|---|\n"
-NOT_RUN = "not run"
 
 
 @pytest.fixture
@@ -44,29 +42,24 @@ def _with_pairs(forest: Forest, **fields: Any) -> Forest:
     return forest
 
 
-@dataclass(slots=True)
-class _Row:
-    subject: str
-    """The columns that name the row."""
-    success: str
-    result: str = NOT_RUN
-
-
-_rows: dict[str, _Row] = {}
+_rows: dict[str, Row] = {}
+_files: set[Path] = set()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -k leaves out tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    _files.update(item.path for item in items)
     for item in items:
         if mark := item.get_closest_marker("reads"):
             key, name, container, checked = mark.args
             one = CONSUMERS[key]
             version = one.version or f"checkout named by `{one.checkout}`"
-            subject = f"| {one.name} | {version} | `{name}` ({container}) | {checked} | "
             success = "trained two steps" if mark.kwargs.get("trains", True) else "read"
             success = mark.kwargs.get("finds", success)
             commit = one.commit()
-            _rows[item.nodeid] = _Row(subject, f"{success} ({commit})" if commit else success)
+            success = f"{success} ({commit})" if commit else success
+            form = f"`{name}` ({container})"
+            _rows[item.nodeid] = Row(one.name, version, form, checked, success)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -81,23 +74,16 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         row.result = row.success
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     if not _rows:
         return
     REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(HEAD + "".join(f"{row.subject}{row.result} |\n" for row in _rows.values()))
+    rows = list(_rows.values())
+    REPORT.write_text(HEAD + "".join(f"{row.line}\n" for row in rows))
     if os.environ.get("RENEW_INTEROP"):
         before, _, rest = DOCUMENT.read_text().partition(BEGIN)
         table, _, after = rest.partition(END)
-        old = table.splitlines()
-        lines = [_renewed(row, old) for row in _rows.values()]
-        DOCUMENT.write_text(f"{before}{BEGIN}{HEAD}{''.join(lines)}{END}{after}")
-
-
-def _renewed(row: _Row, old: list[str]) -> str:
-    """Return the line of a row; a row that did not run keeps the line of an earlier run."""
-    if row.result == NOT_RUN:
-        for line in old:
-            if line.startswith(row.subject):
-                return f"{line}\n"
-    return f"{row.subject}{row.result} |\n"
+        has_all_files = _files >= set(Path(__file__).parent.glob("test_*.py"))
+        is_whole = has_all_files and not any("::" in one for one in session.config.args)
+        new = renewed(table, rows, is_whole=is_whole)
+        DOCUMENT.write_text(f"{before}{BEGIN}{new}{END}{after}")

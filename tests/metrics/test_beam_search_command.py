@@ -155,7 +155,9 @@ def test_a_forest_without_a_complete_tree_says_what_to_run(db):
     add_trees(make_forest(NAME), [open_tree()], status=TreeStatus.GROWING)
     with pytest.raises(CommandError) as raised:
         call_command("beam_search", "--forest_name", NAME)
-    assert str(raised.value) == (f"forest {NAME!r} has no complete tree: run populate_forest first")
+    assert str(raised.value) == (
+        f"forest {NAME!r} has no complete tree: run rollout_worker or populate_forest first"
+    )
     assert raised.value.returncode == 1
 
 

@@ -261,6 +261,23 @@ class TestPage:
         assert f'href="/{NAME}/trees/0/"' in html
         assert f'href="/{self.OTHER}/trees/0/"' in html
 
+    def test_a_program_follows_next_from_portion_to_portion(self, other, reader, monkeypatch):
+        monkeypatch.setattr(compare_views, "ITEMS_PER_PAGE", 1)
+        for index in (0, 1):
+            Tree.objects.filter(index=index, forest_id=NAME).update(num_leaves=4, num_correct=4)
+            Tree.objects.filter(index=index, forest_id=self.OTHER).update(
+                num_leaves=4, num_correct=1
+            )
+        address = f"/compare/?forest={NAME}&forest={self.OTHER}&change=lost&format=json"
+        found = []
+        while address:
+            assert address.startswith("/compare/")
+            page = reader.get(address).json()
+            found += [one["item_preview"] for one in page["items"]]
+            address = page["next"]
+        assert found[:2] == ["item 0", "item 1"]
+        assert len(found) == len(set(found))
+
     def test_a_page_compares_so_many_trees_at_most_and_says_so(self, other, reader, monkeypatch):
         for module in (comparison, compare_views):
             monkeypatch.setattr(module, "MAX_PAGE_TREES", 3)

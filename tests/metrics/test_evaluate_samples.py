@@ -125,11 +125,26 @@ def test_a_problem_with_too_few_samples_has_no_result_and_is_not_wrong(evaluate)
     assert (row["value"], row["trees"], row["no_result"]) == (1.0, 1, 1)
 
 
+def test_problems_without_scores_are_counted_if_the_first_has_some(evaluate):
+    scored = {"answers": ["4", "5"], "scores": [0.9, 0.1], "label": "4"}
+    out, said = evaluate([scored, {"answers": ["5", "5"], "label": "4"}], "--json")
+    assert json.loads(out)["problems"] == {"used": 1, "left_out": {"no_value": 1}}
+    assert "problems left out: 1 no node with a value" in said
+
+
+def test_scores_that_come_after_a_problem_without_are_not_ignored(evaluate):
+    scored = {"answers": ["4", "5"], "scores": [0.9, 0.1], "label": "4"}
+    unscored = {"answers": ["5", "5"], "scores": None, "label": "4"}
+    complaint = "problem 2 has scores and the first problem has none: move a problem with scores"
+    with pytest.raises(CommandError, match=complaint):
+        evaluate([unscored, scored])
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
         ([], "it must be a JSON object"),
-        ({"answers": ["4"]}, "`label` must be a text or a number"),
+        ({"answers": ["4"]}, "`label` must be a text that is not blank, or a number"),
         ({"label": "4"}, "needs either `answers` or `texts`"),
         ({"label": "4", "answers": ["4"], "texts": ["4"]}, "needs either"),
         ({"label": "4", "answers": []}, "`answers` must be a list with at least one entry"),

@@ -30,12 +30,11 @@ def database() -> Iterator[Database[dict[str, Any]]]:
         client.drop_database(name)
 
 
-def start_migrate(database: Database[dict[str, Any]]) -> subprocess.Popen[str]:
+def start_migrate(database: Database[dict[str, Any]]) -> ForkedCommand:
     return ForkedCommand(
         ["manage.py", "migrate", "-v", "0"],
         env=os.environ | {"PRM_DATABASE_NAME": database.name},
         stderr=subprocess.PIPE,
-        text=True,
     )
 
 

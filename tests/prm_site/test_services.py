@@ -164,7 +164,10 @@ def test_a_server_named_in_the_environment_is_checked_and_not_started(tmp_path: 
     )
 
     assert done.returncode == 1
-    assert "REDIS_URL=redis://127.0.0.1:1/0 does not answer" in done.stderr
+    assert done.stderr == (
+        "CommandError: redis://127.0.0.1:1/0 of REDIS_URL does not answer: check it, or unset "
+        "REDIS_URL to use the embedded one\n"
+    )
 
 
 def test_the_packaged_model_answers(tmp_path: Path):
@@ -204,14 +207,24 @@ def test_a_model_server_that_asks_for_a_key_is_there(status: int, *, is_there: b
         thread.join()
 
 
-def test_services_start_without_the_model_server_that_is_named_and_warn(tmp_path: Path):
-    away = "http://127.0.0.1:1/v1"
+AWAY = "http://127.0.0.1:1/v1"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("OPENAI_BASE_URL", AWAY), ("OPENAI_BASE_URLS", f"{AWAY},"), ("OPENAI_SERVERS_FILE", "{}")],
+)
+def test_services_start_without_the_model_server_that_is_named_and_warn(
+    tmp_path: Path, setting: str, value: str
+):
+    servers = tmp_path / "servers.json"
+    servers.write_text(json.dumps([{"url": AWAY}]))
     log = tmp_path / "supervisor.log"
     child = processes.start(
         [sys.executable, "manage.py", "services"],
         environment=os.environ | {
             "PRM_DATA_DIR": str(tmp_path), "MONGODB_URI": "", "REDIS_URL": "",
-            "OPENAI_BASE_URL": away,
+            setting: value.format(servers),
         },
         log=log,
     )  # fmt: skip
@@ -220,8 +233,8 @@ def test_services_start_without_the_model_server_that_is_named_and_warn(tmp_path
         assert set(registry.running_addresses(tmp_path)) == {"mongodb", "queue"}
         warnings = [line for line in log.read_text().splitlines() if "warning" in line]
         assert warnings == [
-            f"warning: OPENAI_BASE_URL={away} does not answer: check it, or unset it to use the "
-            "embedded one"
+            f"warning: {AWAY} of {setting} does not answer: check it, or unset {setting} to use "
+            "the embedded one"
         ]
     finally:
         processes.stop(child)
@@ -286,7 +299,12 @@ def test_asking_for_the_holder_keeps_nobody_from_starting(tmp_path: Path):
 
 
 def test_several_model_servers_in_the_environment_are_all_named():
-    environment = {"OPENAI_BASE_URLS": "http://a/v1,http://b/v1", "MONGODB_URI": "mongodb://a,b/"}
+    environment = {
+        "OPENAI_BASE_URL": " ",
+        "OPENAI_BASE_URLS": "http://a/v1, http://b/v1,",
+        "MONGODB_URI": "mongodb://a,b/",
+        "REDIS_URLS": "not a setting",
+    }
 
     assert MODEL.named_addresses(environment) == ["http://a/v1", "http://b/v1"]
     assert MONGODB.named_addresses(environment) == ["mongodb://a,b/"]

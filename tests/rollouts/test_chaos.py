@@ -100,7 +100,7 @@ class Chaos:
     def _maybe_a_fault(self) -> Fault | None:
         return self.chance.choice(PASSING_FAULTS) if self.chance.random() < 0.15 else None
 
-    def _start_worker(self) -> subprocess.Popen[bytes]:
+    def _start_worker(self) -> ForkedCommand:
         return ForkedCommand(
             ["manage.py", "rqworker", "rollouts", "-v", "0"],
             env=on_test_database(OPENAI_BASE_URL=f"http://127.0.0.1:{self.port}/v1"),
@@ -201,7 +201,7 @@ class TwoForests:
             kill_family(worker.pid)
             worker.wait()
 
-    def _start_worker(self, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start_worker(self, variables: dict[str, str]) -> ForkedCommand:
         with self.log.open("ab") as log:
             return ForkedCommand(
                 ["manage.py", "rqworker", "rollouts", "-v", "0"],

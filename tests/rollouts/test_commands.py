@@ -32,21 +32,20 @@ def run(name: str, *arguments: str) -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
-def start(server: OpenAIServer, *arguments: str) -> subprocess.Popen[str]:
+def start(server: OpenAIServer, *arguments: str) -> ForkedCommand:
     """Start a command on the test database."""
     return ForkedCommand(
         ["manage.py", *arguments],
         env=on_test_database(OPENAI_BASE_URL=server.url),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
         start_new_session=True,
     )  # fmt: skip
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:
+def finish(process: ForkedCommand, seconds: float = 60) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=seconds)
-    return process.returncode, out, err
+    return process.wait(), out, err
 
 
 def slowly(prefix: str, seed: int) -> str:

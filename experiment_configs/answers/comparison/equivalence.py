@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence as Several
+from string import ascii_letters
 
 from experiment_configs.answers.comparison import structure
 from experiment_configs.answers.comparison.formulas import (
@@ -26,7 +27,7 @@ from experiment_configs.answers.comparison.structure import (
     Structure,
 )
 from experiment_configs.answers.comparison.units import NO_UNIT, Unit, read_unit, same_unit
-from experiment_configs.answers.comparison.words import compare_words, same_text
+from experiment_configs.answers.comparison.words import compare_words, is_verdict, same_text
 from experiment_configs.answers.errors import NotComparedError
 
 MAX_ANSWER_LENGTH = 1_000
@@ -34,9 +35,10 @@ MAX_ANSWER_LENGTH = 1_000
 
 _LEADING = re.compile(
     r"\A(?:[=:]|\\approx|\\simeq|\\text\{(?:about|approximately|approx|around)\.?\}"
-    r"|(?:about|approximately|approx\.?|around|exactly|roughly)\b)[\s~]*",
+    r"|(?:about|approximately|approx\.?|around|exactly|roughly)\b|(?:#|no\.)(?=[\s~]*[0-9]))[\s~]*",
     re.IGNORECASE,
 )
+_MINUS = re.compile(r"\A(?:minus|negative)[\s~]+(?=[0-9.\\$])", re.IGNORECASE)
 _QUALIFIER_WORDS = (
     r"for(?:\s+(?:all|any|every|each|some)\b)|where|when|if|with|because|since|such\s+that|provided"
     r"|assuming|as\s+(?:required|desired|expected)"
@@ -44,6 +46,7 @@ _QUALIFIER_WORDS = (
 _QUALIFIER = re.compile(
     rf"(?:[\s~,]*\\text\{{[\s,]*(?:(?:{_QUALIFIER_WORDS})\b|for\b|\().*"
     rf"|[\s~,]+(?:{_QUALIFIER_WORDS})\b.*"
+    r"|[\s~,;]+\(?[a-zA-Z]\s*\\in\s*\\mathbb\{[A-Z]\}(?:\s*[_^]\s*\{?[+*0-9]+\}?)?\)?"
     r"|[\s~]+\((?=[^()]*[A-Za-z]{3})[A-Za-z][A-Za-z ,.'-]*\))$",
     re.DOTALL,
 )
@@ -60,16 +63,21 @@ _UNIT_BEHIND = re.compile(
     r"|(?P<word>(?<![A-Za-z\\])[\s~]*(?:[A-Za-z]{2,}[\s~./]*)+(?:\s*\^?\s*\{?[1-9]\}?)?)$"
     r"|(?P<sign>[\s~]*(?:°[\s~]?[CFcf]?|%))$"
 )
+_AMOUNT_BEHIND = re.compile(r"(?<=[A-Za-z.}])[\s~]+(?=[0-9])")
+"""The gap in an amount of two units, as in `1 hour 30 minutes`."""
 _ANGLE_FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_UPRIGHT = re.compile(r"\\text\{([^{}]*)\}")
+_SUBSCRIPT = re.compile(r"(?<=[A-Za-z])_(?:([A-Za-z0-9])|\{([A-Za-z0-9]+)\})")
 _FITTING = ({"", "{}"}, {"", "()"}, {"", "union"})
 """Brackets that a plain list may omit."""
-_MODULUS = re.compile(r"[\s~]*\(?\\[pb]?mod\s*\{?\s*(?P<modulus>[^{}()]+?)\s*\}?\)?$")
+_MODULUS = re.compile(r"[\s~]*\(?(?:\\[pb]?|(?<=\())mod\s*\{?\s*(?P<modulus>[^{}()]+?)\s*\}?\)?$")
 
 
 def is_same_answer(answer: str, label: str) -> bool:
     """Return whether an answer means the same as the label, as `18.0 dollars` means `18`.
 
-    The relation is symmetric, so it also groups the answers of a tree for votes.
+    Two texts that can be read get the same verdict in either order. Only the label must be
+    readable: an answer that is not is different from it.
 
     Raises:
         NotComparedError: the comparison ran out of time or memory, or the label cannot be read.
@@ -77,7 +85,9 @@ def is_same_answer(answer: str, label: str) -> bool:
     """
     if answer.strip() == label.strip():
         return True
-    if max(len(answer), len(label)) > MAX_ANSWER_LENGTH:
+    if len(label) > MAX_ANSWER_LENGTH:
+        raise NotComparedError(f"the label has more than {MAX_ANSWER_LENGTH:,} characters")
+    if len(answer) > MAX_ANSWER_LENGTH:
         return False
     try:
         with limited_comparisons():
@@ -87,8 +97,10 @@ def is_same_answer(answer: str, label: str) -> bool:
 
 
 def _same_spelled(answer: str, label: str) -> bool:
-    answer, label = _LEADING.sub("", answer, count=1), _LEADING.sub("", label, count=1)
-    if not answer or not label:
+    answer, label = _without_leading(answer), _without_leading(label)
+    if not label:
+        raise NotComparedError("the label has no visible content")
+    if not answer:
         return False
     if squeeze(answer) == squeeze(label):
         return True
@@ -102,13 +114,27 @@ def _same_spelled(answer: str, label: str) -> bool:
     return _same(_read(answer), _read(label))
 
 
+def _without_leading(text: str) -> str:
+    return _MINUS.sub("-", _LEADING.sub("", text, count=1))
+
+
 def _without_qualifier(text: str) -> str:
     return _QUALIFIER.sub("", text).rstrip(" ~,") or text
 
 
 def _read(text: str) -> Structure:
     # A number with thousands separators is not a list.
-    return Scalar(text) if read_quantity(text) else structure.read_structure(text)
+    if read_quantity(text):
+        return Scalar(text)
+    amounts = _AMOUNT_BEHIND.split(text)
+    if len(amounts) > 1 and all(map(_has_unit, amounts)):
+        return Sequence(tuple(map(Scalar, amounts)), "")
+    return structure.read_structure(text)
+
+
+def _has_unit(text: str) -> bool:
+    quantity = read_quantity(text)
+    return quantity is not None and bool(quantity.unit.dimensions)
 
 
 def _same(answer: Structure, label: Structure) -> bool:
@@ -116,16 +142,42 @@ def _same(answer: Structure, label: Structure) -> bool:
         return _same_relation(answer, label)
     if isinstance(answer, Matrix) and isinstance(label, Matrix):
         return _same_matrix(answer, label)
-    if isinstance(answer, Sequence) and isinstance(label, Sequence):
+    if (
+        isinstance(answer, Sequence)
+        and isinstance(label, Sequence)
+        and (len(answer.items) == len(label.items))
+    ):
         return _same_sequence(answer, label)
     if isinstance(answer, Scalar) and isinstance(label, Scalar):
         return _same_scalar(answer.text, label.text)
+    if isinstance(answer, Matrix) or isinstance(label, Matrix):
+        return _same_vector(answer, label)
     return _same_single(answer, label) or _same_single(label, answer)
+
+
+def _same_vector(answer: Structure, label: Structure) -> bool:
+    """Compare a matrix with one row or column with a tuple, and others with a list of rows."""
+    matrix, other = (answer, label) if isinstance(answer, Matrix) else (label, answer)
+    if not isinstance(matrix, Matrix) or not isinstance(other, Sequence) or matrix.kind:
+        return False
+    rows = [Sequence(row, other.brackets) for row in matrix.rows]
+    if len(rows) == 1:
+        items = rows[0].items
+    elif all(len(row.items) == 1 for row in rows):
+        items = tuple(row.items[0] for row in rows)
+    else:
+        items = tuple(rows)
+    return other.is_ordered and len(items) == len(other.items) and _all_same(items, other.items)
 
 
 def _same_single(one: Structure, other: Structure) -> bool:
     """Compare a set of one element with that element."""
-    return isinstance(one, Sequence) and len(one.items) == 1 and _same(one.items[0], other)
+    return (
+        isinstance(one, Sequence)
+        and len(one.items) == 1
+        and not structure.is_set(other)
+        and _same(one.items[0], other)
+    )
 
 
 def _same_relation(answer: Structure, label: Structure) -> bool:
@@ -142,7 +194,7 @@ def _same_relations(answer: Relation, label: Relation) -> bool:
     if answer.is_equation and label.is_equation:
         return _same_equations(answer, label)
     ranges = _range(answer), _range(label)
-    if ranges[0] and ranges[1]:
+    if ranges[0] and ranges[1] and _are_one_name(answer.subject, label.subject):
         return _same(ranges[0], ranges[1])
     if answer.is_equation or label.is_equation:
         return False
@@ -159,13 +211,14 @@ def _same_equations(answer: Relation, label: Relation) -> bool:
 
 
 def _same_inequalities(answer: Relation, label: Relation) -> bool:
+    turned = tuple(structure.TURNED.get(sign, sign) for sign in answer.signs[::-1])
+    if answer.signs != label.signs == turned:
+        answer = Relation(answer.sides[::-1], turned)
     if len(answer.signs) > 1 or len(label.signs) > 1:
         return answer.signs == label.signs and _all_same(
             [structure.read_structure(side) for side in answer.sides],
             [structure.read_structure(side) for side in label.sides],
         )
-    if structure.TURNED.get(answer.signs[0]) == label.signs[0]:
-        answer = Relation(answer.sides[::-1], label.signs)
     if answer.signs != label.signs:
         return False
     kind: Kind = "equation" if label.signs == ("!=",) else "inequality"
@@ -215,7 +268,14 @@ def _same_sequence(answer: Sequence, label: Sequence) -> bool:
     items, wanted = answer.items, label.items
     if "union" in brackets:
         items, wanted = tuple(map(_as_set, items)), tuple(map(_as_set, wanted))
-    is_ordered = answer.is_ordered or label.is_ordered or _names_on_one_side(items, wanted)
+    is_ordered = (
+        answer.is_ordered
+        or label.is_ordered
+        or _names_on_one_side(items, wanted)
+        or all(isinstance(one, Scalar) and is_verdict(one.text) for one in wanted)
+    )
+    if "()" in brackets:
+        items, wanted = tuple(_by_name(items)), tuple(_by_name(wanted))
     return _all_same(items, wanted) if is_ordered else _match(items, wanted)
 
 
@@ -232,6 +292,18 @@ def _names_on_one_side(items: Several[Structure], wanted: Several[Structure]) ->
     return any(
         len(set(mine)) == len(items) and not other for mine, other in (names, reversed(names))
     )
+
+
+def _by_name(items: Several[Structure]) -> Several[Structure]:
+    """Return `x = 2, y = 1` for `y = 1, x = 2`, which is the point (2, 1).
+
+    Only names that follow each other in the alphabet have a place in a tuple.
+    """
+    named = {item.name or "": item for item in items if isinstance(item, Relation)}
+    names = sorted(named)
+    if len(names) != len(items) or "".join(names) not in ascii_letters:
+        return items
+    return [named[name] for name in names]
 
 
 def _all_same(items: Several[Structure], wanted: Several[Structure]) -> bool:
@@ -268,7 +340,7 @@ def _match(items: Several[Structure], wanted: Several[Structure]) -> bool:
 
 
 def _same_scalar(answer: str, label: str) -> bool:
-    if squeeze(answer) == squeeze(label):
+    if squeeze(answer) == squeeze(label) or _flat(answer) == _flat(label):
         return True
     bases = _base(answer), _base(label)
     if any(base and base[1] for base in bases):
@@ -276,6 +348,9 @@ def _same_scalar(answer: str, label: str) -> bool:
     quantities = read_quantity(answer), read_quantity(label)
     if quantities[0] and quantities[1]:
         return same_quantity(quantities[0], quantities[1])
+    moduli = _MODULUS.search(answer), _MODULUS.search(label)
+    if moduli[0] and moduli[1] and squeeze(moduli[0]["modulus"]) != squeeze(moduli[1]["modulus"]):
+        return False
     core, unit = _core_and_unit(answer, quantities[0])
     wanted, wanted_unit = _core_and_unit(label, quantities[1])
     if not (is_formula(core) and is_formula(wanted)):
@@ -285,6 +360,11 @@ def _same_scalar(answer: str, label: str) -> bool:
         or _is_rounded(quantities[0], wanted)
         or _is_rounded(quantities[1], core)
     )
+
+
+def _flat(text: str) -> str:
+    """Return a text without the signs of its subscripts: CO_2 is CO2."""
+    return _SUBSCRIPT.sub(r"\1\2", squeeze(_UPRIGHT.sub(r"\1", text)))
 
 
 def _same_formula(core: str, wanted: str) -> bool:

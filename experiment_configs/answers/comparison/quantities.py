@@ -15,18 +15,32 @@ _GROUPS = (
     r"[0-9]{1,3}(?:_[0-9]{3})+",
     r"[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}",
 )
-_EUROPEAN = r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|[0-9]{1,3}(?:\.[0-9]{3}){2,}"
+_EUROPEAN = (
+    r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|[0-9]{1,3}(?:\.[0-9]{3}){2,}"
+    rf"|[0-9]{{1,3}}(?:{_GAP}[0-9]{{3}})+,[0-9]{{1,2}}"
+)
+_PRICE = re.compile(
+    rf"(?<![0-9.,])([0-9]+),([0-9]{{2}})(?={_GAP}*[{re.escape(CURRENCY_SIGNS)}]|(?:{_GAP}*(?:euros?|EUR))\b)"
+    rf"|(?<=[{re.escape(CURRENCY_SIGNS)}])({_GAP}*[0-9]+),([0-9]{{2}})(?![0-9.,])"
+)
+"""A price with a decimal comma, as in `5,50 €`. Without the sign it may be a list."""
+_MONEY_SCALE = re.compile(r"(?:([kK])|([mM]n?)|([bB]n?)|([tT]))(?![A-Za-z])")
+_RATE = re.compile(r"[ ~]*(?:/|per\b)")
+_ORDINAL = re.compile(r"\^?(?:\{|\\text\{)*(?:st|nd|rd|th)\}*(?![A-Za-z])")
 _REPEATING = r"[0-9]*\.[0-9]*\\(?:overline|bar|dot)\s*\{?[0-9]+\}?"
 _PLAIN = rf"(?:(?:{'|'.join(_GROUPS)})(?![0-9])|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
 _DECIMAL = rf"(?:{_REPEATING}|(?:{_EUROPEAN})(?![0-9.,])|{_PLAIN})"
 _FRACTION = r"\\frac\s*\{\s*(?P<top>-?[0-9.,]+)\s*\}\s*\{\s*(?P<bottom>[0-9.,]+)\s*\}"
-_TEN = r"(?:\\cdot|[xX])\s*10\s*\^\s*\{?\s*(?P<power>[+-]?\s*[0-9]{1,3})\s*\}?"
+_TEN = r"(?:\\cdot|[xX])\s*10\s*\^\s*\{?\s*(?P<power>[+-]?\s*[0-9]{1,3})(?:\s*\})?"
 _SIGN = r"[+-]?"
-_CURRENCY = rf"[{re.escape(CURRENCY_SIGNS)}]|(?:US\$|USD|EUR|GBP|INR|CNY|RMB|Rs\.?)(?=[ ~0-9.])"
+_CURRENCY = (
+    rf"[{re.escape(CURRENCY_SIGNS)}]"
+    r"|(?:US\$|USD|EUR|GBP|INR|CNY|RMB|JPY|CHF|CAD|AUD|Rs\.?)(?=[ ~0-9.])"
+)
 _NUMBER = re.compile(
     rf"(?P<sign>{_SIGN})\s*(?P<currency>{_CURRENCY}|)\s*(?P<inner_sign>{_SIGN})\s*"
     rf"(?:(?P<whole>[0-9]+){_GAP}*(?={_GAP}[0-9]+/[0-9]|\\frac)\s*)?"
-    rf"(?:{_FRACTION}|10\s*\^\s*\{{?\s*(?P<ten>[+-]?[0-9]{{1,3}})\s*\}}?"
+    rf"(?:{_FRACTION}|10\s*\^\s*\{{?\s*(?P<ten>[+-]?[0-9]{{1,3}})(?:\s*\}})?"
     rf"|(?P<number>{_DECIMAL})"
     rf"(?:\s*/\s*(?P<divisor>{_DECIMAL})|[eE](?P<exponent>[+-]?[0-9]{{1,3}})(?![0-9A-Za-z])"
     rf"|{_GAP}*{_TEN})?"
@@ -50,12 +64,17 @@ class Number:
     @property
     def may_be_rounded(self) -> bool:
         """Whether it has enough digits to be a rounded form of another value."""
-        if self.unit_in_last_place is None or self.unit_in_last_place >= 1:
+        if self.unit_in_last_place is None:
             return False
         places = len(str(self.unit_in_last_place.denominator)) - 1
         return self.digits >= _DIGITS_TO_ROUND_TO and (
             max(self.digits, places) >= _DIGITS_OR_PLACES_TO_ROUND_TO
         )
+
+    def scaled(self, factor: Fraction) -> "Number":
+        """Return the number in another unit."""
+        step = self.unit_in_last_place
+        return Number(self.value * factor, step * factor if step else None, self.digits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +92,21 @@ def read_quantity(text: str) -> Quantity | None:
     Args:
         text: as `normalise` returns it.
     """
+    text = _PRICE.sub(lambda m: f"{m[1] or m[3]}.{m[2] or m[4]}", text)
     match = _NUMBER.match(text)
     number = _number(match) if match else None
     if match is None or number is None:
         return None
     rest = text[match.end() :]
-    unit = read_unit(rest, is_attached=bool(rest) and rest[0] not in " ~")
-    if unit is None or (match["currency"] and _is_compound(rest)):
-        return None
+    if number.value.denominator == 1 and match["number"]:
+        rest = _ORDINAL.sub("", rest, count=1) if _ORDINAL.match(rest) else rest
     if match["currency"]:
-        money = read_unit(match["currency"].removeprefix("US$") or "$")
-        if money is None or not same_unit(money, unit):
-            return None
-        unit = Unit(unit.scale, unit.dimensions or money.dimensions, unit.is_known)
-    scaled = Number(
-        number.value * unit.scale,
-        None if unit.scale != 1 else number.unit_in_last_place,
-        number.digits,
-    )
-    return Quantity(scaled, unit)
+        unit, factor = _unit_of_price(match["currency"].removeprefix("US$") or "$", rest)
+    else:
+        unit, factor = read_unit(rest, is_attached=bool(rest) and rest[0] not in " ~"), 1
+    if unit is None:
+        return None
+    return Quantity(number.scaled(Fraction(unit.scale * factor)), unit)
 
 
 def same_quantity(first: Quantity, second: Quantity) -> bool:
@@ -105,7 +120,7 @@ def same_quantity(first: Quantity, second: Quantity) -> bool:
         return True
     if first.unit.is_percent != second.unit.is_percent:
         percent, plain = (first, second) if first.unit.is_percent else (second, first)
-        return percent.number.value / 100 == plain.number.value
+        return same_number(percent.number.scaled(Fraction(1, 100)), plain.number)
     return False
 
 
@@ -137,8 +152,19 @@ def _is_rounded(rounded: Number, other: Number) -> bool:
     return (other.value / step).denominator != 1  # otherwise the decimal would show all its digits
 
 
-def _is_compound(rest: str) -> bool:
-    return any(sign in rest for sign in CURRENCY_SIGNS)
+def _unit_of_price(currency: str, rest: str) -> tuple[Unit | None, int]:
+    """Return the unit of a number behind the sign of a currency, and the factor of `$1.5M`."""
+    if _RATE.match(rest):
+        return read_unit(currency + rest), 1
+    size = _MONEY_SCALE.match(rest)
+    rest = rest[size.end() :] if size else rest
+    money = read_unit(currency)
+    unit = read_unit(rest, is_attached=bool(rest) and rest[0] not in " ~")
+    is_compound = any(sign in rest for sign in CURRENCY_SIGNS)
+    if money is None or unit is None or is_compound or not same_unit(money, unit):
+        return None, 1
+    factor = 1000 ** (size.lastindex or 0) if size else 1
+    return unit._replace(dimensions=unit.dimensions or money.dimensions), factor
 
 
 def _number(match: re.Match[str]) -> Number | None:

@@ -25,12 +25,12 @@ _SIGNS = str.maketrans(
         "÷": "/", "⁄": "/", "∕": "/", "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-",
         "≤": r"\leq ", "≥": r"\geq ", "⩽": r"\leq ", "⩾": r"\geq ", "≠": r"\neq ", "≈": r"\approx ",
         "≃": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
-        "∅": r"\emptyset ", "⌀": r"\emptyset ", "π": r"\pi ",
+        "≡": r"\equiv ", "∅": r"\emptyset ", "⌀": r"\emptyset ", "π": r"\pi ",
         "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}",
         "ℂ": r"\mathbb{C}", "‘": "'", "’": "'", "′": "'",
         "“": '"', "”": '"', "″": '"', "„": '"', "«": '"', "»": '"', "「": '"', "」": '"', "。": ".",
         "、": ",", "∠": r"\angle ", "△": r"\triangle ", "º": "°", "˚": "°", "⟨": r"\langle ",
-        "⟩": r"\rangle ", "√": r"\sqrt ",
+        "⟩": r"\rangle ", "√": r"\sqrt ", "٬": ",", "٫": ".",
         "\u00a0": "~", "\u202f": "~", "\u2009": "~", "\u2007": "~", "\u200a": "~", "\u2002": "~",
         "\u2003": "~", "\u3000": "~",
     }
@@ -57,11 +57,12 @@ FUNCTIONS = frozenset(
 """Names that may appear in a formula and are not words."""
 _OTHER_NAMES = {
     "asin": r"\arcsin", "acos": r"\arccos", "atan": r"\arctan", "pi": r"\pi", "infinity": r"\infty",
-    "inf": r"\infty", "sqrt": r"\sqrt", "tg": r"\tan", "ctg": r"\cot",
+    "inf": r"\infty", "sqrt": r"\sqrt", "lg": r"\log", "tg": r"\tan", "ctg": r"\cot",
 }  # fmt: skip
-_UNITS_TOO = r"(?!(?:min|sec)(?!\s*[({_\\]|\s+[a-z](?![A-Za-z])))"  # 60 min, but sec x
+_UNITS_TOO = ("min", "sec")
+_NOT_A_UNIT = r"(?!(?:min|sec)(?!\s*[({_\\]|\s+[a-z](?![A-Za-z])))"  # 60 min, but sec x
 _BARE_NAME = re.compile(
-    rf"(?<![\\A-Za-z]){_UNITS_TOO}"
+    rf"(?<![\\A-Za-z]){_NOT_A_UNIT}"
     rf"(?:({'|'.join(_FUNCTIONS)})|({'|'.join(_OTHER_NAMES)}))(?![A-Za-z])"
 )
 
@@ -73,6 +74,15 @@ _FONT_COMMAND = re.compile(
     r"|mathop|mathord|mathrel|smash|vphantom)(?![A-Za-z])\s*\{"
 )
 _INVISIBLE_COMMAND = re.compile(r"\\(?:[hv]?phantom|[hv]space\*?|tag\*?|label)\s*\{")
+_GREEK_COMMAND = (
+    r"\\(?:pi|" + "|".join(name.strip("\\ ") for name in _GREEK.values()) + r")(?![A-Za-z])"
+)
+
+
+def _without_points(match: re.Match[str]) -> str:
+    return match[1].replace(".", "")
+
+
 _COMMANDS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -89,6 +99,9 @@ _COMMANDS = tuple(
         (r"(?<!\\)\\(?:[,;: ]|q?quad(?![A-Za-z])|thinspace|enspace|enskip|space(?![A-Za-z]))", "~"),
         (r"\{\s*,\s*\}", ","),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (r"\\binom\s*([0-9])\s*([0-9])", r"\\binom{\1}{\2}"),
+        (r"\{\s*([^{}\\]+?)\s*\\choose\s*([^{}\\]+?)\s*\}", r"\\binom{\1}{\2}"),
         (r"\\(?:times|cdot|ast|bullet)(?![A-Za-z])", r"\\cdot "),
         (r"\\div(?![A-Za-z])", "/"),
         (r"\\le(?:q|qslant)?(?![A-Za-z])|<=|=<", r"\\leq "),
@@ -96,6 +109,8 @@ _COMMANDS = tuple(
         (r"\\lt(?![A-Za-z])", "<"),
         (r"\\gt(?![A-Za-z])", ">"),
         (r"\\neq?(?![A-Za-z])|!=", r"\\neq "),
+        (r"(?<=[\w)}\]' ~])(?::=|==)", "="),
+        (r"\+\s*/\s*-", r"\\pm "),
         (r"\\(?:approx|simeq|thickapprox|doteq)(?![A-Za-z])|~=", r"\\approx "),
         (r"\\(?:varnothing|O)(?![A-Za-z])", r"\\emptyset "),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
@@ -108,7 +123,12 @@ _COMMANDS = tuple(
         (r"\\varphi(?![A-Za-z])", r"\\phi"),
         (r"\\(?:therefore|implies|Rightarrow|because)(?![A-Za-z])", ""),
         (r"(?:\{\s*\})?\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])", "°"),
-        (r"\\(?:R|mathbb\s*R)(?![A-Za-z])", r"\\mathbb{R}"),
+        (r"\\R(?![A-Za-z])", r"\\mathbb{R}"),
+        (r"\\mathbb\s*([A-Z])(?![A-Za-z])", r"\\mathbb{\1}"),
+        (r"\\lg(?![A-Za-z])", r"\\log"),
+        (r"\\log\s*_\s*(?:e|\{\s*e\s*\})(?![A-Za-z])", r"\\ln "),
+        (r"\^\s*-\s*([0-9]+|[A-Za-z](?![A-Za-z]))", r"^{-\1}"),
+        (r"(?<![A-Za-z0-9\\.])((?:[A-Z]\.)+[A-Z])\.?(?![A-Za-z0-9])", _without_points),
         (r"(?<!\\)\\([%#&_])", r"\1"),
         (r"\\textdollar(?![A-Za-z])|\\dollar(?![A-Za-z])", r"\\$"),
         (r"\\euro(?![A-Za-z])", "€"),
@@ -126,8 +146,9 @@ _ALIGNMENT = re.compile(
 _ABSOLUTE = re.compile(r"(?<![A-Za-z\\])abs\s*\(([^()]*)\)")
 _MATH_DOLLAR = re.compile(r"(?<!\\)\$")
 _SHORT_FRACTION = re.compile(
-    r"\\frac\s*(?:([0-9A-Za-z])|(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}))"
-    r"\s*(?:([0-9A-Za-z])|(?=\{))"
+    rf"\\frac\s*(?:([0-9A-Za-z]|{_GREEK_COMMAND})"
+    r"|(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}))"
+    rf"\s*(?:([0-9A-Za-z]|{_GREEK_COMMAND})|(?=\{{))"
 )
 _SHORT_ROOT = re.compile(
     r"\\sqrt\s*(\[[^\[\]]*\])?\s*(?:([0-9]+|[A-Za-z]|\\pi(?![A-Za-z]))|(?=\())"
@@ -193,7 +214,13 @@ def _plain_unicode(text: str) -> str:
     text = _ROOT.sub(lambda m: f"{_ROOTS[m[1]]}{{{m[2].strip('{}')}}}", text)
     text = text.translate(_SIGNS)
     text = unicodedata.normalize("NFKC", text).translate(_SIGNS)
-    return "".join(_GREEK.get(character, character) for character in text)
+    return "".join(_GREEK.get(character, _digit(character)) for character in text)
+
+
+def _digit(character: str) -> str:
+    """Return the digit that a character of any script is; any other character unchanged."""
+    value = unicodedata.decimal(character, None)
+    return character if value is None else str(value)
 
 
 def _spelled(run: str, alphabet: dict[str, str]) -> str:
@@ -228,6 +255,8 @@ def _upright(content: str) -> str:
     inner = content.strip()
     # Nested commands are rewritten first, so a text inside a text becomes one text.
     inner = re.sub(r"\\text\{([^{}]*)\}", r"\1", inner)
+    if inner in _FUNCTIONS and inner not in _UNITS_TOO:
+        return rf"\{inner} "
     return rf"\text{{{inner}}}"
 
 

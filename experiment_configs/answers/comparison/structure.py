@@ -38,6 +38,27 @@ _NAME = re.compile(
 _NOT_NAMES = re.compile(
     r"\\(?:pi|infty|emptyset|sin|cos|tan|cot|sec|csc|ln|log|exp|sqrt|frac)(?![a-z])"
 )
+_SET_BUILDER = re.compile(
+    r"(?P<name>[A-Za-z])(?:\s*\\in\s*\\mathbb\{R\})?[\s~]*[|:][\s~]*(?P<condition>.+)"
+)
+_OUTWARD_BRACKETS = re.compile(
+    r"(?:(?P<out>(?<![\w)}\]])\])|(?P<opening>[\[(]))(?P<inner>[^\[\]()]*[^\[\]()\s~][\s~]*[,;][^\[\](),;]+)"
+    r"(?:(?P<outward>\[)|(?P<closing>[\])]))"
+)
+_ANGLES = re.compile(r"<([^<>]*,[^<>]*)>")
+_REAL_NUMBERS = re.compile(
+    r"\\mathbb\{R\}|(?:the\s+set\s+of\s+)?(?:all\s+)?(?:the\s+)?real(?:s|\s+numbers)", re.IGNORECASE
+)
+_NO_SOLUTION = re.compile(
+    r"(?:there\s+(?:is|are)\s+)?no\s+(?:real\s+)?solutions?(?:\s+exists?)?|(?:the\s+)?empty\s+set",
+    re.IGNORECASE,
+)
+_WITHOUT = re.compile(
+    r"\\mathbb\{R\}\s*(?:\\setminus|\\backslash|-)\s*\\\{(?P<point>[^{},;]+|.*\}[^,;]*)\\\}"
+)
+_TUPLE_OF_NAMES = re.compile(r"\(([^()]*,[^()]*)\)")
+_PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])")
+_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _SYMBOL = re.compile(r"\\(?!text(?![A-Za-z]))[A-Za-z]+'*")
 _WORDS = re.compile(
     r"(?:[A-Za-z]+'?[A-Za-z]*|\\text\{[^{}]*\})(?:\s+(?:[A-Za-z]+|\\text\{[^{}]*\}))*"
@@ -92,6 +113,12 @@ class Relation:
         """Return the left side of an equation if it is a name, as in `x = 5` or `f(x) = 2x`."""
         return self.sides[0] if self.is_equation and is_name(self.sides[0]) else None
 
+    @property
+    def subject(self) -> str | None:
+        """Return the name that an inequality is about, as in `x < 2` or `0 < x < 2`."""
+        sides = self.sides[1:2] if len(self.sides) == 3 else self.sides  # noqa: PLR2004
+        return next(filter(is_name, sides), None)
+
     def value(self) -> "Structure | None":
         """Return the value that an equation gives to a name or a calculation; None without one.
 
@@ -112,6 +139,9 @@ Structure: TypeAlias = Scalar | Sequence | Matrix | Relation
 def read_structure(text: str) -> Structure:
     """Return the structure of an answer, as `normalise` returns it."""
     text = _without_outer_group(text.strip(" ~"))
+    text = _OUTWARD_BRACKETS.sub(_inward, _ANGLES.sub(r"\\langle \1\\rangle", text))
+    if (named := _named_set(text)) is not None:
+        return named
     parts = _split(text)
     return (
         _list(parts)
@@ -122,6 +152,13 @@ def read_structure(text: str) -> Structure:
         or _union(text)
         or Scalar(text)
     )
+
+
+def is_set(value: Structure) -> bool:
+    """Return whether a value is a set, which may be an element of another set."""
+    if isinstance(value, Sequence):
+        return value.brackets == "{}"
+    return value == Scalar(r"\emptyset")
 
 
 def is_name(text: str) -> bool:
@@ -147,6 +184,8 @@ def is_word_name(text: str) -> bool:
 def as_interval(relation: Relation) -> Structure | None:
     """Return the interval in which an inequality puts its variable; None if there is none."""
     sides, signs = relation.sides, relation.signs
+    if signs == ("!=",) and is_name(sides[0]):
+        return _all_but(sides[1])
     if set(signs) <= {"<", "<="} or set(signs) <= {">", ">="}:
         if signs[0].startswith(">"):
             sides, signs = sides[::-1], tuple(sign.replace(">", "<") for sign in signs[::-1])
@@ -165,25 +204,72 @@ def _interval(low: str, high: str, left: str, right: str) -> Sequence:
     return Sequence((read_structure(low), read_structure(high)), brackets)
 
 
+def _inward(match: re.Match[str]) -> str:
+    """Return an interval such as `]1, 2[` with the bracket `(` or `)` at each open end."""
+    opening, closing = match["opening"] or "(", match["closing"] or ")"
+    return f"{opening}{match['inner']}{closing}"
+
+
+def _named_set(text: str) -> Structure | None:
+    r"""Return the set that `\mathbb{R}`, `\mathbb{R} \setminus \{2\}` or "no solution" names."""
+    words = _TEXT.sub(r"\1", text).strip()
+    if _NO_SOLUTION.fullmatch(words):
+        return Scalar(r"\emptyset")
+    if _REAL_NUMBERS.fullmatch(words):
+        return _interval(r"-\infty", r"\infty", "<", "<")
+    without = _WITHOUT.fullmatch(text)
+    return _all_but(without["point"]) if without else None
+
+
+def _all_but(point: str) -> Sequence:
+    below = _interval(r"-\infty", point, "<", "<")
+    return Sequence((below, _interval(point, r"\infty", "<", "<")), "union")
+
+
 def _list(parts: "_Parts") -> Structure | None:
     if parts.separators == 0:
         return None
-    items = tuple(read_structure(item) for item in parts.items if item)
+    items = tuple(
+        read_structure(one) for item in parts.items if item for one in _both_signs(item) or (item,)
+    )
     if len(items) < 2:  # noqa: PLR2004
         return None
     return (not parts.are_alternatives and _between(items)) or Sequence(items, "")
 
 
-def _relation(parts: "_Parts") -> Relation | None:
-    is_relation = parts.signs and all(parts.items)
-    return Relation(tuple(parts.items), tuple(parts.signs)) if is_relation else None
+def _relation(parts: "_Parts") -> Structure | None:
+    if not parts.signs or not all(parts.items):
+        return None
+    sides, signs = tuple(parts.items), tuple(parts.signs)
+    if signs == ("=",) and is_name(sides[1]) and is_value(sides[0]):
+        sides = sides[::-1]
+    return _named_tuple(sides, signs) or Relation(sides, signs)
+
+
+def _named_tuple(sides: tuple[str, ...], signs: tuple[str, ...]) -> Sequence | None:
+    """Return `(x = 1, y = 2)` for `(x, y) = (1, 2)`."""
+    names = _TUPLE_OF_NAMES.fullmatch(sides[0])
+    values = read_structure(sides[-1]) if names and signs == ("=",) else None
+    if names is None or not isinstance(values, Sequence) or values.brackets != "()":
+        return None
+    left = [name.strip(" ~") for name in names[1].split(",")]
+    right = [item.text if isinstance(item, Scalar) else "" for item in values.items]
+    if len(left) != len(right) or not all(map(is_name, left)) or not all(right):
+        return None
+    return Sequence(tuple(Relation(pair, ("=",)) for pair in zip(left, right, strict=True)), "()")
 
 
 def _with_both_signs(text: str) -> Sequence | None:
-    if r"\pm" not in text or r"\mp" in text:
-        return None
-    both = (text.replace(r"\pm", sign).strip().removeprefix("+").strip() for sign in ("+", "-"))
-    return Sequence(tuple(map(Scalar, both)), "")
+    both = _both_signs(text)
+    return Sequence(tuple(map(Scalar, both)), "") if both else None
+
+
+def _both_signs(text: str) -> tuple[str, ...]:
+    r"""Return the two texts that one with `\pm` stands for, or nothing."""
+    if not _PLUS_MINUS.search(text) or r"\mp" in text:
+        return ()
+    both = (_PLUS_MINUS.sub(sign, text).strip() for sign in ("+", "-"))
+    return tuple(one.removeprefix("+").strip() for one in both)
 
 
 def _union(text: str) -> Sequence | None:
@@ -288,8 +374,9 @@ def _bracketed(text: str) -> Structure | None:
         return _set(inner)
     content = read_structure(inner)
     brackets = opening + text[end[0] : end[1]]
-    if isinstance(content, Sequence) and not content.brackets and "," in inner:
-        return Sequence(content.items, "()" if opening == r"\langle" else brackets)
+    if isinstance(content, Sequence) and not content.brackets and re.search("[,;]", inner):
+        is_interval = opening != r"\langle" and len(content.items) == 2  # noqa: PLR2004
+        return Sequence(content.items, brackets if is_interval else "()")
     return content if brackets == "()" else None
 
 
@@ -297,10 +384,19 @@ def _set(inner: str) -> Structure | None:
     if not inner:
         return Scalar(r"\emptyset")
     if re.search(r"(?<!\\)[|:]", inner):
-        return None  # {x | x > 0} is compared as it is written
+        return _described_set(inner)
     content = read_structure(inner)
     is_list = isinstance(content, Sequence) and not content.brackets
     return Sequence(content.items if is_list else (content,), "{}")  # type: ignore[union-attr]
+
+
+def _described_set(inner: str) -> Structure | None:
+    """Return the interval of `{x | x > 0}`; another condition is compared as it is written."""
+    match = _SET_BUILDER.fullmatch(inner)
+    condition = read_structure(match["condition"]) if match else None
+    if match is None or not isinstance(condition, Relation) or condition.subject != match["name"]:
+        return None
+    return as_interval(condition)
 
 
 def _closing_bracket(text: str, start: int) -> tuple[int, int] | None:

@@ -43,20 +43,30 @@ wk week wks 周
 mo month mos
 yr year yrs 年 岁
 hz hertz
+khz kilohertz
+mhz megahertz
+ghz gigahertz
 n newton
 j joule
 kj kilojoule
+Mj megajoule
 cal calorie
 kcal kilocalorie
 w watt
+mw milliwatt
 kw kilowatt
+Mw megawatt
+gw gigawatt
 v volt
 mv millivolt
+kv kilovolt
 ampere amp
 ω ohm
 pa pascal
 kpa kilopascal
+Mpa megapascal
 mol mole
+M molar
 k kelvin
 coulomb
 kb kilobyte
@@ -86,14 +96,21 @@ _COMPOSED = {
     "mph": {"mi": 1, "h": -1}, "kph": {"km": 1, "h": -1}, "kmph": {"km": 1, "h": -1},
     "kmh": {"km": 1, "h": -1}, "kwh": {"kw": 1, "h": 1},
 }  # fmt: skip
-_SIGNS = {"$": "dollar", "€": "euro", "£": "gbp", "¥": "yen", "₹": "rupee", "¢": "cent"}
+_SIGNS = {
+    "$": "dollar", "€": "euro", "£": "gbp", "¥": "¥", "₹": "rupee", "¢": "cent", "₩": "won",
+    "₽": "ruble", "₱": "peso", "₺": "lira", "₫": "dong", "₪": "shekel", "฿": "baht",
+}  # fmt: skip
 CURRENCY_SIGNS = "".join(sign for sign in _SIGNS if sign != "¢")
 _DEGREES = {
     "°": "degree", "degree": "degree", "deg": "degree", "°c": "celsius", "celsius": "celsius",
     "°f": "fahrenheit", "fahrenheit": "fahrenheit", "度": "degree",
 }  # fmt: skip
-_LOOSE = {"degree": ("celsius", "fahrenheit"), "pound": ("lb", "gbp")}
+_LOOSE = {
+    "degree": ("celsius", "fahrenheit"), "pound": ("lb", "gbp"), "¥": ("yen", "yuan")
+}  # fmt: skip
 """Words for several units. The question decides which unit is meant."""
+_MEGA = re.compile(r"M(?:[gmsVWJN]|Pa|eV)?")
+"""Symbols in which a capital M means something else than a small one."""
 _PERCENT = frozenset({"%", "percent", "pct", "percentage"})
 _SCALES = {
     "dozen": 12,
@@ -118,10 +135,19 @@ _POWERS = {
 _WITHOUT_MEANING = frozenset(
     {
         "a", "about", "altogether", "an", "apart", "away", "deep", "each", "exactly", "high",
-        "left", "long", "more", "of", "old", "only", "remaining", "tall", "the", "total", "unit",
-        "units", "wide",
+        "left", "long", "of", "old", "only", "remaining", "tall", "the", "total",
+        "wide",
     }
 )  # fmt: skip
+_DIRECTIONS = {
+    word: direction
+    for direction, words in {
+        "more": "more increase gain profit above up older taller faster longer ahead",
+        "less": "less fewer decrease loss below down younger shorter slower behind",
+        "north": "north", "south": "south", "east": "east", "west": "west",
+    }.items()
+    for word in words.split()
+}  # fmt: skip
 _NOT_UNITS = (FUNCTIONS - {"min", "sec"}) | {
     "and",
     "or",
@@ -132,17 +158,19 @@ _NOT_UNITS = (FUNCTIONS - {"min", "sec"}) | {
     "to",
     "than",
 }
+_NAMES = frozenset({*_UNIT_OF.values(), *_SIGNS.values(), *_DEGREES.values(), "%"})
+_ANY_UNIT = "unit"
 _SHORTEST_UNKNOWN = 3
 _MAX_WORDS = 6
 
 _CJK = "\u4e00-\u9fff"
 _ATOM = re.compile(
-    rf"(?P<per>/|per\s|\bper\b)|(?P<mark>°\s?[CFcf](?![A-Za-z])|[°%$€£¥₹¢])"
+    rf"(?P<per>/|per\s|\bper\b)|(?P<mark>°\s?[CFcf](?![A-Za-z])|[°%¢{CURRENCY_SIGNS}])"
     rf"|(?P<cjk>平方|立方|[{_CJK}]+)|(?P<word>[A-Za-zμΩ]+(?:'s)?)\.?|(?P<gap>[\s~·.-]+|\\cdot\s*)"
 )
 _POWER = re.compile(r"\s*\^?\s*(?:\{\s*(-?[1-9])\s*\}|(-?[1-9])(?![0-9]))")
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
-_IN_TOTAL = re.compile(r"\s+in\s+(?:total|all|sum)$", re.IGNORECASE)
+_IN_TOTAL = re.compile(r"(?:^|\s+)(?:in\s+(?:total|all|sum)|times)$", re.IGNORECASE)
 
 
 class Unit(NamedTuple):
@@ -152,15 +180,15 @@ class Unit(NamedTuple):
     """Factor of the number, as in 2 million."""
     dimensions: frozenset[tuple[str, int]]
     """Known units with their powers; words that name no known unit have power 1."""
-    is_known: bool
-    """False if a word names no known unit, such as `apples`."""
+    direction: str = ""
+    """Where a change or a distance goes, as in `10% more` and `5 km north`."""
 
     @property
     def is_percent(self) -> bool:
         return self.dimensions == frozenset({("%", 1)})
 
 
-NO_UNIT = Unit(1, frozenset(), is_known=True)
+NO_UNIT = Unit(1, frozenset())
 
 
 def read_unit(text: str, *, is_attached: bool = False) -> Unit | None:
@@ -172,24 +200,30 @@ def read_unit(text: str, *, is_attached: bool = False) -> Unit | None:
             variable, and an unknown word is part of a formula.
     """
     is_upright = r"\text" in text
+    text = text.replace(r"\mu ", "μ").replace(r"\Omega", "Ω")
     text = _IN_TOTAL.sub("", _TEXT.sub(r" \1 ", text).strip(" ~"))
     if not text:
         return NO_UNIT
+    if text.endswith(("-", "/")):
+        return None
     reader = _Reader(is_attached=is_attached and not is_upright)
     return reader.unit if reader.read(text) else None
 
 
 def same_unit(first: Unit, second: Unit) -> bool:
     """Return whether two units can belong to the same answer; a missing unit matches every unit."""
+    if first.direction and second.direction and first.direction != second.direction:
+        return False
     if not first.dimensions or not second.dimensions or first.dimensions == second.dimensions:
         return True
     names = {name for name, _ in first.dimensions}, {name for name, _ in second.dimensions}
     for loose, kinds in _LOOSE.items():
         if loose in names[0] | names[1]:
             return all(one <= {loose, *kinds} for one in names)
-    if first.is_known and second.is_known:
-        return False
-    return bool(first.dimensions & second.dimensions)
+    known = [{part for part in unit.dimensions if part[0] in _NAMES} for unit in (first, second)]
+    if all(known):
+        return known[0] == known[1]
+    return first.dimensions <= second.dimensions or second.dimensions <= first.dimensions
 
 
 class _Reader:
@@ -199,7 +233,7 @@ class _Reader:
         self.is_attached = is_attached
         self.scale = 1
         self.powers: dict[str, int] = {}
-        self.is_known = True
+        self._direction = ""
         self._words = 0
         self._sign = 1
         self._next_power = 1
@@ -207,8 +241,10 @@ class _Reader:
 
     @property
     def unit(self) -> Unit:
-        dimensions = frozenset((name, power) for name, power in self.powers.items() if power)
-        return Unit(self.scale, dimensions, self.is_known)
+        dimensions = frozenset(
+            (name, power) for name, power in self.powers.items() if power and name != _ANY_UNIT
+        )
+        return Unit(self.scale, dimensions, self._direction)
 
     def read(self, text: str) -> bool:
         position = 0
@@ -223,12 +259,12 @@ class _Reader:
             if atom is None or not self._take(atom):
                 return False
             position = atom.end()
-        return True
+        return self._next_power == 1
 
     def _take(self, atom: re.Match[str]) -> bool:
         if atom["per"]:
             self._sign, self._last = -1, ""
-            return bool(self.powers)
+            return bool(self.powers) or atom["per"] != "/"
         if atom["gap"]:
             return True
         if atom["mark"]:
@@ -239,22 +275,31 @@ class _Reader:
 
     def _take_word(self, word: str, is_cjk: bool) -> bool:
         self._words += 1
-        lower = word.casefold()
+        lower = _folded(word)
         if self._words > _MAX_WORDS or lower in _NOT_UNITS:
             return False
         if lower in _SCALES and not self.powers:
             self.scale *= _SCALES[lower]
         elif lower in _POWERS:
             self._raise(_POWERS[lower])
-        elif lower in _WITHOUT_MEANING and not self.is_attached:
+        elif not self.is_attached and self._take_modifier(lower):
             pass
         elif (name := _known(word)) and not (self.is_attached and len(word) == 1 and not is_cjk):
             self._add(name)
         elif is_cjk or (len(word) >= _SHORTEST_UNKNOWN and not self.is_attached):
             self._add(_singular(lower))
-            self.is_known = False
         else:
             return False
+        return True
+
+    def _take_modifier(self, word: str) -> bool:
+        """Take a word that says more about a unit; False for another word."""
+        if word in _DIRECTIONS:
+            self._direction = _DIRECTIONS[word]
+        elif _singular(word) == _ANY_UNIT:
+            self._add(_ANY_UNIT)
+        else:
+            return word in _WITHOUT_MEANING
         return True
 
     def _raise(self, power: int) -> None:
@@ -271,9 +316,14 @@ class _Reader:
         self.is_attached = False
 
 
+def _folded(word: str) -> str:
+    """Return a word in small letters, except that MPa is not mPa."""
+    return word[0] + word[1:].casefold() if _MEGA.fullmatch(word) else word.casefold()
+
+
 def _known(word: str) -> str:
     """Return the symbol of a known unit; "" for another word."""
-    lower = word.casefold()
+    lower = _folded(word)
     if lower in _PERCENT:
         return "%"
     for spelling in (lower, _singular(lower)):

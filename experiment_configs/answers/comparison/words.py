@@ -12,13 +12,26 @@ _CHOICE = re.compile(
     rf"|{_LETTER}\s+-\s.*"
     rf"|{_LETTER}\s*\(.*\)"
     rf"|{_LETTER},\s+[a-z]{{2,}}.*"
+    rf"|{_LETTER}\s+is\s+(?:the\s+)?(?:correct|right|true|answer)\b.*"
     rf"|{_LETTER}\s+{_REASON}.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_BETWEEN = rf"(?:(?!{_REASON}|\b(?:not|but|than|while|instead)\b).)*?"
+_SEVERAL_CHOICES = re.compile(
+    r"\A(?i:.*?\b(?:options?|choices?|answers?)\s*(?:is|are)?:?\s)?\s*(?i:either\s|both\s)?\(?[A-J]\)?\s*"
+    r"(?:[,;]\s*(?i:and\s|or\s)?|[&/+]|(?i:and|or|as\s+well\s+as)\s)"
+    r"\s*(?i:(?:also|maybe|option|choice)\s+)*\(?[A-J](?![A-Za-z'])(?!\s+[a-z])"
+    rf"|\A\([A-J]\){_BETWEEN}\s\([A-J]\)"
+    rf"|\A[A-J]\s*[.):]{_BETWEEN}\s[A-J][.):](?:\s|$)"
+    rf"|\A[A-J]\s-\s{_BETWEEN}\s[A-J]\s-\s",
+    re.DOTALL,
+)
+"""Two letters with equal rights: `B and C`, `A) 3 B) 4`."""
 _LABEL_CHOICE = re.compile(r"\(([A-Za-z])\)|([A-J])")
 
 _VERDICTS = frozenset({"yes", "no", "true", "false"})
 _VERDICT = re.compile(
+    r"(?!.*?[,;&]\s*(?:(?:yes|no|true|false)(?:\W|and\b|or\b)*)+$)"  # several verdicts
     r"(yes|no|true|false)(?:\s*[,.;:!(\u2014-].*|\s+(?:because|since|as|it|he|she|they|we|you|the|this"
     r"|that|there|i)\b.*)?",
     re.IGNORECASE | re.DOTALL,
@@ -46,6 +59,7 @@ _DATES = tuple(
     )
 )
 _NOON = 12
+_HOUR = re.compile(r"0?[1-9]|1[0-2]")
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _PUNCTUATION = re.compile(r"[.'\"`!?()]")
@@ -67,17 +81,39 @@ def compare_words(answer: str, label: str) -> bool | None:
             return found is not None and found[1].casefold() == wanted.casefold()
     for wanted, given in ((label, answer), (answer, label)):
         right = _LABEL_CHOICE.fullmatch(wanted)
-        chosen = _CHOICE_ALONE.fullmatch(given) or _CHOICE.fullmatch(given)
+        chosen = _CHOICE_ALONE.fullmatch(given) or (
+            None if _SEVERAL_CHOICES.search(given) else _CHOICE.fullmatch(given)
+        )
         if right and chosen:
             return _first_group(right).upper() == _first_group(chosen).upper()
+    for compare in (_compare_times, _compare_dates):
+        verdict = compare(answer, label)
+        if verdict is not None:
+            return verdict
+    return None
+
+
+def _compare_times(answer: str, label: str) -> bool | None:
     times = _time(answer), _time(label)
     if times[0] and times[1]:
         return _same_time(times[0], times[1])
+    for time, other in ((times[0], label), (times[1], answer)):
+        if time and _HOUR.fullmatch(other) and (time[1] or time[0] % 3600 == 0):
+            return _same_time(time, (int(other) * 3600, ""))
+    # A time has no other reading, except that 3:10 may be a ratio.
+    return False if any(time and time[1] for time in times) else None
+
+
+def _compare_dates(answer: str, label: str) -> bool | None:
     dates = _date(answer), _date(label)
     if dates[0] and dates[1]:
         return _same_date(dates[0], dates[1])
-    # A time or a date has no other reading, except that 3:10 may be a ratio.
-    return False if any(dates) or any(time and time[1] for time in times) else None
+    return False if any(dates) else None
+
+
+def is_verdict(text: str) -> bool:
+    """Return whether a text is only yes, no, true or false."""
+    return _TEXT.sub(r"\1", text).strip().casefold() in _VERDICTS
 
 
 def same_text(answer: str, label: str) -> bool:

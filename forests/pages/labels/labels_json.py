@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
 from forests.core.opinions.agreement import Kappa
 from forests.core.tree import format_path
@@ -40,8 +40,12 @@ def labels_data(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
         "num_divided": context["num_divided"],
         "num_decided": context["num_decided"],
         "steps": [_card_data(forest, card) for card in context["cards"]],
-        "next": f"?{context['next_page']}&format=json" if context["next_page"] else None,
+        "next": _next_address(request, context["next_page"]),
     }
+
+
+def _next_address(request: HttpRequest, next_page: str) -> str | None:
+    return json_address(request.path, **QueryDict(next_page).dict()) if next_page else None
 
 
 def _kappa_data(kappa: Kappa) -> dict[str, Any]:

@@ -176,9 +176,11 @@ def node_inside(request: HtmxRequest, forest_name: str, index: int, path: NodePa
     if not request.htmx:
         return _to_node(request, forest_name, index, path)
     forest = get_forest(forest_name)
-    reading = reading_of(forest, get_tree(forest, index), read_query(request))
+    stored = get_tree(forest, index)
+    reading = reading_of(forest, stored, read_query(request))
     get_node(reading, path)
     context = {
+        "tree": stored,
         "rows": reading.rows_below(path),
         "row": reading.row(path, with_text=True),
         "query": reading.query,
@@ -196,9 +198,11 @@ def node_steps(request: HtmxRequest, forest_name: str, index: int, path: NodePat
     if start is None or stop is None or start >= stop:
         raise Http404("give the positions of the steps to list, such as ?from=100&to=200")
     forest = get_forest(forest_name)
-    reading = reading_of(forest, get_tree(forest, index), read_query(request))
+    stored = get_tree(forest, index)
+    reading = reading_of(forest, stored, read_query(request))
     get_node(reading, path)
-    context = {"rows": reading.rows_below(path, start=start, stop=stop), "query": reading.query}
+    rows = reading.rows_below(path, start=start, stop=stop)
+    context = {"tree": stored, "rows": rows, "query": reading.query}
     return render(request, "forests/_rows.html", context)
 
 

@@ -7,9 +7,9 @@ node that the search never visited has the Q value 0 and no value here.
 """
 
 from collections.abc import Mapping
-from typing import Any, Required
+from typing import Annotated, Any, Required
 
-from pydantic import TypeAdapter, with_config
+from pydantic import TypeAdapter, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
 from common.validation import STRICT
@@ -45,17 +45,25 @@ class RstarNode(TypedDict, total=False):
     visit_count: int | None
 
 
+_NODE = TypeAdapter(RstarNode)
+_NODES = {
+    "type": "object",
+    "properties": {"solutions": True},
+    "additionalProperties": _NODE.json_schema(),
+}
+
+
 @with_config(STRICT)
 class RstarLine(TypedDict, total=False):
     """A tree in the format `rstar`."""
 
     question: Required[Text]
     answer: Required[ShortLabel]
-    rstar: Required[dict[str, Any]]
+    rstar: Required[Annotated[dict[str, Any], WithJsonSchema(_NODES)]]
     """The nodes by tag: "0" is the question, and "0.1" its first step."""
 
 
-RSTAR_LINE, _NODE = TypeAdapter(RstarLine), TypeAdapter(RstarNode)
+RSTAR_LINE = TypeAdapter(RstarLine)
 
 
 def read_rstar(row: Any) -> ForeignTree:

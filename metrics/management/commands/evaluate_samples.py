@@ -22,7 +22,7 @@ from metrics.arguments import (
 )
 from metrics.core.evaluation import LEFT_OUT, Evaluation, EvaluationOptions
 from metrics.core.sample_trees import search_of
-from metrics.core.search.value_functions import ValueOptions
+from metrics.core.search.value_functions import SearchSpace, ValueOptions
 from metrics.measuring.sample_files import read_samples
 from metrics.tables.printing import show_numbers
 from metrics.tables.run_tables import baseline_table, search_table
@@ -73,9 +73,14 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
             first = list(itertools.islice(searches, 1))
             if not first:
                 raise CommandError(f"{file} has no problems: give one JSON object per line")
-            has_scores = any(value is not None for value in first[0].values.values())
+            has_scores = _has_scores(first[0])
             evaluation = Evaluation(_options(options, has_scores=has_scores))
             for done, search in enumerate(itertools.chain(first, searches), start=1):
+                if _has_scores(search) and not has_scores:
+                    raise CommandError(
+                        f"{file}: problem {done} has scores and the first problem has none: move "
+                        "a problem with scores to the first line, or remove all scores"
+                    )
                 evaluation.add(str(done), search.tree, [search])
                 report(done)
         self._show(evaluation, print_as)
@@ -96,6 +101,10 @@ python manage.py evaluate_samples liar.jsonl --dataset_config_name liar_new
                 f"{evaluation.num_uncompared} samples have no result, as nobody could compare "
                 "their answers with the label: run the command again when the machine is less busy"
             )
+
+
+def _has_scores(search: SearchSpace) -> bool:
+    return any(value is not None for value in search.values.values())
 
 
 def _options(options: dict[str, Any], *, has_scores: bool) -> EvaluationOptions:

@@ -1,12 +1,13 @@
 import json
-import os
-import secrets
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
+from django.core.management.base import CommandError
 
 from common.commands import ProjectCommand
+from prm_site.configuration.secret_key import read_or_create_secret
 
 USERNAME = "demo"
 
@@ -16,13 +17,17 @@ class Command(ProjectCommand):
 
     def handle(self, **options: Any) -> None:
         path = settings.DATA_DIR / "demo_password"
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(12))
-        password = path.read_text()
-        user = User.objects.filter(username=USERNAME).first() or User(username=USERNAME)
+        try:
+            password = read_or_create_secret(path, num_bytes=12)
+        except OSError as error:
+            raise CommandError(f"{path} cannot be read or written: {error.strerror}") from error
+        # Of two processes that make the user at once, the later one gets the user of the other.
+        user, _ = User.objects.get_or_create(
+            username=USERNAME,
+            defaults={
+                "password": make_password(password), "is_staff": True, "is_superuser": True,
+            },
+        )  # fmt: skip
         if not user.check_password(password):
             user.is_staff = user.is_superuser = True
             user.set_password(password)

@@ -55,12 +55,13 @@ manage.py services --only mongodb,queue --json
         Raises:
             CommandError: the named database or queue does not answer.
         """
+        setting = service.named_by(os.environ)
         for address in service.named_addresses(os.environ):
             if service.is_ready(address):
                 continue
             problem = (
-                f"{service.setting}={without_password(address)} does not answer: "
-                "check it, or unset it to use the embedded one"
+                f"{without_password(address)} of {setting} does not answer: check it, or unset "
+                f"{setting} to use the embedded one"
             )
             if service is not MODEL:
                 raise CommandError(problem)

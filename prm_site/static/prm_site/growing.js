@@ -1,4 +1,5 @@
-// Adds the new steps of a growing tree to the page, without changing what the reader has opened.
+// Adds the new steps of a growing tree to the page and removes those that are gone, without
+// changing what the reader has opened.
 "use strict";
 
 const listIn = (step) => step.querySelector(":scope > details > .steps");
@@ -24,10 +25,24 @@ function updateStep(step, fresh) {
   const steps = listIn(step);
   const newSteps = listIn(fresh);
   if (steps && newSteps) addSteps(steps, newSteps);
+  else if (steps) steps.remove();
   else if (newSteps) {
     bodyIn(step).after(newSteps);
     htmx.process(newSteps);
   }
+}
+
+// A tree that was emptied and grows again has other steps at the same places.
+function isOther(step, fresh) {
+  const [text, newText] = [step.dataset.text, fresh.dataset.text];
+  return text && newText && text !== newText;
+}
+
+// A list without a gap has all its steps.
+function removeGone(list, fresh) {
+  const isWhole = [...fresh.children].every((one) => one.id);
+  const kept = new Set([...fresh.children].map((one) => one.id));
+  if (isWhole) for (const old of [...list.children]) if (!kept.has(old.id)) old.remove();
 }
 
 function isKnown(gap) {
@@ -36,9 +51,14 @@ function isKnown(gap) {
 
 function addSteps(list, fresh) {
   let before = null;
+  removeGone(list, fresh);
   for (const one of [...fresh.children]) {
     let step = one.id ? document.getElementById(one.id) : null;
-    if (step) updateStep(step, one);
+    if (step && isOther(step, one)) {
+      step.replaceWith(one);
+      step = one;
+      htmx.process(step);
+    } else if (step) updateStep(step, one);
     else if (one.id || !isKnown(one)) {
       if (!one.id) for (const old of list.querySelectorAll(":scope > .gap")) old.remove();
       step = one;
@@ -64,7 +84,11 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const steps = document.querySelector(".steps.root");
   const fresh = page.querySelector(".steps.root");
   if (!steps || !fresh) {
-    replaceWith(document.getElementById("steps"), page.getElementById("steps"));
+    const old = document.getElementById("steps");
+    const whole = page.getElementById("steps");
+    if (!whole || old.isEqualNode(whole)) return;
+    old.replaceWith(whole);
+    htmx.process(whole);
     return;
   }
   addSteps(steps, fresh);

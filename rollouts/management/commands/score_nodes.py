@@ -22,6 +22,7 @@ from forests.storage.scores import delete_scores, start_scorer
 from rollouts.client.backend import Backend
 from rollouts.client.server import ServerAddress
 from rollouts.client.servers_of_settings import scorer_server
+from rollouts.client.spending import Spending
 from rollouts.scoring.kinds import KINDS
 from rollouts.scoring.replacing import check_server
 from rollouts.scoring.score_forest import Scoring, first_request, score_forest
@@ -189,14 +190,16 @@ python manage.py score_nodes --forest_name F --scorer prover --kind prover --mod
         async with backend:
             model = options["model"] or await backend.first_model()
             wanted = _scorer_options(options, model)
+            spent = Spending()
             if options["replace"]:
                 request = await asyncio.to_thread(first_request, forest, wanted)
-                await check_server(backend, model, request)
+                await check_server(backend, model, request, spent)
             scorer = await asyncio.to_thread(_start, forest, options, wanted)
             with shown_progress("trees", total=forest.num_trees) as report:
                 scoring = await score_forest(
                     forest, scorer, backend, concurrency=options["concurrency"], report=report
                 )
+        scoring.spending.add(spent)
         return scorer, scoring
 
     def _show(self, forest: Forest, scorer: Scorer, scoring: Scoring, *, as_json: bool) -> None:
@@ -264,9 +267,7 @@ def server_address(text: str) -> str:
 
 
 def _address(options: dict[str, Any]) -> ServerAddress:
-    address = scorer_server()
-    if options["base_url"]:
-        return ServerAddress([options["base_url"]], address.api_key, settings="SCORER")
+    address = scorer_server(options["base_url"] or "")
     if not address.servers[0].base_url:
         raise CommandError("no reward model: give --base_url, or set SCORER_BASE_URL in .env")
     return address

@@ -176,7 +176,9 @@ class TestChoiceOfAnEstimator:
             if estimator in STRATEGY_ESTIMATORS[strategy]:
                 assert choose_estimator(strategy, estimator) == estimator
             else:
-                with pytest.raises(EstimatorError, match="use leaf_mean, child_mean, any"):
+                with pytest.raises(
+                    EstimatorError, match=r"strategy \w+: use leaf_mean, child_mean, any"
+                ):
                     choose_estimator(strategy, estimator)
 
     def test_steps_that_a_search_chose_are_warned_of(self):

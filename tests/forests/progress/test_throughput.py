@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from forests.progress.throughput import MinuteOfWork, throughput, time_left
-from forests.templatetags.numbers import as_json, duration, rate, share, thousands
+from forests.templatetags.numbers import as_json, duration, rate, share, short, thousands
 
 NOW = datetime(2026, 11, 23, 12, 30, 30, tzinfo=UTC)
 
@@ -65,3 +65,20 @@ def test_rates_have_three_digits(value, text):
 
 def test_settings_are_written_as_json():
     assert as_json(["\n", None, "é"]) == '["\\n", null, "é"]'
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (9_999, "9,999"),
+        (10_000, "10.0 k"),
+        (999_499, "999 k"),
+        (999_500, "1.00 M"),
+        (999_999, "1.00 M"),
+        (1_234_567, "1.23 M"),
+        (999_499_999, "999 M"),
+        (999_999_999, "1.00 G"),
+    ],
+)
+def test_a_short_number_has_the_unit_of_what_it_is_rounded_to(number, shown):
+    assert short(number) == shown

@@ -282,7 +282,7 @@ def _changed(**changes: Any) -> dict[str, Any]:
         ([1], "line 2: the line must be a JSON object"),
         (_changed(prompt=""), "`prompt` must be a text, or a list of {role, content}"),
         (_changed(prompt=[{"role": "user"}]), "`prompt` must be a text"),
-        (_changed(label=None), "`label` must be a text or a number"),
+        (_changed(label=None), "`label` must be a text that is not blank, or a number"),
         (_changed(item=3), "`item` must be a text"),
         (_changed(children="x"), "`children` must be a list"),
         (_changed(children=["x"]), r"node \[0\] must be a JSON object"),

@@ -34,6 +34,16 @@ def test_a_question_of_a_few_words_is_only_the_whole_prompt():
     assert not Benchmark(["Is it?"]).is_in("What is it worth?")
 
 
+def test_in_a_question_without_letters_signs_count():
+    assert Benchmark(["∑ ∫"]).is_in("∑∫")
+    assert not Benchmark(["∑ ∫"]).is_in("∆ ?")
+    assert not Benchmark(["???"]).is_in("!!!")
+    assert Benchmark(["2 + 3 = ?"]).is_in("2+3=")
+    assert not Benchmark(["2 + 3 = ?"]).is_in("2 * 3 = ?")
+    assert Benchmark(["1 + 2 * 3 - 4"]).is_in("Compute 1+2*3-4.")
+    assert not Benchmark(["1 + 2 * 3 - 4"]).is_in("Compute 1 - 2 + 3 * 4.")
+
+
 @given(words, words, st.integers(2, 8))
 def test_a_prompt_is_known_where_it_shares_enough_words_in_a_row(question, prompt, ngram):
     length = min(ngram, len(question))

@@ -74,7 +74,9 @@ def test_wrong_input_is_one_line_and_a_code(forest, arguments, message, code):
 
 def test_a_forest_without_a_complete_tree_is_refused_with_what_to_do(make_forest):
     forest = make_forest(incomplete=range(6))
-    with pytest.raises(CommandError, match="no complete tree: run populate_forest first"):
+    with pytest.raises(
+        CommandError, match="no complete tree: run rollout_worker or populate_forest first"
+    ):
         run("--forest_name", forest.name)
 
 

@@ -6,6 +6,7 @@ import runpy
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,13 @@ def test_the_development_key_is_made_once_and_is_nobodys_to_read(tmp_path: Path)
     assert len(key) >= 50
     assert stat.S_IMODE((data / "secret_key").stat().st_mode) == 0o600
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
+
+
+def test_processes_that_make_the_development_key_at_once_use_one_key(tmp_path: Path):
+    for number in range(50):
+        with ThreadPoolExecutor(4) as threads:
+            keys = set(threads.map(read_or_create_secret_key, [tmp_path / str(number)] * 4))
+        assert keys == {(tmp_path / str(number) / "secret_key").read_text()}
 
 
 def test_every_setting_is_explained_in_the_example():

@@ -54,17 +54,17 @@ def change(forest: Forest, **fields: object) -> None:
     collection(Forest).update_one({"_id": forest.name}, {"$set": fields})
 
 
-def grow(forest: Forest, start: int, stop: int, server: OpenAIServer) -> subprocess.Popen[str]:
+def grow(forest: Forest, start: int, stop: int, server: OpenAIServer) -> ForkedCommand:
     """Start a process that grows a slice of a forest."""
     code = f"from rollouts.workers import jobs; jobs.grow_slice({forest.name!r}, {start}, {stop})"
     return ForkedCommand(
         ["manage.py", "shell", "--no-imports", "-c", code],
         env=on_test_database(OPENAI_BASE_URL=server.url),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
 
-def finish(process: subprocess.Popen[str]) -> None:
+def finish(process: ForkedCommand) -> None:
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
 
@@ -251,6 +251,29 @@ def test_a_probe_counts(model_server: OpenAIServer):
 
     assert model_server.num_asked == 1
     assert reread(forest).spent_limit
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_tokens_total": 100_000}])
+def test_probes_before_a_stop_count(model_server: OpenAIServer, limits):
+    billed = Counting(model_server)
+
+    def stop_at_the_second(_: object) -> Fault | None:
+        if model_server.num_answered == 0:
+            return None
+        os.kill(os.getpid(), signal.SIGTERM)
+        return Fault(hangs_seconds=60)
+
+    model_server.misbehave_probe = stop_at_the_second
+    forest = seeded(2, api="chat", branching=[2, 1])
+    change(forest, **limits)
+
+    jobs.grow_slice(forest.name, 0, 2)
+
+    assert len(model_server.probes) == 2
+    stopped = reread(forest)
+    assert stopped.used - billed.usage == billed.usage  # the second counts as the first did
+    assert stopped.reserved == Usage()
+    assert statuses(forest) == {"pending": 2}
 
 
 def test_without_a_limit_growing_makes_no_further_call_of_the_database(
@@ -452,25 +475,48 @@ def test_a_limit_that_is_raised_lets_those_pass_that_wait():
     assert reread(forest).committed.requests == 2
 
 
-def test_a_worker_that_was_taken_for_dead_goes_on_with_a_ledger_that_is_right():
-    forest = limited(1, max_requests=5, max_tokens_total=100_000)
+@pytest.mark.parametrize("before", [Usage(), Usage(2, 20, 30)], ids=["first", "later"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_worker_that_was_taken_for_dead_goes_on_with_a_ledger_that_is_right(before, times):
+    """Its requests were counted with the average of those before, if there were any."""
+    forest = limited(1, max_requests=9, max_tokens_total=100_000, ledger=before.as_dict())
     budget = ForestBudget(forest)
 
-    async def ask() -> None:
-        first, second = await budget.reserve(BODY), await budget.reserve(BODY)
+    def take_for_dead() -> None:
         ours = f"reservations.{key_of(budget.holder)}"
-        silent = {f"{ours}.at": 0.0, f"{ours}.holder": "elsewhere/1/2/3"}
-        await asyncio.to_thread(change, forest, **silent)
-        assert await asyncio.to_thread(lambda: free_dead(reread(forest))) == 1
-        budget.settle(first, Usage(1, 4, 5))
-        third = await budget.reserve(BODY)
-        budget.settle(second, Usage(1, 4, 5))
-        budget.settle(third, Usage(1, 4, 5))
+        change(forest, **{f"{ours}.at": time.time() - 60, f"{ours}.holder": "elsewhere/1/2/3"})
+        assert free_dead(reread(forest)) == 1
+        assert free_dead(reread(forest)) == 0
+        assert reread(forest).reserved == Usage()
+
+    async def ask() -> None:
+        waiting = [await budget.reserve(BODY), await budget.reserve(BODY)]
+        for _ in range(times):
+            await asyncio.to_thread(take_for_dead)
+            budget.settle(waiting.pop(), Usage(1, 4, 5))
+            waiting.append(await budget.reserve(BODY))
+        for one in waiting:
+            budget.settle(one, Usage(1, 4, 5))
         await budget.close()
 
     asyncio.run(ask())
-    assert reread(forest).used == Usage(3, 12, 15)
+    number = times + 2
+    assert reread(forest).used == before + Usage(number, 4 * number, 5 * number)
     assert reread(forest).reservations == {}
+
+
+def test_what_was_counted_for_a_worker_that_stays_away_is_forgotten_after_a_day():
+    forest = limited(1, max_requests=5)
+    away = {"holder": "other/0123/ab/1", "at": time.time() - 60, "requests": 1}
+    key = key_of("other/0123/ab/1")
+    change(forest, ledger={"requests": 1}, reservations={key: away})
+
+    assert free_dead(reread(forest)) == 1
+    change(forest, **{f"reservations.{key}.at": time.time() - budgets.SECONDS_TO_COME_BACK - 1})
+    free_dead(reread(forest))
+
+    assert reread(forest).reservations == {}
+    assert reread(forest).used == Usage(requests=1)
 
 
 def test_a_ledger_begins_with_what_an_older_version_counted(model_server: OpenAIServer):

@@ -172,3 +172,14 @@ def test_messages_name_what_set_the_address_of_the_server():
             pytest.raises(UserError, match=rf"cannot reach .*: check {source}"),
         ):
             check_backend(forest)
+
+
+@pytest.mark.parametrize("is_of_forest", [False, True])
+def test_messages_name_what_to_set_for_a_model(model_server: OpenAIServer, *, is_of_forest: bool):
+    own, source = ([], "OPENAI_BASE_URL")
+    if is_of_forest:
+        own, source = (["--base_url", model_server.url], r"base_urls of the forest \(configure_")
+    forest = seed(*own, "--model", "big")
+
+    with pytest.raises(UserError, match=rf"has no model 'big': .*\(set {source}"):
+        check_backend(forest)

@@ -14,6 +14,7 @@ from forests.storage.counters import recount_forest
 from forests.storage.trees import iter_trees
 from rollouts.growing import fencing, leases
 from rollouts.maintenance import resegmenting
+from rollouts.maintenance.extending import extend_forest
 from rollouts.workers.jobs import grow_slice
 from tests.openai_server import OpenAIServer
 from tests.rollouts.forests import reread, seeded, shape
@@ -312,3 +313,49 @@ def test_token_ids_belong_to_the_old_steps(model_server: OpenAIServer, tmp_path:
             "export_preferences", "--forest_name", NEW, "--format", "verifiers",
             "--container", "jsonl", "--output", str(tmp_path / "out"),
         )  # fmt: skip
+
+
+def test_what_happened_to_the_old_trees_did_not_happen_to_the_new_ones(forest: Forest):
+    extend_forest(forest, {"num_rollouts": 13})
+    grow_slice(forest.name, 0, 3)
+    extended = reread(forest)
+    assert extended.extended_at
+    assert extended.replaced_settings == {"num_rollouts": 12}
+
+    resegmented(extended, "--step_delimiter", r"\n\n")
+
+    new = Forest.objects.get(pk=NEW)
+    assert (new.extended_at, new.replaced_settings) == (None, {})
+    assert new.worker_config["num_rollouts"] == 13
+
+
+@pytest.mark.parametrize(
+    ("max_nodes", "lacking"),
+    [(40, 0), (9, 3)],
+    ids=["only rollouts from inner steps", "solutions from the root"],
+)
+def test_trees_at_the_node_limit_are_those_that_lack_solutions_from_the_root(
+    model_server: OpenAIServer, max_nodes: int, lacking: int
+):
+    model_server.write = write_paragraphs
+    forest = grown(strategy="math_shepherd", num_rollouts=4, rollouts_per_state=4, max_depth=8,
+                   max_nodes=max_nodes)  # fmt: skip
+    assert forest.num_hit_max_nodes == 3
+
+    resegmented(forest, "--step_delimiter", r"\n\n")
+
+    new = Forest.objects.get(pk=NEW)
+    assert new.num_hit_max_nodes == lacking
+    assert Tree.objects.filter(forest_id=NEW, hit_max_nodes=True).count() == lacking
+
+
+def test_trees_of_samples_that_lack_some_still_do(model_server: OpenAIServer):
+    model_server.write = write_paragraphs
+    forest = grown(num_rollouts=4, max_depth=8, max_nodes=9)
+    assert forest.num_hit_max_nodes == 3
+
+    resegmented(forest, "--step_delimiter", r"\n\n")
+    resegmented(Forest.objects.get(pk=NEW), "--step_delimiter", r"\n", suffix="again")
+
+    for suffix in ("new", "again"):
+        assert Forest.objects.get(pk=f"demo_arithmetic-train-{suffix}").num_hit_max_nodes == 3

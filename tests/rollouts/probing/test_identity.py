@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from structlog.testing import capture_logs
 
 from common.errors import UserError
 from experiment_configs.chat_templates.chat_template import ChatTemplate
@@ -431,6 +432,125 @@ class TestChangesWhileItGrows:
             grow_slice(forest.name, 0, 4)
 
         assert len(reread(forest).nodes_by_model) <= 3
+
+
+class TestAListThatDoesNotComeInTime:
+    """Nothing shows whether the server has the model: that is neither a yes nor a no."""
+
+    @pytest.fixture(autouse=True)
+    def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(backend, "SECONDS_TO_LIST_MODELS", 0.3)
+
+    @pytest.fixture
+    def half(self, model_server: OpenAIServer) -> Forest:
+        """A half-grown forest whose settings name its model, on a server that is silent now."""
+        forest = seeded(model="scripted")
+        grow_slice(forest.name, 0, 2)
+        model_server.lists_models.clear()
+        return reread(forest)
+
+    @pytest.mark.parametrize("has_the_model", [True, False])
+    def test_nothing_is_drawn_until_it_comes_and_the_page_says_why(
+        self, half: Forest, model_server: OpenAIServer, has_the_model: bool
+    ):
+        if not has_the_model:
+            model_server.models = ["other"]  # it answers as whatever is asked for, as llama.cpp
+        asked = model_server.num_asked
+        problems: list[UserError] = []
+
+        def grow() -> None:
+            try:
+                grow_slice(half.name, 2, 4)
+            except UserError as error:
+                problems.append(error)
+
+        growing = threading.Thread(target=grow)
+        growing.start()
+        wait_until(lambda: "sent no list of its models" in reread(half).backend_message)
+        assert model_server.num_asked == asked
+        model_server.lists_models.set()
+        growing.join(60)
+
+        if has_the_model:
+            assert problems == []
+            assert_whole(half)
+        else:
+            [problem] = problems
+            assert "is grown by scripted" in str(problem)
+            assert model_server.num_asked == asked
+            assert statuses(half) == {"complete": 2, "pending": 2}
+
+    def test_a_forest_whose_settings_name_no_model_waits_too_and_fails_no_tree(
+        self, model_server: OpenAIServer
+    ):
+        model_server.lists_models.clear()
+        forest = seeded(request_timeout_seconds=0.3, max_attempts=1)
+        growing = threading.Thread(target=grow_slice, args=(forest.name, 0, 4))
+        growing.start()
+        wait_until(lambda: "sent no list of its models" in reread(forest).backend_message)
+        model_server.lists_models.set()
+        growing.join(60)
+
+        assert_whole(forest)
+
+    def test_another_server_is_asked_meanwhile(self, half: Forest, model_server: OpenAIServer):
+        asked = model_server.num_asked
+        with OpenAIServer() as other:
+            half.worker_config |= {"base_urls": [model_server.url, other.url]}
+            half.save()
+            grow_slice(half.name, 2, 4)
+
+        assert model_server.num_asked == asked
+        assert_whole(half)
+
+    def test_one_that_came_earlier_holds_and_the_log_says_so(
+        self, model_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+    ):
+        forest = seeded()
+
+        def write(prefix: str, seed: int) -> str:
+            if len(model_server.requests) > 5:
+                model_server.lists_models.clear()
+                monkeypatch.setattr(backend, "SECONDS_BETWEEN_LOOKS_AT_MODELS", 0.0)
+            return write_two_steps(prefix, seed)
+
+        model_server.write = write
+
+        with capture_logs() as logs:
+            grow_slice(forest.name, 0, 4)
+
+        assert_whole(forest)
+        assert "models were not checked again" in {one["event"] for one in logs}
+
+    def test_samples_under_a_new_name_are_not_kept_before_it_comes(
+        self, model_server: OpenAIServer
+    ):
+        forest = seeded(model="scripted")
+        problems: list[UserError] = []
+
+        def write(prefix: str, seed: int) -> str:
+            if len(model_server.requests) == 5:
+                model_server.lists_models.clear()
+                swap(model_server, "other")
+            return write_two_steps(prefix, seed)
+
+        def grow() -> None:
+            try:
+                grow_slice(forest.name, 0, 4)
+            except UserError as error:
+                problems.append(error)
+
+        model_server.write = write
+        growing = threading.Thread(target=grow)
+        growing.start()
+        wait_until(lambda: "sent no list of its models" in reread(forest).backend_message)
+        model_server.lists_models.set()
+        growing.join(60)
+
+        [problem] = problems
+        assert isinstance(problem, ModelChangedError)
+        assert {one.model for one in Node.objects.all()} <= {"scripted"}
+        assert "failed" not in statuses(forest)
 
 
 @pytest.mark.parametrize(

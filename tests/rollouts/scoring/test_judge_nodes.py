@@ -169,7 +169,24 @@ def test_a_model_that_the_server_does_not_serve_replaces_nothing(forest, server)
     server.misbehave = lambda: None
     judge(server, "--model", "alias", "--replace")
     assert get_scorer(forest, "critic").parameters["model"] == "alias"
-    assert get_scorer(forest, "critic").spent["requests"] == 2 * NUM_LEAVES
+
+
+def test_the_request_that_tries_an_unlisted_model_counts(forest, server, capsys):
+    judge(server)
+    server.requests.clear()
+    judge(server, "--model", "alias", "--replace", "--max_tokens_total", "100000", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["spent"] == get_scorer(forest, "critic").spent == spent_by(server)
+    assert told["spending"]["requests"] == len(server.requests) == 2 * NUM_LEAVES + 1
+
+
+def test_a_limit_without_room_for_that_request_replaces_nothing(forest, server):
+    judge(server)
+    asked = len(server.requests)
+    with pytest.raises(CommandError, match=r"0 of 9 tokens are spent, .*: raise the limit"):
+        judge(server, "--model", "alias", "--replace", "--max_tokens_total", "9")
+    assert len(server.requests) == asked
+    assert get_scorer(forest, "critic").num_trees == TreeScores.objects.count() == 2
 
 
 def test_an_estimate_of_a_replacement_deletes_nothing(forest, server, capsys):

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from forests.core.tree import ROOT, Grade, NodePath
-from forests.models import Forest, Node, Scorer
+from forests.models import Forest, ModelServer, Node, Scorer
 from forests.storage.scores import get_scorer, read_judged
 from forests.storage.trees import iter_trees, read_tree
 from rollouts.growing.growing_process import load_frozen_config
@@ -161,6 +161,42 @@ def test_a_spent_limit_stops_and_a_larger_one_continues(forest, server):
     told = prove(server, forest, "--max_requests", "500")
     assert get_scorer(forest, "helper").num_trees == NUM_TREES
     assert told["spent"]["requests"] == server.num_asked
+
+
+def test_probes_before_scores_are_replaced_count_for_the_limit_too(forest, server):
+    prove(server, forest)
+    ModelServer.objects.all().delete()  # so that the server is probed again
+    asked = server.num_asked
+
+    told = prove(server, forest, "--replace", "--max_requests", "7")
+
+    assert len(server.probes) == 2
+    assert server.num_asked - asked == 7
+    assert told["spent"]["requests"] == told["spending"]["requests"] == 7
+    assert get_scorer(forest, "helper").spent["requests"] == 7
+
+
+@pytest.mark.parametrize(
+    ("limit", "message", "probes"),
+    [
+        (["--max_requests", "1"], "1 of 1 requests are spent", 1),
+        (["--max_tokens_total", "1"], "0 of 1 tokens are spent, and the next request may need", 0),
+    ],
+)
+def test_a_limit_that_has_room_for_probes_alone_replaces_nothing(
+    forest, server, limit, message, probes
+):
+    prove(server, forest)
+    ModelServer.objects.all().delete()
+    server.probes.clear()
+    asked, before = len(server.requests), read_judged(forest, 0)
+
+    with pytest.raises(CommandError, match=f"{message}.*: raise the limit"):
+        prove(server, forest, "--replace", *limit)
+
+    assert (len(server.probes), len(server.requests)) == (probes, asked)
+    assert read_judged(forest, 0) == before
+    assert get_scorer(forest, "helper").num_trees == NUM_TREES
 
 
 def test_an_estimate_asks_nothing_and_stores_nothing(forest, server):

@@ -222,7 +222,7 @@ def test_scores_are_not_deleted_before_the_server_can_give_new_ones(
         ),
         (["--good_index", "-1"], "classes are counted from 0"),
         (["--scorer", "My PRM"], "scorer 'My PRM' cannot be part of an address"),
-        (["--base_url", "http://127.0.0.1:9/v1"], "check SCORER_BASE_URL"),
+        (["--base_url", "http://127.0.0.1:9/v1"], "check --base_url"),
         (["--base_url", "127.0.0.1:9"], "expected http://HOST:PORT/v1"),
         (
             ["--base_url", "http://u:p@127.0.0.1:9/v1"],

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from forests.progress.states import ForestState
 from rollouts.growing import leases
 from rollouts.sampling.in_flight import shares
 from rollouts.workers.jobs import enqueue_forest, grow_slice
+from tests.forked_commands import ForkedCommand
 from tests.openai_server import Fault, OpenAIServer, write_two_steps
 from tests.rollouts.forests import assert_whole, reread, seeded, seeded_of, shape, statuses
 from tests.rollouts.test_commands import finish, start
@@ -30,7 +30,7 @@ def grow(server: OpenAIServer, forest: Forest, *arguments: str) -> tuple[int, st
     return finish(start(server, "rollout_worker", "--forest_name", forest.name, *arguments))
 
 
-def children_of(process: "subprocess.Popen[str]") -> list[int]:
+def children_of(process: ForkedCommand) -> list[int]:
     path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return [int(pid) for pid in path.read_text().split()] if path.exists() else []
 

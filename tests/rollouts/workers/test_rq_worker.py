@@ -90,7 +90,7 @@ def test_callbacks_and_webhooks_in_a_job_are_not_called(queue: Queue, model_serv
 
 
 @contextmanager
-def pool(num_workers: int) -> Iterator["subprocess.Popen[bytes]"]:
+def pool(num_workers: int) -> Iterator[ForkedCommand]:
     command = ["manage.py", "rqworker-pool", "rollouts", "--num-workers", str(num_workers)]
     child = ForkedCommand([*command, "-v", "0"], env=on_test_database())
     try:

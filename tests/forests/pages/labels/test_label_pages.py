@@ -175,6 +175,17 @@ def test_whole_solutions_are_labelled_without_seeing_what_others_say(
     assert (again[0]["is_blind"], again[0]["mine"]) == (False, "right")
 
 
+def test_a_program_follows_next_from_portion_to_portion(client: Client, forest: Forest):
+    log_in(client, REVIEWER)
+    address, trees = f"{PAGE}?queue=solutions&format=json", []
+    while address:
+        assert address.startswith(PAGE)
+        found = client.get(address).json()
+        trees.append({step["tree"] for step in found["steps"]})
+        address = found["next"]
+    assert trees == [{0}, {1}, {2}]
+
+
 def test_after_a_whole_solution_the_next_tree_comes(client: Client, forest: Forest):
     log_in(client, REVIEWER)
     for _ in range(3):

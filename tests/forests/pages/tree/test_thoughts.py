@@ -178,6 +178,18 @@ def test_a_forest_without_thoughts_tells_nothing_of_them(reader):
     assert "<dt>Thoughts" not in text_of(reader, FOREST)
 
 
+def test_a_thought_that_only_some_samples_have_is_told_too(reader):
+    tree = tree_of(
+        leaf("0.0", "\\boxed{26}", WRONG, answer="26"),
+        thought("0.1", "Hm.\n\n", tokens=5),
+        leaf("0.1.0", "\\boxed{18}", RIGHT, answer="18"),
+    )
+    add_trees(make_forest(), [tree])
+    Tree.objects.update(status="complete")
+
+    assert "1 of 3 steps <small>counted in 1 tree" in text_of(reader, FOREST)
+
+
 def test_a_forest_of_any_size_is_looked_at_in_a_few_steps(reader, monkeypatch):
     monkeypatch.setattr("forests.progress.reading.STEPS_LOOKED_AT", 2)
     forest = add_trees(make_forest(), [thinking_tree("Hm.") for _ in range(7)])
