@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import gc
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from rq.queue import Queue
 
 from experiment_configs import loading
 from tests.emptying import only_what_was_written
+from tests.logins import quick_logins
 from tests.openai_server import OpenAIServer
 
 # Helpers that assert: a failure in them shows its values too.
@@ -35,9 +37,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from reading all modules and tests again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quick_tests() -> Iterator[None]:
-    """Empty the database, hash passwords and find the commit in milliseconds.
+    """Empty the database, log in, hash passwords and find the commit in milliseconds.
 
     Git is asked once about each of our own configs, which do not change while tests run.
     """
@@ -52,6 +60,7 @@ def _quick_tests() -> Iterator[None]:
         patch.setattr(loading, "_git_version", version)
         with (
             only_what_was_written(),
+            quick_logins(),
             override_settings(
                 PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
                 # Each client of a test would list all static files, longer than its pages take.

@@ -1,8 +1,8 @@
 """Empties the test database after each test.
 
-Django's own flush makes all content types and permissions again, a dozen times slower. Even a delete
-in an empty collection takes half a millisecond, so only collections that a test wrote are emptied.
-What other processes write is unknown here: after a test that starts one, all collections are.
+Django's own flush makes all content types and permissions again, a dozen times slower. A delete in
+an empty collection takes half a millisecond, so only the collections that a test wrote are emptied.
+What another process writes is unknown here. After a test that starts one, all of them are emptied.
 """
 
 import os
@@ -19,6 +19,7 @@ from django_mongodb_backend.base import DatabaseWrapper
 from pymongo import monitoring
 
 from prm_site.access.roles import ROLES
+from tests.forked_commands import ForkedCommand
 
 _MADE_BY_MIGRATE = {"auth_permission", "django_content_type", "django_migrations"}
 _GROUPS_MADE_BY_MIGRATE = {"auth_group": "_id", "auth_group_permissions": "group_id"}
@@ -65,7 +66,8 @@ def only_what_was_written() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: _empty())
         for owner, start in (
-            (subprocess.Popen, "__init__"), (BaseProcess, "start"), (os, "fork"),
+            (subprocess.Popen, "__init__"), (ForkedCommand, "__init__"), (BaseProcess, "start"),
+            (os, "fork"),
         ):  # fmt: skip
             patch.setattr(owner, start, _noting(getattr(owner, start)))
         yield
