@@ -26,7 +26,7 @@ _PRICE = re.compile(
 """A price with a decimal comma, as in `5,50 €`. Without the sign it may be a list."""
 _MONEY_SCALE = re.compile(r"(?:([kK])|([mM]n?)|([bB]n?)|([tT]))(?![A-Za-z])")
 _RATE = re.compile(r"[ ~]*(?:/|per\b)")
-_ORDINAL = re.compile(r"\^?(?:\{|\\text\{)*(?:st|nd|rd|th)\}*(?![A-Za-z])")
+_ORDINAL = re.compile(r"\^?(?:\{|\\text\{){0,2}(?:st|nd|rd|th)\}{0,2}(?![A-Za-z])")
 _REPEATING = r"[0-9]*\.[0-9]*\\(?:overline|bar|dot)\s*\{?[0-9]+\}?"
 _PLAIN = rf"(?:(?:{'|'.join(_GROUPS)})(?![0-9])|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
 _DECIMAL = rf"(?:{_REPEATING}|(?:{_EUROPEAN})(?![0-9.,])|{_PLAIN})"
