@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 import gc
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,11 @@ hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5000)
 
 _OWN_CONFIGS = Path(loading.__file__).parent / "rollout"
 _DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run half as many tests again as there are cores: many wait for processes and servers."""
+    return len(os.sched_getaffinity(0)) * 3 // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
