@@ -65,7 +65,12 @@ def seed_forest(
     items = _first_items(loaded.config, dataset_split, limit)
     forest, is_new = _get_or_create(name, loaded, dataset_split)
     try:
-        unseeded = _unseeded_items(forest, loaded.config, itertools.chain(*items), limit)
+        all_items = itertools.chain(*items)
+        unseeded = (
+            enumerate(all_items)
+            if is_new
+            else _unseeded_items(forest, loaded.config, all_items, limit)
+        )
         _insert_trees(forest, loaded.config, unseeded, report)
     except ConfigError:
         if is_new:

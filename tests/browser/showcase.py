@@ -91,7 +91,7 @@ _CHAT = [
 
 def make_showcase() -> None:
     finished = make_forest(FINISHED)
-    add_trees(finished, [duck_tree(), duck_tree(), large_tree()])
+    add_trees(finished, [duck_tree(), duck_tree(), large_tree(ends=1)])
     finished = add_trees(Forest.objects.get(pk=FINISHED), [duck_tree()], prompt=_CHAT)
     call_command("beam_search", "--forest_name", FINISHED, "--aggregation", "mean,min", "-v", "0")
     words = ["--forest_name", FINISHED, "--procedures", "beam,best_of_n", "-v", "0"]

@@ -1,5 +1,6 @@
 """Forests for tests, written as seeding and rollouts would have left them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from forests.core.tree import Grade, ReasoningTree, TreeNode, parse_path
 from forests.core.values import root_value
 from forests.core.voting import majority_value
 from forests.models import Activity, Forest, Node, Tree, TreeStatus
-from forests.storage.trees import collection, insert_new, node_document
+from forests.storage.trees import Document, collection, insert_new, node_document
 
 RIGHT, WRONG, NO_ANSWER = Grade.CORRECT, Grade.INCORRECT, Grade.UNANSWERED
 UNCOMPARED = Grade.UNCOMPARED
@@ -83,38 +84,51 @@ def make_forest(name: str = "ducks-test-first", **fields: Any) -> Forest:
 
 def add_trees(forest: Forest, trees: Sequence[ReasoningTree], **fields: Any) -> Forest:
     """Insert trees after those of the forest, add to its counters, and return it as stored."""
-    for index, tree in enumerate(trees, start=forest.num_trees):
-        add_tree(forest, index, tree, **fields)
+    _insert(forest, range(forest.num_trees, forest.num_trees + len(trees)), trees, fields)
     return Forest.objects.get(pk=forest.name)
 
 
 def add_tree(forest: Forest, index: int, tree: ReasoningTree, **fields: Any) -> None:
-    now = datetime.now(UTC)
-    id_, counters = tree_id(forest.name, index), count_tree(tree)
-    models = as_fields(count_models(tree))
-    values: dict[str, Any] = {
-        "item": ITEM,
-        "label": "18",
-        "prompt": f"Question: {QUESTION}\nAnswer:",
-        "status": TreeStatus.COMPLETE,
-        "completion_tokens": sum(node.tokens for node in tree),
-        "requests": len(tree),
-        "nodes_by_model": models,
-        "root_value": root_value(tree, forest.estimator),
-        "majority_value": majority_value(tree),
-        "created_at": now,
-    }
-    stored = Tree(id=id_, forest_id=forest.name, index=index, **values | counters | fields)
-    stored.save(force_insert=True)
-    kept = {"$set": {"kept_tokens": tree.root.kept.pack()}} if tree.root.kept else {}
+    _insert(forest, [index], [tree], fields)
+
+
+def _insert(
+    forest: Forest, indexes: Sequence[int], trees: Sequence[ReasoningTree], fields: dict[str, Any]
+) -> None:
+    now, sums = datetime.now(UTC), Counter[str]()
+    stored, nodes, kept = list[Tree](), list[Document](), dict[str, bytes]()
+    for index, tree in zip(indexes, trees, strict=True):
+        id_, counters, models = tree_id(forest.name, index), count_tree(tree), count_models(tree)
+        values: dict[str, Any] = {
+            "item": ITEM,
+            "label": "18",
+            "prompt": f"Question: {QUESTION}\nAnswer:",
+            "status": TreeStatus.COMPLETE,
+            "completion_tokens": sum(node.tokens for node in tree),
+            "requests": len(tree),
+            "nodes_by_model": as_fields(models),
+            "root_value": root_value(tree, forest.estimator),
+            "majority_value": majority_value(tree),
+            "created_at": now,
+        }
+        new = Tree(id=id_, forest_id=forest.name, index=index, **values | counters | fields)
+        stored.append(new)
+        nodes += [node_document(forest.name, id_, node, now) for node in tree if node.path]
+        if tree.root.kept:
+            kept[id_] = tree.root.kept.pack()
+        sums.update(counters)
+        sums.update({f"nodes_by_model.{field}": n for field, n in as_fields(models).items()})
+        sums.update({"num_trees": 1, "completion_tokens": new.completion_tokens})
+        finished = {TreeStatus.COMPLETE: "num_complete", TreeStatus.FAILED: "num_failed"}
+        if status := finished.get(TreeStatus(new.status)):
+            sums[status] += 1
+    Tree.objects.bulk_create(stored)
     # The field is missing where no tokens are kept.
-    collection(Tree).update_one({"_id": id_}, kept or {"$unset": {"kept_tokens": ""}})
-    insert_new(Node, [node_document(forest.name, id_, node, now) for node in tree if node.path])
-    finished = {TreeStatus.COMPLETE: "num_complete", TreeStatus.FAILED: "num_failed"}
-    sums = {**counters, **{f"nodes_by_model.{field}": n for field, n in models.items()}}
-    sums |= {"num_trees": 1, "completion_tokens": stored.completion_tokens}
-    if status := finished.get(TreeStatus(stored.status)):
-        sums[status] = 1
+    ids = {"$in": [tree.id for tree in stored]}
+    collection(Tree).update_many({"_id": ids}, {"$unset": {"kept_tokens": ""}})
+    for id_, packed in kept.items():
+        collection(Tree).update_one({"_id": id_}, {"$set": {"kept_tokens": packed}})
+    insert_new(Node, nodes)
     collection(Forest).update_one({"_id": forest.name}, {"$inc": sums})
 
 

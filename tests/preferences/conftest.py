@@ -43,10 +43,9 @@ def _make_forest(
         num_complete=len(trees) - len(incomplete),
         created_at=now,
     )
-    for index, tree in enumerate(trees):
-        id_ = tree_id(name, index)
-        Tree.objects.create(
-            id=id_,
+    Tree.objects.bulk_create(
+        Tree(
+            id=tree_id(name, index),
             forest_id=name,
             index=index,
             item=f"item {index}",
@@ -55,7 +54,17 @@ def _make_forest(
             status=TreeStatus.GROWING if index in incomplete else TreeStatus.COMPLETE,
             created_at=now,
         )
-        insert_new(Node, [node_document(name, id_, node, now) for node in tree if node.path])
+        for index in range(len(trees))
+    )
+    insert_new(
+        Node,
+        [
+            node_document(name, tree_id(name, index), node, now)
+            for index, tree in enumerate(trees)
+            for node in tree
+            if node.path
+        ],
+    )
     return Forest.objects.get(pk=name)
 
 
