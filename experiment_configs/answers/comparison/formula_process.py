@@ -78,12 +78,12 @@ def answer(kind: str, first: str, second: str) -> bool | str | None:
 
     `value`: whether they have the same value. `equation`: whether `first = 0` and `second = 0` mean
     the same, so one is a multiple of the other. `inequality`: the same with a positive factor.
-    `evaluate`: the real value of `first`, in digits. If the answer (`first`) is unreadable, the
-    verdict is False; if the label (`second`) is unreadable, there is no result.
+    `evaluate`: the real value of `first`, in digits, or False if it has none. If the answer
+    (`first`) is unreadable, the verdict is False; if the label (`second`) is, there is no result.
     """
     try:
         if kind == "evaluate":
-            return _evaluated(read(first))
+            return _evaluated(first)
         label = read(second)
         try:
             given = read(first)
@@ -137,9 +137,14 @@ def _exact(found: Any) -> Any:
     return found.doit() if is_lazy else found
 
 
-def _evaluated(formula: Any) -> str | None:
+def _evaluated(text: str) -> str | bool:
+    """Return the real value of a formula; False if it has none or is unreadable."""
+    try:
+        formula = read(text)
+    except UnreadableError:
+        return False
     value = formula.evalf(DIGITS) if isinstance(formula, Expr) and not formula.free_symbols else nan
-    return str(value) if value.is_Float or value.is_Integer else None
+    return str(value) if value.is_Float or value.is_Integer else False
 
 
 def same_value(first: Any, second: Any) -> bool | None:

@@ -83,16 +83,25 @@ def _compare(kind: Kind, answer: str, label: str) -> bool:
     return reply
 
 
-@lru_cache(maxsize=4096)
 def evaluate_formula(text: str) -> Fraction | None:
-    """Return the real value of a formula to 120 digits; None if there is none.
-
-    None also means that the text is not a formula, or that time or memory ran out.
+    """Return the real value of a formula to 120 digits; None if it has none or is unreadable.
 
     Raises:
+        NotComparedError: time or memory ran out.
         RuntimeError: the child does not start.
     """
+    try:
+        return _evaluate(text)
+    except NotComparedError:
+        _count_down(_limits.get(), "failures")
+        raise
+
+
+@lru_cache(maxsize=4096)  # errors are not cached
+def _evaluate(text: str) -> Fraction | None:
     reply = _child.ask(["evaluate", text, ""], WALL_SECONDS)
+    if reply is None:
+        raise NotComparedError(f"{text!r:.80} cannot be evaluated")
     return Fraction(reply) if isinstance(reply, str) else None
 
 

@@ -99,6 +99,15 @@ def test_a_formula_has_a_value_to_many_digits():
     assert value is not None
     assert abs(value**2 - 2) < Fraction(1, 10**35)
     assert formulas.evaluate_formula("x") is None
+    assert formulas.evaluate_formula("+ *") is None
+
+
+def test_a_rounded_number_has_no_result_if_the_formula_takes_too_long_to_evaluate(new_child):
+    new_child(0.001)
+    with pytest.raises(NotComparedError, match="cannot be evaluated"):
+        formulas.evaluate_formula(r"\sqrt{3}")
+    new_child(3.0)
+    assert formulas.evaluate_formula(r"\sqrt{3}") is not None
 
 
 def test_a_comparison_works_from_threads():
