@@ -89,9 +89,10 @@ _CHAT = [
 ]
 
 
-def make_showcase() -> None:
+def make_showcase(ends: int = 4) -> None:
+    """Insert two forests; `ends` is that of `large_tree`, which is large with one end too."""
     finished = make_forest(FINISHED)
-    add_trees(finished, [duck_tree(), duck_tree(), large_tree(ends=1)])
+    add_trees(finished, [duck_tree(), duck_tree(), large_tree(ends)])
     finished = add_trees(Forest.objects.get(pk=FINISHED), [duck_tree()], prompt=_CHAT)
     call_command("beam_search", "--forest_name", FINISHED, "--aggregation", "mean,min", "-v", "0")
     words = ["--forest_name", FINISHED, "--procedures", "beam,best_of_n", "-v", "0"]

@@ -33,7 +33,7 @@ _UNFOLD = """() => {
 
 @pytest.fixture
 def showcase(live_server) -> None:
-    make_showcase()
+    make_showcase(ends=1)
 
 
 PORTIONS = 4
