@@ -34,7 +34,7 @@ BENCHMARKS = {
     for name in (
         "populate", "prefix_cache", "slot_cache", "stepwise", "memory", "seeding", "pages",
         "rendering", "metrics", "export", "archives", "annotation", "calibration", "adaptive",
-        "pair_refinement", "peers",
+        "pair_refinement", "peers", "suite",
     )
 }  # fmt: skip
 EXIT_FAILED = 3
