@@ -30,7 +30,8 @@ def prior() -> dict[str, object]:
     return estimating.prior().as_dict()
 
 
-GOAL = Refinement(goal="pairs", most_rollouts=MOST, target_confidence=TARGET, prior=prior())
+PRIOR = prior()
+GOAL = Refinement(goal="pairs", most_rollouts=MOST, target_confidence=TARGET, prior=PRIOR)
 
 
 def refining(strategy: str, steps: Collection[NodePath]) -> RefiningPairs:
@@ -124,7 +125,7 @@ BAD_PARTS_OF_A_PRIOR: list[dict[str, object]] = [
 
 
 @pytest.mark.parametrize(
-    "change", [*WITHOUT, *({"prior": prior() | part} for part in BAD_PARTS_OF_A_PRIOR)]
+    "change", [*WITHOUT, *({"prior": PRIOR | part} for part in BAD_PARTS_OF_A_PRIOR)]
 )
 def test_settings_for_pairs_are_complete_or_refused(change: dict[str, object]):
     assert not replace(config("sampled"), refinement=GOAL.as_dict()).problems()
