@@ -30,15 +30,15 @@ class Standing(StrEnum):
 
 
 def draws_rollouts(strategy: str) -> bool:
-    """Return whether a strategy draws whole solutions; otherwise it draws single steps."""
+    """Return whether a strategy draws solutions from its steps (`own_rollouts`)."""
     return "own_rollouts" in estimators_of(strategy)
 
 
 def steps_to_decide(strategy: str, tree: ReasoningTree) -> list[NodePath]:
     """Return the steps of a complete tree whose label or rank is wanted, parents first.
 
-    They are the steps of solutions drawn from the root. If the strategy draws single steps, they
-    are all steps. Steps that end a solution are decided already. The steps of rollouts that a
+    They are the steps of solutions drawn from the root. If the strategy draws none from its steps,
+    they are all steps. Steps that end a solution are decided already. The steps of rollouts that a
     refinement adds must not be decided, so call this before the first refinement.
     """
     is_wanted = draws_rollouts(strategy)

@@ -4,6 +4,7 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
+from django.db import IntegrityError
 
 from common.commands import ProjectCommand
 from common.places import to_type
@@ -42,7 +43,13 @@ class Command(ProjectCommand):
             user.full_clean()
         except ValidationError as error:
             raise CommandError(f"--username {username!r}: {' '.join(error.messages)}") from None
-        user.save()
+        try:
+            user.save()
+        except IntegrityError:
+            raise CommandError(
+                f"--username {username!r}: another command has just made this user. To change the "
+                "role, run this command again"
+            ) from None
         user.groups.remove(*Group.objects.filter(name__in=list(ROLES)))
         user.groups.add(group)
         made = {"username": username, "role": role}

@@ -71,6 +71,19 @@ class TestRoles:
             add_user("a b", VIEWER)
         assert not User.objects.exists()
 
+    def test_of_two_commands_at_once_one_says_that_the_user_is_there(self, monkeypatch):
+        check = User.full_clean
+
+        def check_while_another_command_makes_the_user(user: User) -> None:
+            check(user)
+            monkeypatch.undo()
+            add_user("ada", VIEWER)
+
+        monkeypatch.setattr(User, "full_clean", check_while_another_command_makes_the_user)
+        with pytest.raises(CommandError, match="another command has just made this user"):
+            add_user("ada", REVIEWER)
+        assert [group.name for group in User.objects.get(username="ada").groups.all()] == [VIEWER]
+
     def test_a_database_without_the_groups_is_to_be_migrated(self):
         kept = {
             group.pk: list(group.permissions.all()) for group in Group.objects.filter(name=VIEWER)
