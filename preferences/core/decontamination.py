@@ -8,7 +8,7 @@ would contain it. In a question without letters, such as `2 + 3`, signs count as
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 MIN_WORDS = 4
@@ -25,39 +25,39 @@ class Benchmark:
 
     def __init__(self, questions: Iterable[str], ngram: int = USUAL_NGRAM) -> None:
         self.num_questions = 0
-        self._by_words = _Grams(ngram)
-        self._by_signs = _Grams(ngram)
+        self._by_words = _Grams(words_of, ngram)
+        self._by_signs = _Grams(_words_and_signs_of, ngram)
         for question in questions:
             self.num_questions += 1
-            is_short = len(words_of(question)) < MIN_WORDS
-            if any(map(str.isalpha, question)):
-                self._by_words.add(words_of(question), is_short=is_short)
-            else:
-                self._by_signs.add(_words_and_signs_of(question), is_short=is_short)
+            has_letters = any(map(str.isalpha, question))
+            (self._by_words if has_letters else self._by_signs).add(question)
 
     def is_in(self, prompt: str) -> bool:
         """Return whether a prompt contains one of the questions."""
-        return self._by_words.is_in(words_of(prompt)) or self._by_signs.is_in(
-            _words_and_signs_of(prompt)
-        )
+        return self._by_words.is_in(prompt) or self._by_signs.is_in(prompt)
 
 
 class _Grams:
     """The runs of words of questions; short questions as a whole."""
 
-    def __init__(self, ngram: int) -> None:
+    def __init__(self, split: Callable[[str], list[str]], ngram: int) -> None:
+        self._split = split
         self._ngram = ngram
         self._whole: set[Gram] = set()
         self._grams: defaultdict[int, set[Gram]] = defaultdict(set)
 
-    def add(self, words: Sequence[str], *, is_short: bool) -> None:
-        if is_short:
+    def add(self, question: str) -> None:
+        words = self._split(question)
+        if len(words_of(question)) < MIN_WORDS:
             self._whole.add(tuple(words))
         else:
             length = min(self._ngram, len(words))
             self._grams[length].update(grams_of(words, length))
 
-    def is_in(self, words: Sequence[str]) -> bool:
+    def is_in(self, prompt: str) -> bool:
+        if not (self._whole or self._grams):
+            return False
+        words = self._split(prompt)
         return tuple(words) in self._whole or any(
             not known.isdisjoint(grams_of(words, length)) for length, known in self._grams.items()
         )

@@ -18,7 +18,11 @@ from experiment_configs.answers.comparison.quantities import (
     read_quantity,
     same_quantity,
 )
-from experiment_configs.answers.comparison.spelling import normalise, squeeze
+from experiment_configs.answers.comparison.spelling import (
+    normalise,
+    squeeze,
+    without_text_marks,
+)
 from experiment_configs.answers.comparison.structure import (
     Matrix,
     Relation,
@@ -66,7 +70,6 @@ _UNIT_BEHIND = re.compile(
 _AMOUNT_BEHIND = re.compile(r"(?<=[A-Za-z.}])[\s~]+(?=[0-9])")
 """The gap in an amount of two units, as in `1 hour 30 minutes`."""
 _ANGLE_FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-_UPRIGHT = re.compile(r"\\text\{([^{}]*)\}")
 _SUBSCRIPT = re.compile(r"(?<=[A-Za-z])_(?:([A-Za-z0-9])|\{([A-Za-z0-9]+)\})")
 _FITTING = ({"", "{}"}, {"", "()"}, {"", "union"})
 """Brackets that a plain list may omit."""
@@ -145,7 +148,7 @@ def _same(answer: Structure, label: Structure) -> bool:
     if (
         isinstance(answer, Sequence)
         and isinstance(label, Sequence)
-        and (len(answer.items) == len(label.items))
+        and len(answer.items) == len(label.items)
     ):
         return _same_sequence(answer, label)
     if isinstance(answer, Scalar) and isinstance(label, Scalar):
@@ -364,7 +367,7 @@ def _same_scalar(answer: str, label: str) -> bool:
 
 def _flat(text: str) -> str:
     """Return a text without the signs of its subscripts: CO_2 is CO2."""
-    return _SUBSCRIPT.sub(r"\1\2", squeeze(_UPRIGHT.sub(r"\1", text)))
+    return _SUBSCRIPT.sub(r"\1\2", squeeze(without_text_marks(text)))
 
 
 def _same_formula(core: str, wanted: str) -> bool:

@@ -99,11 +99,11 @@ def read_quantity(text: str) -> Quantity | None:
         return None
     rest = text[match.end() :]
     if number.value.denominator == 1 and match["number"]:
-        rest = _ORDINAL.sub("", rest, count=1) if _ORDINAL.match(rest) else rest
+        rest = _without_start(rest, _ORDINAL.match(rest))
     if match["currency"]:
         unit, factor = _unit_of_price(match["currency"].removeprefix("US$") or "$", rest)
     else:
-        unit, factor = read_unit(rest, is_attached=bool(rest) and rest[0] not in " ~"), 1
+        unit, factor = _unit_behind(rest), 1
     if unit is None:
         return None
     return Quantity(number.scaled(Fraction(unit.scale * factor)), unit)
@@ -152,14 +152,21 @@ def _is_rounded(rounded: Number, other: Number) -> bool:
     return (other.value / step).denominator != 1  # otherwise the decimal would show all its digits
 
 
+def _without_start(text: str, start: re.Match[str] | None) -> str:
+    return text[start.end() :] if start else text
+
+
+def _unit_behind(rest: str) -> Unit | None:
+    return read_unit(rest, is_attached=bool(rest) and rest[0] not in " ~")
+
+
 def _unit_of_price(currency: str, rest: str) -> tuple[Unit | None, int]:
     """Return the unit of a number behind the sign of a currency, and the factor of `$1.5M`."""
     if _RATE.match(rest):
         return read_unit(currency + rest), 1
     size = _MONEY_SCALE.match(rest)
-    rest = rest[size.end() :] if size else rest
-    money = read_unit(currency)
-    unit = read_unit(rest, is_attached=bool(rest) and rest[0] not in " ~")
+    rest = _without_start(rest, size)
+    money, unit = read_unit(currency), _unit_behind(rest)
     is_compound = any(sign in rest for sign in CURRENCY_SIGNS)
     if money is None or unit is None or is_compound or not same_unit(money, unit):
         return None, 1

@@ -59,13 +59,15 @@ _OTHER_NAMES = {
     "asin": r"\arcsin", "acos": r"\arccos", "atan": r"\arctan", "pi": r"\pi", "infinity": r"\infty",
     "inf": r"\infty", "sqrt": r"\sqrt", "lg": r"\log", "tg": r"\tan", "ctg": r"\cot",
 }  # fmt: skip
-_UNITS_TOO = ("min", "sec")
-_NOT_A_UNIT = r"(?!(?:min|sec)(?!\s*[({_\\]|\s+[a-z](?![A-Za-z])))"  # 60 min, but sec x
+UNITS_TOO = ("min", "sec")
+"""Functions that are also units: 60 min, but sec x."""
+_NOT_A_UNIT = rf"(?!(?:{'|'.join(UNITS_TOO)})(?!\s*[({{_\\]|\s+[a-z](?![A-Za-z])))"
 _BARE_NAME = re.compile(
     rf"(?<![\\A-Za-z]){_NOT_A_UNIT}"
     rf"(?:({'|'.join(_FUNCTIONS)})|({'|'.join(_OTHER_NAMES)}))(?![A-Za-z])"
 )
 
+_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _UPRIGHT = r"text(?:bf|it|rm|normal|sf|tt|up|sc|sl)?|mathrm|mbox|hbox|operatorname\*?|rm"
 _UPRIGHT_COMMAND = re.compile(rf"\\(?:{_UPRIGHT})(?![A-Za-z])\s*\{{")
 _FONT_COMMAND = re.compile(
@@ -248,14 +250,18 @@ def _rewrite_groups(text: str, command: re.Pattern[str], rewrite: Callable[[str]
     return text
 
 
+def without_text_marks(text: str, instead: str = "") -> str:
+    r"""Return a text with the words of each `\text{…}`, between two times `instead`."""
+    return _TEXT.sub(rf"{instead}\1{instead}", text)
+
+
 def _upright(content: str) -> str:
     content = content.replace("\\ ", " ").replace("~", " ")
     if not re.search(r"[^\W\d_]", content):
         return content
-    inner = content.strip()
     # Nested commands are rewritten first, so a text inside a text becomes one text.
-    inner = re.sub(r"\\text\{([^{}]*)\}", r"\1", inner)
-    if inner in _FUNCTIONS and inner not in _UNITS_TOO:
+    inner = without_text_marks(content.strip())
+    if inner in _FUNCTIONS and inner not in UNITS_TOO:
         return rf"\{inner} "
     return rf"\text{{{inner}}}"
 

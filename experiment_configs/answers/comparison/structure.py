@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from experiment_configs.answers.comparison.spelling import closing_brace
+from experiment_configs.answers.comparison.spelling import closing_brace, without_text_marks
 
 _OPENING = {"(": ")", "[": "]", r"\{": r"\}", r"\langle": r"\rangle"}
 _OPENERS, _CLOSERS = frozenset({*_OPENING, "{"}), frozenset({*_OPENING.values(), "}"})
@@ -58,7 +58,6 @@ _WITHOUT = re.compile(
 )
 _TUPLE_OF_NAMES = re.compile(r"\(([^()]*,[^()]*)\)")
 _PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])")
-_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _SYMBOL = re.compile(r"\\(?!text(?![A-Za-z]))[A-Za-z]+'*")
 _WORDS = re.compile(
     r"(?:[A-Za-z]+'?[A-Za-z]*|\\text\{[^{}]*\})(?:\s+(?:[A-Za-z]+|\\text\{[^{}]*\}))*"
@@ -212,7 +211,7 @@ def _inward(match: re.Match[str]) -> str:
 
 def _named_set(text: str) -> Structure | None:
     r"""Return the set that `\mathbb{R}`, `\mathbb{R} \setminus \{2\}` or "no solution" names."""
-    words = _TEXT.sub(r"\1", text).strip()
+    words = without_text_marks(text).strip()
     if _NO_SOLUTION.fullmatch(words):
         return Scalar(r"\emptyset")
     if _REAL_NUMBERS.fullmatch(words):

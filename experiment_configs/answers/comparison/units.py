@@ -7,7 +7,7 @@ unit to the question, so it matches every unit.
 import re
 from typing import NamedTuple
 
-from experiment_configs.answers.comparison.spelling import FUNCTIONS
+from experiment_configs.answers.comparison.spelling import FUNCTIONS, UNITS_TOO, without_text_marks
 
 _SPELLINGS = """
 km kilometer kilometre kms 千米 公里
@@ -148,7 +148,7 @@ _DIRECTIONS = {
     }.items()
     for word in words.split()
 }  # fmt: skip
-_NOT_UNITS = (FUNCTIONS - {"min", "sec"}) | {
+_NOT_UNITS = (FUNCTIONS.difference(UNITS_TOO)) | {
     "and",
     "or",
     "minus",
@@ -169,7 +169,6 @@ _ATOM = re.compile(
     rf"|(?P<cjk>平方|立方|[{_CJK}]+)|(?P<word>[A-Za-zμΩ]+(?:'s)?)\.?|(?P<gap>[\s~·.-]+|\\cdot\s*)"
 )
 _POWER = re.compile(r"\s*\^?\s*(?:\{\s*(-?[1-9])\s*\}|(-?[1-9])(?![0-9]))")
-_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _IN_TOTAL = re.compile(r"(?:^|\s+)(?:in\s+(?:total|all|sum)|times)$", re.IGNORECASE)
 
 
@@ -201,7 +200,7 @@ def read_unit(text: str, *, is_attached: bool = False) -> Unit | None:
     """
     is_upright = r"\text" in text
     text = text.replace(r"\mu ", "μ").replace(r"\Omega", "Ω")
-    text = _IN_TOTAL.sub("", _TEXT.sub(r" \1 ", text).strip(" ~"))
+    text = _IN_TOTAL.sub("", without_text_marks(text, " ").strip(" ~"))
     if not text:
         return NO_UNIT
     if text.endswith(("-", "/")):

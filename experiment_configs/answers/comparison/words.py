@@ -2,6 +2,8 @@
 
 import re
 
+from experiment_configs.answers.comparison.spelling import without_text_marks
+
 _LETTER = r"([A-Za-z])"
 _REASON = r"(?:because|since|as|so|for)\b"
 _CHOICE_ALONE = re.compile(rf"\(?{_LETTER}\)?")
@@ -61,7 +63,6 @@ _DATES = tuple(
 _NOON = 12
 _HOUR = re.compile(r"0?[1-9]|1[0-2]")
 
-_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _PUNCTUATION = re.compile(r"[.'\"`!?()]")
 _SEPARATORS = re.compile(r"[\s~,;:/-]+")
 _ARTICLE = re.compile(r"^(?:the|an?) (?=\w)")
@@ -74,7 +75,7 @@ def compare_words(answer: str, label: str) -> bool | None:
         answer: as `normalise` returns it.
         label: the same; it decides which kind of answer is wanted.
     """
-    answer, label = (_TEXT.sub(r"\1", text).replace("~", " ") for text in (answer, label))
+    answer, label = (without_text_marks(text).replace("~", " ") for text in (answer, label))
     for wanted, given in ((label, answer), (answer, label)):
         if wanted.casefold() in _VERDICTS:
             found = _VERDICT.fullmatch(given)
@@ -113,7 +114,7 @@ def _compare_dates(answer: str, label: str) -> bool | None:
 
 def is_verdict(text: str) -> bool:
     """Return whether a text is only yes, no, true or false."""
-    return _TEXT.sub(r"\1", text).strip().casefold() in _VERDICTS
+    return without_text_marks(text).strip().casefold() in _VERDICTS
 
 
 def same_text(answer: str, label: str) -> bool:
@@ -122,7 +123,7 @@ def same_text(answer: str, label: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    text = _PUNCTUATION.sub("", _TEXT.sub(r"\1", text).casefold())
+    text = _PUNCTUATION.sub("", without_text_marks(text).casefold())
     return _ARTICLE.sub("", _SEPARATORS.sub(" ", text).strip())
 
 
@@ -132,7 +133,7 @@ def _first_group(match: re.Match[str]) -> str:
 
 def _time(text: str) -> tuple[int, str] | None:
     """Return a time in seconds, and "a", "p" or "" for its half of the day; None for others."""
-    match = _TIME.fullmatch(_TEXT.sub(r" \1 ", text).strip())
+    match = _TIME.fullmatch(without_text_marks(text, " ").strip())
     if match is None or not (match["half"] or ":" in match[0] or "clock" in match[0].lower()):
         return None  # 6.30 and 6 are numbers
     hour = int(match["hour"])
@@ -162,7 +163,7 @@ def _same_date(first: tuple[int, int, int | None], second: tuple[int, int, int |
 
 def _date(text: str) -> tuple[int, int, int | None] | None:
     """Return month, day and, if given, year."""
-    text = _TEXT.sub(r" \1 ", text).strip()
+    text = without_text_marks(text, " ").strip()
     match = next(filter(None, (pattern.fullmatch(text) for pattern in _DATES)), None)
     if match is None:
         return None
