@@ -5,10 +5,14 @@
 const listIn = (step) => step.querySelector(":scope > details > .steps");
 const bodyIn = (step) => step.querySelector(":scope > details > .body");
 
-function replaceWith(old, fresh) {
-  if (!old || !fresh || old.isEqualNode(fresh) || old.contains(document.activeElement)) return;
+function exchange(old, fresh) {
   old.replaceWith(fresh);
   htmx.process(fresh);
+}
+
+// Leaves the part in which the reader is as it is.
+function renew(old, fresh) {
+  if (old && fresh && !old.isEqualNode(fresh) && !old.contains(document.activeElement)) exchange(old, fresh);
 }
 
 // Open steps stay open, and parts that were loaded later stay in the page.
@@ -20,8 +24,8 @@ function updateStep(step, fresh) {
   const body = bodyIn(step);
   const newBody = bodyIn(fresh);
   if (newBody.matches(".rest")) return;
-  if (body.matches(".rest")) replaceWith(body, newBody);
-  else if (!body.querySelector(".more[open]")) replaceWith(body.querySelector(".meta"), newBody.querySelector(".meta"));
+  if (body.matches(".rest")) renew(body, newBody);
+  else if (!body.querySelector(".more[open]")) renew(body.querySelector(".meta"), newBody.querySelector(".meta"));
   const steps = listIn(step);
   const newSteps = listIn(fresh);
   if (steps && newSteps) addSteps(steps, newSteps);
@@ -55,9 +59,8 @@ function addSteps(list, fresh) {
   for (const one of [...fresh.children]) {
     let step = one.id ? document.getElementById(one.id) : null;
     if (step && isOther(step, one)) {
-      step.replaceWith(one);
+      exchange(step, one);
       step = one;
-      htmx.process(step);
     } else if (step) updateStep(step, one);
     else if (one.id || !isKnown(one)) {
       if (!one.id) for (const old of list.querySelectorAll(":scope > .gap")) old.remove();
@@ -86,13 +89,11 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (!steps || !fresh) {
     const old = document.getElementById("steps");
     const whole = page.getElementById("steps");
-    if (!whole || old.isEqualNode(whole)) return;
-    old.replaceWith(whole);
-    htmx.process(whole);
+    if (whole && !old.isEqualNode(whole)) exchange(old, whole);
     return;
   }
   addSteps(steps, fresh);
-  replaceWith(document.querySelector(".picture > svg"), page.querySelector(".picture > svg"));
-  replaceWith(document.querySelector("#steps > .found"), page.querySelector("#steps > .found"));
-  replaceWith(document.querySelector(".tools > .tabs"), page.querySelector(".tools > .tabs"));
+  renew(document.querySelector(".picture > svg"), page.querySelector(".picture > svg"));
+  renew(document.querySelector("#steps > .found"), page.querySelector("#steps > .found"));
+  renew(document.querySelector(".tools > .tabs"), page.querySelector(".tools > .tabs"));
 });
